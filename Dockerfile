@@ -1,0 +1,69 @@
+# What every layer shares: Python, the locked packages, nginx, supervisor. No code, no settings.
+# Dockerfile.local, .dev and .production build on `mysite-base`; the root `Dockerfile` is this file and
+# Dockerfile.production joined, so every stage has a name of its own.
+
+# Compilers stay in this stage.
+FROM debian:trixie-slim AS mysite-builder
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends \
+        gcc libc6-dev libmariadb-dev pkg-config python3-dev python3-pip python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+COPY requirements/production.txt /tmp/requirements.txt
+# No pip in the environment that is shipped: the builder's own installs into it.
+RUN python3 -m venv --without-pip /opt/venv \
+    && pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes \
+        --requirement /tmp/requirements.txt
+
+FROM debian:trixie-slim AS mysite-base
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends \
+        libmariadb3 libnginx-mod-http-brotli-static libpython3.13 nginx python3 \
+    && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled /var/log/nginx/* \
+    && groupadd --gid 10001 mysite \
+    && useradd --uid 10001 --gid mysite --no-create-home --home-dir /srv/project \
+        --shell /usr/sbin/nologin mysite \
+    # The only places that a server may write to; a volume or tmpfs put there takes this owner over.
+    && install -d -o mysite -g mysite -m 0750 /run/mysite /srv/media
+COPY --from=mysite-builder /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    STATIC_ROOT=/srv/static \
+    MEDIA_ROOT=/srv/media \
+    DRAIN_FILE=/run/mysite/drain \
+    WEB_CONCURRENCY=2
+WORKDIR /srv/project
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/srv/project/supervisor/entrypoint"]
+CMD ["serve"]
+# Through nginx down to Django, and only a 200 counts: an error page of nginx is a failure.
+HEALTHCHECK --interval=5s --timeout=5s --retries=3 --start-period=60s --start-interval=1s \
+    CMD ["/srv/project/supervisor/healthcheck"]
+
+# The production layer.
+
+# Hashed static files, collected without any secret.
+FROM mysite-base AS mysite-collected
+COPY . /srv/project
+RUN DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production \
+    python manage.py collectstatic --noinput --verbosity 0
+
+# gzip and brotli variants. The cache key of COPY is the content, so this runs again only when a
+# static file has changed, not after every change of code.
+FROM mysite-base AS mysite-static
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends brotli \
+    && rm -rf /var/lib/apt/lists/*
+COPY nginx/precompress /usr/local/bin/precompress
+COPY --from=mysite-collected /srv/static /srv/static
+RUN precompress /srv/static
+
+FROM mysite-base AS mysite-production
+ENV DJANGO_SETTINGS_MODULE=mysite.settings.production
+COPY --from=mysite-static /srv/static /srv/static
+COPY . /srv/project
+# Elastic Beanstalk reads this line from the file; a port inherited from a base image does not count.
+EXPOSE 7999
+USER mysite
+# Last, because it changes with every commit.
+ARG RELEASE=unreleased
+ENV RELEASE=$RELEASE

@@ -1,0 +1,47 @@
+# Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
+
+.DEFAULT_GOAL := help
+.PHONY: help run env setup test test-unit test-stack lint format lock dockerfile bench clean
+
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/.embedded ## The site on this machine: no Docker, SQLite, one uWSGI, http://127.0.0.1:8000/
+	@.venv/bin/python manage.py run
+
+env: .venv/.embedded ## A .env with fresh secrets, for docker compose and make run
+	@.venv/bin/python manage.py env init
+
+setup: .venv/.test ## Everything that development needs, into .venv
+
+test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
+	@.venv/bin/pytest tests
+
+test-unit: .venv/.test ## The unit tests alone
+	@.venv/bin/pytest tests/unit
+
+test-stack: .venv/.test ## The container tests alone
+	@.venv/bin/pytest tests/stack
+
+lint: .venv/.test ## ruff, mypy, shellcheck, yamllint, hadolint
+	@tests/lint
+
+format: .venv/.test ## Format the Python code
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+lock: .venv/.test ## Pin the newest allowed versions into requirements/*.txt
+	@requirements/lock --upgrade
+
+dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
+	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile
+
+bench: .venv/.test ## Requests per second and CPU against peers, measured in one run
+	@.venv/bin/python -m benchmarks
+
+clean: ## Remove .venv and var (the SQLite database and collected files of `make run`)
+	rm -rf .venv var
+
+.venv/.%: requirements/%.txt
+	@echo "Installing requirements/$*.txt into .venv ..." >&2
+	@requirements/install $*

@@ -1,0 +1,9 @@
+"""The application's entry in INSTALLED_APPS."""
+
+from django.apps import AppConfig
+
+
+class ApiConfig(AppConfig):
+    """The api app."""
+
+    name = "api"

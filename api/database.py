@@ -1,0 +1,91 @@
+"""The database from outside: is it away, and waiting until it is back."""
+
+import time
+from collections.abc import Callable
+
+from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+# The server is not there, does not answer, or has no room, as MySQL and its client number it.
+# https://dev.mysql.com/doc/mysql-errors/9.7/en/client-error-reference.html
+# https://dev.mysql.com/doc/mysql-errors/9.7/en/server-error-reference.html
+MYSQL_OUTAGE = {
+    1040,  # too many connections
+    1053,  # server shutdown in progress
+    1205,  # lock wait timeout
+    2002,  # no connection through the socket
+    2003,  # no connection through TCP
+    2005,  # unknown host: the container is gone, or not there yet
+    2006,  # server has gone away
+    2013,  # connection lost during a query
+    2026,  # the handshake was cut off
+}
+
+
+class DatabaseNotReadyError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+def is_outage(error: DatabaseError) -> bool:
+    """Tell whether `error` means that the database is away, rather than that a query is wrong."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    code = error.args[0] if error.args else None
+    if isinstance(code, int):
+        return code in MYSQL_OUTAGE
+    text = str(error)
+    # SQLite and PostgreSQL have no numbers here. SQLite also calls a missing table operational, and
+    # PostgreSQL a refused password, which no waiting cures.
+    return not any(
+        phrase in text for phrase in ("no such", "authentication failed", "does not exist")
+    )
+
+
+def where(connection: BaseDatabaseWrapper) -> str:
+    """Name the database for a person: its kind, host and name, never its password."""
+    target = connection.settings_dict
+    place = f" at {target['HOST']}:{target['PORT'] or 'default port'}" if target["HOST"] else ""
+    return f"{connection.display_name} database {str(target['NAME'])!r}{place}"
+
+
+def wait_for_database(
+    connection: BaseDatabaseWrapper, seconds: float, say: Callable[[str], object]
+) -> None:
+    """Return once the database answers.
+
+    Args:
+        connection: the connection to try.
+        seconds: how long to wait before giving up.
+        say: called with a line for the person who watches.
+
+    Raises:
+        DatabaseNotReadyError: it refused us, which waiting does not cure, or the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    announced = False
+    while True:
+        try:
+            connection.ensure_connection()
+            return
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise DatabaseNotReadyError(refusal(connection, error)) from None
+            if time.monotonic() >= deadline:
+                raise DatabaseNotReadyError(
+                    f"{where(connection)} did not answer within {seconds:g} s: {error}. Is it "
+                    "running? DB_WAIT_SECONDS sets how long to wait."
+                ) from None
+            if not announced:
+                say(f"waiting up to {seconds:g} s for the {where(connection)}")
+                announced = True
+        time.sleep(0.5)
+
+
+def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
+    """Say what is wrong when the database answered with a refusal, and what to do."""
+    return (
+        f"the {where(connection)} refused user {connection.settings_dict['USER']!r}: {error}. "
+        "Check the user, the password and the database's name (DATABASE_URL, or DB_USER, "
+        "DB_PASSWORD and DB_NAME). A database volume keeps the password of its first start."
+    )

@@ -1,0 +1,55 @@
+"""Migrate once, whoever else starts at the same time."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+from api.database import DatabaseNotReadyError, wait_for_database
+from api.locks import exclusive_lock
+
+# These bound a web request; changing a large table may well take longer.
+REQUEST_TIMEOUTS = ("read_timeout", "write_timeout")
+
+
+class Command(BaseCommand):
+    """Wait for the database, take the lock, migrate."""
+
+    help = "Waits for the database, then migrates while holding a lock, so that one process does."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare --wait and --lock-timeout."""
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=settings.DB_WAIT_SECONDS,
+            metavar="SECONDS",
+            help="how long to wait for the database (default: DB_WAIT_SECONDS, %(default)s)",
+        )
+        parser.add_argument(
+            "--lock-timeout",
+            type=float,
+            default=600,
+            metavar="SECONDS",
+            help="how long to wait for another process that is migrating (default: %(default)s)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do it; a database that cannot be used ends the command with one clear message."""
+        for name in REQUEST_TIMEOUTS:
+            connection.settings_dict["OPTIONS"].pop(name, None)
+        try:
+            wait_for_database(connection, options["wait"], self.say)
+            with exclusive_lock(connection, "migrate", options["lock_timeout"], self.say):
+                call_command("migrate", interactive=False, verbosity=options["verbosity"])
+        except DatabaseNotReadyError as reason:
+            raise CommandError(str(reason)) from None
+
+    def say(self, line: str) -> None:
+        """Tell the person who watches, at once."""
+        self.stdout.write(line)
+        self.stdout.flush()

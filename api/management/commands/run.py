@@ -1,0 +1,75 @@
+"""The site on one machine without Docker: what `make run` starts."""
+
+import errno
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+HOST = "127.0.0.1"
+# uWSGI's exit code when `need-app` is set and the application cannot be imported.
+APP_NOT_LOADED = 22
+
+
+class Command(BaseCommand):
+    """Prepare the database and static files, then serve with uWSGI until interrupted."""
+
+    help = "Migrates, collects static files and serves the site with one uWSGI on 127.0.0.1."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do it; each fault ends it with one clear message."""
+        uwsgi = Path(sys.executable).with_name("uwsgi")
+        if not uwsgi.exists():
+            raise CommandError("uWSGI is not installed beside this Python. Use `make run`.")
+        refuse_taken_port(settings.RUN_PORT)
+        for folder in (settings.STATIC_ROOT, settings.MEDIA_ROOT):
+            folder.mkdir(parents=True, exist_ok=True)
+        call_command("migrate_with_lock", verbosity=0, stdout=self.stdout)
+        call_command("collectstatic", interactive=False, verbosity=0)
+        self.stdout.write(f"http://{HOST}:{settings.RUN_PORT}/  (Ctrl-C ends it)")
+        self.stdout.flush()
+        # Ctrl-C reaches uWSGI as well; this process only waits for it to end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while serve(uwsgi) == APP_NOT_LOADED:
+            self.stderr.write("The error above keeps the site from starting; waiting for an edit.")
+            wait_until_importable()
+
+
+def serve(uwsgi: Path) -> int:
+    """Run uWSGI until it ends and return its exit code."""
+    config = settings.BASE_DIR / "uwsgi" / "embedded.ini"
+    address = f"{HOST}:{settings.RUN_PORT}"
+    return subprocess.call(  # noqa: S603 (our own configuration)
+        [uwsgi, "--ini", config, "--http-socket", address],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def wait_until_importable() -> None:
+    """Return once the application can be imported again."""
+    attempt = [sys.executable, "-c", "import mysite.wsgi"]
+    while subprocess.call(attempt, cwd=settings.BASE_DIR, stderr=subprocess.DEVNULL) != 0:  # noqa: S603
+        time.sleep(1)
+
+
+def refuse_taken_port(port: int) -> None:
+    """Raise CommandError if something listens on the port already."""
+    with socket.socket() as probe:
+        # As servers do, so that a port whose last user has just ended counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise CommandError(f"cannot listen on {HOST}:{port}: {error.strerror}") from None
+            raise CommandError(
+                f"port {port} is taken by another program. Choose another: "
+                f"RUN_PORT={port + 1} make run"
+            ) from None

@@ -1,0 +1,31 @@
+"""What this process runs with: settings layer, server, release, versions."""
+
+import platform
+import socket
+
+import django
+from django.conf import settings
+
+# Field names in the order in which they are shown; `mysite.environment` checks PROFILE_FIELDS
+# against the same names.
+FIELDS = ("settings", "server", "release", "hostname", "django", "python", "debug")
+
+
+def active_profile() -> dict[str, str | bool]:
+    """Return every field of the profile. None of them is a secret."""
+    return {
+        "settings": settings.SETTINGS_MODULE.rsplit(".", 1)[-1],
+        "server": settings.PROFILE,
+        "release": settings.RELEASE,
+        "hostname": socket.gethostname(),
+        "django": django.get_version(),
+        "python": platform.python_version(),
+        "debug": settings.DEBUG,
+    }
+
+
+def public_profile() -> dict[str, str | bool]:
+    """Return the fields that the operator shows to everyone (PROFILE_FIELDS)."""
+    return {
+        name: value for name, value in active_profile().items() if name in settings.PROFILE_FIELDS
+    }

@@ -1,0 +1,50 @@
+"""/healthz: each component's health, for people and deploys."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.views.generic import View
+from health_check.base import HealthCheckResult
+
+from api.health import COMPONENTS
+
+
+class HealthView(View):
+    """200 when every component is up, else 503; JSON says which."""
+
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """Look at all components at once."""
+        results = asyncio.run(check_components())
+        down = any(result.error for result in results.values())
+        body = {
+            "status": "down" if down else "up",
+            "components": {name: describe(result) for name, result in results.items()},
+        }
+        return JsonResponse(
+            body, status=503 if down else 200, headers={"Cache-Control": "no-store"}
+        )
+
+
+async def check_components() -> dict[str, HealthCheckResult]:
+    """Run every check in a thread of its own; a thread that hangs is not waited for."""
+    threads = ThreadPoolExecutor(max_workers=len(COMPONENTS), thread_name_prefix="healthz")
+    try:
+        results = await asyncio.gather(
+            *(check().get_result(threads) for check in COMPONENTS.values())
+        )
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+    return dict(zip(COMPONENTS, results, strict=True))
+
+
+def describe(result: HealthCheckResult) -> dict[str, Any]:
+    """Return one component's line: its state, how long the look took, and what is wrong."""
+    line: dict[str, Any] = {
+        "status": "down" if result.error else "up",
+        "milliseconds": round(result.time_taken * 1000, 1),
+    }
+    if result.error:
+        line["error"] = str(result.error)
+    return line

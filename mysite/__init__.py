@@ -1,0 +1,1 @@
+"""The Django project: settings in layers, the environment they are read from, URLs and WSGI."""

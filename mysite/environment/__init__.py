@@ -1,0 +1,18 @@
+"""The environment's contract: which variables the project reads, checked and typed.
+
+contract.py declares them; settings read them through `load()`; `./manage.py env` checks them.
+"""
+
+from .check import faults
+from .database import database_settings, without_time_limits
+from .loader import Environment, layer_of, load, read_dotenv
+
+__all__ = [
+    "Environment",
+    "database_settings",
+    "faults",
+    "layer_of",
+    "load",
+    "read_dotenv",
+    "without_time_limits",
+]

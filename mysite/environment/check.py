@@ -1,0 +1,180 @@
+"""The checks: all that is wrong with an environment, found at once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+from . import database, names
+from .contract import VARIABLES
+from .dotenv import DotEnv
+from .fault import Fault, InvalidValueError
+from .files import text_of
+from .variable import SHARED, Kind, Scope, Value, Variable
+
+BUILD: Final = "DJANGO_BUILD"
+ALL_SCOPES: Final = frozenset(Scope)
+
+# As Django's own check of the key, which runs only with `check --deploy`:
+# https://docs.djangoproject.com/en/5.2/ref/checks/#security (security.W009)
+_KEY_LENGTH: Final = 50
+_KEY_VARIETY: Final = 5
+_KEY_INSECURE: Final = "django-insecure-"
+
+_EMPTY: Final[Mapping[Kind, Value]] = {Kind.LIST: (), Kind.TEXT: "", Kind.CHOICE: ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """The values that an environment gives, and the faults in it."""
+
+    values: Mapping[str, Value]
+    faults: tuple[Fault, ...]
+    building: bool
+
+
+def faults(
+    environment: Mapping[str, str],
+    layer: str,
+    scopes: Iterable[str] = ALL_SCOPES,
+    dotenv: DotEnv | None = None,
+) -> list[Fault]:
+    """Return all faults of an environment for a layer; none when it is right."""
+    return list(examine(environment, layer, scopes, dotenv).faults)
+
+
+def examine(
+    environ: Mapping[str, str],
+    layer: str,
+    scopes: Iterable[str] = ALL_SCOPES,
+    dotenv: DotEnv | None = None,
+) -> Examination:
+    """Read every variable of the scopes. `dotenv` is what `.env` put into the environment."""
+    dotenv = dotenv or DotEnv()
+    scopes = frozenset(scopes)
+    found = [*dotenv.faults, *_misplaced(dotenv)]
+    building = _is_building(environ)
+    values: dict[str, Value] = {}
+    broken: set[str] = set()
+    for variable in VARIABLES.values():
+        if variable.scope in scopes:
+            before = len(found)
+            values[variable.name] = _value(variable, environ, layer, building, found)
+            if len(found) > before:
+                broken.add(variable.name)
+    found += _across(values, layer, scopes, building, broken)
+    found += names.near_misses(environ, dotenv.values, scopes)
+    return Examination(values, tuple(found), building)
+
+
+def _is_building(environ: Mapping[str, str]) -> bool:
+    try:
+        return bool(environ.get(BUILD) and VARIABLES[BUILD].parse(environ[BUILD]))
+    except InvalidValueError:
+        return False  # told with the other values
+
+
+def _misplaced(dotenv: DotEnv) -> list[Fault]:
+    """Return a fault for each variable that must not stand in `.env`."""
+    cure = "Remove it from there."
+    return [
+        Fault(name, "it is in .env, where it would count for every command", cure)
+        for name, value in dotenv.values.items()
+        if value and name in VARIABLES and not VARIABLES[name].in_dotenv
+    ]
+
+
+def _value(
+    variable: Variable, environ: Mapping[str, str], layer: str, building: bool, found: list[Fault]
+) -> Value:
+    """Return one variable's value, adding what is wrong with it to `found`."""
+    text = text_of(variable, environ)
+    if isinstance(text, Fault):
+        found.append(text)
+        return _EMPTY.get(variable.kind)
+    if text == "":
+        text = variable.default_in(layer)
+        if not text and layer in variable.required_in:
+            if not building:
+                found.append(_missing(variable, layer))
+            elif variable.secret:
+                # Good for this process alone; nothing that is built may depend on it.
+                text = secrets.token_urlsafe(64)
+    elif fault := _sample(variable, text, layer):
+        found.append(fault)
+    try:
+        return variable.parse(text) if text else _EMPTY.get(variable.kind)
+    except InvalidValueError as error:
+        found.append(Fault(variable.name, error.problem, error.cure))
+        return _EMPTY.get(variable.kind)
+
+
+def _missing(variable: Variable, layer: str) -> Fault:
+    cure = f"Set it in the environment or in .env: {variable.help}"
+    if variable.secret:
+        cure = (
+            f"Set {variable.name}, or {variable.name}_FILE to a file that holds it; "
+            f"`./manage.py env init --layer {layer}` writes a .env with a fresh one."
+        )
+    return Fault(variable.name, f"it is not set, and {layer} requires it", cure)
+
+
+def _sample(variable: Variable, text: str, layer: str) -> Fault | None:
+    if layer not in SHARED:
+        return None
+    samples = {other.sample for other in VARIABLES.values() if other.sample}
+    if variable.kind is Kind.DATABASE_URL:
+        is_sample = any(f":{sample}@" in unquote(text) for sample in samples)
+    else:
+        is_sample = variable.secret and text in samples
+    if not is_sample:
+        return None
+    problem = f"it is still the local layer's sample, which is public, and this is {layer}"
+    cure = f"Set a secret of its own; `./manage.py env init --layer {layer}` makes fresh ones."
+    return Fault(variable.name, problem, cure)
+
+
+def _across(
+    values: Mapping[str, Value],
+    layer: str,
+    scopes: frozenset[str],
+    building: bool,
+    broken: set[str],
+) -> list[Fault]:
+    """Return the faults that one variable alone does not show."""
+    found: list[Fault] = []
+    if Scope.DJANGO in scopes:
+        if layer == "production":
+            found += _production(values, broken)
+        named = {name for name in VARIABLES if name.startswith(("DB_", "RDS_", "DATABASE_"))}
+        # What is already told need not be told again as a database that cannot be reached.
+        if not building and not named & broken:
+            found += database.resolve(values, layer)[1]
+    if Scope.STACK in scopes and not {"HTTP_PORT", "STATS_PORT"} & broken:
+        found += _ports(values)
+    return found
+
+
+def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
+    found = []
+    if values["DJANGO_DEBUG"]:
+        problem = "it is on, and debug pages show the code and settings to anyone"
+        found.append(Fault("DJANGO_DEBUG", problem, "Remove it, or set it to false."))
+    key = str(values["DJANGO_SECRET_KEY"])
+    if "DJANGO_SECRET_KEY" not in broken and (
+        len(key) < _KEY_LENGTH or len(set(key)) < _KEY_VARIETY or key.startswith(_KEY_INSECURE)
+    ):
+        problem = f"it is too weak: production needs {_KEY_LENGTH} random characters or more"
+        cure = "`python -c 'import secrets; print(secrets.token_urlsafe(64))'` prints a good one."
+        found.append(Fault("DJANGO_SECRET_KEY", problem, cure))
+    return found
+
+
+def _ports(values: Mapping[str, Value]) -> list[Fault]:
+    if values["HTTP_PORT"] != values["STATS_PORT"]:
+        return []
+    problem = f"it is {values['STATS_PORT']}, and so is HTTP_PORT"
+    return [Fault("STATS_PORT", problem, "Give each its own port.")]

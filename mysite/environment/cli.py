@@ -1,0 +1,170 @@
+"""`./manage.py env`: checks the environment, writes a new `.env`, renews what is generated."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from . import dotenv, render
+from .check import ALL_SCOPES, faults
+from .contract import VARIABLES
+from .fault import Fault, InvalidValueError, report
+from .files import text_of
+from .loader import SETTINGS_MODULE, layer_of
+from .names import foreign, known
+from .variable import LAYERS, ROOT, Scope
+
+SAMPLE_PATH = ROOT / ".env.sample"
+DOCS_PATH = ROOT / "docs" / "environment.md"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 all is well, 1 not, 2 wrong usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=render.COMMAND, description="Check and write the project's environment."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    check = commands.add_parser("check", help="tell all that is wrong with the environment")
+    check.add_argument("--layer", choices=LAYERS, help="default: the one that is set")
+    check.add_argument("--scope", choices=(*Scope, "all"), default="all", help="whose variables")
+    check.set_defaults(run=_check)
+
+    init = commands.add_parser("init", help="write a .env with fresh secrets; never overwrites")
+    init.add_argument("--layer", choices=("local", "dev", "production"), default="local")
+    init.add_argument("--path", type=Path, default=ROOT / ".env", help="default: .env")
+    init.set_defaults(run=_init)
+
+    get = commands.add_parser("get", help="print one variable's value, or its default")
+    get.add_argument("name", metavar="NAME")
+    get.set_defaults(run=_get)
+
+    for name, run, what in (("sample", _sample, ".env.sample"), ("docs", _docs, "docs/")):
+        command = commands.add_parser(name, help=f"renew {what} from the contract")
+        command.add_argument("--check", action="store_true", help="only tell whether it is in step")
+        command.set_defaults(run=run)
+    return parser
+
+
+def _fail(message: str) -> int:
+    print(f"{render.COMMAND}: {message}", file=sys.stderr)
+    return 1
+
+
+def _environment(layer: str | None = None) -> tuple[dict[str, str], dotenv.DotEnv]:
+    """Return the process's environment over `.env`, which a test layer has not."""
+    if (layer or layer_of(os.environ.get(SETTINGS_MODULE) or "local")) == "test":
+        return dict(os.environ), dotenv.DotEnv()
+    found = dotenv.read(ROOT / ".env")
+    return {**found.values, **os.environ}, found
+
+
+def _layer(environ: Mapping[str, str], scope: str) -> str:
+    """Return the layer that is meant: a server's settings tell, the stack's LAYER otherwise."""
+    module = environ.get(SETTINGS_MODULE)
+    if module and (scope == Scope.DJANGO or not environ.get("LAYER")):
+        return layer_of(module)
+    layer = environ.get("LAYER") or "local"
+    # A misspelt one is a fault of its own; until it is right, the strictest layer is checked.
+    return layer if layer in LAYERS else "production"
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    environ, found = _environment(arguments.layer)
+    layer = arguments.layer or _layer(environ, arguments.scope)
+    scopes = ALL_SCOPES if arguments.scope == "all" else frozenset({Scope(arguments.scope)})
+    for warning in _warnings(found):
+        print(f"warning: {warning}", file=sys.stderr)
+    wrong = faults(environ, layer, scopes, found)
+    if wrong:
+        print(report(wrong, layer), file=sys.stderr)
+        return 1
+    print(f"The environment is right for the {layer} layer ({', '.join(sorted(scopes))}).")
+    return 0
+
+
+def _warnings(found: dotenv.DotEnv) -> list[Fault]:
+    """Return what is odd about `.env`, but harms nothing."""
+    warnings = list(found.warnings)
+    declared = known()
+    for name in found.values:
+        if name not in declared and not foreign(name):
+            warnings.append(Fault(f".env: {name}", "nothing in this project reads it"))
+    path = ROOT / ".env"
+    if found.values and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        warnings.append(Fault(".env", "other users of this machine can read it", "chmod 600 .env"))
+    return warnings
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    path: Path = arguments.path
+    text, unknown = render.fresh(arguments.layer)
+    try:
+        # O_EXCL: an existing file, or a link of that name, is left as it is.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _fail(f"{path} exists and is left as it is; move it away for a new one.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    print(f"Wrote {path} for the {arguments.layer} layer, with fresh secrets, for your eyes only.")
+    if unknown:
+        print(f"Only you can know these, so fill them in: {', '.join(unknown)}.")
+    print(f"Then: {render.COMMAND} check")
+    return 0
+
+
+def _get(arguments: argparse.Namespace) -> int:
+    name = arguments.name
+    variable = VARIABLES.get(name)
+    if variable is None:
+        return _fail(f"{name} is not a variable of this project; docs/environment.md lists them.")
+    environ, found = _environment()
+    if found.faults:
+        return _fail("\n".join(map(str, found.faults)))
+    text = text_of(variable, environ)
+    if isinstance(text, Fault):
+        return _fail(str(text))
+    try:
+        print(render.shown(variable, text or variable.default_in(_layer(environ, variable.scope))))
+    except InvalidValueError as error:
+        return _fail(str(Fault(name, error.problem, error.cure)))
+    return 0
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    return _renew("sample", SAMPLE_PATH, render.sample(), arguments.check)
+
+
+def _docs(arguments: argparse.Namespace) -> int:
+    try:
+        text = render.docs(DOCS_PATH.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return _fail(f"{DOCS_PATH.relative_to(ROOT)}: {error}")
+    return _renew("docs", DOCS_PATH, text, arguments.check)
+
+
+def _renew(command: str, path: Path, text: str, check: bool) -> int:
+    name = path.relative_to(ROOT)
+    current = path.read_text(encoding="utf-8") if path.exists() else None
+    if current == text:
+        print(f"{name} is in step with the contract.")
+        return 0
+    if check:
+        return _fail(f"{name} is out of step with the contract: run `{render.COMMAND} {command}`.")
+    path.write_text(text, encoding="utf-8")
+    print(f"Wrote {name}.")
+    return 0

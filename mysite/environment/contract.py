@@ -1,0 +1,307 @@
+"""The contract: every variable that the project reads, declared once.
+
+From it come the checks at start, `.env.sample` and the table in docs/environment.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import validators
+from .variable import SHARED, Kind, Scope, Section, Variable
+
+# Each secret's value in the local layer, where nobody else can reach the servers. They are public:
+# dev and production refuse them.
+SAMPLE_SECRET_KEY: Final = "django-insecure-sample-of-the-local-layer-refused-elsewhere"  # noqa: S105
+SAMPLE_PASSWORD: Final = "local-sample-password"  # noqa: S105
+
+# What /profile/ can show; see PROFILE_FIELDS.
+PROFILE_FIELDS: Final = (
+    "settings",
+    "server",
+    "release",
+    "hostname",
+    "django",
+    "python",
+    "debug",
+)
+
+_LAYER: Final = Section(
+    "Layer",
+    "Which of the layers runs, and what this server is called.",
+    (
+        Variable(
+            name="LAYER",
+            kind=Kind.CHOICE,
+            help="The layer whose images docker compose runs.",
+            choices=("local", "dev", "production"),
+            default="local",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="DJANGO_SETTINGS_MODULE",
+            help="The settings module; each image sets its own layer's.",
+            default="mysite.settings.local",
+            validate=validators.module,
+        ),
+        Variable(
+            name="PROFILE",
+            help="This server's name, shown by /profile/ (set1, set2).",
+            default="standalone",
+            validate=validators.label,
+        ),
+        Variable(
+            name="RELEASE",
+            help="The release that runs, shown by /profile/.",
+            default="unreleased",
+            validate=validators.label,
+        ),
+    ),
+)
+
+_DJANGO: Final = Section(
+    "Django",
+    "What the application itself reads.",
+    (
+        Variable(
+            name="DJANGO_SECRET_KEY",
+            help="Signs sessions and tokens; at least 50 random characters.",
+            layer_defaults={"local": SAMPLE_SECRET_KEY, "test": SAMPLE_SECRET_KEY},
+            sample=SAMPLE_SECRET_KEY,
+            required_in=SHARED,
+            secret=True,
+        ),
+        Variable(
+            name="DJANGO_ALLOWED_HOSTS",
+            kind=Kind.LIST,
+            help="Host names that the site answers to.",
+            layer_defaults={
+                "local": "localhost,127.0.0.1,[::1]",
+                "test": "localhost,127.0.0.1,[::1]",
+            },
+            required_in=SHARED,
+            validate=validators.host,
+        ),
+        Variable(
+            name="DJANGO_CSRF_TRUSTED_ORIGINS",
+            kind=Kind.LIST,
+            help="Origins besides the site's own whose forms are accepted, with their scheme.",
+            validate=validators.origin,
+        ),
+        Variable(
+            name="DJANGO_DEBUG",
+            kind=Kind.BOOL,
+            help="Debug pages; cannot be on in production.",
+            default="false",
+            layer_defaults={"local": "true", "dev": "true"},
+        ),
+        Variable(
+            name="DJANGO_SECURE_SSL_REDIRECT",
+            kind=Kind.BOOL,
+            help="Redirect http to https.",
+            default="false",
+            layer_defaults={"production": "true"},
+        ),
+        # An hour, so that a first deployment whose HTTPS turns out broken can be undone. Browsers
+        # hold a site to the full time: https://docs.djangoproject.com/en/5.2/ref/middleware/#http-strict-transport-security
+        Variable(
+            name="DJANGO_HSTS_SECONDS",
+            kind=Kind.INT,
+            help="How long browsers insist on https; 31536000 (a year) once HTTPS is proven.",
+            default="0",
+            layer_defaults={"production": "3600"},
+            minimum=0,
+            maximum=63_072_000,
+        ),
+        Variable(
+            name="DJANGO_LOG_LEVEL",
+            kind=Kind.CHOICE,
+            help="The least level that is logged.",
+            choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+            default="INFO",
+            layer_defaults={"test": "WARNING"},
+        ),
+        Variable(
+            name="DJANGO_LANGUAGE_CODE",
+            help="The site's language.",
+            default="en-us",
+            validate=validators.language,
+        ),
+        Variable(
+            name="DJANGO_TIME_ZONE",
+            help="The site's time zone.",
+            default="UTC",
+            validate=validators.time_zone,
+        ),
+        Variable(
+            name="PROFILE_FIELDS",
+            kind=Kind.LIST,
+            help="What /profile/ shows to strangers.",
+            choices=PROFILE_FIELDS,
+            default=",".join(PROFILE_FIELDS),
+            layer_defaults={"production": "settings,server,release"},
+        ),
+        Variable(
+            name="STATIC_ROOT",
+            kind=Kind.PATH,
+            help="Where collectstatic writes; the images set /srv/static.",
+            default="var/static",
+        ),
+        Variable(
+            name="MEDIA_ROOT",
+            kind=Kind.PATH,
+            help="Where uploads are kept; the images set /srv/media.",
+            default="var/media",
+        ),
+        Variable(
+            name="DRAIN_FILE",
+            kind=Kind.PATH,
+            help="While this file exists, /readyz answers 404.",
+            default="var/drain",
+        ),
+        Variable(
+            name="DRAIN_SECONDS",
+            kind=Kind.INT,
+            help="Seconds that a stopping server waits for load balancers to see that 404.",
+            default="5",
+            minimum=0,
+            maximum=30,
+        ),
+        Variable(
+            name="RUN_PORT",
+            kind=Kind.PORT,
+            help="The port of `make run`.",
+            default="8000",
+        ),
+        Variable(
+            name="WEB_CONCURRENCY",
+            kind=Kind.INT,
+            help="uWSGI workers in each server.",
+            default="2",
+            minimum=1,
+            maximum=64,
+        ),
+        Variable(
+            name="DJANGO_BUILD",
+            kind=Kind.BOOL,
+            help="For build steps only (collectstatic): no secrets, no database, no server.",
+            default="false",
+            in_dotenv=False,
+        ),
+    ),
+)
+
+_DATABASE: Final = Section(
+    "Database",
+    "One of three ways, the first that is set: DATABASE_URL, DB_ENGINE with DB_*, or "
+    "RDS_HOSTNAME with RDS_*. The local layer falls back to SQLite in var/; dev and production "
+    "have no fallback.",
+    (
+        Variable(
+            name="DATABASE_URL",
+            kind=Kind.DATABASE_URL,
+            help="mysql://user:password@host:3306/name, postgres://... or sqlite:///path.",
+            secret=True,
+        ),
+        Variable(
+            name="DB_ENGINE",
+            kind=Kind.CHOICE,
+            help="Makes the DB_* variables count.",
+            choices=("sqlite", "mysql", "postgres"),
+            aliases={
+                "sqlite3": "sqlite",
+                "postgresql": "postgres",
+                "django.db.backends.sqlite3": "sqlite",
+                "django.db.backends.mysql": "mysql",
+                "django.db.backends.postgresql": "postgres",
+            },
+        ),
+        Variable(name="DB_NAME", help="The database's name; for sqlite, its file."),
+        Variable(name="DB_USER", help="The database's user."),
+        Variable(
+            name="DB_PASSWORD",
+            help="The database user's password.",
+            secret=True,
+            sample=SAMPLE_PASSWORD,
+        ),
+        Variable(name="DB_HOST", help="The database's host name."),
+        Variable(
+            name="DB_PORT", kind=Kind.PORT, help="The database's port, if not its engine's own."
+        ),
+        Variable(name="RDS_HOSTNAME", help="Set by Elastic Beanstalk for a coupled database."),
+        Variable(
+            name="RDS_PORT", kind=Kind.PORT, help="5432 means PostgreSQL, any other port MySQL."
+        ),
+        Variable(name="RDS_DB_NAME", help="The coupled database's name."),
+        Variable(name="RDS_USERNAME", help="The coupled database's user."),
+        Variable(name="RDS_PASSWORD", help="The coupled database's password.", secret=True),
+        Variable(name="TEST_DB_NAME", help="The name of the database that the tests create."),
+        Variable(
+            name="DB_CONN_MAX_AGE",
+            kind=Kind.INT,
+            help="Seconds that a connection is kept for the next request.",
+            default="60",
+            minimum=0,
+            maximum=86_400,
+        ),
+        Variable(
+            name="DB_WAIT_SECONDS",
+            kind=Kind.INT,
+            help="Seconds that migrate waits for the database to come up.",
+            default="60",
+            minimum=0,
+            maximum=3_600,
+        ),
+    ),
+)
+
+_STACK: Final = Section(
+    "Stack",
+    "What docker compose and HAProxy read; the application's servers never see these.",
+    (
+        Variable(
+            name="HTTP_PORT",
+            kind=Kind.PORT,
+            help="The host's port for the site through HAProxy.",
+            default="8080",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="STATS_PORT",
+            kind=Kind.PORT,
+            help="The host's port for HAProxy's stats page.",
+            default="8888",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="HTTP_ADDRESS",
+            help="The host's address for HTTP_PORT: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            default="0.0.0.0",  # noqa: S104 (what a server is for; the sample layer is not one)
+            layer_defaults={"local": "127.0.0.1", "test": "127.0.0.1"},
+            scope=Scope.STACK,
+            validate=validators.bind_address,
+        ),
+        Variable(
+            name="STATS_USER",
+            help="The stats page's user.",
+            default="admin",
+            scope=Scope.STACK,
+            validate=validators.basic_auth_user,
+        ),
+        Variable(
+            name="STATS_PASSWORD",
+            help="The stats page's password.",
+            layer_defaults={"local": SAMPLE_PASSWORD, "test": SAMPLE_PASSWORD},
+            sample=SAMPLE_PASSWORD,
+            required_in=SHARED,
+            secret=True,
+            scope=Scope.STACK,
+        ),
+    ),
+)
+
+CONTRACT: Final = (_LAYER, _DJANGO, _DATABASE, _STACK)
+
+VARIABLES: Final = {
+    variable.name: variable for section in CONTRACT for variable in section.variables
+}

@@ -1,0 +1,42 @@
+"""What is wrong with the environment, in words that say what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: where, what, and its cure. Never a secret's value."""
+
+    name: str
+    problem: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        """Return the fault as one line, with its cure on a second."""
+        lines = [f"{self.name}: {self.problem}"]
+        if self.cure:
+            lines.append(f"    {self.cure}")
+        return "\n".join(lines)
+
+
+class InvalidValueError(ValueError):
+    """A value that its variable does not accept; carries problem and cure, never the variable."""
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        """Keep the two halves apart, so that each is shown in its place."""
+        super().__init__(problem)
+        self.problem = problem
+        self.cure = cure
+
+
+def report(faults: Iterable[Fault], layer: str) -> str:
+    """Return all faults as one readable message."""
+    found = list(faults)
+    count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+    lines = [f"The environment is not right for the {layer} layer: {count}."]
+    for fault in found:
+        lines.extend(f"  {line}" for line in str(fault).splitlines())
+    return "\n".join(lines)

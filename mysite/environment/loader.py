@@ -1,0 +1,123 @@
+"""The environment as the settings read it: loaded, checked, typed."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+from . import dotenv
+from .check import examine
+from .contract import VARIABLES
+from .fault import report
+from .names import base
+from .variable import LAYERS, ROOT, Scope, Value
+
+SETTINGS_MODULE: Final = "DJANGO_SETTINGS_MODULE"
+
+T = TypeVar("T")
+
+# What read_dotenv() put into os.environ, so that load() can tell it from what was there before.
+_from_dotenv: dict[builtins.str, builtins.str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The checked values of one environment, by the names of the contract."""
+
+    layer: builtins.str
+    # True while an image is built: secrets are throw-away values, and there is no database.
+    building: builtins.bool
+    # Kept out of repr(), since secrets are among them.
+    values: Mapping[builtins.str, Value] = field(repr=False)
+
+    def str(self, name: builtins.str) -> builtins.str:
+        """Return a text; empty when it is not set and has no default."""
+        return self._typed(name, builtins.str)
+
+    def bool(self, name: builtins.str) -> builtins.bool:
+        """Return a truth value."""
+        return self._typed(name, builtins.bool)
+
+    def int(self, name: builtins.str) -> builtins.int:
+        """Return a number."""
+        return self._typed(name, builtins.int)
+
+    def list(self, name: builtins.str) -> builtins.list[builtins.str]:
+        """Return a list of texts, a new one at each call."""
+        return [*self._typed(name, tuple)]
+
+    def path(self, name: builtins.str) -> Path:
+        """Return an absolute path."""
+        return self._typed(name, Path)
+
+    def _typed(self, name: builtins.str, wanted: type[T]) -> T:
+        """Return a value; a name or a type that is not the contract's is an error in the code."""
+        value = self.values[name]
+        if type(value) is wanted or (wanted is Path and isinstance(value, Path)):
+            return value  # type: ignore[return-value]
+        raise TypeError(f"{name} is declared as {VARIABLES[name].kind}, not {wanted.__name__}")
+
+
+def layer_of(settings_module: builtins.str) -> builtins.str:
+    """Return the layer that a settings module belongs to.
+
+    A module of a team's own, such as mysite.settings.staging, has to meet what production has to.
+    """
+    last = settings_module.rpartition(".")[2]
+    return last if last in LAYERS else "production"
+
+
+def read_dotenv(
+    environ: MutableMapping[builtins.str, builtins.str] | None = None, root: Path = ROOT
+) -> dotenv.DotEnv:
+    """Put `.env` into the environment, overriding nothing; its faults are told by load().
+
+    In a test layer there is no `.env`. The stack's own variables stay out: the application has no
+    use for the stats page's password.
+    """
+    environ = os.environ if environ is None else environ
+    if layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default) == "test":
+        return dotenv.DotEnv()
+    found = dotenv.read(root / ".env")
+    for name, value in found.values.items():
+        variable = VARIABLES.get(base(name))
+        if name not in environ and (variable is None or variable.scope is not Scope.STACK):
+            environ[name] = value
+            if environ is os.environ:
+                _from_dotenv[name] = value
+    return found
+
+
+def load(
+    environ: MutableMapping[builtins.str, builtins.str] | None = None, root: Path = ROOT
+) -> Environment:
+    """Return the checked environment, `.env` included, or raise ImproperlyConfigured.
+
+    The message names all faults at once, each with its cure, and no secret's value.
+    """
+    environ = os.environ if environ is None else environ
+    found = read_dotenv(environ, root)
+    layer = layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
+    if layer == "test":
+        _forget_dotenv(environ)
+        found = dotenv.DotEnv()
+    result = examine(environ, layer, {Scope.DJANGO}, found)
+    if result.faults:
+        # Imported here: `./manage.py env` answers without Django.
+        from django.core.exceptions import ImproperlyConfigured
+
+        raise ImproperlyConfigured(report(result.faults, layer))
+    return Environment(layer, result.building, result.values)
+
+
+def _forget_dotenv(environ: MutableMapping[builtins.str, builtins.str]) -> None:
+    """Take out what came from `.env` before `--settings` named the test layer."""
+    if environ is os.environ:
+        for name, value in _from_dotenv.items():
+            if environ.get(name) == value:
+                del environ[name]
+        _from_dotenv.clear()

@@ -1,0 +1,78 @@
+"""Misspelt names: what looks like a variable of the contract, but is none."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from .contract import VARIABLES
+from .fault import Fault
+from .files import SUFFIX
+
+# Names of other programs that are close to ours.
+_FOREIGN: Final = ("COMPOSE_", "DOCKER_", "BUILDX_", "MYSQL_", "POSTGRES_", "REDIS_", "AWS_")
+# The process environment is full of other programs' names, so there only a slip of a letter or
+# two counts; everything in .env is meant for us.
+_CUTOFF_ENVIRON: Final = 0.88
+_CUTOFF_DOTENV: Final = 0.78
+_LENGTHS: Final = 2
+
+
+def known() -> frozenset[str]:
+    """Return every name that means something to the project."""
+    files = {name + SUFFIX for name, variable in VARIABLES.items() if variable.secret}
+    return frozenset(VARIABLES) | files
+
+
+def foreign(name: str) -> bool:
+    """Tell whether a name belongs to another program that reads the same `.env`."""
+    return name.startswith(_FOREIGN)
+
+
+def near_misses(
+    environ: Mapping[str, str], dotenv: Iterable[str], scopes: Iterable[str]
+) -> list[Fault]:
+    """Return a fault for each unknown name that is close to a variable which is not set."""
+    declared = known()
+    in_dotenv = set(dotenv)
+    wanted = {
+        name
+        for name in declared
+        if VARIABLES[base(name)].scope in set(scopes)
+        and not (environ.get(base(name)) or environ.get(base(name) + SUFFIX))
+    }
+    faults = []
+    for name in sorted(set(environ) | in_dotenv):
+        if name in declared or foreign(name):
+            continue
+        if fault := _no_file(name) or _near(name, wanted, name in in_dotenv):
+            faults.append(fault)
+    return faults
+
+
+def base(name: str) -> str:
+    """Return the variable that a name belongs to: X for X_FILE."""
+    return name if name in VARIABLES else name.removesuffix(SUFFIX)
+
+
+def _no_file(name: str) -> Fault | None:
+    variable = VARIABLES.get(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
+    if variable is None:
+        return None
+    problem = f"only secrets can come from a file, and {variable.name} is none"
+    return Fault(name, problem, f"Set {variable.name}.")
+
+
+def _near(name: str, wanted: set[str], in_dotenv: bool) -> Fault | None:
+    close: list[str] = []
+    if in_dotenv:
+        close = [other for other in (f"DJANGO_{name}", f"DB_{name}") if other in wanted]
+    if not close and (in_dotenv or "_" in name):
+        cutoff = _CUTOFF_DOTENV if in_dotenv else _CUTOFF_ENVIRON
+        close = difflib.get_close_matches(name.upper(), sorted(wanted), n=1, cutoff=cutoff)
+        if close and not in_dotenv and abs(len(close[0]) - len(name)) > _LENGTHS:
+            return None
+    if not close:
+        return None
+    return Fault(name, f"nothing reads it, and {close[0]} is not set", f"Did you mean {close[0]}?")

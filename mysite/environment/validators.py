@@ -1,0 +1,115 @@
+"""Checks of single values that go beyond their type."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+from .fault import InvalidValueError
+from .variable import ROOT, did_you_mean
+
+# What may stand in a label that is shown in pages, headers and logs.
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/@-]{0,127}")
+_MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_ORIGIN: Final = re.compile(r"https?://((\*\.)?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+_HOST: Final = re.compile(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
+
+
+def label(text: str) -> None:
+    """Accept a short name without spaces, such as set1 or 2025-01-31.4f2c1ab."""
+    if not _LABEL.fullmatch(text):
+        raise InvalidValueError(
+            f"{text[:40]!r} is not a short name",
+            "Use at most 128 letters, digits and . _ : + / @ - without spaces.",
+        )
+
+
+def module(text: str) -> None:
+    """Accept the dotted path of a Python module; one of this project's must exist."""
+    if not _MODULE.fullmatch(text):
+        raise InvalidValueError(
+            f"{text!r} is not the dotted path of a module", "Write it as mysite.settings.dev."
+        )
+    path = ROOT.joinpath(*text.split("."))
+    if not text.startswith("mysite.") or path.is_dir() or path.with_suffix(".py").is_file():
+        return
+    settings = ROOT / "mysite" / "settings"
+    names = [f"mysite.settings.{file.stem}" for file in settings.glob("[a-z]*.py")]
+    raise InvalidValueError(
+        f"there is no module {text}",
+        f"{did_you_mean(text, names)} The layers are mysite.settings.local, .dev and .production.",
+    )
+
+
+def language(text: str) -> None:
+    """Accept a language code as Django writes them."""
+    if not _LANGUAGE.fullmatch(text):
+        raise InvalidValueError(
+            f"{text!r} is not a language code", "Write it as en-us, de or zh-hans."
+        )
+
+
+def time_zone(text: str) -> None:
+    """Accept a time zone that this machine knows."""
+    if text == "UTC":
+        return
+    # Imported here, since most checks never need it.
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        known = zoneinfo.available_timezones()
+    else:
+        return
+    if not known:
+        raise InvalidValueError(
+            "this machine has no time zone database", "Install the tzdata package, or use UTC."
+        )
+    suggestion = did_you_mean(text, known)
+    raise InvalidValueError(
+        f"{text!r} is not a time zone",
+        f"{suggestion} Use a name such as UTC, Europe/Paris or Asia/Seoul.".strip(),
+    )
+
+
+def host(text: str) -> None:
+    """Accept a host name, a domain with a leading dot, an address, or *."""
+    if not _HOST.fullmatch(text):
+        raise InvalidValueError(
+            f"{text!r} is not a host name",
+            "Write the name alone, without scheme, port or path: www.example.com, or [::1].",
+        )
+
+
+def origin(text: str) -> None:
+    """Accept an origin: scheme, host and perhaps a port."""
+    if not _ORIGIN.fullmatch(text):
+        raise InvalidValueError(
+            f"{text!r} is not an origin",
+            "Write scheme and host, without a path: https://www.example.com.",
+        )
+
+
+def bind_address(text: str) -> None:
+    """Accept an address that docker compose can publish a port on."""
+    try:
+        if text.startswith("[") and text.endswith("]"):
+            ipaddress.IPv6Address(text[1:-1])
+        else:
+            ipaddress.IPv4Address(text)
+    except ValueError:
+        raise InvalidValueError(
+            f"{text!r} is not an address of this machine",
+            "Use 127.0.0.1 for this machine alone, 0.0.0.0 for every network it is on.",
+        ) from None
+
+
+def basic_auth_user(text: str) -> None:
+    """Accept a user name for HTTP's basic authentication."""
+    if not re.fullmatch(r"[A-Za-z0-9._@-]+", text):
+        raise InvalidValueError(
+            f"{text!r} is not a user name", "Use letters, digits and . _ @ - only."
+        )

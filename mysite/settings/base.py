@@ -1,0 +1,120 @@
+"""What holds in every layer."""
+
+import logging
+from pathlib import Path
+
+from mysite import environment
+
+from .logs import logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+
+env = environment.load()
+
+# https://docs.djangoproject.com/en/5.2/ref/settings/#core-settings
+SECRET_KEY = env.str("DJANGO_SECRET_KEY")
+DEBUG = env.bool("DJANGO_DEBUG")
+ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS")
+ROOT_URLCONF = "mysite.urls"
+WSGI_APPLICATION = "mysite.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Which server answers, and with what: shown by /profile/.
+PROFILE = env.str("PROFILE")
+RELEASE = env.str("RELEASE")
+PROFILE_FIELDS = env.list("PROFILE_FIELDS")
+
+# The port of `make run`.
+RUN_PORT = env.int("RUN_PORT")
+
+# While this file exists /readyz answers 404, so that load balancers send nothing new.
+DRAIN_FILE = env.path("DRAIN_FILE")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_structlog",
+    "api",
+]
+
+MIDDLEWARE = [
+    # First: a probe is answered whatever its Host header, never redirected and never logged.
+    "api.middleware.ProbeMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Last: the first to see what a view raises.
+    "api.middleware.DatabaseOutageMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# https://docs.djangoproject.com/en/5.2/ref/settings/#databases
+DATABASES = {"default": environment.database_settings(env)}
+# How long a command waits for a database that is not up yet.
+DB_WAIT_SECONDS = env.int("DB_WAIT_SECONDS")
+
+# https://docs.djangoproject.com/en/5.2/ref/settings/#auth-password-validators
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = env.str("DJANGO_LANGUAGE_CODE")
+TIME_ZONE = env.str("DJANGO_TIME_ZONE")
+USE_TZ = True
+
+# https://docs.djangoproject.com/en/5.2/howto/static-files/
+STATIC_URL = "/static/"
+STATIC_ROOT = env.path("STATIC_ROOT")
+MEDIA_URL = "/media/"
+MEDIA_ROOT = env.path("MEDIA_ROOT")
+
+# https://www.django-rest-framework.org/api-guide/settings/
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": [
+        "rest_framework.parsers.JSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+}
+
+LOG_LEVEL = env.str("DJANGO_LOG_LEVEL")
+LOGGING = logging_config(level=LOG_LEVEL, json=True)
+# https://django-structlog.readthedocs.io/en/latest/configuration.html
+# One line a request, at its end; nginx and HAProxy log its start time and duration.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_USER_ID_FIELD = "pk"
+# nginx checks the id, or makes one; it never takes a client's as it is.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True

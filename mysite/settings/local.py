@@ -1,0 +1,23 @@
+"""A laptop: DEBUG, readable logs, the debug toolbar, and SQLite unless the environment says else."""
+
+from importlib.util import find_spec
+
+from .base import *  # noqa: F403
+from .base import DEBUG, INSTALLED_APPS, LOG_LEVEL, MIDDLEWARE, TEMPLATES
+from .logs import logging_config
+
+LOGGING = logging_config(level=LOG_LEVEL, json=False)
+
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+# The cached loader keeps a template until the process ends; without it an edit shows at once.
+# https://docs.djangoproject.com/en/5.2/ref/templates/api/#django.template.loaders.cached.Loader
+TEMPLATES[0]["APP_DIRS"] = False
+TEMPLATES[0]["OPTIONS"]["loaders"] = ["django.template.loaders.app_directories.Loader"]
+
+# https://django-debug-toolbar.readthedocs.io/en/latest/installation.html
+if find_spec("debug_toolbar"):
+    INSTALLED_APPS.append("debug_toolbar")
+    MIDDLEWARE.insert(2, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    # In a container the browser's address is the gateway's, so it cannot be listed beforehand.
+    DEBUG_TOOLBAR_CONFIG = {"SHOW_TOOLBAR_CALLBACK": lambda request: DEBUG}

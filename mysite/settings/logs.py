@@ -1,0 +1,60 @@
+"""How the application logs: one line an event on standard error, each with its request's id."""
+
+from typing import Any
+
+import structlog
+
+# What every line carries, ours and the libraries' alike.
+# https://www.structlog.org/en/stable/standard-library.html
+SHARED_PROCESSORS = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.stdlib.PositionalArgumentsFormatter(),
+]
+
+
+def logging_config(*, level: str, json: bool) -> dict[str, Any]:
+    """Configure structlog and return the LOGGING setting that goes with it.
+
+    Args:
+        level: the lowest level that is printed, such as "INFO".
+        json: one JSON object a line, for machines; else readable lines.
+    """
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *SHARED_PROCESSORS,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderers = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if json
+        else [structlog.dev.ConsoleRenderer(colors=False)]
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "line": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": SHARED_PROCESSORS,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    *renderers,
+                ],
+            },
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # Django's own default handler would print these a second time.
+            "django": {"handlers": [], "level": level, "propagate": True},
+            # A component that is down is /healthz's answer, not a traceback at every look.
+            "health_check": {"level": "ERROR"},
+        },
+    }

@@ -1,0 +1,24 @@
+"""Production: DEBUG cannot be on, HTTPS, hashed static names, secrets required."""
+
+from .base import *  # noqa: F403
+from .base import env
+
+# The environment check refuses DJANGO_DEBUG=true; this line holds even without it.
+DEBUG = False
+
+# Names with a hash of the content may be cached for ever.
+# https://docs.djangoproject.com/en/5.2/ref/contrib/staticfiles/#manifeststaticfilesstorage
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
+}
+
+# https://docs.djangoproject.com/en/5.2/topics/security/#ssl-https
+# The load balancer ends TLS; it sets this header itself and drops the client's.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = env.bool("DJANGO_SECURE_SSL_REDIRECT")
+SECURE_HSTS_SECONDS = env.int("DJANGO_HSTS_SECONDS")
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True

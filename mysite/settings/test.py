@@ -1,0 +1,9 @@
+"""Unit tests: fast and hermetic, whatever the machine's environment or `.env` says."""
+
+from .base import *  # noqa: F403
+
+DEBUG = False
+
+# A test's user needs no slow hash.
+# https://docs.djangoproject.com/en/5.2/topics/testing/overview/#password-hashing
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,18 @@
+"""The WSGI application that uWSGI loads."""
+
+import os
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.wsgi import get_wsgi_application
+
+from mysite import environment
+
+environment.read_dotenv()
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")
+if os.environ.get("DJANGO_BUILD"):
+    raise ImproperlyConfigured(
+        "DJANGO_BUILD is set: it replaces secrets by throw-away values while an image is built. "
+        "Take it out of the environment of a server."
+    )
+
+application = get_wsgi_application()

@@ -1,0 +1,182 @@
+"""How the text of each variable becomes a value, or a fault with its cure."""
+
+from pathlib import Path
+
+import pytest
+
+from mysite.environment.contract import CONTRACT, VARIABLES
+from mysite.environment.fault import InvalidValueError
+from mysite.environment.variable import LAYERS, ROOT, SHARED, Kind, Scope, Value
+
+GOOD: list[tuple[str, str, Value]] = [
+    *(("DJANGO_DEBUG", text, True) for text in ("true", "True", "1", "yes", "on", " ON ")),
+    *(("DJANGO_DEBUG", text, False) for text in ("false", "FALSE", "0", "no", "off")),
+    ("WEB_CONCURRENCY", "1", 1),
+    ("WEB_CONCURRENCY", " 64 ", 64),
+    ("HTTP_PORT", "1", 1),
+    ("HTTP_PORT", "65535", 65535),
+    ("LAYER", "production", "production"),
+    ("DJANGO_LOG_LEVEL", "ERROR", "ERROR"),
+    ("DB_ENGINE", "postgres", "postgres"),
+    ("DB_ENGINE", "postgresql", "postgres"),
+    ("DB_ENGINE", "sqlite3", "sqlite"),
+    ("DB_ENGINE", "django.db.backends.mysql", "mysql"),
+    ("DB_ENGINE", "django.db.backends.sqlite3", "sqlite"),
+    ("DB_ENGINE", "django.db.backends.postgresql", "postgres"),
+    ("DJANGO_ALLOWED_HOSTS", "a.example, .b.example ,,[::1],127.0.0.1,*",
+     ("a.example", ".b.example", "[::1]", "127.0.0.1", "*")),
+    ("DJANGO_ALLOWED_HOSTS", ",", ()),
+    ("DJANGO_CSRF_TRUSTED_ORIGINS", "https://a.example:8443,https://*.b.example,http://[::1]:8080",
+     ("https://a.example:8443", "https://*.b.example", "http://[::1]:8080")),
+    ("PROFILE_FIELDS", "debug,settings", ("debug", "settings")),
+    ("DJANGO_TIME_ZONE", "UTC", "UTC"),
+    ("DJANGO_TIME_ZONE", "Asia/Seoul", "Asia/Seoul"),
+    ("DJANGO_LANGUAGE_CODE", "ko", "ko"),
+    ("DJANGO_LANGUAGE_CODE", "zh-hans", "zh-hans"),
+    ("DJANGO_SETTINGS_MODULE", "mysite.settings.production", "mysite.settings.production"),
+    ("DJANGO_SETTINGS_MODULE", "elsewhere.settings", "elsewhere.settings"),
+    ("PROFILE", "set1", "set1"),
+    ("RELEASE", "2025-01-31.4f2c1ab+dirty", "2025-01-31.4f2c1ab+dirty"),
+    ("STATIC_ROOT", "/srv/static", Path("/srv/static")),
+    ("STATIC_ROOT", "var/static", ROOT / "var/static"),
+    ("HTTP_ADDRESS", "0.0.0.0", "0.0.0.0"),
+    ("HTTP_ADDRESS", "[::1]", "[::1]"),
+    ("STATS_USER", "ops", "ops"),
+    ("STATS_PASSWORD", " 'as it is' ", " 'as it is' "),
+]  # fmt: skip
+
+BAD = [
+    ("DJANGO_DEBUG", "ture", "Did you mean true?"),
+    ("DJANGO_DEBUG", "flase", "Did you mean false?"),
+    ("DJANGO_DEBUG", "2", "true or false"),
+    ("DJANGO_DEBUG", '"true"', "Remove them"),
+    ("WEB_CONCURRENCY", "0", "from 1 to 64"),
+    ("WEB_CONCURRENCY", "65", "from 1 to 64"),
+    ("WEB_CONCURRENCY", "-1", "from 1 to 64"),
+    ("WEB_CONCURRENCY", "two", "from 1 to 64"),
+    ("WEB_CONCURRENCY", "1_0", "from 1 to 64"),
+    ("WEB_CONCURRENCY", "2.0", "from 1 to 64"),
+    ("WEB_CONCURRENCY", "٣", "from 1 to 64"),
+    ("HTTP_PORT", "0", "from 1 to 65535"),
+    ("HTTP_PORT", "65536", "from 1 to 65535"),
+    ("HTTP_PORT", "http", "from 1 to 65535"),
+    ("LAYER", "prodction", "Did you mean production?"),
+    ("LAYER", "Production", "Did you mean production?"),
+    ("LAYER", "test", "local, dev, production"),
+    ("DJANGO_LOG_LEVEL", "warn", "Did you mean WARNING?"),
+    ("DB_ENGINE", "mysqll", "Did you mean mysql?"),
+    ("DB_ENGINE", "oracle", "sqlite, mysql, postgres"),
+    ("DJANGO_ALLOWED_HOSTS", "https://a.example", "without scheme"),
+    ("DJANGO_ALLOWED_HOSTS", "a.example:8080", "without scheme"),
+    ("DJANGO_ALLOWED_HOSTS", "a.example b.example", "without scheme"),
+    ("DJANGO_ALLOWED_HOSTS", "'a.example,b.example'", "Remove them"),
+    ("DJANGO_CSRF_TRUSTED_ORIGINS", "a.example", "https://"),
+    ("DJANGO_CSRF_TRUSTED_ORIGINS", "https://a.example/", "without a path"),
+    ("DJANGO_CSRF_TRUSTED_ORIGINS", "https://[::1]/path", "without a path"),
+    ("PROFILE_FIELDS", "settings,sever", "Did you mean server?"),
+    ("DJANGO_TIME_ZONE", "Asia/Soul", "Did you mean Asia/Seoul?"),
+    ("DJANGO_TIME_ZONE", "../../etc/passwd", "Use a name"),
+    ("DJANGO_LANGUAGE_CODE", "en_US", "en-us"),
+    ("DJANGO_SETTINGS_MODULE", "mysite.settings.prodution", "Did you mean mysite.settings.pro"),
+    ("DJANGO_SETTINGS_MODULE", "mysite/settings.py", "mysite.settings.dev"),
+    ("PROFILE", "set 1", "without spaces"),
+    ("PROFILE", "set1\nX-Injected: 1", "without spaces"),
+    ("RELEASE", "-x", "letters"),
+    ("HTTP_ADDRESS", "localhost", "127.0.0.1"),
+    ("HTTP_ADDRESS", "::1", "127.0.0.1"),
+    ("STATS_USER", "a:b", "letters"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), GOOD)
+def test_a_good_text_has_this_value(name: str, text: str, value: Value) -> None:
+    """Equal in type as well: True is not 1."""
+    parsed = VARIABLES[name].parse(text)
+    assert (parsed, type(parsed)) == (value, type(value))
+
+
+@pytest.mark.parametrize(("name", "text", "cure"), BAD)
+def test_a_bad_text_is_refused_with_its_cure(name: str, text: str, cure: str) -> None:
+    """The problem and what to do are told apart."""
+    with pytest.raises(InvalidValueError) as caught:
+        VARIABLES[name].parse(text)
+    assert caught.value.problem
+    assert cure in caught.value.cure
+
+
+def test_without_a_time_zone_database_the_cure_is_to_install_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slim images have none; the name is not to blame."""
+    import zoneinfo
+
+    monkeypatch.setattr(zoneinfo, "available_timezones", set)
+    with pytest.raises(InvalidValueError) as caught:
+        VARIABLES["DJANGO_TIME_ZONE"].parse("Nowhere/Atall")
+    assert "tzdata" in caught.value.cure
+
+
+def test_every_name_is_declared_once() -> None:
+    """A second declaration would silently replace the first."""
+    names = [variable.name for section in CONTRACT for variable in section.variables]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("variable", VARIABLES.values(), ids=lambda variable: variable.name)
+def test_a_declaration_is_complete_and_its_defaults_are_good(variable) -> None:  # noqa: ANN001
+    """What the contract itself says must pass the contract."""
+    assert variable.help.endswith(".")
+    assert "\n" not in variable.help
+    assert set(variable.layer_defaults) | variable.required_in <= set(LAYERS)
+    assert bool(variable.choices) <= (variable.kind in {Kind.CHOICE, Kind.LIST})
+    for layer in LAYERS:
+        text = variable.default_in(layer)
+        # Nothing may stand in for what a layer requires, and no secret has a default there.
+        assert not (text and (layer in variable.required_in))
+        assert not (text and variable.secret and layer in SHARED)
+        if text:
+            variable.parse(text)
+        else:
+            # These have no value that could mean "none".
+            assert variable.kind not in {Kind.BOOL, Kind.INT, Kind.PATH}
+
+
+def test_the_stack_scope_is_what_the_application_never_reads() -> None:
+    """A change here changes what the application's servers are given."""
+    stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
+    assert stack == {
+        "LAYER",
+        "HTTP_ADDRESS",
+        "HTTP_PORT",
+        "STATS_PORT",
+        "STATS_USER",
+        "STATS_PASSWORD",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "default"),
+    [
+        ("LAYER", "local", "local"),
+        ("DJANGO_DEBUG", "local", "true"),
+        ("DJANGO_DEBUG", "dev", "true"),
+        ("DJANGO_DEBUG", "production", "false"),
+        ("DJANGO_DEBUG", "test", "false"),
+        ("DJANGO_SECURE_SSL_REDIRECT", "production", "true"),
+        ("DJANGO_SECURE_SSL_REDIRECT", "dev", "false"),
+        ("DJANGO_HSTS_SECONDS", "production", "3600"),
+        ("DJANGO_HSTS_SECONDS", "dev", "0"),
+        ("PROFILE_FIELDS", "production", "settings,server,release"),
+        ("PROFILE_FIELDS", "dev", "settings,server,release,hostname,django,python,debug"),
+        ("HTTP_ADDRESS", "local", "127.0.0.1"),
+        ("HTTP_PORT", "production", "8080"),
+        ("STATS_PORT", "production", "8888"),
+        ("RUN_PORT", "local", "8000"),
+        ("DB_CONN_MAX_AGE", "production", "60"),
+        ("DB_WAIT_SECONDS", "production", "60"),
+        ("WEB_CONCURRENCY", "production", "2"),
+    ],
+)
+def test_a_layers_default(name: str, layer: str, default: str) -> None:
+    """The defaults that people rely on, said a second time so that a slip is seen."""
+    assert VARIABLES[name].default_in(layer) == default
