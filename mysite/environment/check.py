@@ -24,7 +24,13 @@ _KEY_LENGTH: Final = 50
 _KEY_VARIETY: Final = 5
 _KEY_INSECURE: Final = "django-insecure-"
 
-_EMPTY: Final[Mapping[Kind, Value]] = {Kind.LIST: (), Kind.TEXT: "", Kind.CHOICE: ""}
+# The value of what is not set and has no default; None for a number.
+_EMPTY: Final[Mapping[Kind, Value]] = {
+    Kind.TEXT: "",
+    Kind.CHOICE: "",
+    Kind.DATABASE_URL: "",
+    Kind.LIST: (),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,11 @@ def _get(arguments: argparse.Namespace) -> int:
     text = text_of(variable, environ)
     if isinstance(text, Fault):
         return _fail(str(text))
+    # What the application reads here depends on its settings, not on the layer of the stack.
+    stack = variable.scope is Scope.STACK
+    layer = _layer(environ, "all") if stack else layer_of(environ.get(SETTINGS_MODULE) or "local")
     try:
-        print(render.shown(variable, text or variable.default_in(_layer(environ, variable.scope))))
+        print(render.shown(variable, text or variable.default_in(layer)))
     except InvalidValueError as error:
         return _fail(str(Fault(name, error.problem, error.cure)))
     return 0

@@ -97,7 +97,14 @@ def _assignment(line: str, where: str) -> tuple[str, str] | Fault:
     written = line[start.end() :]
     pattern = {"'": _SINGLE, '"': _DOUBLE}.get(written[:1], _PLAIN)
     match = pattern.match(written)
-    if match is None or _CONTROL.search(line) or not _REST.fullmatch(written, match.end()):
+    # `NAME= # comment` has the comment for its value in docker compose.
+    comment_alone = written.lstrip(" ").startswith("#") and written.startswith(" ")
+    if (
+        match is None
+        or comment_alone
+        or _CONTROL.search(line)
+        or not _REST.fullmatch(written, match.end())
+    ):
         return Fault(
             where,
             f"the value of {name} is read differently by docker compose, a shell and Django",

@@ -12,6 +12,13 @@ from .files import SUFFIX
 
 # Names of other programs that are close to ours.
 _FOREIGN: Final = ("COMPOSE_", "DOCKER_", "BUILDX_", "MYSQL_", "POSTGRES_", "REDIS_", "AWS_")
+# What many other projects call the same thing.
+_ELSEWHERE: Final = {
+    "DB_DATABASE": "DB_NAME",
+    "DB_HOSTNAME": "DB_HOST",
+    "DB_PASS": "DB_PASSWORD",
+    "DB_USERNAME": "DB_USER",
+}
 # The process environment is full of other programs' names, so there only a slip of a letter or
 # two counts; everything in .env is meant for us.
 _CUTOFF_ENVIRON: Final = 0.88
@@ -67,7 +74,8 @@ def _no_file(name: str) -> Fault | None:
 def _near(name: str, wanted: set[str], in_dotenv: bool) -> Fault | None:
     close: list[str] = []
     if in_dotenv:
-        close = [other for other in (f"DJANGO_{name}", f"DB_{name}") if other in wanted]
+        called = (_ELSEWHERE.get(name, ""), f"DJANGO_{name}", f"DB_{name}")
+        close = [other for other in called if other in wanted]
     if not close and (in_dotenv or "_" in name):
         cutoff = _CUTOFF_DOTENV if in_dotenv else _CUTOFF_ENVIRON
         close = difflib.get_close_matches(name.upper(), sorted(wanted), n=1, cutoff=cutoff)

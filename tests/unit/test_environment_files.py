@@ -23,9 +23,7 @@ KEY = VARIABLES["DJANGO_SECRET_KEY"]
         ("비밀\n", "비밀"),
     ],
 )
-def test_one_line_end_is_dropped_and_nothing_else(
-    tmp_path: Path, content: str, value: str
-) -> None:
+def test_one_line_end_is_dropped_and_nothing_else(tmp_path: Path, content: str, value: str) -> None:
     """A space may belong to a password; the newline of `echo` does not."""
     path = tmp_path / "key"
     path.write_bytes(content.encode())

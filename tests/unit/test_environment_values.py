@@ -6,7 +6,7 @@ import pytest
 
 from mysite.environment.contract import CONTRACT, VARIABLES
 from mysite.environment.fault import InvalidValueError
-from mysite.environment.variable import LAYERS, ROOT, SHARED, Kind, Scope, Value
+from mysite.environment.variable import LAYERS, ROOT, SHARED, Kind, Scope, Value, Variable
 
 GOOD: list[tuple[str, str, Value]] = [
     *(("DJANGO_DEBUG", text, True) for text in ("true", "True", "1", "yes", "on", " ON ")),
@@ -123,7 +123,7 @@ def test_every_name_is_declared_once() -> None:
 
 
 @pytest.mark.parametrize("variable", VARIABLES.values(), ids=lambda variable: variable.name)
-def test_a_declaration_is_complete_and_its_defaults_are_good(variable) -> None:  # noqa: ANN001
+def test_a_declaration_is_complete_and_its_defaults_are_good(variable: Variable) -> None:
     """What the contract itself says must pass the contract."""
     assert variable.help.endswith(".")
     assert "\n" not in variable.help

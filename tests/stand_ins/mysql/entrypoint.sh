@@ -19,9 +19,13 @@ setting() {
   unset "$file_name"
 }
 
+# Done before root is given up: a secret's file may be root's alone.
 read_settings() {
   local name
   for name in MYSQL_ROOT_PASSWORD MYSQL_ROOT_HOST MYSQL_DATABASE MYSQL_USER MYSQL_PASSWORD; do setting "$name"; done
+}
+
+check_settings() {
   [ -n "${MYSQL_ROOT_PASSWORD:-}${MYSQL_RANDOM_ROOT_PASSWORD:-}${MYSQL_ALLOW_EMPTY_PASSWORD:-}" ] ||
     fail "the data directory is empty and nothing says what root's password is; set MYSQL_ROOT_PASSWORD (or _FILE)," \
       "MYSQL_RANDOM_ROOT_PASSWORD=yes or MYSQL_ALLOW_EMPTY_PASSWORD=yes."
@@ -149,8 +153,8 @@ first_start() {
   # Process 1 has no default answer to a signal.
   trap 'stop_temporary_server; exit 143' TERM INT
   say "first start: making the system tables"
-  "${command[@]}" --initialize-insecure --datadir="$data"
   touch "$mark"
+  "${command[@]}" --initialize-insecure --datadir="$data"
   start_temporary_server
   load_time_zones
   set_root_password
@@ -178,11 +182,12 @@ if [ "${1:-}" = mysqld ] && ! only_asked; then
   data=$(server_variable datadir)
   data=${data%/}
   socket=$(server_variable socket)
+  read_settings
   [ "$(id -u)" != 0 ] || become_mysql
   [ ! -e "$data/.first-start-unfinished" ] ||
     fail "an earlier first start was interrupted or a script failed; remove the data volume and start again."
   if [ ! -d "$data/mysql" ]; then
-    read_settings
+    check_settings
     first_start
   fi
 fi

@@ -1,0 +1,1 @@
+"""The project's tests: unit, embedded (`make run`) and stack (real containers)."""

@@ -1,0 +1,10 @@
+"""Ports of this machine for a test's servers."""
+
+import socket
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,132 @@
+"""One running stack of real containers, driven through `docker compose` as a user drives it."""
+
+import hashlib
+import os
+import secrets
+import subprocess
+from pathlib import Path
+
+import requests
+
+from mysite.environment.contract import VARIABLES
+from tests.ports import free_port
+from tests.tree import ROOT
+from tests.waiting import eventually
+
+# Every stack of the tests is found, and cleared away, by this name; another clone has another.
+PROJECT_PREFIX = f"mysite-test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
+UP_SECONDS = 300
+
+
+def secret_environment() -> dict[str, str]:
+    """Return what production requires, with characters that careless quoting would break."""
+    awkward = "a\"b$c'd w#e\\f"
+    return {
+        "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
+        "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "DB_PASSWORD": awkward + secrets.token_urlsafe(8),
+        "STATS_PASSWORD": awkward + secrets.token_urlsafe(8),
+    }
+
+
+class Stack:
+    """A compose project of its own: name, ports, environment, volumes."""
+
+    def __init__(self, tree: Path, layer: str, **environment: str) -> None:
+        """Describe the stack; nothing is started yet."""
+        self.tree = tree
+        self.layer = layer
+        self.project = f"{PROJECT_PREFIX}-{layer}"
+        self.http_port = free_port()
+        self.stats_port = free_port()
+        # Nothing of the developer's own environment changes what is tested.
+        inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        self.environment = {
+            **inherited,
+            "LAYER": layer,
+            "HTTP_ADDRESS": "127.0.0.1",
+            "HTTP_PORT": str(self.http_port),
+            "STATS_PORT": str(self.stats_port),
+            **environment,
+        }
+
+    def compose(
+        self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `docker compose` and return what it printed, standard error included."""
+        result = subprocess.run(
+            ["docker", "compose", "--project-name", self.project, *arguments],
+            cwd=self.tree,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and result.returncode:
+            raise AssertionError(f"docker compose {' '.join(arguments)}:\n{result.stdout[-5000:]}")
+        return result
+
+    def up(self, *services: str, **environment: str) -> None:
+        """Start and wait until every service is healthy."""
+        result = self.compose(
+            "up", "--detach", "--wait", "--build", *services, check=False, **environment
+        )
+        if result.returncode:
+            logs = self.compose("logs", "--tail", "30", check=False).stdout
+            raise AssertionError(f"{result.stdout[-3000:]}\n{logs[-8000:]}")
+
+    def down(self, *, volumes: bool = False) -> None:
+        """Stop and remove the containers, with their data only if told."""
+        self.compose("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+
+    def run_in(self, service: str, *command: str, check: bool = True) -> str:
+        """Run a command in a service's container and return what it printed."""
+        return self.compose("exec", "-T", service, *command, check=check).stdout
+
+    def python_in(self, service: str, code: str) -> str:
+        """Run Python code in a service's container and return what it printed."""
+        return self.run_in(service, "python", "-c", code).strip()
+
+    def logs(self, service: str) -> str:
+        """Return a service's log so far."""
+        return self.compose("logs", "--no-log-prefix", service).stdout
+
+    def container(self, service: str) -> str:
+        """Return the id of a service's container, running or not."""
+        return self.compose("ps", "--all", "--quiet", service).stdout.strip()
+
+    def inspect(self, service: str, template: str) -> str:
+        """Return one fact of a service's container, by a Go template."""
+        return docker("inspect", "--format", template, self.container(service))
+
+    def url(self, path: str = "/") -> str:
+        """Return an address of the site, through HAProxy."""
+        return f"http://127.0.0.1:{self.http_port}{path}"
+
+    def get(self, path: str, **options: object) -> requests.Response:
+        """Ask the site through HAProxy."""
+        return requests.get(self.url(path), timeout=30, **options)  # type: ignore[arg-type]
+
+    def post(self, path: str, **options: object) -> requests.Response:
+        """Post to the site through HAProxy."""
+        return requests.post(self.url(path), timeout=30, **options)  # type: ignore[arg-type]
+
+    def in_service(self) -> set[str]:
+        """Return the servers that answer through HAProxy, from a few requests."""
+        return {self.get("/profile/").json()["server"] for _ in range(6)}
+
+    def wait_for_both(self) -> None:
+        """Return once both servers answer through HAProxy."""
+        eventually(
+            lambda: self.in_service() == {"set1", "set2"}, seconds=60, what="both servers answer"
+        )
+
+
+def docker(*arguments: str) -> str:
+    """Run `docker` and return what it printed."""
+    return subprocess.run(
+        ["docker", *arguments], check=True, capture_output=True, text=True, timeout=600
+    ).stdout.strip()

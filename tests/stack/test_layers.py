@@ -1,0 +1,120 @@
+"""The three layers, from one file, through HAProxy."""
+
+import pytest
+import requests
+
+from tests.stack.compose import Stack, secret_environment
+from tests.tree import ROOT
+
+
+def servers_in_turn(stack: Stack, count: int) -> list[str]:
+    return [stack.get("/profile/").json()["server"] for _ in range(count)]
+
+
+def test_requests_alternate_between_the_servers(local: Stack) -> None:
+    turns = servers_in_turn(local, 6)
+
+    assert turns in (["set1", "set2"] * 3, ["set2", "set1"] * 3)
+
+
+def test_local_layer_shows_itself(local: Stack) -> None:
+    profile = local.get("/profile").json()
+
+    assert profile["settings"] == "local"
+    assert profile["debug"] is True
+    assert profile["hostname"] in ("server1", "server2")
+
+
+def test_plain_text_names_the_settings_alone(local: Stack, production: Stack) -> None:
+    assert local.get("/profile/?format=txt").text == "local\n"
+    answer = production.get("/profile", headers={"Accept": "text/plain"})
+    assert answer.text == "production\n"
+    assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+def test_production_shows_strangers_little(production: Stack) -> None:
+    assert set(production.get("/profile/").json()) == {"settings", "server", "release"}
+    page = production.get("/").text
+    assert "The site is up" in page
+    assert "set1" not in page and "set2" not in page
+
+
+def test_dev_layer_runs_with_debug(production: Stack) -> None:
+    dev = Stack(production.tree, "dev", **secret_environment())
+    dev.down(volumes=True)
+    try:
+        dev.up()
+        profile = dev.get("/profile/").json()
+        assert (profile["settings"], profile["debug"]) == ("dev", True)
+    finally:
+        dev.down(volumes=True)
+
+
+def test_no_such_layer_is_named(local: Stack) -> None:
+    answer = local.compose("config", check=False, LAYER="prod")
+
+    assert answer.returncode != 0
+    assert "prod" in answer.stdout and "docker-compose.layers.yaml" in answer.stdout
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/livez"])
+def test_probes_answer_any_host_and_never_redirect(production: Stack, path: str) -> None:
+    answer = production.get(path, headers={"Host": "10.1.2.3"}, allow_redirects=False)
+
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_foreign_host_is_refused_elsewhere(production: Stack) -> None:
+    assert production.get("/profile/", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_check_deploy_is_clean_in_the_production_image(production: Stack) -> None:
+    answer = production.compose(
+        *("run", "--rm", "--no-deps", "-e", "DJANGO_SECURE_SSL_REDIRECT=true", "server1"),
+        *("python", "manage.py", "check", "--deploy", "--fail-level", "WARNING"),
+    )
+
+    assert "no issues" in answer.stdout
+
+
+def test_production_without_secrets_names_them_all_and_starts_nothing(production: Stack) -> None:
+    bare = Stack(production.tree, "production")
+    bare.project += "-bare"
+    try:
+        # Attached, as a person runs it: the message is on the terminal, not in a log to be found.
+        refused = bare.compose("up", check=False)
+        assert refused.returncode != 0
+        for name in ("DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "DB_PASSWORD", "STATS_PASSWORD"):
+            assert f"{name}:" in refused.stdout
+        assert "local-sample-password" not in refused.stdout
+        assert bare.inspect("db", "{{.State.Status}}") == "created"
+        assert bare.inspect("server1", "{{.State.Status}}") == "created"
+    finally:
+        bare.down(volumes=True)
+
+
+def test_a_server_alone_refuses_too(production: Stack) -> None:
+    """As on Elastic Beanstalk, where no env-check runs before it."""
+    answer = production.compose(
+        "run", "--rm", "--no-deps", "-e", "DJANGO_SECRET_KEY=", "server1", "serve", check=False
+    )
+
+    assert answer.returncode != 0
+    assert "DJANGO_SECRET_KEY: it is not set" in answer.stdout
+    assert "Traceback" not in answer.stdout
+
+
+def test_the_joined_dockerfile_is_in_step() -> None:
+    joined = f"{(ROOT / 'Dockerfile.base').read_text()}\n{(ROOT / 'Dockerfile.production').read_text()}"
+
+    assert (ROOT / "Dockerfile").read_text() == joined, "run: make dockerfile"
+
+
+def test_the_stats_page_asks_for_its_password(production: Stack) -> None:
+    address = f"http://127.0.0.1:{production.stats_port}/stats"
+    password = production.environment["STATS_PASSWORD"]
+
+    assert requests.get(address, timeout=10).status_code == 401
+    assert requests.get(address, auth=("admin", "wrong"), timeout=10).status_code == 401
+    assert "dynamic_backend" in requests.get(address, auth=("admin", password), timeout=10).text

@@ -1,0 +1,244 @@
+"""All that is wrong is told at once, with its cure, and no secret with it."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from mysite import environment
+from mysite.environment.check import ALL_SCOPES
+from mysite.environment.contract import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY, VARIABLES
+from mysite.environment.dotenv import parse
+from mysite.environment.variable import Scope
+
+KEY = "k3y-" + "abcdefghij" * 6
+GOOD = {
+    "DJANGO_SECRET_KEY": KEY,
+    "DJANGO_ALLOWED_HOSTS": "www.example.com",
+    "DATABASE_URL": "mysql://web:pa55word@db/site",
+    "STATS_PASSWORD": "an0ther-secret",
+}
+
+
+def names(
+    environ: dict[str, str], layer: str = "production", scopes: Iterable[str] = ALL_SCOPES
+) -> list[str]:
+    """Return the names of the variables at fault."""
+    return [fault.name for fault in environment.faults(environ, layer, scopes)]
+
+
+@pytest.mark.parametrize("layer", ["dev", "production"])
+def test_a_good_environment_has_no_fault(layer: str) -> None:
+    """The other tests change one thing in it."""
+    assert names(GOOD, layer) == []
+
+
+@pytest.mark.parametrize("layer", ["local", "test"])
+def test_an_empty_environment_is_good_on_a_laptop_and_in_tests(layer: str) -> None:
+    """A fresh clone runs."""
+    assert names({}, layer) == []
+
+
+@pytest.mark.parametrize("layer", ["dev", "production"])
+def test_everything_that_is_missing_is_named_at_once(layer: str) -> None:
+    """Each with what to do."""
+    faults = environment.faults({}, layer)
+    assert [fault.name for fault in faults] == [
+        "DJANGO_SECRET_KEY",
+        "DJANGO_ALLOWED_HOSTS",
+        "STATS_PASSWORD",
+        "DATABASE_URL",
+    ]
+    assert all(fault.cure for fault in faults)
+    assert "DJANGO_SECRET_KEY_FILE" in faults[0].cure
+    assert "./manage.py env init" in faults[0].cure
+
+
+def test_an_empty_value_is_not_set() -> None:
+    """Docker compose passes on an empty text for what it was not given."""
+    assert names({**GOOD, "DJANGO_SECRET_KEY": ""}) == ["DJANGO_SECRET_KEY"]
+    assert names({**GOOD, "WEB_CONCURRENCY": "", "DJANGO_DEBUG": ""}) == []
+
+
+def test_faults_of_every_kind_come_together() -> None:
+    """A bad value does not hide a missing one, a misspelt name or a weak key."""
+    environ = {
+        **GOOD,
+        "DJANGO_SECRET_KEY": "short",
+        "DJANGO_ALLOWED_HOSTS": "",
+        "WEB_CONCURENCY": "4",
+        "DJANGO_LOG_LEVEL": "loud",
+        "DATABASE_URL": "mysql://web:pa55word@db",
+        "HTTP_PORT": "http",
+    }
+    assert set(names(environ)) == {
+        "DJANGO_SECRET_KEY",
+        "DJANGO_ALLOWED_HOSTS",
+        "WEB_CONCURENCY",
+        "DJANGO_LOG_LEVEL",
+        "DATABASE_URL",
+        "HTTP_PORT",
+    }
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (Scope.DJANGO, ["DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "DATABASE_URL"]),
+        (Scope.STACK, ["STATS_PASSWORD"]),
+    ],
+)
+def test_a_scope_is_checked_alone(scope: Scope, expected: list[str]) -> None:
+    """The application's servers are not given the stack's variables."""
+    assert names({}, "production", {scope}) == expected
+
+
+def test_debug_is_a_fault_in_production_alone() -> None:
+    """A shared development server may have it."""
+    assert names({**GOOD, "DJANGO_DEBUG": "true"}, "production") == ["DJANGO_DEBUG"]
+    assert names({**GOOD, "DJANGO_DEBUG": "true"}, "dev") == []
+    assert names({**GOOD, "DJANGO_DEBUG": "false"}, "production") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "weak"),
+    [
+        ("a1B2" * 12 + "x", True),  # 49 characters
+        ("a1B2" * 12 + "xy", False),
+        ("ab" * 40, True),
+        ("django-insecure-" + KEY, True),
+        (KEY, False),
+    ],
+)
+def test_a_weak_key_is_a_fault_in_production(key: str, weak: bool) -> None:
+    """By the measure of Django's own check."""
+    assert names({**GOOD, "DJANGO_SECRET_KEY": key}) == ["DJANGO_SECRET_KEY"] * weak
+    assert names({**GOOD, "DJANGO_SECRET_KEY": key}, "dev") == []
+
+
+@pytest.mark.parametrize("layer", ["dev", "production"])
+@pytest.mark.parametrize(
+    ("name", "sample"),
+    [
+        ("DJANGO_SECRET_KEY", SAMPLE_SECRET_KEY),
+        ("STATS_PASSWORD", SAMPLE_PASSWORD),
+        ("DB_PASSWORD", SAMPLE_PASSWORD),
+        ("RDS_PASSWORD", SAMPLE_PASSWORD),
+        ("DATABASE_URL", f"mysql://web:{SAMPLE_PASSWORD}@db/site"),
+        ("DATABASE_URL", f"mysql://web:{SAMPLE_PASSWORD.replace('-', '%2D')}@db/site"),
+    ],
+)
+def test_the_local_layers_samples_are_refused_elsewhere(name: str, sample: str, layer: str) -> None:
+    """They are public; in the local layer they are fine."""
+    faults = environment.faults({**GOOD, name: sample}, layer)
+    assert name in [fault.name for fault in faults]
+    assert "still the local layer's sample" in str(faults[0])
+    assert sample not in "".join(map(str, faults))
+    assert names({**GOOD, name: sample}, "local") == []
+
+
+@pytest.mark.parametrize("layer", ["local", "dev", "production"])
+def test_no_message_has_a_secrets_value_in_it(layer: str) -> None:
+    """Whatever is wrong with it."""
+    hidden = "hidden"
+    secrets = {name: f"{hidden} {name}" for name, variable in VARIABLES.items() if variable.secret}
+    many = {**secrets, "DB_ENGINE": "mysql", "DJANGO_SECRET_KEY_FILE": "/nowhere"}
+    near = {"DJANGO_SECRETKEY": hidden, "STATS_PASWORD": hidden, "DATABSE_URL": hidden}
+    for environ in (secrets, many, near, {**secrets, "DB_ENGINE": hidden[:0]}):
+        text = "".join(map(str, environment.faults(environ, layer)))
+        assert hidden not in text
+    assert environment.faults(many, layer)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DATABSE_URL", "DATABASE_URL"),
+        ("DATABASE_ULR", "DATABASE_URL"),
+        ("DJANGO_SECRETKEY", "DJANGO_SECRET_KEY"),
+        ("DJANGO_SECRET_KEY_FIEL", "DJANGO_SECRET_KEY_FILE"),
+        ("DJANGO_ALOWED_HOSTS", "DJANGO_ALLOWED_HOSTS"),
+        ("DJANGO_ALLOWED_HOST", "DJANGO_ALLOWED_HOSTS"),
+        ("django_allowed_hosts", "DJANGO_ALLOWED_HOSTS"),
+        ("WEB_CONCURENCY", "WEB_CONCURRENCY"),
+        ("RDS_HOSTNAM", "RDS_HOSTNAME"),
+    ],
+)
+def test_a_misspelt_name_is_a_fault_that_says_what_is_meant(name: str, meant: str) -> None:
+    """Unless what it resembles is set."""
+    for dotenv in (None, parse(f"{name}=x")):
+        faults = environment.faults({name: "x"}, "local", dotenv=dotenv)
+        assert [fault.name for fault in faults] == [name]
+        assert faults[0].cure == f"Did you mean {meant}?"
+    assert name not in names({name: "x", meant.removesuffix("_FILE"): "x"}, "local")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SECRET_KEY", "DJANGO_SECRET_KEY"),
+        ("ALLOWED_HOSTS", "DJANGO_ALLOWED_HOSTS"),
+        ("DEBUG", "DJANGO_DEBUG"),
+        ("PORT", "DB_PORT"),
+        ("LAYR", "LAYER"),
+        ("DB_PASS", "DB_PASSWORD"),
+        ("DB_USERNAME", "DB_USER"),
+    ],
+)
+def test_in_dotenv_a_looser_resemblance_counts(name: str, meant: str) -> None:
+    """Everything there is meant for this project; the process's environment is everyone's."""
+    faults = environment.faults({name: "x"}, "local", dotenv=parse(f"{name}=x"))
+    assert [(fault.name, fault.cure) for fault in faults] == [(name, f"Did you mean {meant}?")]
+    assert names({name: "x"}, "local") == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PATH", "HOME", "HOSTNAME", "PWD", "PLAYER", "LAYERS", "PROFILES", "PYTHONPATH", "TZ",
+        "LANG", "PORT", "DEBUG", "USER", "MAIL", "SHELL", "TERM", "DB_PORT_3306_TCP",
+        "DB_PORT_3306_TCP_ADDR", "WEB_CONCURRENCY_MAX", "RDS_PORT_OLD", "KUBERNETES_PORT",
+        "AWS_REGION", "MYSQL_PASSWORD", "COMPOSE_PROFILES", "DOCKER_HOST", "HTTP_PROXY",
+        "HTTPS_PROXY", "STATIC_URL", "MEDIA_URL", "RELEASE_NAME", "GITHUB_TOKEN",
+    ],
+)  # fmt: skip
+def test_other_programs_variables_are_left_alone(name: str) -> None:
+    """A server must start beside them."""
+    assert names({name: "x"}, "local") == []
+
+
+def test_a_file_for_what_is_no_secret_is_a_fault() -> None:
+    """It would be ignored silently."""
+    [fault] = environment.faults({"DB_HOST_FILE": "/x"}, "local")
+    assert fault.name == "DB_HOST_FILE"
+    assert fault.cure == "Set DB_HOST."
+    assert names({"DRAIN_FILE": "/x"}, "local") == []
+
+
+def test_two_published_ports_must_differ() -> None:
+    """Also when one is a default."""
+    assert names({"HTTP_PORT": "9000", "STATS_PORT": "9000"}, "local") == ["STATS_PORT"]
+    assert names({"HTTP_PORT": "8888"}, "local") == ["STATS_PORT"]
+    assert names({"HTTP_PORT": "9000"}, "local") == []
+
+
+@pytest.mark.parametrize("layer", ["dev", "production"])
+def test_building_needs_no_secret_host_or_database(layer: str) -> None:
+    """What is set must still be right."""
+    assert names({"DJANGO_BUILD": "1"}, layer) == []
+    assert names({"DJANGO_BUILD": "0"}, layer) != []
+    assert names({"DJANGO_BUILD": "1", "DJANGO_LOG_LEVEL": "loud"}, layer) == ["DJANGO_LOG_LEVEL"]
+    assert "DJANGO_BUILD" in names({"DJANGO_BUILD": "perhaps"}, layer)
+
+
+def test_building_cannot_be_switched_on_in_dotenv() -> None:
+    """It would take the secrets from every server that reads the file."""
+    dotenv = parse("DJANGO_BUILD=1\n")
+    faults = environment.faults({"DJANGO_BUILD": "1"}, "local", dotenv=dotenv)
+    assert [fault.name for fault in faults] == ["DJANGO_BUILD"]
+    assert ".env" in faults[0].problem
+
+
+def test_dotenvs_own_faults_are_among_them() -> None:
+    """With the line, and together with the rest."""
+    faults = environment.faults({"DJANGO_DEBUG": "ture"}, "local", dotenv=parse("A=b c"))
+    assert [fault.name for fault in faults] == [".env line 1", "DJANGO_DEBUG"]

@@ -1,0 +1,265 @@
+"""`./manage.py env`, run as a program in a project of its own."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mysite.environment.variable import ROOT
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a copy of what the command needs, where files can be written."""
+    shutil.copytree(
+        ROOT / "mysite" / "environment",
+        tmp_path / "mysite" / "environment",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    (tmp_path / "mysite" / "__init__.py").touch()
+    settings = tmp_path / "mysite" / "settings"
+    settings.mkdir()
+    for layer in ("local", "dev", "production", "test"):
+        (settings / f"{layer}.py").touch()
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "environment.md", tmp_path / "docs")
+    shutil.copy(ROOT / ".env.sample", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(project: Path) -> Run:
+    """Return a function that runs the command with these arguments and this environment."""
+
+    def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mysite.environment", *arguments],
+            cwd=project,
+            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return command
+
+
+def write_env(project: Path, text: str) -> None:
+    """Write the project's `.env`, private as `init` makes it."""
+    path = project / ".env"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+
+
+def test_check_of_a_fresh_clone_is_one_line(run: Run) -> None:
+    """On standard output, and nothing else."""
+    done = run("check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "The environment is right for the local layer (django, stack).\n"
+
+
+def test_check_tells_all_faults_on_standard_error(run: Run, project: Path) -> None:
+    """From the process and from `.env` alike."""
+    write_env(project, "LAYER=production\nHTTP_PORT=http\n")
+    done = run("check", DJANGO_DEBUG="ture")
+    assert (done.returncode, done.stdout) == (1, "")
+    for name in ("DJANGO_SECRET_KEY", "STATS_PASSWORD", "DATABASE_URL", "HTTP_PORT"):
+        assert f"  {name}: " in done.stderr
+    assert "Did you mean true?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "layer"),
+    [
+        ([], {}, "local"),
+        ([], {"LAYER": "dev"}, "dev"),
+        ([], {"LAYER": "prodction"}, "production"),
+        ([], {"DJANGO_SETTINGS_MODULE": "mysite.settings.dev"}, "dev"),
+        ([], {"DJANGO_SETTINGS_MODULE": "mysite.settings.dev", "LAYER": "local"}, "local"),
+        (
+            ["--scope", "django"],
+            {"DJANGO_SETTINGS_MODULE": "mysite.settings.dev", "LAYER": "local"},
+            "dev",
+        ),
+        (["--layer", "production"], {"LAYER": "local"}, "production"),
+    ],
+)
+def test_check_finds_the_layer(
+    run: Run, arguments: list[str], environ: dict[str, str], layer: str
+) -> None:
+    """The one asked for, else the one that is set."""
+    done = run("check", *arguments, **environ)
+    assert f" for the {layer} layer" in done.stdout + done.stderr
+    assert done.returncode == (layer != "local")
+
+
+@pytest.mark.parametrize(
+    ("scope", "seen", "unseen"),
+    [
+        ("django", "DJANGO_SECRET_KEY", "STATS_PASSWORD"),
+        ("stack", "STATS_PASSWORD", "DJANGO_SECRET_KEY"),
+    ],
+)
+def test_check_of_one_scope(run: Run, scope: str, seen: str, unseen: str) -> None:
+    """Each service checks what it is given."""
+    done = run("check", "--layer", "production", "--scope", scope)
+    assert f"  {seen}: " in done.stderr
+    assert f"  {unseen}: " not in done.stderr
+
+
+def test_check_warns_of_what_is_odd_in_dotenv(run: Run, project: Path) -> None:
+    """But calls it right; what other programs read there is not odd."""
+    write_env(project, "WHATEVER=hidden\nCOMPOSE_PROFILES=x\nPROFILE=a\nPROFILE=b\n")
+    (project / ".env").chmod(0o644)
+    done = run("check")
+    assert done.returncode == 0
+    warnings = done.stderr.splitlines()
+    assert sum(line.startswith("warning: ") for line in warnings) == 3
+    for part in ("WHATEVER", "PROFILE was already set in line 3", "chmod 600 .env"):
+        assert part in done.stderr
+    assert "hidden" not in done.stderr
+    assert "COMPOSE_PROFILES" not in done.stderr
+
+
+def test_check_of_the_test_layer_has_no_dotenv(run: Run, project: Path) -> None:
+    """As the settings of that layer."""
+    write_env(project, "not a line\n")
+    assert run("check", DJANGO_SETTINGS_MODULE="mysite.settings.test").returncode == 0
+    assert run("check", "--layer", "test").returncode == 0
+    assert run("check").returncode == 1
+
+
+@pytest.mark.parametrize("layer", ["local", "dev", "production"])
+def test_init_writes_a_private_file(run: Run, project: Path, layer: str) -> None:
+    """Whatever the umask, readable by its owner alone; what is left to do is said."""
+    done = run("init", "--layer", layer)
+    assert done.returncode == 0, done.stderr
+    path = project / ".env"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert ("DJANGO_ALLOWED_HOSTS" in done.stdout) is (layer != "local")
+    for line in path.read_text().splitlines():
+        name, _, value = line.partition("=")
+        if name.endswith(("KEY", "PASSWORD")):
+            assert value
+            assert value not in done.stdout
+    checked = run("check")
+    assert checked.returncode == (layer != "local")
+    assert checked.stderr.count("\n  D") == (layer != "local")
+    with path.open("a") as file:
+        file.write("DJANGO_ALLOWED_HOSTS=www.example.com\n")
+    assert run("check").returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "dangling link"])
+def test_init_never_overwrites(run: Run, project: Path, kind: str) -> None:
+    """Nor writes through a link."""
+    path, target = project / ".env", project / "target"
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(target)
+        if kind == "link":
+            target.write_text("mine")
+    done = run("init")
+    assert done.returncode == 1
+    assert "exists" in done.stderr
+    assert done.stdout == ""
+    if kind in {"file", "link"}:
+        assert path.read_text() == "mine"
+    assert target.exists() == (kind == "link")
+
+
+def test_init_elsewhere(run: Run, project: Path) -> None:
+    """Where it is told to, or one clear message."""
+    assert run("init", "--path", "other.env").returncode == 0
+    assert (project / "other.env").exists()
+    assert not (project / ".env").exists()
+    done = run("init", "--path", "no/such/folder/.env")
+    assert done.returncode == 1
+    assert "no/such/folder/.env: No such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "environ", "value"),
+    [
+        ("RUN_PORT", {}, "8000"),
+        ("RUN_PORT", {"RUN_PORT": "9000"}, "9000"),
+        ("DJANGO_DEBUG", {"DJANGO_DEBUG": "yes"}, "true"),
+        ("DJANGO_DEBUG", {"LAYER": "production"}, "true"),  # the host's own server is local
+        ("DJANGO_DEBUG", {"DJANGO_SETTINGS_MODULE": "mysite.settings.production"}, "false"),
+        ("HTTP_ADDRESS", {"LAYER": "production"}, "0.0.0.0"),
+        ("DJANGO_ALLOWED_HOSTS", {"DJANGO_ALLOWED_HOSTS": "a, b"}, "a,b"),
+        ("DB_ENGINE", {"DB_ENGINE": "django.db.backends.mysql"}, "mysql"),
+        ("DB_HOST", {}, ""),
+    ],
+)
+def test_get_prints_a_value(run: Run, name: str, environ: dict[str, str], value: str) -> None:
+    """Or its default, in the form that other programs read."""
+    done = run("get", name, **environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{value}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "environ", "told"),
+    [
+        ("DJANGO_SECRET_KEY", {"DJANGO_SECRET_KEY": "hidden"}, "never printed"),
+        ("DATABASE_URL", {"DATABASE_URL": "hidden"}, "never printed"),
+        ("RUN_PORTS", {}, "not a variable"),
+        ("RUN_PORT", {"RUN_PORT": "x"}, "whole number"),
+    ],
+)
+def test_get_refuses(run: Run, name: str, environ: dict[str, str], told: str) -> None:
+    """A secret, an unknown name, a bad value."""
+    done = run("get", name, **environ)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert told in done.stderr
+    assert "hidden" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "file"), [("sample", ".env.sample"), ("docs", "docs/environment.md")]
+)
+def test_what_is_generated_is_compared_and_renewed(
+    run: Run, project: Path, command: str, file: str
+) -> None:
+    """`--check` only tells."""
+    path = project / file
+    good = path.read_text()
+    assert run(command, "--check").returncode == 0
+    path.write_text(good.replace("Signs sessions", "Sings"))
+    done = run(command, "--check")
+    assert done.returncode == 1
+    assert f"`./manage.py env {command}`" in done.stderr
+    assert path.read_text() != good
+    assert run(command).returncode == 0
+    assert path.read_text() == good
+
+
+def test_docs_without_their_page_is_one_clear_message(run: Run, project: Path) -> None:
+    """Not a traceback."""
+    (project / "docs" / "environment.md").write_text("# Something else\n")
+    done = run("docs")
+    assert done.returncode == 1
+    assert "docs/environment.md: it has no lines" in done.stderr
+    (project / "docs" / "environment.md").unlink()
+    done = run("docs")
+    assert done.returncode == 1
+    assert "environment.md: No such file" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["chek"], ["check", "--layer", "prod"]])
+def test_wrong_usage_says_the_right_one(run: Run, arguments: list[str]) -> None:
+    """Under the name that people call it by."""
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "usage: ./manage.py env" in done.stderr

@@ -1,0 +1,243 @@
+"""Which of the three ways names the database, and what is said of a wrong one."""
+
+from typing import Any
+
+import pytest
+
+from mysite.environment import database
+from mysite.environment.check import examine
+from mysite.environment.fault import Fault
+from mysite.environment.variable import ROOT
+
+GROUP = {
+    "DB_ENGINE": "mysql",
+    "DB_NAME": "site",
+    "DB_USER": "web",
+    "DB_PASSWORD": "hidden",
+    "DB_HOST": "db",
+}
+RDS = {
+    "RDS_HOSTNAME": "rds.example",
+    "RDS_PORT": "3306",
+    "RDS_DB_NAME": "ebdb",
+    "RDS_USERNAME": "eb",
+    "RDS_PASSWORD": "hidden",
+}
+MYSQL = "django.db.backends.mysql"
+POSTGRES = "django.db.backends.postgresql"
+SQLITE = "django.db.backends.sqlite3"
+
+
+def resolve(environ: dict[str, str], layer: str = "local") -> tuple[dict[str, Any], list[Fault]]:
+    """Return the settings and faults that an environment gives."""
+    return database.resolve(examine(environ, layer).values, layer)
+
+
+def settings(environ: dict[str, str], layer: str = "local") -> dict[str, Any]:
+    """Return the settings of an environment without a fault."""
+    found, faults = resolve(environ, layer)
+    assert not faults
+    return found
+
+
+def named(found: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what names the database."""
+    return tuple(found.get(key, "") for key in ("ENGINE", "USER", "PASSWORD", "HOST", "NAME"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"DATABASE_URL": "mysql://u:p@h/n"}, (MYSQL, "u", "p", "h", "n")),
+        ({"DATABASE_URL": "postgres://u:p@h/n"}, (POSTGRES, "u", "p", "h", "n")),
+        ({"DATABASE_URL": "postgresql://u@h/n"}, (POSTGRES, "u", "", "h", "n")),
+        (
+            {"DATABASE_URL": "mysql://u%40x:p%3A%2F%23%3F%25%40+$@h/n"},
+            (MYSQL, "u@x", "p:/#?%@+$", "h", "n"),
+        ),
+        ({"DATABASE_URL": "mysql://u:p@[::1]:3307/n"}, (MYSQL, "u", "p", "::1", "n")),
+        ({"DATABASE_URL": "sqlite:///var/x.db"}, (SQLITE, "", "", "", str(ROOT / "var/x.db"))),
+        ({"DATABASE_URL": "sqlite:////srv/x.db"}, (SQLITE, "", "", "", "/srv/x.db")),
+        ({"DATABASE_URL": "sqlite://:memory:"}, (SQLITE, "", "", "", ":memory:")),
+        ({"DATABASE_URL": "sqlite://"}, (SQLITE, "", "", "", ":memory:")),
+        (GROUP, (MYSQL, "web", "hidden", "db", "site")),
+        ({**GROUP, "DB_ENGINE": POSTGRES}, (POSTGRES, "web", "hidden", "db", "site")),
+        ({"DB_ENGINE": "sqlite", "DB_NAME": "x.db"}, (SQLITE, "", "", "", str(ROOT / "x.db"))),
+        (RDS, (MYSQL, "eb", "hidden", "rds.example", "ebdb")),
+        ({**RDS, "RDS_PORT": "5432"}, (POSTGRES, "eb", "hidden", "rds.example", "ebdb")),
+        ({**RDS, "RDS_PORT": ""}, (MYSQL, "eb", "hidden", "rds.example", "ebdb")),
+        # The order of the three ways.
+        ({**GROUP, **RDS, "DATABASE_URL": "mysql://u:p@h/n"}, (MYSQL, "u", "p", "h", "n")),
+        ({**GROUP, **RDS}, (MYSQL, "web", "hidden", "db", "site")),
+        # Without an engine the group does not count.
+        ({**GROUP, **RDS, "DB_ENGINE": ""}, (MYSQL, "eb", "hidden", "rds.example", "ebdb")),
+        ({**GROUP, "DB_ENGINE": ""}, (SQLITE, "", "", "", str(ROOT / "var/db.sqlite3"))),
+        ({}, (SQLITE, "", "", "", str(ROOT / "var/db.sqlite3"))),
+    ],
+)
+def test_the_first_way_that_is_set_names_the_database(
+    environ: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    """DATABASE_URL, then DB_ENGINE, then RDS_HOSTNAME, then the local layer's SQLite."""
+    assert named(settings(environ)) == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "port"),
+    [
+        ({"DATABASE_URL": "mysql://u:p@h:3307/n"}, 3307),
+        ({"DATABASE_URL": "mysql://u:p@h/n"}, ""),
+        ({**GROUP, "DB_PORT": "3307"}, 3307),
+        (GROUP, ""),
+        ({**RDS, "RDS_PORT": "5432"}, 5432),
+    ],
+)
+def test_the_port_is_the_one_named_or_the_engines_own(environ: dict[str, str], port: Any) -> None:
+    """Django takes an empty text for the engine's own port."""
+    assert settings(environ)["PORT"] == port
+
+
+@pytest.mark.parametrize("layer", ["dev", "production"])
+def test_no_database_is_a_fault_where_others_rely_on_it(layer: str) -> None:
+    """The cure names the three ways."""
+    _, [fault] = resolve({}, layer)
+    assert layer in fault.problem
+    for way in ("DATABASE_URL", "DB_ENGINE", "RDS_HOSTNAME"):
+        assert way in fault.cure
+
+
+@pytest.mark.parametrize("layer", ["local", "test"])
+def test_no_database_is_sqlite_elsewhere(layer: str) -> None:
+    """So that `make run` and the unit tests need nothing."""
+    assert settings({}, layer)["ENGINE"] == SQLITE
+
+
+@pytest.mark.parametrize("layer", ["local", "dev", "production"])
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+@pytest.mark.parametrize("missing", ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST"])
+def test_a_part_of_the_group_that_is_missing_is_named(
+    missing: str, engine: str, layer: str
+) -> None:
+    """In every layer, since no server can be reached without it."""
+    _, faults = resolve({**GROUP, "DB_ENGINE": engine, missing: ""}, layer)
+    assert [fault.name for fault in faults] == [missing]
+    assert missing in faults[0].cure
+
+
+def test_all_missing_parts_are_named_at_once() -> None:
+    """Not one a restart."""
+    names = [fault.name for fault in resolve({"DB_ENGINE": "mysql"})[1]]
+    assert names == ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST"]
+    assert [fault.name for fault in resolve({"DB_ENGINE": "sqlite"})[1]] == ["DB_NAME"]
+    names = [fault.name for fault in resolve({"RDS_HOSTNAME": "h"})[1]]
+    assert names == ["RDS_DB_NAME", "RDS_USERNAME", "RDS_PASSWORD"]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("hidden", "it is not a URL"),
+        ("hidden:pa55@db/name", "it is not a URL"),
+        ("mysqll://u:hidden@h/n", "Did you mean mysql?"),
+        ("hidden://u:p@h/n", "its scheme is unknown"),
+        ("oracle://u:hidden@h/n", "its scheme is unknown"),
+        ("MYSQL://u:hidden@h/n", "Did you mean mysql?"),
+        ("mysql://u:hidden@h", "no database name"),
+        ("mysql://u:hidden@h/", "no database name"),
+        ("mysql://u:hidden@/n", "no host"),
+        ("mysql://:hidden@h/n", "no user"),
+        ("mysql://h/n", "no user"),
+        ("mysql://u:hidden@h:port/n", "its port is not a number"),
+        ("mysql://u:hidden@h:70000/n", "its port is not a number"),
+        ("mysql://u:hidden@h:0/n", "its port is 0"),
+        ("mysql://u:hid@den@h/n", "Percent-encode"),
+        ("mysql://u:hid/den@h/n", "Percent-encode"),
+        ("mysql://u:hid#den@h/n", "Percent-encode"),
+        ("mysql://u:hid?den@h/n", "Percent-encode"),
+        ("mysql://u:hid:den@h/n", "Percent-encode"),
+        ("mysql://u:hid%hid@h/n", "Percent-encode"),
+        ("mysql://u:hidden%@h/n", "Percent-encode"),
+        ("mysql://u:hid[den@h/n", "Percent-encode"),
+        ("mysql://u:hid den@h/n", "Percent-encode"),
+        ("mysql://u:hidden@h/n\n", "Percent-encode"),
+        (" mysql://u:hidden@h/n", "its scheme is unknown"),
+        ("mysql://u:hidden@h/n?CONN_MAX_AGE=5", "DB_CONN_MAX_AGE"),
+        ("mysql://u:hidden@h/n?atomic_requests=false", "settings module"),
+        ("sqlite://hidden/x.db", "sqlite:///path"),
+    ],
+)
+def test_a_malformed_url_is_a_fault_without_any_of_it(url: str, told: str) -> None:
+    """The password would end in a log otherwise."""
+    _, [fault] = resolve({"DATABASE_URL": url})
+    assert fault.name == "DATABASE_URL"
+    assert fault.cure
+    assert told in str(fault)
+    for part in ("hid", "den", "pa55"):
+        assert part not in str(fault).replace("hidden from", "")
+
+
+def test_mysqls_options() -> None:
+    """Full Unicode, strict, no stale reads, and no wait longer than a request may take."""
+    options = settings(GROUP)["OPTIONS"]
+    assert options["charset"] == "utf8mb4"
+    assert options["isolation_level"] == "read committed"
+    assert (options["connect_timeout"], options["read_timeout"], options["write_timeout"]) == (
+        5,
+        10,
+        10,
+    )
+    assert "STRICT_TRANS_TABLES" in options["init_command"]
+    assert "@@sql_mode" in options["init_command"]
+    assert "innodb_lock_wait_timeout=5" in options["init_command"]
+
+
+def test_postgresqls_options() -> None:
+    """The server itself ends what takes too long."""
+    options = settings({**GROUP, "DB_ENGINE": "postgres"})["OPTIONS"]
+    assert options["connect_timeout"] == 5
+    assert "statement_timeout=10000" in options["options"]
+    assert "lock_timeout=5000" in options["options"]
+
+
+def test_sqlites_options_work() -> None:
+    """WAL, and the write lock taken first."""
+    import sqlite3
+
+    options = settings({})["OPTIONS"]
+    assert options["transaction_mode"] == "IMMEDIATE"
+    assert options["timeout"] == 5
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(options["init_command"])
+    assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+def test_what_follows_the_question_mark_goes_to_the_driver_over_our_options() -> None:
+    """For a TLS mode, or a longer timeout."""
+    url = "postgres://u:p@h/n?sslmode=require&connect_timeout=9"
+    options = settings({"DATABASE_URL": url})["OPTIONS"]
+    assert options["sslmode"] == "require"
+    assert options["connect_timeout"] == 9
+    assert "statement_timeout" in options["options"]
+
+
+@pytest.mark.parametrize("environ", [{"DATABASE_URL": "mysql://u:p@h/n"}, GROUP, RDS, {}])
+def test_what_all_databases_share(environ: dict[str, str]) -> None:
+    """Connections are kept, and looked at before they are used again."""
+    found = settings({**environ, "DB_CONN_MAX_AGE": "7", "TEST_DB_NAME": "test_ci"})
+    assert found["CONN_MAX_AGE"] == 7
+    assert found["CONN_HEALTH_CHECKS"] is True
+    assert found["TEST"] == {"NAME": "test_ci"}
+    assert "TEST" not in settings(environ)
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_a_migration_has_no_time_limit_but_keeps_the_rest(engine: str) -> None:
+    """And the settings that it was made from stay as they are."""
+    found = settings({**GROUP, "DB_ENGINE": engine})
+    before = dict(found["OPTIONS"])
+    patient = database.without_time_limits(found)
+    lost = set(before) - set(patient["OPTIONS"])
+    assert lost == ({"read_timeout", "write_timeout"} if engine == "mysql" else {"options"})
+    assert patient["OPTIONS"]["connect_timeout"] == 5
+    assert found["OPTIONS"] == before
+    assert {**patient, "OPTIONS": before} == found

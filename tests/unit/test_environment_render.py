@@ -1,0 +1,121 @@
+"""What is generated from the contract is in step with it, and right."""
+
+import re
+
+import pytest
+
+from mysite import environment
+from mysite.environment import cli, dotenv, render
+from mysite.environment.contract import VARIABLES
+from mysite.environment.variable import SHARED
+
+ASSIGNMENT = re.compile(r"^(#?)([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
+
+
+def test_the_committed_sample_is_in_step_with_the_contract() -> None:
+    """`./manage.py env sample` renews it."""
+    assert cli.SAMPLE_PATH.read_text(encoding="utf-8") == render.sample()
+
+
+def test_the_committed_table_is_in_step_with_the_contract() -> None:
+    """`./manage.py env docs` renews it."""
+    text = cli.DOCS_PATH.read_text(encoding="utf-8")
+    assert text == render.docs(text)
+    assert render.table() in text
+
+
+def test_the_sample_has_every_variable_that_may_stand_in_dotenv_once() -> None:
+    """Required ones to fill in, the others commented out, with the local layer's default."""
+    found = {name: (mark, text) for mark, name, text in ASSIGNMENT.findall(render.sample())}
+    assert set(found) == set(VARIABLES) - {"DJANGO_BUILD"}
+    assert len(found) == len(ASSIGNMENT.findall(render.sample()))
+    for name, (mark, text) in found.items():
+        variable = VARIABLES[name]
+        if variable.required_in:
+            assert (mark, text) == ("", "")
+        else:
+            assert mark == "#"
+            default = variable.default_in("local")
+            assert dotenv.parse(f"{name}={text}").values == {name: default}
+
+
+def test_the_sample_says_what_each_variable_is_for() -> None:
+    """Its help, default and the layers that require it stand above it."""
+    blocks = render.sample().split("\n\n")
+    for variable in VARIABLES.values():
+        if not variable.in_dotenv:
+            continue
+        [block] = [b for b in blocks if re.search(rf"^#?{variable.name}=", b, re.MULTILINE)]
+        text = block.replace("\n# ", " ")
+        assert variable.help in text
+        assert "# default: " in block or " default: " in text
+        assert ("required in: dev, production" in text) is bool(variable.required_in)
+        assert all(choice in text for choice in variable.choices)
+
+
+def test_the_sample_as_it_is_makes_a_good_local_env() -> None:
+    """Every line is safe, also with the optional ones taken in, and no fault comes of it."""
+    for text in (render.sample(), ASSIGNMENT.sub(r"\2=\3", render.sample())):
+        found = dotenv.parse(text)
+        assert (found.faults, found.warnings) == ((), ())
+        assert environment.faults(found.values, "local", dotenv=found) == []
+    assert len(found.values) == len(VARIABLES) - 1
+
+
+def test_no_sample_secret_is_in_what_is_generated() -> None:
+    """Who copies it to production must be told what is missing, not have a public secret."""
+    samples = [variable.sample for variable in VARIABLES.values() if variable.sample]
+    assert samples
+    for sample in samples:
+        assert sample not in render.sample()
+        assert sample not in render.table()
+
+
+def test_the_table_has_a_row_for_every_variable() -> None:
+    """Each with as many cells as the head."""
+    rows = {
+        cells[1].strip().strip("`"): cells
+        for line in render.table().splitlines()
+        if line.startswith("| `")
+        for cells in [re.split(r"(?<!\\)\|", line)]
+    }
+    assert set(rows) == set(VARIABLES)
+    assert {len(cells) for cells in rows.values()} == {7}
+    for name, cells in rows.items():
+        required = {item.strip() for item in cells[4].split(",")} - {"-"}
+        assert required == VARIABLES[name].required_in <= SHARED
+
+
+def test_a_page_without_a_place_for_the_table_is_refused() -> None:
+    """It is not thrown away."""
+    for page in ("", "# Text\n", render.TABLE_BEGIN, render.TABLE_END):
+        with pytest.raises(ValueError, match="has no lines"):
+            render.docs(page)
+    page = f"before\n{render.TABLE_BEGIN}\nold\n{render.TABLE_END}\nafter\n"
+    assert render.docs(page) == f"before\n{render.table()}\nafter\n"
+
+
+@pytest.mark.parametrize("layer", ["local", "dev", "production"])
+def test_a_fresh_env_is_right_but_for_what_only_a_person_knows(layer: str) -> None:
+    """And says what that is."""
+    text, unknown = render.fresh(layer)
+    found = dotenv.parse(text)
+    assert found.faults == ()
+    faults = environment.faults(found.values, layer, dotenv=found)
+    assert [fault.name for fault in faults] == unknown
+    assert unknown == ([] if layer == "local" else ["DJANGO_ALLOWED_HOSTS"])
+    for name in unknown:
+        assert re.search(rf"^# FILL IN: .+\n{name}=$", text, re.MULTILINE)
+    filled = {**found.values, "DJANGO_ALLOWED_HOSTS": "www.example.com"}
+    assert environment.faults(filled, layer) == []
+    assert found.values["LAYER"] == layer
+
+
+def test_fresh_secrets_are_fresh() -> None:
+    """Other ones each time, each its own."""
+    texts = [dotenv.parse(render.fresh("production")[0]).values for _ in range(2)]
+    names = [name for name in texts[0] if name in VARIABLES and VARIABLES[name].secret]
+    assert names == ["DJANGO_SECRET_KEY", "STATS_PASSWORD", "DB_PASSWORD"]
+    values = [values[name] for values in texts for name in names]
+    assert len(set(values)) == len(values)
+    assert all(len(value) >= 32 for value in values)
