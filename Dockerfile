@@ -27,6 +27,7 @@ RUN apt-get update \
 COPY --from=mysite-builder /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    DJANGO_READ_DOTENV=false \
     STATIC_ROOT=/srv/static \
     MEDIA_ROOT=/srv/media \
     DRAIN_FILE=/run/mysite/drain \
@@ -63,7 +64,7 @@ COPY --from=mysite-static /srv/static /srv/static
 COPY . /srv/project
 # Elastic Beanstalk reads this line from the file; a port inherited from a base image does not count.
 EXPOSE 7999
-USER mysite
+USER 10001:10001
 # Last, because it changes with every commit.
 ARG RELEASE=unreleased
 ENV RELEASE=$RELEASE

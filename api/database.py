@@ -44,9 +44,11 @@ def is_outage(error: DatabaseError) -> bool:
 
 def where(connection: BaseDatabaseWrapper) -> str:
     """Name the database for a person: its kind, host and name, never its password."""
+    # Not connection.display_name: for MySQL it asks the server, which may be away.
+    kind = {"mysql": "MySQL", "postgresql": "PostgreSQL", "sqlite": "SQLite"}[connection.vendor]
     target = connection.settings_dict
     place = f" at {target['HOST']}:{target['PORT'] or 'default port'}" if target["HOST"] else ""
-    return f"{connection.display_name} database {str(target['NAME'])!r}{place}"
+    return f"{kind} database {str(target['NAME'])!r}{place}"
 
 
 def wait_for_database(
@@ -71,14 +73,14 @@ def wait_for_database(
         except DatabaseError as error:
             if not is_outage(error):
                 raise DatabaseNotReadyError(refusal(connection, error)) from None
+            if not announced:
+                say(f"waiting up to {seconds:g} s for the {where(connection)}")
+                announced = True
             if time.monotonic() >= deadline:
                 raise DatabaseNotReadyError(
                     f"{where(connection)} did not answer within {seconds:g} s: {error}. Is it "
                     "running? DB_WAIT_SECONDS sets how long to wait."
                 ) from None
-            if not announced:
-                say(f"waiting up to {seconds:g} s for the {where(connection)}")
-                announced = True
         time.sleep(0.5)
 
 

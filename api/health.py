@@ -1,6 +1,6 @@
 """The components that /healthz looks at.
 
-Each check has a short time limit, so that a component that hangs is down and the answer still comes.
+Each check has a short time limit: a component that hangs is down, and the answer still comes.
 """
 
 import dataclasses

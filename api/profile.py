@@ -6,13 +6,12 @@ import socket
 import django
 from django.conf import settings
 
-# Field names in the order in which they are shown; `mysite.environment` checks PROFILE_FIELDS
-# against the same names.
-FIELDS = ("settings", "server", "release", "hostname", "django", "python", "debug")
-
 
 def active_profile() -> dict[str, str | bool]:
-    """Return every field of the profile. None of them is a secret."""
+    """Return every field of the profile, which are those that PROFILE_FIELDS may name.
+
+    None of them is a secret.
+    """
     return {
         "settings": settings.SETTINGS_MODULE.rsplit(".", 1)[-1],
         "server": settings.PROFILE,

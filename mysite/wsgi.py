@@ -2,6 +2,7 @@
 
 import os
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
@@ -9,10 +10,11 @@ from mysite import environment
 
 environment.read_dotenv()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")
-if os.environ.get("DJANGO_BUILD"):
+
+application = get_wsgi_application()
+
+if settings.BUILDING:
     raise ImproperlyConfigured(
         "DJANGO_BUILD is set: it replaces secrets by throw-away values while an image is built. "
         "Take it out of the environment of a server."
     )
-
-application = get_wsgi_application()

@@ -1,7 +1,7 @@
 """A supervisor event listener that ends supervisord when one of its programs is FATAL.
 
-A container whose nginx or uWSGI cannot be restarted is of no use: better that it ends and the restart
-policy, or the load balancer, takes over. http://supervisord.org/events.html
+A container whose nginx or uWSGI cannot be restarted is of no use: better that it ends and the
+restart policy, or the load balancer, takes over. http://supervisord.org/events.html
 """
 
 import os

@@ -101,7 +101,7 @@ def _value(
     if isinstance(text, Fault):
         found.append(text)
         return _EMPTY.get(variable.kind)
-    if text == "":
+    if not text.strip(" ,"):
         text = variable.default_in(layer)
         if not text and layer in variable.required_in:
             if not building:
@@ -155,13 +155,19 @@ def _across(
     if Scope.DJANGO in scopes:
         if layer == "production":
             found += _production(values, broken)
-        named = {name for name in VARIABLES if name.startswith(("DB_", "RDS_", "DATABASE_"))}
-        # What is already told need not be told again as a database that cannot be reached.
-        if not building and not named & broken:
-            found += database.resolve(values, layer)[1]
+        if not building:
+            found += _database(values, layer, broken)
     if Scope.STACK in scopes and not {"HTTP_PORT", "STATS_PORT"} & broken:
         found += _ports(values)
     return found
+
+
+def _database(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
+    # A value that is already told to be wrong is empty here; that is not a second fault.
+    empty = {name for name in broken if not values[name]}
+    if empty & set(database.WAYS):
+        return []
+    return [fault for fault in database.resolve(values, layer)[1] if fault.name not in empty]
 
 
 def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:

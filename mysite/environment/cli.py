@@ -14,7 +14,7 @@ from .check import ALL_SCOPES, faults
 from .contract import VARIABLES
 from .fault import Fault, InvalidValueError, report
 from .files import text_of
-from .loader import SETTINGS_MODULE, layer_of
+from .loader import SETTINGS_MODULE, find_dotenv, layer_of
 from .names import foreign, known
 from .variable import LAYERS, ROOT, Scope
 
@@ -67,9 +67,9 @@ def _fail(message: str) -> int:
 
 def _environment(layer: str | None = None) -> tuple[dict[str, str], dotenv.DotEnv]:
     """Return the process's environment over `.env`, which a test layer has not."""
-    if (layer or layer_of(os.environ.get(SETTINGS_MODULE) or "local")) == "test":
-        return dict(os.environ), dotenv.DotEnv()
-    found = dotenv.read(ROOT / ".env")
+    found = find_dotenv(
+        os.environ, layer or layer_of(os.environ.get(SETTINGS_MODULE) or "local"), ROOT
+    )
     return {**found.values, **os.environ}, found
 
 

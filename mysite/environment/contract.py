@@ -165,7 +165,7 @@ _DJANGO: Final = Section(
             help="Seconds that a stopping server waits for load balancers to see that 404.",
             default="5",
             minimum=0,
-            maximum=30,
+            maximum=10,
         ),
         Variable(
             name="RUN_PORT",
@@ -180,6 +180,12 @@ _DJANGO: Final = Section(
             default="2",
             minimum=1,
             maximum=64,
+        ),
+        Variable(
+            name="DJANGO_READ_DOTENV",
+            kind=Kind.BOOL,
+            help="Read .env; the images say no, because docker compose has read it already.",
+            default="true",
         ),
         Variable(
             name="DJANGO_BUILD",

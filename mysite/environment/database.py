@@ -64,7 +64,9 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
 # What ends a long statement; see without_time_limits.
 _TIME_LIMITS: Final = frozenset({"read_timeout", "write_timeout", "options"})
 
-_WAYS: Final = (
+# The variables that say which of the three ways is taken, the first that is set.
+WAYS: Final = ("DATABASE_URL", "DB_ENGINE", "RDS_HOSTNAME")
+_CURE: Final = (
     "Set one of: DATABASE_URL (or DATABASE_URL_FILE); DB_ENGINE with DB_NAME, DB_USER, DB_PASSWORD "
     "and DB_HOST; RDS_HOSTNAME with RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD."
 )
@@ -107,7 +109,7 @@ def resolve(values: Mapping[str, Value], layer: str) -> tuple[Settings, list[Fau
         elif values["RDS_HOSTNAME"]:
             settings, faults = _from_rds(values)
         elif layer in SHARED:
-            return {}, [Fault("DATABASE_URL", f"no database is named for {layer}", _WAYS)]
+            return {}, [Fault("DATABASE_URL", f"no database is named for {layer}", _CURE)]
         else:
             settings = _settings("sqlite", {"NAME": "var/db.sqlite3"})
     except InvalidValueError as error:

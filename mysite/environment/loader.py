@@ -14,7 +14,7 @@ from .check import examine
 from .contract import VARIABLES
 from .fault import report
 from .names import base
-from .variable import LAYERS, ROOT, Scope, Value
+from .variable import LAYERS, ROOT, Scope, Value, is_true
 
 SETTINGS_MODULE: Final = "DJANGO_SETTINGS_MODULE"
 
@@ -71,6 +71,18 @@ def layer_of(settings_module: builtins.str) -> builtins.str:
     return last if last in LAYERS else "production"
 
 
+def find_dotenv(
+    environ: Mapping[builtins.str, builtins.str], layer: builtins.str, root: Path = ROOT
+) -> dotenv.DotEnv:
+    """Return what `.env` says; nothing in a test layer, or where DJANGO_READ_DOTENV says no."""
+    wanted = VARIABLES["DJANGO_READ_DOTENV"]
+    text = environ.get(wanted.name) or wanted.default
+    # A malformed word is a fault of the check that follows; until then it counts as no.
+    if layer == "test" or not is_true(text):
+        return dotenv.DotEnv()
+    return dotenv.read(root / ".env")
+
+
 def read_dotenv(
     environ: MutableMapping[builtins.str, builtins.str] | None = None, root: Path = ROOT
 ) -> dotenv.DotEnv:
@@ -80,9 +92,8 @@ def read_dotenv(
     use for the stats page's password.
     """
     environ = os.environ if environ is None else environ
-    if layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default) == "test":
-        return dotenv.DotEnv()
-    found = dotenv.read(root / ".env")
+    layer = layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
+    found = find_dotenv(environ, layer, root)
     for name, value in found.values.items():
         variable = VARIABLES.get(base(name))
         if name not in environ and (variable is None or variable.scope is not Scope.STACK):
@@ -104,7 +115,6 @@ def load(
     layer = layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
     if layer == "test":
         _forget_dotenv(environ)
-        found = dotenv.DotEnv()
     result = examine(environ, layer, {Scope.DJANGO}, found)
     if result.faults:
         # Imported here: `./manage.py env` answers without Django.
@@ -118,6 +128,6 @@ def _forget_dotenv(environ: MutableMapping[builtins.str, builtins.str]) -> None:
     """Take out what came from `.env` before `--settings` named the test layer."""
     if environ is os.environ:
         for name, value in _from_dotenv.items():
-            if environ.get(name) == value:
+            if name != SETTINGS_MODULE and environ.get(name) == value:
                 del environ[name]
         _from_dotenv.clear()

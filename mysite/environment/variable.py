@@ -93,6 +93,11 @@ class Section:
     variables: tuple[Variable, ...]
 
 
+def is_true(text: str) -> bool:
+    """Tell whether a text is one of the words for true."""
+    return text.strip().casefold() in _TRUE
+
+
 def did_you_mean(text: str, names: Iterable[str]) -> str:
     """Return a question naming the closest name, or nothing when none is close."""
     by_folded = {name.casefold(): name for name in names}

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from mysite import environment
 
@@ -10,6 +11,8 @@ from .logs import logging_config
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
 env = environment.load()
+# True while an image is built: no secrets, no database, never a server (see mysite/wsgi.py).
+BUILDING = env.building
 
 # https://docs.djangoproject.com/en/5.2/ref/settings/#core-settings
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
@@ -58,7 +61,7 @@ MIDDLEWARE = [
     "api.middleware.DatabaseOutageMiddleware",
 ]
 
-TEMPLATES = [
+TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,

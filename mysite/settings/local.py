@@ -1,4 +1,4 @@
-"""A laptop: DEBUG, readable logs, the debug toolbar, and SQLite unless the environment says else."""
+"""A laptop: DEBUG, readable logs, the debug toolbar, SQLite unless the environment says else."""
 
 from importlib.util import find_spec
 

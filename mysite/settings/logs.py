@@ -6,7 +6,7 @@ import structlog
 
 # What every line carries, ours and the libraries' alike.
 # https://www.structlog.org/en/stable/standard-library.html
-SHARED_PROCESSORS = [
+SHARED_PROCESSORS: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
@@ -31,11 +31,9 @@ def logging_config(*, level: str, json: bool) -> dict[str, Any]:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    renderers = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if json
-        else [structlog.dev.ConsoleRenderer(colors=False)]
-    )
+    renderers: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer(colors=False)]
+    if json:
+        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import requests
@@ -51,13 +52,17 @@ class Stack:
         }
 
     def compose(
-        self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS, **environment: str
+        self,
+        *arguments: str,
+        check: bool = True,
+        timeout: float = UP_SECONDS,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run `docker compose` and return what it printed, standard error included."""
         result = subprocess.run(
             ["docker", "compose", "--project-name", self.project, *arguments],
             cwd=self.tree,
-            env={**self.environment, **environment},
+            env={**self.environment, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -69,11 +74,9 @@ class Stack:
             raise AssertionError(f"docker compose {' '.join(arguments)}:\n{result.stdout[-5000:]}")
         return result
 
-    def up(self, *services: str, **environment: str) -> None:
+    def up(self, *services: str) -> None:
         """Start and wait until every service is healthy."""
-        result = self.compose(
-            "up", "--detach", "--wait", "--build", *services, check=False, **environment
-        )
+        result = self.compose("up", "--detach", "--wait", "--build", *services, check=False)
         if result.returncode:
             logs = self.compose("logs", "--tail", "30", check=False).stdout
             raise AssertionError(f"{result.stdout[-3000:]}\n{logs[-8000:]}")

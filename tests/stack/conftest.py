@@ -12,8 +12,8 @@ from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
 ENGINE_HELP = (
-    "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine 25 "
-    "or newer with Compose 2.30 or newer, start it, then run: make test"
+    "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
+    "25 or newer with Compose 2.30 or newer, start it, then run: make test"
 )
 
 

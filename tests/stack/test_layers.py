@@ -51,7 +51,7 @@ def test_dev_layer_runs_with_debug(production: Stack) -> None:
 
 
 def test_no_such_layer_is_named(local: Stack) -> None:
-    answer = local.compose("config", check=False, LAYER="prod")
+    answer = local.compose("config", check=False, environment={"LAYER": "prod"})
 
     assert answer.returncode != 0
     assert "prod" in answer.stdout and "docker-compose.layers.yaml" in answer.stdout
@@ -106,7 +106,9 @@ def test_a_server_alone_refuses_too(production: Stack) -> None:
 
 
 def test_the_joined_dockerfile_is_in_step() -> None:
-    joined = f"{(ROOT / 'Dockerfile.base').read_text()}\n{(ROOT / 'Dockerfile.production').read_text()}"
+    joined = (
+        f"{(ROOT / 'Dockerfile.base').read_text()}\n{(ROOT / 'Dockerfile.production').read_text()}"
+    )
 
     assert (ROOT / "Dockerfile").read_text() == joined, "run: make dockerfile"
 

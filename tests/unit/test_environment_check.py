@@ -59,6 +59,39 @@ def test_an_empty_value_is_not_set() -> None:
     assert names({**GOOD, "WEB_CONCURRENCY": "", "DJANGO_DEBUG": ""}) == []
 
 
+@pytest.mark.parametrize("nothing", [" ", ",", " , "])
+@pytest.mark.parametrize("name", ["DJANGO_ALLOWED_HOSTS", "STATS_PASSWORD"])
+def test_neither_is_one_of_spaces_and_commas(name: str, nothing: str) -> None:
+    """A list of nothing, or a password that nobody meant."""
+    assert names({**GOOD, name: nothing}) == [name]
+
+
+GROUP = {**GOOD, "DATABASE_URL": "", "DB_ENGINE": "mysql", "DB_NAME": "site", "DB_PASSWORD": "x"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        (GROUP, ["DB_USER", "DB_HOST"]),
+        ({**GROUP, "DB_PASSWORD": SAMPLE_PASSWORD}, ["DB_PASSWORD", "DB_USER", "DB_HOST"]),
+        ({**GROUP, "DB_USER": "'web'"}, ["DB_USER", "DB_HOST"]),
+        ({**GROUP, "DB_CONN_MAX_AGE": "x"}, ["DB_CONN_MAX_AGE", "DB_USER", "DB_HOST"]),
+        ({**GROUP, "DB_ENGINE": "mysqll"}, ["DB_ENGINE"]),
+        ({**GROUP, "DB_ENGINE": "", "DATABASE_URL_FILE": "/nowhere"}, ["DATABASE_URL_FILE"]),
+        ({**GROUP, "DB_ENGINE": "", "RDS_HOSTNAME": "'h'"}, ["RDS_HOSTNAME"]),
+        (
+            {**GOOD, "DATABASE_URL": f"mysql://u:{SAMPLE_PASSWORD}@h"},
+            ["DATABASE_URL", "DATABASE_URL"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_database_is_told_once_and_whole(
+    environ: dict[str, str], expected: list[str]
+) -> None:
+    """A fault neither hides another nor comes again as what follows from it."""
+    assert names(environ) == expected
+
+
 def test_faults_of_every_kind_come_together() -> None:
     """A bad value does not hide a missing one, a misspelt name or a weak key."""
     environ = {
@@ -197,8 +230,9 @@ def test_in_dotenv_a_looser_resemblance_counts(name: str, meant: str) -> None:
         "PATH", "HOME", "HOSTNAME", "PWD", "PLAYER", "LAYERS", "PROFILES", "PYTHONPATH", "TZ",
         "LANG", "PORT", "DEBUG", "USER", "MAIL", "SHELL", "TERM", "DB_PORT_3306_TCP",
         "DB_PORT_3306_TCP_ADDR", "WEB_CONCURRENCY_MAX", "RDS_PORT_OLD", "KUBERNETES_PORT",
-        "AWS_REGION", "MYSQL_PASSWORD", "COMPOSE_PROFILES", "DOCKER_HOST", "HTTP_PROXY",
-        "HTTPS_PROXY", "STATIC_URL", "MEDIA_URL", "RELEASE_NAME", "GITHUB_TOKEN",
+        "AWS_REGION", "MYSQL_PASSWORD", "COMPOSE_PROFILES", "REDIS_HOSTNAME", "REDIS_PORT",
+        "DOCKER_HOST", "HTTP_PROXY", "HTTPS_PROXY", "STATIC_URL", "MEDIA_URL", "RELEASE_NAME",
+        "GITHUB_TOKEN",
     ],
 )  # fmt: skip
 def test_other_programs_variables_are_left_alone(name: str) -> None:

@@ -209,6 +209,14 @@ def test_get_prints_a_value(run: Run, name: str, environ: dict[str, str], value:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{value}\n", "")
 
 
+def test_the_process_wins_over_dotenv(run: Run, project: Path) -> None:
+    """Here as in the settings."""
+    write_env(project, "RUN_PORT=1\nDJANGO_DEBUG=ture\n")
+    assert run("get", "RUN_PORT").stdout == "1\n"
+    assert run("get", "RUN_PORT", RUN_PORT="2").stdout == "2\n"
+    assert run("check", DJANGO_DEBUG="true").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("name", "environ", "told"),
     [

@@ -153,6 +153,8 @@ def test_all_missing_parts_are_named_at_once() -> None:
         ("mysql://u:hid@den@h/n", "Percent-encode"),
         ("mysql://u:hid/den@h/n", "Percent-encode"),
         ("mysql://u:hid#den@h/n", "Percent-encode"),
+        ("mysql://u:hidden@h/n#x", "Percent-encode"),
+        ("mysql://u:12/hidden@h/n", "Percent-encode"),
         ("mysql://u:hid?den@h/n", "Percent-encode"),
         ("mysql://u:hid:den@h/n", "Percent-encode"),
         ("mysql://u:hid%hid@h/n", "Percent-encode"),

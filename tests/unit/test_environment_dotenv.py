@@ -124,6 +124,11 @@ def test_only_a_newline_ends_a_line() -> None:
     assert dotenv.parse("A='a\u2028b'").values == {"A": "a\u2028b"}
 
 
+def test_line_ends_of_windows_have_their_own_cure() -> None:
+    """Quotes would not help."""
+    assert "Unix line ends" in dotenv.parse("A=1\r\n").faults[0].cure
+
+
 def test_no_file_is_an_empty_one(tmp_path: Path) -> None:
     """A fresh clone has none."""
     assert dotenv.read(tmp_path / ".env") == dotenv.DotEnv()

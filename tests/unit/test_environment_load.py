@@ -221,3 +221,12 @@ def test_the_package_imports_without_django() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
+
+
+def test_a_container_does_not_read_dotenv_a_second_time(tmp_path: Path) -> None:
+    """Its environment came from docker compose, and the host's `.env` may be unreadable there."""
+    (tmp_path / ".env").write_text("PROFILE=from-the-file\n")
+    environ = {"DJANGO_READ_DOTENV": "false"}
+
+    assert loader.load(environ, tmp_path).str("PROFILE") == "standalone"
+    assert loader.load({}, tmp_path).str("PROFILE") == "from-the-file"

@@ -1,5 +1,6 @@
 """How the text of each variable becomes a value, or a fault with its cure."""
 
+import zoneinfo
 from pathlib import Path
 
 import pytest
@@ -108,9 +109,13 @@ def test_without_a_time_zone_database_the_cure_is_to_install_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Slim images have none; the name is not to blame."""
-    import zoneinfo
 
+    def unknown(name: str) -> None:
+        raise zoneinfo.ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr(zoneinfo, "ZoneInfo", unknown)
     monkeypatch.setattr(zoneinfo, "available_timezones", set)
+    assert VARIABLES["DJANGO_TIME_ZONE"].parse("UTC") == "UTC"
     with pytest.raises(InvalidValueError) as caught:
         VARIABLES["DJANGO_TIME_ZONE"].parse("Nowhere/Atall")
     assert "tzdata" in caught.value.cure

@@ -10,9 +10,7 @@ from django.db import connection
 
 from api.database import DatabaseNotReadyError, wait_for_database
 from api.locks import exclusive_lock
-
-# These bound a web request; changing a large table may well take longer.
-REQUEST_TIMEOUTS = ("read_timeout", "write_timeout")
+from mysite import environment
 
 
 class Command(BaseCommand):
@@ -40,8 +38,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it; a database that cannot be used ends the command with one clear message."""
-        for name in REQUEST_TIMEOUTS:
-            connection.settings_dict["OPTIONS"].pop(name, None)
+        # They bound a web request; changing a large table may well take longer.
+        connection.settings_dict.update(environment.without_time_limits(connection.settings_dict))
         try:
             wait_for_database(connection, options["wait"], self.say)
             with exclusive_lock(connection, "migrate", options["lock_timeout"], self.say):

@@ -1,11 +1,11 @@
 """The site on one machine without Docker: what `make run` starts."""
 
 import errno
+import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,7 @@ class Command(BaseCommand):
         # Ctrl-C reaches uWSGI as well; this process only waits for it to end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while serve(uwsgi) == APP_NOT_LOADED:
-            self.stderr.write("The error above keeps the site from starting; waiting for an edit.")
-            wait_until_importable()
+            wait_for_application()
 
 
 def serve(uwsgi: Path) -> int:
@@ -52,11 +51,14 @@ def serve(uwsgi: Path) -> int:
     )
 
 
-def wait_until_importable() -> None:
+def wait_for_application() -> None:
     """Return once the application can be imported again."""
-    attempt = [sys.executable, "-c", "import mysite.wsgi"]
-    while subprocess.call(attempt, cwd=settings.BASE_DIR, stderr=subprocess.DEVNULL) != 0:  # noqa: S603
-        time.sleep(1)
+    python_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(  # noqa: S603
+        [settings.BASE_DIR / "uwsgi" / "wait-for-application"],
+        env={**os.environ, "PATH": python_first},
+        check=True,
+    )
 
 
 def refuse_taken_port(port: int) -> None:

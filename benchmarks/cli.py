@@ -1,0 +1,75 @@
+"""The command line of `make bench`."""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from benchmarks.answers import WrongAnswerError
+from benchmarks.cost import memory_mib
+from benchmarks.engine import EngineError, require_engine
+from benchmarks.machine import machine_facts, versions
+from benchmarks.report import error_count, json_report, text_report
+from benchmarks.rounds import Options, measure
+from benchmarks.stack import running_stack
+
+
+def main() -> int:
+    """Measure and print; 1 when a request had no good answer or nothing could be measured."""
+    arguments = _parser().parse_args()
+    options = Options(arguments.seconds, arguments.rounds, arguments.connections)
+    # The containers are removed then, too.
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        return _run(options, arguments.json)
+    except (EngineError, WrongAnswerError) as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: Options, json_file: Path | None) -> int:
+    facts = machine_facts(require_engine())
+    _say("Building the images from this checkout and starting the containers.")
+    with running_stack() as stack:
+        found = versions(stack)
+        samples = measure(stack, options, _say)
+        memory = memory_mib(stack)
+    report = (facts, found, options, samples, memory)
+    print(text_report(*report))
+    if json_file:
+        json_file.write_text(json.dumps(json_report(*report), indent=2) + "\n")
+    if errors := error_count(samples):
+        _say(f"{errors} requests had no good answer, so the figures are worth nothing.")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Requests per second and CPU per request of the stack and of its peers.",
+    )
+    parser.add_argument("--seconds", type=_positive, default=6, help="of each measurement (6)")
+    parser.add_argument("--rounds", type=_positive, default=3, help="over all targets (3)")
+    parser.add_argument("--connections", type=_positive, default=16, help="at a time (16)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("has to be 1 or more")
+    return number
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

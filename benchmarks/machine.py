@@ -1,0 +1,64 @@
+"""Where and with what it was measured."""
+
+import datetime
+import os
+import platform
+import re
+import time
+from pathlib import Path
+
+from benchmarks.engine import docker
+from benchmarks.stack import Stack
+
+PACKAGES = ("django", "djangorestframework", "uwsgi", "gunicorn", "granian")
+# Prints "name version" lines, in the image that has all the servers.
+PACKAGE_VERSIONS = (
+    "import platform, sys; from importlib.metadata import version; "
+    "print('python', platform.python_version()); "
+    "[print(name, version(name)) for name in sys.argv[1:]]"
+)
+WATCH_SECONDS = 2
+
+
+def machine_facts(engine_version: str) -> dict[str, str | int | float]:
+    """Return date, size and state of this machine, and the engine's version."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cores": os.cpu_count() or 0,
+        "memory_gib": round(memory / 2**30, 1),
+        "kernel": platform.release(),
+        "engine": engine_version,
+        "busy_before": busy_share(),
+    }
+
+
+def busy_share() -> float:
+    """Return how much of this machine is in use, 0 to 1; 0 where that cannot be seen."""
+    if not Path("/proc/stat").exists():
+        return 0.0
+    before = _cpu_ticks()
+    time.sleep(WATCH_SECONDS)
+    total, idle = (now - then for now, then in zip(_cpu_ticks(), before, strict=True))
+    return round(1 - idle / max(total, 1), 2)
+
+
+def _cpu_ticks() -> tuple[int, int]:
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]
+
+
+def versions(stack: Stack) -> dict[str, str]:
+    """Return the versions of all that is measured."""
+    found = {
+        "haproxy": _own_word(stack.container("haproxy"), "haproxy -v"),
+        "nginx": _own_word(stack.container("server1"), "nginx -v"),
+    }
+    packages = ["exec", stack.container("gunicorn"), "python", "-c", PACKAGE_VERSIONS, *PACKAGES]
+    return found | dict(line.split() for line in docker(packages).splitlines())
+
+
+def _own_word(container: str, command: str) -> str:
+    said = docker(["exec", container, "sh", "-c", f"{command} 2>&1"])
+    match = re.search(r"\d+\.\d+[\w.]*", said)
+    return match[0] if match else "?"

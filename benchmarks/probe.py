@@ -1,0 +1,38 @@
+"""Asks one address until it answers 200, and prints the answer as JSON.
+
+Given to a container's Python on standard input, so it imports nothing of this package:
+`python - URL SECONDS`.
+"""
+
+import http.client
+import json
+import sys
+import time
+from urllib.parse import urlsplit
+
+
+def ask(url: str) -> tuple[int, str, str]:
+    """Return status, content type and body of one GET; without an answer 0, "" and why."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+    try:
+        connection.request("GET", parts.path)
+        answer = connection.getresponse()
+        body = answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return 0, "", str(error)
+    finally:
+        connection.close()
+    return answer.status, answer.getheader("Content-Type", ""), body
+
+
+def main(url: str, seconds: str) -> None:
+    """Ask until there is a 200 or the time is over."""
+    deadline = time.monotonic() + float(seconds)
+    while (answer := ask(url))[0] != http.client.OK and time.monotonic() < deadline:
+        time.sleep(0.2)
+    json.dump(dict(zip(("status", "type", "body"), answer, strict=True)), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,174 @@
+"""The figures as a table for people and as JSON for programs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from benchmarks.rounds import Options, Samples
+from benchmarks.targets import AIMS, TARGETS, Aim, Target
+
+NOISY = 0.15
+NOTES = """\
+Medians of the rounds, in brackets lowest and highest. A ratio is the median of the rounds' ratios.
+Every target has two workers in all, the production settings and the same view without a query.
+CPU is the serving containers' own: without the load generator's and without the engine's, which
+writes their logs. The load generator shares the cores with the servers.
+Each answered request is one line in the application's log; nginx and HAProxy add one each.
+Connections are kept alive where the server can: uWSGI's http-socket and gunicorn's sync worker
+close each one. No engine health checks while measuring; HAProxy's own checks go on."""
+
+
+def rates(samples: Samples, key: str) -> list[float]:
+    """Return a target's requests per second, round by round."""
+    return [sample.load.per_second for sample in samples[key]]
+
+
+def costs(samples: Samples, key: str) -> list[float]:
+    """Return a target's CPU microseconds per request, round by round."""
+    return [sample.cpu_us_per_request for sample in samples[key]]
+
+
+def ratio(over: list[float], under: list[float]) -> float:
+    """Return the median of two targets' ratios: what disturbs a round disturbs both."""
+    return median(a / b if b else 0.0 for a, b in zip(over, under, strict=True))
+
+
+def error_count(samples: Samples) -> int:
+    """Return how many requests had no good answer."""
+    return sum(sample.load.errors for rounds in samples.values() for sample in rounds)
+
+
+def reached(samples: Samples, aim: Aim) -> float:
+    """Return the ratio that an aim speaks of."""
+    return ratio(rates(samples, aim.target), rates(samples, aim.to))
+
+
+def text_report(
+    facts: Mapping[str, Any],
+    versions: Mapping[str, str],
+    options: Options,
+    samples: Samples,
+    memory: Mapping[str, float],
+) -> str:
+    """Return the whole report as plain text."""
+    blocks = (
+        _header(facts, versions, options),
+        _dynamic_table(samples),
+        [_aim_line(samples, aim) for aim in AIMS],
+        _static_table(samples),
+        ["Memory, MiB", *(f"    {name:14}{mib:8.1f}" for name, mib in sorted(memory.items()))],
+        NOTES.splitlines(),
+        _error_lines(samples),
+    )
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines)
+
+
+def json_report(
+    facts: Mapping[str, Any],
+    versions: Mapping[str, str],
+    options: Options,
+    samples: Samples,
+    memory: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return all figures, each round's too."""
+    return {
+        "machine": dict(facts),
+        "versions": dict(versions),
+        "options": asdict(options),
+        "targets": [_target_figures(samples, target) for target in TARGETS],
+        "aims": [
+            {**asdict(aim), "reached": reached(samples, aim), "met": _met(samples, aim)}
+            for aim in AIMS
+        ],
+        "memory_mib": dict(memory),
+        "errors": error_count(samples),
+    }
+
+
+def _target_figures(samples: Samples, target: Target) -> dict[str, Any]:
+    return {
+        "key": target.key,
+        "title": target.title,
+        "requests_per_second": median(rates(samples, target.key)),
+        "cpu_us_per_request": median(costs(samples, target.key)),
+        "rounds": [asdict(sample) for sample in samples[target.key]],
+    }
+
+
+def _header(
+    facts: Mapping[str, Any], versions: Mapping[str, str], options: Options
+) -> Iterator[str]:
+    yield (
+        f"{facts['date']}: {facts['cores']} cores, {facts['memory_gib']} GiB, Linux "
+        f"{facts['kernel']}, Docker {facts['engine']}, {facts['busy_before']:.0%} busy beforehand"
+    )
+    yield ", ".join(f"{name} {version}" for name, version in versions.items())
+    yield (
+        f"{options.rounds} rounds of {options.seconds} s each, {options.connections} connections, "
+        "GET /profile/"
+    )
+    if facts["busy_before"] > NOISY:
+        yield "Others are using this machine: trust the ratios more than the figures, and repeat."
+
+
+def _dynamic_table(samples: Samples) -> Iterator[str]:
+    yield (
+        f"{'':34}{'requests/s':^24}{'CPU us/request':^24}{'p50 ms':>8}{'p99 ms':>8}"
+        f"{'to (c)':>8}{'to (d)':>8}{'CPU to (c)':>12}"
+    )
+    for target in TARGETS:
+        if target.static:
+            continue
+        own, cost = rates(samples, target.key), costs(samples, target.key)
+        yield (
+            f"{_figures(samples, target)}"
+            f"{ratio(own, rates(samples, 'c')):8.2f}{ratio(own, rates(samples, 'd')):8.2f}"
+            f"{ratio(cost, costs(samples, 'c')):12.2f}"
+        )
+
+
+def _static_table(samples: Samples) -> Iterator[str]:
+    static = [target for target in TARGETS if target.static]
+    for target in static:
+        yield _figures(samples, target)
+    through, alone = (rates(samples, target.key) for target in static)
+    yield f"    ratio of requests/s: {ratio(through, alone):.2f}"
+
+
+def _figures(samples: Samples, target: Target) -> str:
+    loads = [sample.load for sample in samples[target.key]]
+    return (
+        f"({target.key}) {target.title:30}{_spread(rates(samples, target.key)):24}"
+        f"{_spread(costs(samples, target.key)):24}"
+        f"{median(load.median_ms for load in loads):8.1f}"
+        f"{median(load.p99_ms for load in loads):8.1f}"
+    )
+
+
+def _spread(values: list[float]) -> str:
+    return f"{median(values):8,.0f} ({min(values):,.0f}-{max(values):,.0f})"
+
+
+def _met(samples: Samples, aim: Aim) -> bool:
+    return reached(samples, aim) >= aim.at_least
+
+
+def _aim_line(samples: Samples, aim: Aim) -> str:
+    return (
+        f"Aim: ({aim.target}) at least {aim.at_least} of ({aim.to}): "
+        f"{reached(samples, aim):.2f}, {'met' if _met(samples, aim) else 'NOT met'}."
+    )
+
+
+def _error_lines(samples: Samples) -> list[str]:
+    lines = []
+    for target in TARGETS:
+        loads = [sample.load for sample in samples[target.key]]
+        if any(load.errors for load in loads):
+            lines.append(
+                f"ERRORS: ({target.key}) {target.title}: {sum(load.bad_status for load in loads)} "
+                "answers other than 2xx and 3xx, "
+                f"{sum(load.socket_errors for load in loads)} socket errors."
+            )
+    return lines

@@ -1,0 +1,57 @@
+"""What is measured: who is asked for what, and which containers' CPU counts as its cost."""
+
+from dataclasses import dataclass
+
+PROFILE_PATH = "/profile/"
+STACK = ("haproxy", "server1", "server2")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One way to the application.
+
+    Attributes:
+        key: the letter or name that the report refers to it by.
+        title: its name in the report.
+        service: the Compose service that is asked, within whose network the load generator runs.
+        port: where that service listens.
+        serving: the services whose CPU is the cost of an answer.
+        static: asked for a static file rather than for the view.
+
+    """
+
+    key: str
+    title: str
+    service: str
+    port: int
+    serving: tuple[str, ...]
+    static: bool = False
+
+
+STATIC_STACK = "static through HAProxy"
+STATIC_ALONE = "static from nginx"
+
+TARGETS = (
+    Target("a", "HAProxy + 2 x (nginx + uWSGI)", "haproxy", 8080, STACK),
+    Target("b", "nginx + uWSGI", "nginx-uwsgi", 7999, ("nginx-uwsgi",)),
+    Target("c", "uWSGI, http-socket", "uwsgi-http", 8000, ("uwsgi-http",)),
+    Target("d", "gunicorn, sync", "gunicorn", 8000, ("gunicorn",)),
+    Target("e", "granian, WSGI", "granian", 8000, ("granian",)),
+    Target("f", STATIC_STACK, "haproxy", 8080, STACK, static=True),
+    Target("g", STATIC_ALONE, "nginx-uwsgi", 7999, ("nginx-uwsgi",), static=True),
+)
+
+# Every container that is started.
+SERVICES = tuple(sorted({service for target in TARGETS for service in target.serving}))
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A ratio of two targets' requests per second that the project wants to reach."""
+
+    target: str
+    to: str
+    at_least: float
+
+
+AIMS = (Aim("a", "c", 0.85), Aim("a", "d", 2.0))

@@ -1,0 +1,113 @@
+"""Rows: written through one server, read through the other, kept over down and up."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.stack.compose import Stack, docker
+
+
+def hits_on(stack: Stack, server: str) -> int:
+    """Read the counter as `server` sees it."""
+    for _ in range(10):
+        answer = stack.get("/api/hits/").json()
+        if answer["server"] == server:
+            return answer["hits"]
+    raise AssertionError(f"{server} never answered")
+
+
+def test_a_row_written_through_one_server_is_read_through_the_other(production: Stack) -> None:
+    for _ in range(2):
+        written = production.post("/api/hits/").json()
+        other = {"set1": "set2", "set2": "set1"}[written["server"]]
+        assert hits_on(production, other) == written["hits"]
+
+
+def test_every_visit_counts_once_under_concurrency(production: Stack) -> None:
+    before = hits_on(production, "set1")
+    with ThreadPoolExecutor(16) as pool:
+        counts = list(pool.map(lambda _: production.post("/api/hits/").json()["hits"], range(200)))
+
+    assert sorted(counts) == list(range(before + 1, before + 201))
+
+
+def test_rows_survive_down_and_up(production: Stack) -> None:
+    written = production.post("/api/hits/").json()["hits"]
+
+    production.down()
+    production.up()
+
+    assert hits_on(production, "set1") == written
+    assert hits_on(production, "set2") == written
+
+
+def test_the_database_speaks_utf8mb4_and_is_strict(production: Stack) -> None:
+    facts = production.python_in(
+        "server1",
+        "import django; django.setup()\n"
+        "from django.db import connection as c\n"
+        "cursor = c.cursor()\n"
+        "cursor.execute('SELECT VERSION(), @@character_set_database, @@sql_mode')\n"
+        "print(cursor.fetchone())",
+    )
+
+    assert "'9." in facts and "utf8mb4" in facts and "STRICT_TRANS_TABLES" in facts
+
+
+def test_two_migrations_at_once_are_done_by_one(production: Stack) -> None:
+    fresh = Stack(
+        production.tree, "production", **{**production.environment, "LAYER": "production"}
+    )
+    fresh.project += "-migrate"
+    try:
+        fresh.compose("up", "--detach", "--wait", "db")
+        with ThreadPoolExecutor(3) as pool:
+            runs = list(
+                pool.map(
+                    lambda _: fresh.compose("run", "--rm", "--no-deps", "migrate").stdout, range(3)
+                )
+            )
+        assert sum("Applying api.0001" in run for run in runs) == 1
+        assert sum("No migrations to apply" in run for run in runs) == 2
+        assert sum("another process holds the lock" in run for run in runs) >= 1
+    finally:
+        fresh.down(volumes=True)
+
+
+def test_migrate_says_what_it_waits_for_and_gives_up(production: Stack) -> None:
+    result = production.compose(
+        *(
+            "run",
+            "--rm",
+            "--no-deps",
+            "-e",
+            "DB_HOST=nowhere",
+            "-e",
+            "DB_WAIT_SECONDS=2",
+            "migrate",
+        ),
+        check=False,
+    )
+
+    assert result.returncode != 0
+    assert "waiting up to 2 s for the MySQL database 'mysite' at nowhere" in result.stdout
+    assert "did not answer within 2 s" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_a_wrong_password_is_said_at_once_and_not_shown(production: Stack) -> None:
+    result = production.compose(
+        *("run", "--rm", "--no-deps", "-e", "DB_PASSWORD=wrong-horse-battery", "migrate"),
+        check=False,
+    )
+
+    assert result.returncode != 0
+    assert "refused user 'mysite'" in result.stdout
+    assert "waiting" not in result.stdout
+    assert "wrong-horse-battery" not in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_the_volumes_are_the_projects_own(production: Stack) -> None:
+    names = docker("volume", "ls", "--quiet", "--filter", f"name={production.project}").split()
+
+    assert f"{production.project}_db-data" in names
+    assert f"{production.project}_media" in names

@@ -1,0 +1,98 @@
+"""Who asked: the client's address and the request's id, from HAProxy to Django's log."""
+
+import json
+import uuid
+from collections.abc import Iterator
+
+from tests.stack.compose import Stack
+from tests.waiting import eventually
+
+
+def json_lines(stack: Stack, *services: str) -> Iterator[dict[str, object]]:
+    """Yield the JSON lines of the services' logs."""
+    for service in services:
+        for line in stack.logs(service).splitlines():
+            if line.startswith("{"):
+                yield json.loads(line)
+
+
+def lines_of_request(stack: Stack, request_id: str) -> dict[str, dict[str, object]]:
+    """Return the request's line in each log, by who wrote it."""
+    found = {
+        str(line.get("server") or "django"): line
+        for line in json_lines(stack, "haproxy", "server1", "server2")
+        if line.get("request_id") == request_id
+    }
+    return found if set(found) == {"haproxy", "nginx", "django"} else {}
+
+
+def trace(stack: Stack, request_id: str) -> dict[str, dict[str, object]]:
+    """Return the request's line in all three logs, once they are written."""
+    return eventually(
+        lambda: lines_of_request(stack, request_id), seconds=15, what="one id in all three logs"
+    )
+
+
+def test_one_request_id_is_in_all_three_logs(production: Stack) -> None:
+    request_id = production.get("/profile/").headers["X-Request-ID"]
+
+    lines = trace(production, request_id)
+
+    assert lines["haproxy"]["path"] == "/profile/"
+    assert lines["nginx"]["path"] == "/profile/"
+    assert lines["django"]["request"] == "GET /profile/"
+
+
+def test_what_a_client_says_of_itself_is_not_believed(production: Stack) -> None:
+    forged = "forged-request-id-0123456789"
+    answer = production.get(
+        "/profile/",
+        headers={
+            "X-Forwarded-For": "6.6.6.6",
+            "X-Real-IP": "6.6.6.6",
+            "Forwarded": "for=6.6.6.6",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "evil.example",
+            "X-Request-ID": forged,
+        },
+    )
+    request_id = answer.headers["X-Request-ID"]
+
+    assert uuid.UUID(request_id)
+    lines = trace(production, request_id)
+    assert "6.6.6.6" not in json.dumps(lines)
+    # The same address in all three: the one that HAProxy saw.
+    assert lines["haproxy"]["client"] == lines["nginx"]["client"] == lines["django"]["ip"]
+    assert forged not in production.logs("server1") + production.logs("server2")
+
+
+ASK_NGINX = """
+import http.client
+connection = http.client.HTTPConnection("127.0.0.1", 7999)
+connection.request("GET", "/profile/", headers={"Host": "localhost", "X-Forwarded-Proto": "https"})
+print(connection.getresponse().headers["Strict-Transport-Security"])
+"""
+
+
+def test_a_forged_proto_does_not_pass_for_https(production: Stack) -> None:
+    """Django sends HSTS with what it takes for https: HAProxy's word counts, not a client's."""
+    assert "max-age=" in production.python_in("server1", ASK_NGINX)
+
+    forged = production.get("/profile/", headers={"X-Forwarded-Proto": "https"})
+    assert "Strict-Transport-Security" not in forged.headers
+
+
+def test_a_too_large_body_is_refused_cleanly(production: Stack) -> None:
+    answer = production.post("/api/hits/", data=b"x" * (10 * 1024 * 1024 + 1))
+
+    assert answer.status_code == 413
+    assert answer.json() == {"detail": "The request is too large: the limit is 10 MB."}
+    # The connection's other side is fine afterwards.
+    assert production.get("/profile/").status_code == 200
+
+
+def test_no_secret_is_in_any_log(production: Stack) -> None:
+    for service in ("env-check", "migrate", "server1", "server2", "haproxy", "db"):
+        log = production.logs(service)
+        for name in ("DJANGO_SECRET_KEY", "DB_PASSWORD", "STATS_PASSWORD"):
+            assert production.environment[name] not in log, f"{name} in {service}'s log"

@@ -1,0 +1,123 @@
+"""What is in the images, and what is not."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.stack.compose import Stack, docker
+
+LAYERS = ("local", "dev", "production")
+MEGABYTE = 10**6
+
+LIST_PACKAGES = (
+    "import importlib.metadata as m, json;"
+    "print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
+)
+
+
+@pytest.fixture(scope="module")
+def packages(tree: Path) -> dict[str, dict[str, str]]:
+    """Return each layer's Python packages and their versions, from images built here."""
+    for layer in LAYERS:
+        Stack(tree, layer).compose("build", "--quiet")
+    return {
+        layer: json.loads(docker("run", "--rm", f"mysite-{layer}", "python", "-c", LIST_PACKAGES))
+        for layer in LAYERS
+    }
+
+
+def test_all_layers_have_the_same_versions(packages: dict[str, dict[str, str]]) -> None:
+    assert packages["dev"] == packages["production"]
+    assert packages["production"].items() <= packages["local"].items()
+
+
+def test_local_adds_its_tools_and_nothing_else(packages: dict[str, dict[str, str]]) -> None:
+    assert set(packages["local"]) - set(packages["production"]) == {"django-debug-toolbar"}
+
+
+def test_the_packages_are_the_locked_ones(packages: dict[str, dict[str, str]], tree: Path) -> None:
+    locked = dict(
+        line.split(" ")[0].split("==")
+        for line in (tree / "requirements" / "production.txt").read_text().splitlines()
+        if "==" in line and "sys_platform == 'win32'" not in line
+    )
+
+    assert packages["production"] == locked
+
+
+def test_uwsgi_is_recent_enough(packages: dict[str, dict[str, str]]) -> None:
+    version = tuple(int(part) for part in packages["production"]["uwsgi"].split("."))
+
+    assert version >= (2, 0, 31)
+
+
+def test_production_has_no_compiler_and_no_dev_tool(packages: dict[str, dict[str, str]]) -> None:
+    tools = "cc gcc c++ make pip pip3 git curl wget brotli ruff pytest"
+    found = docker(
+        *("run", "--rm", "mysite-production", "sh", "-c"),
+        f"for tool in {tools}; do command -v $tool || true; done",
+    )
+
+    assert found == ""
+    assert docker("run", "--rm", "mysite-production", "sh", "-c", "ls /root/.cache 2>&1 || true")
+    assert not {"pip", "setuptools", "pytest", "django-debug-toolbar"} & set(packages["production"])
+
+
+def test_production_stays_small(packages: object) -> None:
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", "mysite-production"))
+
+    assert size <= 300 * MEGABYTE
+
+
+def test_nothing_private_is_in_the_image(packages: object) -> None:
+    names = set(docker("run", "--rm", "mysite-production", "ls", "-A", "/srv/project").split())
+
+    assert names == {
+        *("api", "manage.py", "mysite", "nginx", "requirements", "supervisor", "uwsgi"),
+    }
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_image_says_how_it_runs(packages: object, layer: str) -> None:
+    config = json.loads(
+        docker("image", "inspect", "--format", "{{json .Config}}", f"mysite-{layer}")
+    )
+
+    assert config["User"] == "10001:10001"
+    assert list(config["ExposedPorts"]) == ["7999/tcp"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "/srv/project/supervisor/healthcheck"]
+    assert f"DJANGO_SETTINGS_MODULE=mysite.settings.{layer}" in config["Env"]
+    assert not any("SECRET" in line or "PASSWORD" in line for line in config["Env"])
+
+
+def test_a_changed_file_is_in_the_image_within_seconds(packages: object, tree: Path) -> None:
+    stack = Stack(tree, "production")
+    module = tree / "api" / "profile.py"
+    original = module.read_text()
+    try:
+        module.write_text(f"{original}\nMARK = 'changed'\n")
+        started = time.monotonic()
+        stack.compose("build", "--quiet")
+        seconds = time.monotonic() - started
+        tail = docker(
+            "run", "--rm", "mysite-production", "tail", "-1", "/srv/project/api/profile.py"
+        )
+    finally:
+        module.write_text(original)
+        stack.compose("build", "--quiet")
+
+    assert tail == "MARK = 'changed'"
+    assert seconds <= 5, f"{seconds:.1f} s"
+
+
+def test_the_root_dockerfile_builds_the_same_release(tree: Path, packages: object) -> None:
+    image = f"{Stack(tree, 'production').project}-joined"
+    docker("build", "--quiet", "--tag", image, "--build-arg", "RELEASE=r7", str(tree))
+    try:
+        listing = docker("run", "--rm", image, "python", "-c", LIST_PACKAGES)
+        assert json.loads(listing) == packages["production"]  # type: ignore[index]
+        assert docker("run", "--rm", image, "printenv", "RELEASE") == "r7"
+    finally:
+        docker("image", "rm", "--force", image)

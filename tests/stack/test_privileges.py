@@ -1,0 +1,91 @@
+"""No container may do, reach or know more than its work asks for."""
+
+import json
+
+import pytest
+
+from tests.stack.compose import Stack, docker
+
+APPLICATION = ("server1", "server2")
+
+
+@pytest.mark.parametrize("service", [*APPLICATION, "haproxy"])
+def test_unprivileged_and_read_only(production: Stack, service: str) -> None:
+    status = production.run_in(service, "cat", "/proc/1/status")
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+
+    assert facts["Uid"].split()[0] != "0"
+    assert int(facts["CapEff"], 16) == 0
+    assert int(facts["CapBnd"], 16) == 0
+    assert facts["NoNewPrivs"] == "1"
+    assert production.inspect(service, "{{.HostConfig.ReadonlyRootfs}}") == "true"
+
+
+def test_the_code_cannot_be_changed_by_its_own_process(production: Stack) -> None:
+    for path in ("/srv/project/manage.py", "/srv/static/staticfiles.json", "/opt/venv/bin/uwsgi"):
+        assert production.python_in(
+            "server1", f"import os; print(os.access({path!r}, os.W_OK))"
+        ) == ("False")
+    owner = docker(
+        *("run", "--rm", "--entrypoint", "stat", "mysite-production", "-c", "%U"),
+        "/srv/project/manage.py",
+    )
+    assert owner == "root"
+
+
+def test_only_the_balancer_is_published(production: Stack) -> None:
+    published = {
+        service: json.loads(production.inspect(service, "{{json .HostConfig.PortBindings}}"))
+        for service in (*APPLICATION, "haproxy", "db")
+    }
+
+    assert set(published.pop("haproxy")) == {"8080/tcp", "8888/tcp"}
+    assert not any(published.values())
+
+
+def test_the_local_layer_is_for_this_machine_alone(tree: object) -> None:
+    plain = Stack(tree, "local")  # type: ignore[arg-type]
+    del plain.environment["HTTP_ADDRESS"]
+    config = json.loads(plain.compose("config", "--format", "json").stdout)
+    hosts = {port["host_ip"] for port in config["services"]["haproxy"]["ports"]}
+
+    assert hosts == {"127.0.0.1"}
+
+
+def networks(stack: Stack, service: str) -> set[str]:
+    names = json.loads(stack.inspect(service, "{{json .NetworkSettings.Networks}}"))
+    return {name.removeprefix(f"{stack.project}_") for name in names}
+
+
+def test_the_edge_does_not_reach_the_database(production: Stack) -> None:
+    assert networks(production, "haproxy") == {"edge"}
+    assert networks(production, "db") == {"backend"}
+    assert docker(
+        "network", "inspect", "--format", "{{.Internal}}", f"{production.project}_backend"
+    ) == ("true")
+
+
+def test_servers_do_not_know_the_stats_password(production: Stack) -> None:
+    for service in APPLICATION:
+        environment = production.run_in(service, "env")
+        assert "STATS_PASSWORD" not in environment
+        assert production.environment["STATS_PASSWORD"] not in environment
+
+
+def test_the_database_user_has_its_own_database_only(production: Stack) -> None:
+    grants = production.python_in(
+        "server1",
+        "import django; django.setup()\n"
+        "from django.db import connection as c\n"
+        "cursor = c.cursor(); cursor.execute('SHOW GRANTS')\n"
+        "print([row[0] for row in cursor.fetchall()])",
+    )
+
+    assert "GRANT USAGE ON *.*" in grants
+    assert "ALL PRIVILEGES ON `mysite`.*" in grants
+    assert grants.count("GRANT ") == 2
+
+
+def test_logs_cannot_fill_the_disk(production: Stack) -> None:
+    for service in (*APPLICATION, "haproxy", "db"):
+        assert production.inspect(service, '{{index .HostConfig.LogConfig.Config "max-size"}}')

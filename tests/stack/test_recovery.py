@@ -1,0 +1,168 @@
+"""Faults of a running stack that heal by themselves."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.stack.compose import Stack, docker
+from tests.waiting import eventually
+
+SUPERVISORCTL = ("supervisorctl", "-c", "/srv/project/supervisor/supervisord.conf")
+HEALTHCHECK = "/srv/project/supervisor/healthcheck"
+
+
+def pid_of(stack: Stack, program: str) -> int:
+    """Return the process id of a program's master on server1."""
+    return int(stack.run_in("server1", *SUPERVISORCTL, "pid", program))
+
+
+def healthy(stack: Stack) -> bool:
+    """Tell whether server1 answers a probe of its own."""
+    return (
+        stack.compose("exec", "-T", "server1", HEALTHCHECK, check=False, timeout=30).returncode == 0
+    )
+
+
+def processes(stack: Stack, name: str) -> list[str]:
+    """Return the parents of server1's processes called `name`."""
+    return stack.run_in(
+        "server1",
+        *(
+            "sh",
+            "-c",
+            "awk '/^Name:/{n=$2} /^PPid:/{if (n==\"'$0'\") print $2}' /proc/[0-9]*/status",
+        ),
+        name,
+    ).split()
+
+
+@pytest.mark.parametrize("program", ["nginx", "uwsgi"])
+def test_a_killed_master_comes_back_without_orphans(production: Stack, program: str) -> None:
+    killed = pid_of(production, program)
+
+    production.run_in("server1", "sh", "-c", f"kill -9 {killed}")
+
+    eventually(
+        lambda: pid_of(production, program) not in (0, killed), seconds=30, what=f"a new {program}"
+    )
+    eventually(lambda: healthy(production), seconds=30, what="server1 is healthy")
+    production.wait_for_both()
+    # One master, whose parent is supervisor; every worker has that master for its parent.
+    assert sorted(set(processes(production, program))) == sorted(
+        {"1", str(pid_of(production, program))}
+    )
+    assert processes(production, program).count("1") == 1
+
+
+def test_nginx_error_page_does_not_pass_the_health_check(production: Stack) -> None:
+    production.run_in("server1", *SUPERVISORCTL, "stop", "uwsgi")
+    try:
+        answer = production.compose("exec", "-T", "server1", HEALTHCHECK, check=False)
+        assert answer.returncode != 0
+        assert "502" in answer.stdout
+    finally:
+        production.run_in("server1", *SUPERVISORCTL, "start", "uwsgi")
+    production.wait_for_both()
+
+
+def test_the_container_ends_when_a_program_is_beyond_restarting(
+    production: Stack, tmp_path: Path
+) -> None:
+    """An application that cannot be loaded: the container ends and says so, it does not linger."""
+    name = f"{production.project}-fatal"
+    broken = tmp_path / "wsgi.py"
+    broken.write_text("raise RuntimeError('not today')\n")
+    tmp_path.chmod(0o755)
+    docker(
+        *("run", "--detach", "--name", name, "--network", f"{production.project}_edge"),
+        *("-e", "DRAIN_SECONDS=0", "-e", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
+        *("-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
+        *("-e", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
+        *("-e", "DJANGO_ALLOWED_HOSTS=localhost"),
+        "mysite-production",
+    )
+    try:
+        eventually(
+            lambda: docker("inspect", "--format", "{{.State.Running}}", name) == "false",
+            seconds=90,
+            what="the container ended",
+        )
+        log = subprocess.run(
+            ["docker", "logs", name], capture_output=True, text=True, check=True
+        ).stderr
+        assert "not today" in log
+        assert "uwsgi cannot be started, so this container ends" in log
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def test_a_killed_container_is_started_again(production: Stack) -> None:
+    before = production.inspect("server1", "{{.State.StartedAt}}")
+
+    # From inside, as a crash would: a `docker kill` counts as a person's wish to stop it.
+    production.run_in("server1", "sh", "-c", "kill -QUIT 1; sleep 5", check=False)
+
+    eventually(
+        lambda: production.inspect("server1", "{{.State.StartedAt}}") != before,
+        seconds=60,
+        what="server1 was started again",
+    )
+    production.wait_for_both()
+
+
+def test_a_server_with_a_new_address_is_found(production: Stack) -> None:
+    address = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    before = production.inspect("server1", address)
+    production.compose("rm", "--stop", "--force", "server1")
+    # Something else takes the address that has become free.
+    squatter = docker(
+        *("run", "--detach", "--network", f"{production.project}_edge", "--entrypoint", "sleep"),
+        *("mysite-production", "300"),
+    )
+    try:
+        production.compose("up", "--detach", "--wait", "--no-deps", "server1")
+        assert production.inspect("server1", address) != before
+        production.wait_for_both()
+    finally:
+        docker("rm", "--force", squatter)
+
+
+def test_a_stop_drains_first_and_ends_cleanly(production: Stack) -> None:
+    production.compose("stop", "server2")
+    try:
+        assert production.inspect("server2", "{{.State.ExitCode}}") == "0"
+        stopped = [
+            line.split("stopped: ")[1].split(" ")[0]
+            for line in production.logs("server2").splitlines()
+            if "stopped: " in line
+        ]
+        assert stopped[-4:-1] == ["drain", "nginx", "uwsgi"]
+        assert production.in_service() == {"set1"}
+    finally:
+        production.compose("start", "server2")
+    production.wait_for_both()
+
+
+def test_a_database_outage_is_a_fast_503_and_drains_no_server(production: Stack) -> None:
+    production.compose("stop", "db")
+    try:
+        answer = production.get("/api/hits/")
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "5"
+        assert "database" in answer.json()["detail"]
+        health = production.get("/healthz")
+        assert health.status_code == 503
+        assert health.json()["components"]["database"]["status"] == "down"
+        assert health.json()["components"]["storage"]["status"] == "up"
+        assert production.get("/readyz").status_code == 200
+        assert production.get("/static/api/status.css").status_code == 200
+        assert production.in_service() == {"set1", "set2"}
+    finally:
+        production.compose("start", "db")
+    eventually(
+        lambda: production.get("/healthz").status_code == 200,
+        seconds=60,
+        what="the database is back",
+    )
+    assert production.get("/api/hits/").status_code == 200

@@ -1,0 +1,103 @@
+"""Static and media files come from nginx, compressed, and are cached as long as they may be."""
+
+import gzip
+import json
+import re
+
+import pytest
+import requests
+
+from tests.stack.compose import Stack
+
+READ_STATS = """
+import socket
+stats = socket.socket(socket.AF_UNIX)
+stats.connect("/run/mysite/uwsgi-stats.sock")
+print(b"".join(iter(lambda: stats.recv(65536), b"")).decode())
+"""
+
+
+def requests_served(stack: Stack) -> int:
+    """Count the requests that uWSGI has served, on both servers."""
+    return sum(
+        worker["requests"]
+        for server in ("server1", "server2")
+        for worker in json.loads(stack.python_in(server, READ_STATS))["workers"]
+    )
+
+
+@pytest.fixture
+def stylesheet(production: Stack) -> str:
+    """Return the path of the status page's stylesheet, as the page names it."""
+    found = re.search(r'href="(/static/api/status\.[0-9a-f]{12}\.css)"', production.get("/").text)
+    assert found, "the page names its stylesheet by a hashed name"
+    return found[1]
+
+
+def test_static_files_never_reach_uwsgi(production: Stack, stylesheet: str) -> None:
+    # HAProxy's checks reach uWSGI too, twice a second at most: far fewer than these.
+    before = requests_served(production)
+    for _ in range(200):
+        assert production.get(stylesheet).status_code == 200
+    after = requests_served(production)
+
+    assert after - before < 100
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_static_files_are_compressed_beforehand(
+    production: Stack, stylesheet: str, coding: str
+) -> None:
+    plain = production.get(stylesheet, headers={"Accept-Encoding": "identity"})
+    packed = requests.get(
+        production.url(stylesheet), headers={"Accept-Encoding": coding}, stream=True, timeout=10
+    )
+    body = packed.raw.read(decode_content=False)
+
+    assert packed.headers["Content-Encoding"] == coding
+    assert len(body) < len(plain.content)
+    if coding == "gzip":
+        assert gzip.decompress(body) == plain.content
+
+
+def test_hashed_names_may_be_kept_for_ever(production: Stack, stylesheet: str) -> None:
+    assert production.get(stylesheet).headers["Cache-Control"] == (
+        "public, max-age=31536000, immutable"
+    )
+
+
+def test_other_names_are_asked_again(production: Stack) -> None:
+    assert production.get("/static/api/status.css").headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", ["/static/api/status.0123456789ab.css", "/media/nothing.png"])
+def test_a_404_is_never_cached(production: Stack, path: str) -> None:
+    answer = production.get(path)
+
+    assert answer.status_code == 404
+    assert "max-age" not in answer.headers.get("Cache-Control", "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static/../manage.py", "/static/%2e%2e/project/manage.py", "/static..%2fproject/manage.py"],
+)
+def test_nothing_else_is_served_as_a_file(production: Stack, path: str) -> None:
+    session = requests.Session()
+    request = requests.Request("GET", production.url()).prepare()
+    request.url = f"http://127.0.0.1:{production.http_port}{path}"
+
+    assert session.send(request, timeout=10).status_code in (400, 404)
+
+
+def test_media_files_are_served_but_never_run(production: Stack) -> None:
+    production.python_in(
+        "server1", "open('/srv/media/page.html', 'w').write('<script>alert(1)</script>')"
+    )
+
+    # From the volume that both servers share.
+    for _ in range(2):
+        answer = production.get("/media/page.html")
+        assert answer.status_code == 200
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
