@@ -1,6 +1,7 @@
 """The WSGI application that uWSGI loads."""
 
 import os
+from importlib import import_module
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -12,6 +13,10 @@ environment.read_dotenv()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")
 
 application = get_wsgi_application()
+
+# Every view now rather than with the first request: a mistake in one keeps the server from
+# starting, instead of becoming a visitor's error, and no visitor waits for the imports.
+import_module(settings.ROOT_URLCONF)
 
 if settings.BUILDING:
     raise ImproperlyConfigured(

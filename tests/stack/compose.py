@@ -6,6 +6,7 @@ import secrets
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -119,7 +120,13 @@ class Stack:
 
     def in_service(self) -> set[str]:
         """Return the servers that answer through HAProxy, from a few requests."""
-        return {self.get("/profile/").json()["server"] for _ in range(6)}
+        return {self.profile()["server"] for _ in range(6)}
+
+    def profile(self) -> dict[str, Any]:
+        """Return what /profile/ says; an error answer is an OSError."""
+        answer = self.get("/profile/")
+        answer.raise_for_status()
+        return answer.json()
 
     def wait_for_both(self) -> None:
         """Return once both servers answer through HAProxy."""
