@@ -31,6 +31,9 @@ def main() -> None:
     from django.core.management import execute_from_command_line
 
     try:
+        if not any(argument.startswith("--settings") for argument in sys.argv):
+            # Settings check the environment too, but a misspelt settings module never gets there.
+            environment.load()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as fault:
         sys.exit(f"manage.py: {fault}")

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,33 @@ class Command(BaseCommand):
         call_command("collectstatic", interactive=False, verbosity=0)
         self.stdout.write(f"http://{HOST}:{settings.RUN_PORT}/  (Ctrl-C ends it)")
         self.stdout.flush()
-        # Ctrl-C reaches uWSGI as well; this process only waits for it to end.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        while serve(uwsgi) == APP_NOT_LOADED:
-            wait_for_application()
+        try:
+            while serve(uwsgi) == APP_NOT_LOADED:
+                wait_for_application()
+        except KeyboardInterrupt:
+            self.stdout.write("stopped")
 
 
 def serve(uwsgi: Path) -> int:
     """Run uWSGI until it ends and return its exit code."""
     config = settings.BASE_DIR / "uwsgi" / "embedded.ini"
     address = f"{HOST}:{settings.RUN_PORT}"
-    return subprocess.call(  # noqa: S603 (our own configuration)
-        [uwsgi, "--ini", config, "--http-socket", address],
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    process = subprocess.Popen(  # noqa: S603 (our own configuration)
+        # On a reload pyuwsgi starts Python anew; left alone it forgets the virtual environment.
+        [uwsgi, "--ini", config, "--http-socket", address, "--binary-path", sys.executable],
     )
+    try:
+        return process.wait()
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End uWSGI; told while it starts up it may not hear the first time."""
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)
 
 
 def wait_for_application() -> None:

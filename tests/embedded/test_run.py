@@ -1,0 +1,179 @@
+"""`make run` in a fresh clone: no Docker, no MySQL, no compiler; Python alone."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from mysite.environment.contract import VARIABLES
+from tests.ports import free_port
+from tests.tree import copy_tree
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone, without a virtual environment."""
+    return copy_tree(tmp_path_factory.mktemp("clone"))
+
+
+def environment(port: int) -> dict[str, str]:
+    """Return an environment in which no compiler is found and only the port is set."""
+    inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return {**inherited, "RUN_PORT": str(port), "CC": "/bin/false", "CXX": "/bin/false"}
+
+
+class Site:
+    """One running `make run`."""
+
+    def __init__(self, clone: Path, port: int) -> None:
+        """Start it; its output goes to a file that `output` reads."""
+        self.port = port
+        self.log = clone / "var" / "test.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["make", "run"],
+                cwd=clone,
+                env=environment(port),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        """Return what it has printed so far."""
+        return self.log.read_text()
+
+    def get(self, path: str) -> requests.Response:
+        """Ask it."""
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+
+    def wait(self, seconds: float) -> None:
+        """Return once it answers; fail at once when it has ended."""
+
+        def answers() -> bool:
+            if self.process.poll() is not None:
+                pytest.fail(f"make run ended: {self.output()}")
+            return self.get("/readyz").status_code == 200
+
+        eventually(answers, seconds=seconds, what="make run answers")
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, which reaches the whole group, and return make's exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(30)
+
+
+@contextmanager
+def running(clone: Path, *, seconds: float) -> Iterator[Site]:
+    """Run the site for the block's time."""
+    site = Site(clone, free_port())
+    try:
+        site.wait(seconds)
+        yield site
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(site.process.pid, signal.SIGKILL)
+        site.process.wait(30)
+
+
+def test_a_fresh_clone_answers(clone: Path) -> None:
+    # Generous: the packages are downloaded and installed.
+    with running(clone, seconds=300) as site:
+        profile = site.get("/profile/").json()
+        assert (profile["settings"], profile["debug"]) == ("local", True)
+        assert site.get("/healthz").json()["status"] == "up"
+        assert requests.post(f"http://127.0.0.1:{site.port}/api/hits/", timeout=10).json() == {
+            "hits": 1,
+            "server": "standalone",
+        }
+        for path in ("/static/api/status.css", "/static/admin/css/base.css"):
+            assert site.get(path).status_code == 200
+        assert (clone / "var" / "db.sqlite3-wal").exists()
+        assert f"http://127.0.0.1:{site.port}/" in site.output()
+
+
+def test_a_second_run_starts_at_once_with_the_data_of_the_first(clone: Path) -> None:
+    # 3 s is the aim, which `make bench` measures; here a bound that a busy machine keeps.
+    with running(clone, seconds=15) as site:
+        assert "Installing" not in site.output()
+        assert site.get("/api/hits/").json()["hits"] == 1
+
+
+def test_an_edit_is_live_and_a_mistake_heals(clone: Path) -> None:
+    module = clone / "api" / "profile.py"
+    original = module.read_text()
+    with running(clone, seconds=15) as site:
+
+        def server() -> str:
+            return site.get("/profile/").json()["server"]
+
+        try:
+            module.write_text(original.replace("settings.PROFILE,", "'edited',"))
+            eventually(lambda: server() == "edited", seconds=30, what="the edit shows")
+            module.write_text("def def")
+            eventually(lambda: "waiting for an edit" in site.output(), seconds=30, what="it waits")
+            assert site.output().count("SyntaxError") <= 2
+        finally:
+            module.write_text(original)
+        eventually(lambda: server() == "standalone", seconds=30, what="the edit heals it")
+
+
+def test_ctrl_c_ends_it_all(clone: Path) -> None:
+    with running(clone, seconds=15) as site:
+        site.interrupt()
+        with pytest.raises(requests.ConnectionError):
+            site.get("/readyz")
+        assert "Traceback" not in site.output()
+
+
+def test_a_taken_port_is_said_with_the_cure(clone: Path) -> None:
+    with running(clone, seconds=15) as site:
+        second = subprocess.run(
+            ["make", "run"],
+            cwd=clone,
+            env=environment(site.port),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert second.returncode != 0
+    assert f"port {site.port} is taken" in second.stderr
+    assert f"RUN_PORT={site.port + 1} make run" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("DATABASE_URL", "mysq://u:hunter2@h/n", "DATABASE_URL"),
+        ("DJANGO_DEBUG", "maybe", "DJANGO_DEBUG"),
+        ("DJANGO_ALOWED_HOSTS", "x", "DJANGO_ALLOWED_HOSTS"),
+        ("DJANGO_SETTINGS_MODULE", "mysite.settings.producton", "mysite.settings.production"),
+    ],
+)
+def test_a_faulty_environment_is_one_clear_message(
+    clone: Path, name: str, value: str, message: str
+) -> None:
+    answer = subprocess.run(
+        ["make", "run"],
+        cwd=clone,
+        env={**environment(free_port()), name: value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert answer.returncode != 0
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert "hunter2" not in answer.stderr
