@@ -38,6 +38,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.skip(reason=ENGINE_HELP))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say plainly what was left out, and how to get it."""
+    left_out = [
+        report
+        for report in terminalreporter.getreports("skipped")
+        if ENGINE_HELP in str(report.longrepr)
+    ]
+    if left_out:
+        terminalreporter.write_line(
+            f"LEFT OUT: {len(left_out)} container tests, because {ENGINE_HELP}", yellow=True
+        )
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh clone, which a test may edit."""
