@@ -15,7 +15,7 @@ env: .venv/.embedded ## A .env with fresh secrets, for docker compose and make r
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest tests
+	@.venv/bin/pytest tests/unit tests/embedded tests/stack
 
 test-unit: .venv/.test ## The unit tests alone
 	@.venv/bin/pytest tests/unit

@@ -39,6 +39,13 @@ _LAYER: Final = Section(
             scope=Scope.STACK,
         ),
         Variable(
+            name="STACK_NAME",
+            help="Begins the names of images, containers and volumes; another clone has another.",
+            default="mysite",
+            scope=Scope.STACK,
+            validate=validators.stack_name,
+        ),
+        Variable(
             name="DJANGO_SETTINGS_MODULE",
             help="The settings module; each image sets its own layer's.",
             default="mysite.settings.local",

@@ -11,6 +11,7 @@ from .variable import ROOT, did_you_mean
 
 # What may stand in a label that is shown in pages, headers and logs.
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/@-]{0,127}")
+_STACK_NAME: Final = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _ORIGIN: Final = re.compile(r"https?://((\*\.)?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
@@ -23,6 +24,15 @@ def label(text: str) -> None:
         raise InvalidValueError(
             f"{text[:40]!r} is not a short name",
             "Use at most 128 letters, digits and . _ : + / @ - without spaces.",
+        )
+
+
+def stack_name(text: str) -> None:
+    """Accept what docker takes for images and compose projects alike."""
+    if not _STACK_NAME.fullmatch(text):
+        raise InvalidValueError(
+            f"{text[:40]!r} is no name for images",
+            "Use at most 40 small letters, digits and single - between them, a letter first.",
         )
 
 

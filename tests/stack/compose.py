@@ -15,8 +15,9 @@ from tests.ports import free_port
 from tests.tree import ROOT
 from tests.waiting import eventually
 
-# Every stack of the tests is found, and cleared away, by this name; another clone has another.
-PROJECT_PREFIX = f"mysite-test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
+# Images, containers and volumes of the tests are found, and cleared away, by this name. It is
+# neither the developer's own stack nor that of another clone.
+STACK_NAME = f"mysite-test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 UP_SECONDS = 300
 
 
@@ -38,13 +39,15 @@ class Stack:
         """Describe the stack; nothing is started yet."""
         self.tree = tree
         self.layer = layer
-        self.project = f"{PROJECT_PREFIX}-{layer}"
+        self.project = f"{STACK_NAME}-{layer}"
+        self.image = f"{STACK_NAME}-{layer}"
         self.http_port = free_port()
         self.stats_port = free_port()
         # Nothing of the developer's own environment changes what is tested.
         inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         self.environment = {
             **inherited,
+            "STACK_NAME": STACK_NAME,
             "LAYER": layer,
             "HTTP_ADDRESS": "127.0.0.1",
             "HTTP_PORT": str(self.http_port),

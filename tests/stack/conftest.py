@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.compose import Stack, secret_environment
+from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
@@ -50,6 +50,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"LEFT OUT: {len(left_out)} container tests, because {ENGINE_HELP}", yellow=True
         )
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the tests' images; what they were built from stays in the engine's build cache."""
+    if engine_answers():
+        images = docker("image", "ls", "--quiet", f"{STACK_NAME}-*").split()
+        if images:
+            docker("image", "rm", "--force", *sorted(set(images)))
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.compose import Stack, docker
+from tests.stack.compose import STACK_NAME, Stack, docker
 
 LAYERS = ("local", "dev", "production")
+PRODUCTION = f"{STACK_NAME}-production"
 MEGABYTE = 10**6
 
 LIST_PACKAGES = (
@@ -23,7 +24,9 @@ def packages(tree: Path) -> dict[str, dict[str, str]]:
     for layer in LAYERS:
         Stack(tree, layer).compose("build", "--quiet")
     return {
-        layer: json.loads(docker("run", "--rm", f"mysite-{layer}", "python", "-c", LIST_PACKAGES))
+        layer: json.loads(
+            docker("run", "--rm", f"{STACK_NAME}-{layer}", "python", "-c", LIST_PACKAGES)
+        )
         for layer in LAYERS
     }
 
@@ -56,23 +59,23 @@ def test_uwsgi_is_recent_enough(packages: dict[str, dict[str, str]]) -> None:
 def test_production_has_no_compiler_and_no_dev_tool(packages: dict[str, dict[str, str]]) -> None:
     tools = "cc gcc c++ make pip pip3 git curl wget brotli ruff pytest"
     found = docker(
-        *("run", "--rm", "mysite-production", "sh", "-c"),
+        *("run", "--rm", PRODUCTION, "sh", "-c"),
         f"for tool in {tools}; do command -v $tool || true; done",
     )
 
     assert found == ""
-    assert docker("run", "--rm", "mysite-production", "sh", "-c", "ls /root/.cache 2>&1 || true")
+    assert docker("run", "--rm", PRODUCTION, "sh", "-c", "ls /root/.cache 2>&1 || true")
     assert not {"pip", "setuptools", "pytest", "django-debug-toolbar"} & set(packages["production"])
 
 
 def test_production_stays_small(packages: object) -> None:
-    size = int(docker("image", "inspect", "--format", "{{.Size}}", "mysite-production"))
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", PRODUCTION))
 
     assert size <= 300 * MEGABYTE
 
 
 def test_nothing_private_is_in_the_image(packages: object) -> None:
-    names = set(docker("run", "--rm", "mysite-production", "ls", "-A", "/srv/project").split())
+    names = set(docker("run", "--rm", PRODUCTION, "ls", "-A", "/srv/project").split())
 
     assert names == {
         *("api", "manage.py", "mysite", "nginx", "requirements", "supervisor", "uwsgi"),
@@ -82,7 +85,7 @@ def test_nothing_private_is_in_the_image(packages: object) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_each_image_says_how_it_runs(packages: object, layer: str) -> None:
     config = json.loads(
-        docker("image", "inspect", "--format", "{{json .Config}}", f"mysite-{layer}")
+        docker("image", "inspect", "--format", "{{json .Config}}", f"{STACK_NAME}-{layer}")
     )
 
     assert config["User"] == "10001:10001"
@@ -101,9 +104,7 @@ def test_a_changed_file_is_in_the_image_within_seconds(packages: object, tree: P
         started = time.monotonic()
         stack.compose("build", "--quiet")
         seconds = time.monotonic() - started
-        tail = docker(
-            "run", "--rm", "mysite-production", "tail", "-1", "/srv/project/api/profile.py"
-        )
+        tail = docker("run", "--rm", PRODUCTION, "tail", "-1", "/srv/project/api/profile.py")
     finally:
         module.write_text(original)
         stack.compose("build", "--quiet")

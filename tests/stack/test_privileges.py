@@ -27,7 +27,7 @@ def test_the_code_cannot_be_changed_by_its_own_process(production: Stack) -> Non
             "server1", f"import os; print(os.access({path!r}, os.W_OK))"
         ) == ("False")
     owner = docker(
-        *("run", "--rm", "--entrypoint", "stat", "mysite-production", "-c", "%U"),
+        *("run", "--rm", "--entrypoint", "stat", production.image, "-c", "%U"),
         "/srv/project/manage.py",
     )
     assert owner == "root"

@@ -80,7 +80,7 @@ def test_the_container_ends_when_a_program_is_beyond_restarting(
         *("-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
         *("-e", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
         *("-e", "DJANGO_ALLOWED_HOSTS=localhost"),
-        "mysite-production",
+        production.image,
     )
     try:
         eventually(
@@ -118,7 +118,7 @@ def test_a_server_with_a_new_address_is_found(production: Stack) -> None:
     # Something else takes the address that has become free.
     squatter = docker(
         *("run", "--detach", "--network", f"{production.project}_edge", "--entrypoint", "sleep"),
-        *("mysite-production", "300"),
+        *(production.image, "300"),
     )
     try:
         production.compose("up", "--detach", "--wait", "--no-deps", "server1")

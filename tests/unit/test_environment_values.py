@@ -153,6 +153,7 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
         "LAYER",
         "HTTP_ADDRESS",
         "HTTP_PORT",
+        "STACK_NAME",
         "STATS_PORT",
         "STATS_USER",
         "STATS_PASSWORD",
@@ -185,3 +186,10 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
 def test_a_layers_default(name: str, layer: str, default: str) -> None:
     """The defaults that people rely on, said a second time so that a slip is seen."""
     assert VARIABLES[name].default_in(layer) == default
+
+
+@pytest.mark.parametrize("text", ["My-Site", "mysite_", "-a", "a--b", "a" * 41, "1a", "a/b"])
+def test_a_stack_name_is_what_docker_takes(text: str) -> None:
+    with pytest.raises(InvalidValueError):
+        VARIABLES["STACK_NAME"].parse(text)
+    assert VARIABLES["STACK_NAME"].parse("my-site2") == "my-site2"
