@@ -1,0 +1,91 @@
+"""The README is true: its commands, paths, variables, ports and messages exist."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from mysite.environment.contract import VARIABLES
+from tests.tree import ROOT, tracked_files
+
+README = (ROOT / "README.md").read_text()
+CODE = re.findall(r"`([^`\n]+)`", README) + re.findall(r"^    (\S.*?)(?:  +#.*)?$", README, re.M)
+
+
+def tracked_names() -> set[str]:
+    """Return every file and folder of the tree, folders with a slash at the end."""
+    names = set()
+    for path in tracked_files():
+        names.add(path.as_posix())
+        names.update(f"{folder.as_posix()}/" for folder in path.parents)
+    return names
+
+
+def test_make_targets_exist() -> None:
+    listed = subprocess.run(
+        ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    targets = {line.split()[1] for line in listed.splitlines()}
+    named = {word.split()[1] for word in CODE if re.fullmatch(r"make [a-z-]+", word)}
+
+    assert {"run", "test", "bench", "help"} <= named
+    assert named <= targets
+
+
+def test_folders_and_files_exist() -> None:
+    names = tracked_names()
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    mentioned = {word for word in CODE if re.fullmatch(r"[A-Za-z.][\w./-]*/", word)}
+    dockerfiles = set(re.findall(r"`(Dockerfile[.\w]*)`", README))
+
+    assert mentioned and links and dockerfiles
+    assert mentioned <= names
+    assert dockerfiles <= names
+    for link in links:
+        assert link in names or f"{link}/" in names, link
+
+
+def test_variables_exist() -> None:
+    words = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`", README))
+    assigned = set(re.findall(r"\b([A-Z][A-Z0-9_]{3,})=", README))
+
+    assert words and assigned
+    for name in words | assigned:
+        assert name.removesuffix("_FILE") in VARIABLES, name
+
+
+def test_ports_are_the_contracts() -> None:
+    ports = set(re.findall(r"(?:localhost|127\.0\.0\.1):(\d+)", README))
+
+    assert ports == {VARIABLES[name].default for name in ("HTTP_PORT", "STATS_PORT", "RUN_PORT")}
+
+
+def test_the_sample_password_is_the_contracts() -> None:
+    assert f"`{VARIABLES['STATS_PASSWORD'].default_in('local')}` in the local layer" in README
+
+
+@pytest.mark.parametrize(
+    ("message", "source"),
+    [
+        ("No server is free to answer", "haproxy/haproxy.cfg"),
+        ("The database is not available", "api/middleware.py"),
+        ("this Python cannot make a virtual environment", "requirements/install"),
+        ("refused user", "api/database.py"),
+        ("did not answer within", "api/database.py"),
+    ],
+)
+def test_quoted_messages_are_what_people_see(message: str, source: str) -> None:
+    assert message in README
+    assert message in (ROOT / source).read_text()
+
+
+def test_env_commands_exist() -> None:
+    for command in ("check", "init"):
+        answer = subprocess.run(
+            [sys.executable, "manage.py", "env", command, "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            check=False,
+        )
+        assert answer.returncode == 0
