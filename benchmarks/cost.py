@@ -12,12 +12,12 @@ READ_CPU = "cat /sys/fs/cgroup/cpu.stat 2>/dev/null || cat /sys/fs/cgroup/cpuacc
 BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def cpu_microseconds(stack: Stack, services: Iterable[str]) -> float:
-    """Return the CPU time that these services' containers have used since their start."""
-    return sum(
-        parse_cpu(docker(["exec", stack.container(service), "sh", "-c", READ_CPU]))
+def cpu_microseconds(stack: Stack, services: Iterable[str]) -> dict[str, float]:
+    """Return the CPU time that each service's container has used since its start."""
+    return {
+        service: parse_cpu(docker(["exec", stack.container(service), "sh", "-c", READ_CPU]))
         for service in services
-    )
+    }
 
 
 def parse_cpu(text: str) -> float:

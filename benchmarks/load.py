@@ -45,7 +45,8 @@ def run_load(stack: Stack, target: Target, url: str, *, seconds: int, connection
     """
     output = docker(
         [
-            *("run", "--rm", "--network", f"container:{stack.container(target.service)}"),
+            *("run", "--rm", "--name", stack.load_container),
+            *("--network", f"container:{stack.container(target.service)}"),
             *(stack.image("load"), "wrk", "--threads", "1", "--connections", str(connections)),
             *("--duration", f"{seconds}s", "--timeout", f"{TIMEOUT_SECONDS}s", "--latency", url),
         ],

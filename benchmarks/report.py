@@ -55,7 +55,7 @@ def text_report(
     blocks = (
         _header(facts, versions, options),
         _dynamic_table(samples),
-        [_aim_line(samples, aim) for aim in AIMS],
+        [*(_aim_line(samples, aim) for aim in AIMS), _split_line(samples)],
         _static_table(samples),
         ["Memory, MiB", *(f"    {name:14}{mib:8.1f}" for name, mib in sorted(memory.items()))],
         NOTES.splitlines(),
@@ -159,6 +159,15 @@ def _aim_line(samples: Samples, aim: Aim) -> str:
         f"Aim: ({aim.target}) at least {aim.at_least} of ({aim.to}): "
         f"{reached(samples, aim):.2f}, {'met' if _met(samples, aim) else 'NOT met'}."
     )
+
+
+def _split_line(samples: Samples) -> str:
+    rounds = samples["a"]
+    shares = (
+        f"{service} {median(s.cpu_us[service] / max(s.load.requests, 1) for s in rounds):.0f}"
+        for service in rounds[0].cpu_us
+    )
+    return f"CPU us/request within (a): {', '.join(shares)}."
 
 
 def _error_lines(samples: Samples) -> list[str]:

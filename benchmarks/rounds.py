@@ -3,26 +3,34 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.answers import check_answer, target_url
+from benchmarks.answers import WrongAnswerError, check_answer, target_url
 from benchmarks.cost import cpu_microseconds
 from benchmarks.load import Load, run_load
 from benchmarks.stack import Stack
 from benchmarks.targets import TARGETS, Target
 
 WARM_UP_SECONDS = 2
+# A serving container with less of the target's CPU time than this took no part in the answers.
+LEAST_SHARE = 0.02
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One target in one round."""
+    """One target in one round.
+
+    Attributes:
+        load: what the load generator saw.
+        cpu_us: CPU time of each serving container.
+
+    """
 
     load: Load
-    cpu_us: float
+    cpu_us: dict[str, float]
 
     @property
     def cpu_us_per_request(self) -> float:
         """CPU time of the serving containers for one answer."""
-        return self.cpu_us / max(self.load.requests, 1)
+        return sum(self.cpu_us.values()) / max(self.load.requests, 1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ def measure(stack: Stack, options: Options, say: Callable[[str], None]) -> Sampl
         say: is told what goes on.
 
     Raises:
-        WrongAnswerError: a target does not answer as it must.
+        WrongAnswerError: a target does not answer as it must, or not with all its containers.
 
     """
     urls = {target.key: target_url(stack, target) for target in TARGETS}
@@ -67,7 +75,17 @@ def measure(stack: Stack, options: Options, say: Callable[[str], None]) -> Sampl
 def _sample(stack: Stack, target: Target, url: str, options: Options) -> Sample:
     before = cpu_microseconds(stack, target.serving)
     load = _load(stack, target, url, options, options.seconds)
-    return Sample(load=load, cpu_us=cpu_microseconds(stack, target.serving) - before)
+    after = cpu_microseconds(stack, target.serving)
+    sample = Sample(load, {service: after[service] - before[service] for service in before})
+    _require_all(target, sample)
+    return sample
+
+
+def _require_all(target: Target, sample: Sample) -> None:
+    total = sum(sample.cpu_us.values())
+    idle = [service for service, used in sample.cpu_us.items() if used < LEAST_SHARE * total]
+    if idle:
+        raise WrongAnswerError(f"{target.title}: {', '.join(idle)} took no part in the answers")
 
 
 def _load(stack: Stack, target: Target, url: str, options: Options, seconds: int) -> Load:

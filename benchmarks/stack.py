@@ -52,6 +52,7 @@ class Stack:
 
     def __init__(self, project: str) -> None:
         self.project = project
+        self.load_container = f"{project}-load-run"
         self._env = compose_environment(project)
         self._ids: dict[str, str] = {}
 
@@ -80,6 +81,8 @@ class Stack:
 
     def remove(self) -> None:
         """Remove containers, networks, volumes and images of this project."""
+        with suppress(EngineError):  # gone already, unless the run was interrupted
+            docker(["rm", "--force", self.load_container])
         self._compose("down", "--volumes", "--remove-orphans", "--timeout", "0", timeout=120)
         for name in IMAGES:
             with suppress(EngineError):
