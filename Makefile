@@ -15,13 +15,13 @@ env: .venv/.embedded ## A .env with fresh secrets, for docker compose and make r
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest tests/unit tests/embedded tests/stack
+	@.venv/bin/pytest tests/unit tests/embedded tests/stack tests/chaos
 
 test-unit: .venv/.test ## The unit tests alone
 	@.venv/bin/pytest tests/unit
 
 test-stack: .venv/.test ## The container tests alone
-	@.venv/bin/pytest tests/stack
+	@.venv/bin/pytest tests/stack tests/chaos
 
 lint: .venv/.test ## ruff, mypy, shellcheck, yamllint, hadolint
 	@tests/lint

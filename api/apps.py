@@ -7,3 +7,7 @@ class ApiConfig(AppConfig):
     """The api app."""
 
     name = "api"
+
+    def ready(self) -> None:
+        """Connect the signals."""
+        from api import request_log  # noqa: F401

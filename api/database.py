@@ -21,6 +21,14 @@ MYSQL_OUTAGE = {
     2013,  # connection lost during a query
     2026,  # the handshake was cut off
 }
+# SQLite's file is in use, or its disk fails; the low byte of https://www.sqlite.org/rescode.html
+SQLITE_OUTAGE = {
+    5,  # busy: another connection writes
+    6,  # locked
+    10,  # input or output error
+    13,  # the disk is full
+    15,  # the locks are being set up by another process
+}
 
 
 class DatabaseNotReadyError(Exception):
@@ -34,12 +42,14 @@ def is_outage(error: DatabaseError) -> bool:
     code = error.args[0] if error.args else None
     if isinstance(code, int):
         return code in MYSQL_OUTAGE
+    # SQLite also calls a misspelt query operational; its own exception, the cause, has the number.
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return code & 0xFF in SQLITE_OUTAGE
+    # PostgreSQL has no number here, and also calls a refused password operational, which no waiting
+    # cures.
     text = str(error)
-    # SQLite and PostgreSQL have no numbers here. SQLite also calls a missing table operational, and
-    # PostgreSQL a refused password, which no waiting cures.
-    return not any(
-        phrase in text for phrase in ("no such", "authentication failed", "does not exist")
-    )
+    return not any(phrase in text for phrase in ("authentication failed", "does not exist"))
 
 
 def where(connection: BaseDatabaseWrapper) -> str:
@@ -86,6 +96,11 @@ def wait_for_database(
 
 def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
     """Say what is wrong when the database answered with a refusal, and what to do."""
+    if connection.vendor == "sqlite":
+        return (
+            f"the {where(connection)} cannot be used: {error}. Does its folder exist, and may this "
+            "user write there? DATABASE_URL, or DB_NAME, says where it is."
+        )
     return (
         f"the {where(connection)} refused user {connection.settings_dict['USER']!r}: {error}. "
         "Check the user, the password and the database's name (DATABASE_URL, or DB_USER, "

@@ -1,10 +1,11 @@
 """What this process runs with: settings layer, server, release, versions."""
 
+import os
 import platform
 import socket
 
 import django
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 
 
 def active_profile() -> dict[str, str | bool]:
@@ -13,7 +14,8 @@ def active_profile() -> dict[str, str | bool]:
     None of them is a secret.
     """
     return {
-        "settings": settings.SETTINGS_MODULE.rsplit(".", 1)[-1],
+        # Not settings.SETTINGS_MODULE, which is None while a test overrides a setting.
+        "settings": os.environ[ENVIRONMENT_VARIABLE].rpartition(".")[2],
         "server": settings.PROFILE,
         "release": settings.RELEASE,
         "hostname": socket.gethostname(),

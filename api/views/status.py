@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.views.generic import TemplateView
 
-from api.profile import public_profile
+from api.profile import active_profile, public_profile
 
 
 class StatusView(TemplateView):
@@ -15,5 +15,7 @@ class StatusView(TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the profile, for those who may see it."""
-        trusted = settings.DEBUG or self.request.user.is_staff
-        return super().get_context_data(profile=public_profile() if trusted else {}, **kwargs)
+        profile = public_profile() if settings.DEBUG else {}
+        if self.request.user.is_staff:
+            profile = active_profile()
+        return super().get_context_data(profile=profile, **kwargs)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,15 @@ class Stack:
         if result.returncode:
             logs = self.compose("logs", "--tail", "30", check=False).stdout
             raise AssertionError(f"{result.stdout[-3000:]}\n{logs[-8000:]}")
+
+    def running(self) -> Iterator["Stack"]:
+        """Yield this stack, started on empty volumes; clear everything away at the end."""
+        self.down(volumes=True)
+        try:
+            self.up()
+            yield self
+        finally:
+            self.down(volumes=True)
 
     def down(self, *, volumes: bool = False) -> None:
         """Stop and remove the containers, with their data only if told."""

@@ -62,7 +62,7 @@ def test_what_a_client_says_of_itself_is_not_believed(production: Stack) -> None
     lines = trace(production, request_id)
     assert "6.6.6.6" not in json.dumps(lines)
     # The same address in all three: the one that HAProxy saw.
-    assert lines["haproxy"]["client"] == lines["nginx"]["client"] == lines["django"]["ip"]
+    assert lines["haproxy"]["client"] == lines["nginx"]["client"] == lines["django"]["client"]
     assert forged not in production.logs("server1") + production.logs("server2")
 
 

@@ -1,0 +1,175 @@
+"""A load of many clients that accounts for every request."""
+
+import http.client
+import itertools
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+
+# A request without an answer for so long has failed; HAProxy's own limits are below it.
+TIMEOUT_SECONDS = 40
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks for."""
+
+    method: str
+    path: str
+    # What the answer has to be.
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request: every one has exactly one."""
+
+    request: Request
+    started: float
+    seconds: float
+    # The answer's status, or 0 where none came.
+    status: int
+    error: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether a visitor would have noticed."""
+        return self.status != self.request.status
+
+
+@dataclass
+class Client:
+    """One visitor who asks again and again; never twice for the same request."""
+
+    requests: Iterator[Request]
+    keep_alive: bool = True
+    # Between two requests, so that the load stays below what the machine can do.
+    pause: float = 0.05
+    outcomes: list[Outcome] = field(default_factory=list)
+    connection: http.client.HTTPConnection | None = None
+
+    def run(self, port: int, over: threading.Event) -> None:
+        """Ask until the load is over; the request under way is finished."""
+        for request in self.requests:
+            if over.is_set():
+                break
+            self.outcomes.append(self.ask(port, request))
+            over.wait(self.pause)
+        self.hang_up()
+
+    def ask(self, port: int, request: Request) -> Outcome:
+        """Send one request and wait for all of its answer."""
+        started = time.monotonic()
+        status, error = 0, ""
+        try:
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection(
+                    "127.0.0.1", port, timeout=TIMEOUT_SECONDS
+                )
+            headers = {} if self.keep_alive else {"Connection": "close"}
+            self.connection.request(request.method, request.path, headers=headers)
+            answer = self.connection.getresponse()
+            answer.read()
+            status = answer.status
+            if answer.will_close:
+                self.hang_up()
+        except (OSError, http.client.HTTPException) as reason:
+            error = repr(reason)
+            self.hang_up()
+        return Outcome(request, started, time.monotonic() - started, status, error)
+
+    def hang_up(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+def always(method: str, path: str) -> Callable[[], Iterator[Request]]:
+    """Return a source of the same request for ever."""
+    return lambda: itertools.repeat(Request(method, path))
+
+
+def orders() -> Iterator[Request]:
+    """Yield writes, each with a key of its own."""
+    while True:
+        yield Request("POST", f"/loadtest/order/{uuid.uuid4()}", 201)
+
+
+def mixed_clients(static: str) -> list[Client]:
+    """Return 32 visitors: fast and slow pages, writes, files; old and new connections."""
+    fast, slow = always("GET", "/profile/"), always("GET", "/loadtest/slow/2000")
+    return [
+        *(Client(fast()) for _ in range(14)),
+        *(Client(fast(), keep_alive=False) for _ in range(4)),
+        *(Client(orders()) for _ in range(6)),
+        *(Client(orders(), keep_alive=False) for _ in range(2)),
+        *(Client(always("GET", static)()) for _ in range(4)),
+        *(Client(always("GET", static)(), keep_alive=False) for _ in range(1)),
+        # More would fill all four workers for two seconds and make this a test of overload.
+        Client(slow()),
+    ]
+
+
+class Load:
+    """All clients at once, for the time of a `with` block."""
+
+    def __init__(self, port: int, clients: list[Client]) -> None:
+        """Describe it; the block starts it."""
+        self.port = port
+        self.clients = clients
+        self.over = threading.Event()
+        self.threads = [
+            threading.Thread(target=client.run, args=(port, self.over), daemon=True)
+            for client in clients
+        ]
+
+    def __enter__(self) -> "Load":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join(TIMEOUT_SECONDS + 5)
+            if thread.is_alive():
+                raise AssertionError("a client is still waiting: a request without an outcome")
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Return what became of every request so far."""
+        return [outcome for client in self.clients for outcome in client.outcomes]
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Return the requests that a visitor would call failed."""
+        return [outcome for outcome in self.outcomes if outcome.failed]
+
+    def acknowledged(self) -> set[str]:
+        """Return the keys of the writes that were answered 201."""
+        return {
+            outcome.request.path.rpartition("/")[2]
+            for outcome in self.outcomes
+            if outcome.request.method == "POST" and outcome.status == 201
+        }
+
+    def summary(self) -> str:
+        """Return one line for a person."""
+        longest = max((outcome.seconds for outcome in self.outcomes), default=0)
+        kinds = Counter(
+            f"{o.request.method} {o.status or o.error[:60]}" for o in self.failed
+        ).most_common(5)
+        return (
+            f"{len(self.outcomes)} requests, {len(self.failed)} failed {kinds or ''}, "
+            f"longest {longest:.2f} s"
+        )

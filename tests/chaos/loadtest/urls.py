@@ -1,0 +1,37 @@
+"""The site's own URLs and the load tests'."""
+
+import time
+
+from django.db import IntegrityError
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from loadtest.models import Order
+
+from mysite.urls import urlpatterns as site_urls
+
+
+def slow(request: HttpRequest, milliseconds: int) -> JsonResponse:
+    """Answer after a while."""
+    time.sleep(milliseconds / 1000)
+    return JsonResponse({"slept": milliseconds})
+
+
+@csrf_exempt
+def order(request: HttpRequest, key: str) -> JsonResponse:
+    """Write a row under the client's key; 409 if it is there already."""
+    # Work before and after the write, as a real view has: a cut can fall on either side of it.
+    time.sleep(0.02)
+    try:
+        Order.objects.create(key=key)
+    except IntegrityError:
+        return JsonResponse({"key": key}, status=409)
+    time.sleep(0.02)
+    return JsonResponse({"key": key}, status=201)
+
+
+urlpatterns = [
+    *site_urls,
+    path("loadtest/slow/<int:milliseconds>", slow),
+    path("loadtest/order/<str:key>", order),
+]

@@ -1,0 +1,150 @@
+"""Values from the servers' own configuration files, for tests that compare them."""
+
+import configparser
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from tests.tree import ROOT
+
+UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+NGINX_TOKEN = re.compile(
+    r"""\#[^\n]* | "((?:\\.|[^"\\])*)" | '((?:\\.|[^'\\])*)' | ([{};]) | ([^\s{};"']+)""",
+    re.VERBOSE,
+)
+
+
+def text_of(name: str) -> str:
+    """Return a file of the project."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def seconds(text: str, unit: str = "s") -> float:
+    """Return a duration such as 75s, 1m15s or 250ms; `unit` is that of a bare number."""
+    parts = re.findall(r"(\d+)(ms|s|m|h|d)?", text)
+    assert parts and "".join(number + name for number, name in parts) == text, text
+    return sum(int(number) * UNITS[name or unit] for number, name in parts)
+
+
+@dataclass(frozen=True)
+class Directive:
+    """One nginx directive and the blocks that it stands in, such as ("http", "location /")."""
+
+    name: str
+    arguments: tuple[str, ...]
+    blocks: tuple[str, ...]
+
+
+def nginx_directives(name: str = "nginx/nginx.conf") -> list[Directive]:
+    """Return every directive of an nginx file."""
+    found: list[Directive] = []
+    blocks: list[str] = []
+    words: list[str] = []
+    for match in NGINX_TOKEN.finditer(text_of(name)):
+        if match[3] == ";":
+            found.append(Directive(words[0], tuple(words[1:]), tuple(blocks)))
+        elif match[3] == "{":
+            blocks.append(" ".join(words))
+        elif match[3] == "}":
+            blocks.pop()
+        elif match[0].startswith("#"):
+            continue
+        else:
+            words.append(next(text for text in match.groups() if text is not None))
+            continue
+        words.clear()
+    return found
+
+
+def nginx_value(name: str, block: str = "") -> str:
+    """Return the argument of a directive that stands once, in `block` if one is named."""
+    values = {
+        " ".join(directive.arguments)
+        for directive in nginx_directives()
+        if directive.name == name and (not block or directive.blocks[-1:] == (block,))
+    }
+    assert len(values) == 1, f"{name}: {values}"
+    return values.pop()
+
+
+def ini(name: str) -> dict[str, dict[str, str]]:
+    """Return the sections of a uWSGI or supervisor file."""
+    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(" ;",))
+    parser.read_string(text_of(name))
+    return {section: dict(parser[section]) for section in parser.sections()}
+
+
+def uwsgi_option(name: str) -> str:
+    """Return an option of uWSGI as it runs in a server container."""
+    options = {**ini("uwsgi/common.ini")["uwsgi"], **ini("uwsgi/uwsgi.ini")["uwsgi"]}
+    return options[name]
+
+
+def supervisor_sections() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return each file in supervisor/programs by its name: its only section, kind and options."""
+    found = {}
+    for path in sorted((ROOT / "supervisor" / "programs").glob("*.conf")):
+        sections = ini(str(path.relative_to(ROOT)))
+        assert len(sections) == 1, f"{path.name}: {list(sections)}"
+        found[path.stem] = sections.popitem()
+    return found
+
+
+def supervisor_programs() -> dict[str, dict[str, str]]:
+    """Return the options of each program that supervisor runs."""
+    return {
+        section.removeprefix("program:"): options
+        for section, options in supervisor_sections().values()
+        if section.startswith("program:")
+    }
+
+
+def haproxy_sections() -> dict[str, list[str]]:
+    """Return the lines of each section of haproxy.cfg, such as "backend dynamic_backend"."""
+    sections: dict[str, list[str]] = {}
+    for line in text_of("haproxy/haproxy.cfg").splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if line[0].isspace():
+            sections[next(reversed(sections))].append(line.strip())
+        else:
+            sections[line.strip()] = []
+    return sections
+
+
+def haproxy_value(section: str, keyword: str) -> str:
+    """Return what follows a keyword that stands once in a section."""
+    lines = [line for line in haproxy_sections()[section] if line.startswith(f"{keyword} ")]
+    assert len(lines) == 1, f"{section}: {keyword}: {lines}"
+    return lines[0].removeprefix(keyword).strip()
+
+
+def haproxy_seconds(section: str, keyword: str) -> float:
+    """Return a duration of haproxy.cfg, where a bare number means milliseconds."""
+    return seconds(haproxy_value(section, keyword), unit="ms")
+
+
+def compose(name: str = "docker-compose.yaml") -> dict[str, Any]:
+    """Return a compose file with its anchors and merge keys resolved, but not its `extends`."""
+    content: dict[str, Any] = yaml.safe_load(text_of(name))
+    return content
+
+
+def dockerfile(name: str) -> list[tuple[str, str]]:
+    """Return the instructions of a Dockerfile, each with its arguments on one line."""
+    lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    found = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
+    return [(instruction, arguments) for instruction, arguments in found]
+
+
+def dockerfile_environment(name: str) -> dict[str, str]:
+    """Return the variables that a Dockerfile's ENV lines set."""
+    return {
+        key: value
+        for instruction, arguments in dockerfile(name)
+        if instruction == "ENV"
+        for key, value in re.findall(r"(\w+)=(\S+)", arguments)
+    }

@@ -1,0 +1,249 @@
+"""The database from outside: what counts as its being away, and waiting until it is back."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
+from django.db import Error as DatabaseError
+from django.db.backends.sqlite3.base import DatabaseWrapper
+
+from api import database
+from api.database import DatabaseNotReadyError, is_outage, wait_for_database
+
+PASSWORD = "hidden-password"
+GONE = OperationalError(2003, "Can't connect to MySQL server on 'db:3306' (111)")
+REFUSED = OperationalError(1045, "Access denied for user 'web'@'10.0.0.2' (using password: YES)")
+
+
+@pytest.mark.parametrize("code", sorted(database.MYSQL_OUTAGE))
+def test_mysql_away(code: int) -> None:
+    assert is_outage(OperationalError(code, "some text"))
+    assert is_outage(InterfaceError(code, "some text"))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        1044,  # no right to the database
+        1045,  # wrong password
+        1049,  # no such database
+        1054,  # no such column
+        1142,  # no right to the table
+        1213,  # deadlock: the transaction is to be tried again, the server is well
+        3024,  # the query took too long
+    ],
+)
+def test_mysql_refusing_or_asked_wrongly(code: int) -> None:
+    assert not is_outage(OperationalError(code, "server has gone away"))
+
+
+@pytest.mark.parametrize("kind", [ProgrammingError, DataError, IntegrityError, InternalError])
+def test_a_wrong_query_is_no_outage(kind: type[DatabaseError]) -> None:
+    assert not is_outage(kind(2006, "server has gone away"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('connection to server at "db" (10.0.0.2), port 5432 failed: Connection refused', True),
+        ('connection to server on socket "/run/s.5432" failed: No such file or directory', True),
+        ("could not translate host name db to address: Name or service not known", True),
+        ("FATAL:  the database system is starting up", True),
+        ("FATAL:  sorry, too many clients already", True),
+        ("server closed the connection unexpectedly", True),
+        ("terminating connection due to administrator command", True),
+        ('FATAL:  password authentication failed for user "web"', False),
+        ('FATAL:  database "site" does not exist', False),
+        ('FATAL:  role "web" does not exist', False),
+    ],
+)
+def test_postgresql_is_known_by_its_words(text: str, expected: bool) -> None:
+    assert is_outage(OperationalError(text)) is expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELEC 1", False),
+        ("SELECT * FROM missing", False),
+        ("SELECT missing FROM present", False),
+        ("INSERT INTO present (missing) VALUES (1)", False),
+        ("CREATE TABLE present (a)", False),
+        ("INSERT INTO present VALUES (1)", True),  # locked by another connection
+    ],
+)
+def test_sqlite_is_asked_really(tmp_path: Path, sql: str, expected: bool) -> None:
+    path = tmp_path / "db.sqlite3"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE present (a)")
+    other.execute("BEGIN EXCLUSIVE" if expected else "SELECT 1")
+
+    error = error_of(path, lambda cursor: cursor.execute(sql))
+
+    other.close()
+    assert isinstance(error, OperationalError)
+    assert is_outage(error) is expected
+
+
+def error_of(path: Path, work: Callable[[Any], object]) -> DatabaseError:
+    """Return what Django raises for this work on this SQLite database."""
+    settings = sqlite_settings(path)
+    wrapper = DatabaseWrapper({**settings, "OPTIONS": {"timeout": 0}})
+    # Below Django's guards of a test: this is a connection of this test's own.
+    wrapper.connection = wrapper.get_new_connection(wrapper.get_connection_params())
+    try:
+        with pytest.raises(DatabaseError) as caught, wrapper.wrap_database_errors:
+            work(wrapper.connection.cursor())
+    finally:
+        wrapper.connection.close()
+    return caught.value
+
+
+def sqlite_settings(path: Path) -> dict[str, Any]:
+    """Return the settings of a SQLite database."""
+    return {"NAME": str(path), "USER": "", "HOST": "", "PORT": "", "TIME_ZONE": None}
+
+
+class Clock:
+    """A clock that runs only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the clock that the module under test looks at."""
+    clock = Clock()
+    monkeypatch.setattr(database, "time", clock)
+    return clock
+
+
+class Connection:
+    """A MySQL connection that fails with these errors in turn; the last one stays."""
+
+    vendor = "mysql"
+    settings_dict = {
+        "NAME": "site",
+        "USER": "web",
+        "PASSWORD": PASSWORD,
+        "HOST": "db.example",
+        "PORT": "",
+    }
+
+    def __init__(self, *errors: DatabaseError | None) -> None:
+        self.errors = list(errors)
+        self.tries = 0
+
+    def ensure_connection(self) -> None:
+        self.tries += 1
+        error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
+        if error:
+            raise error
+
+
+def wait(connection: Connection, seconds: float) -> list[str]:
+    """Wait for the database and return what was said meanwhile."""
+    said: list[str] = []
+    wait_for_database(connection, seconds, said.append)
+    return said
+
+
+def test_a_database_that_answers_is_not_waited_for(clock: Clock) -> None:
+    assert wait(Connection(None), 60) == []
+    assert clock.now == 1000
+
+
+def test_waiting_is_announced_once_and_ends_with_the_answer(clock: Clock) -> None:
+    connection = Connection(GONE, GONE, GONE, GONE, None)
+
+    said = wait(connection, 60)
+
+    assert said == [
+        "waiting up to 60 s for the MySQL database 'site' at db.example:default port",
+    ]
+    assert (connection.tries, clock.now) == (5, 1002)
+
+
+def test_waiting_has_an_end_and_says_what_to_do(clock: Clock) -> None:
+    with pytest.raises(DatabaseNotReadyError) as caught:
+        wait(Connection(GONE), 30)
+
+    message = str(caught.value)
+    assert clock.now == pytest.approx(1030, abs=1)
+    for part in ("MySQL database 'site' at db.example", "within 30 s", "DB_WAIT_SECONDS", "(111)"):
+        assert part in message
+    assert PASSWORD not in message
+
+
+def test_no_time_to_wait_is_one_try(clock: Clock) -> None:
+    connection = Connection(GONE)
+
+    with pytest.raises(DatabaseNotReadyError):
+        wait(connection, 0)
+
+    assert (connection.tries, clock.now) == (1, 1000)
+
+
+@pytest.mark.parametrize(
+    "error", [REFUSED, OperationalError(1049, "Unknown database 'site'"), ProgrammingError("odd")]
+)
+def test_a_refusal_is_told_at_once(clock: Clock, error: DatabaseError) -> None:
+    connection = Connection(error)
+
+    with pytest.raises(DatabaseNotReadyError) as caught:
+        wait(connection, 60)
+
+    assert (connection.tries, clock.now) == (1, 1000)
+    message = str(caught.value)
+    for part in ("refused user 'web'", str(error), "DATABASE_URL", "DB_PASSWORD"):
+        assert part in message
+    assert PASSWORD not in message
+
+
+def test_a_refusal_after_a_wait_ends_it(clock: Clock) -> None:
+    """A database that starts up refuses nobody until it knows its users."""
+    with pytest.raises(DatabaseNotReadyError, match="refused user"):
+        wait(Connection(GONE, REFUSED), 60)
+
+    assert clock.now == 1000.5
+
+
+def test_a_sqlite_file_that_cannot_be_is_told_at_once(clock: Clock, tmp_path: Path) -> None:
+    """No server will come up there."""
+    path = tmp_path / "missing" / "db.sqlite3"
+    wrapper = DatabaseWrapper({**sqlite_settings(path), "OPTIONS": {}})
+    connection = Connection(None)
+    connection.vendor = "sqlite"
+    connection.settings_dict = wrapper.settings_dict
+    connection.errors = [error_of_opening(wrapper)]
+
+    with pytest.raises(DatabaseNotReadyError) as caught:
+        wait(connection, 60)
+
+    assert clock.now == 1000
+    assert str(path) in str(caught.value)
+    assert "password" not in str(caught.value)
+
+
+def error_of_opening(wrapper: DatabaseWrapper) -> DatabaseError:
+    """Return what Django raises when it opens this database."""
+    with pytest.raises(DatabaseError) as caught, wrapper.wrap_database_errors:
+        wrapper.get_new_connection(wrapper.get_connection_params())
+    return caught.value

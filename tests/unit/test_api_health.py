@@ -1,0 +1,184 @@
+"""/healthz: each component's state, in time, and no secret in what is said of it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache.backends.locmem import LocMemCache
+from django.db import connection, connections
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+from health_check.base import HealthCheck
+from pytest_django import Settings
+
+from api import health
+
+# The checks run in threads of their own, which do not see a test's open transaction.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NAMES = ["database", "migrations", "cache", "storage"]
+# Words that must never be shown to a stranger.
+HIDDEN = "hidden"
+
+
+class BrokenCache(LocMemCache):
+    """A cache server that is away, and whose client tells too much."""
+
+    def set(self, *args: Any, **options: Any) -> None:
+        raise ConnectionError(f"redis://user:{HIDDEN}@{HIDDEN}-cache:6379 refused")
+
+
+@pytest.fixture(autouse=True)
+def media(settings: Settings, tmp_path: Path) -> Path:
+    """Return where this test's uploads would go."""
+    settings.MEDIA_ROOT = tmp_path
+    return tmp_path
+
+
+def states(answer: Any) -> dict[str, str]:
+    """Return each component's state."""
+    return {name: line["status"] for name, line in answer.json()["components"].items()}
+
+
+def assert_down(answer: Any, **errors: str) -> None:
+    """Check that these components are down, each for this reason, and no others."""
+    body = answer.json()
+    assert (answer.status_code, body["status"]) == (503, "down")
+    assert states(answer) == {name: "down" if name in errors else "up" for name in NAMES}
+    assert errors == {
+        name: line["error"].split(": ", 1)[1]
+        for name, line in body["components"].items()
+        if "error" in line
+    }
+    assert HIDDEN not in answer.content.decode()
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_all_is_well(client: Client, media: Path) -> None:
+    answer = client.get("/healthz")
+
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json()["status"] == "up"
+    assert states(answer) == dict.fromkeys(NAMES, "up")
+    for line in answer.json()["components"].values():
+        assert set(line) == {"status", "milliseconds"}
+        assert 0 <= line["milliseconds"] < 2000
+    # The look leaves nothing behind.
+    assert list(media.iterdir()) == []
+
+
+def test_the_database_is_down(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(
+        connections.settings["default"], "NAME", str(tmp_path / HIDDEN / "db.sqlite3")
+    )
+
+    # Without the database nobody knows which migrations it has.
+    assert_down(
+        client.get("/healthz"),
+        database="does not answer",
+        migrations="unknown: the database does not answer",
+    )
+
+
+@pytest.fixture
+def pending_migration() -> Iterator[None]:
+    """Let the database forget one migration."""
+    MigrationRecorder(connection).record_unapplied("api", "0001_counter")
+    yield
+    MigrationRecorder(connection).record_applied("api", "0001_counter")
+
+
+@pytest.mark.usefixtures("pending_migration")
+def test_a_migration_is_pending(client: Client) -> None:
+    assert_down(client.get("/healthz"), migrations="1 not applied")
+
+
+@pytest.mark.parametrize(
+    ("backend", "error"),
+    [
+        (f"{__name__}.BrokenCache", "does not answer"),
+        ("django.core.cache.backends.dummy.DummyCache", "did not keep a value"),
+    ],
+)
+def test_the_cache_is_down(client: Client, settings: Settings, backend: str, error: str) -> None:
+    settings.CACHES = {"default": {"BACKEND": backend}}
+
+    assert_down(client.get("/healthz"), cache=error)
+
+
+def test_the_storage_is_down(client: Client, settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path / HIDDEN
+
+    assert_down(client.get("/healthz"), storage="cannot be written")
+
+
+def test_an_error_that_nobody_foresaw_is_not_shown(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(check: HealthCheck) -> None:
+        raise RuntimeError(HIDDEN)
+
+    monkeypatch.setattr(health.StorageCheck, "run", fail)
+
+    assert_down(client.get("/healthz"), storage="unknown error")
+
+
+def test_a_component_that_is_up_again_is_seen(client: Client, settings: Settings) -> None:
+    media = settings.MEDIA_ROOT
+    settings.MEDIA_ROOT = media / "missing"
+    assert client.get("/healthz").status_code == 503
+
+    settings.MEDIA_ROOT = media
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("names", [NAMES, ["storage"]])
+def test_components_that_hang_are_down_and_delay_nobody(
+    client: Client, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    released = threading.Event()
+
+    def hang(check: HealthCheck) -> None:
+        released.wait(60)
+
+    for name in names:
+        monkeypatch.setattr(health.COMPONENTS[name], "run", hang)
+    try:
+        begun = time.monotonic()
+        answer = client.get("/healthz")
+        took = time.monotonic() - begun
+    finally:
+        released.set()
+
+    assert_down(answer, **dict.fromkeys(names, "Timed out after 1 seconds"))
+    # Two seconds is the limit; the rest is for a busy machine.
+    assert took < 6
+
+
+def test_all_components_are_looked_at_together(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the limits do not add up: each check waits until all have begun."""
+    together = threading.Barrier(len(NAMES), timeout=10)
+
+    def meet(check: HealthCheck) -> None:
+        together.wait()
+
+    for check in health.COMPONENTS.values():
+        monkeypatch.setattr(check, "run", meet)
+
+    assert states(client.get("/healthz")) == dict.fromkeys(NAMES, "up")
+
+
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("get", 200), ("head", 200), ("options", 200), ("post", 405), ("delete", 405)],
+)
+def test_methods(client: Client, method: str, status: int) -> None:
+    assert getattr(client, method)("/healthz").status_code == status

@@ -1,0 +1,139 @@
+"""What a visitor gets while the database is away: 503, soon again, and no inside view."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from django.db.backends.utils import CursorWrapper
+from django.test import Client
+
+from api.models import Counter
+
+HIDDEN = "hidden"
+AWAY = OperationalError(2003, f"Can't connect to MySQL server on '{HIDDEN}-db:3306' (111)")
+OUTAGES = [
+    AWAY,
+    OperationalError(2006, f"{HIDDEN} has gone away"),
+    InterfaceError(2013, f"Lost connection to {HIDDEN}"),
+    OperationalError(f'connection to server at "{HIDDEN}" failed: Connection refused'),
+]
+MISTAKES = [
+    ProgrammingError(1146, f"Table '{HIDDEN}.api_counter' doesn't exist"),
+    OperationalError(1045, f"Access denied for user '{HIDDEN}'"),
+    OperationalError(1054, f"Unknown column '{HIDDEN}'"),
+    IntegrityError(1062, f"Duplicate entry '{HIDDEN}'"),
+    KeyError(HIDDEN),
+]
+
+
+def break_counter(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Let every look at a counter end with this error."""
+
+    def fail(*args: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Counter, "read", fail)
+    monkeypatch.setattr(Counter, "increment", fail)
+
+
+def assert_outage(answer: Any) -> None:
+    """Check that the answer is the one for an outage."""
+    assert answer.status_code == 503
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json() == {
+        "detail": "The database is not available. Please try again shortly.",
+    }
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("error", OUTAGES, ids=str)
+def test_an_outage_is_503(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, method: str
+) -> None:
+    break_counter(monkeypatch, error)
+
+    assert_outage(getattr(client, method)("/api/hits/"))
+
+
+def test_an_outage_is_logged(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with the reason, and without a traceback for each request."""
+    break_counter(monkeypatch, AWAY)
+
+    client.get("/api/hits/")
+
+    records = [record for record in caplog.records if record.name == "api.middleware"]
+    assert [record.levelname for record in records] == ["ERROR"]
+    assert f"{HIDDEN}-db" in records[0].getMessage()
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("error", MISTAKES, ids=str)
+def test_a_mistake_stays_a_mistake(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    break_counter(monkeypatch, error)
+
+    with pytest.raises(type(error)):
+        client.get("/api/hits/")
+
+
+@pytest.mark.parametrize("error", MISTAKES, ids=str)
+def test_a_mistake_is_500_that_tells_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    break_counter(monkeypatch, error)
+    client.raise_request_exception = False
+
+    answer = client.get("/api/hits/")
+
+    assert answer.status_code == 500
+    assert HIDDEN not in answer.content.decode()
+
+
+@pytest.fixture
+def signed_in_and_away(client: Client, transactional_db: None) -> Iterator[None]:
+    """Sign a user in, then take the database away."""
+    client.force_login(User.objects.create_user("someone"))
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise AWAY
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CursorWrapper, "execute", fail)
+        yield
+
+
+@pytest.mark.usefixtures("signed_in_and_away")
+@pytest.mark.parametrize("path", ["/", "/profile/", "/api/hits/", "/admin/"])
+def test_a_signed_in_user_gets_503_too(client: Client, path: str) -> None:
+    """Also from what looks the user up outside of the view, such as the log."""
+    assert_outage(client.get(path))
+
+
+@pytest.mark.usefixtures("signed_in_and_away")
+def test_a_signed_in_user_gets_the_health_report(client: Client) -> None:
+    """When it is needed most."""
+    answer = client.get("/healthz")
+
+    assert answer.status_code == 503
+    assert answer.json()["components"]["database"]["status"] == "down"
+
+
+@pytest.mark.usefixtures("signed_in_and_away")
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_the_probes_do_not_mind(client: Client, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+@pytest.mark.usefixtures("signed_in_and_away")
+def test_strangers_are_served_what_needs_no_database(client: Client) -> None:
+    client.cookies.clear()
+
+    for path in ("/", "/profile/"):
+        assert client.get(path).status_code == 200

@@ -1,0 +1,126 @@
+"""/: the status page, which tells strangers nothing in production."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from pytest_django import Settings
+
+# What a stranger must not learn.
+SERVER = "server-of-the-test"
+RELEASE = "2025-01-31.4f2c1ab"
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The page's elements; a tag that is closed wrongly is an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(autouse=True)
+def named(settings: Settings) -> None:
+    """Give the server and its release names that stand nowhere else."""
+    settings.PROFILE, settings.RELEASE = SERVER, RELEASE
+
+
+def links(answer: Any) -> list[str | None]:
+    """Return where the page's links lead."""
+    return [attrs["href"] for tag, attrs in Page(answer.content.decode()).found if tag == "a"]
+
+
+def test_a_stranger_learns_that_the_site_is_up_and_no_more(client: Client) -> None:
+    answer = client.get("/")
+
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert "The site is up" in text
+    assert links(answer) == []
+    for word in (SERVER, RELEASE, "settings", "Django", "admin", "python"):
+        assert word not in text
+
+
+def test_with_debug_on_everyone_sees_the_profile(client: Client, settings: Settings) -> None:
+    settings.DEBUG = True
+
+    answer = client.get("/")
+
+    assert SERVER in answer.content.decode()
+    assert RELEASE in answer.content.decode()
+    assert links(answer) == ["/profile/", "/healthz", "/api/hits/", "/admin/"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("staff", [True, False])
+def test_staff_see_it_always_and_other_users_do_not(client: Client, staff: bool) -> None:
+    client.force_login(User.objects.create_user("someone", is_staff=staff))
+
+    text = client.get("/").content.decode()
+
+    assert (SERVER in text, RELEASE in text) == (staff, staff)
+    assert ("<strong>test</strong> settings" in text) == staff
+
+
+@pytest.mark.django_db
+def test_staff_see_what_strangers_are_not_shown(client: Client, settings: Settings) -> None:
+    """As /profile/ has it: PROFILE_FIELDS is for everyone else."""
+    settings.PROFILE_FIELDS = ["release"]
+    client.force_login(User.objects.create_user("someone", is_staff=True))
+
+    text = client.get("/").content.decode()
+
+    assert SERVER in text
+    assert "<strong></strong>" not in text
+
+
+def test_debug_shows_what_the_operator_names_and_leaves_no_gap(
+    client: Client, settings: Settings
+) -> None:
+    settings.DEBUG, settings.PROFILE_FIELDS = True, ["release"]
+
+    text = client.get("/").content.decode()
+
+    assert RELEASE in text
+    assert SERVER not in text
+    assert "<strong></strong>" not in text
+
+
+def test_values_are_escaped(client: Client, settings: Settings) -> None:
+    settings.DEBUG, settings.PROFILE = True, "<b>server"
+
+    text = client.get("/").content.decode()
+
+    assert "&lt;b&gt;server" in text
+    assert "<b>" not in text
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_the_page_is_whole_and_loads_nothing_from_elsewhere(
+    client: Client, settings: Settings, debug: bool
+) -> None:
+    settings.DEBUG = debug
+
+    answer = client.get("/")
+
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    page = Page(answer.content.decode())
+    assert [tag for tag, _ in page.found].count("title") == 1
+    sources = [attrs.get("href") or attrs.get("src") or "" for _, attrs in page.found]
+    assert not [source for source in sources if "//" in source]
+    assert "/static/api/status.css" in sources

@@ -1,0 +1,228 @@
+"""The compose files against the contract of the environment, and what every service needs."""
+
+import re
+from typing import Any
+
+import pytest
+
+from mysite.environment.contract import VARIABLES
+from mysite.environment.variable import Kind, Scope
+from tests.unit.config_files import compose, dockerfile, dockerfile_environment, text_of
+
+FILES = ("docker-compose.yaml", "docker-compose.layers.yaml")
+LAYERS = ("local", "dev", "production")
+# ${NAME}, ${NAME:-default}, and whatever else compose knows.
+USE = re.compile(r"(?<!\$)\$\{?(\w+)([^}]*)\}?")
+
+# Variables of the application that compose does not pass on, by the reason.
+BY_THE_IMAGE = {
+    "DJANGO_SETTINGS_MODULE",
+    "DJANGO_READ_DOTENV",
+    "DRAIN_FILE",
+    "MEDIA_ROOT",
+    "RELEASE",
+    "STATIC_ROOT",
+}
+BY_EACH_SERVER = {"PROFILE"}
+BUILD_STEPS_ONLY = {"DJANGO_BUILD"}
+ON_THE_HOST_ONLY = {"RUN_PORT", "TEST_DB_NAME"}
+BY_ELASTIC_BEANSTALK = {name for name in VARIABLES if name.startswith("RDS_")}
+NOT_PASSED = (
+    BY_THE_IMAGE | BY_EACH_SERVER | BUILD_STEPS_ONLY | ON_THE_HOST_ONLY | BY_ELASTIC_BEANSTALK
+)
+
+# What stands for the database of the stack itself, where the application has no default.
+THE_STACK_S_DATABASE = {
+    "DB_ENGINE": "mysql",
+    "DB_HOST": "db",
+    "DB_NAME": "mysite",
+    "DB_USER": "mysite",
+}
+
+# Made and ended before the site is up, or never started.
+ONE_SHOTS = {"base", "env-check", "migrate"}
+
+
+def services() -> dict[str, dict[str, Any]]:
+    """Return the services of the stack."""
+    found: dict[str, dict[str, Any]] = compose()["services"]
+    return found
+
+
+def started() -> dict[str, dict[str, Any]]:
+    """Return the services of which a container is started."""
+    return {name: service for name, service in services().items() if service.get("scale") != 0}
+
+
+def uses() -> list[tuple[str, str]]:
+    """Return each use of a variable in the compose files, with what follows its name."""
+    found = []
+    for name in FILES:
+        lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]
+        found += USE.findall("\n".join(lines))
+    return found
+
+
+def test_the_application_gets_every_variable_of_its_own() -> None:
+    declared = {name for name, variable in VARIABLES.items() if variable.scope is Scope.DJANGO}
+
+    assert declared >= NOT_PASSED
+    assert set(compose()["x-environment"]) == declared - NOT_PASSED
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_image_sets_what_compose_leaves_to_it(layer: str) -> None:
+    environment = {
+        **dockerfile_environment("Dockerfile.base"),
+        **dockerfile_environment(f"Dockerfile.{layer}"),
+    }
+
+    assert environment.keys() >= BY_THE_IMAGE
+    assert environment["DJANGO_SETTINGS_MODULE"] == f"mysite.settings.{layer}"
+    for name, value in environment.items():
+        if name in VARIABLES and not value.startswith("$"):
+            VARIABLES[name].parse(value)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_an_image_s_own_defaults_are_the_contract_s(layer: str) -> None:
+    environment = dockerfile_environment("Dockerfile.base")
+    arguments = [text for name, text in dockerfile(f"Dockerfile.{layer}") if name == "ARG"]
+
+    assert environment["WEB_CONCURRENCY"] == VARIABLES["WEB_CONCURRENCY"].default
+    assert arguments == [f"RELEASE={VARIABLES['RELEASE'].default}"]
+    assert dockerfile_environment(f"Dockerfile.{layer}")["RELEASE"] == "$RELEASE"
+
+
+def test_each_server_sets_what_compose_leaves_to_it() -> None:
+    for name in ("server1", "server2"):
+        own = set(services()[name]["environment"]) - set(compose()["x-environment"])
+
+        assert own == BY_EACH_SERVER
+
+
+def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
+    stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
+
+    for name in ("server1", "server2", "migrate"):
+        assert not stack & set(services()[name]["environment"])
+    # HAProxy sees these alone; only the check of everything sees both.
+    assert set(services()["haproxy"]["environment"]) <= stack
+    both = set(services()["env-check"]["environment"])
+    assert both == set(compose()["x-environment"]) | set(compose()["x-stack-environment"])
+
+
+def test_every_variable_of_the_stack_is_used() -> None:
+    stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
+
+    assert stack <= {name for name, _ in uses()}
+
+
+def test_every_variable_that_compose_uses_is_declared() -> None:
+    assert uses()
+    for name, rest in uses():
+        assert name in VARIABLES, name
+        # One form, in which an empty value counts as not set, as it does for the application.
+        assert rest.startswith(":-"), f"{name}: {rest}"
+
+
+def test_defaults_are_the_contract_s() -> None:
+    for name, rest in uses():
+        variable = VARIABLES[name]
+        allowed = {variable.default, *variable.layer_defaults.values(), variable.sample}
+        allowed |= {THE_STACK_S_DATABASE.get(name, variable.default)}
+        default = rest.removeprefix(":-")
+
+        assert default in allowed - {""}, f"{name}: {default!r}"
+        variable.parse(default)
+
+
+@pytest.mark.parametrize("name", sorted(THE_STACK_S_DATABASE))
+def test_the_stack_s_own_database_stands_in_for_nothing_else(name: str) -> None:
+    """Were the contract to get a default of its own, it would be that one."""
+    assert VARIABLES[name].default == ""
+    assert (name, f":-{THE_STACK_S_DATABASE[name]}") in uses()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_is_published_where_the_contract_says(layer: str) -> None:
+    ports = compose("docker-compose.layers.yaml")["services"][f"haproxy-{layer}"]["ports"]
+    variables = {name: VARIABLES[name].default_in(layer) for name in ("HTTP_ADDRESS", "HTTP_PORT")}
+    address, port = (f"${{{name}:-{default}}}" for name, default in variables.items())
+
+    assert f"{address}:{port}:8080" in ports
+    # The stats page is for this machine alone, whatever the layer.
+    stats = VARIABLES["STATS_PORT"].default_in(layer)
+    assert f"127.0.0.1:${{STATS_PORT:-{stats}}}:8888" in ports
+    assert len(ports) == 2
+
+
+def test_only_haproxy_is_published() -> None:
+    assert [name for name, service in services().items() if "ports" in service] == []
+    layers = compose("docker-compose.layers.yaml")["services"]
+    published = {name for name, service in layers.items() if "ports" in service}
+    assert published == {f"haproxy-{layer}" for layer in LAYERS}
+    assert compose()["networks"]["backend"]["internal"] is True
+
+
+def test_there_is_a_service_for_each_layer_and_no_other() -> None:
+    choices = VARIABLES["LAYER"].choices
+
+    assert choices == LAYERS
+    expected = {*choices, *(f"haproxy-{layer}" for layer in choices)}
+    assert set(compose("docker-compose.layers.yaml")["services"]) == expected
+
+
+def test_the_database_is_made_as_the_application_asks_for_it() -> None:
+    passed = compose()["x-environment"]
+    database = services()["db"]["environment"]
+
+    assert database["MYSQL_DATABASE"] == passed["DB_NAME"]
+    assert database["MYSQL_USER"] == passed["DB_USER"]
+    assert database["MYSQL_PASSWORD"] == passed["DB_PASSWORD"]
+    assert passed["DB_HOST"] == "${DB_HOST:-db}"
+    assert "db" in services()
+
+
+def test_secrets_have_no_default_but_the_refused_sample() -> None:
+    for name, rest in uses():
+        if VARIABLES[name].secret or VARIABLES[name].kind is Kind.DATABASE_URL:
+            assert rest == f":-{VARIABLES[name].sample}"
+
+
+def test_every_service_has_a_health_check_or_says_that_it_has_none() -> None:
+    image = [
+        text for instruction, text in dockerfile("Dockerfile.base") if instruction == "HEALTHCHECK"
+    ]
+
+    assert len(image) == 1
+    for name, service in started().items():
+        # Those that run the project's image have its own check.
+        own = service.get("healthcheck", {"test": image[0]} if name.startswith("server") else {})
+        assert own.get("disable") is (True if name in ONE_SHOTS else None), name
+        assert "test" in own or own.get("disable"), name
+
+
+def test_every_log_has_a_limit() -> None:
+    for name, service in started().items():
+        options = service["logging"]["options"]
+        assert {"max-size", "max-file"} <= set(options), name
+
+
+def test_every_service_that_stays_is_restarted() -> None:
+    for name, service in services().items():
+        expected = None if name in ONE_SHOTS else "unless-stopped"
+        assert service.get("restart") == expected, name
+
+
+def test_every_container_has_no_more_rights_than_it_needs() -> None:
+    for name, service in started().items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        # MySQL's root changes its configuration while it starts.
+        assert service.get("read_only", False) is (name != "db"), name
+
+
+def test_what_stops_slowly_has_the_time() -> None:
+    for name in started().keys() - ONE_SHOTS:
+        assert "stop_grace_period" in services()[name], name

@@ -1,0 +1,110 @@
+"""requirements/: one version of each package everywhere, locked by hashes, and no index in them."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.tree import ROOT
+
+FOLDER = ROOT / "requirements"
+SOURCES = sorted(path.stem for path in FOLDER.glob("*.in"))
+PIN = re.compile(r"([a-z0-9][a-z0-9.-]*)==([^\s;\\]+)( ; [^\\]+?)? \\")
+HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?")
+
+
+def normal(name: str) -> str:
+    """Return a package's name as the locked files write it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def asked(name: str) -> frozenset[str]:
+    """Return the packages that an .in file asks for, those of the files that it includes too."""
+    found: set[str] = set()
+    for line in (FOLDER / f"{name}.in").read_text().splitlines():
+        text = line.partition("#")[0].strip()
+        if text.startswith("-r "):
+            found |= asked(Path(text.removeprefix("-r ")).stem)
+        elif text:
+            found.add(normal(re.split(r"[<>=~!\[; ]", text)[0]))
+    return frozenset(found)
+
+
+@cache
+def included(name: str) -> frozenset[str]:
+    """Return the files that an .in file includes."""
+    lines = (FOLDER / f"{name}.in").read_text().splitlines()
+    return frozenset(Path(line.split()[1]).stem for line in lines if line.startswith("-r "))
+
+
+def lines_of(name: str) -> list[str]:
+    """Return the lines of a locked file."""
+    return (FOLDER / f"{name}.txt").read_text().splitlines()
+
+
+@cache
+def locked(name: str) -> dict[str, str]:
+    """Return the packages of a locked file and their versions."""
+    return {match[1]: match[2] for line in lines_of(name) if (match := PIN.fullmatch(line))}
+
+
+def test_there_is_a_lock_for_each_source_and_no_other() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.txt")) == SOURCES
+    assert {"base", "local", "production", "test"} <= set(SOURCES)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_line_is_a_version_or_its_hash(name: str) -> None:
+    """So there is no index, no address, no path, and pip --require-hashes takes the file."""
+    hashes = 0
+    for number, line in enumerate(lines_of(name), start=1):
+        where = f"{name}.txt:{number}: {line}"
+        if PIN.fullmatch(line):
+            assert number == 1 or hashes, where
+            hashes = 0
+        else:
+            match = HASH.fullmatch(line)
+            assert match, where
+            hashes += 1
+            # The last one of a package, and no other, ends the line.
+            following = lines_of(name)[number : number + 1]
+            last = not following or PIN.fullmatch(following[0]) is not None
+            assert (match[1] is None) is last, where
+    assert hashes
+
+
+def test_a_package_has_one_version() -> None:
+    versions: dict[str, set[str]] = {}
+    for name in SOURCES:
+        for package, version in locked(name).items():
+            versions.setdefault(package, set()).add(version)
+
+    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_lock_holds_what_its_source_asks_for(name: str) -> None:
+    assert asked(name)
+    assert asked(name) <= set(locked(name))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_lock_holds_what_its_source_includes(name: str) -> None:
+    for other in included(name):
+        assert locked(other).items() <= locked(name).items(), f"{other} is not whole in {name}"
+
+
+def test_every_layer_has_the_application_s_packages() -> None:
+    for name in ("local", "production", "embedded", "test"):
+        assert locked("base").items() <= locked(name).items(), name
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"base", "production"}))
+def test_production_has_no_tool_of_another_environment(name: str) -> None:
+    """Neither a tool nor what only it needs."""
+    tools = asked(name) - asked("production")
+
+    assert tools
+    assert not tools & set(locked("production"))

@@ -1,0 +1,230 @@
+"""Ports, paths, names and limits that several servers' files have to agree on."""
+
+import json
+import re
+
+import pytest
+
+from tests.tree import ROOT
+from tests.unit.config_files import (
+    compose,
+    dockerfile,
+    dockerfile_environment,
+    haproxy_sections,
+    haproxy_value,
+    ini,
+    nginx_directives,
+    nginx_value,
+    supervisor_programs,
+    supervisor_sections,
+    text_of,
+    uwsgi_option,
+)
+
+LAYERS = ("local", "dev", "production")
+PROJECT = "/srv/project/"
+
+
+def exposed(name: str) -> list[str]:
+    """Return what a Dockerfile's EXPOSE lines say."""
+    return [text for instruction, text in dockerfile(name) if instruction == "EXPOSE"]
+
+
+def health_port() -> str:
+    """Return the port that a server container's health check asks."""
+    found = re.search(r"^PORT = (\d+)$", text_of("supervisor/healthcheck"), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def backend_servers() -> dict[str, dict[str, str]]:
+    """Return the servers of each of HAProxy's backends and their addresses."""
+    return {
+        section: {line.split()[1]: line.split()[2] for line in lines if line.startswith("server ")}
+        for section, lines in haproxy_sections().items()
+        if section.startswith("backend ")
+    }
+
+
+def compose_servers() -> list[str]:
+    """Return the services that are servers of the site: those with a name for /profile/."""
+    services = compose()["services"]
+    return [
+        name for name, service in services.items() if "PROFILE" in service.get("environment", {})
+    ]
+
+
+def test_nginx_listens_on_one_port_by_both_protocols() -> None:
+    listens = [item.arguments[0] for item in nginx_directives() if item.name == "listen"]
+
+    assert listens == [health_port(), f"[::]:{health_port()}"]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_image_exposes_that_port_literally(layer: str) -> None:
+    """Elastic Beanstalk reads the line and no other form of it."""
+    assert exposed(f"Dockerfile.{layer}") == [health_port()]
+    assert text_of(f"Dockerfile.{layer}").splitlines().count(f"EXPOSE {health_port()}") == 1
+
+
+def test_the_joined_dockerfile_exposes_it_once() -> None:
+    assert exposed("Dockerfile.base") == []
+    assert exposed("Dockerfile") == [health_port()]
+
+
+def test_haproxy_s_servers_are_compose_s() -> None:
+    servers = compose_servers()
+    backends = backend_servers()
+
+    assert len(servers) >= 2
+    assert set(backends) == {"backend static_backend", "backend dynamic_backend"}
+    for addresses in backends.values():
+        assert addresses == {name: f"{name}:{health_port()}" for name in servers}
+    for name in servers:
+        # Docker's name server answers for host names too, also for those of other containers.
+        assert "hostname" not in compose()["services"][name]
+        assert name in compose()["services"]["haproxy"]["depends_on"]
+
+
+def test_static_files_follow_the_checks_of_the_dynamic_backend() -> None:
+    """Also in what a 404 means, or HAProxy would not start."""
+    sections = haproxy_sections()
+    static, dynamic = sections["backend static_backend"], sections["backend dynamic_backend"]
+
+    for line in static:
+        if line.startswith("server "):
+            assert line.endswith(f"track dynamic_backend/{line.split()[1]}")
+    for option in ("option httpchk", "http-check disable-on-404", "balance roundrobin"):
+        assert option in static and option in dynamic
+
+
+def test_every_server_has_a_profile_of_its_own() -> None:
+    profiles = [compose()["services"][name]["environment"]["PROFILE"] for name in compose_servers()]
+
+    assert len(set(profiles)) == len(profiles)
+
+
+def test_haproxy_listens_where_compose_publishes() -> None:
+    binds = {
+        section: haproxy_value(section, "bind")
+        for section in haproxy_sections()
+        if section.startswith(("frontend", "listen"))
+    }
+    layers = compose("docker-compose.layers.yaml")["services"]
+
+    for layer in LAYERS:
+        targets = [port.rpartition(":")[2] for port in layers[f"haproxy-{layer}"]["ports"]]
+        assert [f":{target}" for target in targets] == [
+            binds["frontend site"],
+            binds["listen stats"],
+        ]
+
+
+def test_haproxy_s_health_check_asks_its_own_frontend() -> None:
+    script = text_of("haproxy/healthcheck")
+    address, _, port = haproxy_value("frontend health", "bind").partition(":")
+
+    assert f"/dev/tcp/{address}/{port}" in script
+    assert f"GET {haproxy_value('frontend health', 'monitor-uri')} HTTP" in script
+
+
+def test_the_largest_body_is_what_the_refusal_says() -> None:
+    limit = nginx_value("client_max_body_size")
+    told = json.loads(text_of("nginx/errors/413.json"))["detail"]
+
+    assert limit.endswith("m")
+    assert re.findall(r"\d+ MB", told) == [f"{limit.removesuffix('m')} MB"]
+
+
+def test_every_error_page_exists_and_is_json() -> None:
+    pages = {
+        item.arguments[-1]: item.arguments[:-1]
+        for item in nginx_directives()
+        if item.name == "error_page"
+    }
+    aliased = nginx_value("alias", "location /errors/")
+
+    assert {f"/errors/{path.name}" for path in (ROOT / "nginx/errors").iterdir()} == set(pages)
+    for page, codes in pages.items():
+        assert codes == (page.removeprefix("/errors/").removesuffix(".json"),)
+        path = page.replace("/errors/", aliased, 1).removeprefix(PROJECT)
+        assert json.loads(text_of(path)).keys() == {"detail"}
+
+
+def test_nginx_and_uwsgi_meet_at_one_socket() -> None:
+    upstream = [item for item in nginx_directives() if item.blocks[-1:] == ("upstream django",)]
+    sockets = {item.arguments[0] for item in upstream if item.name == "server"}
+
+    assert sockets == {f"unix:{uwsgi_option('socket')}"}
+    assert nginx_value("uwsgi_pass") == "django"
+
+
+def test_nginx_serves_the_folders_that_django_writes() -> None:
+    image = dockerfile_environment("Dockerfile.base")
+
+    assert nginx_value("alias", "location /static/") == f"{image['STATIC_ROOT']}/"
+    assert nginx_value("alias", "location /media/") == f"{image['MEDIA_ROOT']}/"
+    for layer in ("dev", "production"):
+        copied = [text for _, text in dockerfile(f"Dockerfile.{layer}") if "mysite-static" in text]
+        assert f"--from=mysite-static {image['STATIC_ROOT']} {image['STATIC_ROOT']}" in copied
+        volumes = compose("docker-compose.layers.yaml")["services"][layer]["volumes"]
+        assert f"media:{image['MEDIA_ROOT']}" in volumes
+
+
+def test_what_a_server_writes_while_it_runs_is_on_its_tmpfs() -> None:
+    """Its root is read-only."""
+    paths = [
+        dockerfile_environment("Dockerfile.base")["DRAIN_FILE"],
+        *(uwsgi_option(name) for name in ("socket", "master-fifo", "stats")),
+        nginx_value("pid"),
+        ini("supervisor/supervisord.conf")["supervisord"]["pidfile"],
+        ini("supervisor/supervisord.conf")["unix_http_server"]["file"],
+        *(item.arguments[0] for item in nginx_directives() if item.name.endswith("_temp_path")),
+    ]
+    for server in compose_servers():
+        service = compose()["services"][server]
+        assert service["read_only"] is True
+        mounts = tuple(f"{mount.partition(':')[0]}/" for mount in service["tmpfs"])
+        assert [path for path in paths if not path.startswith(mounts)] == []
+
+
+def test_supervisorctl_finds_supervisor() -> None:
+    sections = ini("supervisor/supervisord.conf")
+
+    file = sections["unix_http_server"]["file"]
+    assert sections["supervisorctl"]["serverurl"] == f"unix://{file}"
+
+
+def test_every_program_that_is_started_exists() -> None:
+    workdir = [
+        text for instruction, text in dockerfile("Dockerfile.base") if instruction == "WORKDIR"
+    ]
+    commands = [options["command"] for _, options in supervisor_sections().values()]
+    commands += [text.split('"')[1] for text in _exec_forms("Dockerfile.base")]
+    paths = [path for command in commands for path in command.split() if path.startswith(PROJECT)]
+
+    assert [f"{path}/" for path in workdir] == [PROJECT]
+    assert len(paths) == len(supervisor_programs()) + 3
+    for path in paths:
+        assert (ROOT / path.removeprefix(PROJECT)).is_file(), path
+
+
+def _exec_forms(name: str) -> list[str]:
+    """Return the JSON lists of a Dockerfile that start with a path of the project."""
+    return [text[text.index("[") :] for _, text in dockerfile(name) if f'["{PROJECT}' in text]
+
+
+def test_one_user_runs_everything() -> None:
+    made = dict(re.findall(r"--(uid|gid) (\d+)", text_of("Dockerfile.base")))
+    uid, gid = made["uid"], made["gid"]
+
+    for layer in LAYERS:
+        users = [
+            text for instruction, text in dockerfile(f"Dockerfile.{layer}") if instruction == "USER"
+        ]
+        assert users == [f"{uid}:{gid}"]
+    for server in compose_servers():
+        run = [mount for mount in compose()["services"][server]["tmpfs"] if "uid=" in mount]
+        assert run
+        for mount in run:
+            assert f"uid={uid},gid={gid}" in mount

@@ -1,0 +1,197 @@
+"""The chain of time limits: what gives up first says why, and what stops first is waited for."""
+
+import re
+import signal
+
+import pytest
+
+from mysite import environment
+from mysite.environment.contract import VARIABLES
+from tests.unit.config_files import (
+    compose,
+    dockerfile,
+    haproxy_seconds,
+    haproxy_sections,
+    nginx_value,
+    seconds,
+    supervisor_programs,
+    supervisor_sections,
+    text_of,
+    uwsgi_option,
+)
+
+SERVERS = ("server1", "server2")
+
+
+def stop_wait(program: str) -> float:
+    """Return how long supervisor waits for a program to end."""
+    return float(supervisor_programs()[program]["stopwaitsecs"])
+
+
+def grace(service: str) -> float:
+    """Return how long the engine waits for a service's container to end."""
+    return seconds(compose()["services"][service]["stop_grace_period"])
+
+
+def database_limits(url: str) -> dict[str, int]:
+    """Return the waits, in seconds, that the settings for this database set."""
+    environ = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "mysite.settings.local"}
+    environ["DJANGO_READ_DOTENV"] = "false"
+    options = environment.database_settings(environment.load(environ))["OPTIONS"]
+    limits = {name: value for name, value in options.items() if name.endswith("timeout")}
+    for text in (options.get("options", ""), options.get("init_command", "")):
+        for name, value in re.findall(r"(\w+_timeout)=(\d+)", text):
+            # PostgreSQL counts in milliseconds, MySQL in seconds.
+            limits[name] = int(value) // 1000 if url.startswith("postgres") else int(value)
+    return limits
+
+
+def test_a_slow_request_is_ended_by_the_innermost_server() -> None:
+    """So that the answer and the log name the one that was slow."""
+    harakiri = seconds(uwsgi_option("harakiri"))
+    read = seconds(nginx_value("uwsgi_read_timeout"))
+
+    assert harakiri < read < haproxy_seconds("defaults", "timeout server")
+    assert seconds(nginx_value("uwsgi_connect_timeout")) < read
+
+
+@pytest.mark.parametrize("url", ["mysql://web:word@db/site", "sqlite:///var/db.sqlite3"])
+def test_waiting_for_the_database_ends_before_the_worker_does(url: str) -> None:
+    limits = database_limits(url)
+
+    assert limits
+    for name, limit in limits.items():
+        assert 0 < limit < seconds(uwsgi_option("harakiri")), name
+
+
+def test_a_new_mysql_connection_and_its_first_query_fit_together() -> None:
+    limits = database_limits("mysql://web:word@db/site")
+
+    both = limits["connect_timeout"] + limits["read_timeout"]
+    assert both < seconds(uwsgi_option("harakiri"))
+    # The server names the reason before the client cuts the connection.
+    assert limits["innodb_lock_wait_timeout"] < limits["read_timeout"]
+
+
+def test_a_postgresql_statement_ends_before_the_worker_does() -> None:
+    limits = database_limits("postgres://web:word@db/site")
+
+    both = limits["connect_timeout"] + limits["statement_timeout"]
+    assert both < seconds(uwsgi_option("harakiri"))
+    assert limits["lock_timeout"] < limits["statement_timeout"]
+
+
+def test_a_stopping_nginx_lets_its_requests_finish() -> None:
+    shutdown = seconds(nginx_value("worker_shutdown_timeout"))
+
+    assert seconds(nginx_value("uwsgi_read_timeout")) < shutdown < stop_wait("nginx")
+
+
+def test_a_stopping_uwsgi_lets_its_requests_finish() -> None:
+    assert seconds(uwsgi_option("harakiri")) < stop_wait("uwsgi")
+
+
+def test_draining_is_never_cut_short() -> None:
+    longest = VARIABLES["DRAIN_SECONDS"].maximum
+
+    assert longest is not None
+    assert longest < stop_wait("drain")
+
+
+def test_load_balancers_see_the_drain_before_it_is_over() -> None:
+    lines = haproxy_sections()["backend dynamic_backend"]
+    server = next(line.split() for line in lines if line.startswith("default-server "))
+    interval = seconds(server[server.index("inter") + 1], unit="ms")
+    fall = int(server[server.index("fall") + 1])
+
+    assert interval * fall < float(VARIABLES["DRAIN_SECONDS"].default)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_engine_waits_for_all_three(server: str) -> None:
+    programs = supervisor_programs()
+
+    assert set(programs) == {"drain", "nginx", "uwsgi"}
+    assert sum(map(stop_wait, programs)) < grace(server)
+
+
+def test_haproxy_lets_its_requests_finish_on_a_reload_and_at_its_end() -> None:
+    hard_stop = haproxy_seconds("global", "hard-stop-after")
+
+    assert haproxy_seconds("defaults", "timeout server") < hard_stop < grace("haproxy")
+
+
+def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
+    keepalive = seconds(nginx_value("keepalive_timeout"))
+
+    assert keepalive > haproxy_seconds("defaults", "timeout http-keep-alive")
+    # AWS's balancers keep theirs for 60 s by default.
+    assert keepalive > 60
+
+
+def test_the_health_check_tells_before_the_engine_loses_patience() -> None:
+    own = re.search(r"^TIMEOUT_SECONDS = (\d+)$", text_of("supervisor/healthcheck"), re.MULTILINE)
+    declared = [text for instruction, text in dockerfile("Dockerfile.base") if "--timeout=" in text]
+    engine = re.search(r"--timeout=(\w+)", declared[0])
+
+    assert own and engine
+    assert float(own[1]) < seconds(engine[1])
+
+
+def test_programs_are_stopped_in_order() -> None:
+    """Supervisor stops the highest priority first."""
+    priority = {name: int(options["priority"]) for name, options in supervisor_programs().items()}
+
+    assert priority["drain"] > priority["nginx"] > priority["uwsgi"]
+    # What ends the container on a fault is there until the last program has gone.
+    _, listener = supervisor_sections()["fatal"]
+    assert int(listener["priority"]) < min(priority.values())
+
+
+def test_programs_are_stopped_by_the_signal_that_means_gracefully() -> None:
+    signals = {name: options["stopsignal"] for name, options in supervisor_programs().items()}
+
+    assert signals == {"drain": "TERM", "nginx": "QUIT", "uwsgi": "TERM"}
+    # uWSGI has to be told that TERM means it.
+    assert f"unix_signal:{signal.SIGTERM:d} gracefully_kill" in uwsgi_option("hook-master-start")
+
+
+def test_only_a_program_s_master_is_signalled() -> None:
+    """A worker that gets the signal as well would cut its request off."""
+    for name, options in supervisor_programs().items():
+        assert options["stopasgroup"] == "false", name
+        assert options["killasgroup"] == "true", name
+
+
+def test_each_file_of_supervisor_is_named_after_its_program() -> None:
+    for name, (section, options) in supervisor_sections().items():
+        assert section in (f"program:{name}", f"eventlistener:{name}")
+        for stream in ("stdout", "stderr"):
+            # An event listener speaks to supervisor on its standard output.
+            if not (stream == "stdout" and section.startswith("eventlistener")):
+                number = {"stdout": 1, "stderr": 2}[stream]
+                assert options[f"{stream}_logfile"] == f"/dev/fd/{number}"
+                assert options[f"{stream}_logfile_maxbytes"] == "0"
+
+
+@pytest.mark.parametrize("name", ["drain", "nginx", "uwsgi"])
+def test_supervisor_s_overview_is_right(name: str) -> None:
+    pattern = rf"; +{name} (\d+): .*\(up to (\d+) s\)"
+    told = re.search(pattern, text_of("supervisor/supervisord.conf"))
+    options = supervisor_programs()[name]
+
+    assert told
+    assert told.groups() == (options["priority"], options["stopwaitsecs"])
+
+
+def test_comments_that_repeat_a_limit_are_right() -> None:
+    """The files explain themselves by each other's numbers."""
+    harakiri = seconds(uwsgi_option("harakiri"))
+    read = seconds(nginx_value("uwsgi_read_timeout"))
+    server = haproxy_seconds("defaults", "timeout server")
+    idle = haproxy_seconds("defaults", "timeout http-keep-alive")
+
+    nginx, haproxy = text_of("nginx/nginx.conf"), text_of("haproxy/haproxy.cfg")
+    assert f"harakiri {harakiri:g} s < this < HAProxy's `timeout server` {server:g} s" in nginx
+    assert f"(HAProxy {idle:g} s" in nginx
+    assert f"harakiri {harakiri:g} s < nginx's uwsgi_read_timeout {read:g} s < this" in haproxy

@@ -1,0 +1,155 @@
+"""The tree itself: the tasks, the scripts, the layers' Dockerfiles, no registry named."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mysite.environment.contract import VARIABLES
+from tests.tree import ROOT, tracked_files
+from tests.unit.config_files import dockerfile, text_of
+
+# Where packages come from is the machine's own configuration, never the project's.
+REGISTRY = re.compile(
+    r"""
+      pypi\.(?:org|python\.org)
+    | pythonhosted\.org
+    | (?:deb|ftp|security|snapshot|archive|cdn-fastly)[\w.-]*\.debian\.org
+    | (?:archive|security|ports)\.ubuntu\.com
+    | registry\.(?:npmjs\.org|yarnpkg\.com)
+    | (?:registry-1|index|hub)\.docker\.(?:io|com)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def test_help_lists_every_task() -> None:
+    phony = re.search(r"^\.PHONY: (.+)$", text_of("Makefile"), re.MULTILINE)
+    done = subprocess.run(
+        ["make", "--silent", "help"],
+        cwd=ROOT,
+        # Not as a part of the make that may run these tests.
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert phony
+    listed = dict(re.findall(r"^make ([a-z-]+) +(\S.*)$", done.stdout, re.MULTILINE))
+    assert sorted(listed) == sorted(phony[1].split())
+    assert len(done.stdout.splitlines()) == len(listed)
+
+
+def test_every_task_is_declared_phony() -> None:
+    """Or a file of that name would keep it from running."""
+    makefile = text_of("Makefile")
+    phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    targets = re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE)
+
+    assert phony
+    assert sorted(targets) == sorted(phony[1].split())
+
+
+def test_ports_that_are_told_are_the_contract_s() -> None:
+    assert f"http://127.0.0.1:{VARIABLES['RUN_PORT'].default}/" in text_of("Makefile")
+    assert f"http://localhost:{VARIABLES['HTTP_PORT'].default}/" in text_of("docker-compose.yaml")
+
+
+def test_a_script_can_be_run() -> None:
+    """As git keeps it, so that a fresh clone can too."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--stage", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    modes = {entry.partition("\t")[2]: entry.split()[0] for entry in listing.split("\0") if entry}
+    scripts = {name.as_posix() for name in tracked_files() if starts_with(name, b"#!")}
+    # These are given the right to run where an image copies them.
+    copied = {name for name in scripts if copied_with_mode(name)}
+
+    assert {"manage.py", "supervisor/entrypoint"} <= scripts
+    for name in scripts - copied:
+        mode = modes.get(name)
+        assert os.access(ROOT / name, os.X_OK) if mode is None else mode == "100755", name
+    for name, mode in modes.items():
+        assert mode != "100755" or name in scripts, f"{name} is no script"
+
+
+def starts_with(name: Path, start: bytes) -> bool:
+    """Tell whether a file starts with these bytes."""
+    with (ROOT / name).open("rb") as file:
+        return file.read(len(start)) == start
+
+
+def copied_with_mode(name: str) -> bool:
+    """Tell whether the Dockerfile beside a script copies it with the right to run."""
+    beside = ROOT / name
+    path = beside.with_name("Dockerfile")
+    return path.is_file() and f"COPY --chmod=755 {beside.name} " in path.read_text()
+
+
+def test_dev_has_production_s_shape() -> None:
+    """The two Dockerfiles differ in the layer's name, and in comments."""
+    dev, production = (
+        [(instruction, text.replace(layer, "LAYER")) for instruction, text in dockerfile(name)]
+        for layer, name in (("dev", "Dockerfile.dev"), ("production", "Dockerfile.production"))
+    )
+
+    # Of these words, those that name the layer are replaced and no others.
+    assert text_of("Dockerfile.dev").count("mysite.settings.dev") == 2
+    assert dev == production
+
+
+def test_the_joined_dockerfile_is_its_two_parts() -> None:
+    parts = [text_of("Dockerfile.base"), text_of("Dockerfile.production")]
+
+    assert text_of("Dockerfile") == "\n".join(parts), "run: make dockerfile"
+
+
+@pytest.mark.parametrize("name", ["base", "local", "dev", "production"])
+def test_stages_have_names_of_their_own(name: str) -> None:
+    """The joined Dockerfile has no two of a name."""
+    stages = [
+        text.split(" AS ")[1]
+        for command, text in dockerfile(f"Dockerfile.{name}")
+        if command == "FROM"
+    ]
+    base = [
+        text.split(" AS ")[1]
+        for command, text in dockerfile("Dockerfile.base")
+        if command == "FROM"
+    ]
+
+    assert len(set(stages)) == len(stages)
+    assert name == "base" or not set(stages) & set(base)
+
+
+def test_the_copied_files_reach_the_build() -> None:
+    """.dockerignore lets in what the Dockerfiles copy."""
+    let_in = {
+        line.removeprefix("!")
+        for line in text_of(".dockerignore").splitlines()
+        if line.startswith("!")
+    }
+    sources = {
+        text.split()[0]
+        for name in ("base", "local", "dev", "production")
+        for command, text in dockerfile(f"Dockerfile.{name}")
+        if command == "COPY" and not text.startswith(("--from=", ". "))
+    }
+
+    assert sources
+    for source in sources:
+        assert source.partition("/")[0] in let_in, source
+    for name in let_in:
+        assert (ROOT / name).exists(), name
+
+
+def test_no_file_names_a_package_registry() -> None:
+    found = []
+    for name in tracked_files():
+        text = (ROOT / name).read_bytes().decode(errors="replace")
+        found += [f"{name}: {match[0]}" for match in REGISTRY.finditer(text)]
+
+    assert found == []

@@ -1,0 +1,98 @@
+"""`manage.py migrate_with_lock`: however many start at once, one of them migrates."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
+
+from api.locks import exclusive_lock
+from tests.tree import ROOT
+from tests.waiting import eventually
+
+
+def environment(database: str) -> dict[str, str]:
+    """Return the environment of a command in the local layer."""
+    return {"PATH": os.environ["PATH"], "DJANGO_READ_DOTENV": "false", "DATABASE_URL": database}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[DatabaseWrapper]:
+    """Return a fresh SQLite database in a file."""
+    settings = {**connections.settings["default"], "NAME": str(tmp_path / "db.sqlite3")}
+    wrapper = DatabaseWrapper(settings)
+    with closing(wrapper):
+        yield wrapper
+
+
+class Migration:
+    """A process that migrates, and what it has said so far."""
+
+    def __init__(self, database: str, log: Path, *arguments: str) -> None:
+        self.log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "migrate_with_lock", *arguments],
+                cwd=ROOT,
+                env=environment(database),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def waits(self) -> bool:
+        return "another process holds the lock" in self.said
+
+    @property
+    def applied(self) -> list[str]:
+        return re.findall(r"Applying (\S+)\.\.\. OK", self.said)
+
+
+def test_of_two_at_once_one_migrates(database: DatabaseWrapper, tmp_path: Path) -> None:
+    url = f"sqlite:///{database.settings_dict['NAME']}"
+    # Both have started and stand before the lock; then both may.
+    with exclusive_lock(database, "migrate", 0, print):
+        both = [Migration(url, tmp_path / f"{number}.log") for number in range(2)]
+        for one in both:
+            eventually(one.waits, seconds=60, what="it waits for the lock")
+            assert one.applied == []
+
+    codes = [one.process.wait(120) for one in both]
+
+    assert codes == [0, 0], [one.said for one in both]
+    amounts = sorted(len(one.applied) for one in both)
+    assert amounts[0] == 0
+    assert amounts[1] > 10
+    assert "api.0001_counter" in both[0].applied + both[1].applied
+    assert "No migrations to apply" in both[0].said + both[1].said
+
+
+def test_one_that_waits_in_vain_ends_with_a_message(
+    database: DatabaseWrapper, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{database.settings_dict['NAME']}"
+    with exclusive_lock(database, "migrate", 0, print):
+        late = Migration(url, tmp_path / "late.log", "--lock-timeout", "1")
+
+        assert late.process.wait(60) == 1
+
+    assert "another process has held the lock 'migrate'" in late.said
+    assert "Traceback" not in late.said
+
+
+def test_a_database_that_cannot_be_ends_it_at_once_with_a_message(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/missing/db.sqlite3"
+    hopeless = Migration(url, tmp_path / "log", "--wait", "600")
+
+    assert hopeless.process.wait(60) == 1
+    assert "cannot be used: unable to open database file" in hopeless.said
+    assert "Traceback" not in hopeless.said
