@@ -162,13 +162,17 @@ def test_nginx_and_uwsgi_meet_at_one_socket() -> None:
 def test_nginx_serves_the_folders_that_django_writes() -> None:
     image = dockerfile_environment("Dockerfile.base")
 
-    assert nginx_value("alias", "location /static/") == f"{image['STATIC_ROOT']}/"
+    # `root` and the location make the folder's path.
+    assert f"{nginx_value('root', 'location /static/')}/static" == image["STATIC_ROOT"]
+    kept = f"{nginx_value('root', 'location @kept')}/static"
+    assert kept in (ROOT / "supervisor" / "entrypoint").read_text()
     assert nginx_value("alias", "location /media/") == f"{image['MEDIA_ROOT']}/"
     for layer in ("dev", "production"):
         copied = [text for _, text in dockerfile(f"Dockerfile.{layer}") if "mysite-static" in text]
         assert f"--from=mysite-static {image['STATIC_ROOT']} {image['STATIC_ROOT']}" in copied
-        volumes = compose("docker-compose.layers.yaml")["services"][layer]["volumes"]
-        assert f"media:{image['MEDIA_ROOT']}" in volumes
+    for server in compose_servers():
+        volumes = compose()["services"][server]["volumes"]
+        assert {f"media:{image['MEDIA_ROOT']}", f"static:{kept}"} <= set(volumes)
 
 
 def test_what_a_server_writes_while_it_runs_is_on_its_tmpfs() -> None:
