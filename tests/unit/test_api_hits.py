@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
-from pytest_django import DjangoDbBlocker, Settings
+from pytest_django import DjangoAssertNumQueries, DjangoDbBlocker, Settings
 
 from api.models import Counter
 
@@ -108,3 +108,19 @@ def test_no_visit_is_lost_and_no_count_is_given_twice() -> None:
     # Nobody ever sees the count go back.
     assert all(one == sorted(one) for one in answers)
     assert in_threads(lambda: Counter.read("visits"), count=1) == [expected[-1]]
+
+
+@pytest.mark.django_db
+def test_the_database_adds_before_anyone_reads(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    """MySQL and PostgreSQL let two read at once; the addition takes the row's lock first."""
+    Counter.increment("visits")
+
+    with django_assert_num_queries(4) as queries:
+        Counter.increment("visits")
+
+    begin, add, read, end = (query["sql"] for query in queries)
+    assert add.startswith("UPDATE") and '"value" + 1' in add
+    assert read.startswith("SELECT")
+    assert "SAVEPOINT" in begin and "SAVEPOINT" in end

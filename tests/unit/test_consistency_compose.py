@@ -7,7 +7,13 @@ import pytest
 
 from mysite.environment.contract import VARIABLES
 from mysite.environment.variable import Kind, Scope
-from tests.unit.config_files import compose, dockerfile, dockerfile_environment, text_of
+from tests.unit.config_files import (
+    compose,
+    dockerfile,
+    dockerfile_environment,
+    haproxy_sections,
+    text_of,
+)
 
 FILES = ("docker-compose.yaml", "docker-compose.layers.yaml")
 LAYERS = ("local", "dev", "production")
@@ -106,10 +112,18 @@ def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
 
     for name in ("server1", "server2", "migrate"):
         assert not stack & set(services()[name]["environment"])
-    # HAProxy sees these alone; only the check of everything sees both.
-    assert set(services()["haproxy"]["environment"]) <= stack
+    # Only the check of everything sees both.
     both = set(services()["env-check"]["environment"])
     assert both == set(compose()["x-environment"]) | set(compose()["x-stack-environment"])
+
+
+def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
+    lines = [line for section in haproxy_sections().values() for line in section]
+    read = {name for line in lines for name in re.findall(r"\$\{(\w+)\}", line)}
+
+    assert set(services()["haproxy"]["environment"]) == read
+    # Of the secrets, the stats page's alone.
+    assert {name for name in read if VARIABLES[name].secret} == {"STATS_PASSWORD"}
 
 
 def test_every_variable_of_the_stack_is_used() -> None:
