@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Load, mixed_clients
-from tests.stack.compose import Stack, secret_environment
+from tests.stack.compose import STACK_NAME, Stack, secret_environment
 
 READ_KEYS = """
 import json
@@ -27,9 +27,11 @@ def loaded(tree: Path) -> Iterator[Stack]:
         "production",
         DJANGO_SECURE_SSL_REDIRECT="false",
         COMPOSE_FILE="docker-compose.yaml:tests/chaos/compose.yaml",
+        # Images of its own, since deploys move their names.
+        STACK_NAME=f"{STACK_NAME}-chaos",
         **secret_environment(),
     )
-    stack.project += "-chaos"
+    stack.project = f"{STACK_NAME}-chaos-production"
     yield from stack.running()
 
 

@@ -1,0 +1,5 @@
+"""`python -m stackctl_cli` is what ./stackctl runs."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,317 @@
+"""The command line: what there is to say, and how each command ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.live import Live
+from rich.table import Table
+
+from mysite.environment.cli import main as env_main
+
+from . import backup as saving
+from . import deploy as deploying
+from . import engine, lock, record, release, servers, stack, state
+from .console import Console
+from .faults import ExitCode, StackctlError
+from .roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
+
+app = typer.Typer(
+    name="stackctl",
+    help="Runs the compose stack of the layer in LAYER, and brings new releases into service "
+    "that nobody notices. Exit codes: 0 done; 1 refused; 2 wrong usage; 3 failed, and the release "
+    "before serves; 4 failed, and the way back too; 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+HealthSeconds = Annotated[
+    float, typer.Option(help="How long a new server may take until it is healthy.", min=1)
+]
+WatchSeconds = Annotated[
+    float, typer.Option(help="How long each new server's answers are watched.", min=0)
+]
+
+
+@app.callback()
+def options(
+    project_name: Annotated[
+        str, typer.Option("--project-name", "-p", help="Compose's project name.")
+    ] = "",
+) -> None:
+    """Take what holds for every command."""
+    if project_name:
+        os.environ["COMPOSE_PROJECT_NAME"] = project_name
+
+
+@app.command()
+def up(
+    build: Annotated[
+        bool, typer.Option("--build", help="Build first, also if it is built.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Start the stack and wait until all of it is healthy."""
+    _run(as_json, lambda console: stack.up(console, build=build))
+
+
+@app.command()
+def down(
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove the data too: database and media.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing data.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Stop the stack and remove its containers; the data stays."""
+    if volumes and not yes:
+        typer.confirm("Remove the database and all media for good?", abort=True, err=True)
+    _run(as_json, lambda console: stack.down(console, volumes=volumes))
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again.")] = False,
+    seconds: Annotated[float, typer.Option(help="How often --watch looks.", min=0.2)] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Show each server's state, release and sessions. Exit code 1 when one is not in service."""
+    _run(as_json, lambda console: _status(console, watch, seconds))
+
+
+@app.command()
+def deploy(
+    name: Annotated[
+        str, typer.Option("--release", help="The release's name; default: the git commit.")
+    ] = "",
+    allow_incompatible: Annotated[
+        bool,
+        typer.Option(help="Migrate also what the running release cannot live with."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also when every server runs it already.")
+    ] = False,
+    health_seconds: HealthSeconds = HEALTH_SECONDS,
+    watch_seconds: WatchSeconds = WATCH_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Build this tree and bring it into service, one server after the other."""
+    limits = Limits(health_seconds, watch_seconds)
+    wish = deploying.Wish(name, allow_incompatible, force, limits)
+    _run(as_json, lambda console: deploying.deploy(console, wish))
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="[RELEASE]", help="Default: the one before.")] = "",
+    health_seconds: HealthSeconds = HEALTH_SECONDS,
+    watch_seconds: WatchSeconds = WATCH_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Bring an earlier release back into service; migrations are not undone."""
+    limits = Limits(health_seconds, watch_seconds)
+    _run(as_json, lambda console: deploying.rollback(console, name, limits))
+
+
+@app.command()
+def releases(as_json: Json = False) -> None:
+    """List the releases on record, the latest first."""
+    _run(as_json, _releases)
+
+
+@app.command()
+def drain(
+    server: Annotated[str, typer.Argument(help="server1, server2, ...")],
+    force: Annotated[bool, typer.Option("--force", help="Also the last one in service.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send a server no new requests, and wait until those that run have ended."""
+    _run(as_json, lambda console: servers.drain(console, server, force=force))
+
+
+@app.command()
+def ready(
+    server: Annotated[str, typer.Argument(help="server1, server2, ...")], as_json: Json = False
+) -> None:
+    """Let a server get requests again, once its checks are good."""
+    _run(as_json, lambda console: servers.ready(console, server))
+
+
+@app.command()
+def backup(as_json: Json = False) -> None:
+    """Save the database and the media files into backups/, with checksums."""
+    _run(as_json, saving.backup)
+
+
+@app.command()
+def restore(
+    name: Annotated[
+        str, typer.Argument(metavar="BACKUP", help="A backup's name or path; none: list them.")
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Also under a running stack, or from another layer.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a backup's database and media files back; what is there is saved first."""
+    _run(as_json, lambda console: saving.restore(console, name, force=force))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Look at everything that a start or a release needs, and change nothing."""
+    _run(as_json, stack.doctor)
+
+
+env = typer.Typer(help="The environment's variables: check them, or write a new .env.")
+app.add_typer(env, name="env", no_args_is_help=True)
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@env.command("check", context_settings=_PASSED_ON)
+def env_check(context: typer.Context) -> None:
+    """Tell all that is wrong with the environment (as ./manage.py env check does)."""
+    raise typer.Exit(env_main(["check", *context.args]))
+
+
+@env.command("init", context_settings=_PASSED_ON)
+def env_init(context: typer.Context) -> None:
+    """Write a .env with fresh secrets; never overwrites (as ./manage.py env init does)."""
+    raise typer.Exit(env_main(["init", *context.args]))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    try:
+        app(args=argv, prog_name="./stackctl")
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
+    """Run a command; a fault becomes its message and exit code, never a traceback."""
+    console = Console(as_json=as_json)
+    try:
+        result = command(console)
+    except StackctlError as error:
+        console.fault(error)
+        console.result({"error": error.problem, "next": error.cure, "code": int(error.code)})
+        raise typer.Exit(error.code) from None
+    except KeyboardInterrupt:
+        console.bad("interrupted")
+        console.result({"error": "interrupted", "code": int(ExitCode.INTERRUPTED)})
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    console.result(result)
+    raise typer.Exit(result.get("code", ExitCode.OK))
+
+
+def _status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
+    project = stack.load()
+    if not watch:
+        seen = state.look(project)
+        if not console.as_json:
+            console.out.print(_table(seen))
+        return _status_result(seen)
+    if console.as_json or not console.out.is_terminal:
+        return _watch_lines(console, project, seconds)
+    with Live(console=console.out, auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(_table(state.look(project)), refresh=True)
+            time.sleep(seconds)
+
+
+def _watch_lines(console: Console, project: Any, seconds: float) -> dict[str, Any]:
+    """Print a line, or a JSON object, at each look; ended by Ctrl-C alone."""
+    while True:
+        seen = state.look(project)
+        if console.as_json:
+            console.result(_status_result(seen))
+        else:
+            words = (f"{s.name} {s.state} {_release(s)}" for s in seen.servers.values())
+            console.out.print(f"{lock.now()} {', '.join(words)}")
+        time.sleep(seconds)
+
+
+def _status_result(seen: state.StackStatus) -> dict[str, Any]:
+    whole = all(s.state is state.ServerState.READY for s in seen.servers.values())
+    return {
+        **seen.as_dict(),
+        "busy": lock.holder(seen.project.name),
+        "code": int(ExitCode.OK if whole else ExitCode.REFUSED),
+    }
+
+
+_STYLES = {
+    state.ServerState.READY: "green",
+    state.ServerState.FAILED: "red",
+    state.ServerState.STOPPED: "red",
+}
+
+
+def _table(seen: state.StackStatus) -> Table:
+    title = f"{seen.project.name} ({seen.project.layer})"
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    for heading in ("service", "state", "release", "health", "HAProxy", "sessions", "since"):
+        table.add_column(heading, no_wrap=True)
+    for server in seen.servers.values():
+        container, balancer = server.container, server.balancer
+        table.add_row(
+            server.name,
+            f"[{_STYLES.get(server.state, 'yellow')}]{server.state}[/]",
+            _release(server),
+            container.health if container else "-",
+            balancer.status if balancer else "-",
+            str(balancer.sessions) if balancer else "-",
+            container.started[:19] + "Z" if container else "-",
+        )
+    for name, container in sorted(seen.containers.items()):
+        if name not in seen.servers and container.running:
+            started = container.started[:19] + "Z"
+            table.add_row(name, container.status, "", container.health, "", "", started)
+    busy = lock.holder(seen.project.name)
+    table.caption = busy or ("" if seen.running else "the stack is not running: ./stackctl up")
+    return table
+
+
+def _release(server: state.ServerStatus) -> str:
+    return server.container.release if server.container else "-"
+
+
+def _releases(console: Console) -> dict[str, Any]:
+    project = stack.load()
+    entries = list(reversed(record.read(project.name)))
+    images = release.available(project)
+    containers = engine.containers(project.name)
+    running = {c.release for c in containers if c.service in project.servers}
+    if not console.as_json:
+        table = Table(box=SIMPLE_HEAD)
+        for heading in ("time", "action", "release", "result", "seconds", "who", "image"):
+            table.add_column(heading, no_wrap=True)
+        for entry in entries:
+            kept = "kept" if entry.release in images else "gone"
+            table.add_row(
+                *(entry.time, entry.action, entry.release, entry.outcome),
+                *(f"{entry.seconds:.1f}", entry.who),
+                "running" if entry.release in running else kept,
+            )
+        console.out.print(table)
+    return {
+        "project": project.name,
+        "running": sorted(running),
+        "releases": [
+            {**_fields(entry), "image_kept": entry.release in images} for entry in entries
+        ],
+    }
+
+
+def _fields(entry: record.Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in entry.__slots__}

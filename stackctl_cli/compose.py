@@ -1,0 +1,233 @@
+"""The compose project: what it is made of, and the commands that change it.
+
+Everything is read from `docker compose config`, so COMPOSE_FILE, COMPOSE_PROJECT_NAME and `.env`
+count as they do for compose itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import engine, process
+from .faults import StackctlError
+
+# The services that stand behind the load balancer, in the order of a release.
+SERVER = re.compile(r"server\d+")
+MIGRATE = "migrate"
+ENV_CHECK = "env-check"
+BALANCER = "haproxy"
+DATABASE = "db"
+
+BUILD_SECONDS = 1800.0
+START_SECONDS = 300.0
+MIGRATE_SECONDS = 7200.0
+# Longer than any service's stop grace period.
+RECREATE_SECONDS = 180.0
+
+Lines = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Project:
+    """One resolved compose project."""
+
+    name: str
+    layer: str
+    # Secrets are among its values.
+    model: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def services(self) -> Mapping[str, Any]:
+        """Return the services that would run, by name."""
+        services: Mapping[str, Any] = self.model["services"]
+        return services
+
+    @property
+    def servers(self) -> list[str]:
+        """Return the servers behind the load balancer, in order."""
+        return sorted((name for name in self.services if SERVER.fullmatch(name)), key=_natural)
+
+    @property
+    def image(self) -> str:
+        """Return the name of the application's image, without a tag."""
+        name: str = self.services[self.servers[0]]["image"]
+        return name.removesuffix(":latest")
+
+    @property
+    def latest(self) -> str:
+        """Return the name that compose starts the application by."""
+        return f"{self.image}:latest"
+
+    @property
+    def workers(self) -> list[str]:
+        """Return the long-running services of the application's image that are no servers."""
+        apart = {*self.servers, MIGRATE, ENV_CHECK}
+        return [
+            name
+            for name, service in self.services.items()
+            if name not in apart
+            and str(service.get("image", "")).removesuffix(":latest") == self.image
+            and service.get("scale", 1) != 0
+        ]
+
+    def environment(self, service: str) -> dict[str, str]:
+        """Return what a service's containers are given, as compose resolved it."""
+        given = self.services[service].get("environment") or {}
+        # `$$` is compose's way of writing a dollar.
+        return {name: str(text).replace("$$", "$") for name, text in given.items() if text}
+
+    def ports(self) -> list[tuple[str, int]]:
+        """Return the balancer's published ports, each with the host's address."""
+        ports = self.services.get(BALANCER, {}).get("ports") or []
+        return [
+            (port.get("host_ip") or "0.0.0.0", int(port["published"]))  # noqa: S104 (its default)
+            for port in ports
+            if str(port.get("published", "")).isdigit()
+        ]
+
+    def site(self) -> tuple[str, int]:
+        """Return the address and port at which this machine asks the site."""
+        for port in self.services[BALANCER]["ports"]:
+            if port["target"] == 8080:
+                address = port.get("host_ip") or "127.0.0.1"
+                wildcard = address in ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
+                return ("127.0.0.1" if wildcard else address), int(port["published"])
+        raise StackctlError(
+            "the load balancer publishes no port for the site",
+            "docker-compose.layers.yaml gives it one; HTTP_PORT is its number.",
+        )
+
+    def containers(self) -> dict[str, engine.Container]:
+        """Return the containers that exist, by service."""
+        return {container.service: container for container in engine.containers(self.name)}
+
+    def config_hash(self, service: str) -> str:
+        """Return compose's own fingerprint of a service, which its containers carry as a label."""
+        result = process.run("docker", "compose", "config", "--hash", service)
+        return result.out.split()[-1] if result.ok and result.out.split() else ""
+
+    def runs(self, service: str, image: str) -> bool:
+        """Tell whether a service runs this image with the present configuration."""
+        container = self.containers().get(service)
+        return (
+            container is not None
+            and container.running
+            and container.image == image
+            and container.config_hash == self.config_hash(service)
+        )
+
+    def build(self, image: str, release: str, on_line: Lines, cut_short: Callable[[], bool]) -> str:
+        """Build the application's image under the name `image`; compose's own name stays.
+
+        Returns the new image's id.
+
+        Raises:
+            StackctlError: the build failed; its last lines come along.
+        """
+        server = self.servers[0]
+        result = process.follow(
+            *self._renamed(),
+            *("--progress", "plain", "build", server),
+            stdin=json.dumps(self._with_image(image, release)),
+            on_line=on_line,
+            seconds=BUILD_SECONDS,
+            cut_short=cut_short,
+        )
+        if not result.ok and not cut_short():
+            raise StackctlError(
+                "the image cannot be built; nothing was changed",
+                "The build's last lines are above.",
+                output="\n".join(result.out.splitlines()[-30:]),
+            )
+        return engine.image_id(image)
+
+    def run_once(
+        self, image: str, *command: str, on_line: Lines, seconds: float = MIGRATE_SECONDS
+    ) -> process.Result:
+        """Run a command (default: migrate) in a fresh container of an image beside the stack."""
+        return process.follow(
+            *self._renamed(),
+            *("--progress", "quiet", "run", "--rm", "--no-deps", "-T", MIGRATE, *command),
+            stdin=json.dumps(self._with_image(image, "")),
+            on_line=on_line,
+            seconds=seconds,
+        )
+
+    def recreate(self, service: str) -> process.Result:
+        """Make a service's container anew from the image that `latest` names now."""
+        return process.run(
+            *("docker", "compose", "--progress", "plain", "up", "--detach"),
+            *("--no-deps", "--no-build", service),
+            seconds=RECREATE_SECONDS,
+        )
+
+    def up(self, on_line: Lines, *services: str, recreate: bool = True) -> process.Result:
+        """Start what is not running, from the images that are there, and wait for health.
+
+        With `recreate` containers of another image or configuration are made anew, all at once.
+        """
+        return process.follow(
+            *("docker", "compose", "--progress", "plain", "up", "--detach", "--no-build"),
+            *([] if recreate else ["--no-recreate"]),
+            *("--wait", "--wait-timeout", f"{START_SECONDS:.0f}", *services),
+            on_line=on_line,
+            seconds=START_SECONDS + 60,
+        )
+
+    def down(self, on_line: Lines, *, volumes: bool) -> process.Result:
+        """Stop and remove the containers; the data only if told."""
+        return process.follow(
+            *("docker", "compose", "--progress", "plain", "down", "--remove-orphans"),
+            *(["--volumes"] if volumes else []),
+            on_line=on_line,
+            seconds=START_SECONDS,
+        )
+
+    def once(self, *command: str) -> tuple[str, ...]:
+        """Return the command that runs `command` beside a server, with its volumes; pipes work."""
+        return (
+            *("docker", "compose", "--progress", "quiet", "run", "--rm", "--no-deps", "-T"),
+            *(self.servers[0], *command),
+        )
+
+    def _renamed(self) -> tuple[str, ...]:
+        """Return the head of a command that reads the project from standard input."""
+        root = str(process.ROOT)
+        return (
+            *("docker", "compose", "--project-name", self.name),
+            *("--project-directory", root, "--file", "-"),
+        )
+
+    def _with_image(self, image: str, release: str) -> dict[str, Any]:
+        """Return the project with another application image; files and image names stay as is."""
+        model: dict[str, Any] = json.loads(json.dumps(self.model))
+        for service in model["services"].values():
+            if str(service.get("image", "")).removesuffix(":latest") == self.image:
+                service["image"] = image
+                if release and "build" in service:
+                    service["build"].setdefault("args", {})["RELEASE"] = release
+        return model
+
+
+def load(layer: str) -> Project:
+    """Return the project as compose resolves it here.
+
+    Raises:
+        StackctlError: compose refuses its files or variables.
+    """
+    result = process.run("docker", "compose", "config", "--format", "json")
+    if not result.ok:
+        raise StackctlError(
+            f"docker compose cannot read the project: {result.err.strip()}",
+            "Check LAYER (local, dev or production), .env and the compose files.",
+        )
+    model = json.loads(result.out)
+    return Project(name=model["name"], layer=layer, model=model)
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return int(re.sub(r"\D", "", name) or 0), name

@@ -1,0 +1,102 @@
+"""What the person sees: progress on standard error, the result on standard output.
+
+A terminal gets a moving line and colours, a log plain lines with the time. With --json standard
+output is one JSON object and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.status import Status
+
+from .faults import StackctlError
+
+
+class Console:
+    """Where a command reports to."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        """Look at whether a person watches."""
+        self.as_json = as_json
+        # A table in a log is as wide as it needs to be.
+        width = None if sys.stdout.isatty() else 200
+        self.out = RichConsole(highlight=False, width=width)
+        self._err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self.live = self._err.is_terminal
+        self._status: Status | None = None
+        self._step = ""
+
+    def say(self, text: str) -> None:
+        """Tell something that happened."""
+        self._line(text, "")
+
+    def good(self, text: str) -> None:
+        """Tell that something is done or right."""
+        self._line(text, "green", mark="✓")
+
+    def warn(self, text: str) -> None:
+        """Tell something that the person should know, but that stops nothing."""
+        self._line(text, "yellow", mark="!")
+
+    def bad(self, text: str) -> None:
+        """Tell that something failed."""
+        self._line(text, "red", mark="✗")
+
+    def detail(self, text: str) -> None:
+        """Show a running program's latest line; kept only in a terminal's moving line."""
+        if self._status is not None and text.strip():
+            shown = f"{self._step}: {text.strip()}"
+            self._status.update(escape(shown[: max(20, self._err.width - 4)]))
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Show work in progress, and how long it took."""
+        started = time.monotonic()
+        self._step = text
+        if self.live:
+            with self._err.status(escape(text)) as self._status:
+                try:
+                    yield
+                finally:
+                    self._status = None
+        else:
+            self.say(f"{text} ...")
+            yield
+        self.good(f"{text} ({time.monotonic() - started:.1f} s)")
+
+    def lines(self, text: str) -> None:
+        """Show a program's own output, indented."""
+        for line in text.splitlines():
+            self._err.print(f"    {escape(line)}", markup=True)
+
+    def fault(self, error: StackctlError) -> None:
+        """Show a fault: the failed program's lines, what is wrong, the next step."""
+        if error.output:
+            self.lines(error.output)
+        self.bad(error.problem)
+        for line in error.cure.splitlines():
+            self._err.print(f"    {escape(line)}")
+
+    def result(self, data: Mapping[str, Any]) -> None:
+        """Print the result for scripts, if one asked."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(data, default=str) + "\n")
+            sys.stdout.flush()
+
+    def _line(self, text: str, style: str, mark: str = "") -> None:
+        if self.live:
+            shown = f"{mark} {text}" if mark else text
+            self._err.print(escape(shown), style=style or None)
+        else:
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            prefix = {"✗": "error: ", "!": "warning: "}.get(mark, "")
+            self._err.print(f"{now} {prefix}{escape(text)}")

@@ -1,0 +1,157 @@
+"""Facts about the Docker engine, its containers and images, each asked with the docker client."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from . import process
+from .faults import StackctlError
+
+# In nginx's log lines of the load balancer's health checks, one a second and more.
+PROBE = '"path":"/readyz"'
+INSTALL = "https://docs.docker.com/engine/install/"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container, as `docker inspect` tells it."""
+
+    id: str
+    name: str
+    service: str
+    image: str
+    running: bool
+    status: str
+    health: str
+    restarts: int
+    started: str
+    addresses: frozenset[str]
+    config_hash: str
+    published: frozenset[int]
+    environ: dict[str, str]
+
+    @property
+    def release(self) -> str:
+        """Return the release that its image was built as; `unreleased` when it does not say."""
+        return self.environ.get("RELEASE") or "unreleased"
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers at the head of a version: (2, 40, 3) of `v2.40.3-3`."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+def containers(project: str, *, everything: bool = True) -> list[Container]:
+    """Return a compose project's containers, the one-off ones left out.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
+    label = "com.docker.compose"
+    listing = docker(
+        *("ps", "--quiet", "--no-trunc"),
+        *(["--all"] if everything else []),
+        *("--filter", f"label={label}.project={project}"),
+        *("--filter", f"label={label}.oneoff=False"),
+    ).split()
+    return inspect(*listing) if listing else []
+
+
+def inspect(*identities: str) -> list[Container]:
+    """Return containers by id; those that are gone by now are left out."""
+    result = process.run("docker", "container", "inspect", *identities)
+    return [_container(raw) for raw in json.loads(result.out or "[]")]
+
+
+def _container(raw: dict[str, Any]) -> Container:
+    labels = raw["Config"]["Labels"] or {}
+    state = raw["State"]
+    networks = raw["NetworkSettings"]["Networks"] or {}
+    ports = raw["NetworkSettings"].get("Ports") or {}
+    return Container(
+        id=raw["Id"],
+        name=raw["Name"].lstrip("/"),
+        service=labels.get("com.docker.compose.service", ""),
+        image=raw["Image"],
+        running=bool(state["Running"]),
+        status=state["Status"],
+        health=(state.get("Health") or {}).get("Status", "none"),
+        restarts=int(raw.get("RestartCount", 0)),
+        started=state["StartedAt"],
+        addresses=frozenset(n["IPAddress"] for n in networks.values() if n.get("IPAddress")),
+        config_hash=labels.get("com.docker.compose.config-hash", ""),
+        published=frozenset(
+            int(binding["HostPort"]) for bindings in ports.values() for binding in bindings or ()
+        ),
+        environ=dict(line.partition("=")[::2] for line in raw["Config"]["Env"] or ()),
+    )
+
+
+def holder_of(port: int) -> str:
+    """Return the name of the container that publishes a port, if one does."""
+    result = process.run(
+        "docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}", seconds=20
+    )
+    return result.out.strip().splitlines()[0] if result.ok and result.out.strip() else ""
+
+
+def exit_code(container: str) -> int:
+    """Return how an ended container ended; 0 while it runs."""
+    return int(docker("inspect", "--format", "{{.State.ExitCode}}", container))
+
+
+def last_lines(container: str, count: int = 30) -> str:
+    """Return a container's last log lines, without failed probes, which bury the reason."""
+    log = process.run("docker", "logs", "--tail", str(20 * count), container).text()
+    lines = [line for line in log.splitlines() if PROBE not in line]
+    return "\n".join(lines[-count:])
+
+
+def execute(container: str, *command: str, stdin: str | None = None) -> process.Result:
+    """Run a command in a container."""
+    return process.run("docker", "exec", "-i", container, *command, stdin=stdin)
+
+
+def image_id(name: str) -> str:
+    """Return an image's id; empty when there is none of that name."""
+    result = process.run("docker", "image", "inspect", "--format", "{{.Id}}", name)
+    return result.out.strip() if result.ok else ""
+
+
+def tags(repository: str) -> dict[str, str]:
+    """Return the tags of an image's name, each with its image's id, the newest image first."""
+    listing = docker(
+        *("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", repository),
+    )
+    pairs = (line.split() for line in listing.splitlines())
+    return {tag: identity for tag, identity in pairs if tag != "<none>"}
+
+
+def tag(image: str, name: str) -> None:
+    """Give an image a further name; one that has it loses it."""
+    docker("image", "tag", image, name)
+
+
+def untag(name: str) -> bool:
+    """Take a name off an image, which goes with its last one; false when it is in use."""
+    return process.run("docker", "image", "rm", name).ok
+
+
+def docker(*arguments: str, seconds: float = process.ANSWER_SECONDS) -> str:
+    """Run the docker client and return what it printed.
+
+    Raises:
+        StackctlError: it failed; its own words are the message.
+    """
+    result = process.run("docker", *arguments, seconds=seconds)
+    if not result.ok:
+        words = result.err.strip() or result.out.strip() or f"exit code {result.code}"
+        raise StackctlError(
+            f"docker {' '.join(arguments[:2])}: {words}",
+            "`./stackctl doctor` tells what is wrong here.",
+        )
+    return result.out

@@ -1,0 +1,53 @@
+"""What goes wrong, in words for the person who asked, each with the exit code for scripts."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The command's exit codes; docs/stackctl.md lists them."""
+
+    OK = 0
+    REFUSED = 1
+    USAGE = 2
+    ROLLED_BACK = 3
+    NOT_ROLLED_BACK = 4
+    INTERRUPTED = 130
+
+
+class StackctlError(Exception):
+    """A fault that ends the command; the message says what is wrong and the next step."""
+
+    code = ExitCode.REFUSED
+
+    def __init__(self, problem: str, cure: str = "", *, output: str = "") -> None:
+        """Keep the two halves and the failed program's own last lines apart."""
+        super().__init__(problem)
+        self.problem = problem
+        self.cure = cure
+        self.output = output
+
+
+class UsageError(StackctlError):
+    """The command line asks for something that does not exist."""
+
+    code = ExitCode.USAGE
+
+
+class RolledBackError(StackctlError):
+    """A release failed, and every server is back on the one before."""
+
+    code = ExitCode.ROLLED_BACK
+
+
+class NotRolledBackError(StackctlError):
+    """A release failed, and so did the way back."""
+
+    code = ExitCode.NOT_ROLLED_BACK
+
+
+class InterruptedByUserError(StackctlError):
+    """The person pressed Ctrl-C; the message says what the stack runs now."""
+
+    code = ExitCode.INTERRUPTED

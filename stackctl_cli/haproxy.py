@@ -1,0 +1,119 @@
+"""HAProxy's runtime API: who gets requests, and how many each has.
+
+The admin socket lies in a tmpfs of HAProxy's own container, where only its user may open it. It is
+reached by `docker exec` with Perl, which is there wherever the image is Debian's: perl-base is an
+essential package, and it has IO::Socket::UNIX. So nothing is published, no volume is shared, no
+other container can reach it, and it works wherever the docker client does, Docker Desktop included.
+https://docs.haproxy.org/3.0/management.html#9.3
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+from . import engine
+from .faults import StackctlError
+
+BACKEND = "dynamic_backend"
+SOCKET = "/var/lib/haproxy/admin.sock"
+# The name of a connection's other end is the first argument, the commands are standard input.
+TALK = (
+    "use IO::Socket::UNIX; local $/; "
+    'my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$ARGV[0]: $!\\n"; '
+    "print $s <STDIN>; $s->shutdown(1); print <$s>;"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server as the load balancer sees it."""
+
+    name: str
+    # UP, DOWN, NOLB (answers 404: draining itself), DRAIN, MAINT; `UP 1/2` while it changes.
+    status: str
+    check: str
+    address: str
+    # Requests running and waiting, over all backends.
+    sessions: int
+    queued: int
+    answers: int
+    errors: int
+
+    @property
+    def up(self) -> bool:
+        """Tell whether it gets requests."""
+        return self.status.startswith("UP")
+
+    @property
+    def drained_by_hand(self) -> bool:
+        """Tell whether somebody took it out of service: HAProxy's own drain or maintenance."""
+        return self.status.startswith(("DRAIN", "MAINT"))
+
+
+class Balancer:
+    """One running HAProxy."""
+
+    def __init__(self, container: str) -> None:
+        """Take the container's id."""
+        self.container = container
+
+    def command(self, *lines: str) -> str:
+        """Give commands to the runtime API and return the answer.
+
+        Raises:
+            StackctlError: HAProxy cannot be reached.
+        """
+        result = engine.execute(
+            self.container, "perl", "-e", TALK, SOCKET, stdin=";".join(lines) + "\n"
+        )
+        if not result.ok:
+            raise StackctlError(
+                f"HAProxy's admin socket does not answer: {result.text()}",
+                "Is haproxy running? `docker compose ps haproxy`, `docker compose logs haproxy`.",
+            )
+        return result.out
+
+    def servers(self) -> dict[str, Server]:
+        """Return the servers by name."""
+        rows = list(csv.DictReader(io.StringIO(self.command("show stat").lstrip("# "))))
+        found = {}
+        for row in rows:
+            name = row["svname"]
+            if row["pxname"] != BACKEND or name in ("FRONTEND", "BACKEND"):
+                continue
+            everywhere = [other for other in rows if other["svname"] == name]
+            codes = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+            found[name] = Server(
+                name=name,
+                status=row["status"],
+                check=row["check_status"].lstrip("* "),
+                address=(row.get("addr") or "").rpartition(":")[0],
+                sessions=sum(_number(other["scur"]) for other in everywhere),
+                queued=sum(_number(other["qcur"]) for other in everywhere),
+                answers=sum(_number(row[f"hrsp_{code}"]) for code in codes),
+                errors=_number(row["hrsp_5xx"]),
+            )
+        return found
+
+    def drain(self, server: str) -> None:
+        """Send no new request to a server; running ones go on, and so do the health checks."""
+        self._set(server, "drain")
+
+    def ready(self, server: str) -> None:
+        """Let a server get requests again, once its health checks are good."""
+        self._set(server, "ready")
+
+    def _set(self, server: str, state: str) -> None:
+        # The static backend's server tracks this one, so it follows.
+        answer = self.command(f"set server {BACKEND}/{server} state {state}").strip()
+        if answer:
+            raise StackctlError(
+                f"HAProxy refused to set {server} to {state}: {answer}",
+                "`./stackctl status` shows the servers that it knows.",
+            )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0

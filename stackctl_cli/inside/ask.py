@@ -1,0 +1,30 @@
+"""Runs inside a server's container: asks the server itself, around the load balancer.
+
+Arguments: the Host header, then paths. Prints JSON: for each path its status and body.
+"""
+
+import http.client
+import json
+import sys
+
+PORT = 7999
+SECONDS = 25
+LONGEST = 20_000
+
+
+def ask(host: str, path: str) -> dict[str, object]:
+    """Ask once; 0 stands for no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=SECONDS)
+    # As the load balancer says it of a request that came by TLS, so that none is redirected.
+    headers = {"Host": host, "X-Forwarded-Proto": "https", "Accept": "application/json"}
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read(LONGEST).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return {"status": 0, "body": str(error)}
+    return {"status": answer.status, "body": body}
+
+
+if __name__ == "__main__":
+    print(json.dumps({path: ask(sys.argv[1], path) for path in sys.argv[2:]}))

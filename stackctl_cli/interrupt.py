@@ -1,0 +1,34 @@
+"""Ctrl-C as a wish: noted at once, granted where the stack is whole."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupt:
+    """Whether the person asked to stop; long work looks at it between its steps."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.asked = False
+
+    @contextmanager
+    def noted(self, say: Callable[[str], object]) -> Iterator[None]:
+        """Note SIGINT, SIGTERM and SIGHUP instead of dying of them while the block runs."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if not self.asked:
+                self.asked = True
+                say("interrupted: stopping as soon as every server is in service again")
+
+        before = {number: signal.signal(number, note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,272 @@
+"""What must be right before anything is touched: all faults at once, each with its next step."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mysite.environment import faults as environment_faults
+from mysite.environment.contract import SAMPLE_PASSWORD
+from mysite.environment.loader import find_dotenv
+from mysite.environment.variable import LAYERS
+
+from . import compose, engine, process
+from .faults import StackctlError
+
+ENGINE: Final = (25,)
+COMPOSE: Final = (2, 30)
+# Room for two releases' images and a build's cache.
+DISK_BYTES: Final = 2 * 10**9
+PORT_NAMES: Final = {8080: "HTTP_PORT", 8888: "STATS_PORT"}
+# What docker-compose.yaml gives where nothing is set, for when compose cannot be asked.
+COMPOSE_DEFAULTS: Final = {
+    "DB_ENGINE": "mysql",
+    "DB_HOST": "db",
+    "DB_NAME": "mysite",
+    "DB_USER": "mysite",
+    "DB_PASSWORD": SAMPLE_PASSWORD,
+}
+
+_DESKTOP = "Docker Desktop: start the application"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; `problem` is empty when it is right."""
+
+    name: str
+    fact: str = ""
+    problem: str = ""
+    cure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether it is right."""
+        return not self.problem
+
+
+def layer_of_stack() -> str:
+    """Return LAYER: the process's environment, else `.env`, else local."""
+    found = find_dotenv(os.environ, "local", process.ROOT)
+    return os.environ.get("LAYER") or found.values.get("LAYER") or "local"
+
+
+def examine() -> tuple[list[Check], compose.Project | None]:
+    """Look at everything; also return the project when compose can read it."""
+    layer = layer_of_stack()
+    client = _client()
+    if not client.ok:
+        return [client, _environment(layer, None), _disk("")], None
+    daemon, root = _engine()
+    plugins = [_compose(), _buildx()]
+    checks = [daemon, *plugins]
+    project: compose.Project | None = None
+    if plugins[0].ok:
+        try:
+            project = compose.load(layer)
+        except StackctlError as error:
+            # A misspelt layer is told by the environment's check, and better.
+            if layer in LAYERS:
+                checks.append(Check("compose files", problem=error.problem, cure=error.cure))
+    checks.append(_environment(layer, project))
+    if project is not None:
+        checks += _ports(project, engine_answers=daemon.ok)
+    checks.append(_disk(root))
+    return checks, project
+
+
+def require() -> compose.Project:
+    """Return the project, or raise one error that names every fault."""
+    checks, project = examine()
+    wrong = [check for check in checks if not check.ok]
+    if wrong or project is None:
+        raise StackctlError(*_message(wrong))
+    return project
+
+
+def _message(wrong: list[Check]) -> tuple[str, str]:
+    count = "1 fault" if len(wrong) == 1 else f"{len(wrong)} faults"
+    lines = []
+    for check in wrong:
+        lines.append(f"{check.name}: {check.problem}")
+        lines += [f"    {line}" for line in check.cure.splitlines()]
+    return f"nothing was done: {count}", "\n".join(lines)
+
+
+def _client() -> Check:
+    if shutil.which("docker"):
+        return Check("docker", "installed")
+    return Check(
+        "docker",
+        problem="Docker is not installed (there is no `docker` on the PATH)",
+        cure=f"Install Docker Engine 25 or newer, or Docker Desktop: {engine.INSTALL}",
+    )
+
+
+def _engine() -> tuple[Check, str]:
+    """Ask the daemon; also return where it keeps its data, if that is told."""
+    result = process.run("docker", "info", "--format", "{{json .}}", seconds=30)
+    try:
+        info = json.loads(result.out)
+    except ValueError:
+        info = {}
+    version = info.get("ServerVersion") or ""
+    if not result.ok or not version:
+        errors = "\n".join([*(info.get("ServerErrors") or []), result.err.strip()]).strip()
+        return _no_engine(errors), ""
+    if engine.version_numbers(version) < ENGINE:
+        problem = f"Engine {version} is too old: {_dotted(ENGINE)} or newer is needed"
+        cure = f"Upgrade Docker: {engine.INSTALL}"
+        return Check("engine", problem=problem, cure=cure), ""
+    return Check("engine", f"Engine {version}"), info.get("DockerRootDir") or ""
+
+
+def _no_engine(errors: str) -> Check:
+    if "permission denied" in errors.lower():
+        return Check(
+            "engine",
+            problem="this user may not talk to the Docker daemon (permission denied)",
+            cure="sudo usermod -aG docker $USER, then log in again. "
+            "The group docker is as good as root.",
+        )
+    if "context" in errors and "not found" in errors:
+        return Check("engine", problem=errors, cure="docker context use default")
+    detail = f" ({errors.splitlines()[0]})" if errors else ""
+    return Check(
+        "engine",
+        problem=f"the Docker daemon is not running{detail}",
+        cure=f"Linux: sudo systemctl start docker. {_DESKTOP}. "
+        "Elsewhere, DOCKER_HOST or `docker context ls` says where it is looked for.",
+    )
+
+
+def _compose() -> Check:
+    result = process.run("docker", "compose", "version", "--short", seconds=30)
+    cure = "Install the Compose plugin: https://docs.docker.com/compose/install/"
+    if not result.ok:
+        problem = f"Compose {_dotted(COMPOSE)} or newer is needed, and there is none"
+        return Check("compose", problem=problem, cure=cure)
+    version = result.out.strip()
+    if engine.version_numbers(version) < COMPOSE:
+        problem = f"Compose {version} is too old: {_dotted(COMPOSE)} or newer is needed"
+        return Check("compose", problem=problem, cure=cure)
+    return Check("compose", f"Compose {version}")
+
+
+def _buildx() -> Check:
+    result = process.run("docker", "buildx", "version", seconds=30)
+    if result.ok:
+        words = result.out.split()
+        return Check("buildx", f"Buildx {words[1]}" if len(words) > 1 else "Buildx")
+    return Check(
+        "buildx",
+        problem="the Buildx plugin is missing, and images cannot be built without it",
+        cure="Install it: https://github.com/docker/buildx#installing",
+    )
+
+
+def _environment(layer: str, project: compose.Project | None) -> Check:
+    dotenv = find_dotenv(os.environ, layer, process.ROOT)
+    environ: dict[str, str] = {**dotenv.values, **os.environ}
+    environ.update(_given_by_compose(environ, project))
+    wrong = environment_faults(environ, layer if layer in LAYERS else "production", dotenv=dotenv)
+    if layer not in LAYERS:
+        # What another layer would want is of no use to somebody who misspelt this one.
+        wrong = [fault for fault in wrong if fault.name == "LAYER"]
+    if not wrong:
+        return Check("environment", f"right for the {layer} layer")
+    count = "1 fault" if len(wrong) == 1 else f"{len(wrong)} faults"
+    return Check(
+        "environment",
+        problem=f"not right for the {layer} layer: {count}",
+        cure="\n".join(map(str, wrong)),
+    )
+
+
+def _given_by_compose(
+    environ: Mapping[str, str], project: compose.Project | None
+) -> Mapping[str, str]:
+    """Return what the containers would be given on top, as their own check will see it."""
+    if project is not None and compose.ENV_CHECK in project.services:
+        return project.environment(compose.ENV_CHECK)
+    return {
+        name: text
+        for name, text in COMPOSE_DEFAULTS.items()
+        if not (environ.get(name) or environ.get(f"{name}_FILE"))
+    }
+
+
+def _ports(project: compose.Project, *, engine_answers: bool) -> list[Check]:
+    ours: frozenset[int] = frozenset()
+    if engine_answers:
+        balancer = project.containers().get(compose.BALANCER)
+        ours = balancer.published if balancer and balancer.running else frozenset()
+    targets = {
+        int(port["published"]): int(port["target"])
+        for port in project.services[compose.BALANCER]["ports"]
+    }
+    return [
+        _port(address, port, PORT_NAMES.get(targets[port], "the port"), port in ours)
+        for address, port in project.ports()
+    ]
+
+
+def _port(address: str, port: int, name: str, ours: bool) -> Check:
+    label = f"port {port}"
+    if ours:
+        return Check(label, f"{name}, held by this stack")
+    error = bind_error(address, port)
+    if error is None:
+        return Check(label, f"{name}, free")
+    if error == errno.EADDRINUSE:
+        holder = engine.holder_of(port)
+        who = f"the container {holder}" if holder else "another program"
+        return Check(
+            label,
+            problem=f"port {port} is taken by {who}",
+            cure=f"Choose another: {name}={port + 1} ./stackctl up",
+        )
+    return Check(
+        label,
+        problem=f"cannot listen on {address}:{port}: {os.strerror(error)}",
+        cure=f"HTTP_ADDRESS must be an address of this machine; {name} sets the port.",
+    )
+
+
+def bind_error(address: str, port: int) -> int | None:
+    """Return why nothing can listen there, as an errno; None when it can, or only root can."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As servers do, so that a port whose last user has just ended counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.strip("[]"), port))
+        except PermissionError:
+            return None  # a port below 1024: the engine, which is root, may
+        except OSError as error:
+            return error.errno
+    return None
+
+
+def _disk(root: str) -> Check:
+    # On Docker Desktop the engine's directory lies in its own machine; here counts what is here.
+    place = Path(root) if root and Path(root).is_dir() else process.ROOT
+    free = shutil.disk_usage(place).free
+    if free >= DISK_BYTES:
+        return Check("disk", f"{free / 10**9:.1f} GB free")
+    return Check(
+        "disk",
+        problem=f"{free / 10**9:.1f} GB free at {place}; {DISK_BYTES / 10**9:.0f} GB are needed",
+        cure="`docker system df` shows what the engine holds; `docker builder prune` frees it.",
+    )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

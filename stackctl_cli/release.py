@@ -1,0 +1,104 @@
+"""What a release is called, and its images: named by git, kept by tag, the oldest let go."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from . import compose, engine, process, record
+from .faults import StackctlError, UsageError
+
+KEPT = 5
+# Both docker's rule for a tag and the contract's for RELEASE.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A release's name, and whether the tree had changes that no commit holds."""
+
+    text: str
+    dirty: bool = False
+
+
+def named(text: str) -> Name:
+    """Return a release's name that a person gave, or raise UsageError."""
+    if not NAME.fullmatch(text) or text == "latest":
+        raise UsageError(
+            f"{text!r} cannot be a release's name",
+            "Use letters, digits and . _ - (docker's rule for tags), but not `latest`.",
+        )
+    return Name(text)
+
+
+def from_git() -> Name:
+    """Return the commit's short hash, and for a dirty tree a hash of its changes behind it.
+
+    Raises:
+        StackctlError: this is no git repository with a commit.
+    """
+    commit = process.run("git", "rev-parse", "--short=12", "HEAD")
+    if not commit.ok:
+        raise StackctlError(
+            f"git cannot say which commit this is: {commit.err.strip()}",
+            "Name the release yourself: ./stackctl deploy --release NAME",
+        )
+    sha = commit.out.strip()
+    changes = _changes()
+    if not changes:
+        return Name(sha)
+    return Name(f"{sha}-dirty-{hashlib.sha256(changes.encode()).hexdigest()[:8]}", dirty=True)
+
+
+def _changes() -> str:
+    """Return the tree's difference from its commit, new files with their content's hash."""
+    diff = process.run("git", "diff", "HEAD", "--binary").out
+    new = process.run("git", "ls-files", "--others", "--exclude-standard", "-z").out
+    names = [name for name in new.split("\0") if name]
+    hashes = process.run("git", "hash-object", "--", *names).out if names else ""
+    return f"{diff}{new}{hashes}"
+
+
+def image_of(project: compose.Project, release: str) -> str:
+    """Return the name of a release's image."""
+    return f"{project.image}:{release}"
+
+
+def available(project: compose.Project) -> dict[str, str]:
+    """Return the releases that there are images of, each with its id."""
+    found = engine.tags(project.image)
+    found.pop("latest", None)
+    return found
+
+
+def keep_running_images(project: compose.Project) -> dict[str, engine.Container]:
+    """Give each running server's image its release's name, so that there is a way back to it."""
+    running = {
+        name: container
+        for name, container in project.containers().items()
+        if name in (*project.servers, *project.workers) and container.running
+    }
+    for container in running.values():
+        name = image_of(project, container.release)
+        if engine.image_id(name) != container.image:
+            engine.tag(container.image, name)
+    return running
+
+
+def prune(project: compose.Project) -> list[str]:
+    """Let the oldest releases' images go and return their names.
+
+    The newest five of the record stay, and so does whatever a container still uses.
+    """
+    in_use = {container.image for container in project.containers().values()}
+    recorded = record.releases(project.name)
+    # What failed is in no server's past and no way back; only its record stays.
+    stay = set(recorded[:KEPT])
+    mine = set(recorded) | {entry.release for entry in record.read(project.name)}
+    old = [
+        release
+        for release, identity in available(project).items()
+        if release in mine and release not in stay and identity not in in_use
+    ]
+    return [release for release in old if engine.untag(image_of(project, release))]

@@ -1,0 +1,317 @@
+"""One server after the other to another image, so that no user notices; and back when it fails."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from . import compose, engine, haproxy
+from .console import Console
+from .faults import StackctlError
+from .interrupt import Interrupt
+
+ASK = Path(__file__).with_name("inside") / "ask.py"
+# uWSGI's harakiri and five seconds: no request of the application lives longer. A test compares.
+DRAIN_SECONDS = 25.0
+QUIET_POLLS = 3
+POLL_SECONDS = 0.2
+# HAProxy finds a new address and sees two good checks, one a second.
+SEEN_SECONDS = 30.0
+READY_SECONDS = 10.0
+# What --health-seconds and --watch-seconds are when not said.
+HEALTH_SECONDS = 120.0
+WATCH_SECONDS = 2.0
+# A release that answers more than this share of requests with an error, and more than a stray one.
+BAD_SHARE = 0.1
+BAD_COUNT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a new server may take, and how long its answers are watched, in seconds."""
+
+    health: float = HEALTH_SECONDS
+    watch: float = WATCH_SECONDS
+
+
+class ServerFailedError(Exception):
+    """A server did not come up with the new image, or answers wrongly with it."""
+
+    def __init__(self, server: str, reason: str, log: str = "") -> None:
+        """Keep what is shown to the person."""
+        super().__init__(reason)
+        self.server = server
+        self.reason = reason
+        self.log = log
+
+
+@dataclass
+class Roll:
+    """The move of all servers to one image."""
+
+    project: compose.Project
+    balancer: haproxy.Balancer
+    console: Console
+    interrupt: Interrupt
+    limits: Limits
+    # What ran in each service before it was touched, by service.
+    before: dict[str, str] = field(default_factory=dict)
+
+    def all(self, image: str, release: str, *, force: bool = False) -> bool:
+        """Bring every server, then every worker, to the image; false when interrupted between two.
+
+        One that runs it already, with the present configuration, is left alone unless `force`.
+
+        Raises:
+            ServerFailedError: one failed; it and those before it are in `before`.
+        """
+        for service in (*self.project.servers, *self.project.workers):
+            if self.interrupt.asked:
+                return False
+            if not force and self.project.runs(service, image):
+                self.console.say(f"{service}: runs {release} already")
+            elif service in self.project.workers:
+                self.worker(service, image)
+            elif not self.server(service, image, release):
+                return False
+        engine.tag(image, self.project.latest)
+        return True
+
+    def back(self) -> None:
+        """Put what was touched back on the image it had, the last one first.
+
+        Raises:
+            ServerFailedError: the way back failed too.
+        """
+        self.interrupt.asked = False
+        for service, image in reversed(list(self.before.items())):
+            release = self._release_of(image)
+            self.console.say(f"{service}: back to {release}")
+            if service in self.project.servers:
+                self.server(service, image, release, remember=False)
+            else:
+                self.worker(service, image, remember=False)
+
+    def server(self, server: str, image: str, release: str, *, remember: bool = True) -> bool:
+        """Bring one server to the image; false when it was given back untouched."""
+        with self.console.step(f"{server}: draining"):
+            drained = self.drain(server)
+        if not drained:
+            self.balancer.ready(server)
+            return False
+        if remember:
+            self._remember(server)
+        with self.console.step(f"{server}: starting {release}"):
+            container = self._recreate(server, image)
+            self._wait_healthy(server, container)
+            self._wait_seen(server, container)
+        with self.console.step(f"{server}: checking {release}"):
+            self._check_itself(server, container, release)
+            self.balancer.ready(server)
+            self._check_through_balancer(server, container, release)
+        return True
+
+    def drain(self, server: str) -> bool:
+        """Take a server out of service and wait for its requests to end; false when interrupted."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        quiet = 0
+        self.balancer.drain(server)
+        while quiet < QUIET_POLLS:
+            if self.interrupt.asked:
+                return False
+            seen = self._seen(server)
+            if seen.up:
+                # A reload of HAProxy has forgotten it.
+                self.balancer.drain(server)
+            busy = seen.up or seen.sessions or seen.queued
+            quiet = 0 if busy else quiet + 1
+            if time.monotonic() > deadline:
+                self.console.warn(
+                    f"{server}: {seen.sessions} requests still run after {DRAIN_SECONDS:g} s; "
+                    "its own graceful stop has to end them"
+                )
+                break
+            time.sleep(POLL_SECONDS)
+        return True
+
+    def worker(self, service: str, image: str, *, remember: bool = True) -> None:
+        """Bring a service that answers no requests to the image."""
+        if remember:
+            self._remember(service)
+        with self.console.step(f"{service}: starting"):
+            self._wait_healthy(service, self._recreate(service, image))
+
+    def _remember(self, service: str) -> None:
+        container = self.project.containers().get(service)
+        if container is not None:
+            self.before.setdefault(service, container.image)
+
+    def _recreate(self, service: str, image: str) -> str:
+        """Make the service's container anew and return its id."""
+        engine.tag(image, self.project.latest)
+        result = self.project.recreate(service)
+        container = self.project.containers().get(service)
+        if not result.ok or container is None:
+            raise ServerFailedError(service, "compose could not start it", result.text())
+        if container.image != image:
+            raise ServerFailedError(service, "it still runs another image", result.text())
+        return container.id
+
+    def _wait_healthy(self, service: str, container: str) -> None:
+        deadline = time.monotonic() + self.limits.health
+        while True:
+            found = engine.inspect(container)
+            state = found[0] if found else None
+            if state is None or state.restarts or state.status in ("exited", "dead", "restarting"):
+                raise self._failed(service, container, "its container ended by itself")
+            if state.running and state.health in ("healthy", "none"):
+                return
+            if state.health == "unhealthy":
+                raise self._failed(service, container, "it is unhealthy")
+            if time.monotonic() > deadline:
+                reason = f"it was not healthy within {self.limits.health:g} s"
+                raise self._failed(service, container, reason)
+            time.sleep(POLL_SECONDS)
+
+    def _wait_seen(self, server: str, container: str) -> None:
+        """Wait until HAProxy has found the new container and its checks are good."""
+        addresses = engine.inspect(container)[0].addresses
+        deadline = time.monotonic() + SEEN_SECONDS
+        while True:
+            seen = self._seen(server)
+            at_home = seen.address in addresses
+            if at_home and seen.status in ("DRAIN", "UP") and seen.check.startswith("L7OK"):
+                return
+            if time.monotonic() > deadline:
+                raise self._failed(
+                    server,
+                    container,
+                    f"HAProxy does not see it up within {SEEN_SECONDS:g} s: {seen.status}, "
+                    f"{seen.check}, at {seen.address or 'no address'}",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _check_itself(self, server: str, container: str, release: str) -> None:
+        """Ask the server itself, twice: the second round finds warm workers."""
+        paths = ("/readyz", "/healthz", "/profile/", "/")
+        host = self._host()
+        for _ in range(2):
+            result = engine.execute(
+                container, *("python3", "-", host, *paths), stdin=ASK.read_text(encoding="utf-8")
+            )
+            try:
+                answers = json.loads(result.out)
+            except ValueError:
+                reason = f"it cannot be asked: {result.text()[-500:]}"
+                raise self._failed(server, container, reason) from None
+            for path in paths:
+                if fault := _wrong(path, answers[path], release):
+                    raise self._failed(server, container, fault)
+
+    def _check_through_balancer(self, server: str, container: str, release: str) -> None:
+        """See it in service, answering with the new release, and without errors for a while."""
+        first = self._wait_up(server, container)
+        self._wait_answer(server, container, release)
+        until = time.monotonic() + self.limits.watch
+        while time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+        seen = self._seen(server)
+        if not seen.up:
+            raise self._failed(server, container, f"HAProxy took it out again: {seen.status}")
+        errors, answers = seen.errors - first.errors, seen.answers - first.answers
+        if errors >= BAD_COUNT and errors > BAD_SHARE * answers:
+            reason = f"{errors} of its first {answers} answers were errors (5xx)"
+            raise self._failed(server, container, reason)
+
+    def _wait_up(self, server: str, container: str) -> haproxy.Server:
+        deadline = time.monotonic() + READY_SECONDS
+        while not (seen := self._seen(server)).up:
+            if time.monotonic() > deadline:
+                reason = f"HAProxy does not take it into service: {seen.status}"
+                raise self._failed(server, container, reason)
+            time.sleep(POLL_SECONDS)
+        return seen
+
+    def _wait_answer(self, server: str, container: str, release: str) -> None:
+        """Ask the site until this server answers; one answer will do where /profile/ hides who."""
+        address, port = self.project.site()
+        profile = self.project.environment(server).get("PROFILE")
+        deadline = time.monotonic() + READY_SECONDS
+        status = 0
+        while time.monotonic() < deadline:
+            status, body = get(address, port, self._host())
+            shown = _json(body)
+            if status in range(300, 400) or (
+                status == 200 and not {"server", "release"} <= set(shown)
+            ):
+                return
+            if status == 200 and shown.get("server") == profile:
+                if shown["release"] == release:
+                    return
+                reason = f"through HAProxy it answers as release {shown['release']}"
+                raise self._failed(server, container, reason)
+            time.sleep(0.05)
+        reason = f"it does not answer through HAProxy (last: {status or 'no answer'})"
+        raise self._failed(server, container, reason)
+
+    def _host(self) -> str:
+        """Return a name that the application answers to."""
+        allowed = self.project.environment(self.project.servers[0]).get("DJANGO_ALLOWED_HOSTS", "")
+        first = allowed.split(",")[0].strip()
+        return "localhost" if first in ("", "*") else first.lstrip(".")
+
+    def _seen(self, server: str) -> haproxy.Server:
+        try:
+            return self.balancer.servers()[server]
+        except KeyError:
+            raise StackctlError(
+                f"HAProxy has no server called {server}",
+                "haproxy/haproxy.cfg must name each server of docker-compose.yaml.",
+            ) from None
+
+    def _failed(self, server: str, container: str, reason: str) -> ServerFailedError:
+        return ServerFailedError(server, reason, engine.last_lines(container))
+
+    def _release_of(self, image: str) -> str:
+        found = engine.docker(
+            *("image", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", image)
+        )
+        releases = [line for line in found.splitlines() if line.startswith("RELEASE=")]
+        return releases[0].partition("=")[2] if releases else "unreleased"
+
+
+def get(address: str, port: int, host: str, path: str = "/profile/") -> tuple[int, str]:
+    """Ask the site once, over a connection of its own; status 0 stands for no answer."""
+    connection = HTTPConnection(address, port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": host, "Accept": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read(20_000).decode(errors="replace")
+    except (OSError, HTTPException) as error:
+        return 0, str(error)
+    finally:
+        connection.close()
+
+
+def _wrong(path: str, answer: dict[str, Any], release: str) -> str:
+    """Return what is wrong with a server's own answer; nothing when it is right."""
+    status, body = answer["status"], str(answer["body"])
+    must_be_200 = path != "/"
+    if status == 0 or status >= 500 or (must_be_200 and status != 200):
+        return f"{path} answers {status or 'nothing'}: {body[:300].strip()}"
+    shown = _json(body) if path == "/profile/" else {}
+    if shown.get("release", release) != release:
+        return f"it answers as release {shown['release']}, not {release}"
+    return ""
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

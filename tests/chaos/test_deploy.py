@@ -1,0 +1,60 @@
+"""New releases while visitors are there."""
+
+import subprocess
+import sys
+
+from tests.chaos.load import Load
+from tests.chaos.test_stop import check_nothing_lost, warmed_up
+from tests.stack.compose import Stack
+from tests.stack.test_live_edit import edited
+
+
+def stackctl(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ./stackctl on this stack and return how it ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "stackctl_cli", *arguments],
+        cwd=stack.tree,
+        env={**stack.environment, "COMPOSE_PROJECT_NAME": stack.project},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+
+
+def released(stack: Stack) -> set[str]:
+    """Return the releases that answer."""
+    return {stack.profile()["release"] for _ in range(6)}
+
+
+def test_three_deploys_and_a_rollback_lose_nothing(loaded: Stack, load: Load) -> None:
+    module = loaded.tree / "api" / "profile.py"
+    with load:
+        warmed_up(load)
+        for name in ("r1", "r2", "r3"):
+            with edited(module, '"""What this process', f'"""{name}: what this process'):
+                done = stackctl(loaded, "deploy", "--release", name)
+            assert done.returncode == 0, done.stdout[-3000:]
+            assert released(loaded) == {name}
+        back = stackctl(loaded, "rollback", "r2")
+        assert back.returncode == 0, back.stdout[-3000:]
+        assert released(loaded) == {"r2"}
+
+    print(load.summary())
+    check_nothing_lost(load, loaded)
+
+
+def test_a_release_that_does_not_start_loses_nothing(loaded: Stack, load: Load) -> None:
+    before = released(loaded)
+    with load:
+        warmed_up(load)
+        with edited(loaded.tree / "api" / "urls.py", "urlpatterns = [", "urlpatterns = broken + ["):
+            failed = stackctl(loaded, "deploy", "--release", "bad", "--health-seconds", "40")
+
+    print(load.summary())
+    assert failed.returncode == 3, failed.stdout[-3000:]
+    assert "broken" in failed.stdout, "the failed container's last lines are shown"
+    assert released(loaded) == before
+    check_nothing_lost(load, loaded)

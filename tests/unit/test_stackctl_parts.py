@@ -1,0 +1,313 @@
+"""stackctl's parts that need no engine: names, record, lock, states, what the files agree on."""
+
+import configparser
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stackctl_cli import compose, haproxy, lock, migrate, preflight, process, record, release
+from stackctl_cli.engine import Container, version_numbers
+from stackctl_cli.faults import StackctlError, UsageError
+from stackctl_cli.roll import DRAIN_SECONDS
+from stackctl_cli.state import ServerState, judge
+from tests.tree import ROOT
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's root of the test's own."""
+    monkeypatch.setattr(process, "ROOT", tmp_path)
+    return tmp_path
+
+
+def git(root: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
+    return subprocess.run(
+        ["git", *who, *arguments], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def repository(root: Path) -> Path:
+    """A git repository with one commit."""
+    git(root, "init", "--quiet")
+    (root / "file").write_text("one\n")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "one")
+    return root
+
+
+def test_a_release_is_called_by_its_commit(repository: Path) -> None:
+    name = release.from_git()
+
+    assert name == release.Name(git(repository, "rev-parse", "--short=12", "HEAD"))
+
+
+def test_each_state_of_a_dirty_tree_has_its_own_name(repository: Path) -> None:
+    clean = release.from_git().text
+    (repository / "file").write_text("two\n")
+    changed = release.from_git()
+    (repository / "new").write_text("three\n")
+    added = release.from_git()
+    (repository / "new").write_text("four\n")
+    other = release.from_git()
+
+    assert changed.dirty and changed.text.startswith(f"{clean}-dirty-")
+    assert len({clean, changed.text, added.text, other.text}) == 4
+    assert release.NAME.fullmatch(other.text)
+    (repository / "new").unlink()
+    git(repository, "checkout", "--quiet", "file")
+    assert release.from_git() == release.Name(clean)
+
+
+def test_without_git_a_name_is_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))
+
+    with pytest.raises(StackctlError) as refused:
+        release.from_git()
+
+    assert "--release NAME" in refused.value.cure
+
+
+@pytest.mark.parametrize("text", ["", "latest", "-x", "a b", "a/b", "x" * 129])
+def test_a_name_that_no_tag_can_have_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        release.named(text)
+
+
+def entry(name: str, outcome: str = "ok") -> record.Entry:
+    return record.Entry(
+        "2030-01-01T00:00:00Z", "deploy", name, f"sha256:{name}", outcome, "me@here"
+    )
+
+
+def test_the_record_lists_what_served_the_latest_first(root: Path) -> None:
+    for name, outcome in (("a", "ok"), ("b", "ok"), ("c", "rolled back"), ("a", "ok")):
+        record.append("project", entry(name, outcome))
+
+    assert record.releases("project") == ["a", "b"]
+    assert [found.release for found in record.read("project")] == ["a", "b", "c", "a"]
+
+
+def test_a_line_that_a_crash_cut_off_spoils_no_other(root: Path) -> None:
+    record.append("project", entry("a"))
+    with record.path_of("project").open("a") as file:
+        file.write('{"time": "2030')
+
+    assert record.releases("project") == ["a"]
+
+
+def test_only_old_recorded_unused_images_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(8):
+        record.append("project", entry(f"r{number}"))
+    record.append("project", entry("bad", "rolled back"))
+    gone: list[str] = []
+    images = {name: name for name in (*(f"r{n}" for n in range(8)), "bad", "foreign")}
+    project = fake_project()
+    monkeypatch.setattr(release, "available", lambda _: images)
+
+    def untag(name: str) -> bool:
+        gone.append(name)
+        return True
+
+    monkeypatch.setattr(release.engine, "untag", untag)
+    monkeypatch.setattr(release.engine, "containers", lambda _: [container(image="r1")])
+
+    assert sorted(release.prune(project)) == ["bad", "r0", "r2"]
+    assert sorted(gone) == ["fake-local:bad", "fake-local:r0", "fake-local:r2"]
+
+
+def test_the_lock_is_one_commands_and_says_whose(root: Path) -> None:
+    with lock.held("project", "deploy"):
+        assert "`stackctl deploy` of" in lock.holder("project")
+        with pytest.raises(StackctlError) as refused, lock.held("project", "up"):
+            raise AssertionError("two hold the lock")
+        # Another project is another matter.
+        with lock.held("other", "up"):
+            pass
+    assert "`stackctl up` was refused" in refused.value.problem
+    assert f"process {os.getpid()}" in refused.value.problem
+    assert lock.holder("project") == ""
+    with lock.held("project", "up"):
+        pass
+
+
+def fake_project() -> compose.Project:
+    services = {
+        "base": {"image": "fake-base", "scale": 0},
+        "migrate": {"image": "fake-local"},
+        "env-check": {"image": "fake-local"},
+        "server10": {"image": "fake-local"},
+        "server2": {"image": "fake-local", "environment": {"A": "a$$b", "B": None}},
+        "worker": {"image": "fake-local"},
+        "haproxy": {"image": "haproxy:3.0"},
+    }
+    return compose.Project("project", "local", {"name": "project", "services": services})
+
+
+def test_a_project_knows_its_servers_and_workers() -> None:
+    project = fake_project()
+
+    assert project.servers == ["server2", "server10"]
+    assert project.workers == ["worker"]
+    assert project.latest == "fake-local:latest"
+    assert project.environment("server2") == {"A": "a$b"}
+
+
+def container(**changes: object) -> Container:
+    facts = {
+        "id": "1",
+        "name": "server1",
+        "service": "server1",
+        "image": "sha256:1",
+        "running": True,
+        "status": "running",
+        "health": "healthy",
+        "restarts": 0,
+        "started": "",
+        "addresses": frozenset[str](),
+        "config_hash": "",
+        "published": frozenset[int](),
+        "environ": dict[str, str](),
+    }
+    return Container(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def seen(status: str, sessions: int = 0) -> haproxy.Server:
+    return haproxy.Server("server1", status, "L7OK", "10.0.0.1", sessions, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "balancer", "state"),
+    [
+        ({}, seen("UP", 3), ServerState.READY),
+        ({}, seen("UP 1/2", 3), ServerState.READY),
+        ({}, seen("DRAIN", 1), ServerState.DRAINING),
+        ({}, seen("DRAIN"), ServerState.DRAINED),
+        ({}, seen("MAINT"), ServerState.DRAINED),
+        ({}, seen("NOLB", 1), ServerState.DRAINING),
+        ({}, seen("DOWN"), ServerState.HEALTHY),
+        ({}, None, ServerState.HEALTHY),
+        ({"health": "starting"}, seen("DOWN"), ServerState.STARTING),
+        ({"health": "unhealthy"}, seen("DRAIN"), ServerState.FAILED),
+        ({"running": False, "status": "restarting"}, seen("DOWN"), ServerState.FAILED),
+        ({"running": False, "status": "exited"}, seen("DOWN"), ServerState.STOPPED),
+    ],
+)
+def test_a_servers_state_is_what_both_sides_say(
+    facts: dict[str, object], balancer: haproxy.Server | None, state: ServerState
+) -> None:
+    assert judge(container(**facts), balancer) is state
+
+
+def test_a_server_without_a_container_is_stopped() -> None:
+    assert judge(None, seen("DOWN")) is ServerState.STOPPED
+
+
+def test_sessions_count_over_all_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = "hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other"
+    table = (
+        f"# pxname,svname,qcur,scur,status,check_status,{codes},addr\n"
+        "dynamic_backend,server1,1,2,UP,* L7OK,0,7,0,1,2,0,172.18.0.3:7999\n"
+        "dynamic_backend,BACKEND,0,2,UP,,0,7,0,1,2,0,\n"
+        "static_backend,server1,0,4,UP,,0,0,0,0,0,0,172.18.0.3:7999\n"
+    )
+    monkeypatch.setattr(haproxy.Balancer, "command", lambda *_: table)
+
+    servers = haproxy.Balancer("id").servers()
+
+    assert list(servers) == ["server1"]
+    server = servers["server1"]
+    assert (server.sessions, server.queued, server.answers, server.errors) == (6, 1, 10, 2)
+    assert (server.address, server.check) == ("172.18.0.3", "L7OK")
+
+
+def test_the_gate_refuses_unless_told() -> None:
+    plan = migrate.Plan(("a.0001",), ("a.0002",), {"a.0002": ["DROPPING columns (t.c)"]})
+    said: list[str] = []
+
+    with pytest.raises(StackctlError) as refused:
+        migrate.gate(plan, allow_incompatible=False, warn=said.append)
+    assert "a.0002: DROPPING columns (t.c)" in refused.value.cure
+
+    migrate.gate(plan, allow_incompatible=True, warn=said.append)
+    assert said == ["incompatible, but allowed: a.0002: DROPPING columns (t.c)"]
+
+
+def test_an_empty_database_has_nothing_to_be_compatible_with() -> None:
+    plan = migrate.Plan((), ("a.0001",), {"a.0001": ["NOT NULL constraint on columns"]})
+
+    migrate.gate(plan, allow_incompatible=False, warn=print)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("2.40.3-3", (2, 40, 3)), ("v2.30.0", (2, 30, 0)), ("28.5.2+dfsg4", (28, 5, 2)), ("x", ())],
+)
+def test_versions_are_read_as_they_come(text: str, numbers: tuple[int, ...]) -> None:
+    assert version_numbers(text) == numbers
+
+
+def test_the_drain_waits_for_the_longest_request() -> None:
+    """Harakiri and five seconds."""
+    ini = configparser.ConfigParser(strict=False, allow_no_value=True, interpolation=None)
+    ini.read(ROOT / "uwsgi" / "common.ini")
+
+    assert ini.getint("uwsgi", "harakiri") + 5 == DRAIN_SECONDS
+
+
+def test_the_compose_defaults_are_those_of_the_compose_file() -> None:
+    given = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["x-environment"]
+
+    for name, text in preflight.COMPOSE_DEFAULTS.items():
+        assert given[name] == f"${{{name}:-{text}}}"
+
+
+def test_haproxys_socket_and_backend_are_those_of_its_configuration() -> None:
+    text = (ROOT / "haproxy" / "haproxy.cfg").read_text()
+
+    assert f"stats socket {haproxy.SOCKET} mode 600 level admin" in text
+    assert f"backend {haproxy.BACKEND}\n" in text
+
+
+def test_the_launcher_says_which_python_it_needs(tmp_path: Path) -> None:
+    """Before any of the package, which an old Python could not even read."""
+    (tmp_path / "requirements").mkdir()
+    for name in ("stackctl", "requirements/install", "requirements/stackctl.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+        (tmp_path / name).chmod(0o755)
+    old = tmp_path / "python-old"
+    old.write_text('#!/bin/sh\n[ "$1" != --version ] || { echo Python 3.9.2; exit 0; }\nexit 1\n')
+    old.chmod(0o755)
+
+    result = subprocess.run(
+        [tmp_path / "stackctl", "status"],
+        env={"PATH": os.environ["PATH"], "PYTHON": str(old)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert "Python 3.9.2 is too old: 3.11 or newer is needed" in result.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_the_json_of_a_fault_has_its_next_step(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "stackctl_cli", "status", "--json"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    said = json.loads(result.stdout)
+    assert said["code"] == result.returncode == 1
+    assert "not installed" in said["error"] and said["next"]

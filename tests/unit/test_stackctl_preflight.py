@@ -1,0 +1,223 @@
+"""What stackctl says of a machine that is not ready; a fake `docker` stands for what ails it."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stackctl_cli import preflight
+from tests.ports import free_port
+from tests.tree import ROOT
+
+GOOD = {
+    "info": json.dumps({"ServerVersion": "28.1.0"}),
+    "compose": "2.40.3",
+    "buildx": "github.com/docker/buildx v0.29.1 x",
+}
+
+
+class Machine:
+    """A machine with a docker client of the test's making."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make one on which all is well and no stack runs."""
+        self.folder = folder
+        self.http_port, self.stats_port = free_port(), free_port()
+        self.calls = folder / "calls"
+        self.environ: dict[str, str] = {}
+        self.docker()
+
+    def docker(self, code: int = 0, errors: str = "", **answers: str) -> None:
+        """Write the client: what it answers, and how `docker info` ends."""
+        said = {**GOOD, **answers}
+        program = self.folder / "docker"
+        program.write_text(
+            f"""#!/bin/sh
+echo "$*" >>"{self.calls}"
+case "$1 $2" in
+"info "*) echo '{said["info"]}'; echo '{errors}' >&2; exit {code} ;;
+"compose version") echo '{said["compose"]}' ;;
+"compose config") echo '{json.dumps(self.model())}' ;;
+"buildx version") [ -n '{said["buildx"]}' ] || exit 1; echo '{said["buildx"]}' ;;
+esac
+"""
+        )
+        program.chmod(0o755)
+
+    def model(self) -> dict[str, Any]:
+        """Return a compose project as `docker compose config` prints it."""
+        ports = {8080: self.http_port, 8888: self.stats_port}
+        return {
+            "name": "fake",
+            "services": {
+                "env-check": {"environment": {"DB_ENGINE": "mysql", **self.given()}},
+                "server1": {"image": "fake-local"},
+                "haproxy": {
+                    "ports": [
+                        {"host_ip": "127.0.0.1", "target": target, "published": str(port)}
+                        for target, port in ports.items()
+                    ]
+                },
+            },
+        }
+
+    def given(self) -> dict[str, str]:
+        """Return what compose gives the database's variables."""
+        return {"DB_HOST": "db", "DB_NAME": "x", "DB_USER": "x", "DB_PASSWORD": "a-password"}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run stackctl with this machine's docker first on the PATH."""
+        return subprocess.run(
+            [sys.executable, "-m", "stackctl_cli", *arguments],
+            cwd=ROOT,
+            env={
+                "PATH": f"{self.folder}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "DJANGO_READ_DOTENV": "false",
+                **self.environ,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def refused(self, *arguments: str) -> str:
+        """Run stackctl, which must refuse and change nothing, and return what it says."""
+        result = self.run(*arguments)
+        assert result.returncode == 1, result
+        assert "Traceback" not in result.stderr
+        calls = self.calls.read_text() if self.calls.exists() else ""
+        assert not {"up", "build", "run", "tag", "exec"} & set(calls.split())
+        return result.stderr
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """Give a port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_good_machine_has_no_fault(machine: Machine) -> None:
+    result = machine.run("doctor", "--json")
+
+    assert result.returncode == 0, result.stderr
+    checks = json.loads(result.stdout)["checks"]
+    assert {"engine", "compose", "buildx", "environment", "disk"} < {c["name"] for c in checks}
+    assert all(check["ok"] for check in checks)
+
+
+def test_docker_is_not_installed(machine: Machine) -> None:
+    (machine.folder / "docker").unlink()
+
+    for command in ("up", "deploy", "doctor", "status", "backup"):
+        said = machine.refused(command)
+        assert "Docker is not installed" in said
+        assert preflight.engine.INSTALL in said
+
+
+@pytest.mark.parametrize(
+    ("errors", "says", "next_step"),
+    [
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.",
+            "the Docker daemon is not running",
+            "systemctl start docker",
+        ),
+        (
+            "permission denied while trying to connect to the Docker daemon socket",
+            "this user may not talk to the Docker daemon",
+            "usermod -aG docker",
+        ),
+    ],
+)
+def test_the_engine_does_not_answer(
+    machine: Machine, errors: str, says: str, next_step: str
+) -> None:
+    # The client prints its own half, without a server's version, and fails.
+    machine.docker(code=1, errors=errors, info=json.dumps({"ServerErrors": [errors]}))
+
+    said = machine.refused("up")
+
+    assert says in said and next_step in said
+
+
+def test_all_faults_are_told_at_once(machine: Machine, taken: int) -> None:
+    machine.http_port = taken
+    machine.docker(info='{"ServerVersion": "20.10.24"}', compose="2.29.7", buildx="")
+    machine.environ = {"DJANGO_DEBUG": "ture"}
+
+    said = machine.refused("deploy")
+
+    assert "Engine 20.10.24 is too old: 25 or newer" in said
+    assert "Compose 2.29.7 is too old: 2.30 or newer" in said
+    assert "Buildx plugin is missing" in said
+    assert "Did you mean true?" in said
+    # The ports are compose's to say, and this one is too old to be asked.
+    assert "4 faults" in said and "DB_PASSWORD" not in said
+
+
+def test_a_taken_port_is_named_with_the_way_out(machine: Machine, taken: int) -> None:
+    machine.http_port = taken
+    machine.docker()
+
+    said = machine.refused("up")
+
+    assert f"port {taken} is taken by another program" in said
+    assert f"HTTP_PORT={taken + 1} ./stackctl up" in said
+
+
+def test_a_misspelt_layer_is_the_only_fault_told(machine: Machine) -> None:
+    machine.environ = {"LAYER": "prod"}
+
+    said = machine.refused("up")
+
+    assert "'prod' is not one of its values" in said
+    assert "1 fault" in said and "DJANGO_SECRET_KEY" not in said
+
+
+def test_productions_secrets_are_asked_for_and_never_shown(machine: Machine) -> None:
+    machine.environ = {"LAYER": "production", "DJANGO_SECRET_KEY": "too-short-but-secret"}
+
+    said = machine.refused("up")
+
+    assert "DJANGO_SECRET_KEY: it is too weak" in said and "STATS_PASSWORD" in said
+    assert "too-short-but-secret" not in said
+
+
+def test_little_room_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "DISK_BYTES", 10**18)
+
+    check = preflight._disk("")
+
+    assert "are needed" in check.problem and "docker system df" in check.cure
+
+
+def test_an_address_of_another_machine_is_told() -> None:
+    check = preflight._port("192.0.2.1", free_port(), "HTTP_PORT", ours=False)
+
+    assert "cannot listen on 192.0.2.1" in check.problem and "HTTP_ADDRESS" in check.cure
+
+
+def test_env_is_the_projects_own_check(machine: Machine) -> None:
+    machine.environ = {"DJANGO_DEBUG": "ture"}
+
+    result = machine.run("env", "check", "--layer", "local")
+
+    assert result.returncode == 1
+    assert "Did you mean true?" in result.stderr
+
+
+def test_wrong_usage_has_its_own_exit_code(machine: Machine) -> None:
+    assert machine.run("deploy", "--nosuch").returncode == 2
+    assert machine.run("nosuch").returncode == 2
