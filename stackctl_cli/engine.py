@@ -10,8 +10,8 @@ from typing import Any
 from . import process
 from .faults import StackctlError
 
-# In nginx's log lines of the load balancer's health checks, one a second and more.
-PROBE = '"path":"/readyz"'
+# The load balancer's health checks, one a second and more, in nginx's access log and error log.
+PROBES = ('"path":"/readyz"', '"GET /readyz ')
 INSTALL = "https://docs.docker.com/engine/install/"
 
 
@@ -105,9 +105,17 @@ def exit_code(container: str) -> int:
 
 
 def last_lines(container: str, count: int = 30) -> str:
-    """Return a container's last log lines, without failed probes, which bury the reason."""
-    log = process.run("docker", "logs", "--tail", str(20 * count), container).text()
-    lines = [line for line in log.splitlines() if PROBE not in line]
+    """Return a container's last log lines, without failed probes, which bury the reason.
+
+    Of one that ended and was started again they are the lines before its last end.
+    """
+    ended = process.run(
+        *("docker", "inspect", "--format"),
+        *("{{if .RestartCount}}{{.State.FinishedAt}}{{end}}", container),
+    ).out.strip()
+    until = ["--until", ended] if ended else []
+    log = process.run("docker", "logs", "--tail", str(20 * count), *until, container).text()
+    lines = [line for line in log.splitlines() if not any(probe in line for probe in PROBES)]
     return "\n".join(lines[-count:])
 
 

@@ -40,6 +40,8 @@ class Server:
     queued: int
     answers: int
     errors: int
+    # How many requests at once HAProxy gives it; 0 for any number.
+    limit: int = 0
 
     @property
     def up(self) -> bool:
@@ -94,6 +96,7 @@ class Balancer:
                 queued=sum(_number(other["qcur"]) for other in everywhere),
                 answers=sum(_number(row[f"hrsp_{code}"]) for code in codes),
                 errors=_number(row["hrsp_5xx"]),
+                limit=_number(row["slim"]),
             )
         return found
 
@@ -104,13 +107,28 @@ class Balancer:
     def ready(self, server: str) -> None:
         """Let a server get requests again, once its health checks are good."""
         self._set(server, "ready")
+        # HAProxy 3.0 hands waiting requests to a server only when one of that server's own ends. A
+        # server that comes back while all others are busy has none, and would idle until the queue
+        # is empty. Setting its limit, to what it is, makes HAProxy look at the queue.
+        # https://docs.haproxy.org/3.0/management.html#9.3-set%20maxconn%20server
+        limit = self.servers()[server].limit
+        if limit:
+            self._accepted(
+                server,
+                self.command(f"set maxconn server {BACKEND}/{server} {limit}"),
+                f"a limit of {limit}",
+            )
 
     def _set(self, server: str, state: str) -> None:
         # The static backend's server tracks this one, so it follows.
-        answer = self.command(f"set server {BACKEND}/{server} state {state}").strip()
-        if answer:
+        answer = self.command(f"set server {BACKEND}/{server} state {state}")
+        self._accepted(server, answer, state)
+
+    def _accepted(self, server: str, answer: str, wanted: str) -> None:
+        """Raise StackctlError unless HAProxy took a command without a word."""
+        if answer.strip():
             raise StackctlError(
-                f"HAProxy refused to set {server} to {state}: {answer}",
+                f"HAProxy refused to set {server} to {wanted}: {answer.strip()}",
                 "`./stackctl status` shows the servers that it knows.",
             )
 

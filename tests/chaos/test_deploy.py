@@ -29,32 +29,18 @@ def released(stack: Stack) -> set[str]:
     return {stack.profile()["release"] for _ in range(6)}
 
 
-def test_three_deploys_and_a_rollback_lose_nothing(loaded: Stack, load: Load) -> None:
+def test_a_deploy_and_a_rollback_lose_nothing(loaded: Stack, load: Load) -> None:
+    (before,) = released(loaded)
     module = loaded.tree / "api" / "profile.py"
     with load:
         warmed_up(load)
-        for name in ("r1", "r2", "r3"):
-            with edited(module, '"""What this process', f'"""{name}: what this process'):
-                done = stackctl(loaded, "deploy", "--release", name)
-            assert done.returncode == 0, done.stdout[-3000:]
-            assert released(loaded) == {name}
-        back = stackctl(loaded, "rollback", "r2")
+        with edited(module, '"""What this process', '"""The next release: what this process'):
+            done = stackctl(loaded, "deploy", "--release", "next")
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert released(loaded) == {"next"}
+        back = stackctl(loaded, "rollback")
         assert back.returncode == 0, back.stdout[-3000:]
-        assert released(loaded) == {"r2"}
+        assert released(loaded) == {before}
 
     print(load.summary())
-    check_nothing_lost(load, loaded)
-
-
-def test_a_release_that_does_not_start_loses_nothing(loaded: Stack, load: Load) -> None:
-    before = released(loaded)
-    with load:
-        warmed_up(load)
-        with edited(loaded.tree / "api" / "urls.py", "urlpatterns = [", "urlpatterns = broken + ["):
-            failed = stackctl(loaded, "deploy", "--release", "bad", "--health-seconds", "40")
-
-    print(load.summary())
-    assert failed.returncode == 3, failed.stdout[-3000:]
-    assert "broken" in failed.stdout, "the failed container's last lines are shown"
-    assert released(loaded) == before
     check_nothing_lost(load, loaded)
