@@ -212,10 +212,10 @@ def test_a_server_without_a_container_is_stopped() -> None:
 def test_sessions_count_over_all_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = "hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other"
     table = (
-        f"# pxname,svname,qcur,scur,status,check_status,{codes},addr\n"
-        "dynamic_backend,server1,1,2,UP,* L7OK,0,7,0,1,2,0,172.18.0.3:7999\n"
-        "dynamic_backend,BACKEND,0,2,UP,,0,7,0,1,2,0,\n"
-        "static_backend,server1,0,4,UP,,0,0,0,0,0,0,172.18.0.3:7999\n"
+        f"# pxname,svname,qcur,scur,slim,status,check_status,{codes},addr\n"
+        "dynamic_backend,server1,1,2,2,UP,* L7OK,0,7,0,1,2,0,172.18.0.3:7999\n"
+        "dynamic_backend,BACKEND,0,2,,UP,,0,7,0,1,2,0,\n"
+        "static_backend,server1,0,4,,UP,,0,0,0,0,0,0,172.18.0.3:7999\n"
     )
     monkeypatch.setattr(haproxy.Balancer, "command", lambda *_: table)
 
@@ -224,7 +224,28 @@ def test_sessions_count_over_all_backends(monkeypatch: pytest.MonkeyPatch) -> No
     assert list(servers) == ["server1"]
     server = servers["server1"]
     assert (server.sessions, server.queued, server.answers, server.errors) == (6, 1, 10, 2)
-    assert (server.address, server.check) == ("172.18.0.3", "L7OK")
+    assert (server.address, server.check, server.limit) == ("172.18.0.3", "L7OK", 2)
+
+
+def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    def command(_: haproxy.Balancer, *lines: str) -> str:
+        said.extend(lines)
+        return ""
+
+    monkeypatch.setattr(haproxy.Balancer, "command", command)
+    back = haproxy.Server("server1", "UP", "L7OK", "172.18.0.3", 0, 0, 0, 0, limit=2)
+    monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: {"server1": back})
+
+    haproxy.Balancer("id").ready("server1")
+
+    assert said == [
+        "set server dynamic_backend/server1 state ready",
+        "set maxconn server dynamic_backend/server1 2",
+    ]
 
 
 def test_the_gate_refuses_unless_told() -> None:
