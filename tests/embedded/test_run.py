@@ -100,7 +100,7 @@ def test_a_fresh_clone_answers(clone: Path) -> None:
 
 
 def test_a_second_run_starts_at_once_with_the_data_of_the_first(clone: Path) -> None:
-    # 3 s is the aim, which `make bench` measures; here a bound that a busy machine keeps.
+    # The aim is 3 s; this is a bound that a busy machine keeps.
     with running(clone, seconds=15) as site:
         assert "Installing" not in site.output()
         assert site.get("/api/hits/").json()["hits"] == 1
