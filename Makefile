@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env setup test test-unit test-stack lint format lock dockerfile bench clean
+.PHONY: help run env setup test test-unit test-stack chaos lint format lock dockerfile bench clean
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test-unit: .venv/.test ## The unit tests alone
 
 test-stack: .venv/.test ## The container tests alone
 	@.venv/bin/pytest tests/stack tests/chaos
+
+chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
+	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md
 
 lint: .venv/.test ## ruff, mypy, shellcheck, yamllint, hadolint
 	@tests/lint

@@ -19,6 +19,11 @@ ENGINE_HELP = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take where the load tests' figures go."""
+    parser.addoption("--reliability", help="the document to put the load tests' figures into")
+
+
 def engine_answers() -> bool:
     """Tell whether containers can be run here."""
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Load, mixed_clients
+from tests.chaos.reliability import Figures, put_into
 from tests.stack.compose import STACK_NAME, Stack, secret_environment
 
 READ_KEYS = """
@@ -17,6 +18,15 @@ django.setup()
 from loadtest.models import Order
 print(json.dumps(list(Order.objects.values_list("key", flat=True))))
 """
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> Iterator[Figures]:
+    """What each scenario counted; `make chaos` puts it into the documentation."""
+    found = Figures()
+    yield found
+    if document := pytestconfig.getoption("--reliability"):
+        put_into(Path(document), found.table())
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +57,19 @@ def static(loaded: Stack) -> str:
 def load(loaded: Stack, static: str) -> Load:
     """The usual mix of 32 clients."""
     return Load(loaded.http_port, mixed_clients(static))
+
+
+def check_nothing_lost(load: Load, stack: Stack) -> None:
+    """Every request was answered as it should, and every acknowledged write is there once."""
+    assert not load.failed, load.summary()
+    check_writes(load, stack)
+
+
+def check_writes(load: Load, stack: Stack) -> None:
+    """Every acknowledged write is there; none is there twice."""
+    rows = written(stack)
+    assert len(rows) == len(set(rows))
+    assert load.acknowledged() <= set(rows)
 
 
 def written(stack: Stack) -> list[str]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from tests.waiting import eventually
+
 # A request without an answer for so long has failed; HAProxy's own limits are below it.
 TIMEOUT_SECONDS = 40
 
@@ -144,6 +146,14 @@ class Load:
             thread.join(TIMEOUT_SECONDS + 5)
             if thread.is_alive():
                 raise AssertionError("a client is still waiting: a request without an outcome")
+
+    def warm_up(self) -> None:
+        """Return once every client has been answered."""
+        eventually(
+            lambda: all(client.outcomes for client in self.clients),
+            seconds=60,
+            what="every client is served",
+        )
 
     @property
     def outcomes(self) -> list[Outcome]:

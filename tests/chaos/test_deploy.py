@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
+from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Load
-from tests.chaos.test_stop import check_nothing_lost, warmed_up
 from tests.stack.compose import Stack
 from tests.stack.test_live_edit import edited
 
@@ -33,7 +33,7 @@ def test_a_deploy_and_a_rollback_lose_nothing(loaded: Stack, load: Load) -> None
     (before,) = released(loaded)
     module = loaded.tree / "api" / "profile.py"
     with load:
-        warmed_up(load)
+        load.warm_up()
         with edited(module, '"""What this process', '"""The next release: what this process'):
             done = stackctl(loaded, "deploy", "--release", "next")
         assert done.returncode == 0, done.stdout[-3000:]

@@ -1,0 +1,43 @@
+"""The table of the load tests' figures."""
+
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.load import Client, Load, Outcome, Request
+from tests.chaos.reliability import BEGIN, END, Figures, put_into
+
+
+def load_of(*statuses: int) -> Load:
+    request = Request("GET", "/")
+    client = Client(repeat(request))
+    client.outcomes = [Outcome(request, 0.0, 0.5 + i, s) for i, s in enumerate(statuses)]
+    return Load(1, [client])
+
+
+def test_a_row_counts_what_the_load_counted() -> None:
+    figures = Figures()
+    figures.add("server stopped", "0 failed", load_of(200, 503, 200), "back in 2 s")
+
+    last = figures.table().splitlines()[-1]
+    assert last == "| server stopped | 0 failed | 3 | 1 | 2.50 s | back in 2 s |"
+
+
+def test_the_table_replaces_the_one_before(tmp_path: Path) -> None:
+    document = tmp_path / "reliability.md"
+    document.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+
+    put_into(document, "new")
+
+    assert document.read_text() == f"above\n{BEGIN}\nnew\n{END}\nbelow\n"
+
+
+def test_a_document_without_the_marks_is_left_alone(tmp_path: Path) -> None:
+    document = tmp_path / "other.md"
+    document.write_text("text\n")
+
+    with pytest.raises(ValueError, match="no place for the table"):
+        put_into(document, "new")
+
+    assert document.read_text() == "text\n"
