@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,8 @@ class Roll:
             ServerFailedError: the way back failed too.
         """
         self.interrupt.asked = False
+        # An impatient limit is meant for the new release; giving up on the old one helps nobody.
+        self.limits = replace(self.limits, health=max(self.limits.health, HEALTH_SECONDS))
         for service, image in reversed(list(self.before.items())):
             release = self._release_of(image)
             self.console.say(f"{service}: back to {release}")

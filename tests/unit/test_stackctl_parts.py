@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from stackctl_cli import compose, haproxy, lock, migrate, preflight, process, record, release
+from stackctl_cli.console import Console
 from stackctl_cli.engine import Container, version_numbers
 from stackctl_cli.faults import StackctlError, UsageError
-from stackctl_cli.roll import DRAIN_SECONDS
+from stackctl_cli.interrupt import Interrupt
+from stackctl_cli.roll import DRAIN_SECONDS, HEALTH_SECONDS, Limits, Roll
 from stackctl_cli.state import ServerState, judge
 from tests.tree import ROOT
 
@@ -332,3 +334,15 @@ def test_the_json_of_a_fault_has_its_next_step(tmp_path: Path) -> None:
     said = json.loads(result.stdout)
     assert said["code"] == result.returncode == 1
     assert "not installed" in said["error"] and said["next"]
+
+
+def test_the_way_back_is_not_given_up_sooner_for_an_impatient_release() -> None:
+    """`--health-seconds 8` is how long the new release may take, not the old one."""
+    project = compose.Project("p", "production", {"services": {}})
+    roll = Roll(
+        project, haproxy.Balancer("c"), Console(as_json=True), Interrupt(), Limits(health=8.0)
+    )
+
+    roll.back()
+
+    assert roll.limits.health == HEALTH_SECONDS
