@@ -41,6 +41,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(f"REQUIRE_STACK_TESTS is set, but {ENGINE_HELP}", returncode=1)
 
 
+# First, since xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the container tests out where there is no engine, unless they are required."""
     ours = [item for item in items if set(NEED_AN_ENGINE) & set(item.path.parents)]
