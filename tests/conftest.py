@@ -13,7 +13,7 @@ from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
 NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos")
-SHARED_STACKS = ("local", "production", "loaded")
+SHARED_STACKS = ("local", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"

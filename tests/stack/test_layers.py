@@ -42,7 +42,7 @@ def test_production_shows_strangers_little(production: Stack) -> None:
 
 
 def test_dev_layer_runs_with_debug(production: Stack) -> None:
-    dev = Stack(production.tree, "dev", **secret_environment())
+    dev = Stack(production.tree, "dev", DRAIN_SECONDS="0", **secret_environment())
     dev.down(volumes=True)
     try:
         dev.up()

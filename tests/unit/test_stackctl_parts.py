@@ -10,12 +10,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stackctl_cli import compose, haproxy, lock, migrate, preflight, process, record, release
+from stackctl_cli import (
+    compose,
+    engine,
+    haproxy,
+    lock,
+    migrate,
+    preflight,
+    process,
+    record,
+    release,
+)
 from stackctl_cli.console import Console
 from stackctl_cli.engine import Container, version_numbers
 from stackctl_cli.faults import StackctlError, UsageError
 from stackctl_cli.interrupt import Interrupt
-from stackctl_cli.roll import DRAIN_SECONDS, HEALTH_SECONDS, Limits, Roll
+from stackctl_cli.roll import DRAIN_SECONDS, HEALTH_SECONDS, MARK_DRAINED, Limits, Roll
 from stackctl_cli.state import ServerState, judge
 from tests.tree import ROOT
 
@@ -248,6 +258,25 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
         "set server dynamic_backend/server1 state ready",
         "set maxconn server dynamic_backend/server1 2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [(seen("DRAIN"), True), (seen("DRAIN", sessions=1), False), (seen("UP"), False)],
+    ids=["drained", "a request is left", "a reload forgot the drain"],
+)
+def test_only_a_drained_server_may_end_without_its_own_drain(
+    monkeypatch: pytest.MonkeyPatch, server: haproxy.Server, told: bool
+) -> None:
+    said: list[tuple[str, ...]] = []
+    monkeypatch.setattr(engine, "containers", lambda _: [container()])
+    monkeypatch.setattr(engine, "execute", lambda *command: said.append(command))
+    monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: {"server1": server})
+    balancer = haproxy.Balancer("id")
+
+    Roll(fake_project(), balancer, Console(), Interrupt(), Limits())._spare_second_drain("server1")
+
+    assert said == ([("1", "sh", "-c", MARK_DRAINED)] if told else [])
 
 
 def test_the_gate_refuses_unless_told() -> None:
