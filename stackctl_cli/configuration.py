@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import engine, haproxy
+from . import engine, haproxy, listening
 from .faults import StackctlError
 
 # Where the file stands in this project.
@@ -46,15 +46,18 @@ def check(container: engine.Container) -> Configuration:
     Raises:
         StackctlError: HAProxy refuses it; its own words, with file and line, come along.
     """
-    result = engine.execute(container.id, "haproxy", "-c", "-dC", "-f", haproxy.CONFIG)
+    result = engine.execute(container.id, "haproxy", "-c", "-f", haproxy.CONFIG)
     told = Messages.of(result.err, container)
     if not result.ok:
-        words = told.alerts or tuple(result.text().splitlines()[-5:])
+        words = told.alerts or (f"`haproxy -c` ended with code {result.code}.",)
         raise StackctlError(
             f"HAProxy refuses {SHOWN}; nothing was changed, the configuration before serves",
             "\n".join((*words, "Correct it, then: ./stackctl reload")),
         )
-    return Configuration(dict(_servers(result.out.splitlines())), told.warnings)
+    # A dump ends with an exit code of its own, also when all is right. Secrets are in it.
+    dump = engine.execute(container.id, "haproxy", "-c", "-dC", "-f", haproxy.CONFIG).out
+    listening.require(container.id, dump.splitlines(), SHOWN)
+    return Configuration(dict(_servers(dump.splitlines())), told.warnings)
 
 
 @dataclass(frozen=True, slots=True)

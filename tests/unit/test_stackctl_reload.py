@@ -4,7 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
-from stackctl_cli import compose, configuration, engine, haproxy, kept_state, process, reload
+from stackctl_cli import (
+    compose,
+    configuration,
+    engine,
+    haproxy,
+    kept_state,
+    listening,
+    process,
+    reload,
+)
 from stackctl_cli.configuration import Address
 from stackctl_cli.console import Console
 from stackctl_cli.faults import StackctlError
@@ -93,7 +102,15 @@ listen both
 def haproxy_says(
     monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str
 ) -> configuration.Configuration:
-    monkeypatch.setattr(engine, "execute", lambda *_, **__: process.Result(code, out, err))
+    """Return what the check makes of HAProxy's words; all addresses can be listened on."""
+
+    def execute(identity: str, *command: str, stdin: str | None = None) -> process.Result:
+        if command[0] == "perl":
+            return process.Result(0, "", "")
+        # With -dC it ends with 2 also when all is right.
+        return process.Result(2, out, "") if "-dC" in command else process.Result(code, "", err)
+
+    monkeypatch.setattr(engine, "execute", execute)
     return configuration.check(container(environ={"STATS_PASSWORD": "pass word"}))
 
 
@@ -122,6 +139,35 @@ def test_an_accepted_configuration_gives_its_servers_and_warnings(
         ("dynamic_backend", "server2"): Address("10.0.0.9", 8000),
         ("both", "six"): Address("[::1]", 80),
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("bind :8080", [("0.0.0.0", 8080)]),
+        ("bind *:80,127.0.0.1:81 ssl crt /x", [("0.0.0.0", 80), ("127.0.0.1", 81)]),
+        ("bind [::1]:80", [("::1", 80)]),
+        ("bind :::80 v4v6", [("::", 80)]),
+        ("bind ipv4@10.0.0.1:8000-8010", [("10.0.0.1", 8000), ("10.0.0.1", 8010)]),
+        ("bind /run/socket", []),
+        ("bind unix@/run/a:1", []),
+        ("bind quic4@:443", []),
+        ("bind-process all", []),
+        ("server a a:80", []),
+    ],
+)
+def test_the_addresses_that_are_bound_are_found(line: str, expected: list[tuple[str, int]]) -> None:
+    assert listening.addresses(["frontend site ", f"\t{line} "]) == expected
+
+
+def test_an_address_that_cannot_be_bound_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "192.0.2.1 8081 Cannot assign requested address\n"
+    monkeypatch.setattr(engine, "execute", lambda *_, **__: process.Result(0, said, ""))
+
+    with pytest.raises(StackctlError) as refused:
+        listening.require("id", ["\tbind 192.0.2.1:8081"], "haproxy/haproxy.cfg")
+
+    assert "bind 192.0.2.1:8081: Cannot assign requested address" in refused.value.cure
 
 
 PROCESSES = """#<PID>          <type>          <reloads>       <uptime>        <version>
