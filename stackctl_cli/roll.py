@@ -104,12 +104,13 @@ class Roll:
         """Bring one server to the image; false when it was given back untouched."""
         with self.console.step(f"{server}: draining"):
             drained = self.drain(server)
+            if drained:
+                self._spare_second_drain(server)
         if not drained:
             self.balancer.ready(server)
             return False
         if remember:
             self._remember(server)
-        self._spare_second_drain(server)
         with self.console.step(f"{server}: starting {release}"):
             container = self._recreate(server, image)
             self._wait_healthy(server, container)
@@ -230,8 +231,8 @@ class Roll:
     def _check_through_balancer(self, server: str, container: str, release: str) -> None:
         """See it in service, answering with the new release, and without errors for a while."""
         first = self._wait_up(server, container)
-        self._wait_answer(server, container, release)
         until = time.monotonic() + self.limits.watch
+        self._wait_answer(server, container, release)
         while time.monotonic() < until:
             time.sleep(POLL_SECONDS)
         seen = self._seen(server)

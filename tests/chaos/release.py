@@ -12,7 +12,7 @@ from tests.stack.test_live_edit import edited
 from tests.waiting import eventually
 
 SERVERS = ("server1", "server2")
-# Long enough for a few dozen requests of the slowest kind's neighbours, and three of its own.
+# Three requests of the slowest kind, hundreds of the others.
 STEADY_SECONDS = 8.0
 COMMAND_SECONDS = 500
 

@@ -19,7 +19,8 @@ from tests.stack.test_live_edit import edited
 from tests.waiting import eventually
 
 # More than a start takes under load: the way back has to be healthy within it, too.
-HEALTH_SECONDS = ("--health-seconds", "15")
+HEALTH_SECONDS = "15"
+QUICK = ("--health-seconds", HEALTH_SECONDS, "--watch-seconds", "0.5")
 # What a release may add to the longest request of the steady state.
 LONGER_SECONDS = 1.0
 
@@ -81,7 +82,7 @@ BAD_RELEASES = (
     BadRelease(
         *("never-ready", "api/middleware.py"),
         *("if settings.DRAIN_FILE.exists():", "if settings.DRAIN_FILE:"),
-        (LAST_LINES, f"it was not healthy within {HEALTH_SECONDS[1]} s"),
+        (LAST_LINES, f"it was not healthy within {HEALTH_SECONDS} s"),
     ),
     BadRelease(
         *("answers-500", "api/profile.py"),
@@ -103,7 +104,7 @@ def test_bad_releases_are_taken_back_and_lose_nothing(
         for bad in BAD_RELEASES:
             started = time.monotonic()
             with edited(loaded.tree / bad.file, bad.old, bad.new):
-                done = stackctl(loaded, "deploy", "--release", bad.name, *HEALTH_SECONDS)
+                done = stackctl(loaded, "deploy", "--release", bad.name, *QUICK)
             seconds.append(f"{bad.name} {time.monotonic() - started:.0f} s")
             said = ends(bad.code, done)
             for words in bad.says:
@@ -230,7 +231,7 @@ def test_of_two_deploys_at_once_the_second_is_refused(
 ) -> None:
     with load, another_release(loaded, "first"):
         load.warm_up()
-        first = release.start(loaded, "deploy", "--release", "first")
+        first = release.start(loaded, "deploy", "--release", "first", *QUICK)
         try:
             eventually(lambda: busy(loaded), seconds=30, what="the first holds the lock")
             refused = ends(1, stackctl(loaded, "deploy", "--release", "second"))

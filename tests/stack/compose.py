@@ -96,8 +96,9 @@ class Stack:
             self.down(volumes=True)
 
     def down(self, *, volumes: bool = False) -> None:
-        """Stop and remove the containers, with their data only if told."""
-        self.compose("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+        """Stop and remove the containers; with their data if told, and then without ceremony."""
+        at_once = ["--volumes", "--timeout", "0"] if volumes else []
+        self.compose("down", "--remove-orphans", *at_once)
 
     def run_in(self, service: str, *command: str, check: bool = True) -> str:
         """Run a command in a service's container and return what it printed."""

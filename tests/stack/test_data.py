@@ -52,26 +52,6 @@ def test_the_database_speaks_utf8mb4_and_is_strict(production: Stack) -> None:
     assert "'9." in facts and "utf8mb4" in facts and "STRICT_TRANS_TABLES" in facts
 
 
-def test_two_migrations_at_once_are_done_by_one(production: Stack) -> None:
-    fresh = Stack(
-        production.tree, "production", **{**production.environment, "LAYER": "production"}
-    )
-    fresh.project += "-migrate"
-    try:
-        fresh.compose("up", "--detach", "--wait", "db")
-        with ThreadPoolExecutor(3) as pool:
-            runs = list(
-                pool.map(
-                    lambda _: fresh.compose("run", "--rm", "--no-deps", "migrate").stdout, range(3)
-                )
-            )
-        assert sum("Applying api.0001" in run for run in runs) == 1
-        assert sum("No migrations to apply" in run for run in runs) == 2
-        assert sum("another process holds the lock" in run for run in runs) >= 1
-    finally:
-        fresh.down(volumes=True)
-
-
 def test_migrate_says_what_it_waits_for_and_gives_up(production: Stack) -> None:
     result = production.compose(
         *(

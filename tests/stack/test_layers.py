@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from tests.stack.compose import Stack, secret_environment
+from tests.stack.compose import Stack
 
 
 def servers_in_turn(stack: Stack, count: int) -> list[str]:
@@ -39,17 +39,6 @@ def test_production_shows_strangers_little(production: Stack) -> None:
     page = production.get("/").text
     assert "The site is up" in page
     assert "set1" not in page and "set2" not in page
-
-
-def test_dev_layer_runs_with_debug(production: Stack) -> None:
-    dev = Stack(production.tree, "dev", DRAIN_SECONDS="0", **secret_environment())
-    dev.down(volumes=True)
-    try:
-        dev.up()
-        profile = dev.get("/profile/").json()
-        assert (profile["settings"], profile["debug"]) == ("dev", True)
-    finally:
-        dev.down(volumes=True)
 
 
 def test_no_such_layer_is_named(local: Stack) -> None:

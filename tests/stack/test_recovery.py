@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -45,6 +44,24 @@ def triples(words: Iterator[str]) -> Iterator[tuple[str, str, str]]:
         yield name, pid, next(words)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A container whose application cannot be loaded; it has the other tests' time to end."""
+    name = f"{production.project}-fatal"
+    broken = tmp_path_factory.mktemp("fatal") / "wsgi.py"
+    broken.write_text("raise RuntimeError('not today')\n")
+    docker(
+        *("run", "--detach", "--name", name, "--network", f"{production.project}_edge"),
+        *("-e", "DRAIN_SECONDS=0", "-e", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
+        *("-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
+        *("-e", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
+        *("-e", "DJANGO_ALLOWED_HOSTS=localhost"),
+        production.image,
+    )
+    yield name
+    docker("rm", "--force", "--volumes", name)
+
+
 @pytest.mark.parametrize("program", ["nginx", "uwsgi"])
 def test_a_killed_master_comes_back_without_orphans(production: Stack, program: str) -> None:
     killed = pid_of(production, program)
@@ -75,39 +92,10 @@ def test_nginx_error_page_does_not_pass_the_health_check(production: Stack) -> N
         assert answer.returncode != 0
         assert "502" in answer.stdout
     finally:
-        production.run_in("server1", *SUPERVISORCTL, "start", "uwsgi")
+        # It would wait five seconds for uWSGI to count as started; the site is back before.
+        production.compose("exec", "--detach", "server1", *SUPERVISORCTL, "start", "uwsgi")
+    eventually(lambda: healthy(production), seconds=30, what="server1 is healthy")
     production.wait_for_both()
-
-
-def test_the_container_ends_when_a_program_is_beyond_restarting(
-    production: Stack, tmp_path: Path
-) -> None:
-    """An application that cannot be loaded: the container ends and says so, it does not linger."""
-    name = f"{production.project}-fatal"
-    broken = tmp_path / "wsgi.py"
-    broken.write_text("raise RuntimeError('not today')\n")
-    tmp_path.chmod(0o755)
-    docker(
-        *("run", "--detach", "--name", name, "--network", f"{production.project}_edge"),
-        *("-e", "DRAIN_SECONDS=0", "-e", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
-        *("-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
-        *("-e", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
-        *("-e", "DJANGO_ALLOWED_HOSTS=localhost"),
-        production.image,
-    )
-    try:
-        eventually(
-            lambda: docker("inspect", "--format", "{{.State.Running}}", name) == "false",
-            seconds=90,
-            what="the container ended",
-        )
-        log = subprocess.run(
-            ["docker", "logs", name], capture_output=True, text=True, check=True
-        ).stderr
-        assert "not today" in log
-        assert "uwsgi cannot be started, so this container ends" in log
-    finally:
-        docker("rm", "--force", "--volumes", name)
 
 
 def test_a_killed_container_is_started_again(production: Stack) -> None:
@@ -124,10 +112,14 @@ def test_a_killed_container_is_started_again(production: Stack) -> None:
     production.wait_for_both()
 
 
-def test_a_server_with_a_new_address_is_found(production: Stack) -> None:
+def test_a_stopped_server_has_drained_and_is_found_again_elsewhere(production: Stack) -> None:
     address = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
     before = production.inspect("server1", address)
-    production.compose("rm", "--stop", "--force", "server1")
+    production.compose("stop", "server1")
+    check_clean_end(production, "server1")
+    assert production.in_service() == {"set2"}
+
+    production.compose("rm", "--force", "server1")
     # Something else takes the address that has become free.
     squatter = docker(
         *("run", "--detach", "--network", f"{production.project}_edge", "--entrypoint", "sleep"),
@@ -141,23 +133,30 @@ def test_a_server_with_a_new_address_is_found(production: Stack) -> None:
         docker("rm", "--force", squatter)
 
 
-def test_a_stop_drains_first_and_ends_cleanly(production: Stack) -> None:
-    production.compose("stop", "server2")
-    try:
-        assert production.inspect("server2", "{{.State.ExitCode}}") == "0"
-        stopped = [
-            line.split("stopped: ")[1].split(" ")[0]
-            for line in production.logs("server2").splitlines()
-            if "stopped: " in line
-        ]
-        assert stopped[-4:-1] == ["drain", "nginx", "uwsgi"]
-        # Nobody has drained it before, so it waits for the load balancer to see it.
-        drain_seconds = production.environment["DRAIN_SECONDS"]
-        assert f"stopping in {drain_seconds} s" in production.logs("server2")
-        assert production.in_service() == {"set1"}
-    finally:
-        production.compose("start", "server2")
-    production.wait_for_both()
+def check_clean_end(stack: Stack, server: str) -> None:
+    """It has drained first, for as long as it was told, then stopped nginx, then uWSGI."""
+    log = stack.logs(server)
+    stopped = [
+        line.split("stopped: ")[1].split(" ")[0] for line in log.splitlines() if "stopped: " in line
+    ]
+    assert stopped[-4:-1] == ["drain", "nginx", "uwsgi"]
+    # Nobody has drained it before, so it waits for the load balancer to see it.
+    assert f"stopping in {stack.environment['DRAIN_SECONDS']} s" in log
+    assert stack.inspect(server, "{{.State.ExitCode}}") == "0"
+
+
+def test_the_container_ends_when_a_program_is_beyond_restarting(doomed: str) -> None:
+    """An application that cannot be loaded: the container ends and says so, it does not linger."""
+    eventually(
+        lambda: docker("inspect", "--format", "{{.State.Running}}", doomed) == "false",
+        seconds=90,
+        what="the container ended",
+    )
+    log = subprocess.run(
+        ["docker", "logs", doomed], capture_output=True, text=True, check=True
+    ).stderr
+    assert "not today" in log
+    assert "uwsgi cannot be started, so this container ends" in log
 
 
 def test_a_database_outage_is_a_fast_503_and_drains_no_server(production: Stack) -> None:

@@ -1,6 +1,7 @@
 """While servers are replaced one by one, the static files of both releases are served."""
 
 import re
+import uuid
 
 from tests.stack.compose import Stack
 from tests.stack.test_live_edit import edited
@@ -21,42 +22,45 @@ def statuses(stack: Stack, path: str) -> set[int]:
     return {stack.get(path).status_code for _ in range(TRIES)}
 
 
-def replace(stack: Stack, *servers: str) -> None:
-    """Make servers anew from the present image."""
-    stack.compose("up", "--detach", "--wait", "--no-deps", "--force-recreate", *servers)
+def replace(stack: Stack, server: str) -> None:
+    """Make one server anew from the present image."""
+    stack.compose("up", "--detach", "--wait", "--no-deps", "--force-recreate", server)
     stack.wait_for_both()
 
 
-def check_both_releases_are_served(stack: Stack, old: str) -> None:
-    """One server has been replaced: each page's files, from either server; then the other one."""
-    both = stylesheet(stack)
-    (new,) = both - {old}
-    assert both == {old, new}
-    assert statuses(stack, old) == {200}
-    assert statuses(stack, new) == {200}
-
-    replace(stack, "server2")
-    assert stylesheet(stack) == {new}
-    # Somebody still has the old page open.
-    assert statuses(stack, old) == {200}
-    kept = stack.get(old, headers={"Accept-Encoding": "br"})
-    assert kept.headers["Content-Encoding"] == "br"
-    assert "immutable" in kept.headers["Cache-Control"]
+def build_with_another_stylesheet(stack: Stack) -> None:
+    """Build the next release's image."""
+    style = stack.tree / "api" / "static" / "api" / "status.css"
+    with edited(style, ":root {", f"/* {uuid.uuid4()} */ :root {{"):
+        stack.compose("build", "--quiet", "server1")
 
 
-def test_files_of_both_releases_are_served_until_no_release_has_them(production: Stack) -> None:
+def test_files_are_served_until_no_release_has_them(production: Stack) -> None:
     (old,) = stylesheet(production)
-    style = production.tree / "api" / "static" / "api" / "status.css"
     gone = "api/gone.0123456789ab.css"
     try:
-        with edited(style, ":root {", "/* the next release */ :root {"):
-            production.compose("build", "--quiet", "server1")
+        build_with_another_stylesheet(production)
         replace(production, "server1")
-        check_both_releases_are_served(production, old)
+        both = stylesheet(production)
+        (new,) = both - {old}
+
+        # Each page's files, from either server.
+        assert both == {old, new}
+        assert statuses(production, old) == {200}
+        assert statuses(production, new) == {200}
+
+        # Of a release that is long over.
         production.run_in("server1", "touch", "--date", "40 days ago", f"/srv/kept/static/{gone}")
         assert statuses(production, f"/static/{gone}") == {200}
+
+        replace(production, "server2")
+        assert stylesheet(production) == {new}
+        # Somebody still has the old page open.
+        assert statuses(production, old) == {200}
+        kept = production.get(old, headers={"Accept-Encoding": "br"})
+        assert kept.headers["Content-Encoding"] == "br"
+        assert "immutable" in kept.headers["Cache-Control"]
+        assert statuses(production, f"/static/{gone}") == {404}
     finally:
+        # The servers may run on with it; what is started anew is this tree's.
         production.compose("build", "--quiet", "server1")
-        replace(production, "server1", "server2")
-    assert stylesheet(production) == {old}
-    assert statuses(production, f"/static/{gone}") == {404}

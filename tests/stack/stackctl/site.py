@@ -143,9 +143,7 @@ def git(tree: Path, *arguments: str) -> str:
 def visitors(site: Site) -> Iterator[None]:
     """Ask all the while, over kept connections and new ones; every answer has to be good."""
     pages = [repeat(Request("GET", "/profile/")) for _ in range(6)]
-    clients = [
-        Client(page, keep_alive=number % 2 == 0, pause=0.01) for number, page in enumerate(pages)
-    ]
+    clients = [Client(page, keep_alive=number % 2 == 0) for number, page in enumerate(pages)]
     with Load(site.http_port, clients) as load:
         load.warm_up()
         yield

@@ -82,7 +82,8 @@ def check_the_record(site: Site, old: str, new: str) -> None:
     """The three attempts are there, the latest first."""
     record = site.ask("releases")
     assert record["running"] == [old]
-    assert [(r["action"], r["release"], r["outcome"]) for r in record["releases"][:3]] == [
+    attempts = [r for r in record["releases"] if r["action"] != "found"]
+    assert [(r["action"], r["release"], r["outcome"]) for r in attempts[:3]] == [
         ("rollback", old, "ok"),
         ("deploy", new, "ok"),
         ("deploy", new, "interrupted"),

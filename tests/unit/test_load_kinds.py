@@ -1,0 +1,40 @@
+"""The longest requests of a load, each compared with those that ask for the same work."""
+
+from itertools import repeat
+
+import pytest
+
+from tests.chaos.load import Client, Load, Outcome, Request
+from tests.chaos.release import kind, longest
+
+PAGE = Request("GET", "/profile/")
+SLOW = Request("GET", "/loadtest/slow/2000")
+WRITE = Request("POST", "/loadtest/order/0d7e", 201)
+
+
+@pytest.mark.parametrize(
+    ("request_", "name"),
+    [
+        (PAGE, "profile"),
+        (SLOW, "slow"),
+        (WRITE, "write"),
+        (Request("GET", "/static/a.css"), "static"),
+    ],
+)
+def test_a_requests_kind_is_the_work_that_it_asks_for(request_: Request, name: str) -> None:
+    assert kind(request_) == name
+
+
+def test_the_longest_of_each_kind_are_those_begun_meanwhile() -> None:
+    client = Client(repeat(PAGE))
+    client.outcomes = [
+        Outcome(PAGE, 1.0, 0.9, 200),
+        Outcome(SLOW, 2.0, 2.1, 200),
+        Outcome(PAGE, 2.0, 0.2, 200),
+        Outcome(PAGE, 3.0, 0.3, 200),
+        Outcome(SLOW, 4.0, 3.0, 200),
+    ]
+    load = Load(1, [client])
+
+    assert longest(load, 2, 4) == {"slow": 2.1, "profile": 0.3}
+    assert longest(load, 4) == {"slow": 3.0}
