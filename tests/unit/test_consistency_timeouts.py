@@ -218,7 +218,7 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
     )
     reliability = words("docs/reliability.md")
     assert (
-        f"within {header:g} s, a body of up to 16 KB (with the header) within {body:g} s"
+        f"within {header:g} s, a body of up to 15 KB (with the header) within {body:g} s"
         in reliability
     )
     assert f"And {haproxy_value('global', 'maxconn')} connections at once" in reliability
