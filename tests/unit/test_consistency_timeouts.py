@@ -13,6 +13,7 @@ from tests.unit.config_files import (
     dockerfile,
     haproxy_seconds,
     haproxy_sections,
+    haproxy_value,
     nginx_value,
     seconds,
     supervisor_programs,
@@ -201,3 +202,27 @@ def test_comments_that_repeat_a_limit_are_right() -> None:
     assert f"harakiri {harakiri:g} s < this < HAProxy's `timeout server` {server:g} s" in nginx
     assert f"(HAProxy {idle:g} s" in nginx
     assert f"harakiri {harakiri:g} s < nginx's uwsgi_read_timeout {read:g} s < this" in haproxy
+
+
+def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
+    header = haproxy_seconds("defaults", "timeout http-request")
+    body = seconds(haproxy_value("frontend site", "http-request wait-for-body time"), unit="ms")
+    (places,) = re.findall(r"maxconn (\d+)", " ".join(haproxy_sections()["backend upload_backend"]))
+    hard_stop = haproxy_seconds("global", "hard-stop-after")
+
+    def words(name: str) -> str:
+        return " ".join(text_of(name).split())
+
+    assert f"who needs longer than {header:g} s and {body:g} s for them gets 408" in words(
+        "README.md"
+    )
+    reliability = words("docs/reliability.md")
+    assert (
+        f"within {header:g} s, a body of up to 15 KB (with the header) within {body:g} s"
+        in reliability
+    )
+    assert f"And {haproxy_value('global', 'maxconn')} connections at once" in reliability
+    assert places == "10" and "has ten places for such requests in each server" in reliability
+    stackctl = words("docs/stackctl.md")
+    assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in stackctl
+    assert f"within {reload.SERVES_SECONDS:g} s; what is not so" in stackctl
