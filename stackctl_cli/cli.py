@@ -18,6 +18,7 @@ from mysite.environment.cli import main as env_main
 from . import backup as saving
 from . import deploy as deploying
 from . import engine, lock, record, release, servers, stack, state
+from . import heal as healing
 from .console import Console
 from .faults import ExitCode, StackctlError
 from .roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
@@ -144,6 +145,20 @@ def ready(
 ) -> None:
     """Let a server get requests again, once its checks are good."""
     _run(as_json, lambda console: servers.ready(console, server))
+
+
+@app.command()
+def heal(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until SIGTERM or Ctrl-C.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(help="How often --watch looks.", min=1)
+    ] = healing.LOOK_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Start what ended by a fault, and restart a server that hangs; what was stopped stays so."""
+    _run(as_json, lambda console: healing.heal(console, watch=watch, seconds=seconds))
 
 
 @app.command()
