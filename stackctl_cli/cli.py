@@ -18,6 +18,7 @@ from mysite.environment.cli import main as env_main
 from . import backup as saving
 from . import deploy as deploying
 from . import engine, lock, record, release, servers, stack, state
+from . import heal as healing
 from . import reload as reloading
 from .console import Console
 from .faults import ExitCode, StackctlError
@@ -151,6 +152,20 @@ def ready(
 def reload(as_json: Json = False) -> None:
     """Check haproxy/haproxy.cfg and bring it into service; nobody notices."""
     _run(as_json, reloading.reload)
+
+
+@app.command()
+def heal(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until SIGTERM or Ctrl-C.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(help="How often --watch looks.", min=1)
+    ] = healing.LOOK_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Start what ended by a fault, and restart a server that hangs; what was stopped stays so."""
+    _run(as_json, lambda console: healing.heal(console, watch=watch, seconds=seconds))
 
 
 @app.command()

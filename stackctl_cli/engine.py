@@ -32,6 +32,12 @@ class Container:
     config_hash: str
     published: frozenset[int]
     environ: dict[str, str]
+    # `no`, `always`, `unless-stopped` or `on-failure`.
+    restart_policy: str = "no"
+    # How and when it last ended.
+    exit_code: int = 0
+    finished: str = ""
+    out_of_memory: bool = False
 
     @property
     def release(self) -> str:
@@ -88,6 +94,10 @@ def _container(raw: dict[str, Any]) -> Container:
             int(binding["HostPort"]) for bindings in ports.values() for binding in bindings or ()
         ),
         environ=dict(line.partition("=")[::2] for line in raw["Config"]["Env"] or ()),
+        restart_policy=raw["HostConfig"]["RestartPolicy"]["Name"] or "no",
+        exit_code=int(state["ExitCode"]),
+        finished=state["FinishedAt"],
+        out_of_memory=bool(state["OOMKilled"]),
     )
 
 
@@ -102,6 +112,39 @@ def holder_of(port: int) -> str:
 def exit_code(container: str) -> int:
     """Return how an ended container ended; 0 while it runs."""
     return int(docker("inspect", "--format", "{{.State.ExitCode}}", container))
+
+
+def start(container: str) -> process.Result:
+    """Start an ended container as it is."""
+    return process.run("docker", "start", container)
+
+
+def restart(container: str, grace: float | None, seconds: float) -> process.Result:
+    """Stop a container and start it again.
+
+    Args:
+        container: its id.
+        grace: seconds until the stop becomes a kill; None for the container's own.
+        seconds: how long all of it may take.
+    """
+    limit = [] if grace is None else ["-t", f"{grace:.0f}"]
+    return process.run("docker", "restart", *limit, container, seconds=seconds)
+
+
+def was_stopped(container: Container) -> bool:
+    """Tell whether somebody stopped an ended container, however it then ended.
+
+    `docker stop` leaves an event of that name, also where it had to kill in the end; `docker kill`
+    and a crash leave none. The engine remembers its latest 256 events; a forgotten one counts as
+    none.
+    https://docs.docker.com/reference/cli/docker/system/events/
+    """
+    result = process.run(
+        *("docker", "events", "--since", container.finished, "--until", "0s"),
+        *("--filter", f"container={container.id}", "--filter", "event=stop"),
+        *("--format", "{{.Action}}"),
+    )
+    return "stop" in result.out.split()
 
 
 def last_lines(container: str, count: int = 30) -> str:

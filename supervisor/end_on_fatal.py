@@ -16,7 +16,7 @@ def main() -> None:
     _, payload = childutils.listener.wait()
     headers = childutils.get_headers(payload)
     sys.stderr.write(
-        f"supervisor: {headers['processname']} cannot be started, so this container ends. The "
+        f"supervisor: {headers['groupname']} cannot be started, so this container ends. The "
         "lines above say why.\n"
     )
     sys.stderr.flush()

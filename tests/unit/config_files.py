@@ -95,9 +95,9 @@ def supervisor_sections() -> dict[str, tuple[str, dict[str, str]]]:
 def supervisor_programs() -> dict[str, dict[str, str]]:
     """Return the options of each program that supervisor runs."""
     return {
-        section.removeprefix("program:"): options
+        section.partition("program:")[2]: options
         for section, options in supervisor_sections().values()
-        if section.startswith("program:")
+        if section.startswith(("program:", "fcgi-program:"))
     }
 
 

@@ -172,7 +172,8 @@ def test_only_a_program_s_master_is_signalled() -> None:
 
 def test_each_file_of_supervisor_is_named_after_its_program() -> None:
     for name, (section, options) in supervisor_sections().items():
-        assert section in (f"program:{name}", f"eventlistener:{name}")
+        kinds = ("program", "fcgi-program", "eventlistener")
+        assert section in {f"{kind}:{name}" for kind in kinds}
         for stream in ("stdout", "stderr"):
             # An event listener speaks to supervisor on its standard output.
             if not (stream == "stdout" and section.startswith("eventlistener")):
