@@ -12,6 +12,7 @@ from tests.unit.config_files import (
     dockerfile,
     haproxy_seconds,
     haproxy_sections,
+    haproxy_value,
     nginx_value,
     seconds,
     supervisor_programs,
@@ -120,6 +121,16 @@ def test_haproxy_lets_its_requests_finish_on_a_reload_and_at_its_end() -> None:
     hard_stop = haproxy_seconds("global", "hard-stop-after")
 
     assert haproxy_seconds("defaults", "timeout server") < hard_stop < grace("haproxy")
+
+
+def test_a_server_that_refuses_is_out_before_a_request_has_used_up_its_tries() -> None:
+    lines = haproxy_sections()["backend dynamic_backend"]
+    words = [word for line in lines if line.startswith("default-server ") for word in line.split()]
+    limit = int(words[words.index("error-limit") + 1])
+
+    assert limit < int(haproxy_value("defaults", "retries")) + 1
+    assert words[words.index("observe") + 1] == "layer4"
+    assert words[words.index("on-error") + 1] == "mark-down"
 
 
 def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
