@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from . import process
@@ -139,8 +140,10 @@ def was_stopped(container: Container) -> bool:
     none.
     https://docs.docker.com/reference/cli/docker/system/events/
     """
+    # Without an end it would wait for more; `0s` is cut to the second, before the beginning.
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     result = process.run(
-        *("docker", "events", "--since", container.finished, "--until", "0s"),
+        *("docker", "events", "--since", container.finished, "--until", now),
         *("--filter", f"container={container.id}", "--filter", "event=stop"),
         *("--format", "{{.Action}}"),
     )

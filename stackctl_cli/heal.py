@@ -196,9 +196,17 @@ class Healer:
     def _treat(self, patients: Sequence[Finding], report: Report) -> None:
         """Start or restart, then wait until each is back in service or has failed again."""
         started = time.monotonic()
-        waiting: list[str] = []
-        for finding in patients:
-            (waiting if self._act(finding) else report.failed).append(finding.service)
+        try:
+            acted = [(finding.service, self._act(finding)) for finding in patients]
+            report.failed += [service for service, done in acted if not done]
+            self._wait_until_back([service for service, done in acted if done], started, report)
+        finally:
+            for finding in patients:
+                self.tries.setdefault(finding.service, Tries()).add()
+                self._told.pop(finding.service, None)
+
+    def _wait_until_back(self, waiting: list[str], started: float, report: Report) -> None:
+        """Sort the services into healed and failed ones, each as soon as that is known."""
         while waiting and time.monotonic() < started + BACK_SECONDS and not self.interrupt.asked:
             seen = look(self.project)
             for service in tuple(waiting):
@@ -216,9 +224,6 @@ class Healer:
         for service in waiting:
             report.failed.append(service)
             self.console.bad(f"{service}: not in service after {time.monotonic() - started:.0f} s")
-        for finding in patients:
-            self.tries.setdefault(finding.service, Tries()).add()
-            self._told.pop(finding.service, None)
 
     def _act(self, finding: Finding) -> bool:
         """Do what the finding asks for, and tell; false when the engine refused."""

@@ -26,7 +26,8 @@ _SCHEMES: Final = {
     "postgres": "postgres",
     "postgresql": "postgres",
 }
-# Every wait below ends before uWSGI's harakiri would end the whole worker with it.
+# Every wait below ends before uWSGI's harakiri would end the whole worker with it. The wait for a
+# connection is shorter: while the database is away every worker may be in it, and other pages wait.
 _OPTIONS: Final[Mapping[str, Settings]] = {
     # https://docs.djangoproject.com/en/5.2/ref/databases/#sqlite-notes
     # https://www.sqlite.org/wal.html
@@ -40,7 +41,7 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
     # https://mysqlclient.readthedocs.io/user_guide.html#functions-and-attributes
     "mysql": {
         "charset": "utf8mb4",
-        "connect_timeout": 5,
+        "connect_timeout": 2,
         "read_timeout": 10,
         "write_timeout": 10,
         "isolation_level": "read committed",
@@ -54,7 +55,7 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
     # https://docs.djangoproject.com/en/5.2/ref/databases/#postgresql-notes
     # https://www.postgresql.org/docs/17/runtime-config-client.html
     "postgres": {
-        "connect_timeout": 5,
+        "connect_timeout": 2,
         "options": (
             "-c statement_timeout=10000 -c lock_timeout=5000 "
             "-c idle_in_transaction_session_timeout=60000"

@@ -42,6 +42,11 @@ class Outcome:
         """Tell whether a visitor would have noticed."""
         return self.status != self.request.status
 
+    @property
+    def ended(self) -> float:
+        """Return when it was over, on the monotonic clock."""
+        return self.started + self.seconds
+
 
 @dataclass
 class Client:
@@ -153,6 +158,15 @@ class Load:
             lambda: all(client.outcomes for client in self.clients),
             seconds=60,
             what="every client is served",
+        )
+
+    def all_served_again(self) -> None:
+        """Return once every client has been answered a request that it sent after this call."""
+        now = time.monotonic()
+        eventually(
+            lambda: all(client.outcomes[-1].started > now for client in self.clients),
+            seconds=TIMEOUT_SECONDS + 10,
+            what="every client is served again",
         )
 
     @property

@@ -193,8 +193,15 @@ def test_nginx_and_uwsgi_meet_at_one_socket() -> None:
     upstream = [item for item in nginx_directives() if item.blocks[-1:] == ("upstream django",)]
     sockets = {item.arguments[0] for item in upstream if item.name == "server"}
 
-    assert sockets == {f"unix:{uwsgi_option('socket')}"}
+    assert sockets == {nginx_form(supervisor_programs()["uwsgi"]["socket"])}
+    # uWSGI takes the socket that supervisor hands over only where it has none of its own.
+    assert "socket" not in ini("uwsgi/uwsgi.ini")["uwsgi"]
     assert nginx_value("uwsgi_pass") == "django"
+
+
+def nginx_form(socket: str) -> str:
+    """Return a socket of supervisor's, `unix:///path`, as nginx writes it."""
+    return socket.replace("unix://", "unix:")
 
 
 def test_nginx_serves_the_folders_that_django_writes() -> None:
@@ -217,7 +224,8 @@ def test_what_a_server_writes_while_it_runs_is_on_its_tmpfs() -> None:
     """Its root is read-only."""
     paths = [
         dockerfile_environment("Dockerfile.base")["DRAIN_FILE"],
-        *(uwsgi_option(name) for name in ("socket", "master-fifo", "stats")),
+        supervisor_programs()["uwsgi"]["socket"].removeprefix("unix://"),
+        *(uwsgi_option(name) for name in ("master-fifo", "stats")),
         nginx_value("pid"),
         ini("supervisor/supervisord.conf")["supervisord"]["pidfile"],
         ini("supervisor/supervisord.conf")["unix_http_server"]["file"],

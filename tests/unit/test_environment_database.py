@@ -184,7 +184,7 @@ def test_mysqls_options() -> None:
     assert options["charset"] == "utf8mb4"
     assert options["isolation_level"] == "read committed"
     assert (options["connect_timeout"], options["read_timeout"], options["write_timeout"]) == (
-        5,
+        2,
         10,
         10,
     )
@@ -196,7 +196,7 @@ def test_mysqls_options() -> None:
 def test_postgresqls_options() -> None:
     """The server itself ends what takes too long."""
     options = settings({**GROUP, "DB_ENGINE": "postgres"})["OPTIONS"]
-    assert options["connect_timeout"] == 5
+    assert options["connect_timeout"] == 2
     assert "statement_timeout=10000" in options["options"]
     assert "lock_timeout=5000" in options["options"]
 
@@ -240,6 +240,6 @@ def test_a_migration_has_no_time_limit_but_keeps_the_rest(engine: str) -> None:
     patient = database.without_time_limits(found)
     lost = set(before) - set(patient["OPTIONS"])
     assert lost == ({"read_timeout", "write_timeout"} if engine == "mysql" else {"options"})
-    assert patient["OPTIONS"]["connect_timeout"] == 5
+    assert patient["OPTIONS"]["connect_timeout"] == 2
     assert found["OPTIONS"] == before
     assert {**patient, "OPTIONS": before} == found

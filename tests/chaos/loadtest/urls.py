@@ -17,6 +17,12 @@ def slow(request: HttpRequest, milliseconds: int) -> JsonResponse:
     return JsonResponse({"slept": milliseconds})
 
 
+def hang(request: HttpRequest) -> JsonResponse:
+    """Never answer, as a view that waits for another service without a time limit."""
+    time.sleep(3600)
+    return JsonResponse({})
+
+
 @csrf_exempt
 def order(request: HttpRequest, key: str) -> JsonResponse:
     """Write a row under the client's key; 409 if it is there already."""
@@ -33,5 +39,6 @@ def order(request: HttpRequest, key: str) -> JsonResponse:
 urlpatterns = [
     *site_urls,
     path("loadtest/slow/<int:milliseconds>", slow),
+    path("loadtest/hang", hang),
     path("loadtest/order/<str:key>", order),
 ]

@@ -1,0 +1,50 @@
+"""What all faults have in common: what may fail, and when all is well again."""
+
+import time
+from collections.abc import Callable
+
+from mysite.environment.contract import VARIABLES
+from tests.chaos.load import Load
+from tests.stack.compose import Stack, docker
+from tests.waiting import eventually
+
+# A server's workers, and as many requests at once does HAProxy hand to it.
+WORKERS = int(VARIABLES["WEB_CONCURRENCY"].default)
+# From the fault to the moment after which nothing fails any more.
+RECOVERY_SECONDS = 5
+
+
+def answers(stack: Stack, profile: str) -> bool:
+    """Tell whether a server answers through HAProxy."""
+    return profile in stack.in_service()
+
+
+def recovered(load: Load, since: float, back: Callable[[], bool], *, seconds: float = 60) -> float:
+    """Wait until all is well and return how many seconds after the fault that was.
+
+    Args:
+        load: what runs meanwhile.
+        since: the fault's time on the monotonic clock.
+        back: whether what was hit is in service again.
+        seconds: a generous bound on the wait; the caller compares what is returned.
+    """
+    eventually(back, seconds=seconds, what="back in service after the fault")
+    back_at = time.monotonic()
+    load.all_served_again()
+    return max([back_at, *(outcome.ended for outcome in load.failed)]) - since
+
+
+def check_failures(load: Load, *, posts: int) -> None:
+    """No page or file failed, and of the writes at most those that were cut off in their work.
+
+    A write that had been repeated would be answered 409: its key is there already.
+    """
+    failed = load.failed
+    assert not [outcome for outcome in failed if outcome.request.method == "GET"], load.summary()
+    assert len(failed) <= posts, load.summary()
+    assert 409 not in {outcome.status for outcome in failed}, load.summary()
+
+
+def host_pid(stack: Stack, service: str) -> int:
+    """Return the id that a container's first process has on this machine; 0 where it has none."""
+    return int(docker("inspect", "--format", "{{.State.Pid}}", stack.container(service)))

@@ -1,0 +1,55 @@
+"""The database away while visitors are there."""
+
+import time
+
+from tests.chaos.conftest import check_writes
+from tests.chaos.load import Client, Load, always, mixed_clients
+from tests.chaos.recovery import RECOVERY_SECONDS, recovered
+from tests.chaos.reliability import Figures
+from tests.stack.compose import Stack
+from tests.waiting import eventually
+
+OUTAGE_SECONDS = 20
+# An answer that says no is a fast one: longer than a try to connect, far shorter than harakiri.
+FAST_SECONDS = 5
+
+
+def test_a_database_outage_costs_only_what_needs_it(
+    loaded: Stack, static: str, figures: Figures
+) -> None:
+    started = [loaded.inspect(name, "{{.State.StartedAt}}") for name in ("server1", "server2")]
+    taken_out = loaded.logs("haproxy").count("is DOWN")
+    probe = Client(always("GET", "/readyz")())
+    load = Load(loaded.http_port, [*mixed_clients(static), probe])
+    with load:
+        load.warm_up()
+        stopped = time.monotonic()
+        loaded.compose("stop", "db")
+        refused = loaded.post("/loadtest/order/refused")
+        load.over.wait(stopped + OUTAGE_SECONDS - time.monotonic())
+        loaded.compose("start", "db")
+        eventually(
+            lambda: loaded.inspect("db", "{{.State.Health.Status}}") == "healthy",
+            seconds=120,
+            what="the database is healthy",
+        )
+        seconds = recovered(load, time.monotonic(), lambda: True)
+
+    longest = max(outcome.seconds for outcome in load.failed)
+    figures.add(
+        f"the database stopped for {OUTAGE_SECONDS} s",
+        f"writes 503 within {FAST_SECONDS} s; pages, files and /readyz 0 failed; no server taken "
+        f"out; recovered within {RECOVERY_SECONDS} s of the database",
+        load,
+        f"longest 503 {longest:.1f} s; recovered after {seconds:.1f} s",
+    )
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "5"
+    assert "database" in refused.json()["detail"]
+    assert {(o.request.method, o.status) for o in load.failed} == {("POST", 503)}, load.summary()
+    assert longest <= FAST_SECONDS
+    assert seconds <= RECOVERY_SECONDS
+    check_writes(load, loaded)
+    assert loaded.logs("haproxy").count("is DOWN") == taken_out
+    after = [loaded.inspect(name, "{{.State.StartedAt}}") for name in ("server1", "server2")]
+    assert after == started

@@ -1,0 +1,83 @@
+"""`stackctl heal --watch` at work: what Docker alone leaves lying is in service again."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.chaos.conftest import check_writes
+from tests.chaos.load import Load
+from tests.chaos.recovery import WORKERS, answers, check_failures, recovered
+from tests.chaos.reliability import Figures
+from tests.stack.compose import Stack, docker
+from tests.stack.test_recovery import processes
+from tests.waiting import eventually
+
+
+@contextmanager
+def healing(stack: Stack, log: Path) -> Iterator[Callable[[], str]]:
+    """Run `stackctl heal --watch` for the block's time and give what it has said so far."""
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stackctl_cli", "heal", "--watch", "--seconds", "1"],
+            cwd=stack.tree,
+            env={**stack.environment, "COMPOSE_PROJECT_NAME": stack.project},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        eventually(lambda: "watching" in log.read_text(), seconds=30, what="heal is watching")
+        yield log.read_text
+    finally:
+        process.terminate()
+        code = process.wait(60)
+    assert code == 0, log.read_text()
+
+
+def test_docker_kill_is_healed_and_a_stop_is_respected(
+    loaded: Stack, load: Load, figures: Figures, tmp_path: Path
+) -> None:
+    with healing(loaded, tmp_path / "log") as said, load:
+        load.warm_up()
+        killed = time.monotonic()
+        docker("kill", "--signal", "KILL", loaded.container("server1"))
+        seconds = recovered(
+            load, killed, lambda: "server1: back in service" in said() and answers(loaded, "set1")
+        )
+        loaded.compose("stop", "server2")
+        eventually(
+            lambda: "server2: it was stopped cleanly; it is left alone" in said(),
+            seconds=30,
+            what="heal has seen that server2 was stopped",
+        )
+        assert loaded.inspect("server2", "{{.State.Status}}") == "exited"
+        loaded.compose("start", "server2")
+        loaded.wait_for_both()
+
+    figures.add(
+        "`docker kill -s KILL` of server1 with `stackctl heal --watch`, then a stop of server2",
+        f"0 GETs and at most {WORKERS} POSTs failed, none written twice; started again by itself; "
+        "a stopped server stays stopped",
+        load,
+        f"server1 back in service after {seconds:.1f} s",
+    )
+    assert "server1: it ended with exit code 137; starting it" in said()
+    check_failures(load, posts=WORKERS)
+    check_writes(load, loaded)
+
+
+def test_a_server_that_hangs_is_restarted(loaded: Stack, tmp_path: Path) -> None:
+    before = loaded.inspect("server1", "{{.State.StartedAt}}")
+    with healing(loaded, tmp_path / "log") as said:
+        hung = {**processes(loaded, "nginx"), **processes(loaded, "uwsgi")}
+        loaded.run_in("server1", "sh", "-c", f"kill -STOP {' '.join(map(str, hung))}")
+        eventually(
+            lambda: "server1: back in service" in said(), seconds=150, what="server1 is healed"
+        )
+
+    assert "server1: it runs, but it is unhealthy; restarting it" in said()
+    assert loaded.inspect("server1", "{{.State.StartedAt}}") != before
+    loaded.wait_for_both()
