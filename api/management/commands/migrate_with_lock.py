@@ -44,6 +44,8 @@ class Command(BaseCommand):
             wait_for_database(connection, options["wait"], self.say)
             with exclusive_lock(connection, "migrate", options["lock_timeout"], self.say):
                 call_command("migrate", interactive=False, verbosity=options["verbosity"])
+                # The cache's table, where the database is the cache; else nothing.
+                call_command("createcachetable", verbosity=options["verbosity"])
         except DatabaseNotReadyError as reason:
             raise CommandError(str(reason)) from None
 
