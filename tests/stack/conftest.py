@@ -17,5 +17,12 @@ def local(tree: Path) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def production(tree: Path) -> Iterator[Stack]:
     """The production layer, without the redirect to https, which has no certificate here."""
-    stack = Stack(tree, "production", DJANGO_SECURE_SSL_REDIRECT="false", **secret_environment())
+    stack = Stack(
+        tree,
+        "production",
+        DJANGO_SECURE_SSL_REDIRECT="false",
+        # All tests are one client.
+        THROTTLE_ANON="100000/minute",
+        **secret_environment(),
+    )
     yield from stack.running()
