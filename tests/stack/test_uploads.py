@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mysite.environment.contract import VARIABLES
-from tests.pictures import picture
+from tests.pictures import picture, slow
 from tests.stack.compose import Stack, docker
 from tests.stack.uploads import Uploader
 from tests.waiting import eventually
@@ -117,9 +117,9 @@ def test_without_a_broker_uploads_are_taken_and_done_later(
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(production: Stack, user: Uploader) -> None:
-    # Large ones, so that there is a middle.
-    large = picture("PNG", (5000, 4000), compress_level=1)
-    made = [user.sent(large)["id"] for _ in range(6)]
+    # Slow ones, so that there is a middle; sent together, so that some wait.
+    with ThreadPoolExecutor(2) as pool:
+        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * 8)]
     eventually(
         lambda: "running" in {upload["status"] for upload in user.all()},
         seconds=30,
@@ -146,7 +146,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(production: Stack, user: Up
 
 
 def test_a_stopping_worker_finishes_what_it_does(production: Stack, user: Uploader) -> None:
-    made = user.sent(picture("PNG", (5000, 4000), compress_level=1))["id"]
+    made = user.sent(slow())["id"]
     eventually(lambda: user.find(made)["status"] != "queued", seconds=30, what="the job runs")
 
     production.compose("stop", "worker")
