@@ -31,6 +31,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     STATIC_ROOT=/srv/static \
     MEDIA_ROOT=/srv/media \
     DRAIN_FILE=/run/mysite/drain \
+    WORKER_HEARTBEAT_FILE=/run/mysite/worker-heartbeat \
     WEB_CONCURRENCY=2
 WORKDIR /srv/project
 STOPSIGNAL SIGTERM

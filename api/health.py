@@ -9,10 +9,15 @@ import tempfile
 
 from django.conf import settings
 from django.core.cache import cache
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable
+
+from api.storage import is_local
+from api.uploads import jobs
+from api.worker import beats
 
 # health_check grants a second on top, so that an answer takes two at most.
 TIMEOUT = datetime.timedelta(seconds=1)
@@ -80,16 +85,60 @@ class StorageCheck(HealthCheck):
 
     def run(self) -> None:
         """Write a file that vanishes at once."""
+        if not is_local(default_storage):
+            self.ask_bucket()
+            return
         try:
             with tempfile.TemporaryFile(dir=settings.MEDIA_ROOT) as file:
                 file.write(b"up")
         except OSError as error:
             raise ServiceUnavailable("cannot be written") from error
 
+    def ask_bucket(self) -> None:
+        """Look for a file that is not there."""
+        try:
+            default_storage.exists("healthz")
+        except Exception as error:
+            raise ServiceUnavailable("does not answer") from error
+
+
+@dataclasses.dataclass
+class BrokerCheck(HealthCheck):
+    """The message broker answers."""
+
+    timeout = TIMEOUT
+
+    def run(self) -> None:
+        """Ask how many messages wait."""
+        try:
+            jobs.queue_length()
+        except Exception as error:
+            raise ServiceUnavailable("does not answer") from error
+
+
+@dataclasses.dataclass
+class WorkerCheck(HealthCheck):
+    """A worker has said lately that it is well."""
+
+    timeout = TIMEOUT
+
+    def run(self) -> None:
+        """Look at the workers' heartbeats."""
+        try:
+            workers = beats.fresh()
+        except Exception as error:
+            raise ServiceUnavailable("unknown: the database does not answer") from error
+        finally:
+            connection.close()
+        if not workers:
+            raise ServiceUnavailable(f"none was seen for {beats.STALE_SECONDS} s")
+
 
 COMPONENTS: dict[str, type[HealthCheck]] = {
     "database": DatabaseCheck,
     "migrations": MigrationsCheck,
     "cache": CacheCheck,
+    "broker": BrokerCheck,
     "storage": StorageCheck,
+    "worker": WorkerCheck,
 }

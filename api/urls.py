@@ -1,11 +1,14 @@
 """The application's paths. /livez and /readyz are answered earlier, by `api.middleware`."""
 
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 
+from api.views.accounts import SignInView, TokenView
 from api.views.health import HealthView
 from api.views.hits import HitsView
 from api.views.profile import ProfileView
 from api.views.status import StatusView
+from api.views.uploads import UploadListView, UploadView
 
 urlpatterns = [
     path("", StatusView.as_view(), name="status"),
@@ -14,4 +17,9 @@ urlpatterns = [
     path("profile", ProfileView.as_view()),
     path("healthz", HealthView.as_view(), name="healthz"),
     path("api/hits/", HitsView.as_view(), name="hits"),
+    path("api/uploads/", UploadListView.as_view(), name="uploads"),
+    path("api/uploads/<uuid:pk>/", UploadView.as_view(), name="upload"),
+    path("api/token/", TokenView.as_view(), name="token"),
+    path("accounts/login/", SignInView.as_view(), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
 ]

@@ -1,7 +1,6 @@
 """/healthz: each component's health, for people and deploys."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.http import HttpRequest, JsonResponse
@@ -9,6 +8,7 @@ from django.views.generic import View
 from health_check.base import HealthCheckResult
 
 from api.health import COMPONENTS
+from api.threads import DaemonThreads
 
 
 class HealthView(View):
@@ -29,13 +29,8 @@ class HealthView(View):
 
 async def check_components() -> dict[str, HealthCheckResult]:
     """Run every check in a thread of its own; a thread that hangs is not waited for."""
-    threads = ThreadPoolExecutor(max_workers=len(COMPONENTS), thread_name_prefix="healthz")
-    try:
-        results = await asyncio.gather(
-            *(check().get_result(threads) for check in COMPONENTS.values())
-        )
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+    threads = DaemonThreads()
+    results = await asyncio.gather(*(check().get_result(threads) for check in COMPONENTS.values()))
     return dict(zip(COMPONENTS, results, strict=True))
 
 

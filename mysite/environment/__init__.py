@@ -6,13 +6,18 @@ contract.py declares them; settings read them through `load()`; `./manage.py env
 from .check import faults
 from .database import database_settings, without_time_limits
 from .loader import Environment, layer_of, load, read_dotenv
+from .redis import BROKER, CACHE, COUNTER, redis_url
 
 __all__ = [
+    "BROKER",
+    "CACHE",
+    "COUNTER",
     "Environment",
     "database_settings",
     "faults",
     "layer_of",
     "load",
     "read_dotenv",
+    "redis_url",
     "without_time_limits",
 ]

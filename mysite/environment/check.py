@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from . import database, names
+from . import database, names, redis
 from .contract import VARIABLES
 from .dotenv import DotEnv
 from .fault import Fault, InvalidValueError
@@ -28,6 +28,7 @@ _KEY_INSECURE: Final = "django-insecure-"
 _EMPTY: Final[Mapping[Kind, Value]] = {
     Kind.TEXT: "",
     Kind.CHOICE: "",
+    Kind.URL: "",
     Kind.DATABASE_URL: "",
     Kind.LIST: (),
 }
@@ -132,7 +133,7 @@ def _sample(variable: Variable, text: str, layer: str) -> Fault | None:
     if layer not in SHARED:
         return None
     samples = {other.sample for other in VARIABLES.values() if other.sample}
-    if variable.kind is Kind.DATABASE_URL:
+    if variable.kind in (Kind.DATABASE_URL, Kind.URL):
         is_sample = any(f":{sample}@" in unquote(text) for sample in samples)
     else:
         is_sample = variable.secret and text in samples
@@ -157,6 +158,7 @@ def _across(
             found += _production(values, broken)
         if not building:
             found += _database(values, layer, broken)
+            found += redis.faults(values, layer, broken)
     if Scope.STACK in scopes and not {"HTTP_PORT", "STATS_PORT"} & broken:
         found += _ports(values)
     return found

@@ -149,6 +149,16 @@ _DJANGO: Final = Section(
             layer_defaults={"production": "settings,server,release"},
         ),
         Variable(
+            name="DJANGO_SUPERUSER_USERNAME",
+            help="The first superuser, whom migrate makes while there is none.",
+        ),
+        Variable(name="DJANGO_SUPERUSER_EMAIL", help="The first superuser's e-mail address."),
+        Variable(
+            name="DJANGO_SUPERUSER_PASSWORD",
+            help="The first superuser's password; can be removed once they have signed in.",
+            secret=True,
+        ),
+        Variable(
             name="STATIC_ROOT",
             kind=Kind.PATH,
             help="Where collectstatic writes; the images set /srv/static.",
@@ -268,6 +278,129 @@ _DATABASE: Final = Section(
     ),
 )
 
+_REDIS: Final = Section(
+    "Redis",
+    "Cache, visit counter and message broker: REDIS_URL, or REDIS_HOST with REDIS_PASSWORD. The "
+    "local layer falls back to the database and to files in var/; dev and production have no "
+    "fallback.",
+    (
+        Variable(
+            name="REDIS_URL",
+            kind=Kind.URL,
+            help="redis://:password@host:6379/0, or rediss:// for TLS. Three databases are used: "
+            "the numbered one is the broker's, the next the cache's, then the counter's.",
+            secret=True,
+            validate=validators.redis_url,
+        ),
+        Variable(name="REDIS_HOST", help="Redis' host name, for its usual port and database 0."),
+        Variable(
+            name="REDIS_PASSWORD",
+            help="Redis' password.",
+            secret=True,
+            sample=SAMPLE_PASSWORD,
+        ),
+        Variable(
+            name="CELERY_BROKER_URL",
+            kind=Kind.URL,
+            help="Another message broker than Redis, as Celery writes it.",
+            secret=True,
+            validate=validators.url,
+        ),
+    ),
+)
+
+_WORKER: Final = Section(
+    "Worker",
+    "The process that does the work behind the requests.",
+    (
+        Variable(
+            name="WORKER_CONCURRENCY",
+            kind=Kind.INT,
+            help="Jobs that a worker does at a time, each in a process of its own.",
+            default="2",
+            minimum=1,
+            maximum=64,
+        ),
+        Variable(
+            name="WORKER_HEARTBEAT_FILE",
+            kind=Kind.PATH,
+            help="The worker touches this file while it is well.",
+            default="var/worker-heartbeat",
+        ),
+    ),
+)
+
+_UPLOADS: Final = Section(
+    "Uploads",
+    "What may be uploaded, and where it is kept: in MEDIA_ROOT, or in S3 if a bucket is named.",
+    (
+        # nginx.conf's client_max_body_size has room for the maximum; a test compares.
+        Variable(
+            name="UPLOAD_MAX_MB",
+            kind=Kind.INT,
+            help="The largest picture in megabytes; for more, raise client_max_body_size too.",
+            default="10",
+            minimum=1,
+            maximum=10,
+        ),
+        Variable(
+            name="UPLOAD_MAX_MEGAPIXELS",
+            kind=Kind.INT,
+            help="The largest picture in million pixels; each takes 4 bytes of memory.",
+            default="40",
+            minimum=1,
+            maximum=200,
+        ),
+        Variable(name="AWS_STORAGE_BUCKET_NAME", help="Keep files in this S3 bucket."),
+        Variable(name="AWS_S3_REGION_NAME", help="The bucket's region."),
+        Variable(
+            name="AWS_S3_ENDPOINT_URL",
+            kind=Kind.URL,
+            help="The address of an S3 server that is not Amazon's.",
+            validate=validators.origin,
+        ),
+        Variable(
+            name="AWS_S3_ADDRESSING_STYLE",
+            kind=Kind.CHOICE,
+            help="How the bucket is named in addresses; many servers of one's own want path.",
+            choices=("auto", "path", "virtual"),
+            default="auto",
+        ),
+        Variable(
+            name="AWS_ACCESS_KEY_ID",
+            help="The key for S3; not needed where the machine has a role.",
+            secret=True,
+        ),
+        Variable(name="AWS_SECRET_ACCESS_KEY", help="The key's secret part.", secret=True),
+    ),
+)
+
+_LIMITS: Final = Section(
+    "Limits",
+    "Requests to /api/ that a client may make, as 1200/minute (second, minute, hour, day), or off. "
+    "Counted over all servers.",
+    (
+        Variable(
+            name="THROTTLE_ANON",
+            help="For each address that is not signed in.",
+            default="1200/minute",
+            validate=validators.rate,
+        ),
+        Variable(
+            name="THROTTLE_USER",
+            help="For each user.",
+            default="6000/minute",
+            validate=validators.rate,
+        ),
+        Variable(
+            name="THROTTLE_LOGIN",
+            help="Sign-ins and requests for a token, for each address.",
+            default="20/minute",
+            validate=validators.rate,
+        ),
+    ),
+)
+
 _STACK: Final = Section(
     "Stack",
     "What docker compose and HAProxy read; the application's servers never see these.",
@@ -313,7 +446,7 @@ _STACK: Final = Section(
     ),
 )
 
-CONTRACT: Final = (_LAYER, _DJANGO, _DATABASE, _STACK)
+CONTRACT: Final = (_LAYER, _DJANGO, _DATABASE, _REDIS, _WORKER, _UPLOADS, _LIMITS, _STACK)
 
 VARIABLES: Final = {
     variable.name: variable for section in CONTRACT for variable in section.variables

@@ -32,13 +32,15 @@ _SAMPLE_HEAD: Final = rf"""
 # quotes: then docker compose, a shell and Django read the same. `{COMMAND} check` tells.
 """.strip()
 
-# What `init` writes for the database of the docker compose stack, beside a fresh password.
-_STACK_DATABASE: Final = {
+# What `init` writes for the servers of the docker compose stack, with fresh passwords.
+_STACK_SERVERS: Final = {
     "DB_ENGINE": "mysql",
     "DB_NAME": "mysite",
     "DB_USER": "mysite",
     "DB_PASSWORD": "",
     "DB_HOST": "db",
+    "REDIS_HOST": "redis",
+    "REDIS_PASSWORD": "",
 }
 
 
@@ -159,8 +161,11 @@ def fresh(layer: str) -> tuple[str, list[str]]:
             unknown.append(variable.name)
             lines += ["", f"# FILL IN: {variable.help}", f"{variable.name}=", ""]
     if layer != "local":
-        lines += ["", "# The stack's own database; for another one, put DATABASE_URL here instead."]
-        for name, value in _STACK_DATABASE.items():
+        lines += [
+            "",
+            "# The stack's own servers; for others, put DATABASE_URL and REDIS_URL here instead.",
+        ]
+        for name, value in _STACK_SERVERS.items():
             lines.append(f"{name}={value or secrets.token_urlsafe(32)}")
     return "\n".join(lines) + "\n", unknown
 

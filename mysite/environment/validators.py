@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 from .fault import InvalidValueError
 from .variable import ROOT, did_you_mean
@@ -16,6 +17,7 @@ _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _ORIGIN: Final = re.compile(r"https?://((\*\.)?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _HOST: Final = re.compile(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
+_RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 
 
 def label(text: str) -> None:
@@ -123,3 +125,49 @@ def basic_auth_user(text: str) -> None:
         raise InvalidValueError(
             f"{text!r} is not a user name", "Use letters, digits and . _ @ - only."
         )
+
+
+def rate(text: str) -> None:
+    """Accept a number of requests in a time, or off."""
+    if not _RATE.fullmatch(text):
+        raise InvalidValueError(
+            f"{text!r} is not a rate",
+            "Write a number and second, minute, hour or day: 600/minute; or off.",
+        )
+
+
+def redis_url(text: str) -> None:
+    """Accept the address of a Redis server; it is a secret, so never shown."""
+    parts = _split(text)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise InvalidValueError(
+            "it is not the address of a Redis server",
+            "Write redis://:password@host:6379/0, or rediss:// for TLS; percent-encode special "
+            "characters of the password.",
+        )
+    database = parts.path.strip("/")
+    if database and not re.fullmatch(r"\d{1,2}", database):
+        raise InvalidValueError(
+            "what follows the host is not the number of a database",
+            "Write a number, as in redis://host:6379/0.",
+        )
+
+
+def url(text: str) -> None:
+    """Accept an address with a scheme; it may hold a password, so it is never shown."""
+    if not _split(text).scheme:
+        raise InvalidValueError(
+            "it is not an address", "Write it with its scheme, as in amqp://user:password@host//."
+        )
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise InvalidValueError(
+            "it cannot be read as an address",
+            "Percent-encode special characters of the user name and the password.",
+        ) from None
+    return parts

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     LIST = "list"
     PATH = "path"
+    URL = "URL"
     DATABASE_URL = "database URL"
 
 
@@ -201,5 +202,6 @@ _PARSERS: Final[Mapping[Kind, Callable[[Variable, str], Value]]] = {
     Kind.CHOICE: _choice,
     Kind.LIST: _list,
     Kind.PATH: _path,
+    Kind.URL: _text,
     Kind.DATABASE_URL: _text,
 }

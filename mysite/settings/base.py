@@ -6,6 +6,13 @@ from typing import Any
 
 from mysite import environment
 
+from .backing import (
+    JOB_HARD_SECONDS,
+    JOB_SOFT_SECONDS,
+    broker_settings,
+    cache_settings,
+    file_storage,
+)
 from .logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -42,6 +49,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "rest_framework.authtoken",
     "django_structlog",
     "api",
 ]
@@ -80,6 +88,37 @@ DATABASES = {"default": environment.database_settings(env)}
 # How long a command waits for a database that is not up yet.
 DB_WAIT_SECONDS = env.int("DB_WAIT_SECONDS")
 
+CACHES = cache_settings(env)
+# Where the visit counter is; empty: in the database.
+COUNTER_REDIS_URL = environment.redis_url(env, environment.COUNTER)
+
+# Background jobs. https://docs.celeryq.dev/en/stable/userguide/configuration.html
+BROKER_FOLDER = BASE_DIR / "var" / "broker"
+CELERY = {
+    **broker_settings(env, BROKER_FOLDER),
+    "broker_connection_timeout": 2,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.1},
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    # What became of a job stands in its row.
+    "task_ignore_result": True,
+    # A job whose worker is killed is done again: its message stays until the job has ended.
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "worker_prefetch_multiplier": 1,
+    "task_soft_time_limit": JOB_SOFT_SECONDS,
+    "task_time_limit": JOB_HARD_SECONDS,
+    "worker_max_tasks_per_child": 500,
+    "worker_max_memory_per_child": 400_000,
+    "worker_hijack_root_logger": False,
+}
+WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY")
+WORKER_HEARTBEAT_FILE = env.path("WORKER_HEARTBEAT_FILE")
+# A job that has run this long is no longer running: its worker was killed.
+JOB_LEASE_SECONDS = JOB_HARD_SECONDS + 5
+
 # https://docs.djangoproject.com/en/5.2/ref/settings/#auth-password-validators
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -100,6 +139,17 @@ STATIC_URL = "/static/"
 STATIC_ROOT = env.path("STATIC_ROOT")
 MEDIA_URL = "/media/"
 MEDIA_ROOT = env.path("MEDIA_ROOT")
+FILE_STORAGE = file_storage(env)
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": FILE_STORAGE,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+UPLOAD_MAX_MB = env.int("UPLOAD_MAX_MB")
+UPLOAD_MAX_MEGAPIXELS = env.int("UPLOAD_MAX_MEGAPIXELS")
+
+LOGIN_REDIRECT_URL = "status"
+LOGOUT_REDIRECT_URL = "status"
 
 # https://www.django-rest-framework.org/api-guide/settings/
 REST_FRAMEWORK = {
@@ -109,8 +159,20 @@ REST_FRAMEWORK = {
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        # First: it is what an answer 401 tells a client to use.
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.AnonThrottle", "api.throttling.UserThrottle"],
+    "DEFAULT_THROTTLE_RATES": {
+        "anon": env.str("THROTTLE_ANON"),
+        "user": env.str("THROTTLE_USER"),
+        "login": env.str("THROTTLE_LOGIN"),
+    },
+    # The client's address is REMOTE_ADDR, which nginx has made sure of; no header is believed.
+    "NUM_PROXIES": 0,
 }
 
 LOG_LEVEL = env.str("DJANGO_LOG_LEVEL")

@@ -1,10 +1,11 @@
 """A shared development server: the production shape, with DEBUG on by default, e-mail printed."""
 
 from .base import *  # noqa: F403
+from .base import FILE_STORAGE
 
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": FILE_STORAGE,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }

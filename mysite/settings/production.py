@@ -1,7 +1,7 @@
 """Production: DEBUG cannot be on, HTTPS, hashed static names, secrets required."""
 
 from .base import *  # noqa: F403
-from .base import env
+from .base import FILE_STORAGE, env
 
 # The environment check refuses DJANGO_DEBUG=true; this line holds even without it.
 DEBUG = False
@@ -9,7 +9,7 @@ DEBUG = False
 # Names with a hash of the content may be cached for ever.
 # https://docs.djangoproject.com/en/5.2/ref/contrib/staticfiles/#manifeststaticfilesstorage
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": FILE_STORAGE,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 

@@ -1,9 +1,14 @@
 """Unit tests: fast and hermetic, whatever the machine's environment or `.env` says."""
 
 from .base import *  # noqa: F403
+from .base import CELERY
 
 DEBUG = False
 
 # A test's user needs no slow hash.
 # https://docs.djangoproject.com/en/5.2/topics/testing/overview/#password-hashing
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Nothing is shared between processes, and nothing is sent.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CELERY = CELERY | {"broker_url": "memory://", "broker_transport_options": {}}

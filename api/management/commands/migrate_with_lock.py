@@ -10,6 +10,7 @@ from django.db import connection
 
 from api.database import DatabaseNotReadyError, wait_for_database
 from api.locks import exclusive_lock
+from api.superuser import SuperuserRefusedError, ensure_superuser
 from mysite import environment
 
 
@@ -44,7 +45,11 @@ class Command(BaseCommand):
             wait_for_database(connection, options["wait"], self.say)
             with exclusive_lock(connection, "migrate", options["lock_timeout"], self.say):
                 call_command("migrate", interactive=False, verbosity=options["verbosity"])
-        except DatabaseNotReadyError as reason:
+                # The cache's table, where the database is the cache; else nothing.
+                call_command("createcachetable", verbosity=options["verbosity"])
+                if made := ensure_superuser(environment.load()):
+                    self.say(f"made the first superuser, {made}")
+        except (DatabaseNotReadyError, SuperuserRefusedError) as reason:
             raise CommandError(str(reason)) from None
 
     def say(self, line: str) -> None:

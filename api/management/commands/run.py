@@ -50,6 +50,8 @@ def serve(uwsgi: Path) -> int:
     process = subprocess.Popen(  # noqa: S603 (our own configuration)
         # On a reload pyuwsgi starts Python anew; left alone it forgets the virtual environment.
         [uwsgi, "--ini", config, "--http-socket", address, "--binary-path", sys.executable],
+        # For the worker, which uwsgi/embedded.ini starts.
+        env={**os.environ, "PYTHON": sys.executable},
     )
     try:
         return process.wait()

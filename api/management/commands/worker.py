@@ -1,0 +1,79 @@
+"""The worker: does the background jobs."""
+
+import os
+import time
+import warnings
+from argparse import ArgumentParser
+from typing import Any
+from urllib.parse import urlsplit
+
+from celery.exceptions import CPendingDeprecationWarning
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from api.uploads import jobs
+from api.worker.upkeep import Upkeep
+from mysite.celery import app
+
+RETRY_SECONDS = 1
+
+
+class Command(BaseCommand):
+    """Wait for the broker, then work until told to end: TERM lets running jobs finish."""
+
+    help = "Does the background jobs; TERM lets those that run finish."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare --single."""
+        parser.add_argument(
+            "--single",
+            action="store_true",
+            help="one job at a time, in this process itself: for a laptop",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do it."""
+        # It tells of a choice that is made: a job goes on when the broker is lost.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+        self.wait_for_broker()
+        app.steps["worker"].add(Upkeep)
+        pool = ["--pool", "solo"] if options["single"] else []
+        concurrency = 1 if options["single"] else settings.WORKER_CONCURRENCY
+        level = settings.LOG_LEVEL.lower()
+        app.worker_main(
+            [
+                "--quiet",
+                "worker",
+                *pool,
+                # Workers need to know nothing of each other.
+                *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+                *("--concurrency", str(concurrency), "--loglevel", level),
+                *("--hostname", f"worker-{os.getpid()}@%h"),
+            ]
+        )
+
+    def wait_for_broker(self) -> None:
+        """Return once the broker answers; say once what is waited for."""
+        announced = False
+        while True:
+            try:
+                jobs.queue_length()
+                return
+            except Exception as error:
+                if not announced:
+                    announced = True
+                    self.say(f"waiting for the message broker {place()}: {error}")
+            time.sleep(RETRY_SECONDS)
+
+    def say(self, line: str) -> None:
+        """Tell the person who watches, at once."""
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+def place() -> str:
+    """Name the broker for a person: its kind, host and port, never its password."""
+    parts = urlsplit(settings.CELERY["broker_url"])
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"

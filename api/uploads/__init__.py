@@ -1,0 +1,1 @@
+"""Pictures that users send: checked, kept, and worked on behind the request."""

@@ -1,0 +1,51 @@
+"""Taking a picture in: a file, a row, a message; or nothing at all."""
+
+import uuid
+from contextlib import suppress
+from functools import partial
+
+from django.contrib.auth.models import User
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+
+from api.models import Upload
+from api.uploads import jobs, names
+from api.uploads.pictures import Picture
+
+
+def take_in(owner: User, file: File, picture: Picture) -> Upload:
+    """Keep an examined picture and send it to the worker once its row is committed.
+
+    If the row cannot be written, the file is removed again.
+
+    Args:
+        owner: whose it is.
+        file: the picture, with the name that the user gave it.
+        picture: what `pictures.examine` found in it.
+    """
+    upload = Upload(
+        id=uuid.uuid4(),
+        owner=owner,
+        name=names.shown(file.name or ""),
+        bytes=file.size,
+        width=picture.width,
+        height=picture.height,
+        sent=timezone.now(),
+    )
+    file.seek(0)
+    content = File(file)
+    content.content_type = names.content_type(picture.format)  # for S3, which serves it
+    wanted = names.image_file(upload.id, picture.format)
+    try:
+        upload.image.name = default_storage.save(wanted, content)
+        with transaction.atomic():
+            upload.save(force_insert=True)
+            transaction.on_commit(partial(jobs.send, upload.id), robust=True)
+    except BaseException:
+        # Of a file that was begun, too.
+        with suppress(Exception):
+            default_storage.delete(upload.image.name or wanted)
+        raise
+    return upload

@@ -1,0 +1,39 @@
+"""What an uploaded picture is called: for people, and on the disk."""
+
+import unicodedata
+from pathlib import PurePosixPath
+from uuid import UUID
+
+LONGEST = 100
+NAMELESS = "picture"
+
+# What each format's files are called; nginx's mime.types knows them all.
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
+
+
+def shown(name: str) -> str:
+    """Return a client's file name as it may be shown: no path, no invisible characters, short."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    # Categories C: control, format (which can turn the reading direction), surrogate, unassigned.
+    visible = "".join(c for c in last if not unicodedata.category(c).startswith("C"))
+    clean = " ".join(visible.split()).strip(". ")
+    path = PurePosixPath(clean)
+    if len(clean) > LONGEST:
+        suffix = path.suffix[:12]
+        clean = clean[: LONGEST - len(suffix)] + suffix
+    return clean or NAMELESS
+
+
+def image_file(upload: UUID, picture_format: str) -> str:
+    """Return the name of the original's file; nothing of the client's own name is in it."""
+    return f"uploads/{upload}.{EXTENSIONS[picture_format]}"
+
+
+def thumbnail_file(upload: UUID, picture_format: str) -> str:
+    """Return the name of the thumbnail's file: one for each upload."""
+    return f"thumbnails/{upload}.{EXTENSIONS[picture_format]}"
+
+
+def content_type(picture_format: str) -> str:
+    """Return what a picture is served as: what it is, not what its sender has called it."""
+    return f"image/{picture_format.lower()}"

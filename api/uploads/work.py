@@ -1,0 +1,38 @@
+"""What the worker does with an upload: its thumbnail and its checksum."""
+
+import hashlib
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+
+from api.models import Upload
+from api.uploads import names
+from api.uploads.jobs import Result
+from api.uploads.pictures import shrink
+
+
+def work_on(upload: Upload) -> Result:
+    """Make the thumbnail and the SHA-256; done twice, there is still one thumbnail.
+
+    Raises:
+        PictureError: it cannot be made small.
+        OSError: the file cannot be read, or the thumbnail not written; S3's client has its own.
+    """
+    with upload.image.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        thumbnail = shrink(file, settings.UPLOAD_MAX_MEGAPIXELS)
+    name = names.thumbnail_file(upload.pk, thumbnail.format)
+    content = ContentFile(thumbnail.content)
+    content.content_type = names.content_type(thumbnail.format)  # for S3, which serves it
+    replace(name, content)
+    return Result(thumbnail=name, sha256=checksum)
+
+
+def replace(name: str, content: ContentFile) -> None:
+    """Keep a file under exactly this name, whatever an earlier attempt has left there."""
+    default_storage.delete(name)
+    kept = default_storage.save(name, content)
+    if kept != name:
+        # Another attempt at the same moment has made the same file.
+        default_storage.delete(kept)

@@ -1,0 +1,32 @@
+"""Signing in: a token for programs, a form for people."""
+
+from typing import Any
+
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from rest_framework.authtoken.views import ObtainAuthToken
+from rest_framework.request import Request
+
+from api.throttling import LoginThrottle
+
+
+class TokenView(ObtainAuthToken):
+    """A user's token, for their name and password: `Authorization: Token ...`."""
+
+    throttle_classes = (LoginThrottle,)
+
+
+class SignInView(LoginView):
+    """The form, with the same limit on tries as the token has."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Try a name and a password."""
+        throttle = LoginThrottle()
+        if not throttle.allow_request(Request(request), None):
+            return HttpResponse(
+                "Too many tries. Please wait a little.\n",
+                content_type="text/plain",
+                status=429,
+                headers={"Retry-After": str(round(throttle.wait()) + 1)},
+            )
+        return super().post(request, *args, **kwargs)

@@ -1,0 +1,91 @@
+"""Celery's own worker, extended by a heartbeat and the sweep.
+
+https://docs.celeryq.dev/en/stable/userguide/extending.html
+"""
+
+import logging
+import os
+import signal
+import time
+from typing import Any
+
+from celery import bootsteps
+from django.db import DatabaseError, connections
+
+from api.uploads import jobs
+from api.worker import beats
+from api.worker.regularly import Regularly
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 5
+# The worker's event loop wakes up every few seconds; longer than this it hangs.
+LOOP_SECONDS = 20
+
+
+class Upkeep(bootsteps.StartStopStep):
+    """Runs beside the pool: one thread for the heartbeat, one for the sweep."""
+
+    requires = {"celery.worker.components:Pool", "celery.worker.components:Timer"}
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        """Keep the worker, to look at it."""
+        super().__init__(worker, **options)
+        self.worker = worker
+        self.parent = os.getppid()
+        self.ticked = time.monotonic()
+        self.threads: list[Regularly] = []
+
+    def start(self, worker: Any) -> None:
+        """Begin, once the pool's processes are there."""
+        self.ticked = time.monotonic()
+        worker.timer.call_repeatedly(beats.EVERY_SECONDS, self.tick)
+        self.threads = [
+            Regularly("the worker's heartbeat", beats.EVERY_SECONDS, self.beat),
+            Regularly("the search for lost uploads", SWEEP_SECONDS, self.sweep),
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self, worker: Any) -> None:
+        """End, and say so."""
+        for thread in self.threads:
+            thread.stop()
+        try:
+            beats.end(worker.hostname)
+        except DatabaseError:
+            logger.warning("the worker's row stays until it is old: the database is away")
+        finally:
+            connections.close_all()
+
+    def terminate(self, worker: Any) -> None:
+        """End at once."""
+        for thread in self.threads:
+            thread.stop()
+
+    def tick(self) -> None:
+        """Note that the event loop turns."""
+        self.ticked = time.monotonic()
+
+    def beat(self) -> None:
+        """Say that the worker is well, if it is."""
+        self.end_with_parent()
+        if self.is_well():
+            beats.touch()
+            beats.beat(self.worker.hostname)
+
+    def is_well(self) -> bool:
+        """Tell whether the worker takes jobs, or would if only its broker were there."""
+        waiting_for_broker = getattr(self.worker.consumer, "connection", None) is None
+        return waiting_for_broker or time.monotonic() - self.ticked < LOOP_SECONDS
+
+    def sweep(self) -> None:
+        """Send what has lost its message."""
+        if count := jobs.sweep():
+            logger.info("sent %d uploads again", count)
+
+    def end_with_parent(self) -> None:
+        """End if the one who started this worker was killed: nobody else would end it then."""
+        if self.parent != os.getppid():
+            logger.warning("the worker ends: the process that started it is gone")
+            os.kill(os.getpid(), signal.SIGTERM)

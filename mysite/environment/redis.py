@@ -1,0 +1,56 @@
+"""Redis: which variables name it, and the address of each of its databases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from .fault import Fault
+from .variable import SHARED, Value
+
+if TYPE_CHECKING:
+    from .loader import Environment
+
+# Databases of one server, counted from the one that REDIS_URL names. Clearing the cache empties its
+# database, so nothing that must stay is in it.
+BROKER: Final = 0
+CACHE: Final = 1
+COUNTER: Final = 2
+
+_WAYS: Final = ("REDIS_URL", "REDIS_HOST", "CELERY_BROKER_URL")
+_CURE: Final = "Set REDIS_URL (or REDIS_URL_FILE), or REDIS_HOST with REDIS_PASSWORD."
+
+
+def redis_url(environment: Environment, database: int) -> str:
+    """Return the address of one of Redis' databases; empty where no Redis is named.
+
+    Args:
+        environment: the checked environment.
+        database: BROKER, CACHE or COUNTER.
+    """
+    values = environment.values
+    url = str(values["REDIS_URL"])
+    if not url and values["REDIS_HOST"]:
+        password = quote(str(values["REDIS_PASSWORD"]), safe="")
+        user = f":{password}@" if password else ""
+        url = f"redis://{user}{values['REDIS_HOST']}:6379"
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    number = int(parts.path.strip("/") or 0) + database
+    return urlunsplit(parts._replace(path=f"/{number}"))
+
+
+def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
+    """Return what is wrong with how Redis is named, beyond each variable's own faults."""
+    if layer not in SHARED or broken & {*_WAYS, "REDIS_PASSWORD"}:
+        return []
+    if not any(values[name] for name in _WAYS):
+        problem = f"no Redis is named for {layer}: uploads would never be worked on"
+        return [Fault("REDIS_URL", problem, _CURE)]
+    if values["REDIS_HOST"] and not (values["REDIS_URL"] or values["REDIS_PASSWORD"]):
+        problem = f"it is not set, and REDIS_HOST is; {layer} requires it"
+        cure = "Set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it."
+        return [Fault("REDIS_PASSWORD", problem, cure)]
+    return []

@@ -1,0 +1,93 @@
+"""Cache, broker and files: in Redis and S3 where the environment names them, else here."""
+
+from pathlib import Path
+from typing import Any
+
+from mysite import environment
+from mysite.environment import Environment
+
+# The broker without a server: messages are files. The host's name means nothing.
+FILES = "filesystem://localhost//"
+
+# A server that does not answer must not hold a request up: /healthz grants a check two seconds.
+CONNECT_SECONDS = 1
+ANSWER_SECONDS = 1
+
+# A job's process is told to end after the first, and killed after the second.
+JOB_SOFT_SECONDS = 20
+JOB_HARD_SECONDS = 25
+# Redis gives a message that nobody acknowledged to another worker after this: longer than a job
+# that waits behind another takes, and than the longest pause before a retry.
+VISIBILITY_SECONDS = 90
+
+
+def cache_settings(env: Environment) -> dict[str, Any]:
+    """Return CACHES: Redis, else a table of the database, which all processes share.
+
+    https://docs.djangoproject.com/en/5.2/topics/cache/#redis
+    """
+    url = environment.redis_url(env, environment.CACHE)
+    if not url:
+        return {"default": {"BACKEND": "api.cache.ExactDatabaseCache", "LOCATION": "cache"}}
+    return {
+        "default": {
+            "BACKEND": "api.cache.QuickRedisCache",
+            "LOCATION": url,
+            "OPTIONS": {
+                "socket_connect_timeout": CONNECT_SECONDS,
+                "socket_timeout": ANSWER_SECONDS,
+            },
+        }
+    }
+
+
+def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
+    """Return Celery's settings of its broker: Redis, another that is named, or files in `folder`.
+
+    https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
+    https://docs.celeryq.dev/projects/kombu/en/stable/reference/kombu.transport.filesystem.html
+    """
+    url = env.str("CELERY_BROKER_URL") or environment.redis_url(env, environment.BROKER)
+    # A publisher gives up at once; the worker's sweep sends what was not sent.
+    options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_max": 0.1}
+    if not url:
+        url = FILES
+        options |= {
+            "data_folder_in": str(folder / "messages"),
+            "data_folder_out": str(folder / "messages"),
+            "control_folder": str(folder / "control"),
+            "polling_interval": 0.3,
+        }
+    elif url.startswith("redis"):
+        options |= {
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_timeout": ANSWER_SECONDS * 2,
+            "socket_keepalive": True,
+            "visibility_timeout": VISIBILITY_SECONDS,
+        }
+    return {"broker_url": url, "broker_transport_options": options}
+
+
+def file_storage(env: Environment) -> dict[str, Any]:
+    """Return STORAGES["default"]: MEDIA_ROOT, or an S3 bucket if one is named.
+
+    https://django-storages.readthedocs.io/en/latest/backends/amazon-S3.html
+    """
+    bucket = env.str("AWS_STORAGE_BUCKET_NAME")
+    if not bucket:
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+    return {
+        "BACKEND": "api.bucket_storage.BucketStorage",
+        "OPTIONS": {
+            "bucket_name": bucket,
+            "region_name": env.str("AWS_S3_REGION_NAME") or None,
+            "endpoint_url": env.str("AWS_S3_ENDPOINT_URL") or None,
+            "addressing_style": env.str("AWS_S3_ADDRESSING_STYLE"),
+            # Without keys boto3 asks the machine for its role.
+            "access_key": env.str("AWS_ACCESS_KEY_ID") or None,
+            "secret_key": env.str("AWS_SECRET_ACCESS_KEY") or None,
+            # As on a disk: a name that is taken is never written over.
+            "file_overwrite": False,
+            "signature_version": "s3v4",
+        },
+    }
