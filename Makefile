@@ -15,13 +15,13 @@ env: .venv/.embedded ## A .env with fresh secrets, for docker compose and make r
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest tests/unit tests/embedded tests/stack tests/chaos
+	@.venv/bin/pytest tests/unit tests/embedded tests/stack tests/browser tests/chaos
 
 test-unit: .venv/.test ## The unit tests alone
 	@.venv/bin/pytest tests/unit
 
 test-stack: .venv/.test ## The container tests alone
-	@.venv/bin/pytest tests/stack tests/chaos
+	@.venv/bin/pytest tests/stack tests/browser tests/chaos
 
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md

@@ -1,21 +1,27 @@
-"""What all container tests share: an engine, a fresh clone, and clearing up."""
+"""What all container tests share: an engine, a browser, a fresh clone, the stacks, clearing up."""
 
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.stack.compose import STACK_NAME, docker
+from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
-NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos")
+NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "browser")
+NEED_A_BROWSER = (HERE / "browser",)
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"
+)
+BROWSER_HELP = (
+    "no Chromium is found (`chromium --version`). Install it, on Debian by "
+    "`apt-get install chromium`, then run: make test"
 )
 
 
@@ -34,29 +40,40 @@ def engine_answers() -> bool:
     return True
 
 
+def chromium() -> str | None:
+    """Return the path of this machine's own browser; none is downloaded."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the container tests out where there is no engine, unless they are required."""
-    ours = [item for item in items if set(NEED_AN_ENGINE) & set(item.path.parents)]
-    if not ours or engine_answers():
+    """Leave out what this machine has no engine or browser for, unless it is required."""
+    leave_out(items, NEED_AN_ENGINE, engine_answers, ENGINE_HELP)
+    leave_out(items, NEED_A_BROWSER, chromium, BROWSER_HELP)
+
+
+def leave_out(
+    items: list[pytest.Item], folders: tuple[Path, ...], found: Callable[[], object], cure: str
+) -> None:
+    """Skip the tests in these folders if what they need is not found."""
+    ours = [item for item in items if set(folders) & set(item.path.parents)]
+    if not ours or found():
         return
     if os.environ.get("REQUIRE_STACK_TESTS"):
-        pytest.exit(f"REQUIRE_STACK_TESTS is set, but {ENGINE_HELP}", returncode=1)
+        pytest.exit(f"REQUIRE_STACK_TESTS is set, but {cure}", returncode=1)
     for item in ours:
-        item.add_marker(pytest.mark.skip(reason=ENGINE_HELP))
+        item.add_marker(pytest.mark.skip(reason=cure))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say plainly what was left out, and how to get it."""
-    left_out = [
-        report
-        for report in terminalreporter.getreports("skipped")
-        if ENGINE_HELP in str(report.longrepr)
-    ]
-    if left_out:
-        terminalreporter.write_line(
-            f"LEFT OUT: {len(left_out)} container tests, because {ENGINE_HELP}", yellow=True
-        )
+    skipped = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
+    for kind, cure in (("container", ENGINE_HELP), ("browser", BROWSER_HELP)):
+        if count := sum(cure in reason for reason in skipped):
+            terminalreporter.write_line(
+                f"LEFT OUT: {count} {kind} tests, because {cure}", yellow=True
+            )
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +94,16 @@ def tree(tmp_path_factory: pytest.TempPathFactory, images_cleared_away: None) ->
     for folder in (clone, *clone.parents[:2]):
         folder.chmod(0o755)
     return clone
+
+
+@pytest.fixture(scope="session")
+def local(tree: Path) -> Iterator[Stack]:
+    """The stack as plain `docker compose up` starts it."""
+    yield from Stack(tree, "local").running()
+
+
+@pytest.fixture(scope="session")
+def production(tree: Path) -> Iterator[Stack]:
+    """The production layer, without the redirect to https, which has no certificate here."""
+    stack = Stack(tree, "production", DJANGO_SECURE_SSL_REDIRECT="false", **secret_environment())
+    yield from stack.running()
