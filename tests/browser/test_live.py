@@ -74,14 +74,16 @@ def test_a_stopped_server_is_shown_as_down_and_comes_back(local: Stack, page: Pa
         expect(page.locator("#announcer")).to_contain_text("set2")
         assert stop.wait(60) == 0
         expect(state).to_have_text("Down", timeout=SOON)
+        expect(state).to_have_attribute("data-state", "down")
         expect(page.locator("#headline")).to_have_text("The site is up, but not all of it")
-        expect(page.locator("[data-server=set2] > .detail")).to_have_text("not reached")
+        expect(page.locator("[data-server=set2] .detail")).to_have_text("not reached")
         # Nobody was told so by a failed answer.
         assert set(answers(page)) == {"set1", "set2"}
     finally:
         local.compose("start", "server2")
         local.wait_for_both()
     expect(state).to_have_text("Up", timeout=2 * SOON)
+    expect(state).to_have_attribute("data-state", "up")
     expect(page.locator("#headline")).to_have_text("The site is up")
 
 

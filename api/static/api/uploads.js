@@ -88,7 +88,8 @@
     else if (status === 404) note.textContent = "This site takes no pictures.";
     else if (status === 401 || status === 403) note.textContent = "You are signed out. Reload the page and sign in.";
     else note.textContent = "Your pictures cannot be shown at the moment.";
-    heart.paused = status === 200 && !queued();
+    // Nothing is waiting, or nothing is to be had.
+    heart.paused = (status === 200 && !queued()) || [401, 403, 404].includes(status);
     form.hidden = status === 404;
     return status === 200;
   }
