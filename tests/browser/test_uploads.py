@@ -1,5 +1,6 @@
 """Pictures on the status page: sent by hand, shown by themselves, refused with a reason."""
 
+import secrets
 import struct
 import zlib
 
@@ -36,16 +37,18 @@ def upload(page: Page, file: FilePayload) -> None:
 
 
 def test_an_uploaded_picture_gets_its_thumbnail_by_itself(local_user: Stack, page: Page) -> None:
+    # The stack may have pictures of an earlier test.
+    name = f"by-hand-{secrets.token_hex(4)}.png"
     sign_in(page, local_user)
-    upload(page, picture("by-hand.png"))
+    upload(page, picture(name))
 
-    shown = page.get_by_role("img", name="by-hand.png")
+    shown = page.get_by_role("img", name=name)
     expect(shown).to_be_visible(timeout=30_000)
     page.wait_for_function(
         "image => image.complete && image.naturalWidth > 0", arg=shown.element_handle()
     )
     expect(page.locator("#pictures li").first).to_contain_text("640 \u00d7 480")
-    expect(page.locator("#uploads-note")).to_contain_text("by-hand.png")
+    expect(page.locator("#uploads-note")).to_contain_text(name)
     expect(page.locator("#upload-fault")).to_be_hidden()
 
 
