@@ -18,14 +18,14 @@ env: .venv/.embedded ## A .env with fresh secrets, for docker compose and make r
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/unit tests/stack
+	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/unit tests/stack tests/browser
 	@.venv/bin/pytest tests/embedded tests/chaos
 
 test-unit: .venv/.test ## The unit tests alone
 	@.venv/bin/pytest tests/unit
 
 test-stack: .venv/.test ## The container tests alone
-	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/stack
+	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/stack tests/browser
 	@.venv/bin/pytest tests/chaos
 
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md

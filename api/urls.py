@@ -1,25 +1,27 @@
 """The application's paths. /livez and /readyz are answered earlier, by `api.middleware`."""
 
-from django.contrib.auth.views import LogoutView
-from django.urls import path
+from django.urls import include, path
 
-from api.views.accounts import SignInView, TokenView
+from api.views.accounts import TokenView
+from api.views.favicon import FaviconView
 from api.views.health import HealthView
 from api.views.hits import HitsView
 from api.views.profile import ProfileView
 from api.views.status import StatusView
+from api.views.status_api import StatusApiView
 from api.views.uploads import UploadListView, UploadView
 
 urlpatterns = [
     path("", StatusView.as_view(), name="status"),
+    path("favicon.ico", FaviconView.as_view()),
     path("profile/", ProfileView.as_view(), name="profile"),
     # Asked without the slash as well, and answered rather than redirected.
     path("profile", ProfileView.as_view()),
     path("healthz", HealthView.as_view(), name="healthz"),
     path("api/hits/", HitsView.as_view(), name="hits"),
+    path("api/status/", StatusApiView.as_view(), name="status-api"),
     path("api/uploads/", UploadListView.as_view(), name="uploads"),
     path("api/uploads/<uuid:pk>/", UploadView.as_view(), name="upload"),
     path("api/token/", TokenView.as_view(), name="token"),
-    path("accounts/login/", SignInView.as_view(), name="login"),
-    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/", include("api.accounts")),
 ]

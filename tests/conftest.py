@@ -1,23 +1,32 @@
-"""What all container tests share: an engine, a fresh clone, and clearing up."""
+"""What all container tests share: an engine, a browser, a fresh clone, the stacks, clearing up."""
 
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.stack.compose import STACK_NAME, docker
+from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
-NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos")
+NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "browser")
+NEED_A_BROWSER = (HERE / "browser",)
 SHARED_STACKS = ("local", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"
 )
+BROWSER_HELP = (
+    "no Chromium is found (`chromium --version`). Install it, on Debian by "
+    "`apt-get install chromium`, then run: make test"
+)
+
+# Long enough for HAProxy's check, once a second. tests/chaos has the default, under load.
+QUICK_DRAIN = {"DRAIN_SECONDS": "1"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,22 +45,41 @@ def engine_answers() -> bool:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Refuse to leave the container tests out where they are required."""
-    if os.environ.get("REQUIRE_STACK_TESTS") and not engine_answers():
-        pytest.exit(f"REQUIRE_STACK_TESTS is set, but {ENGINE_HELP}", returncode=1)
+    """Refuse to leave the container and browser tests out where they are required."""
+    if not os.environ.get("REQUIRE_STACK_TESTS"):
+        return
+    for found, cure in ((engine_answers, ENGINE_HELP), (chromium, BROWSER_HELP)):
+        if not found():
+            pytest.exit(f"REQUIRE_STACK_TESTS is set, but {cure}", returncode=1)
+
+
+def chromium() -> str | None:
+    """Return the path of this machine's own browser; none is downloaded."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 # First, since xdist reads the groups in the same hook.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the container tests out where there is no engine, unless they are required."""
-    ours = [item for item in items if set(NEED_AN_ENGINE) & set(item.path.parents)]
-    for item in ours:
+    """Leave out what this machine has no engine or browser for."""
+    for item in inside(items, NEED_AN_ENGINE):
         item.add_marker(pytest.mark.xdist_group(stack_of(item)))
-    if not ours or engine_answers():
+    leave_out(inside(items, NEED_AN_ENGINE), engine_answers, ENGINE_HELP)
+    leave_out(inside(items, NEED_A_BROWSER), chromium, BROWSER_HELP)
+
+
+def inside(items: list[pytest.Item], folders: tuple[Path, ...]) -> list[pytest.Item]:
+    """Return the tests in these folders."""
+    return [item for item in items if set(folders) & set(item.path.parents)]
+
+
+def leave_out(items: list[pytest.Item], found: Callable[[], object], cure: str) -> None:
+    """Skip these tests if what they need is not found."""
+    if not items or found():
         return
-    for item in ours:
-        item.add_marker(pytest.mark.skip(reason=ENGINE_HELP))
+    for item in items:
+        item.add_marker(pytest.mark.skip(reason=cure))
 
 
 def stack_of(item: pytest.Item) -> str:
@@ -66,15 +94,12 @@ def stack_of(item: pytest.Item) -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say plainly what was left out, and how to get it."""
-    left_out = [
-        report
-        for report in terminalreporter.getreports("skipped")
-        if ENGINE_HELP in str(report.longrepr)
-    ]
-    if left_out:
-        terminalreporter.write_line(
-            f"LEFT OUT: {len(left_out)} container tests, because {ENGINE_HELP}", yellow=True
-        )
+    skipped = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
+    for kind, cure in (("container", ENGINE_HELP), ("browser", BROWSER_HELP)):
+        if count := sum(cure in reason for reason in skipped):
+            terminalreporter.write_line(
+                f"LEFT OUT: {count} {kind} tests, because {cure}", yellow=True
+            )
 
 
 @pytest.fixture(scope="session")
@@ -97,3 +122,24 @@ def tree(tmp_path_factory: pytest.TempPathFactory, images_cleared_away: None) ->
     for folder in (clone, *clone.parents[:2]):
         folder.chmod(0o755)
     return clone
+
+
+@pytest.fixture(scope="session")
+def local(tree: Path) -> Iterator[Stack]:
+    """The stack as plain `docker compose up` starts it, but for a quicker end."""
+    yield from Stack(tree, "local", **QUICK_DRAIN).running()
+
+
+@pytest.fixture(scope="session")
+def production(tree: Path) -> Iterator[Stack]:
+    """The production layer, without the redirect to https, which has no certificate here."""
+    stack = Stack(
+        tree,
+        "production",
+        DJANGO_SECURE_SSL_REDIRECT="false",
+        **QUICK_DRAIN,
+        # All tests are one client.
+        THROTTLE_ANON="100000/minute",
+        **secret_environment(),
+    )
+    yield from stack.running()

@@ -159,6 +159,12 @@ _DJANGO: Final = Section(
             secret=True,
         ),
         Variable(
+            name="SERVERS",
+            kind=Kind.LIST,
+            help="The servers that the status page watches; docker compose sets its own.",
+            validate=validators.server,
+        ),
+        Variable(
             name="STATIC_ROOT",
             kind=Kind.PATH,
             help="Where collectstatic writes; the images set /srv/static.",

@@ -35,6 +35,9 @@ PROFILE = env.str("PROFILE")
 RELEASE = env.str("RELEASE")
 PROFILE_FIELDS = env.list("PROFILE_FIELDS")
 
+# The servers behind the load balancer, each name=host:port; none: this one alone.
+SERVERS = env.list("SERVERS")
+
 # The port of `make run`.
 RUN_PORT = env.int("RUN_PORT")
 
@@ -59,6 +62,7 @@ MIDDLEWARE = [
     "api.middleware.ProbeMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "api.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -129,6 +133,27 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "status"
+LOGOUT_REDIRECT_URL = "status"
+
+# A page loads from this site alone, and runs nothing that stands in the page itself. Where uploads
+# are kept elsewhere, `api.csp` adds that place for pictures.
+# https://django-csp.readthedocs.io/en/latest/configuration.html
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        # The admin's stylesheets carry some of its pictures in them.
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
 
 LANGUAGE_CODE = env.str("DJANGO_LANGUAGE_CODE")
 TIME_ZONE = env.str("DJANGO_TIME_ZONE")

@@ -19,8 +19,10 @@ TEMPLATES[0]["OPTIONS"]["loaders"] = ["django.template.loaders.app_directories.L
 if find_spec("debug_toolbar"):
     INSTALLED_APPS.append("debug_toolbar")
     MIDDLEWARE.insert(2, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    # What the status page asks for every second; it would push all else out of the toolbar.
+    POLLED = ("/profile/", "/api/status/")
     # In a container the browser's address is the gateway's, so it cannot be listed beforehand.
     DEBUG_TOOLBAR_CONFIG = {
-        "SHOW_TOOLBAR_CALLBACK": lambda request: DEBUG,
+        "SHOW_TOOLBAR_CALLBACK": lambda request: DEBUG and request.path not in POLLED,
         "SHOW_COLLAPSED": True,
     }

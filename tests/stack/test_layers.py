@@ -41,6 +41,17 @@ def test_production_shows_strangers_little(production: Stack) -> None:
     assert "set1" not in page and "set2" not in page
 
 
+def test_a_form_of_the_site_s_own_page_is_taken(local: Stack) -> None:
+    """Whatever the port: Django compares it with the Origin that browsers send."""
+    session = requests.Session()
+    form = session.get(local.url("/accounts/login/"), timeout=30)
+    fields = {"csrfmiddlewaretoken": session.cookies["csrftoken"], "username": "x", "password": "y"}
+
+    for origin, status in ((local.url("").rstrip("/"), 200), ("http://localhost:1", 403)):
+        answer = session.post(form.url, fields, headers={"Origin": origin}, timeout=30)
+        assert answer.status_code == status, origin
+
+
 def test_no_such_layer_is_named(local: Stack) -> None:
     answer = local.compose("config", check=False, environment={"LAYER": "prod"})
 

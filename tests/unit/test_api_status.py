@@ -110,6 +110,12 @@ def test_values_are_escaped(client: Client, settings: Settings) -> None:
     assert "<b>" not in text
 
 
+def test_browsers_find_the_icon_where_they_look_for_it(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/static/api/icon.svg")
+
+
 @pytest.mark.parametrize("debug", [True, False])
 def test_the_page_is_whole_and_loads_nothing_from_elsewhere(
     client: Client, settings: Settings, debug: bool

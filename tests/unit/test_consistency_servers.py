@@ -128,6 +128,17 @@ def test_every_server_has_a_profile_of_its_own() -> None:
     assert len(set(profiles)) == len(profiles)
 
 
+def test_the_status_page_watches_haproxy_s_servers() -> None:
+    """By the names that the servers call themselves."""
+    addresses = backend_servers()["backend dynamic_backend"]
+    watched = compose()["x-environment"]["SERVERS"].split(",")
+
+    assert watched == [
+        f"{compose()['services'][name]['environment']['PROFILE']}={addresses[name]}"
+        for name in compose_servers()
+    ]
+
+
 def test_haproxy_listens_where_compose_publishes() -> None:
     binds = {
         section: haproxy_value(section, "bind")

@@ -1,0 +1,131 @@
+"use strict";
+
+// The signed-in visitor's pictures: sends one, shows the latest, and looks again while one is waiting.
+{
+  const SECOND = 1000;
+  const LATEST = 12;
+  const url = document.getElementById("uploads").dataset.url;
+  const form = document.getElementById("upload-form");
+  const field = document.getElementById("image");
+  const button = form.querySelector("button");
+  const progress = document.getElementById("upload-progress");
+  const fault = document.getElementById("upload-fault");
+  const note = document.getElementById("uploads-note");
+  const list = document.getElementById("pictures");
+
+  function make(tag, properties = {}, ...children) {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  }
+
+  function size(bytes) {
+    if (bytes < 1000) return `${bytes} bytes`;
+    return bytes < 1e6 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  }
+
+  // What is wrong, for a person: the server's own words where it has some.
+  function words(status, json, retryAfter) {
+    if (status === 0) return "No connection: the picture was not sent. Please try again.";
+    if (status === 401 || (status === 403 && !json?.detail)) return "You are signed out. Reload the page and sign in.";
+    if (status === 404) return "This site takes no pictures.";
+    const own = json?.detail ?? Object.values(json ?? {}).flat().join(" ");
+    if (status === 413) return own || "The picture is too large.";
+    if (status === 429) return own || `Too many pictures at once. Please wait ${retryAfter ?? "a few"} seconds.`;
+    return own || `The site could not take the picture (${status}). Please try again shortly.`;
+  }
+
+  function complain(text) {
+    fault.textContent = text;
+    fault.hidden = !text;
+    field.setAttribute("aria-invalid", String(Boolean(text)));
+  }
+
+  const STATES = { queued: "thumbnail is being made", done: "", failed: "no thumbnail" };
+
+  function frame(upload) {
+    const inside = make("div", { className: "frame" });
+    if (upload.thumbnail) inside.append(make("img", { src: upload.thumbnail, alt: upload.name, loading: "lazy" }));
+    else if (upload.status === "queued") inside.append(make("span", { className: "waiting" }));
+    return inside;
+  }
+
+  function caption(upload) {
+    const facts = [upload.width && `${upload.width} × ${upload.height}`, upload.bytes && size(upload.bytes)];
+    const lines = make("div", { className: "caption" }, make("strong", { textContent: upload.name, title: upload.name }));
+    lines.append(make("span", { textContent: facts.filter(Boolean).join(" · ") }));
+    if (upload.status === "failed") lines.append(make("span", { className: "fault", textContent: upload.error || STATES.failed }));
+    else if (upload.status === "queued") lines.append(make("span", { textContent: STATES.queued }));
+    else if (upload.sha256) lines.append(make("code", { textContent: `${upload.sha256.slice(0, 12)}…`, title: `SHA-256 ${upload.sha256}` }));
+    return lines;
+  }
+
+  // An entry that has not changed stays as it is, so that no picture flickers.
+  function entry(upload) {
+    const key = `${upload.id} ${upload.status} ${upload.thumbnail ? "with" : "without"}`;
+    const known = [...list.children].find((item) => item.dataset.key === key);
+    if (known) return known;
+    const item = make("li", {}, frame(upload), caption(upload));
+    item.dataset.key = key;
+    item.dataset.status = upload.status;
+    return item;
+  }
+
+  function show(uploads) {
+    const waiting = new Set([...list.children].filter((item) => item.dataset.status === "queued").map((item) => item.dataset.key.split(" ")[0]));
+    const ended = uploads.filter((upload) => upload.status !== "queued" && waiting.has(String(upload.id)));
+    list.replaceChildren(...uploads.slice(0, LATEST).map(entry));
+    if (ended.length) note.textContent = ended.map((upload) => `${upload.name}: ${STATES[upload.status] || "thumbnail is there"}`).join(", ");
+    else if (!uploads.length) note.textContent = "None yet.";
+    else if (note.textContent === "None yet.") note.textContent = "";
+  }
+
+  const queued = () => list.querySelector("[data-status=queued]") !== null;
+
+  async function renew() {
+    const { status, json } = await ask(url);
+    if (status === 200) show(json.results ?? json);
+    else if (status === 404) note.textContent = "This site takes no pictures.";
+    else if (status === 401 || status === 403) note.textContent = "You are signed out. Reload the page and sign in.";
+    else note.textContent = "Your pictures cannot be shown at the moment.";
+    // Nothing is waiting, or nothing is to be had.
+    heart.paused = (status === 200 && !queued()) || [401, 403, 404].includes(status);
+    form.hidden = status === 404;
+    return status === 200;
+  }
+
+  const heart = new Heartbeat(renew, SECOND);
+
+  function ended(request) {
+    button.disabled = false;
+    progress.hidden = true;
+    let json = null;
+    try {
+      json = JSON.parse(request.responseText);
+    } catch {
+      // An answer of a proxy on the way; the status says enough.
+    }
+    if (request.status !== 201) return complain(words(request.status, json, request.getResponseHeader("Retry-After")));
+    form.reset();
+    note.textContent = `${json.name} is uploaded.`;
+    list.prepend(entry(json));
+    heart.pause(false);
+  }
+
+  // Not fetch: it does not tell how much of the file has been sent.
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    complain("");
+    const request = new XMLHttpRequest();
+    request.open("POST", url);
+    request.setRequestHeader("Accept", "application/json");
+    request.upload.addEventListener("progress", ({ loaded, total }) => { progress.value = (100 * loaded) / total; });
+    request.addEventListener("loadend", () => ended(request));
+    progress.value = 0;
+    progress.hidden = false;
+    button.disabled = true;
+    request.send(new FormData(form));
+  });
+
+  heart.soon();
+}

@@ -1,0 +1,158 @@
+"""Everybody can use the pages: by keyboard, by ear, on a phone, in the dark, without script."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.conftest import DESKTOP, PASSWORD, PHONE, USER, Complaints, sign_in
+from tests.stack.compose import Stack
+
+# What WCAG 2.2 asks for at level AA, and axe's own good practice.
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
+
+
+def assert_accessible(page: Page) -> None:
+    """Check the page's present state, without the debug toolbar, which is not ours."""
+    context = {"exclude": [["#djDebugRoot"]]}
+    violations = Axe().run(page, context=context, options=RULES).response["violations"]
+    found = [
+        f"{rule['id']}: {node['target']}: {node['failureSummary']}"
+        for rule in violations
+        for node in rule["nodes"]
+    ]
+    assert found == [], json.dumps(found, indent=1)
+
+
+@contextmanager
+def audited(
+    browser: Browser, complaints: Complaints, *, size: tuple[int, int] = DESKTOP, dark: bool = False
+) -> Iterator[Page]:
+    """Open a tab that axe can work in."""
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark" if dark else "light",
+        # Contrast cannot be measured while an animation changes it.
+        reduced_motion="reduce",
+        # Axe puts styles of its own into the page.
+        bypass_csp=True,
+    )
+    context.set_default_timeout(15_000)
+    context.on("page", complaints.watch)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_pages_are_accessible_and_fit(
+    local_user: Stack, browser: Browser, complaints: Complaints, dark: bool, size: tuple[int, int]
+) -> None:
+    with audited(browser, complaints, size=size, dark=dark) as page:
+        page.goto(local_user.url("/accounts/login/"))
+        assert_accessible(page)
+        assert_fits(page)
+
+        page.goto(local_user.url())
+        page.locator("#strip li").nth(4).wait_for()
+        assert_accessible(page)
+        assert_fits(page)
+
+        sign_in(page, local_user)
+        page.locator("#strip li").nth(1).wait_for()
+        assert_accessible(page)
+        assert_fits(page)
+
+
+def assert_fits(page: Page) -> None:
+    """Check that nothing is scrolled sideways."""
+    wide, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= inner
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_states_that_are_down_are_accessible_too(
+    local: Stack, browser: Browser, complaints: Complaints, dark: bool
+) -> None:
+    complaints.network_expected = True
+    with audited(browser, complaints, dark=dark) as page:
+        page.goto(local.url())
+        page.locator("#strip li").nth(1).wait_for()
+        page.route("**/profile/", lambda route: route.fulfill(status=503, json={"detail": "-"}))
+        expect(page.locator("#headline")).to_have_text("No server answers")
+        page.get_by_role("button", name="Pause").click()
+
+        assert_accessible(page)
+
+
+def test_light_and_dark_differ(local: Stack, page: Page) -> None:
+    page.goto(local.url())
+    shades = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        shades.append(sum(map(int, color.removeprefix("rgb(").removesuffix(")").split(", "))))
+
+    light, dark = shades
+    assert light > 3 * 200
+    assert dark < 3 * 40
+
+
+def test_nothing_moves_for_who_wants_no_motion(local: Stack, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(local.url())
+    bar = page.locator("#strip li:last-child .bar")
+    bar.wait_for()
+
+    assert bar.evaluate("bar => getComputedStyle(bar).animationName") == "none"
+
+
+def test_signing_in_and_out_by_keyboard_alone(local_user: Stack, page: Page) -> None:
+    page.goto(local_user.url())
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "username":
+            break
+    focus = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    page.keyboard.type(USER)
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_text(f"Signed in as {USER}").wait_for()
+
+    # The next one can be reached at once, and is pressed by a key.
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    page.get_by_label("User name").wait_for()
+    assert focus == "solid"
+
+
+def test_a_wrong_password_is_told(local_user: Stack, page: Page) -> None:
+    page.goto(local_user.url())
+    page.get_by_label("User name").fill(USER)
+    page.get_by_label("Password").fill("not-it")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("alert")).to_contain_text("correct username and password")
+    expect(page.get_by_label("User name")).to_have_value(USER)
+
+
+def test_without_javascript_the_first_state_is_there(local: Stack, browser: Browser) -> None:
+    context: BrowserContext = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(local.url())
+
+    for server in ("set1", "set2"):
+        expect(page.locator(f"[data-server={server}] > .state")).to_have_text("Up")
+    expect(page.locator("[data-component=database] .state")).to_have_text("Up")
+    expect(page.locator("#visits")).to_have_text(str(local.get("/api/hits/").json()["hits"]))
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_hidden()
+    context.close()

@@ -1,0 +1,129 @@
+"""Pictures on the status page: sent by hand, shown by themselves, refused with a reason."""
+
+import secrets
+import struct
+import zlib
+
+import pytest
+from playwright.sync_api import FilePayload, Page, Route, expect
+
+from tests.browser.conftest import Complaints, sign_in
+from tests.stack.compose import Stack
+
+
+def png(width: int, height: int) -> bytes:
+    """Return a picture of one colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = (b"\0" + b"\x24\x56\xd6" * width) * height
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def picture(name: str) -> FilePayload:
+    """Return a file to choose."""
+    return {"name": name, "mimeType": "image/png", "buffer": png(640, 480)}
+
+
+def upload(page: Page, file: FilePayload) -> None:
+    """Choose a file and send it."""
+    page.locator("#image").set_input_files(file)
+    page.get_by_role("button", name="Upload").click()
+
+
+def test_an_uploaded_picture_gets_its_thumbnail_by_itself(local_user: Stack, page: Page) -> None:
+    # The stack may have pictures of an earlier test.
+    name = f"by-hand-{secrets.token_hex(4)}.png"
+    sign_in(page, local_user)
+    upload(page, picture(name))
+
+    shown = page.get_by_role("img", name=name)
+    expect(shown).to_be_visible(timeout=30_000)
+    page.wait_for_function(
+        "image => image.complete && image.naturalWidth > 0", arg=shown.element_handle()
+    )
+    expect(page.locator("#pictures li").first).to_contain_text("640 \u00d7 480")
+    expect(page.locator("#uploads-note")).to_contain_text(name)
+    expect(page.locator("#upload-fault")).to_be_hidden()
+
+
+def test_what_is_no_picture_is_refused_in_words(
+    local_user: Stack, page: Page, complaints: Complaints
+) -> None:
+    complaints.network_expected = True
+    sign_in(page, local_user)
+    upload(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
+
+    fault = page.locator("#upload-fault")
+    expect(fault).to_be_visible()
+    assert len(fault.inner_text()) > 10 and "{" not in fault.inner_text()
+    expect(page.get_by_role("button", name="Upload")).to_be_enabled()
+
+
+def test_what_is_too_large_is_refused_in_words(
+    local_user: Stack, page: Page, complaints: Complaints
+) -> None:
+    complaints.network_expected = True
+    sign_in(page, local_user)
+    upload(page, {"name": "big.png", "mimeType": "image/png", "buffer": b"\0" * 11_000_000})
+
+    expect(page.locator("#upload-fault")).to_contain_text("too large")
+
+
+@pytest.mark.parametrize(
+    ("status", "json", "text"),
+    [
+        (400, {"image": ["It is cut off."]}, "It is cut off."),
+        (400, {"detail": "Not today."}, "Not today."),
+        (403, {"detail": "CSRF Failed: token."}, "CSRF Failed"),
+        (401, {}, "You are signed out"),
+        (429, {}, "Please wait 7 seconds"),
+        (429, {"detail": "Expected available in 9 seconds."}, "9 seconds"),
+        (502, None, "could not take the picture (502)"),
+    ],
+)
+def test_other_refusals_are_told_in_words(
+    local_user: Stack,
+    page: Page,
+    complaints: Complaints,
+    status: int,
+    json: dict[str, object] | None,
+    text: str,
+) -> None:
+    """Those that cannot be had from the stack at will."""
+    complaints.network_expected = True
+
+    def refuse(route: Route) -> None:
+        if route.request.method != "POST":
+            route.fulfill(json={"count": 0, "next": None, "previous": None, "results": []})
+        elif json is None:
+            route.fulfill(status=status, body="<html>")
+        else:
+            route.fulfill(status=status, json=json, headers={"Retry-After": "7"})
+
+    page.route("**/api/uploads/", refuse)
+    sign_in(page, local_user)
+    upload(page, picture("refused.png"))
+
+    expect(page.get_by_role("alert")).to_contain_text(text)
+    expect(page.locator("#image")).to_have_attribute("aria-invalid", "true")
+
+
+def test_without_a_connection_the_picture_is_kept_for_the_next_try(
+    local_user: Stack, page: Page, complaints: Complaints
+) -> None:
+    complaints.network_expected = True
+    sign_in(page, local_user)
+    page.locator("#image").set_input_files(picture("later.png"))
+
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("alert")).to_contain_text("No connection")
+    page.context.set_offline(False)
+
+    assert page.locator("#image").evaluate("field => field.files[0].name") == "later.png"

@@ -1,0 +1,174 @@
+"""/api/status/: the whole state for those who may see it, and nothing for strangers."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.test import Client
+from pytest_django import Settings
+
+from api import servers, status
+from api.models import Counter
+from api.servers import Found, Server
+
+# The components' checks run in threads, which do not see a test's open transaction.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FOUND = [
+    Found(Server("set1", "server1", 7999), "up"),
+    Found(Server("set2", "server2", 7999), "draining"),
+]
+
+
+@pytest.fixture(autouse=True)
+def this_server(settings: Settings) -> None:
+    settings.PROFILE, settings.SERVERS = "set1", []
+
+
+def find(monkeypatch: pytest.MonkeyPatch, found: list[Found]) -> None:
+    """Let the look at the servers find this."""
+    monkeypatch.setattr(servers.RECENT, "look", lambda: found)
+
+
+def sign_in(client: Client, **rights: bool) -> None:
+    client.force_login(User.objects.create_user("someone", **rights))
+
+
+@pytest.mark.parametrize("rights", [None, {"is_staff": False}])
+def test_others_than_staff_are_told_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch, rights: dict[str, bool] | None
+) -> None:
+    """And nothing is looked at for them."""
+    monkeypatch.setattr(servers.RECENT, "look", lambda: pytest.fail("a server was asked"))
+    monkeypatch.setattr(status.HEALTH, "look", lambda: pytest.fail("a component was asked"))
+    if rights is not None:
+        sign_in(client, **rights)
+
+    answer = client.get("/api/status/")
+
+    assert answer.status_code == 403
+    assert answer.json().keys() == {"detail"}
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_staff_always_see_it_and_with_debug_everyone(
+    client: Client, settings: Settings, debug: bool
+) -> None:
+    settings.DEBUG = debug
+    if not debug:
+        sign_in(client, is_staff=True)
+
+    answer = client.get("/api/status/")
+
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    body = answer.json()
+    assert list(body) == ["server", "profile", "status", "servers", "components", "visits"]
+    assert (body["server"], body["status"], body["visits"]) == ("set1", "up", 0)
+    assert body["servers"] == [{"name": "set1", "state": "up"}]
+    assert body["profile"] == client.get("/profile/").json()
+    health = client.get("/healthz").json()["components"]
+    assert body["components"].keys() == health.keys()
+
+
+def test_servers_are_shown_with_their_state_and_address(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DEBUG = True
+    down = Found(Server("set3", "server3", 7999), "down", "not reached")
+    find(monkeypatch, [*FOUND, down])
+
+    body = client.get("/api/status/").json()
+
+    assert body["servers"] == [
+        {"name": "set1", "state": "up", "address": "server1:7999"},
+        {"name": "set2", "state": "draining", "address": "server2:7999"},
+        {"name": "set3", "state": "down", "address": "server3:7999", "detail": "not reached"},
+    ]
+    assert body["status"] == "down"
+
+
+def test_a_server_that_drains_is_no_fault(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DEBUG = True
+    find(monkeypatch, FOUND)
+
+    assert client.get("/api/status/").json()["status"] == "up"
+
+
+def test_servers_have_no_name_where_the_operator_shows_none(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DEBUG, settings.PROFILE_FIELDS = True, ["release"]
+    find(monkeypatch, FOUND)
+
+    body = client.get("/api/status/").json()
+
+    assert body["server"] is None
+    assert body["servers"] == [{"state": "up"}, {"state": "draining"}]
+    page = client.get("/").content.decode()
+    assert "set1" not in page and "server1" not in page
+
+
+def test_a_component_that_is_down_is_named(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DEBUG = True
+    settings.MEDIA_ROOT = "/nonexistent"
+
+    body = client.get("/api/status/").json()
+    page = client.get("/").content.decode()
+
+    assert body["status"] == "down"
+    assert body["components"]["storage"]["status"] == "down"
+    assert body["components"]["database"]["status"] == "up"
+    assert "The site is up, but not all of it" in page
+    assert "cannot be written" in page
+
+
+@pytest.mark.parametrize("path", ["/api/status/", "/"])
+def test_without_the_counter_the_rest_is_shown(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    settings.DEBUG = True
+
+    def away(name: str) -> int:
+        raise OperationalError(2003, "away")
+
+    monkeypatch.setattr(Counter, "read", away)
+
+    answer = client.get(path)
+
+    assert answer.status_code == 200
+    if path == "/":
+        assert "not known" in answer.content.decode()
+    else:
+        assert answer.json()["visits"] is None
+
+
+def test_many_who_watch_cause_one_look_at_the_components(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DEBUG = True
+    looks: list[dict[str, Any]] = []
+
+    def look() -> dict[str, Any]:
+        looks.append({"database": {"status": "up"}})
+        return looks[-1]
+
+    monkeypatch.setattr(status.HEALTH, "look", look)
+
+    for _ in range(10):
+        client.get("/api/status/")
+        client.get("/")
+
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_it_can_only_be_read(client: Client, settings: Settings, method: str) -> None:
+    settings.DEBUG = True
+
+    assert getattr(client, method)("/api/status/").status_code == 405
