@@ -196,8 +196,6 @@ REST_FRAMEWORK = {
         "user": env.str("THROTTLE_USER"),
         "login": env.str("THROTTLE_LOGIN"),
     },
-    # The client's address is REMOTE_ADDR, which nginx has made sure of; no header is believed.
-    "NUM_PROXIES": 0,
 }
 
 LOG_LEVEL = env.str("DJANGO_LOG_LEVEL")

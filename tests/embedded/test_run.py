@@ -184,10 +184,17 @@ def test_ctrl_c_ends_it_all(clone: Path) -> None:
     with running(clone, seconds=15) as site:
         eventually(lambda: workers(clone), seconds=15, what="the worker is there")
         site.interrupt()
-        assert workers(clone) == []
+        eventually(lambda: not workers(clone), seconds=15, what="the worker has ended")
         with pytest.raises(requests.ConnectionError):
             site.get("/readyz")
         assert "Traceback" not in site.output()
+
+
+def test_a_killed_site_leaves_no_worker(clone: Path) -> None:
+    with running(clone, seconds=15):
+        eventually(lambda: workers(clone), seconds=15, what="the worker is there")
+    # `running` has killed everything but the worker, which is in a session of its own.
+    eventually(lambda: not workers(clone), seconds=30, what="the worker has ended by itself")
 
 
 def test_a_taken_port_is_said_with_the_cure(clone: Path) -> None:

@@ -5,8 +5,16 @@ import signal
 
 import pytest
 
+from api import bucket_storage
+from api.worker.beats import EVERY_SECONDS, STALE_SECONDS
 from mysite import environment
 from mysite.environment.contract import VARIABLES
+from mysite.settings.backing import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    JOB_HARD_SECONDS,
+    JOB_SOFT_SECONDS,
+)
 from stackctl_cli import reload
 from tests.unit.config_files import (
     compose,
@@ -237,3 +245,35 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
     stackctl = words("docs/stackctl.md")
     assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in stackctl
     assert f"within {reload.SERVES_SECONDS:g} s; what is not so" in stackctl
+
+
+def test_a_stopping_worker_finishes_its_jobs() -> None:
+    assert JOB_SOFT_SECONDS < JOB_HARD_SECONDS < grace("worker")
+
+
+def test_the_worker_is_missed_after_the_same_time_everywhere() -> None:
+    own = re.search(r"^stale=(\d+)$", text_of("supervisor/worker-healthcheck"), re.MULTILINE)
+
+    assert own
+    assert float(own[1]) == STALE_SECONDS
+    # A late heartbeat or two are no illness.
+    assert 3 * EVERY_SECONDS <= STALE_SECONDS
+
+
+def test_a_dead_redis_holds_no_request_up_for_long() -> None:
+    # A check of /healthz may take two seconds: connecting and asking.
+    assert CONNECT_SECONDS + ANSWER_SECONDS <= 2
+    s3 = 2 * (bucket_storage.CONNECT_SECONDS + bucket_storage.READ_SECONDS)
+    assert s3 < seconds(uwsgi_option("harakiri"))
+    assert s3 < JOB_SOFT_SECONDS
+
+
+def test_redis_never_throws_messages_or_the_counter_out() -> None:
+    lines = dict(
+        line.split(" ", 1)
+        for line in text_of("redis/redis.conf").splitlines()
+        if line and not line.startswith("#")
+    )
+
+    assert lines["maxmemory-policy"].startswith("volatile-")
+    assert (lines["appendonly"], lines["appendfsync"]) == ("yes", "everysec")
