@@ -99,3 +99,5 @@ def sign_in(page: Page, stack: Stack) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_text(f"Signed in as {USER}").wait_for()
+    # By then its scripts have taken over the form.
+    page.wait_for_load_state("load")
