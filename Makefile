@@ -3,6 +3,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run env setup test test-unit test-stack chaos lint format lock dockerfile bench clean
 
+# Two processes, each with stacks of its own. What measures times or puts the machine under load runs alone.
+SIDE_BY_SIDE := -n 2 --dist loadgroup
+
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -15,13 +18,15 @@ env: .venv/.embedded ## A .env with fresh secrets, for docker compose and make r
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest tests/unit tests/embedded tests/stack tests/chaos
+	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/unit tests/stack
+	@.venv/bin/pytest tests/embedded tests/chaos
 
 test-unit: .venv/.test ## The unit tests alone
 	@.venv/bin/pytest tests/unit
 
 test-stack: .venv/.test ## The container tests alone
-	@.venv/bin/pytest tests/stack tests/chaos
+	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/stack
+	@.venv/bin/pytest tests/chaos
 
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md

@@ -9,6 +9,7 @@ from types import FrameType
 
 from benchmarks.answers import WrongAnswerError
 from benchmarks.cost import memory_mib
+from benchmarks.deploy import measure_deploy
 from benchmarks.engine import EngineError, require_engine
 from benchmarks.machine import machine_facts, versions
 from benchmarks.report import error_count, json_report, text_report
@@ -38,11 +39,12 @@ def _run(options: Options, json_file: Path | None) -> int:
         found = versions(stack)
         samples = measure(stack, options, _say)
         memory = memory_mib(stack)
-    report = (facts, found, options, samples, memory)
+    deploy = measure_deploy(_say)
+    report = (facts, found, options, samples, memory, deploy)
     print(text_report(*report))
     if json_file:
         json_file.write_text(json.dumps(json_report(*report), indent=2) + "\n")
-    if errors := error_count(samples):
+    if errors := error_count(samples) + deploy.failed:
         _say(f"{errors} requests had no good answer, so the figures are worth nothing.")
         return 1
     return 0

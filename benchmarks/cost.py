@@ -38,7 +38,7 @@ def memory_mib(stack: Stack) -> dict[str, float]:
 
 def parse_mib(size: str) -> float:
     """Return "1.5GiB" in MiB."""
-    match = re.fullmatch(r"([\d.]+)(\w+)", size)
-    if not match:
+    match = re.fullmatch(r"([\d.]+)([A-Za-z]+)", size)
+    if not match or match[2] not in BYTES:
         raise ValueError(f"not a size: {size!r}")
     return float(match[1]) * BYTES[match[2]] / BYTES["MiB"]

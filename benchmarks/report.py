@@ -5,6 +5,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from benchmarks.deploy import AIM_SECONDS, Deploy
 from benchmarks.rounds import Options, Samples
 from benchmarks.targets import AIMS, TARGETS, Aim, Target
 
@@ -50,6 +51,7 @@ def text_report(
     options: Options,
     samples: Samples,
     memory: Mapping[str, float],
+    deploy: Deploy,
 ) -> str:
     """Return the whole report as plain text."""
     blocks = (
@@ -58,6 +60,7 @@ def text_report(
         [*(_aim_line(samples, aim) for aim in AIMS), _split_line(samples)],
         _static_table(samples),
         ["Memory, MiB", *(f"    {name:14}{mib:8.1f}" for name, mib in sorted(memory.items()))],
+        deploy_lines(deploy),
         NOTES.splitlines(),
         _error_lines(samples),
     )
@@ -70,6 +73,7 @@ def json_report(
     options: Options,
     samples: Samples,
     memory: Mapping[str, float],
+    deploy: Deploy,
 ) -> dict[str, Any]:
     """Return all figures, each round's too."""
     return {
@@ -82,7 +86,8 @@ def json_report(
             for aim in AIMS
         ],
         "memory_mib": dict(memory),
-        "errors": error_count(samples),
+        "deploy": {**asdict(deploy), "met": deploy.met},
+        "errors": error_count(samples) + deploy.failed,
     }
 
 
@@ -168,6 +173,19 @@ def _split_line(samples: Samples) -> str:
         for service in rounds[0].cpu_us
     )
     return f"CPU us/request within (a): {', '.join(shares)}."
+
+
+def deploy_lines(deploy: Deploy) -> list[str]:
+    """Return what a person wants to know of a deploy."""
+    rest = deploy.seconds - deploy.drain_seconds
+    return [
+        f"stackctl deploy of both servers: {deploy.seconds:.1f} s without the build, "
+        f"{deploy.drain_seconds:.1f} s of them draining",
+        f"    {deploy.requests} requests meanwhile, {deploy.failed} failed, longest "
+        f"{deploy.longest_ms:.0f} ms ({deploy.longest_before_ms:.0f} ms before)",
+        f"Aim: at most {AIM_SECONDS:g} s besides the drains: {rest:.1f} s, "
+        f"{'met' if deploy.met else 'NOT met'}.",
+    ]
 
 
 def _error_lines(samples: Samples) -> list[str]:

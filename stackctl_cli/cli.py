@@ -18,6 +18,7 @@ from mysite.environment.cli import main as env_main
 from . import backup as saving
 from . import deploy as deploying
 from . import engine, lock, record, release, servers, stack, state
+from . import reload as reloading
 from .console import Console
 from .faults import ExitCode, StackctlError
 from .roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
@@ -144,6 +145,12 @@ def ready(
 ) -> None:
     """Let a server get requests again, once its checks are good."""
     _run(as_json, lambda console: servers.ready(console, server))
+
+
+@app.command()
+def reload(as_json: Json = False) -> None:
+    """Check haproxy/haproxy.cfg and bring it into service; nobody notices."""
+    _run(as_json, reloading.reload)
 
 
 @app.command()

@@ -1,9 +1,10 @@
-"""HAProxy's runtime API: who gets requests, and how many each has.
+"""HAProxy's runtime API: who gets requests, how many each has, and which processes serve.
 
-The admin socket lies in a tmpfs of HAProxy's own container, where only its user may open it. It is
-reached by `docker exec` with Perl, which is there wherever the image is Debian's: perl-base is an
-essential package, and it has IO::Socket::UNIX. So nothing is published, no volume is shared, no
-other container can reach it, and it works wherever the docker client does, Docker Desktop included.
+The sockets of the worker (admin) and of the master, which starts workers, lie in a tmpfs of
+HAProxy's own container, where only its user may open them. They are reached by `docker exec` with
+Perl, which is there wherever the image is Debian's: perl-base is an essential package, and it has
+IO::Socket::UNIX. So nothing is published, no volume is shared, no other container can reach them,
+and it works wherever the docker client does, Docker Desktop included.
 https://docs.haproxy.org/3.0/management.html#9.3
 """
 
@@ -13,11 +14,15 @@ import csv
 import io
 from dataclasses import dataclass
 
-from . import engine
+from . import engine, process
 from .faults import StackctlError
 
 BACKEND = "dynamic_backend"
 SOCKET = "/var/lib/haproxy/admin.sock"
+# docker-compose.yaml starts HAProxy with it.
+MASTER_SOCKET = "/var/lib/haproxy/master.sock"
+CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"
+STATE_FILE = "/var/lib/haproxy/server-state"
 # The name of a connection's other end is the first argument, the commands are standard input.
 TALK = (
     "use IO::Socket::UNIX; local $/; "
@@ -54,6 +59,14 @@ class Server:
         return self.status.startswith(("DRAIN", "MAINT"))
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The processes that serve: the present one, and those of before a reload, by process id."""
+
+    present: int
+    former: tuple[int, ...]
+
+
 class Balancer:
     """One running HAProxy."""
 
@@ -67,15 +80,47 @@ class Balancer:
         Raises:
             StackctlError: HAProxy cannot be reached.
         """
-        result = engine.execute(
-            self.container, "perl", "-e", TALK, SOCKET, stdin=";".join(lines) + "\n"
-        )
+        result = self._talk(SOCKET, *lines)
         if not result.ok:
             raise StackctlError(
                 f"HAProxy's admin socket does not answer: {result.text()}",
                 "Is haproxy running? `docker compose ps haproxy`, `docker compose logs haproxy`.",
             )
         return result.out
+
+    def master(self, *lines: str) -> str:
+        """Give commands to the master process and return the answer.
+
+        Raises:
+            StackctlError: it cannot be reached, as in a container made by an older compose file.
+        """
+        result = self._talk(MASTER_SOCKET, *lines)
+        if not result.ok:
+            raise StackctlError(
+                f"HAProxy's master socket does not answer: {result.text()}",
+                "A container that was made before docker-compose.yaml asked for that socket has "
+                "none: `docker compose up --detach --no-deps haproxy` makes it anew, which "
+                "visitors notice for a moment.",
+            )
+        return result.out
+
+    def workers(self) -> Workers:
+        """Return the processes that serve.
+
+        https://docs.haproxy.org/3.0/management.html#9.4-show%20proc
+        """
+        present, former = 0, []
+        heading = ""
+        for line in self.master("show proc").splitlines():
+            words = line.split()
+            if line.startswith("# "):
+                heading = line.removeprefix("# ").strip()
+            elif len(words) > 1 and words[1] == "worker":
+                if heading == "workers":
+                    present = int(words[0])
+                else:
+                    former.append(int(words[0]))
+        return Workers(present, tuple(former))
 
     def servers(self) -> dict[str, Server]:
         """Return the servers by name."""
@@ -118,6 +163,11 @@ class Balancer:
                 self.command(f"set maxconn server {BACKEND}/{server} {limit}"),
                 f"a limit of {limit}",
             )
+
+    def _talk(self, socket: str, *lines: str) -> process.Result:
+        return engine.execute(
+            self.container, "perl", "-e", TALK, socket, stdin=";".join(lines) + "\n"
+        )
 
     def _set(self, server: str, state: str) -> None:
         # The static backend's server tracks this one, so it follows.

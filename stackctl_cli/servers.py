@@ -16,7 +16,8 @@ READY_SECONDS = 15.0
 def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
     """Take a server out of service and wait for its requests to end.
 
-    The load balancer remembers it until it is started anew or reloaded, or `ready` undoes it.
+    The load balancer remembers it, over `stackctl reload` too, until it is started anew or `ready`
+    undoes it.
 
     Raises:
         StackctlError: it is the last one in service, and `force` was not said.

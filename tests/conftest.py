@@ -13,6 +13,7 @@ from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
 NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos")
+SHARED_STACKS = ("local", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"
@@ -34,15 +35,32 @@ def engine_answers() -> bool:
     return True
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse to leave the container tests out where they are required."""
+    if os.environ.get("REQUIRE_STACK_TESTS") and not engine_answers():
+        pytest.exit(f"REQUIRE_STACK_TESTS is set, but {ENGINE_HELP}", returncode=1)
+
+
+# First, since xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the container tests out where there is no engine, unless they are required."""
     ours = [item for item in items if set(NEED_AN_ENGINE) & set(item.path.parents)]
+    for item in ours:
+        item.add_marker(pytest.mark.xdist_group(stack_of(item)))
     if not ours or engine_answers():
         return
-    if os.environ.get("REQUIRE_STACK_TESTS"):
-        pytest.exit(f"REQUIRE_STACK_TESTS is set, but {ENGINE_HELP}", returncode=1)
     for item in ours:
         item.add_marker(pytest.mark.skip(reason=ENGINE_HELP))
+
+
+def stack_of(item: pytest.Item) -> str:
+    """Name what a container test shares with others, so that it is started only once.
+
+    https://pytest-xdist.readthedocs.io/en/stable/distribution.html
+    """
+    shared = set(SHARED_STACKS) & set(getattr(item, "fixturenames", ()))
+    return min(shared, default=item.path.stem)
 
 
 @pytest.hookimpl(trylast=True)
@@ -63,7 +81,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def images_cleared_away() -> Iterator[None]:
     """Remove the tests' images at the end; the engine's build cache keeps what they are made of."""
     yield
-    for image in docker("image", "ls", "--quiet", f"{STACK_NAME}-*").split():
+    # By name: an identical image of another run is the same image under a name of its own.
+    names = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{STACK_NAME}-*")
+    for image in names.split():
         # One that a second test run in this clone uses stays.
         with suppress(subprocess.CalledProcessError):
             docker("image", "rm", "--force", image)

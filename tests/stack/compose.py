@@ -16,8 +16,9 @@ from tests.tree import ROOT
 from tests.waiting import eventually
 
 # Images, containers and volumes of the tests are found, and cleared away, by this name. It is
-# neither the developer's own stack nor that of another clone.
-STACK_NAME = f"mysite-test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
+# neither the developer's own stack nor that of another clone or of a test process beside this one.
+PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "")
+STACK_NAME = f"mysite-test-{hashlib.sha256(f'{ROOT}{PROCESS}'.encode()).hexdigest()[:8]}"
 UP_SECONDS = 300
 
 

@@ -79,7 +79,8 @@ def test_migrate_says_what_it_waits_for_and_gives_up(production: Stack) -> None:
             "--rm",
             "--no-deps",
             "-e",
-            "DB_HOST=nowhere",
+            # Where nothing listens on MySQL's port.
+            "DB_HOST=server1",
             "-e",
             "DB_WAIT_SECONDS=2",
             "migrate",
@@ -88,7 +89,7 @@ def test_migrate_says_what_it_waits_for_and_gives_up(production: Stack) -> None:
     )
 
     assert result.returncode != 0
-    assert "waiting up to 2 s for the MySQL database 'mysite' at nowhere" in result.stdout
+    assert "waiting up to 2 s for the MySQL database 'mysite' at server1" in result.stdout
     assert "did not answer within 2 s" in result.stdout
     assert "Traceback" not in result.stdout
 

@@ -4,7 +4,6 @@ import pytest
 import requests
 
 from tests.stack.compose import Stack, secret_environment
-from tests.tree import ROOT
 
 
 def servers_in_turn(stack: Stack, count: int) -> list[str]:
@@ -25,8 +24,11 @@ def test_local_layer_shows_itself(local: Stack) -> None:
     assert profile["hostname"] in {local.container(name)[:12] for name in ("server1", "server2")}
 
 
-def test_plain_text_names_the_settings_alone(local: Stack, production: Stack) -> None:
+def test_plain_text_is_had_by_the_query(local: Stack) -> None:
     assert local.get("/profile/?format=txt").text == "local\n"
+
+
+def test_plain_text_names_the_settings_alone(production: Stack) -> None:
     answer = production.get("/profile", headers={"Accept": "text/plain"})
     assert answer.text == "production\n"
     assert answer.headers["Content-Type"].startswith("text/plain")
@@ -40,7 +42,7 @@ def test_production_shows_strangers_little(production: Stack) -> None:
 
 
 def test_dev_layer_runs_with_debug(production: Stack) -> None:
-    dev = Stack(production.tree, "dev", **secret_environment())
+    dev = Stack(production.tree, "dev", DRAIN_SECONDS="0", **secret_environment())
     dev.down(volumes=True)
     try:
         dev.up()
@@ -103,14 +105,6 @@ def test_a_server_alone_refuses_too(production: Stack) -> None:
     assert answer.returncode != 0
     assert "DJANGO_SECRET_KEY: it is not set" in answer.stdout
     assert "Traceback" not in answer.stdout
-
-
-def test_the_joined_dockerfile_is_in_step() -> None:
-    joined = (
-        f"{(ROOT / 'Dockerfile.base').read_text()}\n{(ROOT / 'Dockerfile.production').read_text()}"
-    )
-
-    assert (ROOT / "Dockerfile").read_text() == joined, "run: make dockerfile"
 
 
 def test_the_stats_page_asks_for_its_password(production: Stack) -> None:

@@ -151,6 +151,9 @@ def test_a_stop_drains_first_and_ends_cleanly(production: Stack) -> None:
             if "stopped: " in line
         ]
         assert stopped[-4:-1] == ["drain", "nginx", "uwsgi"]
+        # Nobody has drained it before, so it waits for the load balancer to see it.
+        drain_seconds = production.environment["DRAIN_SECONDS"]
+        assert f"stopping in {drain_seconds} s" in production.logs("server2")
         assert production.in_service() == {"set1"}
     finally:
         production.compose("start", "server2")

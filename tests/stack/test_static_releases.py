@@ -21,47 +21,42 @@ def statuses(stack: Stack, path: str) -> set[int]:
     return {stack.get(path).status_code for _ in range(TRIES)}
 
 
-def replace(stack: Stack, server: str) -> None:
-    """Make one server anew from the present image."""
-    stack.compose("up", "--detach", "--wait", "--no-deps", "--force-recreate", server)
+def replace(stack: Stack, *servers: str) -> None:
+    """Make servers anew from the present image."""
+    stack.compose("up", "--detach", "--wait", "--no-deps", "--force-recreate", *servers)
     stack.wait_for_both()
 
 
-def test_files_of_both_releases_are_served(production: Stack) -> None:
+def check_both_releases_are_served(stack: Stack, old: str) -> None:
+    """One server has been replaced: each page's files, from either server; then the other one."""
+    both = stylesheet(stack)
+    (new,) = both - {old}
+    assert both == {old, new}
+    assert statuses(stack, old) == {200}
+    assert statuses(stack, new) == {200}
+
+    replace(stack, "server2")
+    assert stylesheet(stack) == {new}
+    # Somebody still has the old page open.
+    assert statuses(stack, old) == {200}
+    kept = stack.get(old, headers={"Accept-Encoding": "br"})
+    assert kept.headers["Content-Encoding"] == "br"
+    assert "immutable" in kept.headers["Cache-Control"]
+
+
+def test_files_of_both_releases_are_served_until_no_release_has_them(production: Stack) -> None:
     (old,) = stylesheet(production)
     style = production.tree / "api" / "static" / "api" / "status.css"
+    gone = "api/gone.0123456789ab.css"
     try:
         with edited(style, ":root {", "/* the next release */ :root {"):
             production.compose("build", "--quiet", "server1")
         replace(production, "server1")
-        both = stylesheet(production)
-        (new,) = both - {old}
-
-        # Each page's files, from either server.
-        assert both == {old, new}
-        assert statuses(production, old) == {200}
-        assert statuses(production, new) == {200}
-
-        replace(production, "server2")
-        assert stylesheet(production) == {new}
-        # Somebody still has the old page open.
-        assert statuses(production, old) == {200}
-        kept = production.get(old, headers={"Accept-Encoding": "br"})
-        assert kept.headers["Content-Encoding"] == "br"
-        assert "immutable" in kept.headers["Cache-Control"]
+        check_both_releases_are_served(production, old)
+        production.run_in("server1", "touch", "--date", "40 days ago", f"/srv/kept/static/{gone}")
+        assert statuses(production, f"/static/{gone}") == {200}
     finally:
         production.compose("build", "--quiet", "server1")
-        for server in ("server1", "server2"):
-            replace(production, server)
+        replace(production, "server1", "server2")
     assert stylesheet(production) == {old}
-
-
-def test_files_that_no_release_has_are_removed_in_the_end(production: Stack) -> None:
-    gone = "/srv/kept/static/api/gone.0123456789ab.css"
-    production.run_in("server1", "touch", "--date", "40 days ago", gone)
-    assert production.get("/static/api/gone.0123456789ab.css").status_code == 200
-
-    production.compose("restart", "server1")
-    production.wait_for_both()
-
-    assert production.get("/static/api/gone.0123456789ab.css").status_code == 404
+    assert statuses(production, f"/static/{gone}") == {404}

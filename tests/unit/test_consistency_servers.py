@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from stackctl_cli import haproxy
 from tests.tree import ROOT
 from tests.unit.config_files import (
     compose,
@@ -77,7 +78,11 @@ def test_haproxy_s_servers_are_compose_s() -> None:
     backends = backend_servers()
 
     assert len(servers) >= 2
-    assert set(backends) == {"backend static_backend", "backend dynamic_backend"}
+    assert set(backends) == {
+        "backend static_backend",
+        "backend upload_backend",
+        "backend dynamic_backend",
+    }
     for addresses in backends.values():
         assert addresses == {name: f"{name}:{health_port()}" for name in servers}
     for name in servers:
@@ -86,16 +91,33 @@ def test_haproxy_s_servers_are_compose_s() -> None:
         assert name in compose()["services"]["haproxy"]["depends_on"]
 
 
-def test_static_files_follow_the_checks_of_the_dynamic_backend() -> None:
+@pytest.mark.parametrize("name", ["static_backend", "upload_backend"])
+def test_the_other_backends_follow_the_checks_of_the_dynamic_one(name: str) -> None:
     """Also in what a 404 means, or HAProxy would not start."""
     sections = haproxy_sections()
-    static, dynamic = sections["backend static_backend"], sections["backend dynamic_backend"]
+    other, dynamic = sections[f"backend {name}"], sections["backend dynamic_backend"]
 
-    for line in static:
+    for line in other:
         if line.startswith("server "):
             assert line.endswith(f"track dynamic_backend/{line.split()[1]}")
-    for option in ("option httpchk", "http-check disable-on-404", "balance roundrobin"):
-        assert option in static and option in dynamic
+    for option in ("option httpchk", "http-check disable-on-404"):
+        assert option in other and option in dynamic
+
+
+def test_the_bodies_that_nginx_keeps_fit_where_it_keeps_them() -> None:
+    """Each of HAProxy's places for uploads may hold the largest body, and Django a copy of it."""
+    limits = [
+        line for line in haproxy_sections()["backend upload_backend"] if "maxconn" in line.split()
+    ]
+    places = int(limits[0].split()[-1])
+    largest = int(nginx_value("client_max_body_size").removesuffix("m"))
+    folder = nginx_value("client_body_temp_path")
+
+    for server in compose_servers():
+        mounts = [mount for mount in compose()["services"][server]["tmpfs"] if "/tmp:" in mount]
+        size = re.search(r"size=(\d+)m", mounts[0])
+        assert folder.startswith("/tmp/") and size
+        assert 2 * places * largest <= int(size[1])
 
 
 def test_every_server_has_a_profile_of_its_own() -> None:
@@ -118,6 +140,22 @@ def test_haproxy_listens_where_compose_publishes() -> None:
             binds["frontend site"],
             binds["listen stats"],
         ]
+
+
+def test_haproxy_can_be_reloaded() -> None:
+    """It starts with a master's socket; all that stackctl speaks to and writes is on its tmpfs."""
+    service = compose()["services"]["haproxy"]
+    folder = service["tmpfs"][0].partition(":")[0]
+    mounted = [mount.split(":")[1] for mount in service["volumes"]]
+
+    assert service["command"][:2] == ["haproxy", "-S"]
+    assert service["command"][2] == f"{haproxy.MASTER_SOCKET},mode,600"
+    assert service["command"][3:] == ["-f", haproxy.CONFIG]
+    assert haproxy.CONFIG.rpartition("/")[0] in mounted
+    assert f"server-state-file {haproxy.STATE_FILE}" in haproxy_sections()["global"]
+    assert "load-server-state-from-file global" in haproxy_sections()["defaults"]
+    for path in (haproxy.SOCKET, haproxy.MASTER_SOCKET, haproxy.STATE_FILE):
+        assert path.startswith(f"{folder}/")
 
 
 def test_haproxy_s_health_check_asks_its_own_frontend() -> None:

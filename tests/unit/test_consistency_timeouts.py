@@ -7,6 +7,7 @@ import pytest
 
 from mysite import environment
 from mysite.environment.contract import VARIABLES
+from stackctl_cli import reload
 from tests.unit.config_files import (
     compose,
     dockerfile,
@@ -120,6 +121,10 @@ def test_haproxy_lets_its_requests_finish_on_a_reload_and_at_its_end() -> None:
     hard_stop = haproxy_seconds("global", "hard-stop-after")
 
     assert haproxy_seconds("defaults", "timeout server") < hard_stop < grace("haproxy")
+
+
+def test_a_reload_waits_until_the_former_process_has_to_be_gone() -> None:
+    assert haproxy_seconds("global", "hard-stop-after") < reload.FORMER_SECONDS
 
 
 def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:

@@ -10,10 +10,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stackctl_cli import compose, haproxy, lock, migrate, preflight, process, record, release
+from stackctl_cli import (
+    compose,
+    engine,
+    haproxy,
+    lock,
+    migrate,
+    preflight,
+    process,
+    record,
+    release,
+)
+from stackctl_cli.console import Console
 from stackctl_cli.engine import Container, version_numbers
 from stackctl_cli.faults import StackctlError, UsageError
-from stackctl_cli.roll import DRAIN_SECONDS
+from stackctl_cli.interrupt import Interrupt
+from stackctl_cli.roll import DRAIN_SECONDS, HEALTH_SECONDS, MARK_DRAINED, Limits, Roll
 from stackctl_cli.state import ServerState, judge
 from tests.tree import ROOT
 
@@ -248,6 +260,25 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
     ]
 
 
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [(seen("DRAIN"), True), (seen("DRAIN", sessions=1), False), (seen("UP"), False)],
+    ids=["drained", "a request is left", "a reload forgot the drain"],
+)
+def test_only_a_drained_server_may_end_without_its_own_drain(
+    monkeypatch: pytest.MonkeyPatch, server: haproxy.Server, told: bool
+) -> None:
+    said: list[tuple[str, ...]] = []
+    monkeypatch.setattr(engine, "containers", lambda _: [container()])
+    monkeypatch.setattr(engine, "execute", lambda *command: said.append(command))
+    monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: {"server1": server})
+    balancer = haproxy.Balancer("id")
+
+    Roll(fake_project(), balancer, Console(), Interrupt(), Limits())._spare_second_drain("server1")
+
+    assert said == ([("1", "sh", "-c", MARK_DRAINED)] if told else [])
+
+
 def test_the_gate_refuses_unless_told() -> None:
     plan = migrate.Plan(("a.0001",), ("a.0002",), {"a.0002": ["DROPPING columns (t.c)"]})
     said: list[str] = []
@@ -332,3 +363,15 @@ def test_the_json_of_a_fault_has_its_next_step(tmp_path: Path) -> None:
     said = json.loads(result.stdout)
     assert said["code"] == result.returncode == 1
     assert "not installed" in said["error"] and said["next"]
+
+
+def test_the_way_back_is_not_given_up_sooner_for_an_impatient_release() -> None:
+    """`--health-seconds 8` is how long the new release may take, not the old one."""
+    project = compose.Project("p", "production", {"services": {}})
+    roll = Roll(
+        project, haproxy.Balancer("c"), Console(as_json=True), Interrupt(), Limits(health=8.0)
+    )
+
+    roll.back()
+
+    assert roll.limits.health == HEALTH_SECONDS

@@ -1,0 +1,43 @@
+"""What HAProxy should still know of its servers after a reload: HAProxy's server state file.
+
+Made of what `show servers state` answers, in the words that are about the servers' condition. Where
+a server is and how it is spoken to is for the configuration to say, which the reload is about:
+HAProxy would take port, TLS and check address from the file all the same.
+https://docs.haproxy.org/3.0/management.html#9.3-show%20servers%20state
+"""
+
+from __future__ import annotations
+
+from .configuration import Address
+
+VERSION = "1"
+# The first 20 words of a row are required, and the rest is left out: TLS, the check's address.
+BACKEND, SERVER, ADDRESS, HOST, PORT, RECORD = 1, 3, 4, 17, 18, 19
+_NONE = "-"
+
+
+def state_file(answer: str, servers: dict[tuple[str, str], Address]) -> str:
+    """Return the text of the state file for the next configuration.
+
+    Args:
+        answer: what HAProxy answered to `show servers state`.
+        servers: where the next configuration's servers are; those that it does not name are left
+            out.
+    """
+    first, *lines = answer.strip().splitlines() or [""]
+    if first.strip() != VERSION:
+        return ""
+    rows = (line.split() for line in lines if line.strip() and not line.startswith("#"))
+    kept = [_row(row, servers) for row in rows if len(row) > RECORD]
+    return "".join(f"{line}\n" for line in (VERSION, *filter(None, kept)))
+
+
+def _row(row: list[str], servers: dict[tuple[str, str], Address]) -> str:
+    address = servers.get((row[BACKEND], row[SERVER]))
+    if address is None:
+        return ""
+    if row[HOST] != address.host:
+        # Another name now: the old one's address would be asked until the new one is found.
+        row[ADDRESS] = _NONE
+    row[HOST], row[PORT], row[RECORD] = _NONE, str(address.port), _NONE
+    return " ".join(row[: RECORD + 1])

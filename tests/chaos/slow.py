@@ -1,0 +1,101 @@
+"""Clients that hold on to what they occupy: a byte a second, and again when they are cut off."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+
+DRIP_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How one slow connection ended before its client was through."""
+
+    seconds: float
+    # The answer's status, or 0 where the connection was closed without one.
+    status: int
+
+
+@dataclass
+class SlowClients:
+    """Many such clients at once, for the time of a `with` block.
+
+    Args:
+        port: where the site is on 127.0.0.1.
+        begin: what each sends at once; `{number}` is its connection's own number.
+        count: how many connections are open at a time.
+    """
+
+    port: int
+    begin: bytes
+    count: int = 300
+    endings: list[Ending] = field(default_factory=list)
+    # How many have sent what they send at once, over all the time.
+    begun: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> "SlowClients":
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(10)
+
+    def statuses(self) -> Counter[int]:
+        """Return how often each answer ended a connection."""
+        return Counter(ending.status for ending in self.endings)
+
+    def longest(self) -> float:
+        """Return how many seconds the longest of the ended connections lasted."""
+        return max((ending.seconds for ending in self.endings), default=0.0)
+
+    async def _all(self) -> None:
+        numbers = itertools.count()
+        await asyncio.gather(*(self._again_and_again(numbers) for _ in range(self.count)))
+
+    async def _again_and_again(self, numbers: "itertools.count[int]") -> None:
+        while not self._over.is_set():
+            started = time.monotonic()
+            status = await self._one(next(numbers))
+            if status is not None:
+                self.endings.append(Ending(time.monotonic() - started, status))
+                # One that is turned away at once does not make an attack of another kind.
+                await asyncio.sleep(DRIP_SECONDS)
+
+    async def _one(self, number: int) -> int | None:
+        """Drip until the connection ends or all is over; return how it ended."""
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return 0
+        answer = asyncio.ensure_future(reader.readline())
+        try:
+            writer.write(self.begin.replace(b"{number}", str(number).encode()))
+            await writer.drain()
+            self.begun += 1
+            while not self._over.is_set():
+                done, _ = await asyncio.wait({answer}, timeout=DRIP_SECONDS)
+                if done:
+                    words = answer.result().split()
+                    return int(words[1]) if len(words) > 1 else 0
+                writer.write(b"x")
+                await writer.drain()
+        except OSError:
+            return 0
+        finally:
+            answer.cancel()
+            writer.close()
+        return None

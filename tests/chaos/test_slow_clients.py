@@ -1,0 +1,86 @@
+"""Clients that are slow on purpose, beside visitors who are not."""
+
+import uuid
+
+import pytest
+
+from tests.chaos.conftest import check_nothing_lost
+from tests.chaos.load import Load
+from tests.chaos.reliability import Figures
+from tests.chaos.slow import SlowClients
+from tests.stack.compose import Stack
+from tests.waiting import eventually
+
+HEADER = b"GET /profile/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+POST = (
+    b"POST /loadtest/order/slow-{number} HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/octet-stream\r\n"
+)
+SHORT_BODY = POST + b"Content-Length: 1000\r\n\r\nx"
+# More than HAProxy keeps before it asks a server.
+FIRST_PIECE = b"x" * 40_000
+LONG_BODY = POST + b"Content-Length: 5000000\r\n\r\n" + FIRST_PIECE
+CHUNKED_BODY = POST + b"Transfer-Encoding: chunked\r\n\r\n4c4b40\r\n" + FIRST_PIECE
+
+
+@pytest.mark.parametrize(
+    ("what", "begin"), [("header", HEADER), ("body of 1 kB", SHORT_BODY)], ids=["header", "body"]
+)
+def test_a_slow_request_is_cut_off_and_nobody_else_notices(
+    loaded: Stack, load: Load, figures: Figures, what: str, begin: bytes
+) -> None:
+    with load:
+        load.warm_up()
+        with SlowClients(loaded.http_port, begin) as slow:
+            eventually(
+                lambda: len(slow.endings) >= slow.count, seconds=60, what="all are cut off once"
+            )
+
+    figures.add(
+        f"{slow.count} clients that send a byte of their {what} a second",
+        "0 failed; each slow one is cut off with 408",
+        load,
+        f"cut off after {slow.longest():.0f} s at the latest",
+    )
+    assert set(slow.statuses()) == {408}, slow.statuses()
+    assert slow.longest() < 20
+    check_nothing_lost(load, loaded)
+
+
+@pytest.mark.parametrize(
+    ("what", "begin"),
+    [("5 MB body", LONG_BODY), ("5 MB body in one chunk", CHUNKED_BODY)],
+    ids=["length", "chunked"],
+)
+def test_slow_uploads_take_nothing_from_those_who_look(
+    loaded: Stack, load: Load, figures: Figures, what: str, begin: bytes
+) -> None:
+    with load:
+        load.warm_up()
+        with SlowClients(loaded.http_port, begin) as slow:
+            eventually(
+                lambda: slow.begun >= slow.count and slow.endings,
+                seconds=60,
+                what="all places for uploads are taken",
+            )
+            before = len(load.outcomes)
+            eventually(
+                lambda: len(load.outcomes) > before + 500, seconds=60, what="visitors are served"
+            )
+
+    figures.add(
+        f"{slow.count} clients that send a byte of their {what} a second",
+        "0 failed; other uploads get 503 meanwhile",
+        load,
+        f"{slow.statuses()[503]} turned away",
+    )
+    # Those that found no place; the others are let go on.
+    assert set(slow.statuses()) == {503}, slow.statuses()
+    check_nothing_lost(load, loaded)
+    # And the places are free again.
+    eventually(lambda: uploaded(loaded) == 201, seconds=30, what="an upload is taken")
+
+
+def uploaded(stack: Stack) -> int:
+    """Return the status that answers a body of 5 MB."""
+    return stack.post(f"/loadtest/order/{uuid.uuid4()}", data=b"x" * 5_000_000).status_code

@@ -1,0 +1,23 @@
+"""The stack that stackctl's tests share; every test leaves it whole."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack.stackctl.site import Site, clear, git
+from tests.tree import copy_tree
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The production layer, started by stackctl."""
+    tree = copy_tree(tmp_path_factory.mktemp("stackctl"))
+    git(tree, "init", "--quiet")
+    site = Site(tree)
+    site.commit()
+    clear(site)
+    try:
+        site.ctl("up")
+        yield site
+    finally:
+        clear(site)

@@ -1,0 +1,161 @@
+"""A stack that ./stackctl runs, in a git repository of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.load import Client, Load, Request
+from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
+
+# Images and containers of this stack's own, so that no other test's build comes between.
+NAME = f"{STACK_NAME}-ctl"
+PROJECT = f"{NAME}-production"
+SERVERS = ("server1", "server2")
+QUICK = ("--health-seconds", "40", "--watch-seconds", "0.5")
+
+
+class Site(Stack):
+    """A stack that stackctl runs, in a git repository of its own."""
+
+    def __init__(self, tree: Path) -> None:
+        """Describe it; DRAIN_SECONDS=0 leaves nobody but stackctl to keep requests from loss."""
+        super().__init__(
+            tree,
+            "production",
+            **secret_environment(),
+            DJANGO_SECURE_SSL_REDIRECT="false",
+            DRAIN_SECONDS="0",
+            STACK_NAME=NAME,
+        )
+        self.project = PROJECT
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command of stackctl, as a terminal would: in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "stackctl_cli", *arguments],
+            cwd=self.tree,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def ctl(self, *arguments: str, code: int = 0) -> str:
+        """Run a command of stackctl, which must end with this code; return what it printed."""
+        return ended(self.start(*arguments), code)
+
+    def ask(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """Run a command of stackctl for scripts and return its JSON, the whole standard output."""
+        result = subprocess.run(
+            [sys.executable, "-m", "stackctl_cli", *arguments, "--json"],
+            cwd=self.tree,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert result.returncode == code, result.stderr[-5000:]
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    def states(self) -> dict[str, str]:
+        """Return each server's state."""
+        return {s["server"]: s["state"] for s in self.ask("status", code=ANY)["servers"]}
+
+    def whole_on(self, release: str) -> None:
+        """Assert that both servers are in service with a release, and answer with it."""
+        servers = self.ask("status")["servers"]
+        assert {(s["state"], s["release"]) for s in servers} == {("ready", release)}
+        self.wait_for_both()
+        assert {self.profile()["release"] for _ in range(6)} == {release}
+
+    def release(self) -> str:
+        """Return the release that both servers run."""
+        (release,) = {s["release"] for s in self.ask("status")["servers"]}
+        return str(release)
+
+    def containers(self) -> list[str]:
+        """Return both servers' containers."""
+        return [self.container(server) for server in SERVERS]
+
+    def commit(self) -> str:
+        """Commit the tree and return the release that it is."""
+        git(self.tree, "add", "--all")
+        git(self.tree, "commit", "--quiet", "--allow-empty", "--message", "a release")
+        return git(self.tree, "rev-parse", "--short=12", "HEAD")
+
+    @contextmanager
+    def edited(self, name: str, old: str, new: str) -> Iterator[str]:
+        """Commit a change for the block's time and give the release that it makes."""
+        path = self.tree / name
+        original = path.read_text()
+        assert old in original
+        path.write_text(original.replace(old, new))
+        try:
+            yield self.commit()
+        finally:
+            path.write_text(original)
+            self.commit()
+
+
+class _Any(int):
+    """An exit code that is equal to every other."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
+ANY = _Any()
+
+
+def ended(process: subprocess.Popen[str], code: int) -> str:
+    """Wait for a command, which must end with this code and without a traceback."""
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output[-5000:]
+    # The application may show one; stackctl itself never does.
+    assert "stackctl_cli/" not in output
+    return output
+
+
+def git(tree: Path, *arguments: str) -> str:
+    """Run git as somebody, whoever runs the tests."""
+    who = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
+    return subprocess.run(
+        ["git", *who, *arguments], cwd=tree, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@contextmanager
+def visitors(site: Site) -> Iterator[None]:
+    """Ask all the while, over kept connections and new ones; every answer has to be good."""
+    pages = [repeat(Request("GET", "/profile/")) for _ in range(6)]
+    clients = [
+        Client(page, keep_alive=number % 2 == 0, pause=0.01) for number, page in enumerate(pages)
+    ]
+    with Load(site.http_port, clients) as load:
+        load.warm_up()
+        yield
+    assert not load.failed, load.summary()
+
+
+def clear(site: Site) -> None:
+    """Remove the stack with its data and images."""
+    site.down(volumes=True)
+    for name in ("production", "base"):
+        if images := docker("image", "ls", "--quiet", f"{NAME}-{name}").split():
+            docker("image", "rm", "--force", *set(images))
+    shutil.rmtree(site.tree / "var" / "stackctl", ignore_errors=True)

@@ -1,0 +1,44 @@
+"""The database and the media files, saved and brought back."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+from tests.stack.stackctl.site import Site
+
+
+def test_backup_and_restore(site: Site) -> None:
+    """A row and a file come back; a wrong checksum and a running stack are refused."""
+    hits = site.post("/api/hits/").json()["hits"]
+    site.run_in(
+        "server1", "sh", "-c", "mkdir -p /srv/media/drill; echo kept >/srv/media/drill/file"
+    )
+    saved = site.ask("backup")
+    folder = Path(saved["path"])
+    assert [oct(path.stat().st_mode & 0o777) for path in folder.iterdir()] == ["0o600"] * 3
+    assert saved["release"] == site.release()
+    password = site.environment["DB_PASSWORD"]
+    assert password not in gzip.decompress((folder / "database.sql.gz").read_bytes()).decode()
+
+    site.post("/api/hits/")
+    site.run_in("server1", "sh", "-c", "rm -r /srv/media/drill; touch /srv/media/later")
+    assert "the stack is running" in site.ctl("restore", folder.name, code=1)
+    damaged = shutil.copytree(folder, folder.with_name("damaged"))
+    with (damaged / "media.tar.gz").open("ab") as file:
+        file.write(b"x")
+    assert "wrong checksum" in site.ctl("restore", "damaged", "--force", code=1)
+    unknown = (folder / "manifest.json").read_text().replace('"format": 1', '"format": 99')
+    (damaged / "manifest.json").write_text(unknown)
+    assert "format 99" in site.ctl("restore", "damaged", "--force", code=1)
+    assert site.get("/api/hits/").json()["hits"] == hits + 1
+
+    site.ctl("down")
+    before = site.ask("restore", folder.name)["before"]
+    site.ctl("up")
+    assert site.get("/api/hits/").json()["hits"] == hits
+    assert site.run_in("server2", "cat", "/srv/media/drill/file") == "kept\n"
+    assert site.run_in("server2", "ls", "/srv/media") == "drill\n"
+    # What the restore replaced can be had back in turn.
+    site.ctl("restore", Path(before).name, "--force")
+    assert site.get("/api/hits/").json()["hits"] == hits + 1
+    assert "later" in site.run_in("server2", "ls", "/srv/media")

@@ -1,0 +1,121 @@
+"""What the benchmarks read out of other programs' words, and what they make of it."""
+
+import pytest
+
+from benchmarks.cost import parse_cpu, parse_mib
+from benchmarks.deploy import Deploy, figures, parse_steps
+from benchmarks.load import Load, parse_wrk
+from benchmarks.report import deploy_lines, ratio
+from benchmarks.visitors import Outcome
+
+WRK = """\
+Running 6s test @ http://127.0.0.1:8080/profile/
+  1 threads and 16 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     9.01ms    4.92ms  61.02ms   88.01%
+    Req/Sec     1.84k   120.11     2.07k    71.67%
+  Latency Distribution
+     50%  980.00us
+     75%   10.50ms
+     90%   14.10ms
+     99%    1.50s
+  11012 requests in 6.01s, 3.53MB read
+Requests/sec:   1833.51
+Transfer/sec:    601.12KB
+"""
+
+
+def test_wrks_report_is_read() -> None:
+    assert parse_wrk(WRK) == Load(
+        requests=11012,
+        per_second=1833.51,
+        median_ms=0.98,
+        p99_ms=1500.0,
+        bad_status=0,
+        socket_errors=0,
+    )
+
+
+def test_wrks_errors_are_counted() -> None:
+    load = parse_wrk(
+        f"{WRK}  Socket errors: connect 1, read 20, write 0, timeout 3\n"
+        "  Non-2xx or 3xx responses: 7\n"
+    )
+
+    assert (load.socket_errors, load.bad_status, load.errors) == (24, 7, 31)
+
+
+@pytest.mark.parametrize("text", ["", "unable to connect to 127.0.0.1:8080 Connection refused\n"])
+def test_what_is_no_report_of_wrk_is_no_figure(text: str) -> None:
+    with pytest.raises(ValueError, match="wrk's report has no"):
+        parse_wrk(text)
+
+
+def test_cpu_time_is_read_from_both_versions_of_control_groups() -> None:
+    assert parse_cpu("usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n") == 1234567
+    assert parse_cpu("1234567000\n") == 1234567
+
+
+@pytest.mark.parametrize(
+    ("size", "mib"), [("512B", 2**-11), ("64KiB", 0.0625), ("101.5MiB", 101.5), ("1.5GiB", 1536)]
+)
+def test_memory_is_read_in_each_unit(size: str, mib: float) -> None:
+    assert parse_mib(size) == mib
+
+
+@pytest.mark.parametrize("size", ["", "12", "--"])
+def test_what_is_no_size_is_no_figure(size: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        parse_mib(size)
+
+
+def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    # A second round at half the speed for both disturbs nothing.
+    assert ratio([100.0, 50.0, 90.0], [50.0, 25.0, 100.0]) == 2.0
+    assert ratio([1.0], [0.0]) == 0.0
+
+
+LOG = """\
+2030-01-01T00:00:00Z building r2 ...
+2030-01-01T00:00:09Z building r2 (9.0 s)
+2030-01-01T00:00:09Z server1: draining ...
+2030-01-01T00:00:10Z server1: draining (1.2 s)
+2030-01-01T00:00:10Z warning: server1: draining (maybe)
+2030-01-01T00:00:14Z server1: starting r2 (4.0 s)
+2030-01-01T00:00:15Z server2: draining (0.8 s)
+"""
+
+
+def test_the_steps_of_a_deploy_are_read() -> None:
+    assert parse_steps(LOG) == [
+        ("building r2", 9.0),
+        ("server1: draining", 1.2),
+        ("server1: starting r2", 4.0),
+        ("server2: draining", 0.8),
+    ]
+
+
+def test_a_deploys_figures_are_those_of_its_own_time() -> None:
+    outcomes = [
+        Outcome(started=1, seconds=0.25, good=False),
+        Outcome(started=5, seconds=0.5, good=True),
+        Outcome(started=6, seconds=0.75, good=False),
+    ]
+
+    deploy = figures(outcomes, begun=5, log=LOG, seconds=22.0)
+
+    assert deploy == Deploy(
+        seconds=22.0,
+        drain_seconds=2.0,
+        requests=2,
+        failed=1,
+        longest_ms=750,
+        longest_before_ms=250,
+    )
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(22.0, "20.0 s, met."), (22.5, "20.5 s, NOT met.")])
+def test_a_deploys_aim_leaves_out_its_drains(seconds: float, word: str) -> None:
+    deploy = Deploy(seconds, 2.0, 100, 0, 80, 70)
+
+    assert deploy_lines(deploy)[-1].endswith(word)

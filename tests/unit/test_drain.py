@@ -1,0 +1,83 @@
+"""supervisor/drain: how long a stopping server waits, and who may spare it that."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from stackctl_cli.roll import MARK_DRAINED
+from tests.tree import ROOT
+from tests.waiting import eventually
+
+SECONDS = "0.3"
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+
+
+def mark(drain_file: Path) -> Path:
+    """Say, as a deploy does, that nothing will come; return the file that says so."""
+    subprocess.run(["sh", "-c", MARK_DRAINED], env={"DRAIN_FILE": str(drain_file)}, check=True)
+    (found,) = drain_file.parent.iterdir()
+    return found
+
+
+def start(drain_file: Path) -> subprocess.Popen[str]:
+    """Start it, and return once it can be told to end."""
+    left = drain_file.with_name("drain")
+    left.touch()
+    process = subprocess.Popen(
+        [ROOT / "supervisor" / "drain"],
+        env={"PATH": os.environ["PATH"], "DRAIN_FILE": str(drain_file), "DRAIN_SECONDS": SECONDS},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    eventually(lambda: catches_term(process.pid), seconds=10, what="it listens")
+    assert not left.exists(), "one that is started again is ready again"
+    return process
+
+
+def catches_term(pid: int) -> bool:
+    """Tell whether a process has a handler for SIGTERM."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (mask,) = [line.split()[1] for line in lines if line.startswith("SigCgt:")]
+    return bool(int(mask, 16) & 1 << (signal.SIGTERM - 1))
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """Tell it to end, as supervisor does, and return what it said."""
+    process.terminate()
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    return said
+
+
+def test_a_stop_makes_readyz_answer_404_and_waits(tmp_path: Path) -> None:
+    said = ended(start(tmp_path / "drain"))
+
+    assert f"/readyz answers 404; stopping in {SECONDS} s" in said
+    assert (tmp_path / "drain").exists()
+
+
+def test_one_that_is_drained_already_does_not_wait(tmp_path: Path) -> None:
+    process = start(tmp_path / "drain")
+    mark(tmp_path / "drain")
+    said = ended(process)
+
+    assert "drained before; stopping at once" in said
+    assert (tmp_path / "drain").exists()
+
+
+@pytest.mark.parametrize("when", ["before this start", "a minute ago"])
+def test_what_was_said_of_another_time_does_not_count(tmp_path: Path, when: str) -> None:
+    if when == "before this start":
+        mark(tmp_path / "drain")
+    process = start(tmp_path / "drain")
+    if when == "a minute ago":
+        past = time.time() - 60
+        os.utime(mark(tmp_path / "drain"), (past, past))
+
+    assert "stopping in" in ended(process)
