@@ -29,6 +29,7 @@ def secret_environment() -> dict[str, str]:
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
         "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1",
         "DB_PASSWORD": awkward + secrets.token_urlsafe(8),
+        "REDIS_PASSWORD": awkward + secrets.token_urlsafe(8),
         "STATS_PASSWORD": awkward + secrets.token_urlsafe(8),
     }
 

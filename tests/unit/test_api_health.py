@@ -1,5 +1,8 @@
 """/healthz: each component's state, in time, and no secret in what is said of it."""
 
+import datetime
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,17 +12,24 @@ from typing import Any
 import pytest
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection, connections
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from django.utils import timezone
 from health_check.base import HealthCheck
 from pytest_django import Settings
 
 from api import health
+from api.models import WorkerBeat
+from api.threads import DaemonThreads
+from api.uploads import jobs
+from api.worker import beats
+from tests.tree import ROOT
 
 # The checks run in threads of their own, which do not see a test's open transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NAMES = ["database", "migrations", "cache", "storage"]
+NAMES = ["database", "migrations", "cache", "broker", "storage", "worker"]
 # Words that must never be shown to a stranger.
 HIDDEN = "hidden"
 
@@ -36,6 +46,12 @@ def media(settings: Settings, tmp_path: Path) -> Path:
     """Return where this test's uploads would go."""
     settings.MEDIA_ROOT = tmp_path
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def worker() -> None:
+    """Let a worker be well."""
+    beats.beat("worker@here")
 
 
 def states(answer: Any) -> dict[str, str]:
@@ -83,15 +99,17 @@ def test_the_database_is_down(
         client.get("/healthz"),
         database="does not answer",
         migrations="unknown: the database does not answer",
+        worker="unknown: the database does not answer",
     )
 
 
 @pytest.fixture
 def pending_migration() -> Iterator[None]:
     """Let the database forget one migration."""
-    MigrationRecorder(connection).record_unapplied("api", "0001_counter")
+    newest = MigrationLoader(connection).graph.leaf_nodes("api")[0]
+    MigrationRecorder(connection).record_unapplied(*newest)
     yield
-    MigrationRecorder(connection).record_applied("api", "0001_counter")
+    MigrationRecorder(connection).record_applied(*newest)
 
 
 @pytest.mark.usefixtures("pending_migration")
@@ -116,6 +134,68 @@ def test_the_storage_is_down(client: Client, settings: Settings, tmp_path: Path)
     settings.MEDIA_ROOT = tmp_path / HIDDEN
 
     assert_down(client.get("/healthz"), storage="cannot be written")
+
+
+def test_the_broker_is_down(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.app.conf, "broker_write_url", f"redis://:{HIDDEN}@127.0.0.1:1/0")
+
+    assert_down(client.get("/healthz"), broker="does not answer")
+
+
+def test_no_worker_is_there(client: Client) -> None:
+    WorkerBeat.objects.all().delete()
+
+    assert_down(client.get("/healthz"), worker="none was seen for 30 s")
+
+
+def test_a_worker_that_was_not_seen_lately_is_down(client: Client) -> None:
+    old = timezone.now() - datetime.timedelta(seconds=beats.STALE_SECONDS + 1)
+    WorkerBeat.objects.update(seen=old)
+
+    assert_down(client.get("/healthz"), worker="none was seen for 30 s")
+    # One that is well is enough.
+    beats.beat("worker@there")
+    assert client.get("/healthz").status_code == 200
+
+
+def test_the_bucket_is_down(client: Client, settings: Settings) -> None:
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {
+            "BACKEND": "api.bucket_storage.BucketStorage",
+            "OPTIONS": {
+                "bucket_name": HIDDEN,
+                "endpoint_url": "http://127.0.0.1:1",
+                "access_key": HIDDEN,
+                "secret_key": HIDDEN,
+                "region_name": "eu-central-1",
+            },
+        },
+    }
+
+    answer = client.get("/healthz")
+
+    # Refused at once, or after the client's own second attempt.
+    assert states(answer)["storage"] == "down"
+    assert HIDDEN not in answer.content.decode()
+
+
+def test_a_check_that_hangs_does_not_keep_the_process_from_ending() -> None:
+    code = (
+        "import time\n"
+        "from api.threads import DaemonThreads\n"
+        "DaemonThreads().submit(time.sleep, 600)\n"
+    )
+
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30, check=True)
+
+
+def test_a_thread_s_result_and_error_arrive() -> None:
+    threads = DaemonThreads()
+
+    assert threads.submit(divmod, 7, 2).result(10) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        threads.submit(divmod, 7, 0).result(10)
 
 
 def test_an_error_that_nobody_foresaw_is_not_shown(

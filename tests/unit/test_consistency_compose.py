@@ -28,17 +28,26 @@ BY_THE_IMAGE = {
     "MEDIA_ROOT",
     "RELEASE",
     "STATIC_ROOT",
+    "WORKER_HEARTBEAT_FILE",
 }
 BY_EACH_SERVER = {"PROFILE"}
+# Migrate makes the first superuser; nobody else knows the password.
+BY_MIGRATE = {name for name in VARIABLES if name.startswith("DJANGO_SUPERUSER_")}
 BUILD_STEPS_ONLY = {"DJANGO_BUILD"}
 ON_THE_HOST_ONLY = {"RUN_PORT", "TEST_DB_NAME"}
 BY_ELASTIC_BEANSTALK = {name for name in VARIABLES if name.startswith("RDS_")}
 NOT_PASSED = (
-    BY_THE_IMAGE | BY_EACH_SERVER | BUILD_STEPS_ONLY | ON_THE_HOST_ONLY | BY_ELASTIC_BEANSTALK
+    BY_THE_IMAGE
+    | BY_EACH_SERVER
+    | BY_MIGRATE
+    | BUILD_STEPS_ONLY
+    | ON_THE_HOST_ONLY
+    | BY_ELASTIC_BEANSTALK
 )
 
-# What stands for the database of the stack itself, where the application has no default.
-THE_STACK_S_DATABASE = {
+# What stands for the servers of the stack itself, where the application has no default.
+THE_STACK_S_SERVERS = {
+    "REDIS_HOST": "redis",
     "DB_ENGINE": "mysql",
     "DB_HOST": "db",
     "DB_NAME": "mysite",
@@ -110,11 +119,24 @@ def test_each_server_sets_what_compose_leaves_to_it() -> None:
 def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
 
-    for name in ("server1", "server2", "migrate"):
+    for name in ("server1", "server2", "worker", "migrate"):
         assert not stack & set(services()[name]["environment"])
     # Only the check of everything sees both.
     both = set(services()["env-check"]["environment"])
-    assert both == set(compose()["x-environment"]) | set(compose()["x-stack-environment"])
+    assert both == set(compose()["x-environment"]) | BY_MIGRATE | set(
+        compose()["x-stack-environment"]
+    )
+
+
+def test_the_first_superuser_s_password_is_migrate_s_alone() -> None:
+    knowing = {
+        name
+        for name, service in services().items()
+        if BY_MIGRATE & set(service.get("environment", {}))
+    }
+
+    assert set(compose()["x-superuser"]) == BY_MIGRATE
+    assert knowing == {"migrate", "env-check"}
 
 
 def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
@@ -144,18 +166,18 @@ def test_defaults_are_the_contract_s() -> None:
     for name, rest in uses():
         variable = VARIABLES[name]
         allowed = {variable.default, *variable.layer_defaults.values(), variable.sample}
-        allowed |= {THE_STACK_S_DATABASE.get(name, variable.default)}
+        allowed |= {THE_STACK_S_SERVERS.get(name, variable.default)}
         default = rest.removeprefix(":-")
 
         assert default in allowed - {""}, f"{name}: {default!r}"
         variable.parse(default)
 
 
-@pytest.mark.parametrize("name", sorted(THE_STACK_S_DATABASE))
-def test_the_stack_s_own_database_stands_in_for_nothing_else(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(THE_STACK_S_SERVERS))
+def test_the_stack_s_own_servers_stand_in_for_nothing_else(name: str) -> None:
     """Were the contract to get a default of its own, it would be that one."""
     assert VARIABLES[name].default == ""
-    assert (name, f":-{THE_STACK_S_DATABASE[name]}") in uses()
+    assert (name, f":-{THE_STACK_S_SERVERS[name]}") in uses()
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -196,6 +218,13 @@ def test_the_database_is_made_as_the_application_asks_for_it() -> None:
     assert database["MYSQL_PASSWORD"] == passed["DB_PASSWORD"]
     assert passed["DB_HOST"] == "${DB_HOST:-db}"
     assert "db" in services()
+
+
+def test_redis_asks_for_the_password_that_the_application_has() -> None:
+    passed = compose()["x-environment"]
+
+    assert services()["redis"]["environment"] == {"REDIS_PASSWORD": passed["REDIS_PASSWORD"]}
+    assert passed["REDIS_HOST"] == "${REDIS_HOST:-redis}"
 
 
 def test_secrets_have_no_default_but_the_refused_sample() -> None:

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from api.views.uploads import FORM_BYTES
+from mysite.environment.contract import VARIABLES
 from stackctl_cli import haproxy
 from tests.tree import ROOT
 from tests.unit.config_files import (
@@ -166,12 +168,14 @@ def test_haproxy_s_health_check_asks_its_own_frontend() -> None:
     assert f"GET {haproxy_value('frontend health', 'monitor-uri')} HTTP" in script
 
 
-def test_the_largest_body_is_what_the_refusal_says() -> None:
+def test_the_largest_body_has_room_for_the_largest_picture_and_its_form() -> None:
     limit = nginx_value("client_max_body_size")
+    largest = VARIABLES["UPLOAD_MAX_MB"].maximum
     told = json.loads(text_of("nginx/errors/413.json"))["detail"]
 
-    assert limit.endswith("m")
-    assert re.findall(r"\d+ MB", told) == [f"{limit.removesuffix('m')} MB"]
+    assert limit == f"{largest + 1}m"
+    assert re.findall(r"\d+ MB", told) == [f"{largest} MB"]
+    assert FORM_BYTES <= 1_000_000
 
 
 def test_every_error_page_exists_and_is_json() -> None:

@@ -15,6 +15,7 @@ GOOD = {
     "DJANGO_SECRET_KEY": KEY,
     "DJANGO_ALLOWED_HOSTS": "www.example.com",
     "DATABASE_URL": "mysql://web:pa55word@db/site",
+    "REDIS_URL": "redis://:pa55word@redis:6379",
     "STATS_PASSWORD": "an0ther-secret",
 }
 
@@ -47,6 +48,7 @@ def test_everything_that_is_missing_is_named_at_once(layer: str) -> None:
         "DJANGO_ALLOWED_HOSTS",
         "STATS_PASSWORD",
         "DATABASE_URL",
+        "REDIS_URL",
     ]
     assert all(fault.cure for fault in faults)
     assert "DJANGO_SECRET_KEY_FILE" in faults[0].cure
@@ -116,7 +118,7 @@ def test_faults_of_every_kind_come_together() -> None:
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [
-        (Scope.DJANGO, ["DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "DATABASE_URL"]),
+        (Scope.DJANGO, ["DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"]),
         (Scope.STACK, ["STATS_PASSWORD"]),
     ],
 )
@@ -157,6 +159,7 @@ def test_a_weak_key_is_a_fault_in_production(key: str, weak: bool) -> None:
         ("DB_PASSWORD", SAMPLE_PASSWORD),
         ("RDS_PASSWORD", SAMPLE_PASSWORD),
         ("DATABASE_URL", f"mysql://web:{SAMPLE_PASSWORD}@db/site"),
+        ("REDIS_URL", f"redis://:{SAMPLE_PASSWORD}@redis:6379/0"),
         ("DATABASE_URL", f"mysql://web:{SAMPLE_PASSWORD.replace('-', '%2D')}@db/site"),
     ],
 )

@@ -19,6 +19,7 @@ GOOD = {
     "DJANGO_SECRET_KEY": "k3y-" + "abcdefghij" * 6,
     "DJANGO_ALLOWED_HOSTS": "www.example.com,example.com",
     "DATABASE_URL": "mysql://web:pa55word@db/site",
+    "REDIS_URL": "redis://:pa55word@redis:6379",
 }
 
 
@@ -107,7 +108,7 @@ def test_all_faults_are_in_one_message(tmp_path: Path) -> None:
         environment.load(environ, tmp_path)
     message = str(caught.value)
     for part in (
-        "production layer: 7 faults",
+        "production layer: 8 faults",
         ".env line 2: ",
         "DJANGO_SECRET_KEY: ",
         "DJANGO_ALLOWED_HOSTS: ",
@@ -115,12 +116,13 @@ def test_all_faults_are_in_one_message(tmp_path: Path) -> None:
         "WEB_CONCURRENCY: 'many' is not a whole number",
         "Use a whole number from 1 to 64.",
         "DATABASE_URL: no database is named",
+        "REDIS_URL: no Redis is named",
         "DATABSE_URL: ",
         "Did you mean DATABASE_URL?",
     ):
         assert part in message
     assert "hidden" not in message
-    assert len(message.splitlines()) == 1 + 2 * 7
+    assert len(message.splitlines()) == 1 + 2 * 8
 
 
 def test_the_process_wins_over_dotenv_which_wins_over_the_default(tmp_path: Path) -> None:
@@ -189,11 +191,13 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
     """The database's URL too."""
     (tmp_path / "key").write_text(GOOD["DJANGO_SECRET_KEY"] + "\n")
     (tmp_path / "url").write_text("postgres://u:from-file@h/n\n")
+    (tmp_path / "redis").write_text("redis://:from-file@h\n")
     environ = {
         **PRODUCTION,
         "DJANGO_ALLOWED_HOSTS": "example.com",
         "DJANGO_SECRET_KEY_FILE": str(tmp_path / "key"),
         "DATABASE_URL_FILE": str(tmp_path / "url"),
+        "REDIS_URL_FILE": str(tmp_path / "redis"),
     }
     env = environment.load(environ, tmp_path)
     assert env.str("DJANGO_SECRET_KEY") == GOOD["DJANGO_SECRET_KEY"]

@@ -115,7 +115,7 @@ def test_fresh_secrets_are_fresh() -> None:
     """Other ones each time, each its own."""
     texts = [dotenv.parse(render.fresh("production")[0]).values for _ in range(2)]
     names = [name for name in texts[0] if name in VARIABLES and VARIABLES[name].secret]
-    assert names == ["DJANGO_SECRET_KEY", "STATS_PASSWORD", "DB_PASSWORD"]
+    assert names == ["DJANGO_SECRET_KEY", "STATS_PASSWORD", "DB_PASSWORD", "REDIS_PASSWORD"]
     values = [values[name] for values in texts for name in names]
     assert len(set(values)) == len(values)
     assert all(len(value) >= 32 for value in values)

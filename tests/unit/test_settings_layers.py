@@ -18,6 +18,7 @@ REQUIRED = {
     "DJANGO_SECRET_KEY": SECRET_KEY,
     "DJANGO_ALLOWED_HOSTS": "www.example.com",
     "DATABASE_URL": "sqlite:////nonexistent/db.sqlite3",
+    "REDIS_URL": "redis://:pa55word@redis:6379",
 }
 MINIMUM = {"local": {}, "dev": REQUIRED, "production": REQUIRED, "test": {}}
 
