@@ -1,9 +1,11 @@
 """The application's paths. /livez and /readyz are answered earlier, by `api.middleware`."""
 
 from django.contrib.auth.views import LogoutView
-from django.urls import path
+from django.urls import path, re_path
 
 from api.views.accounts import SignInView, TokenView
+from api.views.docs import DocsView, SchemaView
+from api.views.errors import NoSuchEndpointView
 from api.views.health import HealthView
 from api.views.hits import HitsView
 from api.views.profile import ProfileView
@@ -19,7 +21,11 @@ urlpatterns = [
     path("api/hits/", HitsView.as_view(), name="hits"),
     path("api/uploads/", UploadListView.as_view(), name="uploads"),
     path("api/uploads/<uuid:pk>/", UploadView.as_view(), name="upload"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
+    path("api/docs/", DocsView.as_view(), name="docs"),
     path("api/token/", TokenView.as_view(), name="token"),
+    # Without the slash it is redirected to the one with it.
+    re_path(r"^api/([\s\S]*/)?$", NoSuchEndpointView.as_view()),
     path("accounts/login/", SignInView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
 ]
