@@ -11,3 +11,4 @@ class ApiConfig(AppConfig):
     def ready(self) -> None:
         """Connect the signals."""
         from api import request_log  # noqa: F401
+        from api.uploads import removal  # noqa: F401

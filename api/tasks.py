@@ -8,8 +8,10 @@ from uuid import UUID
 
 from celery import Task
 
+from api.models import Upload
 from api.uploads import jobs
 from api.uploads.pictures import PictureError
+from api.uploads.removal import remove
 from api.uploads.work import work_on
 from mysite.celery import app
 
@@ -39,5 +41,8 @@ def process_upload(task: Task, upload_id: str) -> None:
         )
         raise task.retry(exc=error, countdown=pause, max_retries=None) from None
     else:
-        done = jobs.finish(upload, result)
-        logger.info("upload %s is %s", upload_id, "done" if done else "no longer this job's")
+        if jobs.finish(upload, result):
+            logger.info("upload %s is done", upload_id)
+        elif not Upload.objects.filter(pk=upload.pk).exists():
+            # Deleted meanwhile: its thumbnail must not stay.
+            remove(result.thumbnail)

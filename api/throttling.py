@@ -3,7 +3,7 @@
 import ipaddress
 import logging
 import re
-import time
+from time import time
 from typing import TYPE_CHECKING
 
 from django.core.cache import cache
@@ -55,7 +55,7 @@ class RateThrottle(BaseThrottle):
 
     def count(self, client: str, limit: int, period: int) -> bool:
         """Add one to this period's counter, unless the limit is reached."""
-        now = time.time()
+        now = time()
         number, into = int(now // period), now % period
         keys = [f"throttle:{self.scope}:{client}:{n}" for n in (number - 1, number)]
         found = cache.get_many(keys)

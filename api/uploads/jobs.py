@@ -128,10 +128,11 @@ def again(uploads: list[uuid.UUID]) -> int:
     """Queue failed uploads anew, on a person's wish; return how many."""
     count = 0
     for upload in uploads:
-        count += Upload.objects.filter(pk=upload, status=Status.FAILED).update(
+        if Upload.objects.filter(pk=upload, status=Status.FAILED).update(
             status=Status.QUEUED, attempts=0, error="", finished=None, sent=timezone.now()
-        )
-        send(upload)
+        ):
+            count += 1
+            send(upload)
     return count
 
 

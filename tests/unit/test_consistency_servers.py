@@ -173,6 +173,7 @@ def test_the_largest_body_has_room_for_the_largest_picture_and_its_form() -> Non
     largest = VARIABLES["UPLOAD_MAX_MB"].maximum
     told = json.loads(text_of("nginx/errors/413.json"))["detail"]
 
+    assert largest
     assert limit == f"{largest + 1}m"
     assert re.findall(r"\d+ MB", told) == [f"{largest} MB"]
     assert FORM_BYTES <= 1_000_000

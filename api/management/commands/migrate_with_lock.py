@@ -10,6 +10,7 @@ from django.db import connection
 
 from api.database import DatabaseNotReadyError, wait_for_database
 from api.locks import exclusive_lock
+from api.superuser import SuperuserRefusedError, ensure_superuser
 from mysite import environment
 
 
@@ -46,7 +47,9 @@ class Command(BaseCommand):
                 call_command("migrate", interactive=False, verbosity=options["verbosity"])
                 # The cache's table, where the database is the cache; else nothing.
                 call_command("createcachetable", verbosity=options["verbosity"])
-        except DatabaseNotReadyError as reason:
+                if made := ensure_superuser(environment.load()):
+                    self.say(f"made the first superuser, {made}")
+        except (DatabaseNotReadyError, SuperuserRefusedError) as reason:
             raise CommandError(str(reason)) from None
 
     def say(self, line: str) -> None:

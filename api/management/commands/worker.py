@@ -2,10 +2,12 @@
 
 import os
 import time
+import warnings
 from argparse import ArgumentParser
 from typing import Any
 from urllib.parse import urlsplit
 
+from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
@@ -32,6 +34,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it."""
+        # It tells of a choice that is made: a job goes on when the broker is lost.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         self.wait_for_broker()
         app.steps["worker"].add(Upkeep)
         pool = ["--pool", "solo"] if options["single"] else []

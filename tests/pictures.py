@@ -1,0 +1,40 @@
+"""Pictures for tests: good ones, and what is wrong in each way."""
+
+import io
+import random
+import struct
+import zlib
+
+from PIL import Image
+
+
+def picture(
+    picture_format: str = "JPEG", size: tuple[int, int] = (640, 480), **options: object
+) -> bytes:
+    """Return a picture's file; noise in it makes it unlike every other."""
+    image = Image.effect_noise((max(size[0] // 8, 1), max(size[1] // 8, 1)), 90)
+    mode = {"GIF": "P", "JPEG": "RGB"}.get(picture_format, "RGBA")
+    output = io.BytesIO()
+    tint = Image.new("RGB", image.size, tuple(random.randbytes(3)))
+    mixed = Image.blend(image.convert("RGB"), tint, 0.5).resize(size)
+    mixed.convert(mode).save(output, picture_format, **options)
+    return output.getvalue()
+
+
+def bomb(width: int = 50_000, height: int = 50_000) -> bytes:
+    """Return a small PNG that says it is huge, and is: its rows are all the same byte."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1_000_000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+HTML = b"<!doctype html><script>alert(1)</script>"

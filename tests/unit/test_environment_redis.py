@@ -1,0 +1,85 @@
+"""Redis' addresses, from one URL or from a host and a password of any characters."""
+
+import pytest
+from redis.connection import parse_url
+
+from mysite import environment
+from mysite.environment import BROKER, CACHE, COUNTER, redis_url
+
+AWKWARD = "a\"b$c'd w#e\\f/@:%"
+SHARED = {
+    "DJANGO_SETTINGS_MODULE": "mysite.settings.production",
+    "DJANGO_READ_DOTENV": "false",
+    "DJANGO_SECRET_KEY": "k3y-" + "abcdefghij" * 6,
+    "DJANGO_ALLOWED_HOSTS": "www.example.com",
+    "DATABASE_URL": "sqlite:////nowhere",
+}
+
+
+def url(database: int, **environ: str) -> str:
+    """Return the address of a database of Redis."""
+    layer = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
+    return redis_url(environment.load({**layer, **environ}), database)
+
+
+def faults(**environ: str) -> list[str]:
+    """Return the names of what is at fault in production."""
+    found = environment.faults({**SHARED, **environ}, "production", {"django"})
+    return [fault.name for fault in found]
+
+
+def test_broker_cache_and_counter_are_apart() -> None:
+    """Clearing the cache must not clear the counter."""
+    urls = [url(number, REDIS_URL="rediss://:x@h:6380/4") for number in (BROKER, CACHE, COUNTER)]
+
+    assert urls == ["rediss://:x@h:6380/4", "rediss://:x@h:6380/5", "rediss://:x@h:6380/6"]
+    assert url(CACHE, REDIS_URL="redis://h") == "redis://h/1"
+
+
+def test_any_password_will_do() -> None:
+    parsed = parse_url(url(COUNTER, REDIS_HOST="redis", REDIS_PASSWORD=AWKWARD))
+
+    assert (parsed["host"], parsed["password"], parsed["db"]) == ("redis", AWKWARD, 2)
+
+
+def test_the_url_wins_and_nothing_is_nothing() -> None:
+    assert url(BROKER, REDIS_URL="redis://one", REDIS_HOST="two") == "redis://one/0"
+    assert url(BROKER) == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ["REDIS_URL"]),
+        ({"REDIS_HOST": "redis"}, ["REDIS_PASSWORD"]),
+        ({"REDIS_HOST": "redis", "REDIS_PASSWORD": "local-sample-password"}, ["REDIS_PASSWORD"]),
+        ({"REDIS_HOST": "redis", "REDIS_PASSWORD": "x"}, []),
+        ({"REDIS_URL": "redis://h"}, []),
+        ({"CELERY_BROKER_URL": "amqp://u:p@h//"}, []),
+        ({"REDIS_URL": "http://h"}, ["REDIS_URL"]),
+        ({"REDIS_URL": "redis://h/x"}, ["REDIS_URL"]),
+        ({"REDIS_URL": "redis://:p#w@h"}, ["REDIS_URL"]),
+        ({"REDIS_URL": "redis://h:port"}, ["REDIS_URL"]),
+        ({"CELERY_BROKER_URL": "broker"}, ["CELERY_BROKER_URL"]),
+    ],
+)
+def test_what_is_wrong_is_told_once(environ: dict[str, str], expected: list[str]) -> None:
+    assert faults(**environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("rate", "good"),
+    [
+        ("600/minute", True),
+        ("1/day", True),
+        ("off", True),
+        ("0/minute", False),
+        ("600", False),
+        ("600/min", False),
+        ("many/hour", False),
+    ],
+)
+def test_rates(rate: str, good: bool) -> None:
+    found = environment.faults({"THROTTLE_ANON": rate}, "test")
+
+    assert [fault.name for fault in found] == ([] if good else ["THROTTLE_ANON"])

@@ -1,0 +1,61 @@
+"""The first superuser from variables: once, never weak, never told."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from api.superuser import SuperuserRefusedError, ensure_superuser
+from mysite import environment
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "a-good-pass-phrase-7"
+
+
+def env(**variables: str) -> environment.Environment:
+    """Return an environment of the test layer."""
+    named = {f"DJANGO_SUPERUSER_{name}": value for name, value in variables.items()}
+    return environment.load({"DJANGO_SETTINGS_MODULE": "mysite.settings.test", **named})
+
+
+def test_the_first_superuser_is_made_once() -> None:
+    named = env(USERNAME="chief", PASSWORD=PASSWORD, EMAIL="chief@example.com")
+
+    assert ensure_superuser(named) == "chief"
+
+    chief = User.objects.get()
+    assert (chief.is_superuser, chief.is_staff, chief.email) == (True, True, "chief@example.com")
+    assert chief.check_password(PASSWORD)
+    chief.set_password("changed-since-then-1")
+    chief.save()
+    assert ensure_superuser(named) == ""
+    assert User.objects.get().check_password("changed-since-then-1")
+
+
+def test_none_is_made_unasked_or_beside_another() -> None:
+    assert ensure_superuser(env()) == ""
+    User.objects.create_superuser("there")
+
+    assert ensure_superuser(env(USERNAME="chief", PASSWORD=PASSWORD)) == ""
+    assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"USERNAME": "chief"}, "DJANGO_SUPERUSER_PASSWORD is not"),
+        ({"USERNAME": "chief", "PASSWORD": "12345678"}, "too common"),
+        ({"USERNAME": "a b", "PASSWORD": PASSWORD}, "valid username"),
+        ({"USERNAME": "chief", "PASSWORD": PASSWORD, "EMAIL": "x"}, "valid email"),
+        ({"USERNAME": "taken", "PASSWORD": PASSWORD}, "a user already"),
+    ],
+)
+def test_a_wrong_one_is_refused_without_its_password(
+    variables: dict[str, str], message: str
+) -> None:
+    User.objects.create_user("taken")
+
+    with pytest.raises(SuperuserRefusedError, match=message) as caught:
+        ensure_superuser(env(**variables))
+
+    assert variables.get("PASSWORD", "-none-") not in str(caught.value)
+    assert not User.objects.filter(is_superuser=True).exists()

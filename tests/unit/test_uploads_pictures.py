@@ -1,0 +1,104 @@
+"""Thumbnails: upright, small, in the right colours, and without what the camera wrote."""
+
+import io
+
+import pytest
+from PIL import Image, ImageCms
+
+from api.uploads.pictures import PictureError, examine, shrink
+from tests.pictures import bomb, picture
+
+LIMIT = 40
+
+
+def shrunk(content: bytes) -> Image.Image:
+    """Return the thumbnail of a picture."""
+    return Image.open(io.BytesIO(shrink(io.BytesIO(content), LIMIT).content))
+
+
+def test_metadata_stays_behind() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "SECRET CAMERA"
+    exif.get_ifd(0x8825)[1] = "N"
+    content = picture("JPEG", (900, 600), exif=exif, comment=b"SECRET COMMENT")
+    assert b"SECRET" in content
+
+    small = shrink(io.BytesIO(content), LIMIT).content
+
+    assert b"SECRET" not in small
+    assert not Image.open(io.BytesIO(small)).getexif()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_that_was_held_askew_gives_an_upright_thumbnail(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = picture("JPEG", (800, 400), exif=exif)
+    upright = (320, 160) if orientation < 5 else (160, 320)
+
+    found = examine(io.BytesIO(content), LIMIT)
+
+    assert shrunk(content).size == upright
+    assert (found.width > found.height) is (orientation < 5)
+
+
+def test_transparency_is_kept() -> None:
+    output = io.BytesIO()
+    Image.new("RGBA", (500, 500), (255, 0, 0, 0)).save(output, "PNG")
+
+    small = shrunk(output.getvalue())
+
+    assert (small.mode, small.getchannel("A").getextrema()) == ("RGBA", (0, 0))
+
+
+def test_a_small_picture_is_not_made_larger() -> None:
+    assert shrunk(picture(size=(20, 10))).size == (20, 10)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
+def test_every_kind_of_pixel_is_taken(mode: str) -> None:
+    output = io.BytesIO()
+    picture_format = "JPEG" if mode == "CMYK" else "PNG"
+    Image.new(mode, (400, 300)).save(output, picture_format)
+
+    assert shrunk(output.getvalue()).size == (320, 240)
+
+
+def test_an_animation_s_first_picture_is_taken() -> None:
+    output = io.BytesIO()
+    frames = [Image.new("RGB", (400, 300), colour) for colour in ("red", "blue")]
+    frames[0].save(output, "GIF", save_all=True, append_images=frames[1:])
+
+    small = shrunk(output.getvalue())
+
+    assert small.convert("RGB").getpixel((5, 5)) == (255, 0, 0)
+    assert getattr(small, "n_frames", 1) == 1
+
+
+def test_colours_are_the_web_s() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ"))
+    output = io.BytesIO()
+    Image.new("RGB", (400, 300), (90, 90, 90)).save(output, "PNG", icc_profile=profile.tobytes())
+
+    assert shrunk(output.getvalue()).info.get("icc_profile") is None
+
+
+def test_a_profile_that_cannot_be_read_is_left_out() -> None:
+    assert shrunk(picture("JPEG", (400, 300), icc_profile=b"rubbish" * 40)).size == (320, 240)
+
+
+def test_a_bomb_is_not_decoded() -> None:
+    with pytest.raises(PictureError, match="too large"):
+        shrink(io.BytesIO(bomb()), LIMIT)
+    with pytest.raises(PictureError, match="too large"):
+        examine(io.BytesIO(bomb(9000, 9000)), LIMIT)
+
+
+def test_memory_that_is_short_says_nothing_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "load", fail)
+
+    with pytest.raises(MemoryError):
+        examine(io.BytesIO(picture("PNG")), LIMIT)
