@@ -24,8 +24,8 @@ urlpatterns = [
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),
     path("api/token/", TokenView.as_view(), name="token"),
-    # Without the slash it is redirected to the one with it.
-    re_path(r"^api/([\s\S]*/)?$", NoSuchEndpointView.as_view()),
+    # All that is left, line breaks included.
+    re_path(r"^api/[\s\S]*$", NoSuchEndpointView.as_view()),
     path("accounts/login/", SignInView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
 ]

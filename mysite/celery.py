@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Celery, signals
 from django.conf import settings
+from django_structlog.celery.steps import DjangoStructLogInitStep
 
 from mysite import environment
 from mysite.settings.backing import FILES
@@ -20,6 +21,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")
 app = Celery("mysite")
 app.config_from_object(settings.CELERY)
 app.autodiscover_tasks()
+app.steps["worker"].add(DjangoStructLogInitStep)
 
 if settings.CELERY["broker_url"] == FILES:
     for name, folder in settings.CELERY["broker_transport_options"].items():

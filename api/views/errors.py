@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponsePermanentRedirect,
+)
+from django.urls import resolve
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.permissions import AllowAny
@@ -11,10 +17,19 @@ from rest_framework.views import APIView
 
 
 class NoSuchEndpointView(APIView):
-    """404, for every method, where there is no endpoint."""
+    """404, for every method, where there is no endpoint; a forgotten last slash is added."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Send the request on to the path with the slash if there is something."""
+        found = resolve(f"{request.path_info}/").func
+        if getattr(found, "view_class", None) is not NoSuchEndpointView:
+            path = request.get_full_path(force_append_slash=True)
+            return HttpResponsePermanentRedirect(path, preserve_request=True)
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        return response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Count the request against its client's limit, then refuse it."""

@@ -13,6 +13,7 @@ from .backing import (
     cache_settings,
     file_storage,
 )
+from .errors import report_errors
 from .logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -59,6 +60,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # First: a probe is answered whatever its Host header, never redirected and never logged.
     "api.middleware.ProbeMiddleware",
+    # As a probe, but on a port of its own; all else is counted.
+    "api.metrics.scrape.MetricsMiddleware",
+    "api.metrics.requests.CountRequests",
     "django_structlog.middlewares.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -194,6 +198,14 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_NO_READ_ONLY_REQUIRED": False,
 }
 
+# In the unit tests' layer nothing is sent.
+report_errors(
+    env.str("SENTRY_DSN") if env.layer != "test" else "",
+    environment=env.layer,
+    release=RELEASE,
+    server=PROFILE,
+)
+
 LOG_LEVEL = env.str("DJANGO_LOG_LEVEL")
 LOGGING = logging_config(level=LOG_LEVEL, json=True)
 # https://django-structlog.readthedocs.io/en/latest/configuration.html
@@ -204,3 +216,6 @@ DJANGO_STRUCTLOG_USER_ID_FIELD = None
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 # nginx checks the id, or makes one; it never takes a client's as it is.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
+# A job's lines carry the id of the request that caused it; one line a job, at its end.
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG

@@ -184,17 +184,21 @@ def test_the_page_s_own_script_names_the_description(client: Client, settings: S
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options"])
-@pytest.mark.parametrize("path", ["/api/", "/api/nothing/", "/api/uploads/1/", "/api/a/b/c/"])
+@pytest.mark.parametrize(
+    "path", ["/api/", "/api/nothing/", "/api/uploads/1/", "/api/a/b/c", "/api/hits//"]
+)
 def test_no_such_endpoint_is_json(client: Client, method: str, path: str) -> None:
     answer = getattr(client, method)(path)
 
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
 
 
-def test_a_missing_slash_is_still_added(client: Client) -> None:
-    answer = client.get("/api/hits")
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_missing_slash_is_added(client: Client, method: str) -> None:
+    """And the method is kept."""
+    answer = getattr(client, method)("/api/hits?a=b")
 
-    assert (answer.status_code, answer["Location"]) == (301, "/api/hits/")
+    assert (answer.status_code, answer["Location"]) == (308, "/api/hits/?a=b")
 
 
 def test_django_s_own_errors_are_json_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
