@@ -12,7 +12,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.metrics import PORT
+from api.metrics import PORT, uwsgi
 from mysite.environment.contract import VARIABLES
 from tests.ports import free_port
 from tests.tree import ROOT
@@ -76,7 +76,8 @@ class Site:
 
     def worker(self) -> int:
         """Return the number of one of the workers' processes."""
-        return int(self.log.read_text().rpartition("uWSGI worker 1 (pid: ")[2].split(",")[0])
+        stats = uwsgi.ask(str(self.fifo.with_name("stats.sock")))
+        return int(stats["workers"][0]["pid"])
 
 
 @pytest.fixture(scope="module")
