@@ -32,6 +32,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     MEDIA_ROOT=/srv/media \
     DRAIN_FILE=/run/mysite/drain \
     WORKER_HEARTBEAT_FILE=/run/mysite/worker-heartbeat \
+    PROMETHEUS_MULTIPROC_DIR=/run/mysite/metrics \
     WEB_CONCURRENCY=2
 WORKDIR /srv/project
 STOPSIGNAL SIGTERM

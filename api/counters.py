@@ -2,11 +2,11 @@
 
 from functools import cache
 
+import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-import redis
 from api.models import Counter
 from mysite.settings.backing import ANSWER_SECONDS, CONNECT_SECONDS
 

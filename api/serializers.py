@@ -2,11 +2,13 @@
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from api.models import Upload
 
 
+@extend_schema_field({"type": "string", "format": "uri-reference"})
 class LocationField(serializers.FileField):
     """A file's address: a path of this site, or S3's own address; null if there is none."""
 

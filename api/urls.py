@@ -1,8 +1,10 @@
 """The application's paths. /livez and /readyz are answered earlier, by `api.middleware`."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from api.views.accounts import TokenView
+from api.views.docs import DocsView, SchemaView
+from api.views.errors import NoSuchEndpointView
 from api.views.favicon import FaviconView
 from api.views.health import HealthView
 from api.views.hits import HitsView
@@ -22,6 +24,10 @@ urlpatterns = [
     path("api/status/", StatusApiView.as_view(), name="status-api"),
     path("api/uploads/", UploadListView.as_view(), name="uploads"),
     path("api/uploads/<uuid:pk>/", UploadView.as_view(), name="upload"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
+    path("api/docs/", DocsView.as_view(), name="docs"),
     path("api/token/", TokenView.as_view(), name="token"),
+    # All that is left, line breaks included.
+    re_path(r"^api/[\s\S]*$", NoSuchEndpointView.as_view()),
     path("accounts/", include("api.accounts")),
 ]

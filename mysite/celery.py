@@ -9,6 +9,7 @@ from typing import Any
 
 from celery import Celery, signals
 from django.conf import settings
+from django_structlog.celery.steps import DjangoStructLogInitStep
 
 from mysite import environment
 from mysite.settings.backing import FILES
@@ -19,6 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")
 app = Celery("mysite")
 app.config_from_object(settings.CELERY)
 app.autodiscover_tasks()
+app.steps["worker"].add(DjangoStructLogInitStep)
 
 if settings.CELERY["broker_url"] == FILES:
     from mysite import message_files

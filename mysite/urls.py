@@ -4,6 +4,9 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
+handler400 = "api.views.errors.bad_request"
+handler500 = "api.views.errors.server_error"
+
 urlpatterns = [
     path("", include("api.urls")),
     path("admin/", admin.site.urls),

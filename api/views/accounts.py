@@ -4,16 +4,21 @@ from typing import Any
 
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from drf_spectacular.utils import extend_schema_view
 from rest_framework.authtoken.views import ObtainAuthToken
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 
+from api import schema
 from api.throttling import LoginThrottle
 
 
+@extend_schema_view(post=schema.get_token)
 class TokenView(ObtainAuthToken):
     """A user's token, for their name and password: `Authorization: Token ...`."""
 
     throttle_classes = (LoginThrottle,)
+    parser_classes = api_settings.DEFAULT_PARSER_CLASSES
 
 
 class SignInView(LoginView):

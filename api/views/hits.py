@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api import counters
+from api import counters, schema
 
 VISITS = "visits"
 
@@ -30,10 +30,12 @@ class HitsView(APIView):
 
     permission_classes = (AllowAny,)
 
+    @schema.read_hits
     def get(self, request: Request) -> Response:
         """Answer with the visits so far and the server that answers."""
         return self.answer(counters.read)
 
+    @schema.count_hit
     def post(self, request: Request) -> Response:
         """Count one visit and answer with the count that includes it."""
         return self.answer(counters.increment)

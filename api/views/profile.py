@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api import schema
 from api.profile import active_profile, public_profile
 
 
@@ -37,6 +38,7 @@ class ProfileView(APIView):
     throttle_classes = ()
     renderer_classes = (JSONRenderer, SettingsNameRenderer)
 
+    @schema.read_profile
     def get(self, request: Request, format: str | None = None) -> Response:
         """Answer with the profile that this visitor may see."""
         profile = active_profile() if request.user.is_staff else public_profile()

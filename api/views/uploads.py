@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import UnreadablePostError
+from drf_spectacular.utils import extend_schema_view
 from rest_framework import generics, status
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.pagination import PageNumberPagination
@@ -13,6 +14,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from api import schema
 from api.models import Upload
 from api.serializers import NewUploadSerializer, UploadSerializer, too_large
 from api.storage import is_outage
@@ -52,6 +54,16 @@ class UploadPages(PageNumberPagination):
     page_size_query_param = "page_size"
     max_page_size = 100
 
+    def get_page_size(self, request: Request) -> int:
+        """Return how many; what is no such number is told, rather than passed over."""
+        text = request.query_params.get(self.page_size_query_param, str(self.page_size))
+        # As ASCII: int() takes the digits of every script.
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= self.max_page_size):
+            raise ValidationError(
+                {self.page_size_query_param: [f"Use a number from 1 to {self.max_page_size}."]}
+            )
+        return int(text)
+
 
 class OwnUploadsMixin:
     """One's own uploads; those of others do not exist."""
@@ -64,6 +76,7 @@ class OwnUploadsMixin:
         return Upload.objects.filter(owner=self.request.user.pk)
 
 
+@extend_schema_view(get=schema.list_uploads, post=schema.send_upload)
 class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
     """List one's uploads, or send a picture."""
 
@@ -103,5 +116,6 @@ class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
         raise ValidationError(form.errors)
 
 
+@extend_schema_view(get=schema.read_upload)
 class UploadView(OwnUploadsMixin, generics.RetrieveAPIView):
     """One of one's own uploads."""

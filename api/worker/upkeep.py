@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import time
+import uuid
 from typing import Any
 
+import structlog
 from celery import bootsteps
 from django.db import DatabaseError, connections
 
@@ -85,9 +87,10 @@ class Upkeep(bootsteps.StartStopStep):
         return waiting_for_broker or time.monotonic() - self.ticked < LOOP_SECONDS
 
     def sweep(self) -> None:
-        """Send what has lost its message."""
-        if count := jobs.sweep():
-            logger.info("sent %d uploads again", count)
+        """Send what has lost its message; the jobs' lines carry the sweep's own id."""
+        with structlog.contextvars.bound_contextvars(request_id=f"sweep-{uuid.uuid4()}"):
+            if count := jobs.sweep():
+                logger.info("sent %d uploads again", count)
 
     def end_with_parent(self) -> None:
         """End if the one who started this worker was killed: nobody else would end it then."""

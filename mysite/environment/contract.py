@@ -407,6 +407,25 @@ _LIMITS: Final = Section(
     ),
 )
 
+_MONITORING: Final = Section(
+    "Monitoring",
+    "Numbers and errors; docs/monitoring.md says what there is.",
+    (
+        Variable(
+            name="PROMETHEUS_MULTIPROC_DIR",
+            help="Where the processes of a server keep what they count; the images set it. Empty: "
+            "there are no metrics.",
+        ),
+        Variable(
+            name="SENTRY_DSN",
+            kind=Kind.URL,
+            help="Where errors are sent, as Sentry and its likes give it; empty: nowhere.",
+            secret=True,
+            validate=validators.dsn,
+        ),
+    ),
+)
+
 _STACK: Final = Section(
     "Stack",
     "What docker compose and HAProxy read; the application's servers never see these.",
@@ -452,7 +471,17 @@ _STACK: Final = Section(
     ),
 )
 
-CONTRACT: Final = (_LAYER, _DJANGO, _DATABASE, _REDIS, _WORKER, _UPLOADS, _LIMITS, _STACK)
+CONTRACT: Final = (
+    _LAYER,
+    _DJANGO,
+    _DATABASE,
+    _REDIS,
+    _WORKER,
+    _UPLOADS,
+    _LIMITS,
+    _MONITORING,
+    _STACK,
+)
 
 VARIABLES: Final = {
     variable.name: variable for section in CONTRACT for variable in section.variables

@@ -176,6 +176,17 @@ def url(text: str) -> None:
         )
 
 
+def dsn(text: str) -> None:
+    """Accept the address of a project at a collector of errors."""
+    parts = _split(text)
+    number = parts.path.rpartition("/")[2]
+    if parts.scheme not in ("http", "https") or not (parts.username and parts.hostname and number):
+        raise InvalidValueError(
+            "it is not the address of a project",
+            "Copy it from the project's settings; it looks like https://key@host/1.",
+        )
+
+
 def _split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)

@@ -13,6 +13,7 @@ from .backing import (
     cache_settings,
     file_storage,
 )
+from .errors import report_errors
 from .logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -54,12 +55,17 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework.authtoken",
     "django_structlog",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "api",
 ]
 
 MIDDLEWARE = [
     # First: a probe is answered whatever its Host header, never redirected and never logged.
     "api.middleware.ProbeMiddleware",
+    # As a probe, but on a port of its own; all else is counted.
+    "api.metrics.scrape.MetricsMiddleware",
+    "api.metrics.requests.CountRequests",
     "django_structlog.middlewares.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "api.csp.ContentSecurityPolicyMiddleware",
@@ -180,7 +186,7 @@ LOGOUT_REDIRECT_URL = "status"
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [
-        "rest_framework.parsers.JSONParser",
+        "api.parsers.JSONParser",
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
@@ -196,7 +202,34 @@ REST_FRAMEWORK = {
         "user": env.str("THROTTLE_USER"),
         "login": env.str("THROTTLE_LOGIN"),
     },
+    # The client's address is REMOTE_ADDR, which nginx has made sure of; no header is believed.
+    "NUM_PROXIES": 0,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
+
+# The API's own description. https://drf-spectacular.readthedocs.io/en/latest/settings.html
+SPECTACULAR_SETTINGS = {
+    "TITLE": "mysite",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "PREPROCESSING_HOOKS": ["api.schema.public_paths"],
+    # The page's scripts and styles come from this site.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
+    "COMPONENT_SPLIT_REQUEST": True,
+    # An answer's fields are always there; whoever reads it may rely on that.
+    "COMPONENT_NO_READ_ONLY_REQUIRED": False,
+}
+
+# In the unit tests' layer nothing is sent.
+report_errors(
+    env.str("SENTRY_DSN") if env.layer != "test" else "",
+    environment=env.layer,
+    release=RELEASE,
+    server=PROFILE,
+)
 
 LOG_LEVEL = env.str("DJANGO_LOG_LEVEL")
 LOGGING = logging_config(level=LOG_LEVEL, json=True)
@@ -208,3 +241,6 @@ DJANGO_STRUCTLOG_USER_ID_FIELD = None
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 # nginx checks the id, or makes one; it never takes a client's as it is.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
+# A job's lines carry the id of the request that caused it; one line a job, at its end.
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG

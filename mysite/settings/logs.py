@@ -1,5 +1,6 @@
 """How the application logs: one line an event on standard error, each with its request's id."""
 
+import logging
 from typing import Any
 
 import structlog
@@ -31,6 +32,8 @@ def logging_config(*, level: str, json: bool) -> dict[str, Any]:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    # Python's warnings as lines like all others.
+    logging.captureWarnings(True)
     renderers: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer(colors=False)]
     if json:
         renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -52,6 +55,9 @@ def logging_config(*, level: str, json: bool) -> dict[str, Any]:
         "loggers": {
             # Django's own default handler would print these a second time.
             "django": {"handlers": [], "level": level, "propagate": True},
+            # django-structlog says the same of each job, with the id of its request.
+            "celery.app.trace": {"level": "ERROR"},
+            "celery.worker.strategy": {"level": "WARNING"},
             # A component that is down is /healthz's answer, not a traceback at every look.
             "health_check": {"level": "ERROR"},
         },

@@ -58,7 +58,11 @@ def compose_servers() -> list[str]:
 
 
 def test_nginx_listens_on_one_port_by_both_protocols() -> None:
-    listens = [item.arguments[0] for item in nginx_directives() if item.name == "listen"]
+    listens = [
+        item.arguments[0]
+        for item in nginx_directives()
+        if item.name == "listen" and "default_server" in item.arguments
+    ]
 
     assert listens == [health_port(), f"[::]:{health_port()}"]
 

@@ -1,5 +1,6 @@
 """The worker: does the background jobs."""
 
+import logging
 import os
 import time
 import warnings
@@ -14,6 +15,8 @@ from django.core.management.base import BaseCommand
 from api.uploads import jobs
 from api.worker.upkeep import Upkeep
 from mysite.celery import app
+
+logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1
 
@@ -63,13 +66,8 @@ class Command(BaseCommand):
             except Exception as error:
                 if not announced:
                     announced = True
-                    self.say(f"waiting for the message broker {place()}: {error}")
+                    logger.warning("waiting for the message broker %s: %s", place(), error)
             time.sleep(RETRY_SECONDS)
-
-    def say(self, line: str) -> None:
-        """Tell the person who watches, at once."""
-        self.stdout.write(line)
-        self.stdout.flush()
 
 
 def place() -> str:

@@ -1,0 +1,49 @@
+"""Counting in several processes: each writes to files of its own, and a scrape adds them up.
+
+The files are named by a process's place (uWSGI's worker 2, the Celery pool's child 1) rather than
+by its number: a fresh process in that place counts on in the same files. So nothing is lost when
+workers are replaced, and nothing piles up.
+https://prometheus.github.io/client_python/multiprocess/
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from celery.utils.log import current_process_index
+from prometheus_client import values
+from prometheus_client.registry import CollectorRegistry
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def place() -> int:
+    """Return this process's place among those of its server; 0 for the one that started them."""
+    # uWSGI makes the module; elsewhere there is none.
+    if uwsgi := sys.modules.get("uwsgi"):
+        return int(uwsgi.worker_id())
+    return current_process_index() or 0
+
+
+def folder() -> str:
+    """Return where the files are; empty where nothing is served and each process counts alone."""
+    return os.environ.get(VARIABLE, "")
+
+
+def use_places() -> None:
+    """Count in files by place; before the first metric is made."""
+    if folder():
+        Path(folder()).mkdir(parents=True, exist_ok=True)
+        values.ValueClass = values.MultiProcessValue(place)
+
+
+def registry() -> CollectorRegistry:
+    """Return a registry that adds up the processes' files; further collectors may join it."""
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    found = CollectorRegistry(support_collectors_without_names=True)
+    MultiProcessCollector(found, folder())
+    return found
+
+
+use_places()

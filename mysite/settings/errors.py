@@ -1,0 +1,68 @@
+"""Sending errors to Sentry, or to another collector that speaks as it does.
+
+https://docs.sentry.io/platforms/python/integrations/django/
+"""
+
+from typing import Any
+
+import structlog
+
+# Of a request, what may be sent. Not its body, its cookies or its query, in which secrets may be.
+REQUEST_PARTS = {"method", "url"}
+# What they log as an error is sent as the exception that it is.
+SAID_TWICE = ("django_structlog.middlewares.request", "django_structlog.celery.receivers")
+
+
+def report_errors(dsn: str, *, environment: str, release: str, server: str) -> None:
+    """Send what goes wrong from now on, with its traceback; nothing if there is no address.
+
+    Args:
+        dsn: the collector's address, which has its key in it.
+        environment: the layer, such as "production".
+        release: what runs.
+        server: this server's name.
+    """
+    if not dsn:
+        return
+    # Only where it is used: it takes a moment and memory.
+    import sentry_sdk
+    from sentry_sdk.integrations.celery import CeleryIntegration
+    from sentry_sdk.integrations.django import DjangoIntegration
+    from sentry_sdk.integrations.logging import ignore_logger
+
+    for name in SAID_TWICE:
+        ignore_logger(name)
+    sentry_sdk.init(
+        dsn=dsn,
+        environment=environment,
+        release=release,
+        server_name=server,
+        integrations=[DjangoIntegration(), CeleryIntegration()],
+        auto_enabling_integrations=False,
+        before_send=without_secrets,
+        before_breadcrumb=without_details,
+        send_default_pii=False,
+        max_request_body_size="never",
+        # Passwords and keys are in variables, too.
+        include_local_variables=False,
+        auto_session_tracking=False,
+        send_client_reports=False,
+    )
+
+
+def without_secrets(event: Any, hint: Any) -> Any:
+    """Return the event with little of its request, and with the request's id."""
+    if request := event.pop("request", None):
+        event["request"] = {name: request[name] for name in REQUEST_PARTS & request.keys()}
+    event.pop("user", None)
+    # A job's arguments.
+    event.get("extra", {}).pop("celery-job", None)
+    if request_id := structlog.contextvars.get_contextvars().get("request_id"):
+        event.setdefault("tags", {})["request_id"] = request_id
+    return event
+
+
+def without_details(crumb: Any, hint: Any) -> Any:
+    """Return what happened before without its data, such as the addresses that were asked."""
+    crumb.pop("data", None)
+    return crumb

@@ -1,0 +1,216 @@
+"""/metrics of a real uWSGI with several workers: exact, and on its own port alone."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.metrics import PORT, uwsgi
+from mysite.environment.contract import VARIABLES
+from tests.ports import free_port
+from tests.tree import ROOT
+from tests.waiting import eventually
+
+# Of this machine alone, and hardly anybody else's: the port is always the same.
+METRICS_ADDRESS = f"127.0.77.1:{PORT}"
+WORKERS = 4
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+class Site:
+    """A uWSGI that serves this tree as the servers do, but for nginx."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it."""
+        self.port = free_port()
+        inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        self.log = folder / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    Path(sys.executable).with_name("uwsgi"),
+                    *("--ini", ROOT / "uwsgi" / "common.ini"),
+                    *("--http-socket", f"127.0.0.1:{self.port}"),
+                    *("--http-socket", METRICS_ADDRESS),
+                    *("--processes", str(WORKERS)),
+                    *("--stats", folder / "stats.sock"),
+                    *("--master-fifo", folder / "fifo"),
+                    *("--binary-path", sys.executable),
+                ],
+                env={
+                    **inherited,
+                    "DJANGO_READ_DOTENV": "false",
+                    "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+                    "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.fifo = folder / "fifo"
+
+    def get(self, path: str, **options: object) -> requests.Response:
+        """Ask the site."""
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, **options)  # type: ignore[arg-type]
+
+    def metrics(self) -> Samples:
+        """Scrape."""
+        answer = requests.get(f"http://{METRICS_ADDRESS}/metrics", timeout=10)
+        answer.raise_for_status()
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+
+    def count(self, path: str = "/profile/", number: int = 100) -> set[int]:
+        """Ask so often, several at once."""
+        with ThreadPoolExecutor(8) as clients:
+            return {answer.status_code for answer in clients.map(self.get, [path] * number)}
+
+    def worker(self) -> int:
+        """Return the number of one of the workers' processes."""
+        stats = uwsgi.ask(str(self.fifo.with_name("stats.sock")))
+        return int(stats["workers"][0]["pid"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One for all tests of this module."""
+    found = Site(tmp_path_factory.mktemp("metrics"))
+    try:
+        eventually(lambda: found.get("/readyz").ok, seconds=60, what="uWSGI answers")
+        yield found
+    finally:
+        found.process.send_signal(signal.SIGINT)
+        found.process.wait(30)
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples.get((name, tuple(sorted(labels.items()))), 0)
+
+
+def profiles(samples: Samples, status: str = "200") -> float:
+    return value(samples, "django_http_requests_total", view="profile", method="GET", status=status)
+
+
+def test_each_request_counts_once_whichever_worker_answers(site: Site) -> None:
+    before = profiles(site.metrics())
+
+    assert site.count(number=400) == {200}
+
+    after = site.metrics()
+    assert profiles(after) - before == 400
+    answered = [
+        value(after, "uwsgi_worker_requests_total", worker=str(number + 1))
+        for number in range(WORKERS)
+    ]
+    assert sum(count > 0 for count in answered) > 1
+    labels = {"view": "profile", "method": "GET"}
+    assert value(after, "django_http_request_duration_seconds_count", **labels) == profiles(after)
+    slowest = value(after, "django_http_request_duration_seconds_bucket", le="+Inf", **labels)
+    assert slowest == profiles(after)
+
+
+def test_a_killed_worker_s_numbers_are_counted_on(site: Site) -> None:
+    site.count()
+    before = site.metrics()
+    killed = site.worker()
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: site.worker() != killed, seconds=15, what="a new worker")
+
+    site.count()
+
+    after = site.metrics()
+    assert profiles(after) - profiles(before) == 100
+    spawns = [value(found, "uwsgi_worker_spawns_total", worker="1") for found in (before, after)]
+    assert spawns[1] > spawns[0]
+
+
+def test_a_reload_counts_on_with_the_same_files(site: Site) -> None:
+    folder = site.fifo.parent / "metrics"
+    site.count()
+    before, files = profiles(site.metrics()), {path.name for path in folder.iterdir()}
+    started = site.worker()
+    with site.fifo.open("w") as fifo:
+        fifo.write("r")
+    eventually(lambda: site.worker() != started, seconds=30, what="reloaded")
+    eventually(lambda: site.get("/readyz").ok, seconds=30, what="uWSGI answers")
+
+    site.count()
+
+    assert profiles(site.metrics()) - before == 100
+    # By the workers' places, not by their processes: their number does not grow.
+    assert {path.name for path in folder.iterdir()} <= files | {
+        f"{kind}_{place}.db" for kind in ("counter", "histogram") for place in range(WORKERS + 1)
+    }
+
+
+def test_probes_and_scrapes_are_not_counted(site: Site) -> None:
+    before = site.metrics()
+    for path in ("/livez", "/readyz"):
+        site.get(path)
+    after = site.metrics()
+
+    ours = "django_http_requests_total"
+    assert {key: number for key, number in after.items() if key[0] == ours} == {
+        key: number for key, number in before.items() if key[0] == ours
+    }
+
+
+def test_what_a_client_makes_up_is_no_label(site: Site) -> None:
+    for number in range(20):
+        site.get(f"/made-up-{number}/")
+        requests.request(f"ODD{number}", f"http://127.0.0.1:{site.port}/profile/", timeout=10)
+
+    samples = site.metrics()
+    names = {dict(labels).get("view") for name, labels in samples if "http_requests" in name}
+    methods = {dict(labels).get("method") for name, labels in samples if "http_requests" in name}
+    assert "none" in names and not any("made-up" in str(name) for name in names)
+    assert methods <= {"GET", "POST", "other", None}
+    assert (
+        value(samples, "django_http_requests_total", view="none", method="GET", status="404") >= 20
+    )
+
+
+def test_uwsgi_s_workers_are_told(site: Site) -> None:
+    samples = site.metrics()
+
+    states = {
+        state: value(samples, "uwsgi_workers", state=state) for state in ("busy", "idle", "other")
+    }
+    assert sum(states.values()) == WORKERS
+    # The one that answers the scrape does not count itself.
+    assert states["idle"] >= 1
+    assert value(samples, "uwsgi_worker_harakiri_total", worker="1") == 0
+    assert ("uwsgi_worker_resident_memory_bytes", (("worker", "1"),)) in samples
+
+
+def test_what_runs_is_told(site: Site) -> None:
+    labels = [dict(labels) for name, labels in site.metrics() if name == "mysite_info"]
+
+    assert [found["release"] for found in labels] == ["unreleased"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/./metrics", "/metrics?x=/metrics"],
+)
+def test_the_site_s_own_port_has_no_metrics(site: Site, path: str) -> None:
+    for headers in ({}, {"X-Forwarded-Port": str(PORT), "Host": f"localhost:{PORT}"}):
+        request = requests.Request("GET", "http://127.0.0.1", headers=headers).prepare()
+        request.url = f"http://127.0.0.1:{site.port}{path}"
+        answer = requests.Session().send(request, timeout=10)
+
+        assert answer.status_code == 404
+        assert "django_http" not in answer.text
+
+
+def test_a_scrape_is_only_a_look(site: Site) -> None:
+    assert requests.post(f"http://{METRICS_ADDRESS}/metrics", timeout=10).status_code == 405

@@ -1,0 +1,251 @@
+"""Following one upload through every log, and the numbers that monitoring gets."""
+
+import http.client
+import json
+import re
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.metrics import PORT
+from tests.pictures import picture
+from tests.stack.compose import Stack
+from tests.tree import ROOT
+from tests.waiting import eventually
+
+PASSWORD = "a-password-of-the-tests"
+MAKE_USER = (
+    "from django.contrib.auth.models import User;"
+    f"User.objects.create_user('watcher', password='{PASSWORD}')"
+)
+SCRAPE = """
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())
+"""
+# Every way to write the path that some server on the way could take for the same.
+SPELLINGS = (
+    "/metrics",
+    "/metrics/",
+    "//metrics",
+    "/./metrics",
+    "/x/../metrics",
+    "/%6detrics",
+    "/%2e/metrics",
+    "/metrics?a=b",
+    "/metrics;a",
+    "/metrics%2f",
+    "/static/../metrics",
+    "/media/%2e%2e/metrics",
+    "/METRICS",
+    f"http://server1:{PORT}/metrics",
+)
+NAME = re.compile(r"\b((?:django|uwsgi|celery|mysite|haproxy)_[a-z_]+)\b")
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@pytest.fixture(scope="module")
+def token(production: Stack) -> str:
+    """The token of a user of these tests."""
+    production.run_in("server1", "python", "manage.py", "shell", "-c", MAKE_USER)
+    answer = production.post("/api/token/", data={"username": "watcher", "password": PASSWORD})
+    return str(answer.json()["token"])
+
+
+def scrape(stack: Stack, service: str) -> Samples:
+    """Return a service's metrics, asked for from another container of the stack."""
+    url = f"http://{service}:{PORT}/metrics"
+    text = stack.run_in("server2", "python", "-c", SCRAPE, url)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples.get((name, tuple(sorted(labels.items()))), 0)
+
+
+def upload(stack: Stack, token: str) -> dict[str, Any]:
+    """Send a picture, wait until it is done, and return its last answer with the request's id."""
+    headers = {"Authorization": f"Token {token}"}
+    sent = stack.post("/api/uploads/", files={"image": ("a.png", picture())}, headers=headers)
+    assert sent.status_code == 201
+    path = f"/api/uploads/{sent.json()['id']}/"
+
+    def done() -> dict[str, Any]:
+        found: dict[str, Any] = stack.get(path, headers=headers).json()
+        return found if found["status"] == "done" else {}
+
+    return eventually(done, seconds=60, what="it is done") | {
+        "request_id": sent.headers["X-Request-ID"]
+    }
+
+
+def json_lines(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines that are JSON objects."""
+    for line in text.splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)
+
+
+def test_one_id_leads_through_every_log(production: Stack, token: str) -> None:
+    request_id = upload(production, token)["request_id"]
+
+    def found() -> dict[str, list[dict[str, Any]]]:
+        lines: dict[str, list[dict[str, Any]]] = {}
+        for service in ("haproxy", "server1", "server2", "worker"):
+            for line in json_lines(production.logs(service)):
+                if line.get("request_id") == request_id:
+                    who = "worker" if service == "worker" else line.get("server", "django")
+                    lines.setdefault(who, []).append(line)
+        return lines if len(lines) == 4 else {}
+
+    lines = eventually(found, seconds=20, what="one id in all four logs")
+    ended = [line for line in lines["worker"] if line["event"] == "task_succeeded"]
+    assert [line["task"] for line in ended] == ["api.process_upload"]
+    assert ended[0]["task_id"] and ended[0]["duration_ms"] >= 0
+    # Who asked stays with the request.
+    assert "client" not in ended[0] and "user_id" not in ended[0]
+
+
+def test_the_worker_s_log_is_json_from_its_first_line(production: Stack, token: str) -> None:
+    upload(production, token)
+
+    lines = production.logs("worker").splitlines()
+    assert lines
+    for line in lines:
+        assert {"event", "level", "logger", "timestamp"} <= set(json.loads(line)), line
+
+
+def test_what_requests_cause_is_json_in_every_server(production: Stack, token: str) -> None:
+    """What supervisor and uWSGI say of their own start is not."""
+    marks = {name: len(production.logs(name)) for name in ("server1", "server2", "haproxy")}
+    for path in ("/", "/profile/", "/nowhere/", "/api/uploads/", "/static/none.css", "/metrics"):
+        for _ in range(4):
+            production.get(path, headers={"Authorization": "Token wrong"})
+    request_id = upload(production, token)["request_id"]
+
+    for name, mark in marks.items():
+        eventually(
+            lambda name=name, mark=mark: production.logs(name)[mark:].count("/profile/") >= 2,  # type: ignore[misc]
+            seconds=15,
+            what="nginx has written its lines",
+        )
+        for line in production.logs(name)[mark:].splitlines():
+            assert isinstance(json.loads(line), dict), line
+    assert request_id in production.logs("haproxy")
+
+
+def test_nothing_secret_is_in_the_logs(production: Stack, token: str) -> None:
+    production.post("/api/token/", data={"username": "watcher", "password": "mistyped-secret"})
+    production.get("/profile/?token=query-secret", headers={"Authorization": f"Token {token}"})
+    upload(production, token)
+
+    logs = "".join(production.logs(name) for name in ("haproxy", "server1", "server2", "worker"))
+    secrets = [
+        *(token, PASSWORD, "mistyped-secret", "query-secret"),
+        *(production.environment[name] for name in ("DJANGO_SECRET_KEY", "DB_PASSWORD")),
+        *(production.environment[name] for name in ("STATS_PASSWORD", "REDIS_PASSWORD")),
+    ]
+    assert [secret for secret in secrets if secret in logs] == []
+
+
+def raw(stack: Stack, path: str) -> tuple[int, bytes]:
+    """Ask through HAProxy for a path exactly as it is written."""
+    with socket.create_connection(("127.0.0.1", stack.http_port), timeout=10) as connection:
+        connection.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            f"X-Forwarded-Port: {PORT}\r\n\r\n".encode()
+        )
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.status, response.read()
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+def test_no_spelling_leads_to_the_metrics_from_outside(production: Stack, path: str) -> None:
+    for _ in range(2):  # either server
+        status, body = raw(production, path)
+
+        assert status in (301, 400, 404)
+        assert b"# HELP" not in body and b"_total" not in body
+
+
+def test_the_metrics_port_is_on_no_port_of_the_machine(production: Stack) -> None:
+    for service in ("server1", "server2", "worker", "haproxy"):
+        published = production.inspect(service, "{{json .HostConfig.PortBindings}}")
+        assert f"{PORT}/tcp" not in (json.loads(published) or {})
+
+
+def test_requests_count_exactly(production: Stack) -> None:
+    def count() -> float:
+        return sum(
+            value(
+                scrape(production, server),
+                "django_http_requests_total",
+                **{"view": "hits", "method": "GET", "status": "200"},
+            )
+            for server in ("server1", "server2")
+        )
+
+    before = count()
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(production.get, ["/api/hits/"] * 200))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert count() - before == 200
+
+
+def test_jobs_count_exactly(production: Stack, token: str) -> None:
+    task = {"task": "api.process_upload"}
+    before = scrape(production, "worker")
+    for _ in range(5):
+        upload(production, token)
+
+    def counted() -> bool:
+        after = scrape(production, "worker")
+        return all(
+            value(after, name, **task) - value(before, name, **task) == 5
+            for name in (
+                "celery_tasks_started_total",
+                "celery_tasks_succeeded_total",
+                "celery_task_duration_seconds_count",
+            )
+        )
+
+    eventually(counted, seconds=15, what="five jobs more")
+    after = scrape(production, "worker")
+    assert value(after, "celery_broker_up") == 1
+    assert value(after, "celery_queue_length", queue="celery") == 0
+    assert value(after, "mysite_uploads_waiting") == 0
+
+
+def test_uwsgi_and_haproxy_tell_of_themselves(production: Stack) -> None:
+    server, balancer = scrape(production, "server1"), scrape(production, "haproxy")
+
+    assert sum(number for (name, _), number in server.items() if name == "uwsgi_workers") == 2
+    assert value(server, "uwsgi_listen_queue_limit") == 256
+    labels = {"proxy": "dynamic_backend", "server": "server1", "state": "UP"}
+    assert value(balancer, "haproxy_server_status", **labels) == 1
+
+
+def test_what_the_page_names_is_there(production: Stack, token: str) -> None:
+    """Every metric that docs/monitoring.md writes of."""
+    upload(production, token)
+    production.get("/nowhere/")
+    there = {
+        name
+        for service in ("server1", "server2", "worker", "haproxy")
+        for name, _ in scrape(production, service)
+    }
+    # A counter that never counted is not there yet.
+    there |= {"django_http_exceptions_total"}
+
+    named = set(NAME.findall((ROOT / "docs" / "monitoring.md").read_text()))
+    assert len(named) > 20
+    assert named - there == set()

@@ -1,0 +1,276 @@
+"""The API's description: complete, true of what the endpoints answer, and readable by a person."""
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from django.conf import settings as django_settings
+from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
+from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+from PIL import Image
+from pytest_django import Settings
+from rest_framework.authtoken.models import Token
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from api.throttling import RateThrottle
+from mysite.wsgi import application
+
+# Few enough for a unit test, and the same in each run.
+EXAMPLES = hypothesis.settings(
+    max_examples=25,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+def served(environ: dict[str, Any], start_response: Any) -> Any:
+    """Answer as the site does; the caller lacks what every server says."""
+    return application({"REMOTE_ADDR": "127.0.0.1", **environ}, start_response)
+
+
+def picture() -> bytes:
+    """Return a small picture."""
+    content = io.BytesIO()
+    Image.new("RGB", (3, 2), "red").save(content, "PNG")
+    return content.getvalue()
+
+
+@pytest.fixture
+def token(
+    db: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A user's token; their files go to a folder of the test, and nothing is throttled."""
+    settings.DEBUG = True
+    settings.MEDIA_ROOT = tmp_path
+    monkeypatch.setattr(RateThrottle, "rate", lambda self: (0, 1))
+    yield Token.objects.create(user=User.objects.create_user("someone")).key
+
+
+@cache
+def described() -> Any:
+    """Return the description, of which schemathesis makes requests."""
+    found = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
+    found.app = served
+    return found
+
+
+# What cannot be said in the description: not all bytes are a picture, not every password is right.
+PICKY = {"/api/uploads/", "/api/token/"}
+
+
+@described().parametrize()
+@EXAMPLES
+def test_every_answer_is_as_described(case: Any, token: str) -> None:
+    left_out = [positive_data_acceptance] if case.operation.path in PICKY else []
+    case.call_and_validate(
+        headers={"Authorization": f"Token {token}", "Host": "localhost"}, excluded_checks=left_out
+    )
+
+
+def test_a_picture_s_answer_is_as_described(token: str) -> None:
+    upload = described()["/api/uploads/"]["POST"]
+    case = upload.Case(body={"image": picture()}, media_type="multipart/form-data")
+
+    answer = case.call_and_validate(
+        headers={"Authorization": f"Token {token}", "Host": "localhost"}
+    )
+
+    assert answer.status_code == 201
+    assert answer.json()["status"] == "queued"
+
+
+def test_the_description_is_complete_and_valid() -> None:
+    """No endpoint of which something had to be guessed."""
+    call_command("spectacular", validate=True, fail_on_warn=True, file=os.devnull)
+
+    operations = [
+        (method, path)
+        for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
+        for method in methods
+    ]
+    assert sorted(operations) == [
+        ("get", "/api/hits/"),
+        ("get", "/api/uploads/"),
+        ("get", "/api/uploads/{id}/"),
+        ("get", "/profile/"),
+        ("post", "/api/hits/"),
+        ("post", "/api/token/"),
+        ("post", "/api/uploads/"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "operations"),
+    [
+        ("400", {"get /api/uploads/", "post /api/uploads/", "post /api/token/"}),
+        ("403", {"post /api/uploads/", "post /api/hits/"}),
+        ("413", {"post /api/uploads/"}),
+    ],
+)
+def test_a_refusal_is_described_where_it_can_be_met(status: str, operations: set[str]) -> None:
+    found = {
+        f"{method} {path}"
+        for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()
+        for method, operation in methods.items()
+        if status in operation["responses"]
+    }
+
+    assert found == operations
+
+
+@pytest.mark.django_db
+def test_strangers_are_not_told_where_debug_is_off(client: Client) -> None:
+    assert client.get("/api/schema/").status_code == 401
+    docs = client.get("/api/docs/")
+    assert (docs.status_code, docs["Location"]) == (302, "/accounts/login/?next=/api/docs/")
+
+    client.force_login(User.objects.create_user("someone"))
+    assert client.get("/api/schema/").status_code == 200
+    assert client.get("/api/docs/").status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_token_is_enough_for_the_description(client: Client) -> None:
+    key = Token.objects.create(user=User.objects.create_user("someone")).key
+
+    answer = client.get(
+        "/api/schema/", {"format": "json"}, headers={"authorization": f"Token {key}"}
+    )
+
+    assert answer.json()["openapi"].startswith("3.")
+
+
+def test_the_page_runs_nothing_that_stands_in_it(client: Client, settings: Settings) -> None:
+    """So that it works with a Content-Security-Policy that allows this site's files alone."""
+    settings.DEBUG = True
+    page = client.get("/api/docs/")
+    text = page.content.decode()
+
+    assert page["Cache-Control"] == "no-store"
+    assert "<style" not in text and " style=" not in text and " on" + "click" not in text
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", text, re.DOTALL)
+    assert scripts
+    sources = re.findall(r'(?:src|href)="([^"]+)"', text)
+    for attributes, content in scripts:
+        assert "src=" in attributes and not content.strip()
+    for source in sources:
+        assert source.startswith("/") and not source.startswith("//")
+        if source.startswith(django_settings.STATIC_URL):
+            assert finders.find(source.removeprefix(django_settings.STATIC_URL)), source
+        else:
+            assert client.get(source).status_code == 200, source
+
+
+def test_the_page_s_own_script_names_the_description(client: Client, settings: Settings) -> None:
+    settings.DEBUG = True
+    script = client.get("/api/docs/?script=")
+
+    assert script["Content-Type"] == "application/javascript"
+    assert script["Cache-Control"] == "no-store"
+    assert 'url: "/api/schema/"' in script.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options"])
+@pytest.mark.parametrize(
+    "path", ["/api/", "/api/nothing/", "/api/uploads/1/", "/api/a/b/c", "/api/hits//"]
+)
+def test_no_such_endpoint_is_json(client: Client, method: str, path: str) -> None:
+    answer = getattr(client, method)(path)
+
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_missing_slash_is_added(client: Client, method: str) -> None:
+    """And the method is kept."""
+    answer = getattr(client, method)("/api/hits?a=b")
+
+    assert (answer.status_code, answer["Location"]) == (308, "/api/hits/?a=b")
+
+
+def test_django_s_own_errors_are_json_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> int:
+        raise KeyError(name)
+
+    monkeypatch.setattr("api.counters.read", fail)
+    client.raise_request_exception = False
+    broken = client.get("/api/hits/")
+    foreign = client.get("/api/hits/", headers={"host": "evil.example"})
+
+    assert (broken.status_code, foreign.status_code) == (500, 400)
+    assert set(broken.json()) == set(foreign.json()) == {"error"}
+    assert client.get("/", headers={"host": "evil.example"})["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/api/uploads/?page_size=0", "page_size"),
+        ("/api/uploads/?page_size=-1", "page_size"),
+        ("/api/uploads/?page_size=many", "page_size"),
+        ("/api/uploads/?page_size=101", "page_size"),
+        ("/api/uploads/?page_size=%D9%A5", "page_size"),
+        (f"/api/uploads/?page_size=1{'0' * 5000}", "page_size"),
+        ("/api/uploads/?page=0", "detail"),
+        ("/api/uploads/?page=%00", "detail"),
+        (f"/api/uploads/?page=1{'0' * 5000}", "detail"),
+    ],
+)
+def test_an_odd_page_is_refused(client: Client, path: str, field: str) -> None:
+    client.force_login(User.objects.create_user("someone"))
+
+    answer = client.get(path)
+
+    assert answer.status_code == (404 if field == "detail" else 400)
+    assert set(answer.json()) == {field}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b'{"username": "a\\u0000", "password": "b"}', "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"\x00", "application/octet-stream", 415),
+        (b"x", "multipart/form-data", 400),
+        (b"x", "not a kind", 415),
+    ],
+)
+def test_an_odd_body_is_refused(client: Client, body: bytes, kind: str, status: int) -> None:
+    answer = client.post("/api/token/", body, content_type=kind)
+
+    assert answer.status_code == status
+    assert answer.json()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/api/hits/", "GET, POST, HEAD, OPTIONS"),
+        ("/api/uploads/", "GET, POST, HEAD, OPTIONS"),
+        ("/api/token/", "POST, OPTIONS"),
+        ("/profile/", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_another_method_is_told_which_there_are(client: Client, path: str, methods: str) -> None:
+    client.force_login(User.objects.create_user("someone"))
+
+    for answer in (client.delete(path), client.trace(path), client.generic("ODD", path)):
+        assert (answer.status_code, answer["Allow"]) == (405, methods)

@@ -1,0 +1,74 @@
+"""What a job's log lines carry: its request's id, and nothing else of the request."""
+
+from typing import Any
+
+import pytest
+import structlog
+from celery.signals import before_task_publish
+
+from api import tasks
+from api.uploads import jobs
+from mysite.celery import app
+from mysite.settings.logs import logging_config
+
+PASSED = "__django_structlog__"
+
+
+@pytest.fixture(autouse=True)
+def clean() -> None:
+    """No other test's context."""
+    structlog.contextvars.clear_contextvars()
+
+
+def sent_with(**context: Any) -> dict[str, Any]:
+    """Send a job's message with this context, and return what goes with it."""
+    found: dict[str, Any] = {}
+
+    def look(headers: dict[str, Any], **kwargs: Any) -> None:
+        found.update(headers)
+
+    before_task_publish.connect(look)
+    try:
+        with structlog.contextvars.bound_contextvars(**context):
+            app.send_task(jobs.TASK, args=["00000000-0000-0000-0000-000000000000"])
+    finally:
+        before_task_publish.disconnect(look)
+    passed: dict[str, Any] = found[PASSED]
+    return passed
+
+
+def test_the_request_s_id_goes_with_the_message_alone() -> None:
+    passed = sent_with(request_id="id", client="192.0.2.7", user_id=3)
+
+    assert passed == {"request_id": "id"}
+
+
+def test_a_job_that_sends_a_job_names_itself() -> None:
+    assert sent_with(request_id="id", task_id="job") == {
+        "request_id": "id",
+        "parent_task_id": "job",
+    }
+
+
+@pytest.mark.django_db
+def test_nothing_stays_for_the_next_job() -> None:
+    structlog.contextvars.bind_contextvars(request_id="of-another")
+
+    tasks.process_upload.apply(["00000000-0000-0000-0000-000000000000"])
+
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_celery_logs_as_django_does() -> None:
+    """Its own set-up would replace the root logger's, and its lines would not be JSON."""
+    from celery.signals import setup_logging
+
+    assert setup_logging.receivers
+    assert app.conf.worker_hijack_root_logger is False
+
+
+def test_a_job_s_end_is_one_line() -> None:
+    """Celery's own says the same without the request's id."""
+    loggers = logging_config(level="INFO", json=True)["loggers"]
+
+    assert loggers["celery.app.trace"]["level"] == "ERROR"

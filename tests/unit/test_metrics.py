@@ -1,0 +1,129 @@
+"""What is counted, where it can be tested without a server; tests/embedded has uWSGI's."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from celery import Task
+from django.contrib.auth.models import User
+from django.test import Client
+from prometheus_client import REGISTRY
+from prometheus_client.core import Metric
+
+from api import tasks
+from api.metrics import PATH, PORT, backlog, processes
+from api.metrics.jobs import Queue
+from api.models import Upload
+from api.uploads import jobs
+
+NOTHING = "00000000-0000-0000-0000-000000000000"
+
+
+def value(name: str, **labels: str) -> float:
+    """Return what this process has counted."""
+    return REGISTRY.get_sample_value(name, labels) or 0
+
+
+def told(metrics: list[Metric]) -> dict[str, float]:
+    """Return the values by their names."""
+    return {sample.name: sample.value for metric in metrics for sample in metric.samples}
+
+
+@pytest.mark.parametrize("waiting", [0, 3])
+def test_the_kernel_tells_how_many_wait_at_a_socket(tmp_path: Path, waiting: int) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen(7)
+        clients = [socket.socket(socket.AF_UNIX) for _ in range(waiting)]
+        for client in clients:
+            client.connect(path)
+
+        assert backlog.of(path) == (waiting, 7)
+        for client in clients:
+            client.close()
+    assert backlog.of(path) is None
+
+
+def test_a_mistake_is_counted_by_its_kind(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> int:
+        raise KeyError(name)
+
+    monkeypatch.setattr("api.counters.read", fail)
+    client.raise_request_exception = False
+    before = value("django_http_exceptions_total", view="hits", type="KeyError")
+
+    assert client.get("/api/hits/").status_code == 500
+
+    assert value("django_http_exceptions_total", view="hits", type="KeyError") == before + 1
+
+
+@pytest.mark.django_db
+def test_a_job_is_counted_by_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counts() -> list[float]:
+        names = ("started", "succeeded", "failed")
+        return [value(f"celery_tasks_{name}_total", task=jobs.TASK) for name in names]
+
+    begin = counts()
+    tasks.process_upload.apply([NOTHING])
+    assert [new - old for new, old in zip(counts(), begin, strict=True)] == [1, 1, 0]
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("api.uploads.jobs.claim", fail)
+    tasks.process_upload.apply([NOTHING])
+    assert [new - old for new, old in zip(counts(), begin, strict=True)] == [2, 1, 1]
+    assert isinstance(tasks.process_upload, Task)
+    assert value("celery_task_duration_seconds_count", task=jobs.TASK) >= 2
+
+
+@pytest.mark.django_db
+def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The test's transaction goes on afterwards.
+    monkeypatch.setattr("api.metrics.jobs.connection.close", lambda: None)
+    owner = User.objects.create_user("someone")
+    for status in ("queued", "running", "done", "failed"):
+        Upload.objects.create(owner=owner, status=status, bytes=1, width=1, height=1)
+
+    found = told(list(Queue().collect()))
+
+    assert found["mysite_uploads_waiting"] == 2
+    assert 0 <= found["mysite_uploads_oldest_waiting_seconds"] < 60
+    assert found["celery_broker_up"] == 1
+    assert found["celery_queue_length"] >= 0
+
+
+def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> int:
+        raise OSError("the broker is away")
+
+    monkeypatch.setattr(jobs, "queue_length", away)
+    monkeypatch.setattr("api.metrics.jobs.connection.close", lambda: None)
+
+    # Without a database mark the table cannot be asked either.
+    assert told(list(Queue().collect())) == {"celery_broker_up": 0}
+
+
+@pytest.mark.parametrize("port", ["80", str(PORT)])
+def test_where_nothing_is_kept_nothing_is_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    """As under `make run`."""
+    monkeypatch.delenv(processes.VARIABLE, raising=False)
+
+    assert client.get(PATH, SERVER_PORT=port).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/metrics/", "/metrics/x", "//metrics", "/%6Detrics", "/METRICS"]
+)
+def test_another_port_has_none(
+    client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str
+) -> None:
+    monkeypatch.setenv(processes.VARIABLE, str(tmp_path))
+    headers = {"x-forwarded-port": str(PORT), "host": f"localhost:{PORT}"}
+
+    for port in ("80", "443", "7999", "8000"):
+        assert client.get(path, headers=headers, SERVER_PORT=port).status_code == 404
+    assert client.get("/metrics", SERVER_PORT=str(PORT)).status_code == 200
