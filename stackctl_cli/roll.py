@@ -213,20 +213,20 @@ class Roll:
 
     def _check_itself(self, server: str, container: str, release: str) -> None:
         """Ask the server itself, twice: the second round finds warm workers."""
-        paths = ("/readyz", "/healthz", "/profile/", "/")
-        host = self._host()
-        for _ in range(2):
-            result = engine.execute(
-                container, *("python3", "-", host, *paths), stdin=ASK.read_text(encoding="utf-8")
-            )
-            try:
-                answers = json.loads(result.out)
-            except ValueError:
-                reason = f"it cannot be asked: {result.text()[-500:]}"
-                raise self._failed(server, container, reason) from None
-            for path in paths:
-                if fault := _wrong(path, answers[path], release):
-                    raise self._failed(server, container, fault)
+        paths = ("/readyz", "/healthz", "/profile/", "/") * 2
+        result = engine.execute(
+            container,
+            *("python3", "-", self._host(), *paths),
+            stdin=ASK.read_text(encoding="utf-8"),
+        )
+        try:
+            answers = json.loads(result.out)
+        except ValueError:
+            reason = f"it cannot be asked: {result.text()[-500:]}"
+            raise self._failed(server, container, reason) from None
+        for path, answer in zip(paths, answers, strict=True):
+            if fault := _wrong(path, answer, release):
+                raise self._failed(server, container, fault)
 
     def _check_through_balancer(self, server: str, container: str, release: str) -> None:
         """See it in service, answering with the new release, and without errors for a while."""

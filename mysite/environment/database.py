@@ -17,7 +17,7 @@ Settings = dict[str, Any]
 
 _BACKENDS: Final = {
     "sqlite": "django.db.backends.sqlite3",
-    "mysql": "django.db.backends.mysql",
+    "mysql": "mysite.mysql",
     "postgres": "django.db.backends.postgresql",
 }
 _SCHEMES: Final = {

@@ -1,6 +1,6 @@
 """Runs inside a server's container: asks the server itself, around the load balancer.
 
-Arguments: the Host header, then paths. Prints JSON: for each path its status and body.
+Arguments: the Host header, then paths. Prints JSON: each path's status and body, in order.
 """
 
 import http.client
@@ -27,4 +27,4 @@ def ask(host: str, path: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({path: ask(sys.argv[1], path) for path in sys.argv[2:]}))
+    print(json.dumps([ask(sys.argv[1], path) for path in sys.argv[2:]]))

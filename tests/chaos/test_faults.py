@@ -41,7 +41,7 @@ def test_a_killed_process_costs_no_page(
     with load:
         load.warm_up()
         killed = time.monotonic()
-        loaded.run_in("server1", "kill", "-9", str(pid))
+        loaded.run_in("server1", "sh", "-c", f"kill -9 {pid}")
 
         def whole() -> bool:
             """Tell whether a master has all its workers again, and they answer."""

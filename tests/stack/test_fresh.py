@@ -15,7 +15,8 @@ def dev(tree: Path) -> Iterator[Stack]:
     stack = Stack(tree, "dev", DRAIN_SECONDS="0", **secret_environment())
     stack.down(volumes=True)
     try:
-        stack.compose("up", "--detach", "--wait", "--build", "db")
+        stack.compose("build", "--quiet", "migrate")
+        stack.compose("up", "--detach", "--wait", "db")
         yield stack
     finally:
         stack.down(volumes=True)

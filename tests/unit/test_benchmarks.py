@@ -70,8 +70,8 @@ def test_what_is_no_size_is_no_figure(size: str) -> None:
 
 
 def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
-    # A second round at half the speed for both disturbs nothing.
-    assert ratio([100.0, 50.0, 90.0], [50.0, 25.0, 100.0]) == 2.0
+    # One round each in which either of the two was disturbed.
+    assert ratio([100.0, 50.0, 90.0], [50.0, 50.0, 10.0]) == 2.0
     assert ratio([1.0], [0.0]) == 0.0
 
 

@@ -23,7 +23,7 @@ RDS = {
     "RDS_USERNAME": "eb",
     "RDS_PASSWORD": "hidden",
 }
-MYSQL = "django.db.backends.mysql"
+MYSQL = "mysite.mysql"
 POSTGRES = "django.db.backends.postgresql"
 SQLITE = "django.db.backends.sqlite3"
 
