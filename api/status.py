@@ -8,8 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-from api import servers
-from api.models import Counter
+from api import counters, servers
 from api.profile import active_profile, public_profile
 from api.recent import Recent
 from api.servers import Found
@@ -73,7 +72,7 @@ def overall(states: list[dict[str, str]], components: dict[str, dict[str, Any]])
 def visits() -> int | None:
     """Return the visits so far; None while what counts them is away."""
     try:
-        return Counter.read(VISITS)
+        return counters.read(VISITS)
     except Exception as error:  # whatever it is kept in, the page is shown without it
         logger.warning("the visit counter cannot be read: %s", error)
         return None

@@ -11,6 +11,7 @@ from pytest_django import Settings
 from api import servers, status
 from api.models import Counter
 from api.servers import Found, Server
+from api.worker import beats
 
 # The components' checks run in threads, which do not see a test's open transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,6 +25,11 @@ FOUND = [
 @pytest.fixture(autouse=True)
 def this_server(settings: Settings) -> None:
     settings.PROFILE, settings.SERVERS = "set1", []
+
+
+@pytest.fixture(autouse=True)
+def worker(transactional_db: None) -> None:
+    beats.beat("worker")
 
 
 def find(monkeypatch: pytest.MonkeyPatch, found: list[Found]) -> None:
