@@ -43,6 +43,7 @@ def compose_environment(project: str) -> dict[str, str]:
         # Asked without TLS, and answered rather than redirected.
         "DJANGO_SECURE_SSL_REDIRECT": "false",
         "DB_PASSWORD": secrets.token_urlsafe(24),
+        "REDIS_PASSWORD": secrets.token_urlsafe(24),
         "STATS_PASSWORD": secrets.token_urlsafe(24),
     }
 

@@ -5,7 +5,6 @@ https://docs.celeryq.dev/en/stable/django/first-steps-with-django.html
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -24,9 +23,9 @@ app.autodiscover_tasks()
 app.steps["worker"].add(DjangoStructLogInitStep)
 
 if settings.CELERY["broker_url"] == FILES:
-    for name, folder in settings.CELERY["broker_transport_options"].items():
-        if "folder" in name:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+    from mysite import message_files
+
+    message_files.prepare(settings.CELERY["broker_transport_options"])
 
 
 @signals.setup_logging.connect

@@ -21,6 +21,13 @@ def picture(
     return output.getvalue()
 
 
+def slow() -> bytes:
+    """Return a picture of few bytes and many pixels, which takes a worker a second."""
+    output = io.BytesIO()
+    Image.new("RGBA", (6200, 6200), (*random.randbytes(3), 200)).save(output, "PNG")
+    return output.getvalue()
+
+
 def bomb(width: int = 50_000, height: int = 50_000) -> bytes:
     """Return a small PNG that says it is huge, and is: its rows are all the same byte."""
 

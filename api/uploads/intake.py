@@ -35,9 +35,11 @@ def take_in(owner: User, file: File, picture: Picture) -> Upload:
         sent=timezone.now(),
     )
     file.seek(0)
+    content = File(file)
+    content.content_type = names.content_type(picture.format)  # for S3, which serves it
     wanted = names.image_file(upload.id, picture.format)
     try:
-        upload.image.name = default_storage.save(wanted, file)
+        upload.image.name = default_storage.save(wanted, content)
         with transaction.atomic():
             upload.save(force_insert=True)
             transaction.on_commit(partial(jobs.send, upload.id), robust=True)

@@ -32,3 +32,8 @@ def image_file(upload: UUID, picture_format: str) -> str:
 def thumbnail_file(upload: UUID, picture_format: str) -> str:
     """Return the name of the thumbnail's file: one for each upload."""
     return f"thumbnails/{upload}.{EXTENSIONS[picture_format]}"
+
+
+def content_type(picture_format: str) -> str:
+    """Return what a picture is served as: what it is, not what its sender has called it."""
+    return f"image/{picture_format.lower()}"

@@ -23,14 +23,16 @@ def work_on(upload: Upload) -> Result:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
         thumbnail = shrink(file, settings.UPLOAD_MAX_MEGAPIXELS)
     name = names.thumbnail_file(upload.pk, thumbnail.format)
-    replace(name, thumbnail.content)
+    content = ContentFile(thumbnail.content)
+    content.content_type = names.content_type(thumbnail.format)  # for S3, which serves it
+    replace(name, content)
     return Result(thumbnail=name, sha256=checksum)
 
 
-def replace(name: str, content: bytes) -> None:
+def replace(name: str, content: ContentFile) -> None:
     """Keep a file under exactly this name, whatever an earlier attempt has left there."""
     default_storage.delete(name)
-    kept = default_storage.save(name, ContentFile(content))
+    kept = default_storage.save(name, content)
     if kept != name:
         # Another attempt at the same moment has made the same file.
         default_storage.delete(kept)

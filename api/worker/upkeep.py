@@ -41,7 +41,8 @@ class Upkeep(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Begin, once the pool's processes are there."""
         self.ticked = time.monotonic()
-        worker.timer.call_repeatedly(beats.EVERY_SECONDS, self.tick)
+        if worker.use_eventloop:
+            worker.timer.call_repeatedly(beats.EVERY_SECONDS, self.tick)
         self.threads = [
             Regularly("the worker's heartbeat", beats.EVERY_SECONDS, self.beat),
             Regularly("the search for lost uploads", SWEEP_SECONDS, self.sweep),
@@ -78,6 +79,10 @@ class Upkeep(bootsteps.StartStopStep):
 
     def is_well(self) -> bool:
         """Tell whether the worker takes jobs, or would if only its broker were there."""
+        # Without an event loop (messages in files) timers have a thread of their own, and tell
+        # nothing.
+        if not self.worker.use_eventloop:
+            return True
         waiting_for_broker = getattr(self.worker.consumer, "connection", None) is None
         return waiting_for_broker or time.monotonic() - self.ticked < LOOP_SECONDS
 

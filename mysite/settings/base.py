@@ -177,8 +177,6 @@ REST_FRAMEWORK = {
         "user": env.str("THROTTLE_USER"),
         "login": env.str("THROTTLE_LOGIN"),
     },
-    # The client's address is REMOTE_ADDR, which nginx has made sure of; no header is believed.
-    "NUM_PROXIES": 0,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
 

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from mysite.environment.contract import VARIABLES
+from tests.pictures import picture
 from tests.ports import free_port
 from tests.tree import copy_tree
 from tests.waiting import eventually
@@ -88,7 +89,10 @@ def test_a_fresh_clone_answers(clone: Path) -> None:
     with running(clone, seconds=300) as site:
         profile = site.get("/profile/").json()
         assert (profile["settings"], profile["debug"]) == ("local", True)
-        assert site.get("/healthz").json()["status"] == "up"
+        # The worker starts when the site is there.
+        eventually(
+            lambda: site.get("/healthz").json()["status"] == "up", seconds=30, what="all is up"
+        )
         assert requests.post(f"http://127.0.0.1:{site.port}/api/hits/", timeout=10).json() == {
             "hits": 1,
             "server": "standalone",
@@ -104,6 +108,57 @@ def test_a_second_run_starts_at_once_with_the_data_of_the_first(clone: Path) -> 
     with running(clone, seconds=15) as site:
         assert "Installing" not in site.output()
         assert site.get("/api/hits/").json()["hits"] == 1
+
+
+def test_an_upload_becomes_a_thumbnail(clone: Path) -> None:
+    """The background worker runs without any server for its messages."""
+    with running(clone, seconds=15) as site:
+        token = manage(
+            clone,
+            *("shell", "--verbosity", "0", "--command"),
+            "from django.contrib.auth.models import User\n"
+            "from rest_framework.authtoken.models import Token\n"
+            "user, _ = User.objects.get_or_create(username='someone')\n"
+            "print(Token.objects.get_or_create(user=user)[0].key)",
+        ).split()[-1]
+        headers = {"Authorization": f"Token {token}"}
+        address = f"http://127.0.0.1:{site.port}/api/uploads/"
+        sent = requests.post(
+            address, files={"image": ("a.jpg", picture())}, headers=headers, timeout=10
+        )
+        assert sent.status_code == 201, sent.text
+
+        def thumbnail() -> str | None:
+            found = requests.get(address, headers=headers, timeout=10).json()["results"][0]
+            return found["thumbnail"]
+
+        made = eventually(thumbnail, seconds=30, what="the thumbnail is there")
+        served = site.get(str(made))
+        assert (served.status_code, served.headers["Content-Type"]) == (200, "image/jpeg")
+
+
+def manage(clone: Path, *arguments: str) -> str:
+    """Run a management command beside the site and return what it printed."""
+    return subprocess.run(
+        [clone / ".venv" / "bin" / "python", "manage.py", *arguments],
+        cwd=clone,
+        env=environment(free_port()),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
+def workers(clone: Path) -> list[str]:
+    """Return the processes of this clone's worker."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == clone:
+                command = (process / "cmdline").read_text().split("\0")
+                found += [process.name] if "worker" in command else []
+    return found
 
 
 def test_an_edit_is_live_and_a_mistake_heals(clone: Path) -> None:
@@ -127,10 +182,19 @@ def test_an_edit_is_live_and_a_mistake_heals(clone: Path) -> None:
 
 def test_ctrl_c_ends_it_all(clone: Path) -> None:
     with running(clone, seconds=15) as site:
+        eventually(lambda: workers(clone), seconds=15, what="the worker is there")
         site.interrupt()
+        eventually(lambda: not workers(clone), seconds=15, what="the worker has ended")
         with pytest.raises(requests.ConnectionError):
             site.get("/readyz")
         assert "Traceback" not in site.output()
+
+
+def test_a_killed_site_leaves_no_worker(clone: Path) -> None:
+    with running(clone, seconds=15):
+        eventually(lambda: workers(clone), seconds=15, what="the worker is there")
+    # `running` has killed everything but the worker, which is in a session of its own.
+    eventually(lambda: not workers(clone), seconds=30, what="the worker has ended by itself")
 
 
 def test_a_taken_port_is_said_with_the_cure(clone: Path) -> None:

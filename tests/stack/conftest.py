@@ -25,6 +25,8 @@ def production(tree: Path) -> Iterator[Stack]:
         "production",
         DJANGO_SECURE_SSL_REDIRECT="false",
         **QUICK_DRAIN,
+        # All tests are one client.
+        THROTTLE_ANON="100000/minute",
         **secret_environment(),
     )
     yield from stack.running()

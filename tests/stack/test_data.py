@@ -1,8 +1,9 @@
-"""Rows: written through one server, read through the other, kept over down and up."""
+"""Data: written through one server, read through the other, kept over down and up."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.stack.compose import Stack, docker
+from tests.stack.uploads import Uploader
 
 
 def hits_on(stack: Stack, server: str) -> int:
@@ -14,7 +15,7 @@ def hits_on(stack: Stack, server: str) -> int:
     raise AssertionError(f"{server} never answered")
 
 
-def test_a_row_written_through_one_server_is_read_through_the_other(production: Stack) -> None:
+def test_a_count_written_through_one_server_is_read_through_the_other(production: Stack) -> None:
     for _ in range(2):
         written = production.post("/api/hits/").json()
         other = {"set1": "set2", "set2": "set1"}[written["server"]]
@@ -31,12 +32,16 @@ def test_every_visit_counts_once_under_concurrency(production: Stack) -> None:
 
 def test_rows_survive_down_and_up(production: Stack) -> None:
     written = production.post("/api/hits/").json()["hits"]
+    user = Uploader(production)
+    upload = user.done(user.sent()["id"], seconds=60)
 
     production.down()
     production.up()
 
     assert hits_on(production, "set1") == written
     assert hits_on(production, "set2") == written
+    assert user.find(upload["id"]) == upload
+    assert production.get(upload["thumbnail"]).status_code == 200
 
 
 def test_the_database_speaks_utf8mb4_and_is_strict(production: Stack) -> None:

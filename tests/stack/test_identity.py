@@ -83,7 +83,7 @@ def test_a_forged_proto_does_not_pass_for_https(production: Stack) -> None:
 
 
 def test_a_too_large_body_is_refused_cleanly(production: Stack) -> None:
-    answer = production.post("/api/hits/", data=b"x" * (10 * 1024 * 1024 + 1))
+    answer = production.post("/api/hits/", data=b"x" * (11 * 1024 * 1024 + 1))
 
     assert answer.status_code == 413
     assert answer.json() == {"detail": "The request is too large: the limit is 10 MB."}
@@ -92,7 +92,16 @@ def test_a_too_large_body_is_refused_cleanly(production: Stack) -> None:
 
 
 def test_no_secret_is_in_any_log(production: Stack) -> None:
-    for service in ("env-check", "migrate", "server1", "server2", "haproxy", "db"):
+    for service in (
+        "env-check",
+        "migrate",
+        "server1",
+        "server2",
+        "worker",
+        "haproxy",
+        "db",
+        "redis",
+    ):
         log = production.logs(service)
-        for name in ("DJANGO_SECRET_KEY", "DB_PASSWORD", "STATS_PASSWORD"):
+        for name in ("DJANGO_SECRET_KEY", "DB_PASSWORD", "REDIS_PASSWORD", "STATS_PASSWORD"):
             assert production.environment[name] not in log, f"{name} in {service}'s log"

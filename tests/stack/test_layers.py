@@ -87,10 +87,12 @@ def test_production_without_secrets_names_them_all_and_starts_nothing(production
         # Attached, as a person runs it: the message is on the terminal, not in a log to be found.
         refused = bare.compose("up", check=False)
         assert refused.returncode != 0
-        for name in ("DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "DB_PASSWORD", "STATS_PASSWORD"):
+        secrets = ("DJANGO_SECRET_KEY", "DB_PASSWORD", "REDIS_PASSWORD", "STATS_PASSWORD")
+        for name in (*secrets, "DJANGO_ALLOWED_HOSTS"):
             assert f"{name}:" in refused.stdout
         assert "local-sample-password" not in refused.stdout
         assert bare.inspect("db", "{{.State.Status}}") == "created"
+        assert bare.inspect("redis", "{{.State.Status}}") == "created"
         assert bare.inspect("server1", "{{.State.Status}}") == "created"
     finally:
         bare.down(volumes=True)

@@ -9,7 +9,7 @@ from tests.stack.compose import Stack, docker
 APPLICATION = ("server1", "server2")
 
 
-@pytest.mark.parametrize("service", [*APPLICATION, "haproxy"])
+@pytest.mark.parametrize("service", [*APPLICATION, "worker", "redis", "haproxy"])
 def test_unprivileged_and_read_only(production: Stack, service: str) -> None:
     status = production.run_in(service, "cat", "/proc/1/status")
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -36,7 +36,7 @@ def test_the_code_cannot_be_changed_by_its_own_process(production: Stack) -> Non
 def test_only_the_balancer_is_published(production: Stack) -> None:
     published = {
         service: json.loads(production.inspect(service, "{{json .HostConfig.PortBindings}}"))
-        for service in (*APPLICATION, "haproxy", "db")
+        for service in (*APPLICATION, "worker", "redis", "haproxy", "db")
     }
 
     assert set(published.pop("haproxy")) == {"8080/tcp", "8888/tcp"}
@@ -60,6 +60,7 @@ def networks(stack: Stack, service: str) -> set[str]:
 def test_the_edge_does_not_reach_the_database(production: Stack) -> None:
     assert networks(production, "haproxy") == {"edge"}
     assert networks(production, "db") == {"backend"}
+    assert networks(production, "redis") == {"backend"}
     assert docker(
         "network", "inspect", "--format", "{{.Internal}}", f"{production.project}_backend"
     ) == ("true")
@@ -87,5 +88,5 @@ def test_the_database_user_has_its_own_database_only(production: Stack) -> None:
 
 
 def test_logs_cannot_fill_the_disk(production: Stack) -> None:
-    for service in (*APPLICATION, "haproxy", "db"):
+    for service in (*APPLICATION, "worker", "redis", "haproxy", "db"):
         assert production.inspect(service, '{{index .HostConfig.LogConfig.Config "max-size"}}')

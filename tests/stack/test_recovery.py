@@ -163,7 +163,7 @@ def test_a_stop_drains_first_and_ends_cleanly(production: Stack) -> None:
 def test_a_database_outage_is_a_fast_503_and_drains_no_server(production: Stack) -> None:
     production.compose("stop", "db")
     try:
-        answer = production.get("/api/hits/")
+        answer = production.get("/api/uploads/", headers={"Authorization": "Token unknown"})
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "5"
         assert "database" in answer.json()["detail"]
@@ -171,7 +171,10 @@ def test_a_database_outage_is_a_fast_503_and_drains_no_server(production: Stack)
         assert health.status_code == 503
         assert health.json()["components"]["database"]["status"] == "down"
         assert health.json()["components"]["storage"]["status"] == "up"
+        assert health.json()["components"]["cache"]["status"] == "up"
         assert production.get("/readyz").status_code == 200
+        # The counter is in Redis.
+        assert production.get("/api/hits/").status_code == 200
         assert production.get("/static/api/status.css").status_code == 200
         assert production.in_service() == {"set1", "set2"}
     finally:

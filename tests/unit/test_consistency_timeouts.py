@@ -5,8 +5,16 @@ import signal
 
 import pytest
 
+from api import bucket_storage
+from api.worker.beats import EVERY_SECONDS, STALE_SECONDS
 from mysite import environment
 from mysite.environment.contract import VARIABLES
+from mysite.settings.backing import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    JOB_HARD_SECONDS,
+    JOB_SOFT_SECONDS,
+)
 from stackctl_cli import reload
 from tests.unit.config_files import (
     compose,
@@ -201,3 +209,35 @@ def test_comments_that_repeat_a_limit_are_right() -> None:
     assert f"harakiri {harakiri:g} s < this < HAProxy's `timeout server` {server:g} s" in nginx
     assert f"(HAProxy {idle:g} s" in nginx
     assert f"harakiri {harakiri:g} s < nginx's uwsgi_read_timeout {read:g} s < this" in haproxy
+
+
+def test_a_stopping_worker_finishes_its_jobs() -> None:
+    assert JOB_SOFT_SECONDS < JOB_HARD_SECONDS < grace("worker")
+
+
+def test_the_worker_is_missed_after_the_same_time_everywhere() -> None:
+    own = re.search(r"^stale=(\d+)$", text_of("supervisor/worker-healthcheck"), re.MULTILINE)
+
+    assert own
+    assert float(own[1]) == STALE_SECONDS
+    # A late heartbeat or two are no illness.
+    assert 3 * EVERY_SECONDS <= STALE_SECONDS
+
+
+def test_a_dead_redis_holds_no_request_up_for_long() -> None:
+    # A check of /healthz may take two seconds: connecting and asking.
+    assert CONNECT_SECONDS + ANSWER_SECONDS <= 2
+    s3 = 2 * (bucket_storage.CONNECT_SECONDS + bucket_storage.READ_SECONDS)
+    assert s3 < seconds(uwsgi_option("harakiri"))
+    assert s3 < JOB_SOFT_SECONDS
+
+
+def test_redis_never_throws_messages_or_the_counter_out() -> None:
+    lines = dict(
+        line.split(" ", 1)
+        for line in text_of("redis/redis.conf").splitlines()
+        if line and not line.startswith("#")
+    )
+
+    assert lines["maxmemory-policy"].startswith("volatile-")
+    assert (lines["appendonly"], lines["appendfsync"]) == ("yes", "everysec")

@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image, ImageCms
 
+from api.uploads import names
 from api.uploads.pictures import PictureError, examine, shrink
 from tests.pictures import bomb, picture
 
@@ -102,3 +103,19 @@ def test_memory_that_is_short_says_nothing_of_the_picture(monkeypatch: pytest.Mo
 
     with pytest.raises(MemoryError):
         examine(io.BytesIO(picture("PNG")), LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a\0b\n\u202e.jpg", "ab.jpg"),
+        ("..\\\\..\\\\me.jpg", "me.jpg"),
+        ("/etc/", "picture"),
+        ("\u200b", "picture"),
+        ("x" * 200 + "." + "y" * 200, "x" * 88 + "." + "y" * 11),
+    ],
+)
+def test_a_name_is_shown_clean(name: str, expected: str) -> None:
+    """Whatever the web framework has left of it."""
+    assert names.shown(name) == expected
+    assert len(expected) <= names.LONGEST

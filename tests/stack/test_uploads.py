@@ -1,0 +1,208 @@
+"""Uploads through every tier: a file, a row, a message, a job; and each of them lost once."""
+
+import hashlib
+import io
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+
+from mysite.environment.contract import VARIABLES
+from tests.pictures import picture, slow
+from tests.stack.compose import Stack, docker
+from tests.stack.uploads import Uploader
+from tests.waiting import eventually
+
+# A killed worker's job comes back after the lease (30 s) and the next sweep (5 s), when the broker
+# is reached again; the rest is for a busy machine.
+COMES_BACK_SECONDS = 120
+VISITS = 1000
+
+
+@pytest.fixture(scope="module")
+def user(production: Stack) -> Uploader:
+    """A user of the production stack."""
+    return Uploader(production)
+
+
+def components(stack: Stack) -> dict[str, str]:
+    """Return the state of each component, by /healthz."""
+    found = stack.get("/healthz").json()["components"]
+    return {name: line["status"] for name, line in found.items()}
+
+
+@contextmanager
+def stopped(stack: Stack, service: str) -> Iterator[None]:
+    """Stop a service for the block's time."""
+    stack.compose("stop", service)
+    try:
+        yield
+    finally:
+        stack.compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", service)
+
+
+def files(stack: Stack, folder: str) -> list[str]:
+    """Return the files in a folder of the media volume."""
+    return stack.run_in("server1", "ls", f"/srv/media/{folder}").split()
+
+
+def test_an_upload_becomes_a_thumbnail_that_nginx_serves(production: Stack, user: Uploader) -> None:
+    content = picture(size=(1600, 1200))
+
+    made = user.sent(content)
+    done = user.done(made["id"], seconds=30)
+
+    assert done["sha256"] == hashlib.sha256(content).hexdigest()
+    original, thumbnail = production.get(done["image"]), production.get(done["thumbnail"])
+    assert original.content == content
+    assert Image.open(io.BytesIO(thumbnail.content)).size == (320, 240)
+    for answer in (original, thumbnail):
+        assert answer.headers["Content-Type"] == "image/jpeg"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
+        # It is nginx's own answer; Django would not know these.
+        assert "ETag" in answer.headers
+
+
+@pytest.mark.parametrize("picture_format", ["PNG", "GIF", "WEBP"])
+def test_each_format_is_served_as_what_it_is(
+    production: Stack, user: Uploader, picture_format: str
+) -> None:
+    made = user.sent(picture(picture_format))
+
+    found = production.get(made["image"]).headers["Content-Type"]
+
+    assert found == f"image/{picture_format.lower()}"
+    user.done(made["id"], seconds=30)
+
+
+def test_what_nginx_refuses_is_json_too(production: Stack, user: Uploader) -> None:
+    largest = VARIABLES["UPLOAD_MAX_MB"].maximum or 0
+    over_ours, over_nginx = (bytes(megabytes * 1_000_000) for megabytes in (largest, largest + 2))
+
+    for answer in (user.send(picture() + over_ours), user.send(over_nginx)):
+        assert answer.status_code == 413
+        assert f"the limit is {largest} MB" in answer.json()["detail"]
+    assert user.send(b"text").status_code == 400
+    # Nothing of it has stayed.
+    assert len(files(production, "uploads")) == len(files(production, "thumbnails"))
+
+
+def test_without_a_broker_uploads_are_taken_and_done_later(
+    production: Stack, user: Uploader
+) -> None:
+    with stopped(production, "redis"):
+        begun = time.monotonic()
+        made = [user.sent()["id"] for _ in range(4)]
+        took = time.monotonic() - begun
+
+        found = components(production)
+        down = {name for name, state in found.items() if state == "down"}
+        assert down == {"cache", "broker"}
+        for path in ("/profile/", "/", "/readyz"):
+            assert production.get(path).status_code == 200
+        refused = production.post("/api/hits/")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert "counter" in refused.json()["detail"]
+        assert {user.find(upload)["status"] for upload in made} == {"queued"}
+    # Four, on two servers of two processes: each waits at most once.
+    assert took < 30
+
+    for upload in made:
+        user.done(upload, seconds=COMES_BACK_SECONDS)
+    eventually(lambda: set(components(production).values()) == {"up"}, seconds=60, what="all is up")
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing(production: Stack, user: Uploader) -> None:
+    # Slow ones, so that there is a middle; sent together, so that some wait.
+    with ThreadPoolExecutor(2) as pool:
+        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * 8)]
+    eventually(
+        lambda: "running" in {upload["status"] for upload in user.all()},
+        seconds=30,
+        what="a job runs",
+    )
+
+    docker("kill", "--signal", "KILL", production.container("worker"))
+    running = [upload["id"] for upload in user.all() if upload["status"] == "running"]
+    production.compose("up", "--detach", "--wait", "--no-deps", "worker")
+
+    assert running
+    user.all_done(seconds=COMES_BACK_SECONDS)
+    names = files(production, "thumbnails")
+    for upload in made:
+        assert [name for name in names if upload in name] == [f"{upload}.png"]
+    attempts = production.python_in(
+        "server1",
+        "import django; django.setup()\n"
+        "from api.models import Upload\n"
+        f"found = Upload.objects.filter(pk__in={running!r})\n"
+        "print(sorted(found.values_list('attempts', flat=True)))",
+    )
+    assert attempts.splitlines()[-1] == str([2] * len(running))
+
+
+def test_a_stopping_worker_finishes_what_it_does(production: Stack, user: Uploader) -> None:
+    made = user.sent(slow())["id"]
+    eventually(lambda: user.find(made)["status"] != "queued", seconds=30, what="the job runs")
+
+    production.compose("stop", "worker")
+
+    assert user.find(made)["status"] == "done"
+    assert production.inspect("worker", "{{.State.ExitCode}}") == "0"
+    production.compose("up", "--detach", "--wait", "--no-deps", "worker")
+
+
+def test_every_visit_counts_once_over_both_servers(production: Stack) -> None:
+    before = production.get("/api/hits/").json()["hits"]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: production.post("/api/hits/").json(), range(VISITS)))
+
+    assert sorted(one["hits"] for one in answers) == list(range(before + 1, before + VISITS + 1))
+    assert {one["server"] for one in answers} == {"set1", "set2"}
+
+
+def test_the_counter_survives_redis_being_killed(production: Stack) -> None:
+    counted = production.post("/api/hits/").json()["hits"]
+
+    docker("kill", "--signal", "KILL", production.container("redis"))
+    production.compose("up", "--detach", "--wait", "--no-deps", "redis")
+
+    found = eventually(
+        lambda: production.get("/api/hits/").json().get("hits"), seconds=30, what="it counts"
+    )
+    assert found == counted
+
+
+def test_both_servers_count_a_client_s_requests_together(production: Stack) -> None:
+    """Counted apart, each would see half of them and refuse none."""
+    limit = int(VARIABLES["THROTTLE_LOGIN"].default.split("/")[0])
+    account = {"username": "nobody", "password": "guess"}
+
+    found = [
+        production.post("/api/token/", data=account).status_code for _ in range(3 * limit // 2)
+    ]
+
+    assert found.count(400) <= limit
+    assert set(found) == {400, 429}
+    refused = production.post("/api/token/", data=account)
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_the_worker_says_that_it_is_well_and_is_missed(production: Stack) -> None:
+    assert components(production)["worker"] == "up"
+
+    with stopped(production, "worker"):
+        eventually(
+            lambda: components(production)["worker"] == "down", seconds=60, what="it is missed"
+        )
+
+
+def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -> None:
+    assert "NOAUTH" in production.run_in("redis", "redis-cli", "ping", check=False)
+    command = production.run_in("redis", "cat", "/proc/1/cmdline")
+    assert production.environment["REDIS_PASSWORD"] not in command
+    assert "redis-server" in command
