@@ -19,7 +19,7 @@ from tests.tree import ROOT
 from tests.waiting import eventually
 
 # Of this machine alone, and hardly anybody else's: the port is always the same.
-METRICS_ADDRESS = f"127.0.77.1:{PORT}"
+METRICS_ADDRESS = f"{'127.0.77.1' if sys.platform == 'linux' else '127.0.0.1'}:{PORT}"
 WORKERS = 4
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -1,5 +1,6 @@
 """/api/status/: the whole state for those who may see it, and nothing for strangers."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +24,10 @@ FOUND = [
 
 
 @pytest.fixture(autouse=True)
-def this_server(settings: Settings) -> None:
+def this_server(settings: Settings, tmp_path: Path) -> None:
     settings.PROFILE, settings.SERVERS = "set1", []
+    # A fresh clone has no folder for uploads yet.
+    settings.MEDIA_ROOT = tmp_path
 
 
 @pytest.fixture(autouse=True)

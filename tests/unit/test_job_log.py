@@ -29,8 +29,15 @@ def sent_with(**context: Any) -> dict[str, Any]:
 
     before_task_publish.connect(look)
     try:
-        with structlog.contextvars.bound_contextvars(**context):
-            app.send_task(jobs.TASK, args=["00000000-0000-0000-0000-000000000000"])
+        # Its own connection: another test may have closed the pool.
+        with (
+            structlog.contextvars.bound_contextvars(**context),
+            app.connection_for_write() as connection,
+            app.amqp.Producer(connection) as producer,
+        ):
+            app.send_task(
+                jobs.TASK, args=["00000000-0000-0000-0000-000000000000"], producer=producer
+            )
     finally:
         before_task_publish.disconnect(look)
     passed: dict[str, Any] = found[PASSED]

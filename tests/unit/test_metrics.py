@@ -1,6 +1,7 @@
 """What is counted, where it can be tested without a server; tests/embedded has uWSGI's."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def told(metrics: list[Metric]) -> dict[str, float]:
     return {sample.name: sample.value for metric in metrics for sample in metric.samples}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not tell")
 @pytest.mark.parametrize("waiting", [0, 3])
 def test_the_kernel_tells_how_many_wait_at_a_socket(tmp_path: Path, waiting: int) -> None:
     path = str(tmp_path / "socket")
@@ -115,9 +117,7 @@ def test_where_nothing_is_kept_nothing_is_told(
     assert client.get(PATH, SERVER_PORT=port).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "path", ["/metrics", "/metrics/", "/metrics/x", "//metrics", "/%6Detrics", "/METRICS"]
-)
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/metrics/x", "/%6Detrics", "/METRICS"])
 def test_another_port_has_none(
     client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str
 ) -> None:
