@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env setup test test-unit test-stack chaos lint format lock dockerfile bench clean
+.PHONY: help run env setup test test-unit test-stack chaos lint format lock dockerfile eb-bundle bench clean
 
 # Two processes, each with stacks of its own. What measures times or puts the machine under load runs alone.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
@@ -31,7 +31,7 @@ test-stack: .venv/.test ## The container tests alone
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md
 
-lint: .venv/.test ## ruff, mypy, shellcheck, yamllint, hadolint
+lint: .venv/.test ## ruff, mypy, shellcheck, yamllint, hadolint, and what Elastic Beanstalk reads
 	@tests/lint
 
 format: .venv/.test ## Format the Python code
@@ -43,6 +43,9 @@ lock: .venv/.test ## Pin the newest allowed versions into requirements/*.txt
 
 dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile
+
+eb-bundle: ## A bundle that names a prebuilt image, for `eb deploy --archive`: IMAGE=name@sha256:...
+	@./ebctl bundle --image '$(IMAGE)'
 
 bench: .venv/.test ## Requests per second and CPU against peers, measured in one run
 	@.venv/bin/python -m benchmarks
