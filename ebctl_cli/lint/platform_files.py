@@ -16,7 +16,7 @@ HOOK = re.compile(r"\.platform/(hooks|confighooks)/(prebuild|predeploy|postdeplo
 NGINX = re.compile(r"\.platform/nginx/(nginx\.conf|conf\.d/(elasticbeanstalk/)?[^/]+\.conf)")
 NEEDED_INCLUDE = "include conf.d/elasticbeanstalk/*.conf;"
 # What the platform's own server block says already; a second one stops nginx.
-TAKEN = ("access_log", "client_body_timeout", "client_header_timeout", "keepalive_timeout", "gzip")
+TAKEN = ("client_body_timeout", "client_header_timeout", "keepalive_timeout", "gzip")
 TOKEN = re.compile(r"""\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|[^\s{};"'\#]+""")
 
 

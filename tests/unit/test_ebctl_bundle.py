@@ -146,6 +146,20 @@ def test_a_prebuilt_bundle_names_the_image_and_its_port(tmp_path: Path) -> None:
     assert findings_in(target) == []
 
 
+def test_a_prebuilt_bundle_keeps_the_right_to_run(tmp_path: Path) -> None:
+    hook = ".platform/hooks/postdeploy/notify"
+    files = {
+        **bundle.from_tree(ROOT).files,
+        hook: bundle.BundleFile(b"#!/bin/sh\n", executable=True),
+    }
+    target = tmp_path / "bundle.zip"
+    prebuilt.write(bundle.Bundle(files), DIGEST, target)
+    sent = bundle.from_zip(target).files
+
+    assert sent[hook].executable
+    assert not sent[".ebextensions/health.config"].executable
+
+
 def test_the_same_files_make_the_same_bundle(tmp_path: Path) -> None:
     for name in ("one.zip", "two.zip"):
         prebuilt.write(bundle.from_tree(ROOT), DIGEST, tmp_path / name)
