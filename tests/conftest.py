@@ -12,7 +12,7 @@ from tests.stack.compose import STACK_NAME, docker
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
-NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos")
+NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "eb")
 SHARED_STACKS = ("local", "production", "loaded")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
