@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env setup test test-unit test-stack chaos lint format lock dockerfile bench clean
+.PHONY: help run env setup test test-unit test-stack chaos lint format lock dockerfile eb-bundle eb-rehearsal bench clean
 
 # Two processes, each with stacks of its own. What measures times or puts the machine under load runs alone.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
@@ -19,19 +19,19 @@ setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
 	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/unit tests/stack tests/browser
-	@.venv/bin/pytest tests/embedded tests/chaos
+	@.venv/bin/pytest tests/embedded tests/chaos tests/eb
 
 test-unit: .venv/.test ## The unit tests alone
 	@.venv/bin/pytest tests/unit
 
 test-stack: .venv/.test ## The container tests alone
 	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/stack tests/browser
-	@.venv/bin/pytest tests/chaos
+	@.venv/bin/pytest tests/chaos tests/eb
 
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md
 
-lint: .venv/.test ## ruff, mypy, shellcheck, yamllint, hadolint
+lint: .venv/.test ## ruff, mypy, shellcheck, yamllint, hadolint, and what Elastic Beanstalk reads
 	@tests/lint
 
 format: .venv/.test ## Format the Python code
@@ -44,11 +44,21 @@ lock: .venv/.test ## Pin the newest allowed versions into requirements/*.txt
 dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile
 
+eb-bundle: ## A bundle that names a prebuilt image, for `eb deploy --archive`: IMAGE=name@sha256:...
+	@./ebctl bundle --image '$(IMAGE)'
+
+eb-rehearsal: .venv/.test ## eb create, deploy and failing deploys under load, without AWS
+	@.venv/bin/pytest tests/eb
+
 bench: .venv/.test ## Requests per second and CPU against peers, measured in one run
 	@.venv/bin/python -m benchmarks
 
-clean: ## Remove .venv and var (the SQLite database and collected files of `make run`)
-	rm -rf .venv var
+clean: ## Remove .venv, .venv-eb and var (the SQLite database and collected files of `make run`)
+	rm -rf .venv .venv-eb var
+
+.venv-eb/.eb: requirements/eb.txt
+	@echo "Installing requirements/eb.txt into .venv-eb ..." >&2
+	@requirements/install eb .venv-eb
 
 .venv/.%: requirements/%.txt
 	@echo "Installing requirements/$*.txt into .venv ..." >&2

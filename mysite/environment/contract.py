@@ -63,6 +63,13 @@ _LAYER: Final = Section(
             default="unreleased",
             validate=validators.label,
         ),
+        Variable(
+            name="CONTAINER_COMMAND",
+            kind=Kind.CHOICE,
+            help="What a container runs where only variables can be passed (Elastic Beanstalk).",
+            choices=("serve", "worker"),
+            default="serve",
+        ),
     ),
 )
 
@@ -272,6 +279,12 @@ _DATABASE: Final = Section(
             default="60",
             minimum=0,
             maximum=86_400,
+        ),
+        Variable(
+            name="RUN_MIGRATIONS",
+            kind=Kind.BOOL,
+            help="A server migrates before it starts, one at a time; for Elastic Beanstalk.",
+            default="false",
         ),
         Variable(
             name="DB_WAIT_SECONDS",

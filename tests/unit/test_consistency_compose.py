@@ -36,7 +36,10 @@ BY_EACH_SERVER = {"PROFILE"}
 BY_MIGRATE = {name for name in VARIABLES if name.startswith("DJANGO_SUPERUSER_")}
 BUILD_STEPS_ONLY = {"DJANGO_BUILD"}
 ON_THE_HOST_ONLY = {"RUN_PORT", "TEST_DB_NAME"}
-BY_ELASTIC_BEANSTALK = {name for name in VARIABLES if name.startswith("RDS_")}
+BY_ELASTIC_BEANSTALK = {name for name in VARIABLES if name.startswith("RDS_")} | {
+    "CONTAINER_COMMAND",
+    "RUN_MIGRATIONS",
+}
 NOT_PASSED = (
     BY_THE_IMAGE
     | BY_EACH_SERVER

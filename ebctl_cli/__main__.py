@@ -1,0 +1,7 @@
+"""`python -m ebctl_cli`."""
+
+import sys
+
+from ebctl_cli.cli import main
+
+sys.exit(main())

@@ -1,0 +1,102 @@
+"""The rehearsal: the real `eb` client, a small Elastic Beanstalk, MySQL, and load before it all."""
+
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.eb.docker import Container, remove
+from tests.eb.fake_beanstalk import FakeBeanstalk
+from tests.eb.fake_platform import Platform
+from tests.eb.rehearsal import EB, NAME, Rehearsal
+from tests.ports import free_port
+from tests.stack.compose import docker
+from tests.tree import ROOT, copy_tree
+from tests.waiting import eventually
+
+# Quotes, $ and the like, which `--env-file` has to bring to the container as they are; no comma,
+# because `eb create --envvars` takes that for its own.
+AWKWARD = "a\"b$c'd w#e\\f$HOME"
+
+
+@pytest.fixture(scope="session")
+def client() -> Path:
+    """The real client, in an environment of its own."""
+    subprocess.run(["make", "--silent", ".venv-eb/.eb"], cwd=ROOT, check=True)
+    return EB
+
+
+@pytest.fixture(scope="session")
+def moto(client: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """S3 and IAM."""
+    port = free_port()
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [client.with_name("moto_server"), "--host", "127.0.0.1", "--port", str(port)],
+            env={**os.environ, "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        eventually(lambda: "Running on" in log.read_text(), seconds=60, what="moto answers")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[str]:
+    """A network of the rehearsal's own, and the end of whatever a broken run has left in it."""
+    for name in docker("ps", "--all", "--format", "{{.Names}}").split():
+        if name.startswith(f"{NAME}-"):
+            remove(name)
+    subprocess.run(["docker", "network", "rm", NAME], capture_output=True, check=False)
+    docker("network", "create", NAME)
+    yield NAME
+    docker("network", "rm", NAME)
+
+
+@pytest.fixture(scope="session")
+def database(network: str) -> Iterator[dict[str, str]]:
+    """MySQL in place of RDS; its variables as Elastic Beanstalk names them."""
+    password = AWKWARD + secrets.token_urlsafe(8)
+    container = Container(f"{NAME}-db")
+    container.run(
+        *("--network", network, "--env", "MYSQL_DATABASE=mysite", "--env", "MYSQL_USER=mysite"),
+        *("--env", f"MYSQL_PASSWORD={password}", "--env", "MYSQL_RANDOM_ROOT_PASSWORD=yes"),
+        *("--tmpfs", "/var/lib/mysql:size=1g"),
+        "mysql:9.7",
+    )
+    yield {
+        "RDS_HOSTNAME": container.name,
+        "RDS_PORT": "3306",
+        "RDS_DB_NAME": "mysite",
+        "RDS_USERNAME": "mysite",
+        "RDS_PASSWORD": password,
+    }
+    remove(container.name)
+
+
+@pytest.fixture(scope="session")
+def rehearsal(
+    moto: str, network: str, database: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rehearsal]:
+    """A fresh clone with a commit, and the client set up for it. No environment yet."""
+    folder = tmp_path_factory.mktemp("beanstalk")
+    # nginx's files are mounted into containers, whose users are others.
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)
+    service = FakeBeanstalk(
+        moto, folder, lambda name: Platform(f"{NAME}-{name}", network, folder / name)
+    )
+    rehearsal = Rehearsal(copy_tree(tmp_path_factory.mktemp("clone")), service, moto, database)
+    try:
+        yield rehearsal
+    finally:
+        service.stop()

@@ -1,0 +1,154 @@
+"""One instance of the rehearsal: the platform's nginx on port 80 before the project's container.
+
+The platform's nginx.conf is written after public copies of it: what matters here is what it
+includes, which headers it passes on, and how long it keeps connections.
+https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/platforms-linux-extend.proxy.html
+"""
+
+import http.client
+import shutil
+from pathlib import Path
+
+from tests.eb.docker import Container, remove
+from tests.stack.compose import docker
+from tests.waiting import eventually
+
+# What `docker stop` waits where nobody says otherwise.
+STOP_SECONDS = 10
+# The exit code of a container that SIGKILL has ended.
+KILLED = 137
+NGINX = """\
+daemon off;
+pid /run/nginx.pid;
+error_log /dev/stderr warn;
+events {{
+    worker_connections 1024;
+}}
+http {{
+    include /etc/nginx/mime.types;
+    default_type application/octet-stream;
+    log_format main '$remote_addr $request $status "$http_x_forwarded_for"';
+    include conf.d/*.conf;
+    map $http_upgrade $connection_upgrade {{
+        default "upgrade";
+    }}
+    upstream docker {{
+        server {address}:{port};
+        keepalive 256;
+    }}
+    server {{
+        listen 80 default_server;
+        access_log /dev/stdout main;
+        client_header_timeout 60;
+        client_body_timeout 60;
+        keepalive_timeout 60;
+        gzip off;
+        include conf.d/elasticbeanstalk/*.conf;
+        location / {{
+            proxy_pass http://docker;
+            proxy_http_version 1.1;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Host $host;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+"""
+
+
+class Instance:
+    """An instance: two containers, and the folder with its nginx's files."""
+
+    def __init__(self, name: str, network: str, folder: Path) -> None:
+        """Describe it; `deploy` fills it."""
+        self.name = name
+        self.network = network
+        self.folder = folder
+        self.application = Container(f"{name}-app")
+        self.nginx = Container(f"{name}-nginx")
+        self.release = ""
+        # Whether a container of it has not ended in time.
+        self.killed = False
+
+    def deploy(self, image: str, port: int, variables: Path, source: Path, release: str) -> None:
+        """Replace the container by one of `image`, and let nginx know it.
+
+        Args:
+            image: what was built, or pulled.
+            port: what EXPOSE says.
+            variables: the file for `--env-file`.
+            source: the unpacked bundle, for .platform/nginx.
+            release: the version's label.
+        """
+        self.stop()
+        self.application.run("--network", self.network, "--env-file", str(variables), image)
+        self.configure(port, source)
+        if self.release:
+            self.nginx.execute("nginx", "-c", "/etc/eb/nginx.conf", "-s", "reload")
+        else:
+            self.start_nginx(image)
+        self.release = release
+
+    def stop(self) -> None:
+        """Stop the container, if one runs; remember whether it had to be killed."""
+        if self.release:
+            docker("stop", "-t", str(STOP_SECONDS), self.application.name)
+            self.killed |= self.application.exit_code() == KILLED
+
+    def configure(self, port: int, source: Path) -> None:
+        """Write nginx's files: the platform's, and the bundle's beside them."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.folder / "conf.d", ignore_errors=True)
+        own = source / ".platform" / "nginx" / "conf.d"
+        shutil.copytree(own, self.folder / "conf.d")
+        text = NGINX.format(address=self.application.address(), port=port)
+        (self.folder / "nginx.conf").write_text(text)
+
+    def start_nginx(self, image: str) -> None:
+        """Run the instance's nginx: Debian's, which the project's image has in it."""
+        self.nginx.run(
+            *("--network", self.network),
+            *("--publish", "127.0.0.1::80", "--user", "0:0", "--no-healthcheck"),
+            *("--volume", f"{self.folder}:/etc/eb:ro"),
+            *("--entrypoint", "nginx", image, "-c", "/etc/eb/nginx.conf"),
+        )
+
+    def status(self, path: str) -> int:
+        """Return the status that nginx answers for a path; 0 without an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.nginx.published(80), timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+    def becomes_healthy(self, path: str, status: int, times: int, seconds: float) -> bool:
+        """Wait until so many checks in a row are good; false where that does not happen in time."""
+        good = 0
+
+        def enough() -> bool:
+            nonlocal good
+            if not self.application.running():
+                return True
+            good = good + 1 if self.status(path) == status else 0
+            return good >= times
+
+        try:
+            eventually(enough, seconds=seconds, what=f"{self.name} is healthy")
+        except AssertionError:
+            return False
+        return good >= times
+
+    def remove(self) -> None:
+        """End it, gracefully for the container."""
+        self.stop()
+        self.discard()
+
+    def discard(self) -> None:
+        """Take its containers away as they are."""
+        for container in (self.application, self.nginx):
+            remove(container.name)

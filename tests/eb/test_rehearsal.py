@@ -1,0 +1,260 @@
+"""A release on Elastic Beanstalk, rehearsed: one environment, from `eb init` to failed deploys.
+
+The tests stand in the order of an environment's life and share it.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from ebctl_cli import bundle, prebuilt
+from tests.eb.conftest import AWKWARD
+from tests.eb.docker import Container
+from tests.eb.fake_beanstalk import BRANCH, BUCKET, FAILED, LAUNCHED, SIGNED, UPDATED
+from tests.eb.fake_platform import COMMAND, PROCESS, bundled_options
+from tests.eb.rehearsal import ENVIRONMENT, REGION, Rehearsal
+from tests.waiting import eventually
+
+# `eb`'s own exit code for an event that says that it failed.
+FAILURE = 4
+# The calls of `eb deploy`, each once however often it is repeated.
+DEPLOY_CALLS = [
+    "DescribeEnvironments",
+    "DescribePlatformVersion",
+    "ListPlatformBranches",
+    "DescribeApplicationVersions",
+    "CreateStorageLocation",
+    "CreateApplicationVersion",
+    "UpdateEnvironment",
+    "DescribeEvents",
+]
+BROKEN_MIGRATION = """
+from django.db import migrations
+
+
+def fail(apps, schema_editor):
+    raise RuntimeError("this migration is broken")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("api", "0001_counter")]
+    operations = [migrations.RunPython(fail)]
+"""
+
+
+@pytest.fixture(scope="module")
+def created(rehearsal: Rehearsal) -> Rehearsal:
+    """The environment, made by the client."""
+    rehearsal.eb("init", "mysite", "--platform", BRANCH, "--region", REGION)
+    variables = ",".join(f"{name}={value}" for name, value in rehearsal.properties.items())
+    done = rehearsal.eb("create", ENVIRONMENT, "--timeout", "5", "--envvars", variables)
+    assert done.returncode == 0, done.stdout
+    return rehearsal
+
+
+@contextmanager
+def changed(path: Path, content: str | None) -> Iterator[None]:
+    """Give a file another content, or take it away, for a block."""
+    before = path.read_text() if path.exists() else None
+    path.write_text(content) if content is not None else path.unlink()
+    try:
+        yield
+    finally:
+        path.write_text(before) if before is not None else path.unlink()
+
+
+def test_init_makes_the_application(rehearsal: Rehearsal) -> None:
+    with rehearsal.calls() as calls:
+        done = rehearsal.eb("init", "mysite", "--platform", BRANCH, "--region", REGION)
+
+    assert done.returncode == 0, done.stdout
+    assert {"ListPlatformBranches", "CreateApplication"} <= set(calls)
+    # Nothing that a colleague would have to commit, or wonder about.
+    assert rehearsal.git("status", "--porcelain") == ""
+
+
+def test_create_starts_two_instances_by_the_settings(created: Rehearsal) -> None:
+    environment = created.environment
+    options = {
+        **bundled_options(environment.platform.folder / "source-1"),
+        **created.service.options(environment),
+    }
+
+    assert LAUNCHED.format(ENVIRONMENT) in [event["Message"] for event in created.service.events]
+    assert len(environment.platform.instances) == 2
+    assert created.releases() == {created.git("rev-parse", "--short", "HEAD")}
+    # From the saved configuration, which keeps the client from its 30 %; and from .ebextensions.
+    assert (options[COMMAND, "BatchSize"], options[COMMAND, "BatchSizeType"]) == ("1", "Fixed")
+    assert options[COMMAND, "DeploymentPolicy"] == "RollingWithAdditionalBatch"
+    assert options[PROCESS, "HealthCheckPath"] == "/readyz"
+
+
+def test_of_the_first_two_one_migrates(created: Rehearsal) -> None:
+    logs = [instance.application.logs() for instance in created.environment.platform.instances]
+    applied = [re.findall(r"Applying (\S+)\.\.\. OK", log) for log in logs]
+
+    assert sorted(map(bool, applied)) == [False, True]
+    assert "api.0001_counter" in applied[0] + applied[1]
+
+
+def test_status_tells(created: Rehearsal) -> None:
+    done = created.eb("status", ENVIRONMENT)
+
+    assert done.returncode == 0, done.stdout
+    assert "Status: Ready" in done.stdout and "Health: Green" in done.stdout
+
+
+def test_the_client_s_address_comes_through_both_proxies(created: Rehearsal) -> None:
+    """What the visitor claims in the header is passed on by the balancer; nobody believes it."""
+    instances = created.environment.platform.instances
+    balancer = Container(created.environment.platform.balancer.name)
+    proxies = {balancer.address(), *(instance.nginx.address() for instance in instances)}
+    created.get("/who-am-i", **{"X-Forwarded-For": "203.0.113.7, 10.9.8.7"})
+
+    def client() -> str:
+        logs = "".join(instance.application.logs() for instance in instances)
+        found = re.search(r'"client":"([^"]+)","method":"GET","path":"/who-am-i"', logs)
+        return found[1] if found else ""
+
+    seen = eventually(client, seconds=20, what="nginx has logged the request")
+    assert seen not in {"203.0.113.7", "10.9.8.7", "127.0.0.1"}
+    # Neither proxy's own address either; in this network nobody else is left.
+    assert seen not in proxies
+
+
+def test_a_body_that_is_too_large_is_refused_in_the_site_s_own_form(created: Rehearsal) -> None:
+    answer = requests.post(
+        f"http://127.0.0.1:{created.port}/profile/", data=b"x" * 11_000_000, timeout=30
+    )
+
+    assert answer.status_code == 413
+    assert answer.json() == {"detail": "The request is too large: the limit is 10 MB."}
+
+
+def test_a_deploy_and_the_way_back_lose_nothing(created: Rehearsal) -> None:
+    first, label = created.git("rev-parse", "--short", "HEAD"), created.environment.version
+    with changed(
+        created.tree / "api/views/hits.py",
+        "# The next release.\n" + (created.tree / "api/views/hits.py").read_text(),
+    ):
+        second = created.commit("the next release")
+    load = created.load()
+    with load:
+        load.warm_up()
+        with created.calls() as calls:
+            done = created.eb("deploy", ENVIRONMENT, "--timeout", "5")
+        assert done.returncode == 0, done.stdout
+        assert created.releases() == {second}
+        back = created.eb("deploy", ENVIRONMENT, "--version", label, "--timeout", "5")
+        assert back.returncode == 0, back.stdout
+        assert created.releases() == {first}
+
+    print(load.summary())
+    assert calls == DEPLOY_CALLS
+    assert UPDATED in done.stdout
+    assert not load.failed, load.summary()
+    created.git("reset", "--hard", "--quiet", first)
+
+
+def test_there_are_never_fewer_instances_than_before(created: Rehearsal) -> None:
+    """The additional one comes first; each of the others leaves and comes back."""
+    history = created.environment.platform.balancer.history
+    count = 0
+    for number, (kind, _) in enumerate(history):
+        count += {"in": 1, "out": -1}[kind]
+        assert count >= 2 or number < 2, history
+
+    assert count == 2
+    assert len(history) > 2
+
+
+def test_a_prebuilt_image_by_its_digest(created: Rehearsal, tmp_path: Path) -> None:
+    """As far as the pull: there is no registry here. The old release goes on."""
+    image = f"registry.example.org/mysite@sha256:{'0123456789abcdef' * 4}"
+    target = tmp_path / "bundle.zip"
+    prebuilt.write(bundle.from_tree(created.tree), image, target)
+    before = created.releases()
+    with created.calls() as calls:
+        done = created.eb(
+            *("deploy", ENVIRONMENT, "--region", REGION, "--archive", str(target)),
+            *("--label", "prebuilt", "--timeout", "5"),
+        )
+
+    assert done.returncode == FAILURE, done.stdout
+    assert f"Failed to pull docker image {image}" in done.stdout
+    assert {"CreateApplicationVersion", "UpdateEnvironment"} <= set(calls)
+    assert created.releases() == before
+
+
+def test_awkward_values_reach_the_container(created: Rehearsal) -> None:
+    set_ = created.eb("setenv", "-e", ENVIRONMENT, f"AWKWARD={AWKWARD}", "--timeout", "5")
+    shown = created.eb("printenv", ENVIRONMENT)
+
+    assert set_.returncode == 0, set_.stdout
+    assert shown.returncode == 0, shown.stdout
+    assert f"AWKWARD = {AWKWARD}" in shown.stdout
+    for instance in created.environment.platform.instances:
+        assert instance.application.execute("printenv", "AWKWARD").strip() == AWKWARD
+
+
+FAULTS = {
+    "without EXPOSE": (
+        "Dockerfile",
+        lambda text: text.replace("EXPOSE 7999\n", ""),
+        "no EXPOSE directive found in Dockerfile",
+    ),
+    "with a failing migration": (
+        "api/migrations/9999_broken.py",
+        lambda text: BROKEN_MIGRATION,
+        "the migrations failed (above), so this server is not started",
+    ),
+    "that is not healthy": (
+        "api/middleware.py",
+        lambda text: text.replace("if settings.DRAIN_FILE.exists():", "if True:"),
+        "is not healthy",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_release_that_fails_changes_nothing(created: Rehearsal, fault: str) -> None:
+    name, change, words = FAULTS[fault]
+    before, version = created.releases(), created.environment.version
+    path = created.tree / name
+    text = path.read_text() if path.exists() else ""
+    with changed(path, change(text)):
+        created.commit(f"a release {fault}")
+    load = created.load()
+    with load:
+        load.warm_up()
+        done = created.eb("deploy", ENVIRONMENT, "--timeout", "5")
+        assert created.releases() == before
+    created.git("reset", "--hard", "--quiet", "HEAD~1")
+
+    print(load.summary())
+    assert done.returncode == FAILURE, done.stdout
+    assert words in done.stdout and FAILED in done.stdout
+    assert not load.failed, load.summary()
+    assert created.environment.version == version
+    assert len(created.environment.platform.instances) == 2
+
+
+def test_the_bundle_went_to_s3(created: Rehearsal) -> None:
+    answer = requests.get(
+        f"{created.moto}/{BUCKET}?prefix=mysite/", headers={"Authorization": SIGNED}, timeout=10
+    )
+    assert answer.ok
+    sizes = [int(size) for size in re.findall(r"<Size>(\d+)</Size>", answer.text)]
+    assert sizes and max(sizes) < 1_000_000
+
+
+def test_no_container_had_to_be_killed(created: Rehearsal) -> None:
+    """Each one ended within what Docker waits by default."""
+    known = created.environment.platform.known
+
+    assert len(known) > 2
+    assert [instance.name for instance in known if instance.killed] == []

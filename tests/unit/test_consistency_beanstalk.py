@@ -1,0 +1,304 @@
+"""Elastic Beanstalk's files against the servers that they stand before: limits, paths, texts."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from api.middleware import ProbeMiddleware
+from ebctl_cli import bundle
+from ebctl_cli.lint import config_files, findings_of, saved
+from ebctl_cli.lint.settings import SECRETS, Setting
+from mysite.environment.contract import VARIABLES
+from tests.tree import ROOT
+from tests.unit.config_files import (
+    dockerfile,
+    nginx_directives,
+    nginx_value,
+    seconds,
+    supervisor_sections,
+    text_of,
+    uwsgi_option,
+)
+
+PROCESS = "aws:elasticbeanstalk:environment:process:default"
+ROLLING = "aws:autoscaling:updatepolicy:rollingupdate"
+LIMITS = ".platform/nginx/conf.d/limits.conf"
+ADDRESS = ".platform/nginx/conf.d/client-address.conf"
+ERRORS = ".platform/nginx/conf.d/elasticbeanstalk/errors.conf"
+# How long the platform's own server block keeps an idle connection: not ours to change.
+PLATFORM_KEEPALIVE = 60
+# What `docker stop` waits by default, before it kills.
+DOCKER_STOP = 10
+
+
+def settings() -> dict[tuple[str, str], str]:
+    """Return every setting of .ebextensions."""
+    found = config_files.check(bundle.from_tree(ROOT))
+    return {(item.namespace, item.name): item.value for item in found if isinstance(item, Setting)}
+
+
+def number(namespace: str, name: str) -> int:
+    """Return a setting that is a number."""
+    return int(settings()[namespace, name])
+
+
+def platform_value(file: str, name: str) -> str:
+    """Return the argument of a directive that stands once in an nginx file of the platform's."""
+    (directive,) = (item for item in nginx_directives(file) if item.name == name)
+    return " ".join(directive.arguments)
+
+
+def test_a_slow_request_is_ended_by_the_innermost_server() -> None:
+    harakiri = seconds(uwsgi_option("harakiri"))
+    container = seconds(nginx_value("uwsgi_read_timeout"))
+    instance = seconds(platform_value(LIMITS, "proxy_read_timeout"))
+    balancer = number("aws:elbv2:loadbalancer", "IdleTimeout")
+
+    assert harakiri < container < instance < balancer
+    assert seconds(nginx_value("uwsgi_send_timeout")) < seconds(
+        platform_value(LIMITS, "proxy_send_timeout")
+    )
+
+
+def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
+    """Neither the instance's to the balancer, nor the container's to the instance's."""
+    assert number("aws:elbv2:loadbalancer", "IdleTimeout") < PLATFORM_KEEPALIVE
+    assert seconds(nginx_value("keepalive_timeout")) > PLATFORM_KEEPALIVE
+
+
+def test_an_instance_that_leaves_finishes_its_requests() -> None:
+    delay = number(PROCESS, "DeregistrationDelay")
+
+    assert delay > seconds(platform_value(LIMITS, "proxy_read_timeout"))
+
+
+def test_a_container_without_requests_ends_before_docker_kills_it() -> None:
+    """It gets none any more when the platform stops it; supervisor's looks take a second each."""
+    drain = number("aws:elasticbeanstalk:application:environment", "DRAIN_SECONDS")
+
+    assert drain + 2 * len(supervisor_sections()) < DOCKER_STOP
+    assert f"after {DOCKER_STOP} s" in text_of(".ebextensions/application.config")
+
+
+def test_the_largest_body_is_the_same_at_both() -> None:
+    assert platform_value(LIMITS, "client_max_body_size") == nginx_value("client_max_body_size")
+
+
+def test_both_say_the_same_when_they_refuse() -> None:
+    pages = {
+        item.arguments[0]: item.arguments[1]
+        for item in nginx_directives(ERRORS)
+        if item.name == "error_page"
+    }
+    answers = {
+        item.blocks[-1].removeprefix("location "): item.arguments
+        for item in nginx_directives(ERRORS)
+        if item.name == "return"
+    }
+
+    assert {f"{status}.json" for status in pages} == {
+        path.name for path in (ROOT / "nginx/errors").iterdir()
+    }
+    for status, location in pages.items():
+        code, body = answers[location]
+        assert code == status
+        assert body == text_of(f"nginx/errors/{status}.json").replace("\n", "\\n")
+        assert json.loads(body.removesuffix("\\n")).keys() == {"detail"}
+
+
+def test_one_proxy_believes_the_last_address_and_no_other() -> None:
+    """Each appends what it sees, so anything before the last is the client's own word."""
+    trusted = {
+        tuple(item.arguments) for item in nginx_directives(ADDRESS) if item.name.startswith("set_")
+    }
+    container = {
+        tuple(item.arguments) for item in nginx_directives() if item.name == "set_real_ip_from"
+    }
+
+    assert trusted and trusted <= container
+    for name, value in (("real_ip_recursive", "off"), ("real_ip_header", "X-Forwarded-For")):
+        assert platform_value(ADDRESS, name) == nginx_value(name) == value
+
+
+def test_the_balancer_asks_a_probe_that_knows_no_host() -> None:
+    probes = ProbeMiddleware(lambda request: None).probes
+
+    assert settings()[PROCESS, "HealthCheckPath"] in probes
+    assert settings()[PROCESS, "MatcherHTTPCode"] == "200"
+    # The instance's nginx; it knows the container's port from this line.
+    assert settings()[PROCESS, "Port"] == "80"
+    assert [text for name, text in dockerfile("Dockerfile") if name == "EXPOSE"] == ["7999"]
+
+
+def test_a_release_never_leaves_fewer_instances() -> None:
+    found = settings()
+    least = number("aws:autoscaling:asg", "MinSize")
+
+    assert found["aws:elasticbeanstalk:command", "DeploymentPolicy"] == "RollingWithAdditionalBatch"
+    assert number(ROLLING, "MinInstancesInService") == least == 2
+    assert number(ROLLING, "MaxBatchSize") == 1
+    saved_options = yaml.safe_load(text_of(saved.FILE))["OptionSettings"]
+    assert saved_options["aws:elasticbeanstalk:command"] == {
+        "BatchSizeType": "Fixed",
+        "BatchSize": "1",
+    }
+
+
+def test_scaling_up_and_down_do_not_take_turns() -> None:
+    """Load that one instance more spreads is not at once too little for it."""
+    trigger = "aws:autoscaling:trigger"
+    least = number("aws:autoscaling:asg", "MinSize")
+
+    after = number(trigger, "UpperThreshold") * least / (least + 1)
+    assert number(trigger, "LowerThreshold") < after / 1.5
+    assert least < number("aws:autoscaling:asg", "MaxSize")
+
+
+def test_containers_migrate_because_nobody_does_it_for_them() -> None:
+    value = settings()["aws:elasticbeanstalk:application:environment", "RUN_MIGRATIONS"]
+
+    assert VARIABLES["RUN_MIGRATIONS"].parse(value) is True
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (LIMITS, "harakiri {harakiri} s < the container's uwsgi_read_timeout {container} s"),
+        (LIMITS, "these < the balancer's IdleTimeout {balancer} s"),
+        (".ebextensions/load-balancer.config", "proxy_read_timeout, {instance} s)"),
+        (".ebextensions/load-balancer.config", "Shorter than the {platform} s"),
+    ],
+)
+def test_comments_that_repeat_a_limit_are_right(file: str, told: str) -> None:
+    sentence = told.format(
+        harakiri=f"{seconds(uwsgi_option('harakiri')):g}",
+        container=f"{seconds(nginx_value('uwsgi_read_timeout')):g}",
+        instance=f"{seconds(platform_value(LIMITS, 'proxy_read_timeout')):g}",
+        balancer=number("aws:elbv2:loadbalancer", "IdleTimeout"),
+        platform=PLATFORM_KEEPALIVE,
+    )
+
+    assert sentence in text_of(file)
+
+
+def test_the_guide_s_table_is_right() -> None:
+    rows = re.findall(r"^\| .+ \| .+ \| (\d+) \|$", text_of("docs/elastic-beanstalk.md"), re.M)
+
+    assert [float(row) for row in rows] == [
+        seconds(uwsgi_option("harakiri")),
+        seconds(nginx_value("uwsgi_read_timeout")),
+        seconds(platform_value(LIMITS, "proxy_read_timeout")),
+        number(PROCESS, "DeregistrationDelay"),
+        number("aws:elbv2:loadbalancer", "IdleTimeout"),
+        PLATFORM_KEEPALIVE,
+        seconds(nginx_value("keepalive_timeout")),
+    ]
+
+
+def test_every_option_says_why() -> None:
+    """A comment before each, or before the few that belong together."""
+    for path in sorted((ROOT / ".ebextensions").glob("*.config")):
+        lines = path.read_text().partition("\ncommands:")[0].splitlines()
+        assert lines[0].startswith("# "), path.name
+        silent = 0
+        for line in lines:
+            silent = 0 if line.lstrip().startswith("#") or not line.strip() else silent + 1
+            assert silent <= 10, f"{path.name}: {line}"
+
+
+def test_the_samples_are_right_once_uncommented() -> None:
+    name = ".ebextensions/application.config"
+    text = text_of(name)
+    lines = [
+        re.sub(r"^( *)# (?=[ A-Z]|aws:)", r"\1", line)
+        if re.match(r" +# +(aws:|[A-Z_0-9]+:)", line)
+        else line
+        for line in text.splitlines()
+    ]
+    whole = bundle.from_tree(ROOT)
+    files = {**whole.files, name: bundle.BundleFile("\n".join(lines).encode())}
+    changed = bundle.Bundle(files)
+    found = {
+        (item.namespace, item.name)
+        for item in config_files.check(changed)
+        if isinstance(item, Setting) and item.file == name
+    }
+
+    assert {(SECRETS, "DJANGO_SECRET_KEY"), (SECRETS, "DATABASE_URL")} <= found
+    assert ("aws:elasticbeanstalk:application:environment", "AWS_STORAGE_BUCKET_NAME") in found
+    assert list(findings_of(changed)) == []
+
+
+# The hop limit: the command itself, with stand-ins for what an instance has.
+
+CURL = """#!/bin/sh
+case "$*" in
+*"-X PUT"*"/api/token") echo TOKEN ;;
+*"token: TOKEN"*"/meta-data/instance-id") echo i-0123456789abcdef0 ;;
+*"token: TOKEN"*"/meta-data/placement/region") echo eu-central-1 ;;
+*) echo "curl $*" >&2; exit 22 ;;
+esac
+"""
+
+
+def hop_limit() -> dict[str, str]:
+    """Return the command that raises the hop limit."""
+    commands = yaml.safe_load(text_of(".ebextensions/metadata.config"))["commands"]
+    found: dict[str, str] = commands["10-metadata-hop-limit"]
+    return found
+
+
+def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of .ebextensions as an instance does, with stand-ins found first."""
+    return subprocess.run(
+        ["bash", "-c", script],
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    """Put a program into a folder."""
+    (folder / name).write_text(script)
+    (folder / name).chmod(0o755)
+
+
+def test_the_hop_limit_is_raised_with_a_token(tmp_path: Path) -> None:
+    stand_in(tmp_path, "curl", CURL)
+    stand_in(tmp_path, "aws", f'#!/bin/sh\necho "$*" >{tmp_path}/asked\n')
+    done = run(hop_limit()["command"], tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked").read_text().split() == [
+        *("ec2", "modify-instance-metadata-options", "--http-endpoint", "enabled"),
+        *("--http-put-response-hop-limit", "2"),
+        *("--instance-id", "i-0123456789abcdef0", "--region", "eu-central-1"),
+    ]
+
+
+def test_a_missing_permission_is_named(tmp_path: Path) -> None:
+    stand_in(tmp_path, "curl", CURL)
+    stand_in(tmp_path, "aws", "#!/bin/sh\nexit 254\n")
+    done = run(hop_limit()["command"], tmp_path)
+
+    assert done.returncode == 1
+    assert "needs ec2:ModifyInstanceMetadataOptions" in done.stderr
+
+
+@pytest.mark.parametrize(("answer", "wanted"), [("echo mysite-media", 0), ("exit 1", 1)])
+def test_the_hop_limit_is_left_alone_without_a_bucket(
+    tmp_path: Path, answer: str, wanted: int
+) -> None:
+    stand_in(tmp_path, "get-config", f"#!/bin/sh\n{answer}\n")
+    test = hop_limit()["test"]
+
+    assert "/opt/elasticbeanstalk/bin/get-config" in test
+    here = test.replace("/opt/elasticbeanstalk/bin/", f"{tmp_path}/")
+    assert run(here, tmp_path).returncode == wanted

@@ -1,0 +1,254 @@
+"""What `eb deploy` sends: small, whole, and nothing that an instance has no use for."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ebctl_cli import bundle, certificate, cli, dockerfile, prebuilt
+from ebctl_cli.faults import EbctlError
+from ebctl_cli.lint import findings_in
+from tests.tree import ROOT, copy_tree
+
+# Folders and files of an instance, beside those that .dockerignore lets into the image.
+FOR_THE_PLATFORM = {".dockerignore", ".ebextensions", ".platform", "Dockerfile"}
+LARGEST = 1_000_000
+DIGEST = f"registry.example.org:5000/team/mysite@sha256:{'0123456789abcdef' * 4}"
+EXPANDED = "commit='$Format:%h$'"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git and return what it printed."""
+    return subprocess.run(
+        ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org", *arguments],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A commit of the tree as it is now, in a clone of its own."""
+    folder = copy_tree(tmp_path_factory.mktemp("clone"))
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "all of it")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archive(clone: Path) -> Path:
+    """The bundle as the eb client makes it."""
+    target = clone.parent / "bundle.zip"
+    git(clone, "archive", "--format=zip", "--output", str(target), "HEAD")
+    return target
+
+
+def let_into_the_image() -> set[str]:
+    """Return what .dockerignore lets in."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    return {line.removeprefix("!") for line in lines if line.startswith("!")}
+
+
+def test_the_bundle_is_small(archive: Path) -> None:
+    assert archive.stat().st_size < LARGEST
+
+
+def test_it_holds_what_an_instance_needs_and_nothing_else(archive: Path) -> None:
+    tops = {name.partition("/")[0] for name in bundle.from_zip(archive).files}
+
+    assert tops == let_into_the_image() | FOR_THE_PLATFORM
+
+
+def test_it_is_what_the_linter_reads_of_the_tree(clone: Path, archive: Path) -> None:
+    sent, read = bundle.from_zip(archive).files, bundle.from_tree(clone).files
+
+    assert sent.keys() == read.keys()
+    for name, file in sent.items():
+        assert file.executable == read[name].executable, name
+        assert file.content == read[name].content or EXPANDED in read[name].text, name
+
+
+def test_everything_that_the_dockerfile_copies_is_in_it(archive: Path) -> None:
+    files = bundle.from_zip(archive).files
+    sources = {source for _, source in dockerfile.copied(files["Dockerfile"].text)}
+
+    assert {".", "nginx/precompress", "requirements/production.txt"} <= sources
+    for source in sources - {"."}:
+        assert source in files, source
+
+
+def test_scripts_may_still_be_run(archive: Path) -> None:
+    files = bundle.from_zip(archive).files
+
+    for name in ("supervisor/entrypoint", "supervisor/healthcheck", "nginx/start", "manage.py"):
+        assert files[name].executable, name
+
+
+def test_the_release_is_the_commit(clone: Path, archive: Path) -> None:
+    """/profile/ shows it; the platform's build passes no argument."""
+    script = bundle.from_zip(archive).files["supervisor/entrypoint"].text
+    commit = git(clone, "rev-parse", "--short", "HEAD").strip()
+
+    assert EXPANDED in (clone / "supervisor/entrypoint").read_text()
+    assert f"commit='{commit}'" in script
+
+
+@pytest.mark.parametrize("tool", ["docker-compose.yaml", "tests", "docs", "benchmarks", ".ci"])
+def test_what_must_not_reach_an_instance_does_not(archive: Path, tool: str) -> None:
+    assert (ROOT / tool).exists()
+    assert not [name for name in bundle.from_zip(archive).files if name.startswith(tool)]
+
+
+def test_nothing_makes_the_client_send_the_whole_folder() -> None:
+    assert not (ROOT / ".ebignore").exists()
+
+
+def test_the_client_finds_its_configuration_in_a_fresh_clone(clone: Path) -> None:
+    tracked = git(clone, "ls-files", ".elasticbeanstalk").split()
+
+    assert tracked == [
+        ".elasticbeanstalk/config.global.yml",
+        ".elasticbeanstalk/default.cfg.yml",
+    ]
+    # The lines that `eb init` would add, or every clone would be dirty after it.
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {
+        ".elasticbeanstalk/*",
+        "!.elasticbeanstalk/*.cfg.yml",
+        "!.elasticbeanstalk/*.global.yml",
+    } <= set(ignored)
+
+
+# The fast path: a bundle that names a prebuilt image.
+
+
+def test_a_prebuilt_bundle_names_the_image_and_its_port(tmp_path: Path) -> None:
+    target = tmp_path / "folder" / "bundle.zip"
+    prebuilt.write(bundle.from_tree(ROOT), DIGEST, target)
+    files = bundle.from_zip(target).files
+    content = json.loads(files["Dockerrun.aws.json"].text)
+
+    assert content["AWSEBDockerrunVersion"] == "1"
+    assert content["Image"]["Name"] == DIGEST
+    assert content["Ports"] == [{"ContainerPort": 7999}]
+    assert {name.partition("/")[0] for name in files} == {
+        "Dockerrun.aws.json",
+        ".ebextensions",
+        ".platform",
+    }
+    assert findings_in(target) == []
+
+
+def test_a_prebuilt_bundle_keeps_the_right_to_run(tmp_path: Path) -> None:
+    hook = ".platform/hooks/postdeploy/notify"
+    files = {
+        **bundle.from_tree(ROOT).files,
+        hook: bundle.BundleFile(b"#!/bin/sh\n", executable=True),
+    }
+    target = tmp_path / "bundle.zip"
+    prebuilt.write(bundle.Bundle(files), DIGEST, target)
+    sent = bundle.from_zip(target).files
+
+    assert sent[hook].executable
+    assert not sent[".ebextensions/health.config"].executable
+
+
+def test_the_same_files_make_the_same_bundle(tmp_path: Path) -> None:
+    for name in ("one.zip", "two.zip"):
+        prebuilt.write(bundle.from_tree(ROOT), DIGEST, tmp_path / name)
+
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "image", ["mysite", "mysite:latest", "mysite@sha256:123", "", f"a b@sha256:{'0' * 64}"]
+)
+def test_an_image_without_a_digest_is_refused(
+    image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "bundle.zip"
+
+    assert cli.main(["bundle", "--image", image, "--output", str(target)]) == cli.FAILED
+    assert "A tag can move" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_make_makes_it_too(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "eb-bundle", f"IMAGE={DIGEST}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert f"./ebctl bundle --image '{DIGEST}'" in done.stdout
+
+
+# HTTPS
+
+
+def test_a_certificate_makes_a_listener_that_the_linter_likes(tmp_path: Path) -> None:
+    folder = copy_tree(tmp_path / "tree")
+    git(folder, "init", "--quiet")
+    arn = "arn:aws:acm:eu-central-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+    written = certificate.write(folder, arn)
+
+    assert arn in written.read_text()
+    assert findings_in(folder) == []
+
+
+def test_what_is_no_certificate_is_refused() -> None:
+    with pytest.raises(EbctlError, match="not the ARN of a certificate"):
+        certificate.write(ROOT, "arn:aws:s3:::bucket")
+    assert not (ROOT / certificate.TARGET).exists()
+
+
+# The linter as a command
+
+
+def lint(path: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command as `./ebctl lint` does."""
+    return subprocess.run(
+        [sys.executable, "-m", "ebctl_cli", "lint", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_clean_bundle_is_exit_code_0(archive: Path) -> None:
+    done = lint(archive)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_finding_is_a_line_and_exit_code_1(archive: Path, tmp_path: Path) -> None:
+    faulty = Path(shutil.copy(archive, tmp_path / "faulty.zip"))
+    with zipfile.ZipFile(faulty, "a") as added:
+        added.writestr("docker-compose.yml", "services: {}\n")
+    done = lint(faulty)
+
+    assert done.returncode == 1
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("docker-compose.yml: ") and line.endswith(" [compose]")
+
+
+@pytest.mark.parametrize("content", [None, b"this is no archive"])
+def test_what_is_no_bundle_is_exit_code_2(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "bundle.zip"
+    if content:
+        path.write_bytes(content)
+    done = lint(path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(path) in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,174 @@
+"""The container's start, for platforms that pass variables only: migrations, role, release."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
+
+from api.locks import exclusive_lock
+from tests.tree import ROOT, copy_tree
+from tests.waiting import eventually
+
+STARTED = "supervisord was started"
+BROKEN = """
+from django.db import migrations
+
+def fail(apps, schema_editor):
+    raise RuntimeError("this migration is broken")
+
+class Migration(migrations.Migration):
+    dependencies = [("api", "0001_counter")]
+    operations = [migrations.RunPython(fail)]
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[DatabaseWrapper]:
+    """Return a fresh SQLite database in a file."""
+    settings = {**connections.settings["default"], "NAME": str(tmp_path / "db.sqlite3")}
+    wrapper = DatabaseWrapper(settings)
+    with closing(wrapper):
+        yield wrapper
+
+
+class Start:
+    """One run of the entrypoint, with a stand-in for supervisord."""
+
+    def __init__(self, folder: Path, *arguments: str, tree: Path = ROOT, **variables: str) -> None:
+        self.folder = folder
+        programs = folder / "programs"
+        programs.mkdir(parents=True)
+        supervisord = programs / "supervisord"
+        supervisord.write_text(f'#!/bin/sh\necho "{STARTED}, release $RELEASE"\n')
+        supervisord.chmod(0o755)
+        self.log = folder / "log"
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                ["sh", str(tree / "supervisor/entrypoint"), *arguments],
+                cwd=tree,
+                env={
+                    "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+                    "DJANGO_READ_DOTENV": "false",
+                    "DATABASE_URL": f"sqlite:///{folder.parent}/db.sqlite3",
+                    **variables,
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def ended(self) -> int:
+        return self.process.wait(60)
+
+    @property
+    def applied(self) -> list[str]:
+        return re.findall(r"Applying (\S+)\.\.\. OK", self.said)
+
+
+def test_a_server_does_not_migrate_unless_told(tmp_path: Path) -> None:
+    start = Start(tmp_path / "one", "serve")
+
+    assert start.ended() == 0
+    assert STARTED in start.said
+    assert not (tmp_path / "db.sqlite3").exists()
+
+
+@pytest.mark.parametrize("yes", ["true", "1", "on"])
+def test_a_server_migrates_before_it_starts(tmp_path: Path, yes: str) -> None:
+    start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS=yes)
+
+    assert start.ended() == 0
+    assert "api.0001_counter" in start.applied
+    assert start.said.rindex("Applying") < start.said.index(STARTED)
+
+
+def test_of_two_that_start_at_once_one_migrates(database: DatabaseWrapper, tmp_path: Path) -> None:
+    with exclusive_lock(database, "migrate", 5, lambda line: None):
+        starts = [Start(tmp_path / name, "serve", RUN_MIGRATIONS="true") for name in ("one", "two")]
+        eventually(
+            lambda: all("another process holds the lock" in start.said for start in starts),
+            seconds=60,
+            what="both wait for the lock",
+        )
+        assert not any(STARTED in start.said for start in starts)
+
+    assert [start.ended() for start in starts] == [0, 0]
+    assert all(STARTED in start.said for start in starts)
+    assert sorted(bool(start.applied) for start in starts) == [False, True]
+
+
+def test_a_failing_migration_stops_the_start(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path / "tree")
+    (tree / "api/migrations/9999_broken.py").write_text(BROKEN)
+    start = Start(tmp_path / "one", "serve", tree=tree, RUN_MIGRATIONS="true")
+
+    assert start.ended() == 1
+    assert "this migration is broken" in start.said
+    assert "the migrations failed (above), so this server is not started" in start.said
+    assert STARTED not in start.said
+
+
+def test_a_database_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/nowhere/db.sqlite3"
+    start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS="true", DATABASE_URL=url)
+
+    assert start.ended() == 1
+    assert "cannot be used" in start.said and "Traceback" not in start.said
+    assert STARTED not in start.said
+
+
+def test_a_variable_says_which_part_of_the_site_it_is(tmp_path: Path) -> None:
+    """As the command of that name does."""
+    by_variable = Start(tmp_path / "one", "serve", CONTAINER_COMMAND="worker")
+    by_command = Start(tmp_path / "two", "worker")
+    codes = by_variable.ended(), by_command.ended()
+
+    assert codes[0] == codes[1]
+    assert STARTED not in by_variable.said
+    assert by_variable.said.replace("/one/", "/two/") == by_command.said
+
+
+def test_a_command_that_is_given_wins(tmp_path: Path) -> None:
+    start = Start(tmp_path / "one", "echo", "hello", CONTAINER_COMMAND="worker")
+
+    assert (start.ended(), start.said) == (0, "hello\n")
+
+
+def test_a_part_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    start = Start(tmp_path / "one", "serve", CONTAINER_COMMAND="wroker")
+
+    assert start.ended() == 1
+    assert "CONTAINER_COMMAND" in start.said and "worker" in start.said
+    assert STARTED not in start.said
+
+
+@pytest.mark.parametrize(
+    ("commit", "passed", "shown"),
+    [
+        ("$Format:%h$", {}, ""),
+        ("$Format:%h$", {"RELEASE": "v7"}, "v7"),
+        ("1a2b3c4", {"RELEASE": "unreleased"}, "1a2b3c4"),
+        ("1a2b3c4", {"RELEASE": "v7"}, "v7"),
+    ],
+)
+def test_the_release_is_the_archive_s_commit(
+    tmp_path: Path, commit: str, passed: dict[str, str], shown: str
+) -> None:
+    """Unless the image was built for a release."""
+    tree = copy_tree(tmp_path / "tree")
+    script = tree / "supervisor/entrypoint"
+    script.write_text(script.read_text().replace("$Format:%h$", commit))
+    start = Start(tmp_path / "one", "serve", tree=tree, **passed)
+
+    assert start.ended() == 0
+    assert f"{STARTED}, release {shown}\n" in start.said
