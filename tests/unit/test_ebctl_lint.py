@@ -70,6 +70,9 @@ LISTENER = "aws:elbv2:listener:443"
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 
+# Where a line that is added to the Dockerfile's end stands.
+AFTER_THE_DOCKERFILE = len(OWN.files["Dockerfile"].text.splitlines()) + 1
+
 # name: the bundle, the rule that finds it, the line (0: the whole file), words of the message
 FAULTS: dict[str, tuple[Bundle, str, int, str]] = {
     # YAML
@@ -401,13 +404,13 @@ FAULTS: dict[str, tuple[Bundle, str, int, str]] = {
     "a copy of what is not sent": (
         dockerfile(lambda text: text + "COPY docs /docs\n"),
         "copy",
-        71,
+        AFTER_THE_DOCKERFILE,
         "not in the bundle",
     ),
     "a copy of what is kept out": (
         dockerfile(lambda text: text + "COPY .ebextensions /x\n"),
         "copy",
-        71,
+        AFTER_THE_DOCKERFILE,
         ".dockerignore",
     ),
     "a syntax of a registry's": (
@@ -419,7 +422,7 @@ FAULTS: dict[str, tuple[Bundle, str, int, str]] = {
     "a flag that is too new": (
         dockerfile(lambda text: text + "COPY --parents nginx /x\n"),
         "syntax",
-        71,
+        AFTER_THE_DOCKERFILE,
         "--parents",
     ),
     "a Dockerfile of another name": (
