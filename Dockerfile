@@ -12,7 +12,12 @@ COPY requirements/production.txt /tmp/requirements.txt
 # No pip in the environment that is shipped: the builder's own installs into it.
 RUN python3 -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes \
-        --requirement /tmp/requirements.txt
+        --requirement /tmp/requirements.txt \
+    # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
+    # description, the one that is used.
+    && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \
+        ! -name s3 ! -name sts ! -name 'sso*' -exec rm -r {} + \
+    && rm -r /opt/venv/lib/python3*/site-packages/drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc
 
 FROM debian:trixie-slim AS mysite-base
 RUN apt-get update \

@@ -5,6 +5,7 @@ https://uwsgi-docs.readthedocs.io/en/latest/StatsServer.html
 
 import json
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ class Workers:
             return
         yield self.states(stats["workers"])
         yield from self.counters(stats["workers"])
-        if path := options.get("socket"):
+        if path := socket_path():
             yield from self.queue(path)
 
     def states(self, workers: list[dict[str, Any]]) -> Metric:
@@ -82,6 +83,20 @@ class Workers:
         waiting, limit = found
         yield GaugeMetricFamily("uwsgi_listen_queue", "Requests that wait for a worker.", waiting)
         yield GaugeMetricFamily("uwsgi_listen_queue_limit", "How many can wait.", limit)
+
+
+def socket_path() -> str:
+    """Return the path of the unix socket that this uWSGI listens on; empty where it has none.
+
+    It was handed over open, so no option names it.
+    """
+    module = sys.modules.get("uwsgi")
+    for descriptor in getattr(module, "sockets", ()):
+        with socket.socket(fileno=os.dup(descriptor)) as opened:
+            name = opened.getsockname()
+        if isinstance(name, str):
+            return name
+    return ""
 
 
 def uwsgi_options() -> dict[str, str]:

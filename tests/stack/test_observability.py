@@ -18,7 +18,11 @@ from tests.tree import ROOT
 from tests.waiting import eventually
 
 # Of its own, such as that a program has run for five seconds now.
-SUPERVISOR = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARN|CRIT) ")
+# Lines of programs that know no other form: supervisor's own, and nginx's errors.
+FIXED_FORM = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARN|CRIT) "
+    r"|\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(warn|error|crit)\] "
+)
 PASSWORD = "a-password-of-the-tests"
 MAKE_USER = (
     "from django.contrib.auth.models import User;"
@@ -145,7 +149,7 @@ def test_what_requests_cause_is_json_in_every_server(production: Stack, token: s
             what="nginx has written its lines",
         )
         for line in new_lines(production, name, mark):
-            if not SUPERVISOR.match(line):
+            if not FIXED_FORM.match(line):
                 assert isinstance(json.loads(line), dict), line
     assert request_id in production.logs("haproxy")
 

@@ -54,6 +54,7 @@ def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     docker(
         *("run", "--detach", "--name", name, "--network", f"{production.project}_edge"),
         *("-e", "DRAIN_SECONDS=0", "-e", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
+        *("-e", "REDIS_URL=redis://redis:6379/0"),
         *("-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
         *("-e", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
         *("-e", "DJANGO_ALLOWED_HOSTS=localhost"),
@@ -79,10 +80,10 @@ def test_a_killed_master_comes_back_without_orphans(production: Stack, program: 
     )
     eventually(lambda: healthy(production), seconds=30, what="server1 is healthy")
     production.wait_for_both()
-    # One master, whose parent is supervisor; every worker has that master for its parent.
-    master = pid_of(production, program)
 
+    # One master, whose parent is supervisor; every worker has that master for its parent.
     def orderly() -> bool:
+        master = pid_of(production, program)
         found = processes(production, program)
         return found.pop(master) == 1 and set(found.values()) == {master}
 
