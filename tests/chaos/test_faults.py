@@ -23,44 +23,75 @@ from tests.stack.compose import Stack
 from tests.stack.test_recovery import pid_of, processes
 
 
+# Inside server1: kills the worker that runs a request of this path, soon after it began.
+KILL_AT_WORK = """
+import json, os, signal, socket, time
+while True:
+    with socket.socket(socket.AF_UNIX) as stats:
+        stats.connect("/run/mysite/uwsgi-stats.sock")
+        workers = json.load(stats.makefile())["workers"]
+    busy = [w["pid"] for w in workers for core in w["cores"] if "{path}" in str(core.get("vars"))]
+    if busy:
+        os.kill(busy[0], signal.SIGKILL)
+        print(busy[0])
+        break
+    time.sleep(0.01)
+"""
+
+
 @pytest.mark.parametrize(
-    ("victim", "program", "posts"),
-    [
-        ("a uWSGI worker", "uwsgi", 1),
-        # Its workers end with what they do; a worker that had none is gone at once.
-        ("uWSGI's master", "uwsgi", WORKERS),
-        ("nginx's master", "nginx", WORKERS),
-    ],
+    ("work", "path", "posts"),
+    [("a page", "/loadtest/slow/", 0), ("a write", "/loadtest/order/", 1)],
 )
-def test_a_killed_process_costs_no_page(
-    loaded: Stack, load: Load, figures: Figures, victim: str, program: str, posts: int
+def test_a_worker_killed_at_its_work(
+    loaded: Stack, load: Load, figures: Figures, work: str, path: str, posts: int
 ) -> None:
-    master = pid_of(loaded, program)
-    workers = [pid for pid, parent in processes(loaded, program).items() if parent == master]
-    pid = workers[0] if "worker" in victim else master
     with load:
         load.warm_up()
-        killed = time.monotonic()
-        loaded.run_in("server1", "sh", "-c", f"kill -9 {pid}")
-
-        def whole() -> bool:
-            """Tell whether a master has all its workers again, and they answer."""
-            found = processes(loaded, program)
-            children = [child for child, parent in found.items() if found.get(parent) == 1]
-            return pid not in found and len(children) == len(workers) and answers(loaded, "set1")
-
-        seconds = recovered(load, killed, whole)
+        killed = int(loaded.python_in("server1", KILL_AT_WORK.replace("{path}", path)))
+        since = time.monotonic()
+        seconds = recovered(load, since, lambda: whole(loaded, "uwsgi", WORKERS, killed))
 
     figures.add(
-        f"kill -9 of {victim}",
-        f"0 GETs and at most {posts} POST(s) failed, none written twice; recovered within "
-        f"{RECOVERY_SECONDS} s",
+        f"kill -9 of a uWSGI worker that runs {work}",
+        f"at most {posts} failed, none written twice; recovered within {RECOVERY_SECONDS} s",
         load,
         f"recovered after {seconds:.1f} s",
     )
     check_failures(load, posts=posts)
     check_writes(load, loaded)
     assert seconds <= RECOVERY_SECONDS
+
+
+@pytest.mark.parametrize("program", ["uwsgi", "nginx"])
+def test_a_killed_master_costs_no_page(
+    loaded: Stack, load: Load, figures: Figures, program: str
+) -> None:
+    master = pid_of(loaded, program)
+    workers = sum(parent == master for parent in processes(loaded, program).values())
+    with load:
+        load.warm_up()
+        since = time.monotonic()
+        loaded.run_in("server1", "sh", "-c", f"kill -9 {master}")
+        seconds = recovered(load, since, lambda: whole(loaded, program, workers, master))
+
+    figures.add(
+        f"kill -9 of {program}'s master",
+        f"0 GETs and at most {WORKERS} POSTs failed, none written twice; recovered within "
+        f"{RECOVERY_SECONDS} s",
+        load,
+        f"recovered after {seconds:.1f} s",
+    )
+    check_failures(load, posts=WORKERS)
+    check_writes(load, loaded)
+    assert seconds <= RECOVERY_SECONDS
+
+
+def whole(stack: Stack, program: str, workers: int, killed: int) -> bool:
+    """Tell whether a master of server1 has all its workers again, and they answer."""
+    found = processes(stack, program)
+    children = [child for child, parent in found.items() if found.get(parent) == 1]
+    return killed not in found and len(children) == workers and answers(stack, "set1")
 
 
 def test_a_killed_container_is_started_by_docker(
