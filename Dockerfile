@@ -12,7 +12,10 @@ COPY requirements/production.txt /tmp/requirements.txt
 # No pip in the environment that is shipped: the builder's own installs into it.
 RUN python3 -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes \
-        --requirement /tmp/requirements.txt
+        --requirement /tmp/requirements.txt \
+    # Amazon's services but for S3 and what gives its client credentials: a twelfth of the image.
+    && find /opt/venv/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+        ! -name s3 ! -name sts ! -name 'sso*' ! -name signin -exec rm -r {} +
 
 FROM debian:trixie-slim AS mysite-base
 RUN apt-get update \
