@@ -16,7 +16,7 @@ RUN python3 -m venv --without-pip /opt/venv \
     # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
     # description, the one that is used.
     && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \
-        ! -name s3 ! -name sts ! -name 'sso*' -exec rm -r {} + \
+        ! -name s3 ! -name sts ! -name 'sso*' ! -name signin -exec rm -r {} + \
     && rm -r /opt/venv/lib/python3*/site-packages/drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc
 
 FROM debian:trixie-slim AS mysite-base
