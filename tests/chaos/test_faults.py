@@ -22,7 +22,6 @@ from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
 from tests.stack.test_recovery import pid_of, processes
 
-
 # Inside server1: kills the worker that runs a request of this path, soon after it began.
 KILL_AT_WORK = """
 import json, os, signal, socket, time
