@@ -39,6 +39,9 @@ def loaded(tree: Path) -> Iterator[Stack]:
         COMPOSE_FILE="docker-compose.yaml:tests/chaos/compose.yaml",
         # Images of its own, since deploys move their names.
         STACK_NAME=f"{STACK_NAME}-chaos",
+        # All visitors come from one address, or are one user.
+        THROTTLE_ANON="off",
+        THROTTLE_USER="off",
         **secret_environment(),
     )
     stack.project = f"{STACK_NAME}-chaos-production"

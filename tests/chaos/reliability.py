@@ -51,9 +51,30 @@ class Figures:
             seen: what else was measured, such as the seconds until recovery.
         """
         longest = max((outcome.seconds for outcome in load.outcomes), default=0.0)
-        row = Row(scenario, must_hold, len(load.outcomes), len(load.failed), longest, seen)
+        print(load.summary())
+        self.note(
+            scenario,
+            must_hold,
+            requests=len(load.outcomes),
+            failed=len(load.failed),
+            longest=longest,
+            seen=seen,
+        )
+
+    def note(
+        self,
+        scenario: str,
+        must_hold: str,
+        *,
+        requests: int,
+        failed: int,
+        longest: float,
+        seen: str,
+    ) -> None:
+        """Keep what a test counted itself, and print it; `longest` is in seconds."""
+        row = Row(scenario, must_hold, requests, failed, longest, seen)
         self.rows.append(row)
-        print(f"{scenario}: {load.summary()}; {seen}")
+        print(": ".join(row.cells()))
 
     def table(self) -> str:
         """Return the rows as Markdown, below the machine and the day."""
