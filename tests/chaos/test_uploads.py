@@ -1,4 +1,4 @@
-"""Many uploads while what works on them is killed and started again; a counter that many count up."""
+"""Many uploads while what works on them is killed and started again; many visits at once."""
 
 import json
 import random
