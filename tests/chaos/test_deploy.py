@@ -70,7 +70,7 @@ LAST_LINES = "the last lines of server1"
 BAD_RELEASES = (
     BadRelease(
         *("bad-settings", "mysite/settings/production.py"),
-        *("from .base import env\n", "from .base import env\nimport no_such_setting\n"),
+        *("# noqa: F403\n", "# noqa: F403\nimport no_such_setting\n"),
         ("the image cannot be built", "No module named 'no_such_setting'"),
         code=1,
     ),

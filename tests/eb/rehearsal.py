@@ -38,6 +38,8 @@ class Rehearsal:
             "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
             # Nobody ends TLS here.
             "DJANGO_SECURE_SSL_REDIRECT": "false",
+            # Instead of a Redis: what is rehearsed needs no worker.
+            "CELERY_BROKER_URL": "memory://",
             **database,
         }
         self.git("init", "--quiet", "--initial-branch", "main")

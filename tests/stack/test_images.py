@@ -25,12 +25,13 @@ def packages(tree: Path) -> dict[str, dict[str, str]]:
     """Return each layer's Python packages and their versions, from images built here."""
     for layer in LAYERS:
         Stack(tree, layer).compose("build", "--quiet")
-    return {
-        layer: json.loads(
-            docker("run", "--rm", f"{STACK_NAME}-{layer}", "python", "-c", LIST_PACKAGES)
-        )
-        for layer in LAYERS
-    }
+    return {layer: packages_of(f"{STACK_NAME}-{layer}") for layer in LAYERS}
+
+
+def packages_of(image: str) -> dict[str, str]:
+    """Return an image's Python packages and their versions."""
+    found = json.loads(docker("run", "--rm", image, "python", "-c", LIST_PACKAGES))
+    return {canonicalize_name(name): version for name, version in found.items()}
 
 
 def test_all_layers_have_the_same_versions(packages: dict[str, dict[str, str]]) -> None:
