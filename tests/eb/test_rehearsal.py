@@ -128,7 +128,7 @@ def test_the_client_s_address_comes_through_both_proxies(created: Rehearsal) -> 
 
 def test_a_body_that_is_too_large_is_refused_in_the_site_s_own_form(created: Rehearsal) -> None:
     answer = requests.post(
-        f"http://127.0.0.1:{created.port}/profile/", data=b"x" * 11_000_000, timeout=30
+        f"http://127.0.0.1:{created.port}/profile/", data=b"x" * 12_000_000, timeout=30
     )
 
     assert answer.status_code == 413
