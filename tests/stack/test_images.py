@@ -123,8 +123,7 @@ def test_the_root_dockerfile_builds_the_same_release(tree: Path, packages: objec
     image = f"{Stack(tree, 'production').project}-joined"
     docker("build", "--quiet", "--tag", image, "--build-arg", "RELEASE=r7", str(tree))
     try:
-        listing = docker("run", "--rm", image, "python", "-c", LIST_PACKAGES)
-        assert json.loads(listing) == packages["production"]  # type: ignore[index]
+        assert packages_of(image) == packages["production"]  # type: ignore[index]
         assert docker("run", "--rm", image, "printenv", "RELEASE") == "r7"
     finally:
         docker("image", "rm", "--force", image)
