@@ -298,3 +298,11 @@ def test_one_user_runs_everything() -> None:
         assert run
         for mount in run:
             assert f"uid={uid},gid={gid}" in mount
+
+
+def test_a_killed_nginx_is_succeeded_on_every_port() -> None:
+    """One port without it keeps the next nginx from starting while the last workers end."""
+    listens = [one.arguments for one in nginx_directives() if one.name == "listen"]
+
+    assert len(listens) == 4
+    assert all("reuseport" in arguments for arguments in listens), listens
