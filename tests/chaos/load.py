@@ -54,8 +54,9 @@ class Client:
 
     requests: Iterator[Request]
     keep_alive: bool = True
-    # Between two requests, so that the load stays below what the machine can do.
-    pause: float = 0.05
+    # Between two requests, so that the load stays below what one server can do, as while the other
+    # one is replaced.
+    pause: float = 0.1
     outcomes: list[Outcome] = field(default_factory=list)
     connection: http.client.HTTPConnection | None = None
 
