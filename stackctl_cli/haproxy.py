@@ -23,6 +23,9 @@ SOCKET = "/var/lib/haproxy/admin.sock"
 MASTER_SOCKET = "/var/lib/haproxy/master.sock"
 CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"
 STATE_FILE = "/var/lib/haproxy/server-state"
+# How many requests at once a worker gives each server in the moment that it is replaced. They wait
+# in the server then, health checks behind them: few enough to be worked off before a check is over.
+FORMER_LIMIT = 32
 # The name of a connection's other end is the first argument, the commands are standard input.
 TALK = (
     "use IO::Socket::UNIX; local $/; "
@@ -160,9 +163,38 @@ class Balancer:
         if limit:
             self._accepted(
                 server,
-                self.command(f"set maxconn server {BACKEND}/{server} {limit}"),
+                self.command(*_limiting({server: limit})),
                 f"a limit of {limit}",
             )
+
+    def reload(self, servers: dict[str, Server]) -> str:
+        """Have the master start another worker, and the present one hand over what waits in it.
+
+        The two share the servers' places by turns, so each gets half of what the servers can do,
+        and what has waited in the former one since before the reload would reach the queue's time
+        limit. The limit cannot be set any more once a worker is a former one ("Proxy is
+        disabled"), so it is raised at the last moment before. A new worker has the
+        configuration's.
+
+        Args:
+            servers: those of the present worker, by name.
+
+        Returns:
+            what the master says; it begins with Success=1 if the new worker serves.
+
+        Raises:
+            StackctlError: the master cannot be reached.
+        """
+        limits = {name: server.limit for name, server in servers.items() if server.limit}
+        raised = dict.fromkeys(limits, FORMER_LIMIT)
+        said = ""
+        try:
+            # @1 is the present worker.
+            said = self.master(*(f"@1 {line}" for line in _limiting(raised)), "reload").strip()
+        finally:
+            if not said.startswith("Success=1"):
+                self.command(*_limiting(limits))
+        return said
 
     def _talk(self, socket: str, *lines: str) -> process.Result:
         return engine.execute(
@@ -181,6 +213,11 @@ class Balancer:
                 f"HAProxy refused to set {server} to {wanted}: {answer.strip()}",
                 "`./stackctl status` shows the servers that it knows.",
             )
+
+
+def _limiting(limits: dict[str, int]) -> list[str]:
+    """Return the commands that set how many requests at once each server gets."""
+    return [f"set maxconn server {BACKEND}/{name} {limit}" for name, limit in limits.items()]
 
 
 def _number(text: str) -> int:

@@ -61,7 +61,7 @@ class Reload:
         for line in wanted.warnings:
             self.console.warn(f"HAProxy: {line}")
         with self.console.step("reloading HAProxy"):
-            self._replace(wanted)
+            self._replace(wanted, before)
             worker = self._wait_worker(former)
         with self.console.step("waiting until every server is in service again"):
             self._wait_servers(before)
@@ -71,12 +71,12 @@ class Reload:
         self.console.good(f"HAProxy serves with {configuration.SHOWN} as it is now")
         return self._result(worker, wanted)
 
-    def _replace(self, wanted: Configuration) -> None:
+    def _replace(self, wanted: Configuration, servers: dict[str, haproxy.Server]) -> None:
         """Have the master start a new worker that knows what the present one knows."""
         answer = self.balancer.command("show servers state")
         self._write_state(kept_state.state_file(answer, wanted.servers))
         try:
-            said = self.balancer.master("reload")
+            said = self.balancer.reload(servers)
         finally:
             # A later start or reload that is not ours must not find what is no longer true.
             engine.execute(self.container.id, "rm", "-f", haproxy.STATE_FILE)

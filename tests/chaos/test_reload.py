@@ -77,10 +77,6 @@ def test_reloads_lose_nothing(loaded: Stack, load: Load, figures: Figures) -> No
     assert said["worker"] != first
 
 
-@pytest.mark.xfail(
-    reason="one or two in 2,000 requests wait a second at the reload and get 503, with "
-    "one server drained; the cause is not found yet"
-)
 def test_a_drained_server_stays_drained(loaded: Stack, load: Load, figures: Figures) -> None:
     with load:
         load.warm_up()

@@ -1,5 +1,6 @@
 """stackctl's reload, without an engine: what is kept, what HAProxy says, what is wrong."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -262,11 +263,40 @@ def test_a_failed_reload_says_why_and_leaves_no_state_behind(
     monkeypatch.setattr(haproxy.Balancer, "master", answer)
 
     with pytest.raises(StackctlError) as failed:
-        move._replace(configuration.Configuration(SERVERS, ()))
+        move._replace(configuration.Configuration(SERVERS, ()), {})
 
     assert words in failed.value.cure
     assert [command[0] for command in ran] == ["perl", "rm"]
     assert ran[-1][-1] == ran[0][-1] == haproxy.STATE_FILE
+
+
+@pytest.mark.parametrize(
+    ("answer", "restored"),
+    [("\nSuccess=1\n--\n", []), ("\nSuccess=0\n--\n", ["dynamic_backend/server1 2"])],
+)
+def test_what_waits_is_handed_over_at_the_moment_of_a_reload(
+    monkeypatch: pytest.MonkeyPatch, answer: str, restored: list[str]
+) -> None:
+    """A worker that serves on after all has its limits again."""
+    asked: list[str] = []
+    commanded: list[str] = []
+
+    def master(_: haproxy.Balancer, *lines: str) -> str:
+        asked.extend(lines)
+        return answer
+
+    monkeypatch.setattr(haproxy.Balancer, "master", master)
+    monkeypatch.setattr(haproxy.Balancer, "command", lambda _, *lines: commanded.extend(lines))
+    limited = dataclasses.replace(seen("UP"), limit=2)
+
+    said = haproxy.Balancer("id").reload({"server1": limited, "boundless": seen("UP")})
+
+    assert said == answer.strip()
+    assert asked == [
+        f"@1 set maxconn server dynamic_backend/server1 {haproxy.FORMER_LIMIT}",
+        "reload",
+    ]
+    assert commanded == [f"set maxconn server {limit}" for limit in restored]
 
 
 def test_no_master_socket_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
