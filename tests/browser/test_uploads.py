@@ -52,6 +52,27 @@ def test_an_uploaded_picture_gets_its_thumbnail_by_itself(local_user: Stack, pag
     expect(page.locator("#upload-fault")).to_be_hidden()
 
 
+def test_the_page_looks_again_until_the_job_has_ended(local_user: Stack, page: Page) -> None:
+    """A job that is seen while the worker is at it is not over."""
+    job = {"id": "1", "name": "slow.png", "width": 640, "height": 480, "bytes": 2000, "error": ""}
+    open_job = job | {"sha256": "", "thumbnail": None}
+    answers = [
+        open_job | {"status": "queued"},
+        open_job | {"status": "running"},
+        job | {"status": "done", "sha256": "ab" * 32, "thumbnail": "/static/api/icon.svg"},
+    ]
+
+    def answer(route: Route) -> None:
+        upload = answers.pop(0) if len(answers) > 1 else answers[0]
+        route.fulfill(json={"count": 1, "next": None, "previous": None, "results": [upload]})
+
+    page.route("**/api/uploads/", answer)
+    sign_in(page, local_user)
+
+    expect(page.locator("#uploads-note")).to_contain_text("slow.png: thumbnail is there")
+    expect(page.locator("#pictures img")).to_have_attribute("alt", "slow.png")
+
+
 def test_what_is_no_picture_is_refused_in_words(
     local_user: Stack, page: Page, complaints: Complaints
 ) -> None:

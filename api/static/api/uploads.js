@@ -41,12 +41,14 @@
     field.setAttribute("aria-invalid", String(Boolean(text)));
   }
 
-  const STATES = { queued: "thumbnail is being made", done: "", failed: "no thumbnail" };
+  const MADE = { done: "thumbnail is there", failed: "no thumbnail" };
+  // Queued or running.
+  const waits = (upload) => !(upload.status in MADE);
 
   function frame(upload) {
     const inside = make("div", { className: "frame" });
     if (upload.thumbnail) inside.append(make("img", { src: upload.thumbnail, alt: upload.name, loading: "lazy" }));
-    else if (upload.status === "queued") inside.append(make("span", { className: "waiting" }));
+    else if (waits(upload)) inside.append(make("span", { className: "waiting" }));
     return inside;
   }
 
@@ -54,8 +56,8 @@
     const facts = [upload.width && `${upload.width} × ${upload.height}`, upload.bytes && size(upload.bytes)];
     const lines = make("div", { className: "caption" }, make("strong", { textContent: upload.name, title: upload.name }));
     lines.append(make("span", { textContent: facts.filter(Boolean).join(" · ") }));
-    if (upload.status === "failed") lines.append(make("span", { className: "fault", textContent: upload.error || STATES.failed }));
-    else if (upload.status === "queued") lines.append(make("span", { textContent: STATES.queued }));
+    if (upload.status === "failed") lines.append(make("span", { className: "fault", textContent: upload.error || MADE.failed }));
+    else if (waits(upload)) lines.append(make("span", { textContent: "thumbnail is being made" }));
     else if (upload.sha256) lines.append(make("code", { textContent: `${upload.sha256.slice(0, 12)}…`, title: `SHA-256 ${upload.sha256}` }));
     return lines;
   }
@@ -67,20 +69,20 @@
     if (known) return known;
     const item = make("li", {}, frame(upload), caption(upload));
     item.dataset.key = key;
-    item.dataset.status = upload.status;
+    item.dataset.waits = waits(upload);
     return item;
   }
 
   function show(uploads) {
-    const waiting = new Set([...list.children].filter((item) => item.dataset.status === "queued").map((item) => item.dataset.key.split(" ")[0]));
-    const ended = uploads.filter((upload) => upload.status !== "queued" && waiting.has(String(upload.id)));
+    const waiting = new Set([...list.children].filter((item) => item.dataset.waits === "true").map((item) => item.dataset.key.split(" ")[0]));
+    const ended = uploads.filter((upload) => !waits(upload) && waiting.has(String(upload.id)));
     list.replaceChildren(...uploads.slice(0, LATEST).map(entry));
-    if (ended.length) note.textContent = ended.map((upload) => `${upload.name}: ${STATES[upload.status] || "thumbnail is there"}`).join(", ");
+    if (ended.length) note.textContent = ended.map((upload) => `${upload.name}: ${MADE[upload.status]}`).join(", ");
     else if (!uploads.length) note.textContent = "None yet.";
     else if (note.textContent === "None yet.") note.textContent = "";
   }
 
-  const queued = () => list.querySelector("[data-status=queued]") !== null;
+  const waiting = () => list.querySelector("[data-waits=true]") !== null;
 
   async function renew() {
     const { status, json } = await ask(url);
@@ -89,7 +91,7 @@
     else if (status === 401 || status === 403) note.textContent = "You are signed out. Reload the page and sign in.";
     else note.textContent = "Your pictures cannot be shown at the moment.";
     // Nothing is waiting, or nothing is to be had.
-    heart.paused = (status === 200 && !queued()) || [401, 403, 404].includes(status);
+    heart.paused = (status === 200 && !waiting()) || [401, 403, 404].includes(status);
     form.hidden = status === 404;
     return status === 200;
   }
