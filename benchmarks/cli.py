@@ -12,9 +12,11 @@ from benchmarks.cost import memory_mib
 from benchmarks.deploy import measure_deploy
 from benchmarks.engine import EngineError, require_engine
 from benchmarks.machine import machine_facts, versions
+from benchmarks.release import running_release
 from benchmarks.report import error_count, json_report, text_report
 from benchmarks.rounds import Options, measure
 from benchmarks.stack import running_stack
+from benchmarks.thumbnails import measure_thumbnails
 
 
 def main() -> int:
@@ -39,13 +41,15 @@ def _run(options: Options, json_file: Path | None) -> int:
         found = versions(stack)
         samples = measure(stack, options, _say)
         memory = memory_mib(stack)
-    deploy = measure_deploy(_say)
-    report = (facts, found, options, samples, memory, deploy)
+    with running_release() as release:
+        thumbnails = measure_thumbnails(release, _say)
+        deploy = measure_deploy(release, _say)
+    report = (facts, found, options, samples, memory, thumbnails, deploy)
     print(text_report(*report))
     if json_file:
         json_file.write_text(json.dumps(json_report(*report), indent=2) + "\n")
-    if errors := error_count(samples) + deploy.failed:
-        _say(f"{errors} requests had no good answer, so the figures are worth nothing.")
+    if errors := error_count(samples) + deploy.failed + thumbnails.lost:
+        _say(f"{errors} requests or jobs came to no good end, so the figures are worth nothing.")
         return 1
     return 0
 

@@ -1,0 +1,94 @@
+"""The whole production stack, database, worker and all, as stackctl runs it."""
+
+import json
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from benchmarks.engine import EngineError, docker
+from benchmarks.stack import ROOT, compose_environment
+
+COMMAND_SECONDS = 600
+
+
+class ReleaseStack:
+    """The whole production stack, which stackctl runs; nothing of it is anybody else's."""
+
+    def __init__(self) -> None:
+        self.project = f"mysite-bench-{secrets.token_hex(3)}"
+        self.port = _free_port()
+        self._env = compose_environment(self.project) | {
+            "COMPOSE_FILE": str(ROOT / "docker-compose.yaml"),
+            "STACK_NAME": self.project,
+            "HTTP_ADDRESS": "127.0.0.1",
+            "HTTP_PORT": str(self.port),
+            "STATS_PORT": str(_free_port()),
+            # Not the developer's .env, in stackctl's own checks either.
+            "DJANGO_READ_DOTENV": "false",
+        }
+
+    def stackctl(self, *arguments: str) -> str:
+        """Run a command of stackctl and return what it printed.
+
+        Raises:
+            EngineError: it failed; the message is the end of what it said.
+
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "stackctl_cli", *arguments],
+            cwd=ROOT,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise EngineError(f"stackctl {arguments[0]} failed:\n{done.stdout[-4000:]}")
+        return done.stdout
+
+    def last_recorded_seconds(self) -> float:
+        """Return how long the last attempt took without its build, from stackctl's record."""
+        record = json.loads(self.stackctl("releases", "--json"))
+        return float(record["releases"][0]["seconds"])
+
+    def python(self, code: str) -> str:
+        """Run Python in server1, with its settings, and return what it printed."""
+        return self.compose("exec", "-T", "server1", "python", "-c", code)
+
+    def compose(self, *arguments: str) -> str:
+        """Run a command of Compose on this project and return what it printed."""
+        command = ["compose", "--progress", "quiet", *arguments]
+        return docker(command, env=self._env, timeout=COMMAND_SECONDS)
+
+    def remove(self) -> None:
+        """Remove containers, networks, volumes, images and the record of this project."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "0")
+        for image in set(docker(["image", "ls", "--quiet", f"{self.project}-*"]).split()):
+            with suppress(EngineError):
+                docker(["image", "rm", "--force", image])
+        shutil.rmtree(ROOT / "var" / "stackctl" / self.project, ignore_errors=True)
+
+
+@contextmanager
+def running_release() -> Iterator[ReleaseStack]:
+    """Build and start the stack; whatever happens, remove it again."""
+    stack = ReleaseStack()
+    try:
+        stack.stackctl("up")
+        yield stack
+    finally:
+        stack.remove()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
