@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import re
+from abc import ABC, abstractmethod
 from time import time
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 breaker = Breaker(seconds=5)
 
 
-class RateThrottle(BaseThrottle):
+class RateThrottle(BaseThrottle, ABC):
     """At most so many requests in any period, as near as two counters can tell.
 
     Each fixed period has a counter, which the cache adds to in one step, so that servers count
@@ -76,9 +77,9 @@ class RateThrottle(BaseThrottle):
         """Return the seconds after which a refused client may try again (Retry-After)."""
         return self.wait_seconds
 
+    @abstractmethod
     def client(self, request: Request) -> str | None:
         """Return who is counted, or None for someone this limit is not for."""
-        raise NotImplementedError
 
 
 def wait(before: int, current: int, limit: int, period: int, into: float) -> float:

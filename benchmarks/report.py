@@ -184,8 +184,8 @@ def thumbnail_lines(thumbnails: Thumbnails) -> list[str]:
     """Return what a person wants to know of the worker."""
     return [
         f"Worker: {thumbnails.per_second:.1f} thumbnails a second in each of "
-        f"{thumbnails.processes} processes ({thumbnails.done} of {thumbnails.jobs} pictures of 12 megapixels, "
-        f"{thumbnails.picture_bytes / 1e6:.1f} MB)",
+        f"{thumbnails.processes} processes ({thumbnails.done} of {thumbnails.jobs} pictures "
+        f"of 12 megapixels, {thumbnails.picture_bytes / 1e6:.1f} MB)",
     ]
 
 

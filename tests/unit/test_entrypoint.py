@@ -4,13 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from api.locks import exclusive_lock
@@ -30,15 +27,6 @@ class Migration(migrations.Migration):
     dependencies = [("api", "{LATEST}")]
     operations = [migrations.RunPython(fail)]
 """
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[DatabaseWrapper]:
-    """Return a fresh SQLite database in a file."""
-    settings = {**connections.settings["default"], "NAME": str(tmp_path / "db.sqlite3")}
-    wrapper = DatabaseWrapper(settings)
-    with closing(wrapper):
-        yield wrapper
 
 
 class Start:

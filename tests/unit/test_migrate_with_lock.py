@@ -4,12 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
-import pytest
-from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from api.locks import exclusive_lock
@@ -20,15 +16,6 @@ from tests.waiting import eventually
 def environment(database: str) -> dict[str, str]:
     """Return the environment of a command in the local layer."""
     return {"PATH": os.environ["PATH"], "DJANGO_READ_DOTENV": "false", "DATABASE_URL": database}
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[DatabaseWrapper]:
-    """Return a fresh SQLite database in a file."""
-    settings = {**connections.settings["default"], "NAME": str(tmp_path / "db.sqlite3")}
-    wrapper = DatabaseWrapper(settings)
-    with closing(wrapper):
-        yield wrapper
 
 
 class Migration:
