@@ -89,7 +89,7 @@ def known_boxes() -> list[Box]:
     return [
         Box("database", DATABASES[connection.vendor], "rows", ("database", "migrations")),
         Box("redis", "Redis" if redis else "Cache", "values", ("cache", "broker")),
-        Box("worker", "Worker", "background jobs", ("worker",)),
+        Box("worker", "Worker", "jobs", ("worker",)),
         Box("media", "Media", "files", ("storage",)),
     ]
 

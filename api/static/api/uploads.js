@@ -4,6 +4,8 @@
 {
   const SECOND = 1000;
   const LATEST = 12;
+  // A space at which no line ends.
+  const TIED = "\u00a0";
   const url = document.getElementById("uploads").dataset.url;
   const form = document.getElementById("upload-form");
   const field = document.getElementById("image");
@@ -20,8 +22,8 @@
   }
 
   function size(bytes) {
-    if (bytes < 1000) return `${bytes} bytes`;
-    return bytes < 1e6 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+    if (bytes < 1000) return `${bytes}${TIED}bytes`;
+    return bytes < 1e6 ? `${Math.round(bytes / 1000)}${TIED}kB` : `${(bytes / 1e6).toFixed(1)}${TIED}MB`;
   }
 
   // What is wrong, for a person: the server's own words where it has some.
@@ -53,7 +55,7 @@
   }
 
   function caption(upload) {
-    const facts = [upload.width && `${upload.width} × ${upload.height}`, upload.bytes && size(upload.bytes)];
+    const facts = [upload.width && `${upload.width}${TIED}×${TIED}${upload.height}`, upload.bytes && size(upload.bytes)];
     const lines = make("div", { className: "caption" }, make("strong", { textContent: upload.name, title: upload.name }));
     lines.append(make("span", { textContent: facts.filter(Boolean).join(" · ") }));
     if (upload.status === "failed") lines.append(make("span", { className: "fault", textContent: upload.error || MADE.failed }));
