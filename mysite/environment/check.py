@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from . import database, names, redis
+from . import database, names, redis, static
 from .contract import VARIABLES
 from .dotenv import DotEnv
 from .fault import Fault, InvalidValueError
@@ -159,6 +159,7 @@ def _across(
         if not building:
             found += _database(values, layer, broken)
             found += redis.faults(values, layer, broken)
+        found += static.faults(values, layer, broken)
     if Scope.STACK in scopes and not {"HTTP_PORT", "STATS_PORT"} & broken:
         found += _ports(values)
     return found

@@ -178,6 +178,19 @@ _DJANGO: Final = Section(
             default="var/static",
         ),
         Variable(
+            name="AWS_STATIC_BUCKET_NAME",
+            help="Servers bring static files to this S3 bucket when they start; the AWS_S3_* "
+            "variables count for it too.",
+            validate=validators.bucket,
+        ),
+        Variable(
+            name="STATIC_URL",
+            kind=Kind.URL,
+            help="Where browsers get what is in that bucket under static/, there or from a CDN: "
+            "https://.../static/.",
+            validate=validators.folder_url,
+        ),
+        Variable(
             name="MEDIA_ROOT",
             kind=Kind.PATH,
             help="Where uploads are kept; the images set /srv/media.",

@@ -16,6 +16,12 @@ _STACK_NAME: Final = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _ORIGIN: Final = re.compile(r"https?://((\*\.)?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+# A folder at an origin. It becomes a source of the Content-Security-Policy, so nothing that would
+# end one or mean more than itself may be in it.
+_FOLDER_URL: Final = re.compile(
+    r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[A-Za-z0-9._~-]+)*/"
+)
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _HOST: Final = re.compile(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 
@@ -117,6 +123,27 @@ def origin(text: str) -> None:
         raise InvalidValueError(
             f"{text!r} is not an origin",
             "Write scheme and host, without a path: https://www.example.com.",
+        )
+
+
+def folder_url(text: str) -> None:
+    """Accept the address of a folder: scheme, host, perhaps port and path, a / at its end."""
+    if not _FOLDER_URL.fullmatch(text):
+        raise InvalidValueError(
+            f"{text[:80]!r} is not the address of a folder",
+            "Write scheme, host and path with a / at its end: https://cdn.example.com/static/.",
+        )
+
+
+def bucket(text: str) -> None:
+    """Accept a bucket's name.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """
+    if not _BUCKET.fullmatch(text):
+        raise InvalidValueError(
+            f"{text[:80]!r} is not the name of a bucket",
+            "Write the name alone, 3 to 63 small letters, digits, dots and -: mysite-static.",
         )
 
 

@@ -69,25 +69,31 @@ def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
 
 
 def file_storage(env: Environment) -> dict[str, Any]:
-    """Return STORAGES["default"]: MEDIA_ROOT, or an S3 bucket if one is named.
-
-    https://django-storages.readthedocs.io/en/latest/backends/amazon-S3.html
-    """
+    """Return STORAGES["default"]: MEDIA_ROOT, or an S3 bucket if one is named."""
     bucket = env.str("AWS_STORAGE_BUCKET_NAME")
     if not bucket:
         return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
     return {
         "BACKEND": "api.bucket_storage.BucketStorage",
-        "OPTIONS": {
-            "bucket_name": bucket,
-            "region_name": env.str("AWS_S3_REGION_NAME") or None,
-            "endpoint_url": env.str("AWS_S3_ENDPOINT_URL") or None,
-            "addressing_style": env.str("AWS_S3_ADDRESSING_STYLE"),
-            # Without keys boto3 asks the machine for its role.
-            "access_key": env.str("AWS_ACCESS_KEY_ID") or None,
-            "secret_key": env.str("AWS_SECRET_ACCESS_KEY") or None,
-            # As on a disk: a name that is taken is never written over.
-            "file_overwrite": False,
-            "signature_version": "s3v4",
-        },
+        # As on a disk: a name that is taken is never written over.
+        "OPTIONS": {**bucket_options(env, bucket), "file_overwrite": False},
+    }
+
+
+def bucket_options(env: Environment, name: str) -> dict[str, Any]:
+    """Return how a bucket is reached; nothing for no bucket.
+
+    https://django-storages.readthedocs.io/en/latest/backends/amazon-S3.html
+    """
+    if not name:
+        return {}
+    return {
+        "bucket_name": name,
+        "region_name": env.str("AWS_S3_REGION_NAME") or None,
+        "endpoint_url": env.str("AWS_S3_ENDPOINT_URL") or None,
+        "addressing_style": env.str("AWS_S3_ADDRESSING_STYLE"),
+        # Without keys boto3 asks the machine for its role.
+        "access_key": env.str("AWS_ACCESS_KEY_ID") or None,
+        "secret_key": env.str("AWS_SECRET_ACCESS_KEY") or None,
+        "signature_version": "s3v4",
     }

@@ -10,6 +10,7 @@ from .backing import (
     JOB_HARD_SECONDS,
     JOB_SOFT_SECONDS,
     broker_settings,
+    bucket_options,
     cache_settings,
     file_storage,
 )
@@ -144,16 +145,24 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "status"
 LOGOUT_REDIRECT_URL = "status"
 
-# A page loads from this site alone, and runs nothing that stands in the page itself. Where uploads
-# are kept elsewhere, `api.csp` adds that place for pictures.
+# Static files in a bucket, where servers share no disk: each server brings its own release's there,
+# and pages load them from STATIC_URL.
+STATIC_BUCKET = bucket_options(env, env.str("AWS_STATIC_BUCKET_NAME"))
+STATIC_ELSEWHERE = [env.str("STATIC_URL")] if STATIC_BUCKET else []
+
+# A page loads from this site alone, and runs nothing that stands in the page itself. Where static
+# files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `api.csp`
+# adds that place for pictures.
 # https://django-csp.readthedocs.io/en/latest/configuration.html
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
-        "script-src": ["'self'"],
-        "style-src": ["'self'"],
+        "script-src": ["'self'", *STATIC_ELSEWHERE],
+        "style-src": ["'self'", *STATIC_ELSEWHERE],
         # The admin's stylesheets carry some of its pictures in them.
-        "img-src": ["'self'", "data:"],
+        "img-src": ["'self'", "data:", *STATIC_ELSEWHERE],
+        # No page has a font of this site's own so far.
+        **({"font-src": STATIC_ELSEWHERE} if STATIC_ELSEWHERE else {}),
         "connect-src": ["'self'"],
         "form-action": ["'self'"],
         "base-uri": ["'none'"],
@@ -166,7 +175,7 @@ TIME_ZONE = env.str("DJANGO_TIME_ZONE")
 USE_TZ = True
 
 # https://docs.djangoproject.com/en/5.2/howto/static-files/
-STATIC_URL = "/static/"
+STATIC_URL = env.str("STATIC_URL") or "/static/"
 STATIC_ROOT = env.path("STATIC_ROOT")
 MEDIA_URL = "/media/"
 MEDIA_ROOT = env.path("MEDIA_ROOT")

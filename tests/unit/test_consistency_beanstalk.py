@@ -230,7 +230,8 @@ def test_the_samples_are_right_once_uncommented() -> None:
     }
 
     assert {(SECRETS, "DJANGO_SECRET_KEY"), (SECRETS, "DATABASE_URL")} <= found
-    assert ("aws:elasticbeanstalk:application:environment", "AWS_STORAGE_BUCKET_NAME") in found
+    for variable in ("AWS_STORAGE_BUCKET_NAME", "AWS_STATIC_BUCKET_NAME", "STATIC_URL"):
+        assert ("aws:elasticbeanstalk:application:environment", variable) in found
     assert list(findings_of(changed)) == []
 
 
@@ -292,7 +293,15 @@ def test_a_missing_permission_is_named(tmp_path: Path) -> None:
     assert "needs ec2:ModifyInstanceMetadataOptions" in done.stderr
 
 
-@pytest.mark.parametrize(("answer", "wanted"), [("echo mysite-media", 0), ("exit 1", 1)])
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ("echo mysite-media", 0),
+        ('[ "$3" = AWS_STORAGE_BUCKET_NAME ] && echo mysite-media', 0),
+        ('[ "$3" = AWS_STATIC_BUCKET_NAME ] && echo mysite-static', 0),
+        ("exit 1", 1),
+    ],
+)
 def test_the_hop_limit_is_left_alone_without_a_bucket(
     tmp_path: Path, answer: str, wanted: int
 ) -> None:

@@ -8,6 +8,7 @@ from mysite import environment
 from mysite.environment.check import ALL_SCOPES
 from mysite.environment.contract import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY, VARIABLES
 from mysite.environment.dotenv import parse
+from mysite.environment.loader import layer_of
 from mysite.environment.variable import Scope
 
 KEY = "k3y-" + "abcdefghij" * 6
@@ -134,6 +135,50 @@ def test_debug_is_a_fault_in_production_alone() -> None:
     assert names({**GOOD, "DJANGO_DEBUG": "false"}, "production") == []
 
 
+STATIC = {
+    **GOOD,
+    "AWS_STATIC_BUCKET_NAME": "mysite-static",
+    "STATIC_URL": "https://mysite-static.s3.eu-central-1.amazonaws.com/static/",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "layer", "expected"),
+    [
+        ({}, "production", None),
+        ({}, "staging", None),
+        ({"DJANGO_DEBUG": "false"}, "dev", None),
+        ({"STATIC_URL": ""}, "production", "STATIC_URL: it is not set"),
+        ({"AWS_STATIC_BUCKET_NAME": ""}, "production", "AWS_STATIC_BUCKET_NAME: it is not set"),
+        # Names without a hash.
+        ({}, "local", "AWS_STATIC_BUCKET_NAME: names have a hash in"),
+        ({}, "dev", "AWS_STATIC_BUCKET_NAME: names have a hash in"),
+        # One fault, and nothing that follows from it.
+        ({"STATIC_URL": "https://a.example/static"}, "production", "STATIC_URL: 'https:"),
+        ({"STATIC_URL": "/static/"}, "production", "STATIC_URL: '/static/' is not"),
+        ({"STATIC_URL": "https://*.example/"}, "production", "STATIC_URL: 'https:"),
+        ({"STATIC_URL": "https://a.example/;x/"}, "production", "STATIC_URL: 'https:"),
+        ({"STATIC_URL": "https://a.example/?x=/"}, "production", "STATIC_URL: 'https:"),
+        ({"AWS_STATIC_BUCKET_NAME": "s3://b"}, "production", "AWS_STATIC_BUCKET_NAME: 's3:"),
+        ({"STATIC_URL": "http://a.example/"}, "production", "STATIC_URL: it begins with http:"),
+        (
+            {"STATIC_URL": "http://a.example:9000/", "DJANGO_SECURE_SSL_REDIRECT": "false"},
+            "production",
+            None,
+        ),
+    ],
+)
+def test_a_bucket_for_static_files_and_its_address_belong_together(
+    changes: dict[str, str], layer: str, expected: str | None
+) -> None:
+    """Each half alone would be pages whose files are not where they say."""
+    layer = layer if layer != "staging" else layer_of("mysite.settings.staging")
+    found = [str(fault) for fault in environment.faults({**STATIC, **changes}, layer)]
+
+    assert len(found) == (expected is not None), found
+    assert all(fault.startswith(expected or "") for fault in found), found
+
+
 @pytest.mark.parametrize(
     ("key", "weak"),
     [
@@ -234,7 +279,7 @@ def test_in_dotenv_a_looser_resemblance_counts(name: str, meant: str) -> None:
         "LANG", "PORT", "DEBUG", "USER", "MAIL", "SHELL", "TERM", "DB_PORT_3306_TCP",
         "DB_PORT_3306_TCP_ADDR", "WEB_CONCURRENCY_MAX", "RDS_PORT_OLD", "KUBERNETES_PORT",
         "AWS_REGION", "MYSQL_PASSWORD", "COMPOSE_PROFILES", "REDIS_HOSTNAME", "REDIS_PORT",
-        "DOCKER_HOST", "HTTP_PROXY", "HTTPS_PROXY", "STATIC_URL", "MEDIA_URL", "RELEASE_NAME",
+        "DOCKER_HOST", "HTTP_PROXY", "HTTPS_PROXY", "STATIC_DIR", "MEDIA_URL", "RELEASE_NAME",
         "GITHUB_TOKEN",
     ],
 )  # fmt: skip

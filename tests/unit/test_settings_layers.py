@@ -166,6 +166,33 @@ def test_all_layers_share_what_they_do_not_change() -> None:
         assert len({str(loaded(layer)[name]) for layer in MINIMUM}) == 1, name
 
 
+def test_static_files_in_a_bucket_are_allowed_from_their_folder_alone() -> None:
+    """For what pages are made of: scripts, styles, pictures, fonts; no request to anywhere else."""
+    address = "https://s3.example.com/mysite-static/static/"
+    before, shown = (
+        loaded("production", *changes)
+        for changes in (
+            (),
+            (("AWS_STATIC_BUCKET_NAME", "mysite-static"), ("STATIC_URL", address)),
+        )
+    )
+    policies = [one["CONTENT_SECURITY_POLICY"]["DIRECTIVES"] for one in (before, shown)]
+
+    assert (before["STATIC_BUCKET"], before["STATIC_URL"]) == ({}, "/static/")
+    assert (shown["STATIC_BUCKET"]["bucket_name"], shown["STATIC_URL"]) == (
+        "mysite-static",
+        address,
+    )
+    assert shown["STORAGES"] == before["STORAGES"]
+    assert policies[1] == {
+        **policies[0],
+        "script-src": ["'self'", address],
+        "style-src": ["'self'", address],
+        "img-src": ["'self'", "data:", address],
+        "font-src": [address],
+    }
+
+
 def test_middleware_stands_in_order() -> None:
     """Probes before everything; the outage's answer next to the view, after who asks is known."""
     for layer in MINIMUM:

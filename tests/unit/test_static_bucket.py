@@ -1,0 +1,315 @@
+"""Static files in S3: two releases' at once, what they are sent with, and what may go wrong."""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from django.core.management import CommandError, call_command
+from django.templatetags.static import static
+from moto.server import ThreadedMotoServer
+from pytest_django import Settings
+
+from api import static_bucket
+from mysite import environment
+from mysite.settings.backing import bucket_options
+from tests.ports import free_port
+from tests.tree import ROOT
+
+# As the guide calls it.
+BUCKET = "mysite-static"
+GUIDE = ROOT / "docs" / "elastic-beanstalk.md"
+SECRET = "the-secret-key-of-the-test"
+MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Return the address of an S3 server."""
+    server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def resource(endpoint: str, kind: str) -> Any:
+    """Return one of AWS's services, as its owner uses it."""
+    return boto3.resource(
+        kind,
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="owner",
+        aws_secret_access_key=SECRET,
+    )
+
+
+def guide_policy(*words: str) -> str:
+    """Return the policy of the guide that has these words in it."""
+    found = re.findall(r'^    (\{"Version".*?\]\})$', GUIDE.read_text(), re.M | re.S)
+    (policy,) = (text for text in found if all(word in text for word in words))
+    return json.dumps(json.loads(policy))
+
+
+@pytest.fixture
+def bucket(endpoint: str, settings: Settings) -> Any:
+    """Return an empty bucket with the guide's policy, in which static files are kept."""
+    found = resource(endpoint, "s3").Bucket(BUCKET)
+    found.create()
+    found.objects.delete()
+    found.Policy().put(Policy=guide_policy('"Principal": "*"', BUCKET))
+    settings.STATIC_BUCKET = options(endpoint)
+    return found
+
+
+def options(endpoint: str, **variables: str) -> dict[str, Any]:
+    """Return what the settings make of the variables."""
+    env = environment.load(
+        {
+            "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
+            "AWS_S3_ENDPOINT_URL": endpoint,
+            "AWS_S3_REGION_NAME": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "owner",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            **variables,
+        }
+    )
+    return bucket_options(env, BUCKET)
+
+
+class Releases:
+    """Images' static files, each in a folder of its own."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+
+    def collect(self, release: str, style: str) -> None:
+        """Collect a release's files, as its image has them, and make it the one that runs."""
+        source = self.folder / release / "source"
+        source.mkdir(parents=True)
+        (source / "style.css").write_text(style + " " * 300)
+        (source / "same.svg").write_text("<svg/>")
+        (source / "letters.woff2").write_bytes(b"font")
+        self.settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
+        self.settings.STATICFILES_DIRS = [source]
+        self.settings.STORAGES = {**self.settings.STORAGES, "staticfiles": {"BACKEND": MANIFEST}}
+        self.settings.STATIC_ROOT = self.folder / release / "static"
+        call_command("collectstatic", interactive=False, verbosity=0)
+        style_file = next(self.settings.STATIC_ROOT.glob("style.*.css"))
+        (self.settings.STATIC_ROOT / f"{style_file.name}.gz").write_bytes(
+            gzip.compress(style_file.read_bytes())
+        )
+
+
+@pytest.fixture
+def releases(tmp_path: Path, settings: Settings) -> Releases:
+    """Return a maker of releases; the first is there."""
+    made = Releases(tmp_path, settings)
+    made.collect("one", "a {}")
+    return made
+
+
+def names(bucket: Any) -> set[str]:
+    """Return what is in the bucket."""
+    return {item.key for item in bucket.objects.all()}
+
+
+def test_the_files_of_both_releases_are_there_for_everybody(
+    endpoint: str, bucket: Any, releases: Releases
+) -> None:
+    assert static_bucket.upload() == (3, 3)
+    first = names(bucket)
+    releases.collect("two", "b {}")
+
+    # What has not changed has its name, and is not sent again.
+    assert static_bucket.upload() == (1, 3)
+    assert len(names(bucket)) == 4 and first < names(bucket)
+    found = {
+        name: requests.get(f"{endpoint}/{BUCKET}/{name}", timeout=10) for name in names(bucket)
+    }
+    assert {answer.status_code for answer in found.values()} == {200}
+    styles = sorted(answer.text.strip() for name, answer in found.items() if "style" in name)
+    assert styles == ["a {}", "b {}"]
+
+
+def test_only_the_folder_is_public(endpoint: str, bucket: Any) -> None:
+    bucket.put_object(Key="private.txt", Body=b"")
+
+    assert requests.get(f"{endpoint}/{BUCKET}/private.txt", timeout=10).status_code == 403
+
+
+def test_a_file_is_sent_with_what_browsers_need(bucket: Any, releases: Releases) -> None:
+    static_bucket.upload()
+    found = {item.key.rpartition(".")[2]: item.Object() for item in bucket.objects.all()}
+
+    assert {kind: item.content_type for kind, item in found.items()} == {
+        "css": "text/css; charset=utf-8",
+        "svg": "image/svg+xml",
+        "woff2": "font/woff2",
+    }
+    assert {item.cache_control for item in found.values()} == {static_bucket.CACHE_CONTROL}
+    nginx = (ROOT / "nginx/nginx.conf").read_text()
+    assert f'"{static_bucket.CACHE_CONTROL}"' in nginx
+    # Only what the image has compressed.
+    assert {kind for kind, item in found.items() if item.content_encoding == "gzip"} == {"css"}
+
+
+def test_what_is_missing_alone_is_sent(bucket: Any, releases: Releases) -> None:
+    static_bucket.upload()
+    before = {item.key: item.last_modified for item in bucket.objects.all()}
+    gone = next(name for name in before if "style" in name)
+    bucket.Object(gone).delete()
+
+    assert static_bucket.upload() == (1, 3)
+    assert static_bucket.upload() == (0, 3)
+    after = {item.key: item.last_modified for item in bucket.objects.all()}
+    assert before.keys() == after.keys()
+    del before[gone], after[gone]
+    assert before == after
+
+
+def test_pages_name_the_files_there_without_a_look_at_the_bucket(
+    releases: Releases, settings: Settings
+) -> None:
+    settings.STATIC_URL = "https://cdn.example.com/static/"
+    settings.STATIC_BUCKET = options("http://127.0.0.1:1")
+
+    assert re.fullmatch(
+        r"https://cdn\.example\.com/static/style\.[0-9a-f]{12}\.css", static("style.css")
+    )
+
+
+def test_several_at_once_do_no_harm(bucket: Any, releases: Releases) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        done = list(threads.map(lambda _: static_bucket.upload(), range(4)))
+
+    assert {count for _, count in done} == {3}
+    assert len(names(bucket)) == 3
+    assert static_bucket.upload() == (0, 3)
+
+
+def test_the_guide_s_role_is_enough_and_not_too_much(
+    endpoint: str,
+    bucket: Any,
+    releases: Releases,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = resource(endpoint, "iam").create_user(UserName="instance")
+    policy = json.loads(guide_policy("s3:PutObject", "secretsmanager"))
+    user.create_policy(PolicyName="mysite", PolicyDocument=json.dumps(policy))
+    pair = user.create_access_key_pair()
+    settings.STATIC_BUCKET = options(
+        endpoint, AWS_ACCESS_KEY_ID=pair.id, AWS_SECRET_ACCESS_KEY=pair.secret
+    )
+    with monkeypatch.context() as strict:
+        strict.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
+        assert static_bucket.upload() == (3, 3)
+    for action, call in {"s3:ListBucket": "ListObjectsV2", "s3:PutObject": "PutObject"}.items():
+        bucket.objects.delete()
+        less = [one for one in policy["Statement"] if one["Action"] != action]
+        user.Policy("mysite").put(PolicyDocument=json.dumps({**policy, "Statement": less}))
+        with monkeypatch.context() as strict:
+            strict.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
+            with pytest.raises(CommandError, match=f"AccessDenied to {call}. Allow s3:ListBucket"):
+                call_command("upload_static")
+
+
+def test_a_bucket_that_is_not_there_is_said(bucket: Any, releases: Releases) -> None:
+    bucket.objects.delete()
+    bucket.delete()
+
+    with pytest.raises(CommandError, match=f"{BUCKET}: .*NoSuchBucket.*create it, or correct"):
+        call_command("upload_static")
+
+
+def test_a_server_that_is_away_is_said(
+    releases: Releases, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = static_bucket.LIMITS.merge(
+        static_bucket.Config(retries={"total_max_attempts": 1, "mode": "standard"})
+    )
+    monkeypatch.setattr(static_bucket, "LIMITS", limits)
+    settings.STATIC_BUCKET = options(f"http://127.0.0.1:{free_port()}")
+
+    with pytest.raises(CommandError, match=r"EndpointConnectionError.*AWS_S3_ENDPOINT_URL"):
+        call_command("upload_static")
+
+
+def test_no_credentials_are_said(
+    endpoint: str,
+    bucket: Any,
+    releases: Releases,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings.STATIC_BUCKET = options(endpoint, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+
+    with pytest.raises(CommandError, match="no credentials: give the machine a role"):
+        call_command("upload_static")
+
+
+def test_files_that_were_never_collected_are_said(
+    bucket: Any, settings: Settings, tmp_path: Path
+) -> None:
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": MANIFEST}}
+    settings.STATIC_ROOT = tmp_path
+
+    with pytest.raises(CommandError, match=r"no manifest\. Run `manage.py collectstatic`"):
+        call_command("upload_static")
+
+
+def test_without_a_bucket_nothing_is_done(settings: Settings, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path
+
+    assert settings.STATIC_BUCKET == {}
+    call_command("upload_static")
+
+
+def test_a_start_without_its_files_ends_with_one_message(tmp_path: Path) -> None:
+    """No server that would hand out pages without styles, no traceback, no secret."""
+    done = subprocess.run(
+        ["sh", str(ROOT / "supervisor/entrypoint"), "serve"],
+        cwd=ROOT,
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "DJANGO_READ_DOTENV": "false",
+            "DJANGO_SETTINGS_MODULE": "mysite.settings.production",
+            "DJANGO_SECRET_KEY": "k3y-" + "abcdefghij" * 6,
+            "DJANGO_ALLOWED_HOSTS": "www.example.com",
+            "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
+            "REDIS_URL": "redis://redis:6379",
+            "RUN_MIGRATIONS": "true",
+            "STATIC_ROOT": str(tmp_path),
+            "AWS_STATIC_BUCKET_NAME": BUCKET,
+            "STATIC_URL": "https://static.example.com/static/",
+            "AWS_ACCESS_KEY_ID": "owner",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"CommandError: the static files are not all in bucket {BUCKET}: "
+        f"{tmp_path} has no manifest. Run `manage.py collectstatic`.",
+        "entrypoint: the static files are not in their bucket (above), "
+        "so this server is not started.",
+    ]
+    # Nothing was changed before it.
+    assert not (tmp_path / "db.sqlite3").exists()
