@@ -14,6 +14,8 @@ from tests.waiting import eventually
 
 # A request without an answer for so long has failed; HAProxy's own limits are below it.
 TIMEOUT_SECONDS = 40
+# The bytes of a slow body.
+DRIPS = 20
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Request:
     path: str
     # What the answer has to be.
     status: int = 200
+    # How long the client takes to send its body; 0: it has none.
+    body_seconds: float = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,11 @@ class Client:
                     "127.0.0.1", port, timeout=TIMEOUT_SECONDS
                 )
             headers = {} if self.keep_alive else {"Connection": "close"}
-            self.connection.request(request.method, request.path, headers=headers)
+            body = None
+            if request.body_seconds:
+                body = dripping(request.body_seconds)
+                headers["Content-Length"] = str(DRIPS)
+            self.connection.request(request.method, request.path, body=body, headers=headers)
             answer = self.connection.getresponse()
             answer.read()
             status = answer.status
@@ -97,9 +105,16 @@ class Client:
             self.connection = None
 
 
-def always(method: str, path: str) -> Callable[[], Iterator[Request]]:
+def dripping(seconds: float) -> Iterator[bytes]:
+    """Yield a body byte by byte, spread over so many seconds."""
+    for _ in range(DRIPS):
+        time.sleep(seconds / DRIPS)
+        yield b" "
+
+
+def always(method: str, path: str, body_seconds: float = 0) -> Callable[[], Iterator[Request]]:
     """Return a source of the same request for ever."""
-    return lambda: itertools.repeat(Request(method, path))
+    return lambda: itertools.repeat(Request(method, path, body_seconds=body_seconds))
 
 
 def orders() -> Iterator[Request]:

@@ -30,19 +30,21 @@ def client() -> Path:
 
 
 @pytest.fixture(scope="session")
-def moto(client: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """S3 and IAM."""
+def moto(client: Path, network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """S3 and IAM, at an address of this machine that the containers reach too."""
     port = free_port()
+    template = "{{(index .IPAM.Config 0).Gateway}}"
+    host = docker("network", "inspect", "--format", template, network).strip()
     log = tmp_path_factory.mktemp("moto") / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [client.with_name("moto_server"), "--host", "127.0.0.1", "--port", str(port)],
+            [client.with_name("moto_server"), "--host", host, "--port", str(port)],
             env={**os.environ, "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
-        address = f"http://127.0.0.1:{port}"
+        address = f"http://{host}:{port}"
         eventually(lambda: "Running on" in log.read_text(), seconds=60, what="moto answers")
         yield address
     finally:

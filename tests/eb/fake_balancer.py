@@ -64,6 +64,8 @@ class Balancer:
         self.targets: dict[str, str] = {}
         # What happened, for the tests: ("in" or "out", the instance).
         self.history: list[tuple[str, str]] = []
+        # Seconds that each instance that left took to finish its requests.
+        self.waits: list[float] = []
 
     def start(self, process: dict[str, str], idle: int, scale: float) -> None:
         """Run it.
@@ -121,12 +123,13 @@ class Balancer:
         if slot is None:
             return
         self.ask(f"set server targets/{slot} state drain")
-        end = time.monotonic() + delay
+        begun = time.monotonic()
         quiet = 0
         # Between two looks a request may be on its way; three without one are none.
-        while quiet < 3 and time.monotonic() < end:
+        while quiet < 3 and time.monotonic() < begun + delay:
             quiet = quiet + 1 if self.sessions(slot) == 0 else 0
             time.sleep(0.2)
+        self.waits.append(time.monotonic() - begun)
         self.ask(f"set server targets/{slot} state maint")
         self.history.append(("out", instance))
 

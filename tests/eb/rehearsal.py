@@ -10,8 +10,9 @@ from pathlib import Path
 
 import requests
 
+from tests import guide
 from tests.chaos.load import Client, Load, always
-from tests.eb.fake_beanstalk import Environment, FakeBeanstalk
+from tests.eb.fake_beanstalk import SIGNED, Environment, FakeBeanstalk
 from tests.stack.compose import STACK_NAME
 from tests.tree import ROOT
 
@@ -19,6 +20,7 @@ EB = ROOT / ".venv-eb" / "bin" / "eb"
 NAME = f"{STACK_NAME}-eb"
 ENVIRONMENT = "mysite-rehearsal"
 REGION = "us-east-1"
+STATIC_BUCKET = "mysite-static"
 
 
 class Rehearsal:
@@ -40,8 +42,21 @@ class Rehearsal:
             "DJANGO_SECURE_SSL_REDIRECT": "false",
             # Instead of a Redis: what is rehearsed needs no worker.
             "CELERY_BROKER_URL": "memory://",
+            # So that one of an instance's workers is free while others wait for a slow answer.
+            "WEB_CONCURRENCY": "4",
+            "AWS_STATIC_BUCKET_NAME": STATIC_BUCKET,
+            "STATIC_URL": f"{moto}/{STATIC_BUCKET}/static/",
+            "AWS_S3_ENDPOINT_URL": moto,
+            "AWS_S3_ADDRESSING_STYLE": "path",
+            "AWS_S3_REGION_NAME": REGION,
+            # Instead of the instances' role.
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
             **database,
         }
+        policy = guide.policy('"Principal": "*"', STATIC_BUCKET)
+        for path, body in (("", ""), ("?policy", policy)):
+            self.s3("PUT", f"{STATIC_BUCKET}{path}", body).raise_for_status()
         self.git("init", "--quiet", "--initial-branch", "main")
         self.commit("the first release")
 
@@ -115,14 +130,20 @@ class Rehearsal:
             allow_redirects=False,
         )
 
+    def s3(self, method: str, path: str, body: str = "") -> requests.Response:
+        """Ask the stand-in for S3, as somebody who may."""
+        headers = {"Authorization": SIGNED}
+        return requests.request(
+            method, f"{self.moto}/{path}", data=body, headers=headers, timeout=10
+        )
+
     def releases(self) -> set[str]:
         """Return the releases that answer."""
         return {json.loads(self.get("/profile/").text)["release"] for _ in range(8)}
 
-    def load(self) -> Load:
+    def load(self, *more: Client) -> Load:
         """Return visitors for a `with` block: pages and files, old connections and new ones."""
-        static = self.get("/").text.partition('href="/static/')[2].partition('"')[0]
-        page, file = always("GET", "/profile/"), always("GET", f"/static/{static}")
+        page, file = always("GET", "/profile/"), always("GET", f"/static/{self.icon()}")
         hit = always("GET", "/")
         return Load(
             self.port,
@@ -131,5 +152,11 @@ class Rehearsal:
                 *(Client(page(), keep_alive=False, pause=0.1) for _ in range(2)),
                 *(Client(hit(), pause=0.2) for _ in range(2)),
                 *(Client(file(), pause=0.1) for _ in range(2)),
+                *more,
             ],
         )
+
+    def icon(self) -> str:
+        """Return the name of a static file that all releases have; each instance serves it too."""
+        page = self.get("/").text
+        return page.partition('rel="icon" href="')[2].partition('"')[0].partition("/static/")[2]

@@ -3,6 +3,7 @@
 The tests stand in the order of an environment's life and share it.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ import requests
 from ebctl_cli import bundle, prebuilt
 from tests.eb.conftest import AWKWARD
 from tests.eb.docker import Container
-from tests.eb.fake_beanstalk import BRANCH, BUCKET, FAILED, LAUNCHED, SIGNED, UPDATED
+from tests.eb.fake_beanstalk import BRANCH, BUCKET, FAILED, LAUNCHED, UPDATED
 from tests.eb.fake_platform import COMMAND, PROCESS, bundled_options
-from tests.eb.rehearsal import ENVIRONMENT, REGION, Rehearsal
+from tests.eb.rehearsal import ENVIRONMENT, NAME, REGION, Rehearsal
+from tests.eb.slow_requests import HITS, SECONDS, LockedCounter, Reader, slow_clients
 from tests.waiting import eventually
 
 # `eb`'s own exit code for an event that says that it failed.
@@ -136,15 +138,18 @@ def test_a_body_that_is_too_large_is_refused_in_the_site_s_own_form(created: Reh
 
 
 def test_a_deploy_and_the_way_back_lose_nothing(created: Rehearsal) -> None:
+    """With requests that take seconds, and pages whose files are another release's in between."""
     first, label = created.git("rev-parse", "--short", "HEAD"), created.environment.version
-    with changed(
-        created.tree / "api/views/hits.py",
-        "# The next release.\n" + (created.tree / "api/views/hits.py").read_text(),
-    ):
+    balancer = created.environment.platform.balancer
+    style = created.tree / "api/static/api/status.css"
+    with changed(style, "/* The next release. */\n" + style.read_text()):
         second = created.commit("the next release")
-    load = created.load()
-    with load:
+    before = hits(created, "POST")
+    reader = Reader()
+    load = created.load(reader, *slow_clients())
+    with LockedCounter(Container(f"{NAME}-db")), load:
         load.warm_up()
+        waits = len(balancer.waits)
         with created.calls() as calls:
             done = created.eb("deploy", ENVIRONMENT, "--timeout", "5")
         assert done.returncode == 0, done.stdout
@@ -153,11 +158,44 @@ def test_a_deploy_and_the_way_back_lose_nothing(created: Rehearsal) -> None:
         assert back.returncode == 0, back.stdout
         assert created.releases() == {first}
 
-    print(load.summary())
+    slow = [outcome for outcome in load.outcomes if outcome.seconds > SECONDS / 2]
+    print(load.summary(), f"{len(slow)} slow", [f"{wait:.1f}" for wait in balancer.waits[waits:]])
     assert calls == DEPLOY_CALLS
     assert UPDATED in done.stdout
     assert not load.failed, load.summary()
+    # Instances did leave with a slow request under way, which they finished.
+    assert len(slow) > 10
+    assert max(balancer.waits[waits:]) > SECONDS / 2
+    # Every visit that was answered has been counted, once.
+    counted = [o for o in load.outcomes if (o.request.method, o.status) == ("POST", 200)]
+    assert hits(created, "GET") == before + len(counted)
+    # The pages that were seen meanwhile had both stylesheets, and each was there.
+    assert len({file for file in reader.seen if "/status." in file}) == 2
     created.git("reset", "--hard", "--quiet", first)
+
+
+def hits(created: Rehearsal, method: str) -> int:
+    """Return the visits so far, or with POST count one."""
+    address = f"http://127.0.0.1:{created.port}{HITS}"
+    return int(requests.request(method, address, timeout=30).json()["hits"])
+
+
+def test_static_files_are_in_the_bucket_as_nginx_serves_them(created: Rehearsal) -> None:
+    """All that the pages' manifest names; and only the bucket's folder is allowed to pages."""
+    (instance, *_) = created.environment.platform.instances
+    manifest = json.loads(instance.application.execute("cat", "/srv/static/staticfiles.json"))
+    folder = created.properties["STATIC_URL"]
+    for name in manifest["paths"].values():
+        there, here = requests.get(f"{folder}{name}", timeout=10), created.get(f"/static/{name}")
+        assert (there.status_code, there.content) == (200, here.content), name
+        assert there.headers["Cache-Control"] == here.headers["Cache-Control"]
+        kinds = [answer.headers["Content-Type"].partition(";")[0] for answer in (there, here)]
+        assert kinds[0] == kinds[1] or kinds[1] == "application/octet-stream", (name, kinds)
+        if name.endswith((".css", ".js")) and len(here.content) > 255:
+            assert there.headers["Content-Encoding"] == "gzip", name
+    policy = created.get("/").headers["Content-Security-Policy"]
+    allowed = {part.split()[0] for part in policy.split(";") if folder in part.split()}
+    assert allowed == {"script-src", "style-src", "img-src", "font-src"}
 
 
 def test_there_are_never_fewer_instances_than_before(created: Rehearsal) -> None:
@@ -244,9 +282,7 @@ def test_a_release_that_fails_changes_nothing(created: Rehearsal, fault: str) ->
 
 
 def test_the_bundle_went_to_s3(created: Rehearsal) -> None:
-    answer = requests.get(
-        f"{created.moto}/{BUCKET}?prefix=mysite/", headers={"Authorization": SIGNED}, timeout=10
-    )
+    answer = created.s3("GET", f"{BUCKET}?prefix=mysite/")
     assert answer.ok
     sizes = [int(size) for size in re.findall(r"<Size>(\d+)</Size>", answer.text)]
     assert sizes and max(sizes) < 1_000_000

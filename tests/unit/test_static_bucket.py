@@ -21,12 +21,12 @@ from pytest_django import Settings
 from api import static_bucket
 from mysite import environment
 from mysite.settings.backing import bucket_options
+from tests import guide
 from tests.ports import free_port
 from tests.tree import ROOT
 
 # As the guide calls it.
 BUCKET = "mysite-static"
-GUIDE = ROOT / "docs" / "elastic-beanstalk.md"
 SECRET = "the-secret-key-of-the-test"
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
 
@@ -52,20 +52,13 @@ def resource(endpoint: str, kind: str) -> Any:
     )
 
 
-def guide_policy(*words: str) -> str:
-    """Return the policy of the guide that has these words in it."""
-    found = re.findall(r'^    (\{"Version".*?\]\})$', GUIDE.read_text(), re.M | re.S)
-    (policy,) = (text for text in found if all(word in text for word in words))
-    return json.dumps(json.loads(policy))
-
-
 @pytest.fixture
 def bucket(endpoint: str, settings: Settings) -> Any:
     """Return an empty bucket with the guide's policy, in which static files are kept."""
     found = resource(endpoint, "s3").Bucket(BUCKET)
     found.create()
     found.objects.delete()
-    found.Policy().put(Policy=guide_policy('"Principal": "*"', BUCKET))
+    found.Policy().put(Policy=guide.policy('"Principal": "*"', BUCKET))
     settings.STATIC_BUCKET = options(endpoint)
     return found
 
@@ -205,7 +198,7 @@ def test_the_guide_s_role_is_enough_and_not_too_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user = resource(endpoint, "iam").create_user(UserName="instance")
-    policy = json.loads(guide_policy("s3:PutObject", "secretsmanager"))
+    policy = json.loads(guide.policy("s3:PutObject", "secretsmanager"))
     user.create_policy(PolicyName="mysite", PolicyDocument=json.dumps(policy))
     pair = user.create_access_key_pair()
     settings.STATIC_BUCKET = options(
