@@ -58,7 +58,7 @@ class LockedCounter:
 def slow_clients() -> list[Client]:
     """Return visitors whose requests take seconds: few, so that each instance has a free worker."""
     return [
-        *(Client(always("POST", HITS)(), pause=0) for _ in range(2)),
+        *(Client(always("POST", HITS)(), pause=0) for _ in range(3)),
         Client(always("POST", HITS, body_seconds=SECONDS)(), keep_alive=False, pause=0),
     ]
 
