@@ -31,6 +31,16 @@ RECREATE_SECONDS = 180.0
 Lines = Callable[[str], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A port of this machine that leads to a service's own, `target`."""
+
+    service: str
+    address: str
+    port: int
+    target: int
+
+
 @dataclass(frozen=True)
 class Project:
     """One resolved compose project."""
@@ -48,8 +58,13 @@ class Project:
 
     @property
     def servers(self) -> list[str]:
-        """Return the servers behind the load balancer, in order."""
-        return sorted((name for name in self.services if SERVER.fullmatch(name)), key=_natural)
+        """Return the servers behind the load balancer, in order; not one that is switched off."""
+        found = (
+            name
+            for name, service in self.services.items()
+            if SERVER.fullmatch(name) and service.get("scale", 1) != 0
+        )
+        return sorted(found, key=_natural)
 
     @property
     def image(self) -> str:
@@ -80,12 +95,17 @@ class Project:
         # `$$` is compose's way of writing a dollar.
         return {name: str(text).replace("$$", "$") for name, text in given.items() if text}
 
-    def ports(self) -> list[tuple[str, int]]:
-        """Return the balancer's published ports, each with the host's address."""
-        ports = self.services.get(BALANCER, {}).get("ports") or []
+    def ports(self) -> list[Published]:
+        """Return what the services that would run publish on this machine."""
         return [
-            (port.get("host_ip") or "0.0.0.0", int(port["published"]))  # noqa: S104 (its default)
-            for port in ports
+            Published(
+                service,
+                port.get("host_ip") or "0.0.0.0",  # noqa: S104 (its default)
+                int(port["published"]),
+                int(port["target"]),
+            )
+            for service, described in self.services.items()
+            for port in described.get("ports") or ()
             if str(port.get("published", "")).isdigit()
         ]
 

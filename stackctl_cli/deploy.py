@@ -124,7 +124,11 @@ def require_whole_stack(project: compose.Project) -> haproxy.Balancer:
     for server in state.look(project).servers.values():
         seen = server.balancer
         if seen is None:
-            wrong.append(f"HAProxy does not know {server.name}: haproxy/haproxy.cfg has to name it")
+            wrong.append(
+                f"HAProxy does not know {server.name}: haproxy/haproxy.cfg has to name it, and "
+                "HAProxy to run with the present variables: "
+                "docker compose up --detach --no-deps haproxy"
+            )
         elif seen.drained_by_hand:
             wrong.append(
                 f"{server.name} is {server.state} (an earlier drain or release is unfinished): "

@@ -24,7 +24,10 @@ ENGINE: Final = (25,)
 COMPOSE: Final = (2, 30)
 # Room for two releases' images and a build's cache.
 DISK_BYTES: Final = 2 * 10**9
-PORT_NAMES: Final = {8080: "HTTP_PORT", 8888: "STATS_PORT"}
+# By the port in the container.
+PORT_NAMES: Final = {8080: "HTTP_PORT", 8888: "STATS_PORT", 8090: "NGINX_BALANCER_PORT"}
+# The variable of a port's address, where it is not HTTP_ADDRESS.
+PORT_ADDRESSES: Final = {"NGINX_BALANCER_PORT": "NGINX_BALANCER_ADDRESS"}
 # What docker-compose.yaml gives where nothing is set, for when compose cannot be asked.
 COMPOSE_DEFAULTS: Final = {
     "DB_ENGINE": "mysql",
@@ -204,17 +207,14 @@ def _given_by_compose(
 
 
 def _ports(project: compose.Project, *, engine_answers: bool) -> list[Check]:
-    ours: frozenset[int] = frozenset()
-    if engine_answers:
-        balancer = project.containers().get(compose.BALANCER)
-        ours = balancer.published if balancer and balancer.running else frozenset()
-    targets = {
-        int(port["published"]): int(port["target"])
-        for port in project.services[compose.BALANCER]["ports"]
-    }
+    containers = project.containers().values() if engine_answers else ()
+    ours = {port for container in containers if container.running for port in container.published}
     return [
-        _port(address, port, PORT_NAMES.get(targets[port], "the port"), port in ours)
-        for address, port in project.ports()
+        _port(
+            *(found.address, found.port, PORT_NAMES.get(found.target, "the port")),
+            found.port in ours,
+        )
+        for found in project.ports()
     ]
 
 
@@ -236,7 +236,8 @@ def _port(address: str, port: int, name: str, ours: bool) -> Check:
     return Check(
         label,
         problem=f"cannot listen on {address}:{port}: {os.strerror(error)}",
-        cure=f"HTTP_ADDRESS must be an address of this machine; {name} sets the port.",
+        cure=f"{PORT_ADDRESSES.get(name, 'HTTP_ADDRESS')} must be an address of this machine; "
+        f"{name} sets the port.",
     )
 
 

@@ -464,6 +464,45 @@ _STACK: Final = Section(
             scope=Scope.STACK,
         ),
         Variable(
+            name="HAPROXY_BALANCE",
+            kind=Kind.CHOICE,
+            help="Which server gets the next request: each in turn, the one with the fewest "
+            "running, or by the client's address always the same.",
+            choices=("roundrobin", "leastconn", "source"),
+            default="roundrobin",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="SERVER3",
+            kind=Kind.CHOICE,
+            help="1 adds a third server; empty, there are two.",
+            choices=("1",),
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="NGINX_BALANCE",
+            kind=Kind.CHOICE,
+            help="The same where nginx is the load balancer; ip_hash goes by an IPv4 address's "
+            "first three numbers.",
+            choices=("round_robin", "least_conn", "ip_hash"),
+            default="round_robin",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="NGINX_BALANCER_PORT",
+            kind=Kind.PORT,
+            help="The host's port for the site through nginx as the load balancer.",
+            default="8090",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="NGINX_BALANCER_ADDRESS",
+            help="The host's address for it: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            default="127.0.0.1",
+            scope=Scope.STACK,
+            validate=validators.bind_address,
+        ),
+        Variable(
             name="STATS_PORT",
             kind=Kind.PORT,
             help="The host's port for HAProxy's stats page.",

@@ -58,14 +58,14 @@ def nginx_directives(name: str = "nginx/nginx.conf") -> list[Directive]:
     return found
 
 
-def nginx_value(name: str, block: str = "") -> str:
+def nginx_value(directive_name: str, block: str = "", name: str = "nginx/nginx.conf") -> str:
     """Return the argument of a directive that stands once, in `block` if one is named."""
     values = {
         " ".join(directive.arguments)
-        for directive in nginx_directives()
-        if directive.name == name and (not block or directive.blocks[-1:] == (block,))
+        for directive in nginx_directives(name)
+        if directive.name == directive_name and (not block or directive.blocks[-1:] == (block,))
     }
-    assert len(values) == 1, f"{name}: {values}"
+    assert len(values) == 1, f"{directive_name}: {values}"
     return values.pop()
 
 

@@ -58,6 +58,9 @@ THE_STACK_S_SERVERS = {
     "DB_USER": "mysite",
 }
 
+# They switch something on by being set.
+SWITCHES = {"SERVER3"}
+
 # Made and ended before the site is up, or never started.
 ONE_SHOTS = {"base", "env-check", "migrate"}
 
@@ -114,7 +117,7 @@ def test_an_image_s_own_defaults_are_the_contract_s(layer: str) -> None:
 
 
 def test_each_server_sets_what_compose_leaves_to_it() -> None:
-    for name in ("server1", "server2"):
+    for name in ("server1", "server2", "server3"):
         own = set(services()[name]["environment"]) - set(compose()["x-environment"])
 
         assert own == BY_EACH_SERVER
@@ -123,13 +126,13 @@ def test_each_server_sets_what_compose_leaves_to_it() -> None:
 def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
 
-    for name in ("server1", "server2", "worker", "migrate"):
+    for name in ("server1", "server2", "server3", "worker", "migrate"):
         assert not stack & set(services()[name]["environment"])
     # Only the check of everything sees both.
     both = set(services()["env-check"]["environment"])
     assert both == set(compose()["x-environment"]) | BY_MIGRATE | set(
         compose()["x-stack-environment"]
-    )
+    ) | set(compose()["x-nginx-balancer-environment"])
 
 
 def test_the_first_superuser_s_password_is_migrate_s_alone() -> None:
@@ -152,6 +155,26 @@ def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
     assert {name for name in read if VARIABLES[name].secret} == {"STATS_PASSWORD"}
 
 
+def test_nginx_as_the_balancer_is_there_on_demand_alone() -> None:
+    service = services()["nginx-balancer"]
+
+    assert service["profiles"] == ["nginx-balancer"]
+    assert set(service["environment"]) == {
+        "SERVERS",
+        *compose()["x-nginx-balancer-environment"],
+    }
+    # The status page's list, one for both.
+    assert service["environment"]["SERVERS"] == compose()["x-environment"]["SERVERS"]
+    # Built as the base image is, whose name it has; as the user whom the image makes.
+    base = services()["base"]
+    assert {key: service[key] for key in ("build", "image")} == {
+        key: base[key] for key in ("build", "image")
+    }
+    made = dict(re.findall(r"--(uid|gid) (\d+)", text_of("Dockerfile.base")))
+    assert service["user"] == f"{made['uid']}:{made['gid']}"
+    assert [name for name, other in services().items() if "profiles" in other] == ["nginx-balancer"]
+
+
 def test_every_variable_of_the_stack_is_used() -> None:
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
 
@@ -162,12 +185,20 @@ def test_every_variable_that_compose_uses_is_declared() -> None:
     assert uses()
     for name, rest in uses():
         assert name in VARIABLES, name
-        # One form, in which an empty value counts as not set, as it does for the application.
-        assert rest.startswith(":-"), f"{name}: {rest}"
+        # Forms in which an empty value counts as not set, as it does for the application.
+        assert rest.startswith(":+" if name in SWITCHES else ":-"), f"{name}: {rest}"
+
+
+def test_a_switch_has_one_value_and_no_default() -> None:
+    """Since compose looks only whether it is set at all."""
+    for name in SWITCHES:
+        assert (VARIABLES[name].choices, VARIABLES[name].default) == (("1",), "")
 
 
 def test_defaults_are_the_contract_s() -> None:
     for name, rest in uses():
+        if name in SWITCHES:
+            continue
         variable = VARIABLES[name]
         allowed = {variable.default, *variable.layer_defaults.values(), variable.sample}
         allowed |= {THE_STACK_S_SERVERS.get(name, variable.default)}
@@ -197,8 +228,15 @@ def test_a_layer_is_published_where_the_contract_says(layer: str) -> None:
     assert len(ports) == 2
 
 
-def test_only_haproxy_is_published() -> None:
-    assert [name for name, service in services().items() if "ports" in service] == []
+def test_only_the_load_balancers_are_published() -> None:
+    here = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    address, port = (VARIABLES[f"NGINX_BALANCER_{name}"].default for name in ("ADDRESS", "PORT"))
+    assert here == {
+        "nginx-balancer": [
+            f"${{NGINX_BALANCER_ADDRESS:-{address}}}:${{NGINX_BALANCER_PORT:-{port}}}:8090"
+        ]
+    }
+    assert address == "127.0.0.1"
     layers = compose("docker-compose.layers.yaml")["services"]
     published = {name for name, service in layers.items() if "ports" in service}
     assert published == {f"haproxy-{layer}" for layer in LAYERS}

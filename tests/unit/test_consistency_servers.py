@@ -26,6 +26,8 @@ from tests.unit.config_files import (
 
 LAYERS = ("local", "dev", "production")
 PROJECT = "/srv/project/"
+# What nginx keeps in files of its own.
+TEMPORARY = ("client_body", "proxy", "uwsgi", "fastcgi", "scgi")
 
 
 def exposed(name: str) -> list[str]:
@@ -126,6 +128,57 @@ def test_the_bodies_that_nginx_keeps_fit_where_it_keeps_them() -> None:
         assert 2 * places * largest <= int(size[1])
 
 
+def test_the_third_server_is_there_on_demand_alone() -> None:
+    """In compose, in each of HAProxy's backends and on the status page, by one variable."""
+    assert compose()["services"]["server3"]["scale"] == "0${SERVER3:+1}"
+    assert "${SERVER3:+,set3=server3:" in compose()["x-environment"]["SERVERS"]
+    for name in backend_servers():
+        lines = haproxy_sections()[name]
+        (place,) = (number for number, line in enumerate(lines) if "server3" in line)
+        assert (lines[place - 1], lines[place + 1]) == ('.if streq("${SERVER3}",1)', ".endif")
+
+
+def test_haproxy_balances_as_it_is_told() -> None:
+    """Uploads too where a client has a server of its own; else they go where fewest are."""
+    told = 'balance "${HAPROXY_BALANCE}"'
+    sections = haproxy_sections()
+
+    assert told in sections["backend dynamic_backend"]
+    assert told in sections["backend static_backend"]
+    upload = sections["backend upload_backend"]
+    start = upload.index('.if streq("${HAPROXY_BALANCE}",source)')
+    assert upload[start + 1 : start + 6] == [
+        *("balance source", "hash-type consistent"),
+        *(".else", "balance leastconn", ".endif"),
+    ]
+    assert "source" in VARIABLES["HAPROXY_BALANCE"].choices
+
+
+def test_nginx_as_the_balancer_agrees_with_the_rest() -> None:
+    service = compose()["services"]["nginx-balancer"]
+    listen = {
+        item.arguments[0]
+        for item in nginx_directives("nginx-balancer/nginx.conf")
+        if item.name == "listen"
+    }
+    written = {
+        *(nginx_value(f"{kind}_temp_path", name="nginx-balancer/nginx.conf") for kind in TEMPORARY),
+        nginx_value("pid", name="nginx-balancer/nginx.conf"),
+        nginx_value("include", name="nginx-balancer/nginx.conf"),
+    }
+    follow = text_of("nginx-balancer/follow.py")
+
+    assert listen == {service["ports"][0].rpartition(":")[2]}
+    assert f"http://127.0.0.1:{listen.pop()}/" in text_of("nginx-balancer/healthcheck")
+    mounts = tuple(f"{mount.partition(':')[0]}/" for mount in service["tmpfs"])
+    assert [path for path in written if not path.startswith(mounts)] == []
+    # The list that the one writes and the other reads.
+    assert f'LIST = Path("{nginx_value("include", name="nginx-balancer/nginx.conf")}")' in follow
+    assert nginx_value("client_max_body_size", name="nginx-balancer/nginx.conf") == nginx_value(
+        "client_max_body_size"
+    )
+
+
 def test_every_server_has_a_profile_of_its_own() -> None:
     profiles = [compose()["services"][name]["environment"]["PROFILE"] for name in compose_servers()]
 
@@ -135,9 +188,10 @@ def test_every_server_has_a_profile_of_its_own() -> None:
 def test_the_status_page_watches_haproxy_s_servers() -> None:
     """By the names that the servers call themselves."""
     addresses = backend_servers()["backend dynamic_backend"]
-    watched = compose()["x-environment"]["SERVERS"].split(",")
+    # `${SERVER3:+,and more}` is what follows `:+` where it is set.
+    switched_on = re.sub(r"\$\{\w+:\+([^}]*)\}", r"\1", compose()["x-environment"]["SERVERS"])
 
-    assert watched == [
+    assert switched_on.split(",") == [
         f"{compose()['services'][name]['environment']['PROFILE']}={addresses[name]}"
         for name in compose_servers()
     ]

@@ -30,7 +30,7 @@ from tests.unit.config_files import (
     uwsgi_option,
 )
 
-SERVERS = ("server1", "server2")
+SERVERS = ("server1", "server2", "server3")
 
 
 def stop_wait(program: str) -> float:
@@ -152,6 +152,23 @@ def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
     assert keepalive > haproxy_seconds("defaults", "timeout http-keep-alive")
     # AWS's balancers keep theirs for 60 s by default.
     assert keepalive > 60
+
+
+def test_nginx_as_the_balancer_has_haproxy_s_limits() -> None:
+    def limit(name: str) -> float:
+        return seconds(nginx_value(name, name="nginx-balancer/nginx.conf"))
+
+    server = haproxy_seconds("defaults", "timeout server")
+    assert limit("proxy_read_timeout") == limit("proxy_send_timeout") == server
+    assert limit("client_header_timeout") == haproxy_seconds("defaults", "timeout http-request")
+    assert limit("keepalive_timeout") == haproxy_seconds("defaults", "timeout http-keep-alive")
+    # It finishes what runs before the engine kills it.
+    assert server < limit("worker_shutdown_timeout") < grace("nginx-balancer")
+    # Every server may have been tried in vain, but no slow answer is asked for again.
+    tries = float(nginx_value("proxy_next_upstream_tries", name="nginx-balancer/nginx.conf"))
+    again = limit("proxy_next_upstream_timeout")
+    assert tries >= len(SERVERS)
+    assert tries * limit("proxy_connect_timeout") < again < seconds(uwsgi_option("harakiri"))
 
 
 def test_the_health_check_tells_before_the_engine_loses_patience() -> None:

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Starts nginx as the load balancer, and has it know where each server is.
+
+A container that was made anew may have another address, and nginx looks names up only when it
+reads its configuration. So the names in SERVERS are looked up each second, in Docker's own name
+server, and where one has moved nginx reads its list again, which lets running requests finish.
+
+A server that stops has no address any more. It stays in the list at its last one: nginx itself
+finds that it does not answer, without a reload, and sends the request to the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+FOLDER = Path(__file__).resolve().parent
+LIST = Path("/run/nginx-balancer/servers.conf")
+PID = LIST.with_name("nginx.pid")
+NGINX = ("nginx", "-e", "/dev/stderr", "-c", str(FOLDER / "nginx.conf"))
+LOOK_SECONDS = 1.0
+POLL_SECONDS = 0.2
+# The names of NGINX_BALANCE, as nginx has them; the first is what it does unless told.
+METHODS = {"round_robin": "", "least_conn": "least_conn;", "ip_hash": "ip_hash;"}
+# After one failed try a server is left alone for this long, unless it is the only one. A try of one
+# that is gone costs a request proxy_connect_timeout at most, never its answer.
+SERVER_OPTIONS = "max_fails=1 fail_timeout=5s"
+# nginx wants a server in its list, also before any is known.
+NOBODY = "server 127.0.0.1:1 down;"
+
+
+@dataclass
+class Servers:
+    """Where each server is, as far as it is known."""
+
+    # Host and port by name, as SERVERS gives them.
+    names: Mapping[str, tuple[str, int]]
+    # Address and port by name.
+    places: dict[str, str] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    moved: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def parse(cls, text: str) -> Servers:
+        """Read SERVERS, such as set1=server1:7999,set2=server2:7999."""
+        names = {}
+        for entry in filter(None, (part.strip() for part in text.split(","))):
+            name, _, address = entry.partition("=")
+            host, _, port = address.rpartition(":")
+            names[name] = (host, int(port))
+        return cls(names)
+
+    def found(self, name: str, address: str) -> None:
+        """Note where a server is now; no other one can be there any more."""
+        place = f"{address}:{self.names[name][1]}"
+        with self.lock:
+            if self.places.get(name) == place:
+                return
+            kept = {other: known for other, known in self.places.items() if known != place}
+            self.places = {**kept, name: place}
+            self.moved.set()
+
+    def block(self, method: str) -> str:
+        """Return nginx's `upstream` block, the servers in the order of SERVERS."""
+        with self.lock:
+            lines = [
+                f"server {self.places[name]} {SERVER_OPTIONS};  # {name}"
+                for name in self.names
+                if name in self.places
+            ]
+        inner = [line for line in (METHODS[method], *(lines or [NOBODY])) if line]
+        return "\n".join(("upstream servers {", *(f"    {line}" for line in inner), "}", ""))
+
+
+def look_up(servers: Servers, name: str) -> None:
+    """Ask the name server once; that it knows nothing, or does not answer, changes nothing."""
+    host, port = servers.names[name]
+    try:
+        found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        return
+    servers.found(name, str(found[0][4][0]))
+
+
+def keep_looking(servers: Servers, name: str) -> None:
+    """Follow one server for ever; a slow answer holds no other one up."""
+    while True:
+        look_up(servers, name)
+        time.sleep(LOOK_SECONDS)
+
+
+def write(servers: Servers, method: str) -> None:
+    """Write the list, whole or not at all."""
+    servers.moved.clear()
+    fresh = LIST.with_suffix(".new")
+    fresh.write_text(servers.block(method), encoding="utf-8")
+    fresh.replace(LIST)
+
+
+def main() -> int:
+    """Run nginx until it ends; SIGTERM lets it finish what runs."""
+    method = os.environ.get("NGINX_BALANCE") or "round_robin"
+    if method not in METHODS:
+        allowed = ", ".join(METHODS)
+        print(f"NGINX_BALANCE: {method!r} is none of: {allowed}", file=sys.stderr)
+        return 2
+    servers = Servers.parse(os.environ.get("SERVERS", ""))
+    for name in servers.names:
+        look_up(servers, name)
+    write(servers, method)
+    nginx = subprocess.Popen(NGINX)  # noqa: S603 (its words stand above)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nginx.send_signal(signal.SIGQUIT)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    for name in servers.names:
+        threading.Thread(target=keep_looking, args=(servers, name), daemon=True).start()
+    while nginx.poll() is None:
+        # Before it has written its process id nginx does not know what the signal means.
+        if servers.moved.wait(POLL_SECONDS) and PID.exists():
+            write(servers, method)
+            nginx.send_signal(signal.SIGHUP)
+    return nginx.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

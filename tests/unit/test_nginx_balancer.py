@@ -1,0 +1,114 @@
+"""The list of servers that nginx as the load balancer reads, and how it is kept true."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from mysite.environment.contract import VARIABLES
+from tests.tree import ROOT
+
+TWO = "set1=server1:7999,set2=server2:7999"
+
+
+@pytest.fixture(scope="module")
+def follow() -> Iterator[ModuleType]:
+    """The script, which is no module of the project's packages."""
+    path = ROOT / "nginx-balancer" / "follow.py"
+    spec = importlib.util.spec_from_file_location("nginx_balancer_follow", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    # Where its dataclasses look their annotations up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_the_methods_are_the_contract_s(follow: ModuleType) -> None:
+    variable = VARIABLES["NGINX_BALANCE"]
+
+    assert tuple(follow.METHODS) == variable.choices
+    assert next(iter(follow.METHODS)) == variable.default
+
+
+def test_the_list_names_the_method_and_each_server_where_it_is(follow: ModuleType) -> None:
+    servers = follow.Servers.parse(TWO)
+    servers.found("set2", "10.0.0.2")
+    servers.found("set1", "10.0.0.1")
+
+    assert servers.block("least_conn") == (
+        "upstream servers {\n"
+        "    least_conn;\n"
+        f"    server 10.0.0.1:7999 {follow.SERVER_OPTIONS};  # set1\n"
+        f"    server 10.0.0.2:7999 {follow.SERVER_OPTIONS};  # set2\n"
+        "}\n"
+    )
+
+
+def test_nginx_can_start_before_any_server_is_known(follow: ModuleType) -> None:
+    block = follow.Servers.parse(TWO).block("round_robin")
+
+    assert block.split("\n")[1:-2] == [f"    {follow.NOBODY}"]
+
+
+def test_a_server_that_has_moved_is_told_once(follow: ModuleType) -> None:
+    servers = follow.Servers.parse(TWO)
+    servers.found("set1", "10.0.0.1")
+    assert servers.moved.is_set()
+    servers.moved.clear()
+
+    servers.found("set1", "10.0.0.1")
+    assert not servers.moved.is_set()
+
+    servers.found("set1", "10.0.0.9")
+    assert servers.moved.is_set()
+    assert "10.0.0.9:7999" in servers.block("ip_hash")
+    assert "10.0.0.1:7999" not in servers.block("ip_hash")
+
+
+def test_an_address_that_another_server_has_now_is_its_own_alone(follow: ModuleType) -> None:
+    """Docker gives a stopped container's address to the next that starts."""
+    servers = follow.Servers.parse(TWO)
+    servers.found("set1", "10.0.0.1")
+    servers.found("set2", "10.0.0.2")
+    servers.found("set1", "10.0.0.2")
+
+    assert servers.places == {"set1": "10.0.0.2:7999"}
+
+
+def test_two_servers_of_one_machine_are_told_apart_by_port(follow: ModuleType) -> None:
+    servers = follow.Servers.parse("a=host:7999,b=host:8999")
+    servers.found("a", "10.0.0.1")
+    servers.found("b", "10.0.0.1")
+
+    assert len(servers.places) == 2
+
+
+def test_a_server_that_is_stopped_keeps_its_place(
+    follow: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is gone with it; taking it off the list would be a reload for nothing."""
+    servers = follow.Servers.parse(TWO)
+    servers.found("set1", "10.0.0.1")
+    servers.moved.clear()
+
+    def unknown(*arguments: object) -> None:
+        raise OSError("no such name")
+
+    monkeypatch.setattr(follow.socket, "getaddrinfo", unknown)
+    follow.look_up(servers, "set1")
+
+    assert servers.places == {"set1": "10.0.0.1:7999"}
+    assert not servers.moved.is_set()
+
+
+def test_a_method_that_there_is_not_is_refused_by_name(
+    follow: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NGINX_BALANCE", "random")
+
+    assert follow.main() == 2
+    assert "'random' is none of: round_robin, least_conn, ip_hash" in capsys.readouterr().err
