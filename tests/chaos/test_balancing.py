@@ -1,0 +1,293 @@
+"""Who gets which request, by HAProxy and by nginx; and nginx as the load balancer under load."""
+
+import http.client
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+import pytest
+
+from stackctl_cli.haproxy import CONFIG
+from tests.chaos.conftest import check_nothing_lost
+from tests.chaos.load import Load, mixed_clients
+from tests.chaos.reliability import Figures
+from tests.ports import free_port
+from tests.stack.compose import Stack, docker
+from tests.waiting import eventually
+
+REQUESTS = 300
+# Clients of a balancer's own machine, no two of them in one network of 256 addresses, which is what
+# nginx's ip_hash goes by.
+CLIENTS = [f"127.0.{number}.1" for number in range(1, 31)]
+ASK_FROM = """
+import http.client, json, sys
+port, count, *clients = sys.argv[1:]
+found = {}
+for client in clients:
+    for _ in range(int(count)):
+        asked = http.client.HTTPConnection("127.0.0.1", int(port), source_address=(client, 0))
+        asked.request("GET", "/profile/", headers={"Host": "localhost"})
+        found.setdefault(client, []).append(json.load(asked.getresponse())["server"])
+        asked.close()
+print(json.dumps(found))
+"""
+
+
+def ask(port: int, count: int) -> list[str]:
+    """Ask for /profile/ again and again; return who answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    found = []
+    for _ in range(count):
+        connection.request("GET", "/profile/")
+        found.append(json.load(connection.getresponse())["server"])
+    connection.close()
+    return found
+
+
+def ask_from(stack: Stack, balancer: str, port: int) -> dict[str, list[str]]:
+    """Ask a balancer from each client, in its container's own network; return who answered."""
+    count = str(REQUESTS // len(CLIENTS))
+    answers = docker(
+        *("run", "--rm", "--network", f"container:{balancer}", "--entrypoint", "python"),
+        *(image_of(stack), "-c", ASK_FROM, str(port), count, *CLIENTS),
+    )
+    found: dict[str, list[str]] = json.loads(answers)
+    return found
+
+
+def image_of(stack: Stack) -> str:
+    """Return the image that the stack's servers run."""
+    return stack.inspect("server1", "{{.Config.Image}}")
+
+
+@contextmanager
+def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
+    """Run another HAProxy before the stack's servers; give its container and its port."""
+    name, port = f"{stack.project}-{balance}", free_port()
+    docker(
+        *("run", "--detach", "--name", name, "--network", f"{stack.project}_edge"),
+        *("--publish", f"127.0.0.1:{port}:8080", "--volume", f"{stack.tree}/haproxy:/config:ro"),
+        *("--tmpfs", "/var/lib/haproxy:mode=0777", "--env", f"HAPROXY_BALANCE={balance}"),
+        *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
+        *("haproxy:3.0", "haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
+    )
+    try:
+        eventually(lambda: both(port), seconds=30, what=f"HAProxy answers: {balance}")
+        yield name, port
+    finally:
+        docker("rm", "--force", name)
+
+
+@contextmanager
+def nginx(stack: Stack, method: str) -> Iterator[tuple[str, int]]:
+    """Run the profile nginx-balancer; give its container and its port."""
+    port = free_port()
+    chosen = {"NGINX_BALANCE": method, "NGINX_BALANCER_PORT": str(port)}
+    profile = ("--profile", "nginx-balancer")
+    try:
+        stack.compose(
+            *(*profile, "up", "--detach", "--wait", "--no-deps", "nginx-balancer"),
+            environment=chosen,
+        )
+        container = stack.compose(*profile, "ps", "--quiet", "nginx-balancer").stdout.strip()
+        yield container, port
+    finally:
+        stack.compose(*profile, "rm", "--stop", "--force", "nginx-balancer")
+
+
+def both(port: int) -> bool:
+    """Tell whether somebody answers there."""
+    with suppress(http.client.HTTPException, ValueError, KeyError):
+        return bool(ask(port, 2))
+    return False
+
+
+Balancer = Callable[[Stack, str], AbstractContextManager[tuple[str, int]]]
+BALANCERS: dict[str, Balancer] = {
+    "roundrobin": haproxy,
+    "leastconn": haproxy,
+    "source": haproxy,
+    "round_robin": nginx,
+    "least_conn": nginx,
+    "ip_hash": nginx,
+}
+
+
+@pytest.mark.parametrize("method", ["roundrobin", "round_robin"])
+def test_each_in_turn_is_even(loaded: Stack, method: str) -> None:
+    with BALANCERS[method](loaded, method) as (_, port):
+        assert Counter(ask(port, REQUESTS)) == {"set1": REQUESTS // 2, "set2": REQUESTS // 2}
+
+
+@pytest.mark.parametrize("method", ["leastconn", "least_conn"])
+def test_the_fewest_running_prefers_the_idle_server(loaded: Stack, method: str) -> None:
+    with BALANCERS[method](loaded, method) as (_, port):
+        idle = Counter(ask(port, REQUESTS))
+        assert idle.keys() == {"set1", "set2"}
+
+        slow = threading.Thread(target=hold, args=(port, 6))
+        slow.start()
+        # In turn it would be one and the other.
+        eventually(lambda: len(set(ask(port, 20))) == 1, seconds=5, what="one server is spared")
+        assert slow.is_alive()
+        slow.join()
+
+
+def hold(port: int, seconds: int) -> None:
+    """Keep a server busy with one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", f"/loadtest/slow/{seconds * 1000}")
+    connection.getresponse().read()
+    connection.close()
+
+
+@pytest.mark.parametrize(("method", "port"), [("source", 8080), ("ip_hash", 8090)])
+def test_a_client_stays_with_its_server(loaded: Stack, method: str, port: int) -> None:
+    with BALANCERS[method](loaded, method) as (balancer, _):
+        found = ask_from(loaded, balancer, port)
+
+    assert sum(map(len, found.values())) == REQUESTS
+    assert {client: len(set(servers)) for client, servers in found.items()} == dict.fromkeys(
+        CLIENTS, 1
+    )
+    assert {servers[0] for servers in found.values()} == {"set1", "set2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("HAPROXY_BALANCE", "roundrobin, leastconn, source"),
+        ("NGINX_BALANCE", "round_robin, least_conn, ip_hash"),
+        ("SERVER3", "1"),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_right_ones(loaded: Stack, name: str, allowed: str) -> None:
+    """By the check that every other container waits for."""
+    answer = loaded.compose(
+        *("run", "--rm", "--no-deps", "env-check"), environment={name: "randem"}, check=False
+    )
+
+    assert answer.returncode != 0
+    assert name in answer.stdout and f"Use one of: {allowed}" in answer.stdout
+
+
+@pytest.fixture
+def balanced(loaded: Stack) -> Iterator[tuple[str, int]]:
+    """Nginx before the stack's servers."""
+    with nginx(loaded, "round_robin") as found:
+        yield found
+
+
+def test_stopping_a_server_behind_nginx_loses_nothing(
+    loaded: Stack, balanced: tuple[str, int], static: str, figures: Figures
+) -> None:
+    _, port = balanced
+    load = Load(port, mixed_clients(static))
+    with load:
+        load.warm_up()
+        loaded.compose("stop", "server2")
+        load.all_served_again()
+        assert set(ask(port, 10)) == {"set1"}
+        loaded.compose("up", "--detach", "--wait", "--no-deps", "server2")
+        eventually(lambda: "set2" in ask(port, 10), seconds=20, what="server2 is asked again")
+
+    figures.add(
+        "nginx as the balancer: `docker compose stop server2`, then start", "0 failed", load
+    )
+    check_nothing_lost(load, loaded)
+
+
+def test_nginx_finds_a_server_at_its_new_address(
+    loaded: Stack, balanced: tuple[str, int], static: str, figures: Figures
+) -> None:
+    _, port = balanced
+    before = address(loaded, "server2")
+    load = Load(port, mixed_clients(static))
+    with load, in_its_place(loaded) as take_address:
+        load.warm_up()
+        loaded.compose("rm", "--stop", "--force", "server2")
+        take_address()
+        loaded.compose("up", "--detach", "--wait", "--no-deps", "server2")
+        assert address(loaded, "server2") != before
+        eventually(lambda: "set2" in ask(port, 10), seconds=20, what="server2 is found")
+    loaded.wait_for_both()
+
+    figures.add("nginx as the balancer: server2 made anew at another address", "0 failed", load)
+    check_nothing_lost(load, loaded)
+
+
+def address(stack: Stack, service: str) -> str:
+    """Return where a service is in the network of the load balancers."""
+    network = f'(index .NetworkSettings.Networks "{stack.project}_edge")'
+    return stack.inspect(service, f"{{{{{network}.IPAddress}}}}")
+
+
+@contextmanager
+def in_its_place(stack: Stack) -> Iterator[Callable[[], None]]:
+    """Give a function that has another container take the lowest free address."""
+    name = f"{stack.project}-in-its-place"
+
+    def start() -> None:
+        docker(
+            *("run", "--detach", "--name", name, "--network", f"{stack.project}_edge"),
+            *("--entrypoint", "sleep", image_of(stack), "infinity"),
+        )
+
+    try:
+        yield start
+    finally:
+        with suppress(Exception):
+            docker("rm", "--force", name)
+
+
+def test_nginx_alone_says_who_the_client_is(loaded: Stack, balanced: tuple[str, int]) -> None:
+    container, port = balanced
+    told = {
+        "X-Forwarded-For": "203.0.113.9",
+        "X-Real-IP": "203.0.113.9",
+        "Forwarded": "for=203.0.113.9",
+        "X-Request-ID": "chosen-by-the-client",
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/profile/", headers=told)
+    answer = connection.getresponse()
+    identity = ",".join(answer.headers.get_all("X-Request-ID", []))
+
+    assert re.fullmatch(r"[0-9a-f]{32}", identity)
+    lines = eventually(
+        lambda: [
+            json.loads(line)
+            for service in ("server1", "server2")
+            for line in loaded.logs(service).splitlines()
+            if identity in line and line.startswith("{")
+        ],
+        seconds=10,
+        what="the server's log has the id",
+    )
+    assert "203.0.113.9" not in json.dumps(lines)
+    eventually(
+        lambda: identity in docker("logs", container), seconds=5, what="nginx's log has the id"
+    )
+
+
+def test_nginx_says_in_json_what_it_does_not_take(balanced: tuple[str, int]) -> None:
+    _, port = balanced
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/profile/", body=b"x" * 12_000_000)
+    answer = connection.getresponse()
+
+    assert answer.status == 413
+    assert json.load(answer) == {"detail": "The request is too large."}
+
+
+def test_nginx_has_no_more_rights_than_it_needs(balanced: tuple[str, int]) -> None:
+    container, _ = balanced
+    status = docker("exec", container, "cat", "/proc/1/status")
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+
+    assert facts["Uid"].split()[0] != "0"
+    assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
+    assert docker("inspect", "--format", "{{.HostConfig.ReadonlyRootfs}}", container) == "true"

@@ -1,0 +1,103 @@
+"""SERVER3=1: one variable, and every part of the stack knows a third server."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+import pytest
+
+from tests.chaos.load import Client, Load, Request
+from tests.stack.compose import Stack
+from tests.waiting import eventually
+
+SERVERS = ["server1", "server2", "server3"]
+NAMES = ["set1", "set2", "set3"]
+
+
+@pytest.fixture(scope="module")
+def three(local: Stack) -> Iterator[Stack]:
+    """The local stack with the variable, as a line of .env would set it; without it afterwards."""
+    local.environment["SERVER3"] = "1"
+    try:
+        local.up()
+        yield local
+    finally:
+        del local.environment["SERVER3"]
+        local.up()
+    local.wait_for_both()
+    # Nothing is left of it: no container, and no trace on the status page.
+    assert local.container("server3") == ""
+    assert watched(local) == {"set1": "up", "set2": "up"}
+
+
+def watched(stack: Stack) -> dict[str, str]:
+    """Return the state of each server that the status page shows."""
+    return {found["name"]: found["state"] for found in stack.get("/api/status/").json()["servers"]}
+
+
+def ctl(stack: Stack, *arguments: str) -> dict[str, Any]:
+    """Run a command of stackctl on the stack and return its JSON."""
+    result = subprocess.run(
+        [sys.executable, "-m", "stackctl_cli", *arguments, "--json"],
+        cwd=stack.tree,
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def in_turn(stack: Stack, count: int) -> list[str]:
+    return [stack.profile()["server"] for _ in range(count)]
+
+
+def test_requests_go_to_each_in_turn(three: Stack) -> None:
+    turns = in_turn(three, 9)
+
+    assert sorted(turns[:3]) == NAMES
+    assert turns == turns[:3] * 3
+
+
+def test_the_status_page_shows_it(three: Stack) -> None:
+    assert watched(three) == dict.fromkeys(NAMES, "up")
+    page = three.get("/").text
+    assert all(name in page for name in NAMES)
+
+
+def test_stackctl_knows_it(three: Stack) -> None:
+    servers = ctl(three, "status")["servers"]
+    assert [(found["server"], found["state"]) for found in servers] == [
+        (name, "ready") for name in SERVERS
+    ]
+
+    assert ctl(three, "drain", "server3")["state"] == "drained"
+    assert three.in_service() == {"set1", "set2"}
+    assert ctl(three, "ready", "server3")["state"] == "ready"
+    assert set(in_turn(three, 3)) == set(NAMES)
+
+
+def test_stopping_it_loses_nothing(three: Stack) -> None:
+    clients = [
+        Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0)
+        for number in range(12)
+    ]
+    with Load(three.http_port, clients) as load:
+        load.warm_up()
+        three.compose("stop", "server3")
+        load.all_served_again()
+        assert three.in_service() == {"set1", "set2"}
+        eventually(
+            lambda: watched(three)["set3"] == "down", seconds=10, what="the page shows it down"
+        )
+        three.compose("up", "--detach", "--wait", "--no-deps", "server3")
+        eventually(lambda: set(in_turn(three, 3)) == set(NAMES), seconds=20, what="it is back")
+
+    assert len(load.outcomes) > 300, load.summary()
+    assert not load.failed, load.summary()
