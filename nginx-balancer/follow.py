@@ -3,7 +3,9 @@
 
 A container that was made anew may have another address, and nginx looks names up only when it
 reads its configuration. So the names in SERVERS are looked up each second, in Docker's own name
-server, and where one has moved nginx reads its list again, which lets running requests finish.
+server, and where one has moved nginx reads its list again (a reload). Running requests finish then,
+but idle connections of clients are closed; so for some seconds before it every connection ends with
+its answer, and none is left idle.
 
 A server that stops has no address any more. It stays in the list at its last one: nginx itself
 finds that it does not answer, without a reload, and sends the request to the next one.
@@ -25,10 +27,14 @@ from types import FrameType
 
 FOLDER = Path(__file__).resolve().parent
 LIST = Path("/run/nginx-balancer/servers.conf")
-PID = LIST.with_name("nginx.pid")
+# While it exists, connections end with their answers (nginx.conf).
+MOVING = LIST.with_name("moving")
 NGINX = ("nginx", "-e", "/dev/stderr", "-c", str(FOLDER / "nginx.conf"))
 LOOK_SECONDS = 1.0
-POLL_SECONDS = 0.2
+# Longer than keepalive_timeout: what was idle is closed by then.
+IDLE_SECONDS = 6.0
+# Until the former process does not answer on connections any more.
+HANDOVER_SECONDS = 2.0
 # The names of NGINX_BALANCE, as nginx has them; the first is what it does unless told.
 METHODS = {"round_robin": "", "least_conn": "least_conn;", "ip_hash": "ip_hash;"}
 # After one failed try a server is left alone for this long, unless it is the only one. A try of one
@@ -106,6 +112,19 @@ def write(servers: Servers, method: str) -> None:
     fresh.replace(LIST)
 
 
+def keep_current(servers: Servers, method: str, nginx: subprocess.Popen[bytes]) -> None:
+    """Have nginx read the list again, for ever, when a server has moved."""
+    while True:
+        servers.moved.wait()
+        MOVING.touch()
+        time.sleep(IDLE_SECONDS)
+        write(servers, method)
+        nginx.send_signal(signal.SIGHUP)
+        time.sleep(HANDOVER_SECONDS)
+        if not servers.moved.is_set():
+            MOVING.unlink(missing_ok=True)
+
+
 def main() -> int:
     """Run nginx until it ends; SIGTERM lets it finish what runs."""
     method = os.environ.get("NGINX_BALANCE") or "round_robin"
@@ -126,12 +145,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, stop)
     for name in servers.names:
         threading.Thread(target=keep_looking, args=(servers, name), daemon=True).start()
-    while nginx.poll() is None:
-        # Before it has written its process id nginx does not know what the signal means.
-        if servers.moved.wait(POLL_SECONDS) and PID.exists():
-            write(servers, method)
-            nginx.send_signal(signal.SIGHUP)
-    return nginx.returncode
+    threading.Thread(target=keep_current, args=(servers, method, nginx), daemon=True).start()
+    return nginx.wait()
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
     docker(
         *("run", "--detach", "--name", name, "--network", f"{stack.project}_edge"),
         *("--publish", f"127.0.0.1:{port}:8080", "--volume", f"{stack.tree}/haproxy:/config:ro"),
-        *("--tmpfs", "/var/lib/haproxy:mode=0777", "--env", f"HAPROXY_BALANCE={balance}"),
+        *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99", "--env", f"HAPROXY_BALANCE={balance}"),
         *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
         *("haproxy:3.0", "haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
     )
@@ -281,6 +281,34 @@ def test_nginx_says_in_json_what_it_does_not_take(balanced: tuple[str, int]) -> 
 
     assert answer.status == 413
     assert json.load(answer) == {"detail": "The request is too large."}
+
+
+def test_nginx_says_in_json_that_nobody_answers(loaded: Stack) -> None:
+    """And it starts although there is no such server yet."""
+    name, port = f"{loaded.project}-alone", free_port()
+    image = loaded.environment["STACK_NAME"] + "-base"
+    docker(
+        *("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:8090"),
+        *("--user", "10001:10001", "--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
+        *("--volume", f"{loaded.tree}/nginx-balancer:/config:ro", "--env", "SERVERS=x=nowhere:1"),
+        *("--entrypoint", "/config/follow.py", image),
+    )
+    try:
+        status, body = eventually(lambda: answered(port), seconds=20, what="nginx answers")
+        assert status == 502
+        assert json.loads(body)["detail"].startswith("No server answered")
+    finally:
+        docker("rm", "--force", name)
+
+
+def answered(port: int) -> tuple[int, bytes]:
+    """Ask once; return the answer's status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with suppress(http.client.RemoteDisconnected):
+        connection.request("GET", "/profile/")
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    raise OSError("nobody listens yet")
 
 
 def test_nginx_has_no_more_rights_than_it_needs(balanced: tuple[str, int]) -> None:

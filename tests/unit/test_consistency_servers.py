@@ -174,6 +174,9 @@ def test_nginx_as_the_balancer_agrees_with_the_rest() -> None:
     assert [path for path in written if not path.startswith(mounts)] == []
     # The list that the one writes and the other reads.
     assert f'LIST = Path("{nginx_value("include", name="nginx-balancer/nginx.conf")}")' in follow
+    (moving,) = re.findall(r"if \(-f (\S+)\)", text_of("nginx-balancer/nginx.conf"))
+    assert moving.startswith(mounts)
+    assert f'MOVING = LIST.with_name("{moving.rpartition("/")[2]}")' in follow
     assert nginx_value("client_max_body_size", name="nginx-balancer/nginx.conf") == nginx_value(
         "client_max_body_size"
     )

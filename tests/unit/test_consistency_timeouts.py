@@ -161,7 +161,10 @@ def test_nginx_as_the_balancer_has_haproxy_s_limits() -> None:
     server = haproxy_seconds("defaults", "timeout server")
     assert limit("proxy_read_timeout") == limit("proxy_send_timeout") == server
     assert limit("client_header_timeout") == haproxy_seconds("defaults", "timeout http-request")
-    assert limit("keepalive_timeout") == haproxy_seconds("defaults", "timeout http-keep-alive")
+    # No idle connection is left when it reads its list again.
+    idle = seconds(nginx_value("keepalive_timeout", "http", name="nginx-balancer/nginx.conf"))
+    waits = re.search(r"^IDLE_SECONDS = (\S+)$", text_of("nginx-balancer/follow.py"), re.MULTILINE)
+    assert waits and idle < float(waits[1])
     # It finishes what runs before the engine kills it.
     assert server < limit("worker_shutdown_timeout") < grace("nginx-balancer")
     # Every server may have been tried in vain, but no slow answer is asked for again.
