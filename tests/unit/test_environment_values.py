@@ -157,8 +157,13 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
     assert stack == {
         "LAYER",
+        "HAPROXY_BALANCE",
         "HTTP_ADDRESS",
         "HTTP_PORT",
+        "NGINX_BALANCE",
+        "NGINX_BALANCER_ADDRESS",
+        "NGINX_BALANCER_PORT",
+        "SERVER3",
         "STACK_NAME",
         "STATS_PORT",
         "STATS_USER",
