@@ -6,7 +6,7 @@
 FROM debian:trixie-slim AS mysite-builder
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        gcc libc6-dev libmariadb-dev pkg-config python3-dev python3-pip python3-venv \
+        gcc libc6-dev libmariadb-dev libpq-dev pkg-config python3-dev python3-pip python3-venv \
     && rm -rf /var/lib/apt/lists/*
 COPY requirements/production.txt /tmp/requirements.txt
 # No pip in the environment that is shipped: the builder's own installs into it.
@@ -22,7 +22,7 @@ RUN python3 -m venv --without-pip /opt/venv \
 FROM debian:trixie-slim AS mysite-base
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        libmariadb3 libnginx-mod-http-brotli-static libpython3.13 nginx python3 \
+        libmariadb3 libnginx-mod-http-brotli-static libpq5 libpython3.13 nginx python3 \
     && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled /var/log/nginx/* \
     && groupadd --gid 10001 mysite \
     && useradd --uid 10001 --gid mysite --no-create-home --home-dir /srv/project \

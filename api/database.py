@@ -21,6 +21,27 @@ MYSQL_OUTAGE = {
     2013,  # connection lost during a query
     2026,  # the handshake was cut off
 }
+# Likewise PostgreSQL; the first two characters are a class.
+# https://www.postgresql.org/docs/17/errcodes-appendix.html
+POSTGRESQL_OUTAGE = (
+    "08",  # the connection
+    "53",  # no room: too many connections, the disk or the memory is full
+    "55P03",  # lock timeout
+    "57P",  # it stops, has crashed, starts, or the database was dropped
+    "58",  # input or output error
+)
+# What a server that is there says of one who tries to connect; then there is no code, and no waiting
+# cures it.
+POSTGRESQL_REFUSAL = (
+    "authentication failed",
+    "does not exist",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    "permission denied for database",
+    "is not permitted to log in",
+    "certificate verify failed",
+)
 # SQLite's file is in use, or its disk fails; the low byte of https://www.sqlite.org/rescode.html
 SQLITE_OUTAGE = {
     5,  # busy: another connection writes
@@ -46,10 +67,15 @@ def is_outage(error: DatabaseError) -> bool:
     code = getattr(error.__cause__, "sqlite_errorcode", None)
     if isinstance(code, int):
         return code & 0xFF in SQLITE_OUTAGE
-    # PostgreSQL has no number here, and also calls a refused password operational, which no waiting
-    # cures.
-    text = str(error)
-    return not any(phrase in text for phrase in ("authentication failed", "does not exist"))
+    return postgresql_outage(error.__cause__ or error)
+
+
+def postgresql_outage(error: BaseException) -> bool:
+    """Tell whether the driver's operational error means that PostgreSQL is away."""
+    code = getattr(error, "sqlstate", None)
+    if code:
+        return str(code).startswith(POSTGRESQL_OUTAGE)
+    return not any(phrase in str(error) for phrase in POSTGRESQL_REFUSAL)
 
 
 def where(connection: BaseDatabaseWrapper) -> str:

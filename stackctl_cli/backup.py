@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import compose, engine, lock, process, stack, state
+from . import compose, databases, engine, lock, process, stack, state
 from .console import Console
 from .faults import ExitCode, StackctlError, UsageError
 
@@ -29,21 +29,6 @@ DATABASE = "database.sql.gz"
 MEDIA = "media.tar.gz"
 MANIFEST = "manifest.json"
 
-# The variables are those that the database's image was started with.
-# https://dev.mysql.com/doc/refman/9.7/en/mysqldump.html
-DUMP = (
-    'MYSQL_PWD="$MYSQL_PASSWORD" exec mysqldump --user="$MYSQL_USER" --single-transaction '
-    "--no-tablespaces --set-gtid-purged=OFF --hex-blob --default-character-set=utf8mb4 "
-    '"$MYSQL_DATABASE"'
-)
-DUMP_END = b"-- Dump completed"
-# A table of a later release would be in the way of its migration, so nothing of before stays.
-LOAD = (
-    'export MYSQL_PWD="$MYSQL_PASSWORD"; '
-    'mysql --user="$MYSQL_USER" --execute="DROP DATABASE IF EXISTS \\`$MYSQL_DATABASE\\`; '
-    'CREATE DATABASE \\`$MYSQL_DATABASE\\`" && '
-    'exec mysql --user="$MYSQL_USER" --default-character-set=utf8mb4 "$MYSQL_DATABASE"'
-)
 # Without its volume the folder is an empty one of the image, and no media file would be saved.
 MOUNTED = (
     "grep -q ' /srv/media ' /proc/mounts || "
@@ -67,6 +52,8 @@ class Manifest:
     time: str
     # The parts by file name, each with its size in bytes and its SHA-256.
     parts: dict[str, dict[str, Any]]
+    # Whose SQL it is; before there was a choice it was MySQL's.
+    database: str = databases.MYSQL.name
 
 
 def folder(project: str) -> Path:
@@ -111,7 +98,13 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
         )
     with lock.held(project.name, "restore"):
         _refuse_running(project, force)
-        _require_own_database(project)
+        server = _require_own_database(project)
+        if manifest.database != server.name:
+            raise StackctlError(
+                f"this backup is of {manifest.database}, and the stack's database is "
+                f"{server.name}; nothing was changed",
+                "Start the stack with the DB_ENGINE that it was saved from, and restore it there.",
+            )
         with console.step("starting the database"):
             started = project.up(console.detail, compose.DATABASE)
         if not started.ok:
@@ -173,7 +166,7 @@ def verify(path: Path) -> Manifest:
 
 def _save(project: compose.Project, console: Console, suffix: str = "") -> tuple[Path, Manifest]:
     """Save both parts; the database first, so that no row's file is missing."""
-    _require_own_database(project)
+    server = _require_own_database(project)
     database = _running_database(project)
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = folder(project.name) / f"{now}{suffix}"
@@ -182,12 +175,12 @@ def _save(project: compose.Project, console: Console, suffix: str = "") -> tuple
     partial.mkdir(mode=0o700)
     try:
         with console.step("saving the database"):
-            tail = _write(partial / DATABASE, "docker", "exec", database, "bash", "-c", DUMP)
-            if DUMP_END not in tail:
+            tail = _write(partial / DATABASE, *server.dump(database))
+            if server.dump_end not in tail:
                 raise StackctlError("the database's dump is cut off", "Try again; is db healthy?")
         with console.step("saving the media files"):
             _write(partial / MEDIA, *project.once("sh", "-c", PACK))
-        manifest = _manifest(project, partial)
+        manifest = _manifest(project, partial, server.name)
         _private(partial / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
         partial.rename(target)
     except BaseException:
@@ -196,20 +189,20 @@ def _save(project: compose.Project, console: Console, suffix: str = "") -> tuple
     return target, manifest
 
 
-def _manifest(project: compose.Project, partial: Path) -> Manifest:
+def _manifest(project: compose.Project, partial: Path, database: str) -> Manifest:
     releases = sorted(set(state.look(project).releases().values()))
     parts = {
         name: {"bytes": (partial / name).stat().st_size, "sha256": _sha256(partial / name)}
         for name in (DATABASE, MEDIA)
     }
     release = ", ".join(releases) or "none running"
-    return Manifest(FORMAT, project.name, project.layer, release, lock.now(), parts)
+    return Manifest(FORMAT, project.name, project.layer, release, lock.now(), parts, database)
 
 
 def _load(project: compose.Project, path: Path, console: Console, saved: Path) -> None:
-    database = _running_database(project)
+    load = _require_own_database(project).load(_running_database(project))
     for name, what, command in (
-        (DATABASE, "the database", ("docker", "exec", "-i", database, "bash", "-c", LOAD)),
+        (DATABASE, "the database", load),
         (MEDIA, "the media files", project.once("sh", "-c", UNPACK)),
     ):
         with console.step(f"restoring {what}"):
@@ -280,16 +273,21 @@ def _running_database(project: compose.Project) -> str:
     return container.id
 
 
-def _require_own_database(project: compose.Project) -> None:
-    """Raise StackctlError when the application uses another database than this stack's."""
+def _require_own_database(project: compose.Project) -> databases.Server:
+    """Return what the stack's own database is.
+
+    Raises:
+        StackctlError: the application uses another one.
+    """
     given = project.environment(project.servers[0])
     own = not given.get("DATABASE_URL") and given.get("DB_HOST") == compose.DATABASE
-    mysql = "mysql" in str(project.services.get(compose.DATABASE, {}).get("image", ""))
-    if own and mysql:
-        return
+    image = str(project.services.get(compose.DATABASE, {}).get("image", ""))
+    server = databases.server_of(image)
+    if own and server:
+        return server
     raise StackctlError(
-        "the application's database is not this stack's MySQL (DATABASE_URL or DB_HOST names "
-        "another)",
+        "the application's database is not this stack's MySQL or PostgreSQL (DATABASE_URL or "
+        "DB_HOST names another)",
         "Save and restore it with its own tools.",
     )
 

@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 _BACKENDS: Final = {
     "sqlite": "django.db.backends.sqlite3",
     "mysql": "mysite.mysql",
-    "postgres": "django.db.backends.postgresql",
+    "postgres": "mysite.postgres",
 }
 _SCHEMES: Final = {
     "sqlite": "sqlite",
@@ -53,9 +53,16 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
         ),
     },
     # https://docs.djangoproject.com/en/5.2/ref/databases/#postgresql-notes
+    # https://www.postgresql.org/docs/17/libpq-connect.html#LIBPQ-PARAMKEYWORDS
     # https://www.postgresql.org/docs/17/runtime-config-client.html
     "postgres": {
         "connect_timeout": 2,
+        # A server whose machine is gone says nothing, and ends no statement: after 11 seconds
+        # without a sign of it the connection is given up (idle + count * interval).
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 11000,
         "options": (
             "-c statement_timeout=10000 -c lock_timeout=5000 "
             "-c idle_in_transaction_session_timeout=60000"

@@ -8,8 +8,7 @@ from typing import Any
 from django.db.backends.mysql import base
 
 from api.database import MYSQL_OUTAGE
-
-from .turns import Turns
+from mysite.turns import Turns
 
 # Made before uWSGI forks its workers, so that they share it.
 turns = Turns()

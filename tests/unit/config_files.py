@@ -132,6 +132,14 @@ def compose(name: str = "docker-compose.yaml") -> dict[str, Any]:
     return content
 
 
+def database_service(engine: str) -> dict[str, Any]:
+    """Return the service `db` as it is for a value of DB_ENGINE."""
+    chosen = compose("docker-compose.databases.yaml")["services"][engine]
+    if "extends" in chosen:
+        return database_service(chosen["extends"])
+    return {**chosen, **compose()["services"]["db"]}
+
+
 def dockerfile(name: str) -> list[tuple[str, str]]:
     """Return the instructions of a Dockerfile, each with its arguments on one line."""
     lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]

@@ -65,10 +65,34 @@ def test_a_wrong_query_is_no_outage(kind: type[DatabaseError]) -> None:
         ('FATAL:  password authentication failed for user "web"', False),
         ('FATAL:  database "site" does not exist', False),
         ('FATAL:  role "web" does not exist', False),
+        ('FATAL:  pg_hba.conf rejects connection for host "10.0.0.2", user "web"', False),
+        ('FATAL:  permission denied for database "site"', False),
     ],
 )
 def test_postgresql_is_known_by_its_words(text: str, expected: bool) -> None:
     assert is_outage(OperationalError(text)) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("08006", True),  # connection failure
+        ("53300", True),  # too many connections
+        ("55P03", True),  # lock timeout
+        ("57P01", True),  # shut down by an administrator
+        ("57P03", True),  # still starting
+        ("57014", False),  # the query took too long
+        ("40P01", False),  # deadlock: the transaction is to be tried again, the server is well
+        ("28P01", False),  # wrong password
+    ],
+)
+def test_postgresql_is_known_by_its_code(code: str, expected: bool) -> None:
+    driver = Exception("some text")
+    driver.sqlstate = code  # type: ignore[attr-defined]
+    error = OperationalError("some text")
+    error.__cause__ = driver
+
+    assert is_outage(error) is expected
 
 
 @pytest.mark.parametrize(

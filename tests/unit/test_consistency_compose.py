@@ -7,16 +7,19 @@ import pytest
 
 from mysite.environment.contract import VARIABLES
 from mysite.environment.variable import Kind, Scope
+from stackctl_cli.databases import server_of
 from tests.unit.config_files import (
     compose,
+    database_service,
     dockerfile,
     dockerfile_environment,
     haproxy_sections,
     text_of,
 )
 
-FILES = ("docker-compose.yaml", "docker-compose.layers.yaml")
+FILES = ("docker-compose.yaml", "docker-compose.layers.yaml", "docker-compose.databases.yaml")
 LAYERS = ("local", "dev", "production")
+DATABASES = ("mysql", "postgres")
 # ${NAME}, ${NAME:-default}, and whatever else compose knows.
 USE = re.compile(r"(?<!\$)\$\{?(\w+)([^}]*)\}?")
 
@@ -251,15 +254,58 @@ def test_there_is_a_service_for_each_layer_and_no_other() -> None:
     assert set(compose("docker-compose.layers.yaml")["services"]) == expected
 
 
-def test_the_database_is_made_as_the_application_asks_for_it() -> None:
-    passed = compose()["x-environment"]
-    database = services()["db"]["environment"]
+def test_there_is_a_database_server_for_each_engine_and_no_other() -> None:
+    """By each name that the engine may have; SQLite is a file."""
+    variable = VARIABLES["DB_ENGINE"]
+    names = {name: name for name in variable.choices} | variable.aliases
+    servers = {name for name, engine in names.items() if engine != "sqlite"}
 
-    assert database["MYSQL_DATABASE"] == passed["DB_NAME"]
-    assert database["MYSQL_USER"] == passed["DB_USER"]
-    assert database["MYSQL_PASSWORD"] == passed["DB_PASSWORD"]
+    assert set(DATABASES) == set(variable.choices) - {"sqlite"}
+    assert set(compose("docker-compose.databases.yaml")["services"]) == servers
+    assert compose()["services"]["db"]["extends"]["service"] == "${DB_ENGINE:-mysql}"
+    for name in servers:
+        assert database_service(name) == database_service(names[name]), name
+
+
+@pytest.mark.parametrize(
+    ("engine", "names"),
+    [
+        ("mysql", ("MYSQL_DATABASE", "MYSQL_USER", "MYSQL_PASSWORD")),
+        ("postgres", ("POSTGRES_DB", "DB_USER", "POSTGRES_PASSWORD")),
+    ],
+)
+def test_the_database_is_made_as_the_application_asks_for_it(
+    engine: str, names: tuple[str, ...]
+) -> None:
+    passed = compose()["x-environment"]
+    database = database_service(engine)["environment"]
+
+    assert [database[name] for name in names] == [
+        passed[name] for name in ("DB_NAME", "DB_USER", "DB_PASSWORD")
+    ]
     assert passed["DB_HOST"] == "${DB_HOST:-db}"
     assert "db" in services()
+
+
+@pytest.mark.parametrize("engine", DATABASES)
+def test_the_database_s_data_is_in_a_volume_of_its_own(engine: str) -> None:
+    """So that no server meets the other one's files."""
+    (volume,) = [
+        text.partition(":")[0]
+        for text in database_service(engine)["volumes"]
+        if not text.startswith("./")
+    ]
+
+    assert volume == {"mysql": "db-data", "postgres": "postgres-data"}[engine]
+    assert volume in compose()["volumes"]
+
+
+@pytest.mark.parametrize("engine", DATABASES)
+def test_the_backup_knows_the_database(engine: str) -> None:
+    server = server_of(database_service(engine)["image"])
+
+    assert server is not None
+    assert server.name.lower().startswith(engine)
 
 
 def test_redis_asks_for_the_password_that_the_application_has() -> None:
@@ -304,8 +350,11 @@ def test_every_container_has_no_more_rights_than_it_needs() -> None:
     for name, service in started().items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        # MySQL's root changes its configuration while it starts.
-        assert service.get("read_only", False) is (name != "db"), name
+        if name != "db":
+            assert service["read_only"] is True, name
+    assert database_service("postgres")["read_only"] is True
+    # MySQL's root changes its configuration while it starts.
+    assert "read_only" not in database_service("mysql")
 
 
 def test_what_stops_slowly_has_the_time() -> None:

@@ -24,7 +24,7 @@ RDS = {
     "RDS_PASSWORD": "hidden",
 }
 MYSQL = "mysite.mysql"
-POSTGRES = "django.db.backends.postgresql"
+POSTGRES = "mysite.postgres"
 SQLITE = "django.db.backends.sqlite3"
 
 
@@ -61,7 +61,7 @@ def named(found: dict[str, Any]) -> tuple[Any, ...]:
         ({"DATABASE_URL": "sqlite://:memory:"}, (SQLITE, "", "", "", ":memory:")),
         ({"DATABASE_URL": "sqlite://"}, (SQLITE, "", "", "", ":memory:")),
         (GROUP, (MYSQL, "web", "hidden", "db", "site")),
-        ({**GROUP, "DB_ENGINE": POSTGRES}, (POSTGRES, "web", "hidden", "db", "site")),
+        ({**GROUP, "DB_ENGINE": "postgresql"}, (POSTGRES, "web", "hidden", "db", "site")),
         ({"DB_ENGINE": "sqlite", "DB_NAME": "x.db"}, (SQLITE, "", "", "", str(ROOT / "x.db"))),
         (RDS, (MYSQL, "eb", "hidden", "rds.example", "ebdb")),
         ({**RDS, "RDS_PORT": "5432"}, (POSTGRES, "eb", "hidden", "rds.example", "ebdb")),

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from mysite.mysql import turns
-from mysite.mysql.turns import Turns
+from mysite import turns
+from mysite.turns import Turns
 from tests.unit.config_files import haproxy_seconds
 from tests.waiting import eventually
 

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, of which no outage of the database takes all workers."""

@@ -1,0 +1,23 @@
+#!/bin/bash
+# Run once, on an empty volume: makes the application's user, to whom its own database belongs and nothing
+# else. The image's POSTGRES_USER stays the superuser, and is nobody's to sign in as (pg_hba.conf).
+set -eu
+
+if [ "$DB_USER" = "$POSTGRES_USER" ]; then
+    echo "DB_USER is $DB_USER, the superuser's name. Choose another one, then: docker compose down --volumes" >&2
+    exit 1
+fi
+
+# psql reads the values from its environment: no password is among a process's arguments, nor in the log,
+# should a statement fail.
+psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
+\getenv superuser POSTGRES_USER
+\getenv database POSTGRES_DB
+\getenv user DB_USER
+\getenv password POSTGRES_PASSWORD
+SET log_min_error_statement = panic;
+CREATE ROLE :"user" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password';
+ALTER ROLE :"superuser" PASSWORD NULL;
+ALTER DATABASE :"database" OWNER TO :"user";
+REVOKE ALL ON DATABASE :"database", postgres, template1 FROM PUBLIC;
+SQL
