@@ -1,13 +1,13 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env setup test test-unit test-stack chaos lint format lock dockerfile eb-bundle eb-rehearsal bench clean
+.PHONY: help run env setup test test-unit test-stack test-databases chaos lint format lock dockerfile eb-bundle eb-rehearsal bench clean
 
 # Two processes, each with stacks of its own. What measures times or puts the machine under load runs alone.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.embedded ## The site on this machine: no Docker, SQLite, one uWSGI, http://127.0.0.1:8000/
 	@.venv/bin/python manage.py run
@@ -27,6 +27,9 @@ test-unit: .venv/.test ## The unit tests alone
 test-stack: .venv/.test ## The container tests alone
 	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/stack tests/browser
 	@.venv/bin/pytest tests/chaos tests/eb
+
+test-databases: .venv/.test ## The unit tests that use a database, on MySQL and PostgreSQL
+	@.venv/bin/pytest tests/stack/test_databases.py
 
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md

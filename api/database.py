@@ -30,8 +30,8 @@ POSTGRESQL_OUTAGE = (
     "57P",  # it stops, has crashed, starts, or the database was dropped
     "58",  # input or output error
 )
-# What a server that is there says of one who tries to connect; then there is no code, and no waiting
-# cures it.
+# What a server that is there says of one who tries to connect: then there is no code, and no
+# waiting cures it.
 POSTGRESQL_REFUSAL = (
     "authentication failed",
     "does not exist",

@@ -243,7 +243,8 @@ def load(layer: str) -> Project:
     if not result.ok:
         raise StackctlError(
             f"docker compose cannot read the project: {result.err.strip()}",
-            "Check LAYER (local, dev or production), .env and the compose files.",
+            "Check LAYER (local, dev or production), DB_ENGINE (mysql or postgres), .env and the "
+            "compose files.",
         )
     model = json.loads(result.out)
     return Project(name=model["name"], layer=layer, model=model)

@@ -18,7 +18,7 @@ class Server:
     name: str
     # The image's name, without what stands before and behind it.
     image: str
-    # Shell: writes the database to standard output, and its last words, without which it is cut off.
+    # Shell: writes the database to standard output; and the words without which it is cut off.
     dump_script: str
     dump_end: bytes
     # Shell: makes the database what standard input says, and nothing of before stays: a table of a
@@ -55,8 +55,8 @@ MYSQL: Final = Server(
 _AS_THE_APPLICATION: Final = (
     'export PGPASSWORD="$POSTGRES_PASSWORD" PGUSER="$DB_USER" PGDATABASE="$POSTGRES_DB"; '
 )
-# The database itself is not the application's to make, but what is in it is: its schemas. Either all of
-# it is replaced or nothing. A dump does not make the schema `public`, which every new database has.
+# The database itself is not the application's to make, but what is in it is: its schemas. Either
+# all of it is replaced or nothing. A dump does not make `public`, which every new database has.
 _EMPTY: Final = r"""
 SET client_min_messages = warning;
 SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace
@@ -71,7 +71,8 @@ POSTGRESQL: Final = Server(
     dump_end=b"-- PostgreSQL database dump complete",
     load_script=(
         f"{_AS_THE_APPLICATION}{{ cat <<'END'{_EMPTY}END\n cat; }} | "
-        "exec psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --single-transaction --output=/dev/null"
+        "exec psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --single-transaction "
+        "--output=/dev/null"
     ),
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import compose
+from . import compose, databases
 from .faults import RolledBackError, StackctlError
 
 SCRIPT = Path(__file__).with_name("inside") / "migrations.py"
@@ -105,13 +105,20 @@ def _what_was_applied(project: compose.Project, image: str, before: Plan) -> str
     done = [name for name in before.unapplied if name in after.applied]
     lines = [f"Applied, and they stay: {', '.join(done) or 'none'}."]
     if after.unapplied:
-        lines.append(
-            f"Failed: {after.unapplied[0]}. MySQL cannot undo a change of a table, so its first "
-            "operations may be done: compare it with the database before the next try."
-        )
+        lines.append(f"Failed: {after.unapplied[0]}. {_what_stays_of_it(project)}")
         if waiting := after.unapplied[1:]:
             lines.append(f"Not tried: {', '.join(waiting)}.")
     return "\n".join(lines)
+
+
+def _what_stays_of_it(project: compose.Project) -> str:
+    image = str(project.services.get(compose.DATABASE, {}).get("image", ""))
+    if databases.server_of(image) is databases.POSTGRESQL:
+        return "PostgreSQL has undone all of it, unless it says `atomic = False`."
+    return (
+        "MySQL cannot undo a change of a table, so its first operations may be done: compare it "
+        "with the database before the next try."
+    )
 
 
 def _last_json(lines: list[str]) -> dict[str, Any] | None:

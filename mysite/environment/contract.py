@@ -249,13 +249,13 @@ _DATABASE: Final = Section(
         Variable(
             name="DATABASE_URL",
             kind=Kind.DATABASE_URL,
-            help="mysql://user:password@host:3306/name, postgres://... or sqlite:///path.",
+            help="mysql://user:password@host:3306/name, postgres://...:5432/name or sqlite:///path.",
             secret=True,
         ),
         Variable(
             name="DB_ENGINE",
             kind=Kind.CHOICE,
-            help="Makes the DB_* variables count.",
+            help="Makes the DB_* variables count; docker compose starts this database server.",
             choices=("sqlite", "mysql", "postgres"),
             aliases={
                 "sqlite3": "sqlite",

@@ -8,6 +8,17 @@ import pytest
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
+# What lets a test use the settings' database.
+ASKS_FOR_ONE = {"db", "transactional_db", "django_db_setup"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a database: tests/stack runs them on MySQL and PostgreSQL as well."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("django_db") or names & ASKS_FOR_ONE:
+            item.add_marker("database")
+
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:

@@ -23,17 +23,13 @@ QUICK = ("--health-seconds", "40", "--watch-seconds", "0.5")
 class Site(Stack):
     """A stack that stackctl runs, in a git repository of its own."""
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, name: str = NAME, **environment: str) -> None:
         """Describe it; DRAIN_SECONDS=0 leaves nobody but stackctl to keep requests from loss."""
-        super().__init__(
-            tree,
-            "production",
-            **secret_environment(),
-            DJANGO_SECURE_SSL_REDIRECT="false",
-            DRAIN_SECONDS="0",
-            STACK_NAME=NAME,
-        )
-        self.project = PROJECT
+        own = {"DJANGO_SECURE_SSL_REDIRECT": "false", "DRAIN_SECONDS": "0", "STACK_NAME": name}
+        super().__init__(tree, "production", **{**secret_environment(), **own, **environment})
+        self.name = name
+        self.project = f"{name}-production"
+        self.image = self.project
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command of stackctl, as a terminal would: in a process group of its own."""
@@ -154,6 +150,6 @@ def clear(site: Site) -> None:
     """Remove the stack with its data and images."""
     site.down(volumes=True)
     for name in ("production", "base"):
-        if images := docker("image", "ls", "--quiet", f"{NAME}-{name}").split():
+        if images := docker("image", "ls", "--quiet", f"{site.name}-{name}").split():
             docker("image", "rm", "--force", *set(images))
     shutil.rmtree(site.tree / "var" / "stackctl", ignore_errors=True)

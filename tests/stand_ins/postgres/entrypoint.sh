@@ -80,8 +80,9 @@ run_scripts() {
 
 # Nobody reaches this server over the network, so nobody takes it for the real one.
 first_start() {
-  shift
-  PGUSER=$POSTGRES_USER pg_ctl --pgdata="$PGDATA" --wait --options="-c listen_addresses='' -p 5432 $(printf '%q ' "$@")" start
+  local options="-c listen_addresses='' -p 5432"
+  [ $# = 0 ] || options+=$(printf ' %q' "$@")
+  PGUSER=$POSTGRES_USER pg_ctl --pgdata="$PGDATA" --wait --options="$options" start
   PGPASSWORD=${PGPASSWORD:-$POSTGRES_PASSWORD}
   export PGPASSWORD
   make_database
@@ -109,7 +110,7 @@ if [ "${1:-}" = postgres ] && ! only_asked "$@"; then
     check_settings
     make_cluster
     allow_the_network "${@:2}"
-    first_start "$@"
+    first_start "${@:2}"
   fi
 fi
 

@@ -1,0 +1,160 @@
+"""The unit tests that use a database, on real ones: in the production image, with its drivers.
+
+On SQLite they run with all the others (`make test-unit`).
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+from tests.stack.compose import STACK_NAME, Stack, docker
+from tests.tree import ROOT
+
+# Not in the image, and plain Python, whatever version of it runs there.
+BROUGHT = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest-django")
+BROUGHT_FOR_IMPORTS = ("requests", "idna")
+# These need more than that, which is not plain Python: a stand-in for S3, a generator of requests.
+LEFT_OUT = {"tests/unit/test_s3.py", "tests/unit/test_api_schema.py"}
+# The database is there; the tests themselves do not wait.
+WAIT = (
+    "import django; django.setup(); from django.db import connection; "
+    "from api.database import wait_for_database; "
+    "connection.settings_dict['NAME'] = {'mysql': 'test_site'}.get(connection.vendor, 'postgres'); "
+    "wait_for_database(connection, 120, print)"
+)
+PASSWORD = secrets.token_urlsafe(16)
+# For each value of DB_ENGINE its image, and what makes the user and a database of the tests' own.
+SERVERS = {
+    "mysql": (
+        "mysql:9.7",
+        "/var/lib/mysql",
+        {
+            "MYSQL_USER": "tester",
+            "MYSQL_DATABASE": "test_site",
+            "MYSQL_PASSWORD": PASSWORD,
+            "MYSQL_RANDOM_ROOT_PASSWORD": "yes",
+            "MYSQL_INITDB_SKIP_TZINFO": "yes",
+        },
+    ),
+    "postgres": (
+        "postgres:17",
+        "/var/lib/postgresql/data",
+        {"POSTGRES_USER": "tester", "POSTGRES_PASSWORD": PASSWORD},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def image(tree: Path) -> str:
+    """The production image of this tree."""
+    stack = Stack(tree, "production")
+    stack.compose("build", "server1")
+    return stack.image
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the tests need and the image has not, from the environment that runs this."""
+    folder = tmp_path_factory.mktemp("packages")
+    for name in (*BROUGHT, *BROUGHT_FOR_IMPORTS):
+        found = distribution(name)
+        for file in found.files or ():
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                target = folder / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(Path(str(found.locate_file(file))), target)
+    for path in (folder.parent, folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files() -> list[str]:
+    """The files that have such tests."""
+    listed = subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "pytest",
+                "--collect-only",
+                "--quiet",
+                "-p",
+                "no:cacheprovider",
+            ),
+            *("-m", "database", "tests/unit"),
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = {line.partition("::")[0] for line in listed.splitlines() if "::" in line}
+    assert found > LEFT_OUT
+    return sorted(found - LEFT_OUT)
+
+
+@pytest.fixture(params=SERVERS)
+def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """A fresh server, whose data is in memory: the value of DB_ENGINE and its container."""
+    image, data, environment = SERVERS[request.param]
+    name = f"{STACK_NAME}-database-{request.param}"
+    options = [word for key, text in environment.items() for word in ("--env", f"{key}={text}")]
+    docker("run", "--detach", "--name", name, "--tmpfs", f"{data}:size=1g", *options, image)
+    try:
+        yield request.param, name
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def test_the_unit_tests_pass_on_it(
+    database: tuple[str, str], image: str, packages: Path, files: list[str]
+) -> None:
+    engine, server = database
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
+        "DB_ENGINE": engine,
+        # The one that the tests make anew is the only one that there is.
+        "DB_NAME": "test_site",
+        "TEST_DB_NAME": "test_site",
+        "DB_USER": "tester",
+        "DB_PASSWORD": PASSWORD,
+        # The server's own network: nobody else reaches either.
+        "DB_HOST": "127.0.0.1",
+        "DB_WAIT_SECONDS": "120",
+        "PYTHONPATH": "/srv/packages",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    mounts = {
+        packages: "/srv/packages",
+        ROOT / "tests": "/srv/project/tests",
+        ROOT / "pyproject.toml": "/srv/project/pyproject.toml",
+    }
+    assert len(files) > 10
+
+    done = subprocess.run(
+        [
+            *("docker", "run", "--rm", "--network", f"container:{server}"),
+            *(word for name in environment for word in ("--env", name)),
+            *(word for here, there in mounts.items() for word in ("-v", f"{here}:{there}:ro")),
+            *(image, "sh", "-c", 'python -c "$0" && exec python -m pytest "$@"', WAIT),
+            *("--quiet", "-p", "no:cacheprovider", "-m", "database", *files),
+        ],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-8000:]
+    print(done.stdout.splitlines()[-1])

@@ -1,0 +1,266 @@
+"""PostgreSQL in place of MySQL: the same stack by DB_ENGINE alone."""
+
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.stack.compose import STACK_NAME, Stack, docker
+from tests.stack.stackctl.site import Site, clear
+from tests.stack.uploads import Uploader
+from tests.waiting import eventually
+
+NAME = f"{STACK_NAME}-pg"
+SETUP = "import django; django.setup()\nfrom django.db import connection as c\n"
+# An answer that says no is a fast one: longer than a try to connect, far shorter than harakiri.
+FAST_SECONDS = 5
+# Holds the lock that migrate takes until its standard input ends.
+HOLDER = f"""
+import sys
+{SETUP}
+from api.locks import exclusive_lock
+with exclusive_lock(c, "migrate", 60, print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres(tree: Path) -> Iterator[Site]:
+    """The production layer, told no more than DB_ENGINE; stackctl can be asked about it."""
+    site = Site(tree, NAME, DB_ENGINE="postgres", THROTTLE_ANON="100000/minute", DRAIN_SECONDS="1")
+    try:
+        yield from site.running()
+    finally:
+        clear(site)
+
+
+def facts(stack: Stack, sql: str) -> list[object]:
+    """Return the first row that the application's user gets from its database."""
+    code = f"{SETUP}cursor = c.cursor(); cursor.execute({sql!r})\n"
+    row: list[object] = json.loads(
+        stack.python_in("server1", f"{code}import json; print(json.dumps(cursor.fetchone()))")
+    )
+    return row
+
+
+def asked(stack: Stack, server: str, path: str, token: str = "", **form: str) -> str:
+    """Return what one server answers, asked past the load balancer."""
+    headers = {"Host": "localhost", **({"Authorization": f"Token {token}"} if token else {})}
+    return stack.python_in(
+        "worker",
+        "from urllib import parse, request\n"
+        f"data = parse.urlencode({form!r}).encode() or None\n"
+        f"asked = request.Request('http://{server}:7999{path}', data, {headers!r})\n"
+        "print(request.urlopen(asked, timeout=10).read().decode())",
+    )
+
+
+def as_superuser(stack: Stack, sql: str) -> str:
+    """Run SQL as the superuser, who can be had from inside the container only."""
+    psql = ("psql", "--username=postgres", "--no-align", "--tuples-only", "--command", sql)
+    return stack.run_in("db", *psql, "mysite").strip()
+
+
+def test_one_variable_makes_it_the_database_and_everything_is_well(postgres: Site) -> None:
+    health = postgres.get("/healthz")
+    images = docker(
+        *("ps", "--all", "--format", "{{.Image}}"),
+        *("--filter", f"label=com.docker.compose.project={postgres.project}"),
+    ).split()
+
+    assert health.status_code == 200
+    components = health.json()["components"]
+    assert {"database", "migrations", "cache", "broker", "storage"} <= set(components)
+    assert {component["status"] for component in components.values()} == {"ok"}
+    assert str(facts(postgres, "SELECT version()")[0]).startswith("PostgreSQL 17")
+    assert "postgres:17" in images and "mysql:9.7" not in images
+    volumes = docker("volume", "ls", "--quiet", "--filter", f"name={postgres.project}_").split()
+    assert f"{postgres.project}_postgres-data" in volumes
+    assert f"{postgres.project}_db-data" not in volumes
+
+
+def test_a_row_written_through_one_server_is_read_through_the_other(postgres: Site) -> None:
+    password = secrets.token_hex(8)
+    postgres.python_in(
+        "worker",
+        f"{SETUP}from django.contrib.auth.models import User\n"
+        f"User.objects.create_user('both', password={password!r})",
+    )
+
+    token = json.loads(
+        asked(postgres, "server1", "/api/token/", username="both", password=password)
+    )["token"]
+
+    assert json.loads(asked(postgres, "server2", "/api/uploads/", token))["count"] == 0
+
+
+def test_an_upload_goes_all_the_way(postgres: Site) -> None:
+    user = Uploader(postgres)
+
+    upload = user.done(user.sent()["id"], seconds=60)
+
+    assert postgres.get(upload["thumbnail"]).status_code == 200
+
+
+def test_the_application_s_user_has_its_own_database_and_no_more(postgres: Site) -> None:
+    roles = (
+        "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles"
+    )
+    may = "SELECT {}".format(
+        ", ".join(
+            f"has_database_privilege('{name}', 'CONNECT')"
+            for name in ("mysite", "postgres", "template1")
+        )
+    )
+
+    assert facts(postgres, f"{roles} WHERE rolname = current_user") == [False] * 5
+    assert facts(postgres, may) == [True, False, False]
+    # The superuser has no password, and nobody gets in as it over the network.
+    assert as_superuser(
+        postgres, "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'postgres'"
+    ) == ("t")
+    refused = postgres.compose(
+        *("run", "--rm", "--no-deps", "-e", "DB_USER=postgres", "migrate"), check=False
+    )
+    assert refused.returncode != 0
+    assert "refused user 'postgres'" in refused.stdout
+
+
+def test_the_container_has_no_rights_that_it_does_not_need(postgres: Site) -> None:
+    status = postgres.run_in("db", "cat", "/proc/1/status")
+    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+
+    assert lines["Uid"].split()[0] == "999"
+    assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == 0
+    assert postgres.inspect("db", "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    assert json.loads(postgres.inspect("db", "{{json .HostConfig.PortBindings}}")) in (None, {})
+
+
+def test_a_wrong_password_is_said_at_once_and_not_shown(postgres: Site) -> None:
+    result = postgres.compose(
+        *("run", "--rm", "--no-deps", "-e", "DB_PASSWORD=wrong-horse-battery", "migrate"),
+        check=False,
+    )
+
+    assert result.returncode != 0
+    assert "refused user 'mysite'" in result.stdout
+    assert "waiting" not in result.stdout
+    assert "wrong-horse-battery" not in result.stdout
+    assert "Traceback" not in result.stdout
+    # Nor has the first start told the right one.
+    assert postgres.environment["DB_PASSWORD"] not in postgres.logs("db")
+
+
+def compose_process(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
+    """Start `docker compose`, to be spoken to."""
+    return subprocess.Popen(
+        ["docker", "compose", "--project-name", stack.project, *arguments],
+        cwd=stack.tree,
+        env=stack.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def test_of_two_migrations_at_once_one_waits_for_the_other(postgres: Site) -> None:
+    holder = compose_process(postgres, "exec", "-T", "server1", "python", "-c", HOLDER)
+    assert holder.stdout and holder.stdin
+    assert holder.stdout.readline() == "held\n"
+    both = [
+        compose_process(postgres, "run", "--rm", "--no-deps", "-T", "migrate") for _ in range(2)
+    ]
+    try:
+        for one in both:
+            assert one.stdout
+            assert any("another process holds the lock" in line for line in one.stdout)
+            assert one.poll() is None
+        # Two ask for it in vain, and one has it.
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        assert facts(postgres, locks) == [1]
+    finally:
+        holder.stdin.close()
+        ended = [one.communicate(timeout=60)[0] for one in both]
+    assert holder.wait(30) == 0
+    assert [one.returncode for one in both] == [0, 0]
+    assert all("No migrations to apply" in text for text in ended)
+
+
+def test_while_it_is_away_the_answer_is_a_quick_503_and_it_heals(postgres: Site) -> None:
+    started = [postgres.inspect(name, "{{.State.StartedAt}}") for name in ("server1", "server2")]
+
+    def sign_in() -> requests.Response:
+        return postgres.post("/api/token/", data={"username": "nobody", "password": "x"})
+
+    assert sign_in().status_code == 400
+    postgres.compose("stop", "db")
+    try:
+        assert postgres.inspect("db", "{{.State.ExitCode}}") == "0"
+        for _ in range(6):
+            before = time.monotonic()
+            answer = sign_in()
+            assert time.monotonic() - before < FAST_SECONDS
+            assert answer.status_code == 503
+            assert answer.headers["Retry-After"] == "5"
+            assert "database" in answer.json()["detail"]
+        health = postgres.get("/healthz")
+        assert health.status_code == 503
+        assert health.json()["components"]["database"]["status"] == "down"
+        # What needs no database is served, and no server is taken out.
+        assert postgres.get("/").status_code == 200
+        assert postgres.in_service() == {"set1", "set2"}
+    finally:
+        postgres.compose("start", "db")
+    eventually(lambda: sign_in().status_code == 400, seconds=60, what="it is back")
+    eventually(lambda: postgres.get("/healthz").ok, seconds=60, what="all is well")
+    after = [postgres.inspect(name, "{{.State.StartedAt}}") for name in ("server1", "server2")]
+    assert after == started
+
+
+def count_rows(site: Site, method: str = "read") -> int:
+    """Return a number that is kept in the database, counted up first if told."""
+    code = f"{SETUP}from api.models import Counter"
+    return int(site.python_in("server1", f"{code}; print(Counter.{method}('drill'))"))
+
+
+def test_backup_and_restore(postgres: Site) -> None:
+    """Of what came later nothing stays, and what was replaced can be had back in turn."""
+    rows = count_rows(postgres, "increment")
+    saved = postgres.ask("backup")
+    folder = Path(saved["path"])
+    count_rows(postgres, "increment")
+    postgres.python_in("server1", f"{SETUP}c.cursor().execute('CREATE TABLE later (a int)')")
+
+    before = postgres.ask("restore", folder.name, "--force")["before"]
+
+    assert count_rows(postgres) == rows
+    assert facts(postgres, "SELECT to_regclass('later')") == [None]
+    assert postgres.get("/healthz").status_code == 200
+    # A second time, since the schema is now the application's own.
+    postgres.ctl("restore", Path(before).name, "--force")
+    assert count_rows(postgres) == rows + 1
+    assert facts(postgres, "SELECT to_regclass('later')::text") == ["later"]
+    postgres.compose("run", "--rm", "--no-deps", "migrate")
+    # The sequences go on where they were.
+    assert Uploader(postgres).all() == []
+
+
+def test_a_backup_of_the_other_database_is_refused(postgres: Site) -> None:
+    folder = Path(postgres.ask("backup")["path"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["database"] == "PostgreSQL"
+    rows = count_rows(postgres)
+    del manifest["database"]  # as those were before there was a choice
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    refused = postgres.ctl("restore", folder.name, "--force", code=1)
+
+    assert "this backup is of MySQL, and the stack's database is PostgreSQL" in refused
+    assert count_rows(postgres) == rows
