@@ -257,7 +257,7 @@ def test_there_is_a_service_for_each_layer_and_no_other() -> None:
 def test_there_is_a_database_server_for_each_engine_and_no_other() -> None:
     """By each name that the engine may have; SQLite is a file."""
     variable = VARIABLES["DB_ENGINE"]
-    names = {name: name for name in variable.choices} | variable.aliases
+    names = {**{name: name for name in variable.choices}, **variable.aliases}
     servers = {name for name, engine in names.items() if engine != "sqlite"}
 
     assert set(DATABASES) == set(variable.choices) - {"sqlite"}
