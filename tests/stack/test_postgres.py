@@ -226,6 +226,24 @@ def test_while_it_is_away_the_answer_is_a_quick_503_and_it_heals(postgres: Site)
     assert after == started
 
 
+def test_a_statement_without_an_answer_is_given_up(postgres: Site) -> None:
+    """As when the server hangs: an outage, and the next connection is a new one."""
+    told = postgres.python_in(
+        "server1",
+        f"{SETUP}from django.db import OperationalError\n"
+        "from api.database import is_outage\n"
+        "c.settings_dict['OPTIONS']['read_timeout'] = 1\n"
+        "try:\n"
+        "    c.cursor().execute('SELECT pg_sleep(8)')\n"
+        "except OperationalError as error:\n"
+        "    print(error, is_outage(error))\n"
+        "c.close_if_unusable_or_obsolete()\n"
+        "cursor = c.cursor(); cursor.execute('SELECT 5'); print(cursor.fetchone())",
+    )
+
+    assert told.splitlines() == ["the database has not answered for 1 s True", "(5,)"]
+
+
 def count_rows(site: Site, method: str = "read") -> int:
     """Return a number that is kept in the database, counted up first if told."""
     code = f"{SETUP}from api.models import Counter"

@@ -199,6 +199,7 @@ def test_postgresqls_options() -> None:
     assert options["connect_timeout"] == 2
     assert "statement_timeout=10000" in options["options"]
     assert "lock_timeout=5000" in options["options"]
+    assert options["read_timeout"] == 12
 
 
 def test_sqlites_options_work() -> None:
@@ -239,7 +240,7 @@ def test_a_migration_has_no_time_limit_but_keeps_the_rest(engine: str) -> None:
     before = dict(found["OPTIONS"])
     patient = database.without_time_limits(found)
     lost = set(before) - set(patient["OPTIONS"])
-    assert lost == ({"read_timeout", "write_timeout"} if engine == "mysql" else {"options"})
+    assert lost == {"read_timeout", "write_timeout" if engine == "mysql" else "options"}
     assert patient["OPTIONS"]["connect_timeout"] == 2
     assert found["OPTIONS"] == before
     assert {**patient, "OPTIONS": before} == found
