@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.chaos.release import stackctl
 from tests.stack.compose import Stack, docker
-from tests.stack.tls import Secure, make_certificate, with_certificate
+from tests.stack.tls import Secure, make_certificate, start_balancer, with_certificate
 from tests.unit.test_stackctl_certs import expired
 
 CHALLENGES = "/.well-known/acme-challenge"
@@ -74,6 +74,7 @@ def limited(tls: Secure, version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContex
     return context
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_old_versions_and_ciphers_are_refused(tls: Secure) -> None:
     with tls.handshake(
         limited(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256")
@@ -112,11 +113,13 @@ def test_django_knows_who_came_by_https(tls: Secure) -> None:
     assert tls.get("/healthz").headers[HSTS].startswith("max-age=3600")
     # The browser's origin is what Django takes for the site's own.
     with requests.Session() as visitor:
-        visitor.verify = str(tls.authority)
-        page = visitor.get(tls.url("/accounts/login/"), timeout=10)
+        trusting = str(tls.authority)
+        page = visitor.get(tls.url("/accounts/login/"), verify=trusting, timeout=10)
         (cookie,) = [cookie for cookie in visitor.cookies if cookie.name == "csrftoken"]
         headers = {"Origin": tls.url(""), "X-CSRFToken": cookie.value or ""}
-        sent = visitor.post(page.url, data={"username": "x"}, headers=headers, timeout=10)
+        sent = visitor.post(
+            page.url, data={"username": "x"}, headers=headers, verify=trusting, timeout=10
+        )
     assert cookie.secure
     assert sent.status_code == 200
 
@@ -248,5 +251,5 @@ def test_another_s_key_is_refused_and_the_former_certificate_serves(tls: Secure)
     assert tls.serial() == before
     # Nor would HAProxy find the wrong one at its next start.
     tls.stack.compose("restart", "haproxy")
-    tls.stack.up("haproxy")
+    start_balancer(tls.stack)
     assert tls.serial() == before

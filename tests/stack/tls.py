@@ -79,8 +79,13 @@ def with_certificate(stack: Stack) -> Iterator[Secure]:
         make_certificate(stack)
     stack.environment |= {"TLS_CERTIFICATE": FOLDER, "HTTPS_PORT": str(port)}
     try:
-        stack.up("haproxy")
+        start_balancer(stack)
         yield Secure(stack, port)
     finally:
         stack.environment = plain
-        stack.up("haproxy")
+        start_balancer(stack)
+
+
+def start_balancer(stack: Stack) -> None:
+    """Start HAProxy with the present environment; what is as it should be stays as it is."""
+    stack.compose("up", "--detach", "--wait", "haproxy")
