@@ -1,5 +1,6 @@
 """HTTPS: what HAProxy agrees to with a certificate, and what it says of one that is not right."""
 
+import http.client
 import json
 import shutil
 import ssl
@@ -100,6 +101,14 @@ def test_http_is_sent_to_https(tls: Secure, method: str, path: str) -> None:
     assert answer.headers["Location"] == tls.url(path)
     # No browser goes on doing so after the certificate is gone.
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_without_the_site_s_name_there_is_nowhere_to_send_to(tls: Secure) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", tls.stack.http_port, timeout=10)
+    connection.putrequest("GET", "/profile/", skip_host=True)
+    connection.endheaders()
+
+    assert connection.getresponse().status == 400
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
@@ -242,11 +251,16 @@ def test_another_s_key_is_refused_and_the_former_certificate_serves(tls: Secure)
         (tls.folder / "privkey.pem").write_bytes(key)
         refused = stackctl(tls.stack, "reload", "--json")
         found = doctor(tls)["certificate"]
+        # Compose says it too, and leaves the running HAProxy alone.
+        started = tls.stack.compose("up", "--detach", "--wait", "haproxy", check=False)
+        logged = tls.stack.logs("certificates")
 
     said = json.loads(refused.stdout.splitlines()[-1])
     assert refused.returncode == said["code"] == 1
     assert "nothing was changed" in said["error"]
-    for problem in (said["error"], found["problem"]):
+    assert started.returncode == 1
+    assert 'service "certificates" didn\'t complete successfully' in started.stdout
+    for problem in (said["error"], found["problem"], logged):
         assert "privkey.pem does not belong to the certificate" in problem
     assert tls.serial() == before
     # Nor would HAProxy find the wrong one at its next start.
