@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env setup test test-unit test-stack test-databases chaos lint format lock dockerfile eb-bundle eb-rehearsal bench clean
+.PHONY: help run env certs setup test test-unit test-stack test-databases chaos lint format lock dockerfile eb-bundle eb-rehearsal bench clean
 
 # Two processes, each with stacks of its own. What measures times or puts the machine under load runs alone.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
@@ -14,6 +14,9 @@ run: .venv/.embedded ## The site on this machine: no Docker, SQLite, one uWSGI, 
 
 env: .venv/.embedded ## A .env with fresh secrets, for docker compose and make run
 	@.venv/bin/python manage.py env init
+
+certs: ## A local authority and a certificate for localhost, for https here; FORCE=1 replaces the certificate
+	@./stackctl certs $(if $(FORCE),--force)
 
 setup: .venv/.test ## Everything that development needs, into .venv
 

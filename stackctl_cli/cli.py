@@ -150,8 +150,26 @@ def ready(
 
 @app.command()
 def reload(as_json: Json = False) -> None:
-    """Check haproxy/haproxy.cfg and bring it into service; nobody notices."""
+    """Check haproxy/haproxy.cfg and the certificate, bring both into service; nobody notices."""
     _run(as_json, reloading.reload)
+
+
+@app.command()
+def certs(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Default: localhost 127.0.0.1 ::1."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a certificate that is there.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a certificate of a local authority into certs/, for https on this machine."""
+    # Imported here: no other command needs a library for keys.
+    from . import local_ca
+
+    _run(as_json, lambda console: local_ca.make(console, names or (), force=force))
 
 
 @app.command()

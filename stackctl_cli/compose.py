@@ -20,6 +20,7 @@ SERVER = re.compile(r"server\d+")
 MIGRATE = "migrate"
 ENV_CHECK = "env-check"
 BALANCER = "haproxy"
+CERTIFICATES = "certificates"
 DATABASE = "db"
 
 BUILD_SECONDS = 1800.0
@@ -29,6 +30,23 @@ MIGRATE_SECONDS = 7200.0
 RECREATE_SECONDS = 180.0
 
 Lines = Callable[[str], object]
+# The balancer's ports in its container.
+HTTP, HTTPS = 8080, 8443
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where this machine asks the site."""
+
+    address: str
+    port: int
+    tls: bool = False
+
+    @property
+    def url(self) -> str:
+        """Return the address for a browser on this machine."""
+        host = "localhost" if self.address == "127.0.0.1" else self.address
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +127,26 @@ class Project:
             if str(port.get("published", "")).isdigit()
         ]
 
-    def site(self) -> tuple[str, int]:
-        """Return the address and port at which this machine asks the site."""
+    @property
+    def tls(self) -> bool:
+        """Tell whether a certificate is given, so that the balancer speaks TLS."""
+        return CERTIFICATES in self.services and bool(
+            self.environment(CERTIFICATES).get("TLS_CERTIFICATE")
+        )
+
+    def site(self) -> Site:
+        """Return where this machine asks the site, with TLS if there is a certificate."""
+        target = HTTPS if self.tls else HTTP
         for port in self.services[BALANCER]["ports"]:
-            if port["target"] == 8080:
+            if port["target"] == target:
                 address = port.get("host_ip") or "127.0.0.1"
                 wildcard = address in ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
-                return ("127.0.0.1" if wildcard else address), int(port["published"])
+                address = "127.0.0.1" if wildcard else address
+                return Site(address, int(port["published"]), self.tls)
         raise StackctlError(
             "the load balancer publishes no port for the site",
-            "docker-compose.layers.yaml gives it one; HTTP_PORT is its number.",
+            "docker-compose.layers.yaml gives it one; HTTP_PORT (with TLS HTTPS_PORT) is its "
+            "number.",
         )
 
     def containers(self) -> dict[str, engine.Container]:

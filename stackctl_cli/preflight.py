@@ -17,7 +17,7 @@ from mysite.environment.contract import SAMPLE_PASSWORD
 from mysite.environment.loader import find_dotenv
 from mysite.environment.variable import LAYERS
 
-from . import compose, engine, process
+from . import certificate, compose, engine, process
 from .faults import StackctlError
 
 ENGINE: Final = (25,)
@@ -25,7 +25,12 @@ COMPOSE: Final = (2, 30)
 # Room for two releases' images and a build's cache.
 DISK_BYTES: Final = 2 * 10**9
 # By the port in the container.
-PORT_NAMES: Final = {8080: "HTTP_PORT", 8888: "STATS_PORT", 8090: "NGINX_BALANCER_PORT"}
+PORT_NAMES: Final = {
+    8080: "HTTP_PORT",
+    8443: "HTTPS_PORT",
+    8888: "STATS_PORT",
+    8090: "NGINX_BALANCER_PORT",
+}
 # The variable of a port's address, where it is not HTTP_ADDRESS.
 PORT_ADDRESSES: Final = {"NGINX_BALANCER_PORT": "NGINX_BALANCER_ADDRESS"}
 # What docker-compose.yaml gives where nothing is set, for when compose cannot be asked.
@@ -81,6 +86,8 @@ def examine() -> tuple[list[Check], compose.Project | None]:
     checks.append(_environment(layer, project))
     if project is not None:
         checks += _ports(project, engine_answers=daemon.ok)
+        if project.tls and daemon.ok:
+            checks.append(_certificate(project))
     checks.append(_disk(root))
     return checks, project
 
@@ -191,6 +198,13 @@ def _environment(layer: str, project: compose.Project | None) -> Check:
         problem=f"not right for the {layer} layer: {count}",
         cure="\n".join(map(str, wrong)),
     )
+
+
+def _certificate(project: compose.Project) -> Check:
+    try:
+        return Check("certificate", certificate.check(project))
+    except StackctlError as error:
+        return Check("certificate", problem=error.problem, cure=error.cure)
 
 
 def _given_by_compose(

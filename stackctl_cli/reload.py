@@ -1,4 +1,4 @@
-"""Another haproxy.cfg into service while visitors are there.
+"""Another haproxy.cfg or certificate into service while visitors are there.
 
 The master process starts a worker with the new configuration, which takes over the sockets that
 listen; the former worker answers what it has begun, and ends. What HAProxy was told by hand about
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from . import compose, configuration, engine, haproxy, kept_state, lock, stack, state
+from . import certificate, compose, configuration, engine, haproxy, kept_state, lock, stack, state
 from .configuration import Configuration, Messages
 from .console import Console
 from .faults import ExitCode, InterruptedByUserError, StackctlError
@@ -56,6 +56,8 @@ class Reload:
         """Do it and return the result for scripts."""
         with self.console.step(f"checking {configuration.SHOWN}"):
             wanted = configuration.check(self.container)
+            if self.project.tls:
+                self.console.say(certificate.install(self.project))
             former = self.balancer.workers().present
             before = self.balancer.servers()
         for line in wanted.warnings:
@@ -127,13 +129,16 @@ class Reload:
 
     def _ask_site(self, before: dict[str, haproxy.Server]) -> None:
         """Ask as a visitor does; which answer it gives is the configuration's affair."""
-        address, port = self.project.site()
-        status, words = get(address, port, "localhost", "/readyz")
+        # As the container is, which may be one of before TLS was asked for.
+        site = self.project.site()
+        if site.port not in self.container.published:
+            return
+        status, words = get(site, "localhost", "/readyz")
         if not status and any(server.up for server in before.values()):
             raise StackctlError(
-                f"the new configuration serves, but the site does not answer on port {port}: "
+                f"the new configuration serves, but the site does not answer on port {site.port}: "
                 f"{words}",
-                f"Does {configuration.SHOWN} still bind port 8080? Undo the change and reload.",
+                f"Does {configuration.SHOWN} still bind its port? Undo the change and reload.",
             )
 
     def _wait_former(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -254,12 +255,12 @@ class Roll:
 
     def _wait_answer(self, server: str, container: str, release: str) -> None:
         """Ask the site until this server answers; one answer will do where /profile/ hides who."""
-        address, port = self.project.site()
+        site = self.project.site()
         profile = self.project.environment(server).get("PROFILE")
         deadline = time.monotonic() + READY_SECONDS
         status = 0
         while time.monotonic() < deadline:
-            status, body = get(address, port, self._host())
+            status, body = get(site, self._host())
             shown = _json(body)
             if status in range(300, 400) or (
                 status == 200 and not {"server", "release"} <= set(shown)
@@ -300,9 +301,9 @@ class Roll:
         return releases[0].partition("=")[2] if releases else "unreleased"
 
 
-def get(address: str, port: int, host: str, path: str = "/profile/") -> tuple[int, str]:
+def get(site: compose.Site, host: str, path: str = "/profile/") -> tuple[int, str]:
     """Ask the site once, over a connection of its own; status 0 stands for no answer."""
-    connection = HTTPConnection(address, port, timeout=10)
+    connection = _connection(site)
     try:
         connection.request("GET", path, headers={"Host": host, "Accept": "application/json"})
         answer = connection.getresponse()
@@ -311,6 +312,17 @@ def get(address: str, port: int, host: str, path: str = "/profile/") -> tuple[in
         return 0, str(error)
     finally:
         connection.close()
+
+
+def _connection(site: compose.Site) -> HTTPConnection:
+    if not site.tls:
+        return HTTPConnection(site.address, site.port, timeout=10)
+    # Asked by its address on this machine; the certificate is for the name that visitors use, and
+    # whether it is a good one is looked at elsewhere (haproxy/certificates).
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return HTTPSConnection(site.address, site.port, timeout=10, context=context)
 
 
 def _wrong(path: str, answer: dict[str, Any], release: str) -> str:

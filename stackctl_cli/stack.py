@@ -47,8 +47,7 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
     for server in state.look(project).servers.values():
         if server.state is not state.ServerState.READY:
             console.warn(f"{server.name} is {server.state}: {_way_back(server)}")
-    address, port = project.site()
-    console.good(f"http://{'localhost' if address == '127.0.0.1' else address}:{port}/")
+    console.good(project.site().url)
     return {**state.look(project).as_dict(), "code": int(ExitCode.OK)}
 
 
@@ -148,13 +147,13 @@ def _way_back(server: state.ServerStatus) -> str:
 
 
 def _site(project: compose.Project) -> Check:
-    address, port = project.site()
-    status, body = get(address, port, "localhost", "/readyz")
+    site = project.site()
+    status, body = get(site, "localhost", "/readyz")
     if status == 200:
-        return Check("site", f"answers on port {port}")
+        return Check("site", f"answers on port {site.port}")
     return Check(
         "site",
-        problem=f"/readyz on port {port} answers {status or body}",
+        problem=f"/readyz on port {site.port} answers {status or body}",
         cure="docker compose logs --tail 30 haproxy",
     )
 
@@ -178,7 +177,8 @@ def _culprits(project: compose.Project) -> str:
     """Return the last lines of each container that ended badly or is not healthy."""
     lines = []
     for name, container in sorted(project.containers().items()):
-        done = name in (compose.MIGRATE, compose.ENV_CHECK) and container.status == "exited"
+        one_shot = name in (compose.MIGRATE, compose.ENV_CHECK, compose.CERTIFICATES)
+        done = one_shot and container.status == "exited"
         if done and not engine.exit_code(container.id):
             continue
         if container.status in ("created", "running") and container.health in ("healthy", "none"):

@@ -503,6 +503,19 @@ _STACK: Final = Section(
             validate=validators.bind_address,
         ),
         Variable(
+            name="TLS_CERTIFICATE",
+            help="A folder in certs/ with fullchain.pem and privkey.pem: the site by https.",
+            scope=Scope.STACK,
+            validate=validators.certificate_folder,
+        ),
+        Variable(
+            name="HTTPS_PORT",
+            kind=Kind.PORT,
+            help="The host's port for the site by https, where there is a certificate.",
+            default="8443",
+            scope=Scope.STACK,
+        ),
+        Variable(
             name="STATS_PORT",
             kind=Kind.PORT,
             help="The host's port for HAProxy's stats page.",
@@ -511,7 +524,7 @@ _STACK: Final = Section(
         ),
         Variable(
             name="HTTP_ADDRESS",
-            help="The host's address for HTTP_PORT: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            help="The host's address of the site: 127.0.0.1 this machine alone, 0.0.0.0 all.",
             default="0.0.0.0",  # noqa: S104 (what a server is for; the sample layer is not one)
             layer_defaults={"local": "127.0.0.1", "test": "127.0.0.1"},
             scope=Scope.STACK,

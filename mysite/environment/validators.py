@@ -25,6 +25,8 @@ _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _HOST: Final = re.compile(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 
+_CERTIFICATE: Final = re.compile(r"(\./)?certs(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/?")
+
 _SERVER: Final = re.compile(
     r"(?P<name>[^=]+)=(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})"
 )
@@ -115,6 +117,15 @@ def server(text: str) -> None:
             "Write PROFILE's name, host and port: set1=server1:7999.",
         )
     label(match["name"])
+
+
+def certificate_folder(text: str) -> None:
+    """Accept a folder in certs/."""
+    if not _CERTIFICATE.fullmatch(text):
+        raise InvalidValueError(
+            f"{text[:60]!r} is not a folder in certs/",
+            "Write it as certs/localhost; `make certs` makes that one.",
+        )
 
 
 def origin(text: str) -> None:

@@ -14,8 +14,6 @@ STORAGES = {
 }
 
 # https://docs.djangoproject.com/en/5.2/topics/security/#ssl-https
-# The load balancer ends TLS; it sets this header itself and drops the client's.
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = env.bool("DJANGO_SECURE_SSL_REDIRECT")
 SECURE_HSTS_SECONDS = env.int("DJANGO_HSTS_SECONDS")
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True

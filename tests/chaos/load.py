@@ -2,6 +2,7 @@
 
 import http.client
 import itertools
+import ssl
 import threading
 import time
 import uuid
@@ -61,6 +62,8 @@ class Client:
     # Between two requests, so that the load stays below what one server can do, as while the other
     # one is replaced.
     pause: float = 0.1
+    # What the client believes, if it asks by https.
+    trusting: ssl.SSLContext | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     connection: http.client.HTTPConnection | None = None
 
@@ -79,9 +82,7 @@ class Client:
         status, error = 0, ""
         try:
             if self.connection is None:
-                self.connection = http.client.HTTPConnection(
-                    "127.0.0.1", port, timeout=TIMEOUT_SECONDS
-                )
+                self.connection = self.connect(port)
             headers = {} if self.keep_alive else {"Connection": "close"}
             body = None
             if request.body_seconds:
@@ -97,6 +98,14 @@ class Client:
             error = repr(reason)
             self.hang_up()
         return Outcome(request, started, time.monotonic() - started, status, error)
+
+    def connect(self, port: int) -> http.client.HTTPConnection:
+        """Return a connection that opens with its first request."""
+        if self.trusting is None:
+            return http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=TIMEOUT_SECONDS, context=self.trusting
+        )
 
     def hang_up(self) -> None:
         """Close the connection; the next request opens another."""

@@ -65,7 +65,10 @@ THE_STACK_S_SERVERS = {
 SWITCHES = {"SERVER3"}
 
 # Made and ended before the site is up, or never started.
-ONE_SHOTS = {"base", "env-check", "migrate"}
+ONE_SHOTS = {"base", "certbot", "certificates", "env-check", "migrate"}
+
+# Picks another service of docker-compose.layers.yaml where it is set.
+WITH_TLS = ("TLS_CERTIFICATE", ":+-tls")
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -80,12 +83,12 @@ def started() -> dict[str, dict[str, Any]]:
 
 
 def uses() -> list[tuple[str, str]]:
-    """Return each use of a variable in the compose files, with what follows its name."""
+    """Return each use of a variable's value in the compose files, with what follows its name."""
     found = []
     for name in FILES:
         lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]
         found += USE.findall("\n".join(lines))
-    return found
+    return [use for use in found if use != WITH_TLS]
 
 
 def test_the_application_gets_every_variable_of_its_own() -> None:
@@ -153,7 +156,10 @@ def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
     lines = [line for section in haproxy_sections().values() for line in section]
     read = {name for line in lines for name in re.findall(r"\$\{(\w+)\}", line)}
 
-    assert set(services()["haproxy"]["environment"]) == read
+    tls = compose("docker-compose.layers.yaml")["x-tls"]
+    assert set(services()["haproxy"]["environment"]) | set(tls["environment"]) == read
+    # The configuration tells by this one whether there is a certificate.
+    assert "HTTPS_PORT" not in services()["haproxy"]["environment"]
     # Of the secrets, the stats page's alone.
     assert {name for name in read if VARIABLES[name].secret} == {"STATS_PASSWORD"}
 
@@ -175,13 +181,16 @@ def test_nginx_as_the_balancer_is_there_on_demand_alone() -> None:
     }
     made = dict(re.findall(r"--(uid|gid) (\d+)", text_of("Dockerfile.base")))
     assert service["user"] == f"{made['uid']}:{made['gid']}"
-    assert [name for name, other in services().items() if "profiles" in other] == ["nginx-balancer"]
+    on_demand = {name for name, other in services().items() if "profiles" in other}
+    assert on_demand == {"certbot", "nginx-balancer"}
 
 
 def test_every_variable_of_the_stack_is_used() -> None:
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
 
-    assert stack <= {name for name, _ in uses()}
+    assert stack - {WITH_TLS[0]} == {name for name, _ in uses()} & stack
+    for name in ("haproxy", "certificates"):
+        assert services()[name]["extends"]["service"].endswith(f"${{{''.join(WITH_TLS)}}}")
 
 
 def test_every_variable_that_compose_uses_is_declared() -> None:
@@ -231,6 +240,19 @@ def test_a_layer_is_published_where_the_contract_says(layer: str) -> None:
     assert len(ports) == 2
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_with_a_certificate_a_layer_is_published_by_https_too(layer: str) -> None:
+    service = compose("docker-compose.layers.yaml")["services"][f"haproxy-{layer}-tls"]
+    variables = {name: VARIABLES[name].default_in(layer) for name in ("HTTP_ADDRESS", "HTTPS_PORT")}
+    address, port = (f"${{{name}:-{default}}}" for name, default in variables.items())
+
+    assert service["ports"] == [f"{address}:{port}:8443"]
+    # dev's and production's are the same.
+    assert service["extends"] == {"service": f"haproxy-{'local' if layer == 'local' else 'dev'}"}
+    assert service["environment"] == {"HTTPS_PORT": port}
+    assert service["volumes"] == ["certificates:/srv/certificates:ro"]
+
+
 def test_only_the_load_balancers_are_published() -> None:
     here = {name: service["ports"] for name, service in services().items() if "ports" in service}
     address, port = (VARIABLES[f"NGINX_BALANCER_{name}"].default for name in ("ADDRESS", "PORT"))
@@ -242,7 +264,7 @@ def test_only_the_load_balancers_are_published() -> None:
     assert address == "127.0.0.1"
     layers = compose("docker-compose.layers.yaml")["services"]
     published = {name for name, service in layers.items() if "ports" in service}
-    assert published == {f"haproxy-{layer}" for layer in LAYERS}
+    assert published == {f"haproxy-{layer}{tls}" for layer in LAYERS for tls in ("", "-tls")}
     assert compose()["networks"]["backend"]["internal"] is True
 
 
@@ -250,8 +272,27 @@ def test_there_is_a_service_for_each_layer_and_no_other() -> None:
     choices = VARIABLES["LAYER"].choices
 
     assert choices == LAYERS
-    expected = {*choices, *(f"haproxy-{layer}" for layer in choices)}
+    picked = ("certificates", *(f"haproxy-{layer}" for layer in choices))
+    expected = {*choices, *picked, *(f"{name}-tls" for name in picked)}
     assert set(compose("docker-compose.layers.yaml")["services"]) == expected
+
+
+def test_the_key_is_read_by_its_copier_and_by_haproxy_alone() -> None:
+    layers = compose("docker-compose.layers.yaml")["services"]
+    every = {**services(), **layers}
+    folders = {
+        name: {mount.partition(":")[0] for mount in service.get("volumes", ())}
+        for name, service in every.items()
+    }
+
+    assert {name for name, mounts in folders.items() if "./certs" in mounts} == {"certificates-tls"}
+    assert {name for name, mounts in folders.items() if "certificates" in mounts} == {
+        "certificates-tls",
+        *(f"haproxy-{layer}-tls" for layer in LAYERS),
+    }
+    assert services()["certificates"]["network_mode"] == "none"
+    # Where there is no certificate nobody looks for one.
+    assert layers["certificates"]["scale"] == 0 and "scale" not in layers["certificates-tls"]
 
 
 def test_there_is_a_database_server_for_each_engine_and_no_other() -> None:

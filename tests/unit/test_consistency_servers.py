@@ -7,7 +7,8 @@ import pytest
 
 from api.views.uploads import FORM_BYTES
 from mysite.environment.contract import VARIABLES
-from stackctl_cli import haproxy
+from stackctl_cli import compose as stackctl_compose
+from stackctl_cli import haproxy, preflight
 from tests.tree import ROOT
 from tests.unit.config_files import (
     compose,
@@ -201,19 +202,63 @@ def test_the_status_page_watches_haproxy_s_servers() -> None:
 
 
 def test_haproxy_listens_where_compose_publishes() -> None:
-    binds = {
-        section: haproxy_value(section, "bind")
-        for section in haproxy_sections()
-        if section.startswith(("frontend", "listen"))
-    }
+    sections = haproxy_sections()
+    plain, tls = [line.split()[1] for line in sections["frontend site"] if line.startswith("bind ")]
     layers = compose("docker-compose.layers.yaml")["services"]
 
     for layer in LAYERS:
         targets = [port.rpartition(":")[2] for port in layers[f"haproxy-{layer}"]["ports"]]
         assert [f":{target}" for target in targets] == [
-            binds["frontend site"],
-            binds["listen stats"],
+            plain,
+            haproxy_value("listen stats", "bind"),
         ]
+        more = [port.rpartition(":")[2] for port in layers[f"haproxy-{layer}-tls"]["ports"]]
+        assert [f":{target}" for target in more] == [tls]
+    assert (plain, tls) == (f":{stackctl_compose.HTTP}", f":{stackctl_compose.HTTPS}")
+    assert set(preflight.PORT_NAMES) - {8090} == {
+        int(address.removeprefix(":"))
+        for address in (plain, tls, haproxy_value("listen stats", "bind"))
+    }
+
+
+def test_haproxy_finds_the_certificate_where_it_is_copied_to() -> None:
+    script = text_of("haproxy/certificates")
+    target = re.search(r"^target=(\S+)$", script, re.MULTILINE)
+    tmpfs = compose()["services"]["haproxy"]["tmpfs"][0]
+    volume = compose("docker-compose.layers.yaml")["x-tls"]["volumes"][0].split(":")[1]
+    (bind,) = [line for line in haproxy_sections()["frontend site"] if " ssl " in line]
+
+    assert target
+    assert f"ssl crt {target[1]} " in bind
+    assert target[1].startswith(f"{volume}/")
+    uid, gid = re.findall(r"[ug]id=(\d+)", tmpfs)
+    assert f"owner={uid}:{gid}\n" in script
+
+
+def test_without_a_certificate_nothing_of_tls_counts() -> None:
+    """What speaks of it in the site's frontend stands between .if and .endif."""
+    inside = 0
+    for line in haproxy_sections()["frontend site"]:
+        inside += line.startswith(".if ")
+        if " ssl " in line or "status 308" in line:
+            assert inside
+        inside -= line == ".endif"
+    assert inside == 0
+
+
+def test_probes_and_challenges_are_not_sent_to_https() -> None:
+    lines = haproxy_sections()["frontend site"]
+    plain = {word for line in lines if line.startswith("acl plain ") for word in line.split()[3:]}
+    challenges = "/.well-known/acme-challenge/"
+
+    assert plain == {"/livez", "/readyz", "/healthz", challenges}
+    (static,) = [line for line in lines if line.startswith("use_backend static_backend")]
+    assert challenges in static.split()
+    (location,) = [item for item in nginx_directives() if "/srv/acme" in item.arguments]
+    assert location.blocks[-1] == f"location ^~ {challenges}"
+    for name in compose_servers():
+        assert "acme:/srv/acme:ro" in compose()["services"][name]["volumes"]
+    assert "acme:/srv/acme" in compose()["services"]["certbot"]["volumes"]
 
 
 def test_haproxy_can_be_reloaded() -> None:

@@ -44,10 +44,17 @@ GOOD: list[tuple[str, str, Value]] = [
     ("HTTP_ADDRESS", "0.0.0.0", "0.0.0.0"),
     ("HTTP_ADDRESS", "[::1]", "[::1]"),
     ("STATS_USER", "ops", "ops"),
+    ("TLS_CERTIFICATE", "certs/localhost", "certs/localhost"),
+    ("TLS_CERTIFICATE", "./certs/letsencrypt/live/www.example.com/",
+     "./certs/letsencrypt/live/www.example.com/"),
     ("STATS_PASSWORD", " 'as it is' ", " 'as it is' "),
 ]  # fmt: skip
 
 BAD = [
+    ("TLS_CERTIFICATE", "localhost", "certs/localhost"),
+    ("TLS_CERTIFICATE", "/etc/letsencrypt/live/www.example.com", "certs/localhost"),
+    ("TLS_CERTIFICATE", "certs/../backups", "certs/localhost"),
+    ("TLS_CERTIFICATE", "certs/", "certs/localhost"),
     ("DJANGO_DEBUG", "ture", "Did you mean true?"),
     ("DJANGO_DEBUG", "flase", "Did you mean false?"),
     ("DJANGO_DEBUG", "2", "true or false"),
@@ -164,10 +171,12 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
         "NGINX_BALANCER_ADDRESS",
         "NGINX_BALANCER_PORT",
         "SERVER3",
+        "HTTPS_PORT",
         "STACK_NAME",
         "STATS_PORT",
         "STATS_USER",
         "STATS_PASSWORD",
+        "TLS_CERTIFICATE",
     }
 
 

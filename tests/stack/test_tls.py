@@ -1,0 +1,269 @@
+"""HTTPS: what HAProxy agrees to with a certificate, and what it says of one that is not right."""
+
+import http.client
+import json
+import shutil
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import requests
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from tests.chaos.release import stackctl
+from tests.stack.compose import Stack, docker
+from tests.stack.tls import Secure, make_certificate, start_balancer, with_certificate
+from tests.unit.test_stackctl_certs import expired
+
+CHALLENGES = "/.well-known/acme-challenge"
+HSTS = "Strict-Transport-Security"
+
+
+@pytest.fixture(scope="module")
+def tls(production: Stack) -> Iterator[Secure]:
+    """The production stack with a certificate; it has none again afterwards."""
+    with with_certificate(production) as secure:
+        yield secure
+
+
+def test_the_authority_that_was_made_is_believed_and_needed(tls: Secure) -> None:
+    for name in ("localhost", "127.0.0.1", "::1"):
+        with tls.handshake(tls.trusting(), name) as connection:
+            assert connection.version() == "TLSv1.3"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        tls.handshake(ssl.create_default_context())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        tls.handshake(tls.trusting(), "www.example.com")
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [(["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), ([], None)]
+)
+def test_http2_is_preferred(tls: Secure, offered: list[str], chosen: str | None) -> None:
+    context = tls.trusting()
+    if offered:
+        context.set_alpn_protocols(offered)
+
+    with tls.handshake(context) as connection:
+        assert connection.selected_alpn_protocol() == chosen
+
+
+def test_an_http2_request_is_answered(tls: Secure) -> None:
+    with httpx.Client(http2=True, verify=tls.trusting()) as client:
+        answers = [client.get(tls.url(path)) for path in ("/profile/", "/", "/profile/")]
+
+    assert [answer.http_version for answer in answers] == ["HTTP/2"] * 3
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert answers[0].json()["settings"] == "production"
+
+
+def limited(tls: Secure, version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
+    """Return the context of a client that speaks no newer version, and these ciphers alone."""
+    context = tls.trusting()
+    # Also what this machine's own library would not send any more.
+    context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    return context
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_old_versions_and_ciphers_are_refused(tls: Secure) -> None:
+    with tls.handshake(
+        limited(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256")
+    ) as connection:
+        assert connection.version() == "TLSv1.2"
+
+    with pytest.raises(ssl.SSLError, match="alert protocol version"):
+        tls.handshake(limited(tls, ssl.TLSVersion.TLSv1_1, "ALL"))
+    with pytest.raises(ssl.SSLError, match="alert handshake failure"):
+        tls.handshake(limited(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA"))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/", "/profile/?format=txt&a=%20b", "/livez/x", "//a/../healthz"])
+def test_http_is_sent_to_https(tls: Secure, method: str, path: str) -> None:
+    address = f"http://localhost:{tls.stack.http_port}"
+    asked = requests.Request(method, address).prepare()
+    # As it is, which requests would tidy up.
+    asked.url = f"{address}{path}"
+    answer = requests.Session().send(asked, allow_redirects=False, timeout=10)
+
+    assert answer.status_code == 308
+    assert answer.headers["Location"] == tls.url(path)
+    # No browser goes on doing so after the certificate is gone.
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_without_the_site_s_name_there_is_nowhere_to_send_to(tls: Secure) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", tls.stack.http_port, timeout=10)
+    connection.putrequest("GET", "/profile/", skip_host=True)
+    connection.endheaders()
+
+    assert connection.getresponse().status == 400
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+def test_probes_are_answered_by_http_too(tls: Secure, path: str) -> None:
+    assert tls.stack.get(path, allow_redirects=False).status_code == 200
+    assert tls.get(path).status_code == 200
+
+
+def test_django_knows_who_came_by_https(tls: Secure) -> None:
+    assert tls.get("/profile/").headers[HSTS].startswith("max-age=3600")
+    assert tls.get("/healthz").headers[HSTS].startswith("max-age=3600")
+    # The browser's origin is what Django takes for the site's own.
+    with requests.Session() as visitor:
+        trusting = str(tls.authority)
+        page = visitor.get(tls.url("/accounts/login/"), verify=trusting, timeout=10)
+        (cookie,) = [cookie for cookie in visitor.cookies if cookie.name == "csrftoken"]
+        headers = {"Origin": tls.url(""), "X-CSRFToken": cookie.value or ""}
+        sent = visitor.post(
+            page.url, data={"username": "x"}, headers=headers, verify=trusting, timeout=10
+        )
+    assert cookie.secure
+    assert sent.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"X-Forwarded-Proto": "https"}, {"Forwarded": "proto=https"}, {"X-Forwarded-Ssl": "on"}],
+)
+def test_https_cannot_be_pretended(tls: Secure, forged: dict[str, str]) -> None:
+    assert HSTS not in tls.stack.get("/healthz", headers=forged).headers
+    answer = tls.stack.get("/profile/", headers=forged, allow_redirects=False)
+    assert answer.status_code == 308
+    assert HSTS in tls.get("/healthz", headers={"X-Forwarded-Proto": "http"}).headers
+
+
+def test_an_authority_s_question_is_answered_by_http(tls: Secure) -> None:
+    """As certbot writes the answer, through the webroot that it shares with the servers."""
+    docker(
+        *("run", "--rm", "--user", "0", "--volume", f"{tls.stack.project}_acme:/srv/acme"),
+        *("--entrypoint", "sh", "haproxy:3.0", "-c"),
+        f"mkdir -p /srv/acme{CHALLENGES}; printf key.print >/srv/acme{CHALLENGES}/token",
+    )
+
+    for ask in (tls.stack.get, tls.get):
+        answer = ask(f"{CHALLENGES}/token", allow_redirects=False)
+        assert (answer.status_code, answer.text) == (200, "key.print")
+        assert answer.headers["Content-Type"] == "text/plain"
+        assert ask(f"{CHALLENGES}/other", allow_redirects=False).status_code == 404
+    assert tls.stack.get("/.well-known/other", allow_redirects=False).status_code == 308
+
+
+def test_haproxy_s_user_alone_reads_the_key(tls: Secure) -> None:
+    place = "/srv/certificates"
+    stated = tls.stack.run_in("haproxy", "stat", "-c", "%a %u:%g", f"{place}/site.pem")
+
+    assert stated.split() == ["400", "99:99"]
+    for service in ("server1", "worker", "migrate"):
+        assert place not in tls.stack.inspect(service, "{{json .Mounts}}")
+
+
+def test_the_doctor_looks_at_the_certificate_and_by_https(tls: Secure) -> None:
+    checks = doctor(tls)
+
+    assert checks["certificate"]["ok"] and "is valid until" in checks["certificate"]["fact"]
+    assert checks["site"]["fact"] == f"answers on port {tls.port}"
+    assert checks[f"port {tls.port}"]["fact"] == "HTTPS_PORT, held by this stack"
+
+
+def doctor(tls: Secure) -> dict[str, dict[str, Any]]:
+    """Return what the doctor says of each thing."""
+    said = json.loads(stackctl(tls.stack, "doctor", "--json").stdout.splitlines()[-1])
+    return {check["name"]: check for check in said["checks"]}
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Bring a folder back as it is at the block's end."""
+    copy = folder.with_name("kept")
+    shutil.copytree(folder, copy)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
+        copy.rename(folder)
+
+
+def lock_with_passphrase(folder: Path) -> None:
+    """Put a passphrase on the key."""
+    path = folder / "privkey.pem"
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "missing": (
+        lambda folder: (folder / "fullchain.pem").unlink(),
+        "there is no certs/localhost/fullchain.pem",
+        "make certs",
+    ),
+    "readable": (
+        lambda folder: (folder / "privkey.pem").chmod(0o640),
+        "certs/localhost/privkey.pem can be read by others than its owner (mode 640)",
+        "chmod 600 certs/localhost/privkey.pem",
+    ),
+    "garbage": (
+        lambda folder: (folder / "fullchain.pem").write_text("nothing\n"),
+        "certs/localhost/fullchain.pem is not a certificate in PEM form",
+        "-----BEGIN CERTIFICATE-----",
+    ),
+    "passphrase": (
+        lock_with_passphrase,
+        "certs/localhost/privkey.pem is not a key in PEM form without a passphrase",
+        "openssl pkey",
+    ),
+    "expired": (expired, "the certificate certs/localhost/fullchain.pem expired at", "FORCE=1"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_certificate_that_is_not_right_is_told(tls: Secure, what: str) -> None:
+    spoil, problem, cure = WRONG[what]
+    with kept(tls.folder):
+        spoil(tls.folder)
+        told = tls.stack.compose(
+            "run", "--rm", "--no-deps", "-T", "certificates", "check", check=False
+        )
+
+    assert told.returncode == 1
+    assert problem in told.stdout
+    assert cure in told.stdout
+
+
+def test_another_s_key_is_refused_and_the_former_certificate_serves(tls: Secure) -> None:
+    before = tls.serial()
+    with kept(tls.folder):
+        key = (tls.folder / "privkey.pem").read_bytes()
+        make_certificate(tls.stack, "--force")
+        (tls.folder / "privkey.pem").write_bytes(key)
+        refused = stackctl(tls.stack, "reload", "--json")
+        found = doctor(tls)["certificate"]
+        # Compose says it too, and leaves the running HAProxy alone.
+        started = tls.stack.compose("up", "--detach", "--wait", "haproxy", check=False)
+        logged = tls.stack.logs("certificates")
+
+    said = json.loads(refused.stdout.splitlines()[-1])
+    assert refused.returncode == said["code"] == 1
+    assert "nothing was changed" in said["error"]
+    assert started.returncode == 1
+    assert 'service "certificates" didn\'t complete successfully' in started.stdout
+    for problem in (said["error"], found["problem"], logged):
+        assert "privkey.pem does not belong to the certificate" in problem
+    assert tls.serial() == before
+    # Nor would HAProxy find the wrong one at its next start.
+    tls.stack.compose("restart", "haproxy")
+    start_balancer(tls.stack)
+    assert tls.serial() == before

@@ -1,0 +1,183 @@
+"""./stackctl certs: a local authority and its certificates, and what of them is never lost."""
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.verification import PolicyBuilder, Store
+
+from stackctl_cli import compose, local_ca, preflight, process
+from stackctl_cli.cli import main
+from stackctl_cli.faults import StackctlError
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's root of the test's own."""
+    monkeypatch.setattr(process, "ROOT", tmp_path)
+    return tmp_path
+
+
+def certs(*arguments: str, code: int = 0) -> None:
+    """Run the command, which has to end with this code."""
+    with pytest.raises(SystemExit) as ended:
+        main(["certs", *arguments])
+    assert ended.value.code == code
+
+
+def read(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def expired(folder: Path) -> None:
+    """Put a certificate there that was good until yesterday, with its key."""
+    authority = local_ca._read(folder.parent / "ca.pem", folder.parent / "ca.key")
+    at = datetime.now(UTC) - timedelta(days=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_ca, "CERTIFICATE_DAYS", -1)
+        patch.setattr(local_ca, "EARLIER", timedelta(days=2))
+        pair = local_ca._certificate(authority, "localhost", [x509.DNSName("localhost")])
+    assert abs(pair.certificate.not_valid_after_utc - at) < timedelta(minutes=1)
+    (folder / "privkey.pem").write_bytes(local_ca._pem_of(pair.key))
+    (folder / "fullchain.pem").write_bytes(pair.certificate.public_bytes(Encoding.PEM))
+
+
+def test_a_certificate_for_this_machine_is_made(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certs()
+
+    authority, site = read(root / "certs/ca.pem"), read(root / "certs/localhost/fullchain.pem")
+    verifier = PolicyBuilder().store(Store([authority]))
+    for subject in (
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        x509.IPAddress(ipaddress.ip_address("::1")),
+    ):
+        verifier.build_server_verifier(subject).verify(site, [])
+    left = site.not_valid_after_utc - datetime.now(UTC)
+    assert timedelta(days=300) < left < timedelta(days=825)
+    for key in ("certs/ca.key", "certs/localhost/privkey.pem"):
+        assert (root / key).stat().st_mode & 0o777 == 0o600
+    assert not list(root.rglob("*.new"))
+    told = capsys.readouterr().err
+    assert "TLS_CERTIFICATE=certs/localhost" in told
+    assert "certs/ca.pem" in told
+    assert "PRIVATE KEY" not in told
+
+
+def test_nothing_is_replaced_unasked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certs()
+    before = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
+
+    certs(code=1)
+
+    assert "--force" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_renewed_certificate_is_of_the_same_authority(root: Path) -> None:
+    certs()
+    authority = (root / "certs/ca.pem").read_bytes()
+    before = read(root / "certs/localhost/fullchain.pem").serial_number
+
+    certs("--force")
+
+    assert (root / "certs/ca.pem").read_bytes() == authority
+    assert read(root / "certs/localhost/fullchain.pem").serial_number != before
+
+
+def test_a_certificate_for_other_names_has_a_folder_of_its_own(root: Path) -> None:
+    certs()
+    certs("*.shop.test", "192.168.1.5")
+
+    site = read(root / "certs/any.shop.test/fullchain.pem")
+    names = site.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["*.shop.test"]
+    assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("192.168.1.5")]
+    assert (root / "certs/localhost/fullchain.pem").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "https://shop.test", "../shop", "", "-a", "a..b"])
+def test_what_is_no_name_is_refused(root: Path, name: str) -> None:
+    certs("--", name, code=2)
+
+    assert not (root / "certs").exists()
+
+
+def test_half_an_authority_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new one would have to be trusted anew, so none is made in its place."""
+    certs()
+    (root / "certs/ca.key").unlink()
+
+    certs("--force", code=1)
+
+    assert "certs/ca.key" in capsys.readouterr().err
+
+
+def test_an_authority_s_key_of_another_is_told(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certs()
+    (root / "certs/ca.key").write_bytes((root / "certs/localhost/privkey.pem").read_bytes())
+
+    certs("--force", code=1)
+
+    assert "does not belong" in capsys.readouterr().err
+
+
+def project(certificate: str | None) -> compose.Project:
+    """Return a project with or without a certificate."""
+    ports = [
+        {"target": target, "published": str(target), "host_ip": "0.0.0.0"}
+        for target in (8080, 8443, 8888)
+    ]
+    services = {
+        "haproxy": {"ports": ports},
+        "certificates": {"environment": {"TLS_CERTIFICATE": certificate}},
+    }
+    return compose.Project("project", "local", {"name": "project", "services": services})
+
+
+def test_with_a_certificate_the_site_is_asked_by_https() -> None:
+    assert project(None).site().url == "http://localhost:8080/"
+    assert project("certs/localhost").site().url == "https://localhost:8443/"
+
+
+@pytest.mark.parametrize(
+    ("result", "problem", "cure"),
+    [
+        (process.Result(0, "certs/a/fullchain.pem is valid until 2030\n", ""), "", ""),
+        (process.Result(1, "there is no file\nMake it.\n", ""), "there is no file", "Make it."),
+        (process.Result(1, "", "no such image\n"), "no such image", ""),
+    ],
+)
+def test_preflight_says_what_the_look_says(
+    monkeypatch: pytest.MonkeyPatch, result: process.Result, problem: str, cure: str
+) -> None:
+    monkeypatch.setattr(process, "run", lambda *_, **__: result)
+
+    check = preflight._certificate(project("certs/a"))
+
+    assert check.ok == (not problem)
+    assert problem in check.problem
+    assert check.cure == cure
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, content: bytes, mode: int) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(local_ca, "_write", denied)
+
+    with pytest.raises(StackctlError, match="Permission denied"):
+        local_ca.make(_silent(), (), force=False)
+
+
+def _silent() -> local_ca.Console:
+    return local_ca.Console(as_json=True)
