@@ -41,6 +41,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     DRAIN_FILE=/run/mysite/drain \
     WORKER_HEARTBEAT_FILE=/run/mysite/worker-heartbeat \
     PROMETHEUS_MULTIPROC_DIR=/run/mysite/metrics \
+    APP_SERVER=uwsgi \
     WEB_CONCURRENCY=2
 WORKDIR /srv/project
 STOPSIGNAL SIGTERM

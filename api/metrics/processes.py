@@ -17,8 +17,20 @@ from prometheus_client.registry import CollectorRegistry
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
+# gunicorn's worker 2 and the like: those know their place only from whoever started them.
+_told = 0
+
+
+def take_place(number: int) -> None:
+    """Tell this process its place, where its server has no way of its own to ask for it."""
+    global _told
+    _told = number
+
+
 def place() -> int:
     """Return this process's place among those of its server; 0 for the one that started them."""
+    if _told:
+        return _told
     # uWSGI makes the module; elsewhere there is none.
     if uwsgi := sys.modules.get("uwsgi"):
         return int(uwsgi.worker_id())

@@ -217,9 +217,16 @@ _DJANGO: Final = Section(
             default="8000",
         ),
         Variable(
+            name="APP_SERVER",
+            kind=Kind.CHOICE,
+            help="What runs Django in each server container.",
+            choices=("uwsgi", "gunicorn"),
+            default="uwsgi",
+        ),
+        Variable(
             name="WEB_CONCURRENCY",
             kind=Kind.INT,
-            help="uWSGI workers in each server.",
+            help="Workers of uWSGI or gunicorn in each server.",
             default="2",
             minimum=1,
             maximum=64,

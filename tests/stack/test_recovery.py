@@ -25,10 +25,10 @@ def healthy(stack: Stack) -> bool:
     )
 
 
-def processes(stack: Stack, name: str) -> dict[int, int]:
-    """Return server1's processes called `name`, each with its parent."""
+def processes(stack: Stack, name: str, server: str = "server1") -> dict[int, int]:
+    """Return a server's processes called `name`, each with its parent."""
     listing = stack.run_in(
-        "server1", "sh", "-c", "grep -hE '^(Name|Pid|PPid):' /proc/[0-9]*/status || true"
+        server, "sh", "-c", "grep -hE '^(Name|Pid|PPid):' /proc/[0-9]*/status || true"
     )
     words = iter(listing.split())
     facts = [dict(zip(("Name", "Pid", "PPid"), row, strict=True)) for row in triples(words)]

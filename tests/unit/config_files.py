@@ -37,8 +37,25 @@ class Directive:
     blocks: tuple[str, ...]
 
 
-def nginx_directives(name: str = "nginx/nginx.conf") -> list[Directive]:
-    """Return every directive of an nginx file."""
+# The link in place of which a server container has one of nginx/forward-*.conf (nginx/start).
+FORWARD = "/run/mysite/forward.conf"
+
+
+def nginx_directives(name: str = "nginx/nginx.conf", app_server: str = "uwsgi") -> list[Directive]:
+    """Return every directive of an nginx file, with those of what it includes for Django."""
+    found: list[Directive] = []
+    for one in directives_of(name):
+        found.append(one)
+        if (one.name, one.arguments) == ("include", (FORWARD,)):
+            found += [
+                Directive(more.name, more.arguments, one.blocks)
+                for more in directives_of(f"nginx/forward-{app_server}.conf")
+            ]
+    return found
+
+
+def directives_of(name: str) -> list[Directive]:
+    """Return the directives that stand in a file itself."""
     found: list[Directive] = []
     blocks: list[str] = []
     words: list[str] = []
@@ -58,11 +75,16 @@ def nginx_directives(name: str = "nginx/nginx.conf") -> list[Directive]:
     return found
 
 
-def nginx_value(directive_name: str, block: str = "", name: str = "nginx/nginx.conf") -> str:
+def nginx_value(
+    directive_name: str,
+    block: str = "",
+    name: str = "nginx/nginx.conf",
+    app_server: str = "uwsgi",
+) -> str:
     """Return the argument of a directive that stands once, in `block` if one is named."""
     values = {
         " ".join(directive.arguments)
-        for directive in nginx_directives(name)
+        for directive in nginx_directives(name, app_server)
         if directive.name == directive_name and (not block or directive.blocks[-1:] == (block,))
     }
     assert len(values) == 1, f"{directive_name}: {values}"

@@ -1,6 +1,7 @@
 """The chain of time limits: what gives up first says why, and what stops first is waited for."""
 
 import re
+import runpy
 import signal
 
 import pytest
@@ -16,6 +17,7 @@ from mysite.settings.backing import (
     JOB_SOFT_SECONDS,
 )
 from stackctl_cli import reload
+from tests.tree import ROOT
 from tests.unit.config_files import (
     compose,
     dockerfile,
@@ -31,6 +33,7 @@ from tests.unit.config_files import (
 )
 
 SERVERS = ("server1", "server2", "server3")
+APP_SERVERS = VARIABLES["APP_SERVER"].choices
 
 
 def stop_wait(program: str) -> float:
@@ -103,6 +106,28 @@ def test_a_stopping_uwsgi_lets_its_requests_finish() -> None:
     assert seconds(uwsgi_option("harakiri")) < stop_wait("uwsgi")
 
 
+def test_gunicorn_has_uwsgi_s_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also nginx towards it: the same directives, but that they begin with another word."""
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    config = runpy.run_path(str(ROOT / "gunicorn" / "config.py"))
+
+    assert config["workers"] == 3 and uwsgi_option("processes") == "$(WEB_CONCURRENCY)"
+    assert config["timeout"] == seconds(uwsgi_option("harakiri"))
+    assert config["max_requests"] == int(uwsgi_option("max-requests"))
+    assert config["max_requests_jitter"] == int(uwsgi_option("max-requests-delta"))
+    # It may be a second late to see that a request takes too long, and one more to kill it.
+    read = seconds(nginx_value("proxy_read_timeout", "location /", app_server="gunicorn"))
+    assert config["timeout"] + 2 < read
+    assert config["timeout"] <= config["graceful_timeout"] < stop_wait("gunicorn")
+    for name in ("connect_timeout", "read_timeout", "send_timeout", "next_upstream", "buffers"):
+        told = nginx_value(f"proxy_{name}", "location /", app_server="gunicorn")
+        assert told == nginx_value(f"uwsgi_{name}", "location /")
+    assert supervisor_programs()["gunicorn"] == {
+        **supervisor_programs()["uwsgi"],
+        "command": "/srv/project/gunicorn/start %(process_num)d",
+    }
+
+
 def test_draining_is_never_cut_short() -> None:
     longest = VARIABLES["DRAIN_SECONDS"].maximum
 
@@ -121,11 +146,10 @@ def test_load_balancers_see_the_drain_before_it_is_over() -> None:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_the_engine_waits_for_all_three(server: str) -> None:
-    programs = supervisor_programs()
-
-    assert set(programs) == {"drain", "nginx", "uwsgi"}
-    assert sum(map(stop_wait, programs)) < grace(server)
+@pytest.mark.parametrize("app_server", APP_SERVERS)
+def test_the_engine_waits_for_all_three(server: str, app_server: str) -> None:
+    assert set(supervisor_programs()) == {"drain", "nginx", *APP_SERVERS}
+    assert sum(map(stop_wait, ("drain", "nginx", app_server))) < grace(server)
 
 
 def test_haproxy_lets_its_requests_finish_on_a_reload_and_at_its_end() -> None:
@@ -189,7 +213,7 @@ def test_programs_are_stopped_in_order() -> None:
     """Supervisor stops the highest priority first."""
     priority = {name: int(options["priority"]) for name, options in supervisor_programs().items()}
 
-    assert priority["drain"] > priority["nginx"] > priority["uwsgi"]
+    assert priority["drain"] > priority["nginx"] > priority["uwsgi"] == priority["gunicorn"]
     # What ends the container on a fault is there until the last program has gone.
     _, listener = supervisor_sections()["fatal"]
     assert int(listener["priority"]) < min(priority.values())
@@ -198,7 +222,7 @@ def test_programs_are_stopped_in_order() -> None:
 def test_programs_are_stopped_by_the_signal_that_means_gracefully() -> None:
     signals = {name: options["stopsignal"] for name, options in supervisor_programs().items()}
 
-    assert signals == {"drain": "TERM", "nginx": "QUIT", "uwsgi": "TERM"}
+    assert signals == {"drain": "TERM", "nginx": "QUIT", "uwsgi": "TERM", "gunicorn": "TERM"}
     # uWSGI has to be told that TERM means it.
     assert f"unix_signal:{signal.SIGTERM:d} gracefully_kill" in uwsgi_option("hook-master-start")
 
@@ -224,7 +248,7 @@ def test_each_file_of_supervisor_is_named_after_its_program() -> None:
 
 @pytest.mark.parametrize("name", ["drain", "nginx", "uwsgi"])
 def test_supervisor_s_overview_is_right(name: str) -> None:
-    pattern = rf"; +{name} (\d+): .*\(up to (\d+) s\)"
+    pattern = rf"; +{name}(?: or gunicorn)? (\d+): .*\(up to (\d+) s\)"
     told = re.search(pattern, text_of("supervisor/supervisord.conf"))
     options = supervisor_programs()[name]
 
@@ -240,7 +264,11 @@ def test_comments_that_repeat_a_limit_are_right() -> None:
     idle = haproxy_seconds("defaults", "timeout http-keep-alive")
 
     nginx, haproxy = text_of("nginx/nginx.conf"), text_of("haproxy/haproxy.cfg")
-    assert f"harakiri {harakiri:g} s < this < HAProxy's `timeout server` {server:g} s" in nginx
+    for limit, name in (("harakiri", "uwsgi"), ("gunicorn's timeout", "gunicorn")):
+        assert (
+            f"{limit} {harakiri:g} s < this < HAProxy's `timeout server` {server:g} s"
+            in text_of(f"nginx/forward-{name}.conf")
+        )
     assert f"(HAProxy {idle:g} s" in nginx
     assert f"harakiri {harakiri:g} s < nginx's uwsgi_read_timeout {read:g} s < this" in haproxy
 

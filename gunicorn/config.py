@@ -1,0 +1,70 @@
+"""gunicorn in a server container, in uWSGI's place: the same workers and limits (uwsgi/*.ini).
+
+https://docs.gunicorn.org/en/stable/settings.html
+"""
+
+import os
+from typing import Any
+
+chdir = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (no Path here)
+wsgi_app = "mysite.wsgi_http:application"
+
+# One process a request, no threads.
+worker_class = "sync"
+workers = int(os.environ["WEB_CONCURRENCY"])
+
+# Loaded once and then forked, as uWSGI does it, so that workers share what is made for all of them
+# (mysite/mysql/turns.py). Not where the code is edited while it runs: each worker loads it anew.
+preload_app = "--reload" not in os.environ.get("GUNICORN_CMD_ARGS", "")
+
+# harakiri: a request that takes longer is cut off together with its worker. gunicorn looks once a
+# second, so it may have that second more.
+timeout = 20
+# Told to end, the running requests have as long.
+graceful_timeout = 20
+
+# Fresh workers now and then, not all at once, so that a leak never becomes an outage. gunicorn has
+# no limits by age and memory, as uWSGI has.
+max_requests = 10000
+max_requests_jitter = 1000
+
+# What a worker touches to show that it lives: in memory, so that a busy disk kills none.
+worker_tmp_dir = "/dev/shm"  # noqa: S108
+
+# nginx has its own, smaller limits, and may write a URL longer than it came.
+limit_request_line = 0
+limit_request_fields = 1000
+# Django alone says whether a request came by https, from the header that the settings name.
+secure_scheme_headers: dict[str, str] = {}
+# No header of a client becomes a variable of another name.
+forwarder_headers = ""
+
+# nginx logs the requests.
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+# For `gunicornc`, which nothing here uses.
+control_socket_disable = True
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker the lowest place that is free, 1 and up, as uWSGI numbers its own."""
+    taken = {other.place for other in server.WORKERS.values()}
+    worker.place = next(place for place in range(1, len(taken) + 2) if place not in taken)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Have the worker count in its place's files (api/metrics/processes.py)."""
+    # Only now: the application is not loaded yet where it is edited.
+    from api.metrics import processes
+
+    processes.take_place(worker.place)
+
+
+def worker_abort(worker: Any) -> None:
+    """End a worker whose request takes too long, and say where it was.
+
+    gunicorn itself would answer 500 first; nginx has an answer for a server that is gone.
+    """
+    worker.log.critical("A request took longer than %d s; it was here:", timeout, stack_info=True)
+    os._exit(1)

@@ -1,0 +1,227 @@
+"""gunicorn in uWSGI's place on one of two servers: nobody who asks can tell the two apart."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.load import Client, Load, Request
+from tests.stack.compose import Stack, docker
+from tests.stack.test_recovery import SUPERVISORCTL, processes
+from tests.waiting import eventually
+
+SERVER = "server2"
+GUNICORN = {"APP_SERVER": "gunicorn"}
+# Each request as (method, path, headers, body), to both servers, exactly as it stands here.
+CASES: dict[str, tuple[str, str, dict[str, str], str]] = {
+    "profile": ("GET", "/profile/", {}, ""),
+    "redirect": ("GET", "/admin", {}, ""),
+    "redirect to sign in": ("GET", "/admin/?next=%2Fa%20b", {}, ""),
+    "text": ("GET", "/profile/?format=txt", {}, ""),
+    "head": ("HEAD", "/profile/", {}, ""),
+    "ready": ("GET", "/readyz", {"Host": "any.example"}, ""),
+    "unknown host": ("GET", "/profile/", {"Host": "any.example"}, ""),
+    "host with port": ("GET", "/profile/", {"Host": "localhost:8080"}, ""),
+    "https": ("GET", "/profile/", {"X-Forwarded-Proto": "https"}, ""),
+    "https, or not": (
+        *("GET", "/profile/"),
+        {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"},
+        "",
+    ),
+    "not found": ("GET", "/nowhere/", {}, ""),
+    "escaped": ("GET", "/nowhere/%2561%3Fb%23c/%C3%A9%FF;d", {}, ""),
+    "dots and slashes": ("GET", "/x/..//profile/", {}, ""),
+    "long address": ("GET", f"/profile/?{'a' * 7000}", {}, ""),
+    "a header of nginx's own": (
+        *("GET", "/metrics/../metrics"),
+        {"Nginx-Server-Port": "9145"},
+        "",
+    ),
+    "not allowed": ("DELETE", "/profile/", {}, ""),
+    "signed in by nobody": ("GET", "/api/uploads/", {"Authorization": "Token none"}, ""),
+    "form": (
+        *("POST", "/api/token/"),
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        "username=nobody&password=wrong",
+    ),
+    "too large": ("POST", "/api/uploads/", {"Content-Length": str(12 * 1024 * 1024)}, ""),
+    "static": ("GET", "/static/staticfiles.json", {}, ""),
+    "no such file": ("GET", "/static/none.css", {}, ""),
+}
+ASK = """
+import http.client, json, sys
+def ask(server, method, path, headers, body):
+    connection = http.client.HTTPConnection(server, 7999, timeout=10)
+    connection.putrequest(method, path, skip_host="Host" in headers)
+    sent = {"X-Request-ID": "parity-of-servers", **headers}
+    if body:
+        sent["Content-Length"] = str(len(body))
+    for name, value in sent.items():
+        connection.putheader(name, value)
+    connection.endheaders(body.encode())
+    answer = connection.getresponse()
+    return answer.status, sorted(answer.getheaders()), answer.read().decode()
+print(json.dumps({
+    name: [ask(server, *case) for server in ("server1", "server2")]
+    for name, case in json.loads(sys.argv[1]).items()
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def mixed(production: Stack) -> Iterator[Stack]:
+    """The production stack, server2 with gunicorn; with uWSGI afterwards."""
+    production.compose("up", "--detach", "--wait", "--no-deps", SERVER, environment=GUNICORN)
+    try:
+        production.wait_for_both()
+        yield production
+    finally:
+        production.compose("up", "--detach", "--wait", "--no-deps", SERVER)
+        production.wait_for_both()
+
+
+@pytest.fixture(scope="module")
+def answers(mixed: Stack) -> dict[str, Any]:
+    """What each server answers to each case: status, headers, body."""
+    told = mixed.run_in("server1", "python", "-c", ASK, json.dumps(CASES))
+    found: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return found
+
+
+def comparable(answer: list[Any]) -> list[Any]:
+    """Return an answer without what is different from one request or server to the next."""
+    status, headers, body = answer
+    own = ("date", "etag", "last-modified", "set-cookie")
+    kept = [
+        (name, value.partition("nonce-")[0]) for name, value in headers if name.lower() not in own
+    ]
+    return [status, kept, body.replace("set2", "set1")]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_answer_the_same(answers: dict[str, Any], case: str) -> None:
+    uwsgi, gunicorn = answers[case]
+
+    assert comparable(gunicorn) == comparable(uwsgi)
+
+
+def test_the_cases_are_what_they_are_called(answers: dict[str, Any]) -> None:
+    """Else they could be the same by being the same mistake."""
+    status = {name: uwsgi[0] for name, (uwsgi, _) in answers.items()}
+
+    assert status == {
+        **dict.fromkeys(CASES, 200),
+        **{"redirect": 301, "redirect to sign in": 302, "unknown host": 400},
+        **{"not found": 404, "escaped": 404, "a header of nginx's own": 404, "no such file": 404},
+        **{"not allowed": 405, "signed in by nobody": 401, "form": 400, "too large": 413},
+    }
+    assert [json.loads(body)["server"] for _, _, body in answers["dots and slashes"]] == [
+        *("set1", "set2")
+    ]
+
+
+def test_it_is_gunicorn_that_answers(mixed: Stack) -> None:
+    assert "gunicorn:gunicorn_0" in mixed.run_in(SERVER, *SUPERVISORCTL, "status")
+    assert not processes(mixed, "uwsgi", SERVER)
+    workers = int(mixed.run_in(SERVER, "printenv", "WEB_CONCURRENCY"))
+    assert len(processes(mixed, "gunicorn", SERVER)) == workers + 1
+    assert mixed.in_service() == {"set1", "set2"}
+
+
+def test_the_client_and_the_request_s_id_are_in_its_log(mixed: Stack) -> None:
+    sent = [mixed.get("/profile/") for _ in range(4)]
+    ids = {answer.headers["X-Request-ID"] for answer in sent if answer.json()["server"] == "set2"}
+    gateways = mixed.inspect("haproxy", "{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}")
+
+    def lines() -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in mixed.logs(SERVER).splitlines() if line[:1] == "{"]
+        own = [line for line in found if line.get("request_id") in ids]
+        return own if len(own) == 2 * len(ids) else []
+
+    assert ids
+    for line in eventually(lines, seconds=15, what="a line of nginx and one of Django for each"):
+        assert line["client"] in gateways.split(), line
+
+
+def test_its_workers_count_in_their_places(mixed: Stack) -> None:
+    """So that what is counted survives a worker, and files do not pile up."""
+    names = mixed.run_in(SERVER, "sh", "-c", 'ls "$PROMETHEUS_MULTIPROC_DIR"').split()
+
+    assert {name.rpartition("_")[2] for name in names} <= {"0.db", "1.db", "2.db"}
+    assert {"counter_1.db", "counter_2.db"} <= set(names)
+
+
+def test_a_killed_master_comes_back_without_orphans(mixed: Stack) -> None:
+    def master() -> int:
+        return int(mixed.run_in(SERVER, *SUPERVISORCTL, "pid", "gunicorn:gunicorn_0"))
+
+    def orderly() -> bool:
+        found = processes(mixed, "gunicorn", SERVER)
+        new = master()
+        return new not in (0, killed) and found.pop(new, 0) == 1 and set(found.values()) == {new}
+
+    killed = master()
+    clients = [Client(repeat(Request("GET", "/profile/")), pause=0.05) for _ in range(4)]
+    with Load(mixed.http_port, clients) as load:
+        load.warm_up()
+        mixed.run_in(SERVER, "sh", "-c", f"kill -9 {killed}")
+        eventually(orderly, seconds=30, what="one master and its own workers")
+        load.all_served_again()
+    assert not load.failed, load.summary()
+
+
+def test_stopping_it_loses_nothing(mixed: Stack) -> None:
+    clients = [
+        Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0, pause=0.03)
+        for number in range(12)
+    ]
+    with Load(mixed.http_port, clients) as load:
+        load.warm_up()
+        mixed.compose("stop", SERVER, environment=GUNICORN)
+        load.all_served_again()
+        assert mixed.in_service() == {"set1"}
+        mixed.compose("up", "--detach", "--wait", "--no-deps", SERVER, environment=GUNICORN)
+        mixed.wait_for_both()
+
+    assert len(load.outcomes) > 300, load.summary()
+    assert not load.failed, load.summary()
+    log = mixed.logs(SERVER)
+    order = [
+        line.split("stopped: ")[1].split()[0] for line in log.splitlines() if "stopped: " in line
+    ]
+    assert order[-5:-3] == ["drain", "nginx"]
+    assert set(order[-3:-1]) == {"gunicorn_0", "gunicorn_1"}
+
+
+def test_an_application_that_cannot_be_loaded_ends_the_container(
+    mixed: Stack, tmp_path: Path
+) -> None:
+    broken = tmp_path / "wsgi.py"
+    broken.write_text("raise RuntimeError('not today')\n")
+    tmp_path.chmod(0o755)
+    name = f"{mixed.project}-fatal-gunicorn"
+    docker(
+        *("run", "--detach", "--name", name, "--network", "none", "-e", "APP_SERVER=gunicorn"),
+        *("-e", "DRAIN_SECONDS=0", "-e", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
+        *("-e", "REDIS_URL=redis://redis:6379/0", "-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
+        *("-e", f"DJANGO_SECRET_KEY={mixed.environment['DJANGO_SECRET_KEY']}"),
+        *("-e", "DJANGO_ALLOWED_HOSTS=localhost"),
+        mixed.image,
+    )
+    try:
+        eventually(
+            lambda: docker("inspect", "--format", "{{.State.Running}}", name) == "false",
+            seconds=90,
+            what="the container ended",
+        )
+        log = subprocess.run(
+            ["docker", "logs", name], capture_output=True, text=True, check=True
+        ).stderr
+        assert "not today" in log
+        assert "gunicorn cannot be started, so this container ends" in log
+    finally:
+        docker("rm", "--force", "--volumes", name)
