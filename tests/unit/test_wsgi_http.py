@@ -1,4 +1,4 @@
-"""The application as gunicorn loads it, which nginx tells by headers what uWSGI has as variables."""
+"""The application as gunicorn loads it: nginx tells it by headers what uWSGI has as variables."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def test_the_client_and_the_port_are_nginx_s_word(seen: dict[str, Any]) -> None:
 
 
 def test_without_nginx_no_header_is_believed(seen: dict[str, Any]) -> None:
-    """gunicorn itself takes the port from the Host; the metrics go by it."""
+    """Since gunicorn itself takes the port from the Host; the metrics go by it."""
     wsgi_http.application({"REMOTE_ADDR": "", "SERVER_PORT": "9145"}, None)
 
     assert seen == {"REMOTE_ADDR": "", "SERVER_PORT": ""}
