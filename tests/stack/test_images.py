@@ -84,7 +84,7 @@ def test_nothing_private_is_in_the_image(packages: object) -> None:
     names = set(docker("run", "--rm", PRODUCTION, "ls", "-A", "/srv/project").split())
 
     assert names == {
-        *("api", "manage.py", "mysite", "nginx", "requirements", "supervisor", "uwsgi"),
+        *("api", "gunicorn", "manage.py", "mysite", "nginx", "requirements", "supervisor", "uwsgi"),
     }
 
 
