@@ -191,13 +191,13 @@ def thumbnail_lines(thumbnails: Thumbnails) -> list[str]:
 
 def deploy_lines(deploy: Deploy) -> list[str]:
     """Return what a person wants to know of a deploy."""
-    rest = deploy.seconds - deploy.drain_seconds
     return [
-        f"stackctl deploy of both servers: {deploy.seconds:.1f} s without the build, "
-        f"{deploy.drain_seconds:.1f} s of them draining",
+        f"stackctl deploy of both servers and the worker: {deploy.seconds:.1f} s without the build;",
+        f"    of them {deploy.drain_seconds:.1f} s until HAProxy had the last answers, "
+        f"{deploy.stop_seconds:.1f} s until the containers had ended gracefully",
         f"    {deploy.requests} requests meanwhile, {deploy.failed} failed, longest "
         f"{deploy.longest_ms:.0f} ms ({deploy.longest_before_ms:.0f} ms before)",
-        f"Aim: at most {AIM_SECONDS:g} s besides the drains: {rest:.1f} s, "
+        f"Aim: at most {AIM_SECONDS:g} s besides both: {deploy.besides_drains:.1f} s, "
         f"{'met' if deploy.met else 'NOT met'}.",
     ]
 

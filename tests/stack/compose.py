@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,21 @@ class Stack:
             yield self
         finally:
             self.down(volumes=True)
+            self.remove_replaced_images()
 
     def down(self, *, volumes: bool = False) -> None:
         """Stop and remove the containers; with their data if told, and then without ceremony."""
         at_once = ["--volumes", "--timeout", "0"] if volumes else []
         self.compose("down", "--remove-orphans", *at_once)
+
+    def remove_replaced_images(self) -> None:
+        """Remove this stack's images whose name a later build has taken: nobody else would."""
+        label = f"label=com.docker.compose.project={self.project}"
+        found = docker("image", "ls", "--quiet", "--filter", "dangling=true", "--filter", label)
+        for image in set(found.split()):
+            # One that another run's image is made of stays.
+            with suppress(subprocess.CalledProcessError):
+                docker("image", "rm", image)
 
     def run_in(self, service: str, *command: str, check: bool = True) -> str:
         """Run a command in a service's container and return what it printed."""

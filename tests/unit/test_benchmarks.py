@@ -1,11 +1,14 @@
 """What the benchmarks read out of other programs' words, and what they make of it."""
 
+import json
+
 import pytest
 
 from benchmarks.cost import parse_cpu, parse_mib
 from benchmarks.deploy import Deploy, figures, parse_steps
 from benchmarks.load import Load, parse_wrk
 from benchmarks.report import deploy_lines, ratio, thumbnail_lines
+from benchmarks.stops import stop_seconds
 from benchmarks.thumbnails import Thumbnails
 from benchmarks.visitors import Outcome
 
@@ -103,11 +106,12 @@ def test_a_deploys_figures_are_those_of_its_own_time() -> None:
         Outcome(started=6, seconds=0.75, good=False),
     ]
 
-    deploy = figures(outcomes, begun=5, log=LOG, seconds=22.0)
+    deploy = figures(outcomes, begun=5, log=LOG, seconds=22.0, stop_seconds=3.0)
 
     assert deploy == Deploy(
         seconds=22.0,
         drain_seconds=2.0,
+        stop_seconds=3.0,
         requests=2,
         failed=1,
         longest_ms=750,
@@ -115,9 +119,9 @@ def test_a_deploys_figures_are_those_of_its_own_time() -> None:
     )
 
 
-@pytest.mark.parametrize(("seconds", "word"), [(22.0, "20.0 s, met."), (22.5, "20.5 s, NOT met.")])
+@pytest.mark.parametrize(("seconds", "word"), [(25.0, "20.0 s, met."), (25.5, "20.5 s, NOT met.")])
 def test_a_deploys_aim_leaves_out_its_drains(seconds: float, word: str) -> None:
-    deploy = Deploy(seconds, 2.0, 100, 0, 80, 70)
+    deploy = Deploy(seconds, 2.0, 3.0, 100, 0, 80, 70)
 
     assert deploy_lines(deploy)[-1].endswith(word)
 
@@ -134,3 +138,21 @@ def test_the_workers_rate_is_that_of_one_process() -> None:
 
 def test_a_worker_that_did_nothing_has_no_rate() -> None:
     assert Thumbnails(jobs=1, done=0, seconds=0, processes=2, picture_bytes=1).per_second == 0
+
+
+def event(action: str, container: str, seconds: float) -> str:
+    """Return a line of the engine's events."""
+    return json.dumps({"Action": action, "Actor": {"ID": container}, "timeNano": seconds * 1e9})
+
+
+def test_a_stop_is_timed_from_the_first_signal_to_the_end() -> None:
+    lines = [
+        event("kill", "server1", 1.0),
+        event("die", "one-off", 2.0),
+        event("kill", "server1", 3.0),
+        event("kill", "worker", 4.0),
+        event("die", "server1", 4.5),
+        event("die", "worker", 6.0),
+    ]
+
+    assert stop_seconds(lines) == [3.5, 2.0]
