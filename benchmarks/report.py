@@ -192,7 +192,7 @@ def thumbnail_lines(thumbnails: Thumbnails) -> list[str]:
 def deploy_lines(deploy: Deploy) -> list[str]:
     """Return what a person wants to know of a deploy."""
     return [
-        f"stackctl deploy of both servers and the worker: {deploy.seconds:.1f} s without the build;",
+        f"stackctl deploy of both servers and a worker: {deploy.seconds:.1f} s without the build;",
         f"    of them {deploy.drain_seconds:.1f} s until HAProxy had the last answers, "
         f"{deploy.stop_seconds:.1f} s until the containers had ended gracefully",
         f"    {deploy.requests} requests meanwhile, {deploy.failed} failed, longest "
