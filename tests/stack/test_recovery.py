@@ -30,19 +30,16 @@ def processes(stack: Stack, name: str, server: str = "server1") -> dict[int, int
     listing = stack.run_in(
         server, "sh", "-c", "grep -hE '^(Name|Pid|PPid):' /proc/[0-9]*/status || true"
     )
-    words = iter(listing.split())
-    facts = [dict(zip(("Name", "Pid", "PPid"), row, strict=True)) for row in triples(words)]
-    return {int(row["Pid"]): int(row["PPid"]) for row in facts if row["Name"] == name}
-
-
-def triples(words: Iterator[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield the values of each process: the listing repeats name, id and parent."""
-    while next(words, None):
-        name = next(words)
-        next(words)
-        pid = next(words)
-        next(words)
-        yield name, pid, next(words)
+    facts: list[dict[str, str]] = []
+    for line in listing.splitlines():
+        key, _, value = line.partition(":")
+        if key == "Name":
+            facts.append({})
+        facts[-1][key] = value.strip()
+    # One that ended while it was read has not all of them.
+    return {
+        int(row["Pid"]): int(row["PPid"]) for row in facts if row["Name"] == name and len(row) == 3
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
