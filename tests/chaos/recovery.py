@@ -10,9 +10,6 @@ from tests.waiting import eventually
 
 # A server's workers, and as many requests at once does HAProxy hand to it.
 WORKERS = int(VARIABLES["WEB_CONCURRENCY"].default)
-# The writes that a killed container takes with it: those that ran, and those that took their places
-# in the moment in which its processes end one after another and its nginx still accepts.
-IN_FLIGHT = 2 * WORKERS
 # From the fault to the moment after which nothing fails any more.
 RECOVERY_SECONDS = 5
 
