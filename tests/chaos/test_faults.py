@@ -11,6 +11,7 @@ import pytest
 from tests.chaos.conftest import check_writes
 from tests.chaos.load import Load
 from tests.chaos.recovery import (
+    IN_FLIGHT,
     RECOVERY_SECONDS,
     WORKERS,
     answers,
@@ -114,11 +115,11 @@ def test_a_killed_container_is_started_by_docker(
 
     figures.add(
         "kill -9 of server1's first process, which ends the container",
-        f"0 GETs and at most {WORKERS} POSTs failed, none written twice; started again by itself",
+        f"0 GETs and at most {IN_FLIGHT} POSTs failed, none written twice; started again by itself",
         load,
         f"back in service after {seconds:.1f} s",
     )
-    check_failures(load, posts=WORKERS)
+    check_failures(load, posts=IN_FLIGHT)
     check_writes(load, loaded)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.chaos.conftest import check_writes
 from tests.chaos.load import Load
-from tests.chaos.recovery import WORKERS, answers, check_failures, recovered
+from tests.chaos.recovery import IN_FLIGHT, answers, check_failures, recovered
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack, docker
 from tests.stack.test_recovery import processes
@@ -59,13 +59,13 @@ def test_docker_kill_is_healed_and_a_stop_is_respected(
 
     figures.add(
         "`docker kill -s KILL` of server1 with `stackctl heal --watch`, then a stop of server2",
-        f"0 GETs and at most {WORKERS} POSTs failed, none written twice; started again by "
+        f"0 GETs and at most {IN_FLIGHT} POSTs failed, none written twice; started again by "
         "itself; a stopped server stays stopped",
         load,
         f"server1 back in service after {seconds:.1f} s",
     )
     assert "server1: it ended with exit code 137; starting it" in said()
-    check_failures(load, posts=WORKERS)
+    check_failures(load, posts=IN_FLIGHT)
     check_writes(load, loaded)
 
 

@@ -162,14 +162,17 @@ def test_a_reload_waits_until_the_former_process_has_to_be_gone() -> None:
     assert haproxy_seconds("global", "hard-stop-after") < reload.FORMER_SECONDS
 
 
-def test_a_server_that_refuses_is_out_before_a_request_has_used_up_its_tries() -> None:
+def test_the_first_refusal_takes_a_server_out_and_leaves_tries_for_another() -> None:
     lines = haproxy_sections()["backend dynamic_backend"]
     words = [word for line in lines if line.startswith("default-server ") for word in line.split()]
-    limit = int(words[words.index("error-limit") + 1])
 
-    assert limit < int(haproxy_value("defaults", "retries")) + 1
+    assert words[words.index("error-limit") + 1] == "1"
     assert words[words.index("observe") + 1] == "layer4"
     assert words[words.index("on-error") + 1] == "mark-down"
+    # Cut off once in each of the server's places, refused once, and one for the other server.
+    assert (
+        int(haproxy_value("defaults", "retries")) >= int(VARIABLES["WEB_CONCURRENCY"].default) + 2
+    )
 
 
 def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
