@@ -27,9 +27,9 @@ test: lint .venv/.test ## All tests: unit tests anywhere, container tests where 
 test-unit: .venv/.test ## The unit tests alone
 	@.venv/bin/pytest tests/unit
 
-test-stack: .venv/.test ## The container tests alone
-	@.venv/bin/pytest $(SIDE_BY_SIDE) tests/stack tests/browser
-	@.venv/bin/pytest tests/chaos tests/eb
+test-stack: .venv/.test ## The container tests alone; WITH="DB_ENGINE=postgres" on that stack
+	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/stack tests/browser
+	@STACK_WITH="$(WITH)" .venv/bin/pytest tests/chaos tests/eb
 
 test-databases: .venv/.test ## The unit tests that use a database, on MySQL and PostgreSQL
 	@.venv/bin/pytest tests/stack/test_databases.py

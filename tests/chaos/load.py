@@ -9,8 +9,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
+from functools import partial
 
+from tests.background import InBackground
 from tests.waiting import eventually
 
 # A request without an answer for so long has failed; HAProxy's own limits are below it.
@@ -147,35 +148,14 @@ def mixed_clients(static: str) -> list[Client]:
     ]
 
 
-class Load:
-    """All clients at once, for the time of a `with` block."""
+class Load(InBackground):
+    """All clients at once, for the time of a `with` block; every request gets its outcome."""
 
     def __init__(self, port: int, clients: list[Client]) -> None:
         """Describe it; the block starts it."""
-        self.port = port
         self.clients = clients
-        self.over = threading.Event()
-        self.threads = [
-            threading.Thread(target=client.run, args=(port, self.over), daemon=True)
-            for client in clients
-        ]
-
-    def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.over.set()
-        for thread in self.threads:
-            thread.join(TIMEOUT_SECONDS + 5)
-            if thread.is_alive():
-                raise AssertionError("a client is still waiting: a request without an outcome")
+        tasks = [partial(client.run, port) for client in clients]
+        super().__init__(tasks, end_seconds=TIMEOUT_SECONDS + 5)
 
     def warm_up(self) -> None:
         """Return once every client has been answered."""

@@ -2,11 +2,11 @@
 
 import asyncio
 import itertools
-import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
+
+from tests.background import InBackground
 
 DRIP_SECONDS = 1.0
 
@@ -20,39 +20,24 @@ class Ending:
     status: int
 
 
-@dataclass
-class SlowClients:
-    """Many such clients at once, for the time of a `with` block.
+class SlowClients(InBackground):
+    """Many such clients at once, for the time of a `with` block."""
 
-    Args:
-        port: where the site is on 127.0.0.1.
-        begin: what each sends at once; `{number}` is its connection's own number.
-        count: how many connections are open at a time.
-    """
+    def __init__(self, port: int, begin: bytes, count: int = 300) -> None:
+        """Describe them; the block starts them.
 
-    port: int
-    begin: bytes
-    count: int = 300
-    endings: list[Ending] = field(default_factory=list)
-    # How many have sent what they send at once, over all the time.
-    begun: int = 0
-    _over: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> "SlowClients":
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join(10)
+        Args:
+            port: where the site is on 127.0.0.1.
+            begin: what each sends at once; `{number}` is its connection's own number.
+            count: how many connections are open at a time.
+        """
+        self.port = port
+        self.begin = begin
+        self.count = count
+        self.endings: list[Ending] = []
+        # How many have sent what they send at once, over all the time.
+        self.begun = 0
+        super().__init__([lambda over: asyncio.run(self._all())], end_seconds=10)
 
     def statuses(self) -> Counter[int]:
         """Return how often each answer ended a connection."""
@@ -67,7 +52,7 @@ class SlowClients:
         await asyncio.gather(*(self._again_and_again(numbers) for _ in range(self.count)))
 
     async def _again_and_again(self, numbers: "itertools.count[int]") -> None:
-        while not self._over.is_set():
+        while not self.over.is_set():
             started = time.monotonic()
             status = await self._one(next(numbers))
             if status is not None:
@@ -86,7 +71,7 @@ class SlowClients:
             writer.write(self.begin.replace(b"{number}", str(number).encode()))
             await writer.drain()
             self.begun += 1
-            while not self._over.is_set():
+            while not self.over.is_set():
                 done, _ = await asyncio.wait({answer}, timeout=DRIP_SECONDS)
                 if done:
                     words = answer.result().split()

@@ -10,10 +10,10 @@ Two kinds, since nginx hands a request on only when its body is there:
 import re
 import threading
 import time
-from types import TracebackType
 
 import requests
 
+from tests.background import InBackground
 from tests.chaos.load import Client, Outcome, Request, always
 from tests.eb.docker import Container
 
@@ -26,32 +26,18 @@ LOCK = (
 )
 
 
-class LockedCounter:
+class LockedCounter(InBackground):
     """Keeps the visit counter locked again and again, for the time of a `with` block."""
 
     def __init__(self, database: Container) -> None:
         """Describe it; the counter has to have been counted once."""
         self.database = database
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
+        super().__init__([self.run], end_seconds=4 * SECONDS)
 
-    def __enter__(self) -> "LockedCounter":
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.over.set()
-        self.thread.join(4 * SECONDS)
-
-    def run(self) -> None:
+    def run(self, over: threading.Event) -> None:
         """Lock, wait, let go; the requests that wait have their turn then."""
         script = 'MYSQL_PWD="$MYSQL_PASSWORD" mysql --user="$MYSQL_USER" --execute="$0" mysite'
-        while not self.over.is_set():
+        while not over.is_set():
             self.database.execute("sh", "-c", script, LOCK)
 
 

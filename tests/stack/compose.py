@@ -21,6 +21,8 @@ from tests.waiting import eventually
 PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "")
 STACK_NAME = f"mysite-test-{hashlib.sha256(f'{ROOT}{PROCESS}'.encode()).hexdigest()[:8]}"
 UP_SECONDS = 300
+# Every stack's, besides its test's own variables: `make test-stack WITH="DB_ENGINE=postgres"`.
+WITH = dict(pair.split("=", 1) for pair in os.environ.get("STACK_WITH", "").split())
 
 
 def secret_environment() -> dict[str, str]:
@@ -55,6 +57,7 @@ class Stack:
             "HTTP_ADDRESS": "127.0.0.1",
             "HTTP_PORT": str(self.http_port),
             "STATS_PORT": str(self.stats_port),
+            **WITH,
             **environment,
         }
 

@@ -1,7 +1,6 @@
 """gunicorn in uWSGI's place on one of two servers: nobody who asks can tell the two apart."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from tests.chaos.load import Client, Load, Request
 from tests.stack.compose import Stack, docker
-from tests.stack.test_recovery import SUPERVISORCTL, processes
+from tests.stack.test_recovery import SUPERVISORCTL, check_doomed, processes, stopping_order
 from tests.waiting import eventually
 
 SERVER = "server2"
@@ -205,22 +204,10 @@ def test_stopping_it_loses_nothing(mixed: Stack) -> None:
 
     assert len(load.outcomes) > 300, load.summary()
     assert not load.failed, load.summary()
-    log = mixed.logs(SERVER)
-    order = [
-        line.split("stopped: ")[1].split()[0] for line in log.splitlines() if "stopped: " in line
-    ]
+    order = stopping_order(mixed.logs(SERVER))
     assert order[-5:-3] == ["drain", "nginx"]
     assert set(order[-3:-1]) == {"gunicorn_0", "gunicorn_1"}
 
 
 def test_an_application_that_cannot_be_loaded_ends_the_container(doomed: str) -> None:
-    eventually(
-        lambda: docker("inspect", "--format", "{{.State.Running}}", doomed) == "false",
-        seconds=90,
-        what="the container ended",
-    )
-    log = subprocess.run(
-        ["docker", "logs", doomed], capture_output=True, text=True, check=True
-    ).stderr
-    assert "not today" in log
-    assert "gunicorn cannot be started, so this container ends" in log
+    check_doomed(doomed, "gunicorn")

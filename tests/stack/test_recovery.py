@@ -138,9 +138,7 @@ def test_a_stopped_server_has_drained_and_is_found_again_elsewhere(production: S
 def check_clean_end(stack: Stack, server: str) -> None:
     """It has drained first, for as long as it was told, then stopped nginx, then uWSGI."""
     log = stack.logs(server)
-    stopped = [
-        line.split("stopped: ")[1].split(" ")[0] for line in log.splitlines() if "stopped: " in line
-    ]
+    stopped = stopping_order(log)
     # uWSGI is two: itself, and the process that keeps its socket open.
     assert stopped[-5:-3] == ["drain", "nginx"]
     assert set(stopped[-3:-1]) == {"uwsgi_0", "uwsgi_1"}
@@ -149,18 +147,30 @@ def check_clean_end(stack: Stack, server: str) -> None:
     assert stack.inspect(server, "{{.State.ExitCode}}") == "0"
 
 
+def stopping_order(log: str) -> list[str]:
+    """Return what supervisor's log names as stopped, in the order of their ends."""
+    return [
+        line.split("stopped: ")[1].split()[0] for line in log.splitlines() if "stopped: " in line
+    ]
+
+
 def test_the_container_ends_when_a_program_is_beyond_restarting(doomed: str) -> None:
     """An application that cannot be loaded: the container ends and says so, it does not linger."""
+    check_doomed(doomed, "uwsgi")
+
+
+def check_doomed(container: str, program: str) -> None:
+    """Wait for the end of a container whose application cannot be loaded: its log says why."""
     eventually(
-        lambda: docker("inspect", "--format", "{{.State.Running}}", doomed) == "false",
+        lambda: docker("inspect", "--format", "{{.State.Running}}", container) == "false",
         seconds=90,
         what="the container ended",
     )
     log = subprocess.run(
-        ["docker", "logs", doomed], capture_output=True, text=True, check=True
+        ["docker", "logs", container], capture_output=True, text=True, check=True
     ).stderr
     assert "not today" in log
-    assert "uwsgi cannot be started, so this container ends" in log
+    assert f"{program} cannot be started, so this container ends" in log
 
 
 def test_a_database_outage_is_a_fast_503_and_drains_no_server(production: Stack) -> None:

@@ -8,6 +8,8 @@ import pytest
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
+from tests.ports import free_port
+
 # What lets a test use the settings' database.
 ASKS_FOR_ONE = {"db", "transactional_db", "django_db_setup"}
 
@@ -36,3 +38,16 @@ def database(tmp_path: Path) -> Iterator[DatabaseWrapper]:
     wrapper = DatabaseWrapper(settings)
     with closing(wrapper):
         yield wrapper
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Return the address of an S3 server."""
+    # A second of imports, for those alone who ask for it.
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

@@ -3,7 +3,6 @@
 import hashlib
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -12,7 +11,6 @@ import requests
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from moto.server import ThreadedMotoServer
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from api.models import Upload
@@ -27,16 +25,6 @@ from tests.ports import free_port
 pytestmark = pytest.mark.django_db
 
 BUCKET = "pictures"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """Return the address of an S3 server."""
-    server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def storage(endpoint: str, **variables: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import pytest
 import requests
 from django.core.management import CommandError, call_command
 from django.templatetags.static import static
-from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
 from api import static_bucket
@@ -29,16 +27,6 @@ from tests.tree import ROOT
 BUCKET = "mysite-static"
 SECRET = "the-secret-key-of-the-test"
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """Return the address of an S3 server."""
-    server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def resource(endpoint: str, kind: str) -> Any:
