@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from mysite.environment.contract import VARIABLES
@@ -23,6 +24,10 @@ STACK_NAME = f"mysite-test-{hashlib.sha256(f'{ROOT}{PROCESS}'.encode()).hexdiges
 UP_SECONDS = 300
 # Every stack's, besides its test's own variables: `make test-stack WITH="DB_ENGINE=postgres"`.
 WITH = dict(pair.split("=", 1) for pair in os.environ.get("STACK_WITH", "").split())
+DB_ENGINE = WITH.get("DB_ENGINE", "mysql")
+mysql_alone = pytest.mark.skipif(
+    DB_ENGINE != "mysql", reason="MySQL's own; PostgreSQL's is in tests/stack/test_postgres.py"
+)
 
 
 def secret_environment() -> dict[str, str]:

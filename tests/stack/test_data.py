@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.stack.compose import Stack, docker
+from tests.stack.compose import DB_ENGINE, Stack, docker, mysql_alone
 from tests.stack.uploads import Uploader
 
 
@@ -44,6 +44,7 @@ def test_rows_survive_down_and_up(production: Stack) -> None:
     assert production.get(upload["thumbnail"]).status_code == 200
 
 
+@mysql_alone
 def test_the_database_speaks_utf8mb4_and_is_strict(production: Stack) -> None:
     facts = production.python_in(
         "server1",
@@ -64,7 +65,7 @@ def test_migrate_says_what_it_waits_for_and_gives_up(production: Stack) -> None:
             "--rm",
             "--no-deps",
             "-e",
-            # Where nothing listens on MySQL's port.
+            # Where nothing listens on a database's port.
             "DB_HOST=server1",
             "-e",
             "DB_WAIT_SECONDS=2",
@@ -74,7 +75,8 @@ def test_migrate_says_what_it_waits_for_and_gives_up(production: Stack) -> None:
     )
 
     assert result.returncode != 0
-    assert "waiting up to 2 s for the MySQL database 'mysite' at server1" in result.stdout
+    name = {"mysql": "MySQL", "postgres": "PostgreSQL"}[DB_ENGINE]
+    assert f"waiting up to 2 s for the {name} database 'mysite' at server1" in result.stdout
     assert "did not answer within 2 s" in result.stdout
     assert "Traceback" not in result.stdout
 
@@ -100,5 +102,6 @@ def check_a_wrong_password(stack: Stack) -> None:
 def test_the_volumes_are_the_projects_own(production: Stack) -> None:
     names = docker("volume", "ls", "--quiet", "--filter", f"name={production.project}").split()
 
-    assert f"{production.project}_db-data" in names
+    data = {"mysql": "db-data", "postgres": "postgres-data"}[DB_ENGINE]
+    assert f"{production.project}_{data}" in names
     assert f"{production.project}_media" in names

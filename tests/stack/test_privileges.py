@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.stack.compose import Stack, docker
+from tests.stack.compose import Stack, docker, mysql_alone
 
 APPLICATION = ("server1", "server2")
 
@@ -73,6 +73,7 @@ def test_servers_do_not_know_the_stats_password(production: Stack) -> None:
         assert production.environment["STATS_PASSWORD"] not in environment
 
 
+@mysql_alone
 def test_the_database_user_has_its_own_database_only(production: Stack) -> None:
     grants = production.python_in(
         "server1",

@@ -1,0 +1,42 @@
+"""What goes on beside a test, for the time of a `with` block."""
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+Task = Callable[[threading.Event], object]
+
+
+class InBackground:
+    """Tasks in threads of their own, which are told when the block is over and waited for."""
+
+    def __init__(self, tasks: Sequence[Task], *, end_seconds: float) -> None:
+        """Describe them; the block starts them.
+
+        Args:
+            tasks: each is called once, with the event that says that the block is over.
+            end_seconds: how long a task may take to end after that.
+        """
+        self.end_seconds = end_seconds
+        self.over = threading.Event()
+        self.threads = [
+            threading.Thread(target=task, args=(self.over,), daemon=True) for task in tasks
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join(self.end_seconds)
+            if thread.is_alive():
+                raise AssertionError(f"{type(self).__name__}: not over {self.end_seconds} s later")
