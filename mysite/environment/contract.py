@@ -487,6 +487,34 @@ _STACK: Final = Section(
             scope=Scope.STACK,
         ),
         Variable(
+            name="APACHE",
+            kind=Kind.CHOICE,
+            help="1 adds Apache httpd beside nginx; empty, there is none.",
+            choices=("1",),
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="NGINX_PORT",
+            kind=Kind.PORT,
+            help="With APACHE, the host's port for server1's nginx, asked directly.",
+            default="8001",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="APACHE_PORT",
+            kind=Kind.PORT,
+            help="The host's port for Apache, asked directly.",
+            default="8002",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="DIRECT_ADDRESS",
+            help="The host's address for both: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            default="127.0.0.1",
+            scope=Scope.STACK,
+            validate=validators.bind_address,
+        ),
+        Variable(
             name="NGINX_BALANCE",
             kind=Kind.CHOICE,
             help="The same where nginx is the load balancer; ip_hash goes by an IPv4 address's "

@@ -148,6 +148,26 @@ def haproxy_seconds(section: str, keyword: str) -> float:
     return seconds(haproxy_value(section, keyword), unit="ms")
 
 
+def httpd_values(name: str) -> list[str]:
+    """Return what follows each directive of a name in httpd.conf, wherever it stands."""
+    lines = (line.strip() for line in text_of("apache/httpd.conf").splitlines())
+    return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
+
+
+def httpd_value(name: str) -> str:
+    """Return what follows a directive that stands once in httpd.conf."""
+    (value,) = httpd_values(name)
+    return value
+
+
+def httpd_members() -> dict[str, dict[str, str]]:
+    """Return the servers that httpd.conf names, by address, each with its parameters."""
+    return {
+        member.split()[0]: dict(word.split("=", 1) for word in member.split()[1:])
+        for member in httpd_values("BalancerMember")
+    }
+
+
 def compose(name: str = "docker-compose.yaml") -> dict[str, Any]:
     """Return a compose file with its anchors and merge keys resolved, but not its `extends`."""
     content: dict[str, Any] = yaml.safe_load(text_of(name))

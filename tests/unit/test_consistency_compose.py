@@ -62,7 +62,7 @@ THE_STACK_S_SERVERS = {
 }
 
 # They switch something on by being set.
-SWITCHES = {"SERVER3"}
+SWITCHES = {"APACHE", "SERVER3"}
 
 # Made and ended before the site is up, or never started.
 ONE_SHOTS = {"base", "certbot", "certificates", "env-check", "migrate"}
@@ -264,8 +264,28 @@ def test_only_the_load_balancers_are_published() -> None:
     assert address == "127.0.0.1"
     layers = compose("docker-compose.layers.yaml")["services"]
     published = {name for name, service in layers.items() if "ports" in service}
-    assert published == {f"haproxy-{layer}{tls}" for layer in LAYERS for tls in ("", "-tls")}
+    assert published == {
+        *(f"haproxy-{layer}{tls}" for layer in LAYERS for tls in ("", "-tls")),
+        *("apache-on", *(f"{layer}-asked" for layer in LAYERS)),
+    }
     assert compose()["networks"]["backend"]["internal"] is True
+
+
+def test_with_apache_both_web_servers_can_be_asked_from_this_machine_alone() -> None:
+    layers = compose("docker-compose.layers.yaml")["services"]
+    address = VARIABLES["DIRECT_ADDRESS"].default
+
+    assert address == "127.0.0.1"
+    for name, variable in [
+        *((f"{layer}-asked", "NGINX") for layer in LAYERS),
+        ("apache-on", "APACHE"),
+    ]:
+        (port,) = layers[name]["ports"]
+        wanted = f"${{{variable}_PORT:-{VARIABLES[f'{variable}_PORT'].default}}}"
+        assert port.startswith(f"${{DIRECT_ADDRESS:-{address}}}:{wanted}:")
+    for layer in LAYERS:
+        assert layers[f"{layer}-asked"]["extends"] == layer
+    assert services()["server1"]["extends"]["service"] == "${LAYER:-local}${APACHE:+-asked}"
 
 
 def test_there_is_a_service_for_each_layer_and_no_other() -> None:
@@ -274,6 +294,7 @@ def test_there_is_a_service_for_each_layer_and_no_other() -> None:
     assert choices == LAYERS
     picked = ("certificates", *(f"haproxy-{layer}" for layer in choices))
     expected = {*choices, *picked, *(f"{name}-tls" for name in picked)}
+    expected |= {"apache", "apache-on", *(f"{layer}-asked" for layer in choices)}
     assert set(compose("docker-compose.layers.yaml")["services"]) == expected
 
 

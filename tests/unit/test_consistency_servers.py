@@ -17,6 +17,9 @@ from tests.unit.config_files import (
     dockerfile_environment,
     haproxy_sections,
     haproxy_value,
+    httpd_members,
+    httpd_value,
+    httpd_values,
     ini,
     nginx_directives,
     nginx_value,
@@ -28,6 +31,7 @@ from tests.unit.config_files import (
 
 LAYERS = ("local", "dev", "production")
 PROJECT = "/srv/project/"
+APACHE = "apache"
 # What nginx keeps in files of its own.
 TEMPORARY = ("client_body", "proxy", "uwsgi", "fastcgi", "scgi")
 
@@ -45,7 +49,15 @@ def health_port() -> str:
 
 
 def backend_servers() -> dict[str, dict[str, str]]:
-    """Return the servers of each of HAProxy's backends and their addresses."""
+    """Return the servers of each of HAProxy's backends and their addresses, Apache aside."""
+    return {
+        section: {name: place for name, place in members.items() if name != APACHE}
+        for section, members in backend_members().items()
+    }
+
+
+def backend_members() -> dict[str, dict[str, str]]:
+    """Return whom each of HAProxy's backends asks, and where."""
     return {
         section: {line.split()[1]: line.split()[2] for line in lines if line.startswith("server ")}
         for section, lines in haproxy_sections().items()
@@ -140,6 +152,72 @@ def test_the_third_server_is_there_on_demand_alone() -> None:
         assert (lines[place - 1], lines[place + 1]) == ('.if streq("${SERVER3}",1)', ".endif")
 
 
+def test_apache_is_there_on_demand_alone() -> None:
+    """In compose, and in the backends of short requests, by one variable."""
+    service = compose()["services"][APACHE]
+    layers = compose("docker-compose.layers.yaml")["services"]
+    address = f"{APACHE}:{httpd_value('Listen')}"
+    members = {section: found.get(APACHE) for section, found in backend_members().items()}
+
+    assert service["extends"]["service"] == "apache${APACHE:+-on}"
+    # Without it nothing is started, and no image of its own asked for.
+    assert layers["apache"] == {"image": compose()["services"]["haproxy"]["image"], "scale": 0}
+    assert members == {
+        "backend static_backend": address,
+        "backend dynamic_backend": address,
+        "backend upload_backend": None,
+    }
+    for section in ("backend static_backend", "backend dynamic_backend"):
+        lines = haproxy_sections()[section]
+        (place,) = (number for number, line in enumerate(lines) if line.startswith("server apache"))
+        start = lines.index('.if streq("${APACHE}",1)')
+        assert start < place < lines.index(".endif", start)
+
+
+def test_apache_agrees_with_the_rest() -> None:
+    service = compose()["services"][APACHE]
+    mounts = {text.split(":")[1]: text.split(":")[0] for text in service["volumes"]}
+    written = tuple(f"{mount.partition(':')[0]}/" for mount in service["tmpfs"])
+    (published,) = compose("docker-compose.layers.yaml")["services"]["apache-on"]["ports"]
+    names = [address.rpartition(":")[0] for address in httpd_members()]
+
+    assert names == [f"http://{name}" for name in compose_servers()]
+    assert {address.rpartition(":")[2] for address in httpd_members()} == {health_port()}
+    # A name that is gone stands for an address where nobody listens.
+    assert service["extra_hosts"] == [f"{name}=127.0.0.1" for name in compose_servers()]
+    assert f"/dev/tcp/127.0.0.1/{httpd_value('Listen')}" in text_of("apache/ask")
+    assert published.endswith(f":{httpd_value('Listen')}")
+    # Its user is the one of the servers, who wrote the files.
+    assert service["user"] == compose()["services"]["nginx-balancer"]["user"]
+    assert mounts["/srv/kept/static"] == "static"
+    assert f"{httpd_value('DocumentRoot')}/static" in text_of("supervisor/entrypoint")
+    assert mounts["/usr/local/errors"] == "./nginx/errors"
+    pages = {value.split()[1].rpartition("/")[2] for value in httpd_values("ErrorDocument")}
+    assert pages == {path.name for path in (ROOT / "nginx/errors").iterdir()}
+    for name in ("PidFile", "DefaultRuntimeDir"):
+        assert f"{httpd_value(name)}/".startswith(written)
+    (drain,) = re.findall(r"^drain=(\S+)$", text_of("apache/start"), re.MULTILINE)
+    assert drain.startswith(written)
+    assert f"{drain} -f" in httpd_values("RewriteCond")
+
+
+def test_apache_takes_the_bodies_that_nginx_takes() -> None:
+    largest = int(nginx_value("client_max_body_size").removesuffix("m")) * 1024**2
+
+    assert httpd_value("LimitRequestBody") == str(largest)
+    assert f"expr \"req_novary('Content-Length') -gt {largest}\"" in httpd_values("RewriteCond")
+
+
+def test_apache_believes_whom_nginx_believes() -> None:
+    """Of who the client is, and which ids of requests."""
+    private = [item.arguments[0] for item in nginx_directives() if item.name == "set_real_ip_from"]
+    told = " ".join(httpd_values("SetEnvIfExpr"))
+
+    assert private == re.findall(r"-R '([^']+)'", told)
+    (wanted,) = re.findall(r'"~\^(\S+)\$" \$http_x_request_id', text_of("nginx/nginx.conf"))
+    assert f"/^({wanted})$/" in told
+
+
 def test_haproxy_balances_as_it_is_told() -> None:
     """Uploads too where a client has a server of its own; else they go where fewest are."""
     told = 'balance "${HAPROXY_BALANCE}"'
@@ -216,7 +294,8 @@ def test_haproxy_listens_where_compose_publishes() -> None:
         more = [port.rpartition(":")[2] for port in layers[f"haproxy-{layer}-tls"]["ports"]]
         assert [f":{target}" for target in more] == [tls]
     assert (plain, tls) == (f":{stackctl_compose.HTTP}", f":{stackctl_compose.HTTPS}")
-    assert set(preflight.PORT_NAMES) - {8090} == {
+    of_others = {8090, int(health_port()), int(httpd_value("Listen"))}
+    assert set(preflight.PORT_NAMES) - of_others == {
         int(address.removeprefix(":"))
         for address in (plain, tls, haproxy_value("listen stats", "bind"))
     }

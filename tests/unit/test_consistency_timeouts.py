@@ -24,6 +24,8 @@ from tests.unit.config_files import (
     haproxy_seconds,
     haproxy_sections,
     haproxy_value,
+    httpd_members,
+    httpd_value,
     nginx_value,
     seconds,
     supervisor_programs,
@@ -203,6 +205,34 @@ def test_nginx_as_the_balancer_has_haproxy_s_limits() -> None:
     assert tries * limit("proxy_connect_timeout") < again < seconds(uwsgi_option("harakiri"))
 
 
+def test_apache_s_limits_lie_between_nginx_s_and_haproxy_s() -> None:
+    timeout = float(httpd_value("ProxyTimeout"))
+    server = haproxy_seconds("defaults", "timeout server")
+    shutdown = float(httpd_value("GracefulShutdownTimeout"))
+    longest = VARIABLES["DRAIN_SECONDS"].maximum
+
+    assert seconds(nginx_value("uwsgi_read_timeout")) < timeout < server
+    # It finishes what runs before the engine kills it, after its own drain.
+    assert longest and timeout < shutdown < shutdown + longest < grace("apache")
+    # As nginx: it is never the one to close a connection that HAProxy is about to use.
+    assert float(httpd_value("KeepAliveTimeout")) == seconds(nginx_value("keepalive_timeout"))
+    header, body = re.findall(r"=(\d+)", httpd_value("RequestReadTimeout"))[:2]
+    assert float(header) == seconds(nginx_value("client_header_timeout"))
+    assert float(body) == seconds(nginx_value("client_body_timeout"))
+
+
+def test_apache_sees_that_a_server_drains_before_it_stops() -> None:
+    members = list(httpd_members().values())
+
+    # Each the same, and no connection kept, so that each request finds where its server is.
+    assert len(members) == len(SERVERS) and all(member == members[0] for member in members)
+    assert members[0]["disablereuse"] == "On"
+    connect = float(members[0]["connectiontimeout"])
+    assert connect == haproxy_seconds("defaults", "timeout connect")
+    seen = (float(members[0]["hcfails"]) + 1) * float(members[0]["hcinterval"])
+    assert seen < float(VARIABLES["DRAIN_SECONDS"].default)
+
+
 def test_the_health_check_tells_before_the_engine_loses_patience() -> None:
     own = re.search(r"^TIMEOUT_SECONDS = (\d+)$", text_of("supervisor/healthcheck"), re.MULTILINE)
     declared = [text for instruction, text in dockerfile("Dockerfile.base") if "--timeout=" in text]
@@ -273,6 +303,9 @@ def test_comments_that_repeat_a_limit_are_right() -> None:
             in text_of(f"nginx/forward-{name}.conf")
         )
     assert f"(HAProxy {idle:g} s" in nginx
+    assert f"uwsgi_read_timeout {read:g} s < this < HAProxy's `timeout server` {server:g} s" in (
+        text_of("apache/httpd.conf")
+    )
     assert f"harakiri {harakiri:g} s < nginx's uwsgi_read_timeout {read:g} s < this" in haproxy
 
 

@@ -164,12 +164,16 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
     assert stack == {
         "LAYER",
+        "APACHE",
+        "APACHE_PORT",
+        "DIRECT_ADDRESS",
         "HAPROXY_BALANCE",
         "HTTP_ADDRESS",
         "HTTP_PORT",
         "NGINX_BALANCE",
         "NGINX_BALANCER_ADDRESS",
         "NGINX_BALANCER_PORT",
+        "NGINX_PORT",
         "SERVER3",
         "HTTPS_PORT",
         "STACK_NAME",
