@@ -20,6 +20,7 @@ SERVER = re.compile(r"server\d+")
 MIGRATE = "migrate"
 ENV_CHECK = "env-check"
 BALANCER = "haproxy"
+APACHE = "apache"
 CERTIFICATES = "certificates"
 DATABASE = "db"
 

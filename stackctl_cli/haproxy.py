@@ -15,6 +15,7 @@ import io
 from dataclasses import dataclass
 
 from . import engine, process
+from .apache import Apache
 from .faults import StackctlError
 
 BACKEND = "dynamic_backend"
@@ -71,11 +72,12 @@ class Workers:
 
 
 class Balancer:
-    """One running HAProxy."""
+    """One running HAProxy, and Apache where it asks the servers beside it."""
 
-    def __init__(self, container: str) -> None:
+    def __init__(self, container: str, apache: Apache | None = None) -> None:
         """Take the container's id."""
         self.container = container
+        self.apache = apache
 
     def command(self, *lines: str) -> str:
         """Give commands to the runtime API and return the answer.
@@ -151,10 +153,14 @@ class Balancer:
     def drain(self, server: str) -> None:
         """Send no new request to a server; running ones go on, and so do the health checks."""
         self._set(server, "drain")
+        if self.apache:
+            self.apache.drain(server)
 
     def ready(self, server: str) -> None:
         """Let a server get requests again, once its health checks are good."""
         self._set(server, "ready")
+        if self.apache:
+            self.apache.ready(server)
         # HAProxy 3.0 hands waiting requests to a server only when one of that server's own ends. A
         # server that comes back while all others are busy has none, and would idle until the queue
         # is empty. Setting its limit, to what it is, makes HAProxy look at the queue.
@@ -166,6 +172,10 @@ class Balancer:
                 self.command(*_limiting({server: limit})),
                 f"a limit of {limit}",
             )
+
+    def busy_elsewhere(self, server: str) -> int:
+        """Return how many requests a server has that HAProxy does not see: Apache's."""
+        return self.apache.busy(server) if self.apache else 0
 
     def reload(self, servers: dict[str, Server]) -> str:
         """Have the master start another worker, and the present one hand over what waits in it.

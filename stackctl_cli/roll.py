@@ -134,16 +134,20 @@ class Roll:
             if seen.up:
                 # A reload of HAProxy has forgotten it.
                 self.balancer.drain(server)
-            busy = seen.up or seen.sessions or seen.queued
+            busy = seen.up or self._busy(seen)
             quiet = 0 if busy else quiet + 1
             if time.monotonic() > deadline:
                 self.console.warn(
-                    f"{server}: {seen.sessions} requests still run after {DRAIN_SECONDS:g} s; "
+                    f"{server}: {self._busy(seen)} requests still run after {DRAIN_SECONDS:g} s; "
                     "its own graceful stop has to end them"
                 )
                 break
             time.sleep(POLL_SECONDS)
         return True
+
+    def _busy(self, seen: haproxy.Server) -> int:
+        """Return how many requests a server has or is about to get."""
+        return seen.sessions + seen.queued + self.balancer.busy_elsewhere(seen.name)
 
     def _spare_second_drain(self, server: str) -> None:
         """Tell a server that the load balancer sends it nothing, so that it need not wait for that.
@@ -152,7 +156,7 @@ class Roll:
         """
         seen = self._seen(server)
         container = self.project.containers().get(server)
-        if container is not None and seen.drained_by_hand and not (seen.sessions or seen.queued):
+        if container is not None and seen.drained_by_hand and not self._busy(seen):
             engine.execute(container.id, "sh", "-c", MARK_DRAINED)
 
     def worker(self, service: str, image: str, *, remember: bool = True) -> None:

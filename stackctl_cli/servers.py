@@ -27,7 +27,9 @@ def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
     interrupt = Interrupt()
     with lock.held(project.name, f"drain {server}"), interrupt.noted(console.warn):
         balancer = state.balancer_of(project)
-        others = [s for s in balancer.servers().values() if s.up and s.name != server]
+        # Apache is no server: it needs one as HAProxy does.
+        seen = balancer.servers().values()
+        others = [s for s in seen if s.up and s.name in project.servers and s.name != server]
         if not others and not force:
             raise StackctlError(
                 f"{server} is the last server in service, and the site would answer 503",

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from . import compose, engine, haproxy
+from .apache import Apache
 from .faults import StackctlError, UsageError
 
 
@@ -115,10 +116,12 @@ def look(project: compose.Project) -> StackStatus:
 
 def balancer_of(project: compose.Project) -> haproxy.Balancer:
     """Return the running load balancer, or raise StackctlError."""
-    container = project.containers().get(compose.BALANCER)
+    containers = project.containers()
+    container = containers.get(compose.BALANCER)
     if container is None or not container.running:
         raise StackctlError("the stack is not running", "Start it: ./stackctl up")
-    return haproxy.Balancer(container.id)
+    apache = containers.get(compose.APACHE)
+    return haproxy.Balancer(container.id, Apache(apache.id) if apache and apache.running else None)
 
 
 def require_server(project: compose.Project, name: str) -> None:

@@ -1,0 +1,74 @@
+"""Apache beside HAProxy, as stackctl speaks to it: told of each drain, and waited for."""
+
+import pytest
+
+from stackctl_cli import engine, haproxy
+from stackctl_cli.apache import MEMBER, Apache
+from stackctl_cli.faults import StackctlError
+from stackctl_cli.process import Result
+from tests.tree import ROOT
+from tests.unit.config_files import compose, httpd_members, httpd_values
+
+SERVER = haproxy.Server("server1", "DRAIN", "L7OK", "172.18.0.3", 0, 0, 0, 0)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What is asked of Apache's container; it has three requests running."""
+    asked: list[tuple[str, ...]] = []
+
+    def execute(container: str, *command: str) -> Result:
+        asked.append((container, *command))
+        return Result(0, "3\n", "")
+
+    monkeypatch.setattr(engine, "execute", execute)
+    monkeypatch.setattr(haproxy.Balancer, "command", lambda *_: "")
+    monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: {"server1": SERVER})
+    return asked
+
+
+def test_it_is_told_of_a_drain_and_of_its_end(said: list[tuple[str, ...]]) -> None:
+    balancer = haproxy.Balancer("h", Apache("a"))
+    balancer.drain("server1")
+    balancer.ready("server1")
+
+    assert said == [("a", MEMBER, "server1", "off"), ("a", MEMBER, "server1", "on")]
+
+
+def test_its_requests_are_waited_for(said: list[tuple[str, ...]]) -> None:
+    assert haproxy.Balancer("h", Apache("a")).busy_elsewhere("server1") == 3
+    assert said == [("a", MEMBER, "server1")]
+
+
+def test_without_it_nobody_is_asked(said: list[tuple[str, ...]]) -> None:
+    balancer = haproxy.Balancer("h")
+    balancer.drain("server1")
+    balancer.ready("server1")
+
+    assert balancer.busy_elsewhere("server1") == 0
+    assert said == []
+
+
+def test_one_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "execute", lambda *_: Result(1, "", "no such server"))
+
+    with pytest.raises(StackctlError) as refused:
+        Apache("a").drain("server1")
+    assert "no such server" in refused.value.problem
+
+
+def test_the_script_speaks_of_what_the_configuration_has() -> None:
+    script = (ROOT / "apache" / "member").read_text()
+    (path,) = [
+        line.split()[0] for line in httpd_values("RewriteRule") if "balancer-manager" in line
+    ]
+    (token,) = [
+        word for line in httpd_values("ProxySet") for word in line.split() if "nonce" in word
+    ]
+
+    assert path.strip("^$").replace("\\", "") in script
+    assert f"&{token}&" in script
+    assert all(
+        f"http://$server:{member.rpartition(':')[2]}" in script for member in httpd_members()
+    )
+    assert f"{MEMBER.rpartition('/')[0]}:ro" in " ".join(compose()["services"]["apache"]["volumes"])
