@@ -1,0 +1,440 @@
+"""APACHE=1: Apache beside nginx in HAProxy's backends; nobody who asks can tell the two apart."""
+
+import csv
+import http.client
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import repeat
+from typing import Any
+
+import pytest
+import requests
+
+from tests.chaos.load import Client, Load, Request
+from tests.chaos.test_balancing import address, in_its_place
+from tests.ports import free_port
+from tests.stack.compose import Stack, docker
+from tests.stack.test_gunicorn import CASES as OF_THE_APPLICATION
+from tests.stack.test_observability import SPELLINGS
+from tests.stack.test_third_server import ctl
+from tests.waiting import eventually
+
+Case = tuple[str, str, dict[str, str], str]
+# What HAProxy's sign of each server's life, a release and a person may ask.
+PROBES = ("/livez", "/readyz", "/healthz")
+# {style} is the status page's stylesheet, {old} one that no image has any more.
+CASES: dict[str, Case] = {
+    **OF_THE_APPLICATION,
+    **{f"metrics as {path}": ("GET", path, {}, "") for path in SPELLINGS},
+    **{path: ("GET", path, {}, "") for path in PROBES},
+    "style": ("GET", "{style}", {}, ""),
+    "style, gzip": ("GET", "{style}", {"Accept-Encoding": "gzip"}, ""),
+    "style, brotli": ("GET", "{style}", {"Accept-Encoding": "gzip, deflate, br"}, ""),
+    "style, head": ("HEAD", "{style}", {}, ""),
+    "style, a part": ("GET", "{style}", {"Range": "bytes=10-19"}, ""),
+    "style, not new": (
+        *("GET", "{style}"),
+        {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"},
+        "",
+    ),
+    "style, posted": ("POST", "{style}", {}, "a=b"),
+    "style, with a query": ("GET", "{style}?a=b", {}, ""),
+    "style of an earlier release": ("GET", "{old}", {}, ""),
+    "style of no release": ("GET", "/static/api/status.0123456789ab.css", {}, ""),
+    "a name without a hash": ("GET", "/static/api/status.css", {}, ""),
+    "a compressed file itself": ("GET", "{style}.gz", {}, ""),
+    "folder": ("GET", "/static/api/", {}, ""),
+    "out of the folder": ("GET", "/static/../manage.py", {}, ""),
+    "out of the folder, escaped": ("GET", "/static/%2e%2e/project/manage.py", {}, ""),
+    "out of the root": ("GET", "/../etc/passwd", {}, ""),
+    "media": ("GET", "/media/parity.html", {}, ""),
+    "no such media": ("GET", "/media/none.png", {}, ""),
+    "an authority's question": ("GET", "/.well-known/acme-challenge/none", {}, ""),
+    "page of an error": ("GET", "/errors/413.json", {}, ""),
+    "Apache's own page": ("GET", "/.apache/members", {}, ""),
+    "a wild id": ("GET", "/profile/", {"X-Request-ID": 'a "wild" id'}, ""),
+    "an escaped zero": ("GET", "/x%00y", {}, ""),
+}
+# Of the one connection, or of the moment.
+OWN = {"connection", "keep-alive", "transfer-encoding", "date", "server", "set-cookie"}
+# A server has them or has them not; their form is its own.
+VALIDATORS = {"etag", "last-modified"}
+OLD = "/static/api/old.fedcba987654.css"
+
+
+@pytest.fixture(scope="module")
+def both(production: Stack) -> Iterator[Stack]:
+    """The production stack with the variable, as a line of .env would set it; without it after."""
+    production.environment |= {
+        "APACHE": "1",
+        "NGINX_PORT": str(free_port()),
+        "APACHE_PORT": str(free_port()),
+    }
+    try:
+        production.up()
+        yield production
+    finally:
+        for name in ("APACHE", "NGINX_PORT", "APACHE_PORT"):
+            del production.environment[name]
+        production.up()
+    production.wait_for_both()
+    # Nothing is left of it: no container, no port, no server of HAProxy's.
+    assert production.container("apache") == ""
+    assert not json.loads(production.inspect("server1", "{{json .HostConfig.PortBindings}}"))
+    assert "apache" not in {row["svname"] for row in statistics(production)}
+
+
+@pytest.fixture(scope="module")
+def paths(both: Stack) -> dict[str, str]:
+    """The files that the cases name."""
+    both.run_in("server1", "sh", "-c", f"echo 'p {{}}' > /srv/kept{OLD}")
+    both.run_in("server1", "sh", "-c", "echo '<p>' > /srv/media/parity.html")
+    found = re.search(r'href="(/static/api/status\.[0-9a-f]{12}\.css)"', both.get("/").text)
+    assert found
+    return {"style": found[1], "old": OLD}
+
+
+@pytest.fixture(scope="module")
+def answers(both: Stack, paths: dict[str, str]) -> dict[str, list[Any]]:
+    """What nginx and Apache answer to each case: status, headers, body."""
+    found: dict[str, list[Any]] = {}
+    for name, (method, path, headers, body) in CASES.items():
+        for key, text in paths.items():
+            path = path.replace(f"{{{key}}}", text)
+        found[name] = [
+            ask(port_of(both, server), method, path, headers, body)
+            for server in ("NGINX", "APACHE")
+        ]
+    return found
+
+
+def port_of(stack: Stack, server: str) -> int:
+    return int(stack.environment[f"{server}_PORT"])
+
+
+def ask(port: int, method: str, path: str, headers: dict[str, str], body: str) -> list[Any]:
+    """Ask exactly for this, and return what is comparable of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    # What a browser would make of the path is no matter here.
+    connection._validate_path = lambda _: None  # type: ignore[attr-defined]
+    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    sent = {"Host": "localhost", "X-Request-ID": "parity-of-servers", **headers}
+    if body:
+        sent["Content-Length"] = str(len(body))
+    for name, value in sent.items():
+        connection.putheader(name, value)
+    connection.endheaders(body.encode())
+    answer = connection.getresponse()
+    read = answer.read()
+    connection.close()
+    kept = sorted(
+        [name.lower(), sorted(re.split("[;,] ?", value)) if name.lower() not in VALIDATORS else "*"]
+        for name, value in answer.getheaders()
+        if name.lower() not in OWN
+    )
+    return [answer.status, kept, read]
+
+
+def comparable(answer: list[Any]) -> list[Any]:
+    """Return an answer without what is different from one server or request to the next."""
+    status, headers, body = answer
+    headers = [
+        [name, "made anew" if name == "x-request-id" and len(value[0]) == 32 else value]
+        for name, value in headers
+    ]
+    # An error page of the server's own is a few words, and who says them.
+    if status >= 400 and body.lstrip().lower().startswith((b"<html", b"<!doctype html public")):
+        headers = [found for found in headers if found[0] not in ("content-length", "content-type")]
+        body = b"a page of the web server's own"
+    return [status, headers, re.sub(rb'"seconds": [\d.]+|"set\d"', b"", body)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_answer_the_same(answers: dict[str, list[Any]], case: str) -> None:
+    nginx, apache = answers[case]
+
+    assert comparable(apache) == comparable(nginx)
+
+
+def test_the_cases_are_what_they_are_called(answers: dict[str, list[Any]]) -> None:
+    """Else they could be the same by being the same mistake."""
+    status = {name: apache[0] for name, (_, apache) in answers.items() if name not in PROBES}
+    headers = {name: dict(apache[1]) for name, (_, apache) in answers.items()}
+
+    assert {name for name, code in status.items() if code == 200 and "metrics" in name} == set()
+    wanted = {
+        **{"style": 200, "style, gzip": 200, "style, a part": 206, "style, not new": 304},
+        **{"style, posted": 405, "style of no release": 404, "too large": 413, "media": 200},
+        **{"folder": 404, "out of the root": 400, "Apache's own page": 404},
+    }
+    assert {name: status[name] for name in wanted} == wanted
+    for name, coding in {"style, gzip": "gzip", "style, brotli": "br"}.items():
+        assert headers[name]["content-encoding"] == [coding]
+    for name in ("style", "style of an earlier release"):
+        assert "immutable" in headers[name]["cache-control"]
+        assert headers[name]["x-content-type-options"] == ["nosniff"]
+    assert "cache-control" not in headers["style of no release"]
+
+
+def test_each_kind_of_file_is_of_the_same_type(both: Stack) -> None:
+    listed = both.run_in("server1", "sh", "-c", "cd /srv/static && find . -type f").split()
+    hashed = re.compile(r"\.(/.+\.[0-9a-f]{12}\.(\w+))")
+    kinds = {found[2]: found[1] for found in map(hashed.fullmatch, listed) if found}
+    kinds = {kind: path for kind, path in kinds.items() if kind not in ("gz", "br")}
+
+    assert {"css", "js", "svg"} <= set(kinds)
+    for path in kinds.values():
+        nginx, apache = (
+            comparable(ask(port_of(both, server), "HEAD", f"/static{path}", {}, ""))
+            for server in ("NGINX", "APACHE")
+        )
+        assert apache == nginx, path
+
+
+def test_static_files_are_apache_s_own_and_need_no_server(
+    both: Stack, paths: dict[str, str]
+) -> None:
+    for path in paths.values():
+        answer = requests.get(f"http://127.0.0.1:{port_of(both, 'APACHE')}{path}", timeout=10)
+        assert answer.headers["Server"] == "Apache", path
+
+
+@pytest.mark.parametrize("server", ["NGINX", "APACHE"])
+def test_a_body_in_chunks_has_the_same_limit(both: Stack, server: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(both, server), timeout=30)
+    # The server answers before it has all, and closes.
+    with suppress(OSError):
+        connection.request(
+            "POST", "/api/uploads/", iter([b"x" * 1_000_000] * 12), {"Host": "localhost"}
+        )
+    answer = connection.getresponse()
+
+    assert answer.status == 413
+    assert "the limit is 10 MB" in json.load(answer)["detail"]
+
+
+def test_a_body_below_the_limit_arrives(both: Stack) -> None:
+    """Through Apache down to Django, which says who may not send it."""
+    answer = requests.post(
+        f"http://127.0.0.1:{port_of(both, 'APACHE')}/api/uploads/",
+        data=b"x" * 10_000_000,
+        timeout=30,
+    )
+
+    assert answer.status_code == 401
+
+
+def statistics(stack: Stack) -> list[dict[str, str]]:
+    """Return the rows of HAProxy's stats page."""
+    answer = requests.get(
+        f"http://127.0.0.1:{stack.stats_port}/stats;csv",
+        auth=("admin", stack.environment["STATS_PASSWORD"]),
+        timeout=10,
+    )
+    return list(csv.DictReader(io.StringIO(answer.text.lstrip("# "))))
+
+
+def lines(stack: Stack, service: str) -> list[dict[str, Any]]:
+    """Return the records of a service's log."""
+    return [json.loads(line) for line in stack.logs(service).splitlines() if line[:1] == "{"]
+
+
+def test_haproxy_asks_it_beside_the_servers(both: Stack, paths: dict[str, str]) -> None:
+    rows = {(row["pxname"], row["svname"]): row["status"] for row in statistics(both)}
+    assert rows["dynamic_backend", "apache"] == "UP"
+    assert rows["static_backend", "apache"].startswith("UP")
+    assert ("upload_backend", "apache") not in rows
+
+    for path in ("/profile/", paths["style"]):
+        sent = {both.get(path).headers["X-Request-ID"] for _ in range(6)}
+
+        def asked(sent: set[str] = sent) -> list[str]:
+            found = [line for line in lines(both, "haproxy") if line["request_id"] in sent]
+            return sorted(line["upstream"] for line in found) if len(found) == 6 else []
+
+        upstreams = eventually(asked, seconds=10, what="HAProxy's lines")
+        # In turn.
+        assert upstreams == ["apache"] * 2 + ["server1"] * 2 + ["server2"] * 2
+
+
+def test_one_request_has_one_id_and_one_client_in_every_log(both: Stack) -> None:
+    """HAProxy's, whatever the client says."""
+    forged = {"X-Request-ID": "chosen-by-the-client", "X-Forwarded-For": "203.0.113.9"}
+    sent = {both.get("/profile/", headers=forged).headers["X-Request-ID"] for _ in range(3)}
+
+    def found() -> list[dict[str, Any]]:
+        own = [
+            line
+            for service in ("haproxy", "apache", "server1", "server2")
+            for line in lines(both, service)
+            if line.get("request_id") in sent
+        ]
+        # Three of HAProxy, nginx and Django each, one of Apache.
+        return own if len(own) >= 10 else []
+
+    records = eventually(found, seconds=15, what="a line in each log")
+    assert [line["server"] for line in records if line["server"] == "apache"] == ["apache"]
+    assert len({line["client"] for line in records}) == 1
+    assert "203.0.113.9" not in json.dumps(records)
+    assert "chosen-by-the-client" not in sent
+
+
+def test_asked_directly_it_keeps_an_id_and_makes_one(both: Stack) -> None:
+    def identity(given: dict[str, str]) -> str:
+        url = f"http://127.0.0.1:{port_of(both, 'APACHE')}/profile/"
+        return requests.get(url, headers=given, timeout=10).headers["X-Request-ID"]
+
+    kept = identity({"X-Request-ID": "an-id-of-mine"})
+    made = [identity({"X-Request-ID": 'a "wild" one'}), identity({})]
+
+    assert kept == "an-id-of-mine"
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in made) and made[0] != made[1]
+    eventually(
+        lambda: {kept, *made} <= {line["request_id"] for line in lines(both, "apache")},
+        seconds=5,
+        what="Apache's lines",
+    )
+
+
+def test_it_has_no_more_rights_than_it_needs(both: Stack) -> None:
+    status = both.run_in("apache", "cat", "/proc/1/status")
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    ports = json.loads(both.inspect("apache", "{{json .HostConfig.PortBindings}}"))
+
+    assert facts["Uid"].split()[0] != "0"
+    assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
+    assert facts["NoNewPrivs"] == "1"
+    assert both.inspect("apache", "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    assert {bind["HostIp"] for binds in ports.values() for bind in binds} == {"127.0.0.1"}
+    # Neither secrets nor the database.
+    assert both.environment["DJANGO_SECRET_KEY"] not in both.run_in("apache", "env")
+    assert "backend" not in both.inspect("apache", "{{json .NetworkSettings.Networks}}")
+
+
+def visitors(pause: float = 0.03) -> list[Client]:
+    """Twelve of them: pages, and writes that are refused, on kept and new connections."""
+    page, write = Request("GET", "/profile/"), Request("POST", "/profile/", 405)
+    return [
+        Client(repeat(page if number % 3 else write), keep_alive=number % 2 == 0, pause=pause)
+        for number in range(12)
+    ]
+
+
+def answering(stack: Stack) -> set[str]:
+    """Return who answers through Apache."""
+    url = f"http://127.0.0.1:{port_of(stack, 'APACHE')}/profile/"
+    return {requests.get(url, timeout=10).json()["server"] for _ in range(6)}
+
+
+def test_a_server_that_stackctl_drains_gets_nothing_through_it(both: Stack) -> None:
+    with Load(port_of(both, "APACHE"), visitors()) as load:
+        load.warm_up()
+        assert ctl(both, "drain", "server1")["state"] == "drained"
+        assert answering(both) == {"set2"}
+        # Apache counts for no server: this would be the last one.
+        with pytest.raises(AssertionError, match="last server in service"):
+            ctl(both, "drain", "server2")
+        assert ctl(both, "ready", "server1")["state"] == "ready"
+        eventually(lambda: answering(both) == {"set1", "set2"}, seconds=10, what="both again")
+
+    assert len(load.outcomes) > 200, load.summary()
+    assert not load.failed, load.summary()
+
+
+def test_a_server_that_moves_costs_nothing_and_is_found(both: Stack) -> None:
+    """It tells Apache by itself that it stops, whoever stops it; then its name is gone."""
+    patient = {"DRAIN_SECONDS": "4"}
+    both.compose("up", "--detach", "--wait", "--no-deps", "server2", environment=patient)
+    both.wait_for_both()
+    before = address(both, "server2")
+    with Load(port_of(both, "APACHE"), visitors()) as load, in_its_place(both) as take_address:
+        load.warm_up()
+        both.compose("rm", "--stop", "--force", "server2", environment=patient)
+        take_address()
+        load.all_served_again()
+        assert answering(both) == {"set1"}
+        both.compose("up", "--detach", "--wait", "--no-deps", "server2")
+        assert address(both, "server2") != before
+        eventually(lambda: "set2" in answering(both), seconds=10, what="server2 is found")
+    both.wait_for_both()
+
+    assert len(load.outcomes) > 300, load.summary()
+    assert not load.failed, load.summary()
+
+
+def test_a_killed_server_is_passed_over_at_once(both: Stack) -> None:
+    """Without any sign before: who cannot be reached has got nothing of the request."""
+    port = port_of(both, "APACHE")
+    answering(both)
+    docker("kill", both.container("server2"))
+    # Before a check can have seen it. Nothing runs in it now that a kill could cut off.
+    assert [ask(port, "POST", "/profile/", {}, "a=b")[0] for _ in range(6)] == [405] * 6
+    assert answering(both) == {"set1"}
+    both.compose("up", "--detach", "--wait", "--no-deps", "server2")
+    both.wait_for_both()
+
+
+def test_stopping_apache_loses_nothing(both: Stack) -> None:
+    with Load(both.http_port, visitors()) as load:
+        load.warm_up()
+        both.compose("restart", "apache")
+        load.all_served_again()
+        eventually(
+            lambda: (
+                {"UP"}
+                == {row["status"] for row in statistics(both) if row["svname"] == "apache"}
+                - {"no check"}
+            ),
+            seconds=20,
+            what="HAProxy asks it again",
+        )
+
+    assert not load.failed, load.summary()
+    log = both.logs("apache")
+    assert "caught SIGWINCH, shutting down gracefully" in log
+
+
+COUNTS = """
+import socket, sys
+server = socket.create_server(("", 7999))
+while True:
+    connection, _ = server.accept()
+    asked = connection.recv(65536).split(b"\\r\\n")[0].decode()
+    if "/readyz" in asked:
+        connection.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+    else:
+        print(asked, flush=True)
+    connection.close()
+"""
+
+
+def test_a_request_that_may_have_arrived_is_never_sent_again(both: Stack) -> None:
+    """Two servers that take it and close without an answer."""
+    name, port = f"{both.project}-silent", free_port()
+    docker("network", "create", name)
+    try:
+        docker(
+            *("run", "--detach", "--name", name, "--network", name, "--network-alias", "server1"),
+            *("--network-alias", "server2", "--entrypoint", "python", both.image, "-c", COUNTS),
+        )
+        docker(
+            *("run", "--detach", "--name", f"{name}-apache", "--network", name),
+            *("--publish", f"127.0.0.1:{port}:8002", "--user", "10001:10001"),
+            *("--tmpfs", "/run/apache:uid=10001,gid=10001", "--env", "DRAIN_SECONDS=0"),
+            *("--volume", f"{both.tree}/apache:/etc/apache:ro"),
+            *("--volume", f"{both.tree}/nginx/errors:/usr/local/errors:ro"),
+            *("httpd:2.4", "/etc/apache/start"),
+        )
+        status, headers, body = eventually(
+            lambda: ask(port, "POST", "/order/1", {}, "a=b"), seconds=20, what="Apache answers"
+        )
+        assert status == 502
+        assert json.loads(body)["detail"].startswith("The application did not answer")
+        assert dict(headers)["retry-after"] == ["5"]
+        assert docker("logs", name).splitlines() == ["POST /order/1 HTTP/1.1"]
+    finally:
+        docker("rm", "--force", name, f"{name}-apache")
+        docker("network", "rm", name)
