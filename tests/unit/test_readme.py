@@ -58,8 +58,10 @@ def test_variables_exist() -> None:
 def test_ports_are_the_contracts() -> None:
     ports = set(re.findall(r"(?:localhost|127\.0\.0\.1):(\d+)", README))
 
-    names = ("HTTP_PORT", "HTTPS_PORT", "STATS_PORT", "RUN_PORT")
-    names += ("NGINX_BALANCER_PORT", "NGINX_PORT", "APACHE_PORT")
+    names = (
+        *("HTTP_PORT", "HTTPS_PORT", "STATS_PORT", "RUN_PORT"),
+        *("NGINX_BALANCER_PORT", "NGINX_PORT", "APACHE_PORT"),
+    )
     assert ports == {VARIABLES[name].default for name in names}
 
 
