@@ -34,7 +34,10 @@ MOUNTED = (
     "grep -q ' /srv/media ' /proc/mounts || "
     "{ echo 'no volume is mounted at /srv/media' >&2; exit 1; }; "
 )
-PACK = f"{MOUNTED}tar --create --directory /srv/media --file - ."
+# 1 says that a file came, grew or went meanwhile, on a site that takes uploads. Those that the rows
+# of the dump name were whole before it.
+# https://www.gnu.org/software/tar/manual/html_section/Synopsis.html
+PACK = f"{MOUNTED}tar --create --directory /srv/media --file - . || [ $? -eq 1 ]"
 UNPACK = (
     f"{MOUNTED}find /srv/media -mindepth 1 -delete && "
     "tar --extract --no-same-owner --directory /srv/media --file -"

@@ -21,7 +21,7 @@ from . import engine, lock, record, release, servers, stack, state
 from . import heal as healing
 from . import reload as reloading
 from .console import Console
-from .faults import ExitCode, StackctlError
+from .faults import ExitCode, StackctlError, from_system
 from .roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
 
 app = typer.Typer(
@@ -241,7 +241,7 @@ def _run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
     """Run a command; a fault becomes its message and exit code, never a traceback."""
     console = Console(as_json=as_json)
     try:
-        result = command(console)
+        result = _in_words(command, console)
     except StackctlError as error:
         console.fault(error)
         console.result({"error": error.problem, "next": error.cure, "code": int(error.code)})
@@ -252,6 +252,13 @@ def _run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     console.result(result)
     raise typer.Exit(result.get("code", ExitCode.OK))
+
+
+def _in_words(command: Callable[[Console], dict[str, Any]], console: Console) -> dict[str, Any]:
+    try:
+        return command(console)
+    except OSError as error:
+        raise from_system(error) from None
 
 
 def _status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:

@@ -35,6 +35,10 @@ Lines = Callable[[str], object]
 HTTP, HTTPS = 8080, 8443
 
 
+# All of the machine's addresses, and the one by which the machine asks itself.
+OWN = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (never listened on)
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where this machine asks the site."""
@@ -46,7 +50,8 @@ class Site:
     @property
     def url(self) -> str:
         """Return the address for a browser on this machine."""
-        host = "localhost" if self.address == "127.0.0.1" else self.address
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        host = "localhost" if self.address in ("127.0.0.1", "::1") else address
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}/"
 
 
@@ -140,10 +145,8 @@ class Project:
         target = HTTPS if self.tls else HTTP
         for port in self.services[BALANCER]["ports"]:
             if port["target"] == target:
-                address = port.get("host_ip") or "127.0.0.1"
-                wildcard = address in ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
-                address = "127.0.0.1" if wildcard else address
-                return Site(address, int(port["published"]), self.tls)
+                address = port.get("host_ip", "").strip("[]")
+                return Site(OWN.get(address, address), int(port["published"]), self.tls)
         raise StackctlError(
             "the load balancer publishes no port for the site",
             "docker-compose.layers.yaml gives it one; HTTP_PORT (with TLS HTTPS_PORT) is its "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -27,6 +28,18 @@ class StackctlError(Exception):
         self.problem = problem
         self.cure = cure
         self.output = output
+
+
+def from_system(error: OSError) -> StackctlError:
+    """Say in words what this machine refused: a file of somebody else's, a full disk."""
+    what = f"{error.filename or 'this machine'}: {error.strerror or error}"
+    if isinstance(error, PermissionError):
+        cure = "It belongs to another user: run this as that user, or let yours own it (chown)."
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        cure = "Make room on that disk and try again; what was begun was not kept."
+    else:
+        cure = "Mend that and try again."
+    return StackctlError(what, cure)
 
 
 class UsageError(StackctlError):

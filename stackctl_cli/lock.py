@@ -65,13 +65,18 @@ def held(project: str, command: str) -> Iterator[None]:
 
 
 def holder(project: str) -> str:
-    """Return who holds the lock, in words; empty when it is free."""
+    """Return who holds the lock, in words; empty when it is free.
+
+    Looking needs no right to take it: another user of this machine may ask for the status.
+    """
     path = folder(project) / "lock"
-    with path.open("a+", encoding="utf-8") as file:
-        try:
+    try:
+        with path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _holder(path)
+    except BlockingIOError:
+        return _holder(path)
+    except FileNotFoundError:
+        pass
     return ""
 
 

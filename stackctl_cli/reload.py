@@ -11,11 +11,11 @@ import time
 from typing import Any
 
 from . import certificate, compose, configuration, engine, haproxy, kept_state, lock, stack, state
+from .answers import get
 from .configuration import Configuration, Messages
 from .console import Console
 from .faults import ExitCode, InterruptedByUserError, StackctlError
 from .interrupt import Interrupt
-from .roll import get
 
 # The new worker answers, and has every server that was in service.
 SERVES_SECONDS = 15.0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import ssl
 import time
 from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 from . import compose, engine, haproxy
+from .answers import HEALTH, SERVES, WHOLE, down, fields, get, wrong
 from .console import Console
 from .faults import StackctlError
 from .interrupt import Interrupt
@@ -63,6 +62,8 @@ class Roll:
     limits: Limits
     # What ran in each service before it was touched, by service.
     before: dict[str, str] = field(default_factory=dict)
+    # What /healthz called down before: no fault of the new release, which may be its cure.
+    ailing: frozenset[str] = frozenset()
 
     def all(self, image: str, release: str, *, force: bool = False) -> bool:
         """Bring every server, then every worker, to the image; false when interrupted between two.
@@ -72,6 +73,7 @@ class Roll:
         Raises:
             ServerFailedError: one failed; it and those before it are in `before`.
         """
+        self.ailing = self._look_at_health()
         for service in (*self.project.servers, *self.project.workers):
             if self.interrupt.asked:
                 return False
@@ -87,22 +89,39 @@ class Roll:
     def back(self) -> None:
         """Put what was touched back on the image it had, the last one first.
 
+        Each is tried, whatever became of the others, and no server is left drained.
+
         Raises:
-            ServerFailedError: the way back failed too.
+            ServerFailedError: the way back failed too; the first one's that did.
         """
         self.interrupt.asked = False
         # An impatient limit is meant for the new release; giving up on the old one helps nobody.
         self.limits = replace(self.limits, health=max(self.limits.health, HEALTH_SECONDS))
+        failed: list[ServerFailedError] = []
         for service, image in reversed(list(self.before.items())):
-            release = self._release_of(image)
-            self.console.say(f"{service}: back to {release}")
-            if service in self.project.servers:
-                self.server(service, image, release, remember=False)
-            else:
-                self.worker(service, image, remember=False)
+            try:
+                self._service_back(service, image)
+            except ServerFailedError as error:
+                failed.append(error)
+                self.console.bad(f"{service}: {error.reason}")
+                if service in self.project.servers:
+                    self.balancer.ready(service)
+        if failed:
+            raise failed[0]
 
-    def server(self, server: str, image: str, release: str, *, remember: bool = True) -> bool:
-        """Bring one server to the image; false when it was given back untouched."""
+    def _service_back(self, service: str, image: str) -> None:
+        release = self._release_of(image)
+        self.console.say(f"{service}: back to {release}")
+        if service in self.project.servers:
+            self.server(service, image, release, back=True)
+        else:
+            self.worker(service, image, remember=False)
+
+    def server(self, server: str, image: str, release: str, *, back: bool = False) -> bool:
+        """Bring one server to the image; false when it was given back untouched.
+
+        One that goes `back` has to serve; that all else is well is asked of a new release alone.
+        """
         with self.console.step(f"{server}: draining"):
             drained = self.drain(server)
             if drained:
@@ -110,14 +129,14 @@ class Roll:
         if not drained:
             self.balancer.ready(server)
             return False
-        if remember:
+        if not back:
             self._remember(server)
         with self.console.step(f"{server}: starting {release}"):
             container = self._recreate(server, image)
             self._wait_healthy(server, container)
             self._wait_seen(server, container)
         with self.console.step(f"{server}: checking {release}"):
-            self._check_itself(server, container, release)
+            self._check_itself(server, container, release, SERVES if back else WHOLE * 2)
             self.balancer.ready(server)
             self._check_through_balancer(server, container, release)
         return True
@@ -216,22 +235,39 @@ class Roll:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _check_itself(self, server: str, container: str, release: str) -> None:
-        """Ask the server itself, twice: the second round finds warm workers."""
-        paths = ("/readyz", "/healthz", "/profile/", "/") * 2
-        result = engine.execute(
-            container,
-            *("python3", "-", self._host(), *paths),
-            stdin=ASK.read_text(encoding="utf-8"),
-        )
-        try:
-            answers = json.loads(result.out)
-        except ValueError:
-            reason = f"it cannot be asked: {result.text()[-500:]}"
-            raise self._failed(server, container, reason) from None
+    def _look_at_health(self) -> frozenset[str]:
+        """Return the components that are down now, as the first server that runs tells them."""
+        containers = self.project.containers()
+        for server in self.project.servers:
+            if server in containers and containers[server].running:
+                answers = self._asked(containers[server].id, (HEALTH,))
+                ailing = down(str(answers[0]["body"])) if answers else {}
+                for name, error in ailing.items():
+                    self.console.warn(f"{name} is down already: {error}")
+                return frozenset(ailing)
+        return frozenset()
+
+    def _check_itself(
+        self, server: str, container: str, release: str, paths: tuple[str, ...]
+    ) -> None:
+        """Ask the server itself, around the load balancer."""
+        answers = self._asked(container, paths)
+        if not answers:
+            raise self._failed(server, container, "it cannot be asked from inside its container")
         for path, answer in zip(paths, answers, strict=True):
-            if fault := _wrong(path, answer, release):
+            if fault := wrong(path, answer, release, self.ailing):
                 raise self._failed(server, container, fault)
+
+    def _asked(self, container: str, paths: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Return a server's own answers, in order; none where it cannot be asked."""
+        script = ASK.read_text(encoding="utf-8")
+        result = engine.execute(container, *("python3", "-", self._host(), *paths), stdin=script)
+        try:
+            found = json.loads(result.out)
+        except ValueError:
+            self.console.detail(result.text()[-500:])
+            return []
+        return found if isinstance(found, list) else []
 
     def _check_through_balancer(self, server: str, container: str, release: str) -> None:
         """See it in service, answering with the new release, and without errors for a while."""
@@ -258,17 +294,24 @@ class Roll:
         return seen
 
     def _wait_answer(self, server: str, container: str, release: str) -> None:
-        """Ask the site until this server answers; one answer will do where /profile/ hides who."""
+        """Ask the site until this server answers.
+
+        One answer will do where /profile/ hides who, and where HAProxy sends this machine, as each
+        visitor, to one and the same server.
+        """
+        sticky = self.project.environment(compose.BALANCER).get("HAPROXY_BALANCE") == "source"
         site = self.project.site()
         profile = self.project.environment(server).get("PROFILE")
         deadline = time.monotonic() + READY_SECONDS
         status = 0
         while time.monotonic() < deadline:
             status, body = get(site, self._host())
-            shown = _json(body)
+            shown = fields(body)
             if status in range(300, 400) or (
                 status == 200 and not {"server", "release"} <= set(shown)
             ):
+                return
+            if sticky and status == 200 and shown.get("server") != profile:
                 return
             if status == 200 and shown.get("server") == profile:
                 if shown["release"] == release:
@@ -303,47 +346,3 @@ class Roll:
         )
         releases = [line for line in found.splitlines() if line.startswith("RELEASE=")]
         return releases[0].partition("=")[2] if releases else "unreleased"
-
-
-def get(site: compose.Site, host: str, path: str = "/profile/") -> tuple[int, str]:
-    """Ask the site once, over a connection of its own; status 0 stands for no answer."""
-    connection = _connection(site)
-    try:
-        connection.request("GET", path, headers={"Host": host, "Accept": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, answer.read(20_000).decode(errors="replace")
-    except (OSError, HTTPException) as error:
-        return 0, str(error)
-    finally:
-        connection.close()
-
-
-def _connection(site: compose.Site) -> HTTPConnection:
-    if not site.tls:
-        return HTTPConnection(site.address, site.port, timeout=10)
-    # Asked by its address on this machine; the certificate is for the name that visitors use, and
-    # whether it is a good one is looked at elsewhere (haproxy/certificates).
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return HTTPSConnection(site.address, site.port, timeout=10, context=context)
-
-
-def _wrong(path: str, answer: dict[str, Any], release: str) -> str:
-    """Return what is wrong with a server's own answer; nothing when it is right."""
-    status, body = answer["status"], str(answer["body"])
-    must_be_200 = path != "/"
-    if status == 0 or status >= 500 or (must_be_200 and status != 200):
-        return f"{path} answers {status or 'nothing'}: {body[:300].strip()}"
-    shown = _json(body) if path == "/profile/" else {}
-    if shown.get("release", release) != release:
-        return f"it answers as release {shown['release']}, not {release}"
-    return ""
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

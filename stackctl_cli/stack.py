@@ -6,12 +6,12 @@ import shutil
 from typing import Any
 
 from . import compose, deploy, engine, lock, preflight, record, release, state
+from .answers import get
 from .console import Console
 from .faults import ExitCode, StackctlError
 from .interrupt import Interrupt
 from .preflight import Check
 from .record import Outcome
-from .roll import get
 
 
 def load() -> compose.Project:

@@ -64,8 +64,12 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
 
         check_nothing_is_left_to_do(site)
 
+        # What is down already is no fault of a release, which may be its cure.
+        site.compose("stop", "worker")
+        assert "worker" in str(site.get("/healthz").json())
         assert site.ask("rollback", *QUICK)["release"] == old
         site.whole_on(old)
+        assert site.get("/healthz").status_code == 200
     check_the_record(site, old, new)
     assert "nosuch" in site.ctl("rollback", "nosuch", code=2)
 

@@ -1,0 +1,90 @@
+"""What stackctl makes of this machine: addresses, other users, a full disk, what tar says."""
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from stackctl_cli import backup, compose, lock
+from stackctl_cli.cli import _run
+from stackctl_cli.faults import from_system
+
+
+@pytest.mark.parametrize(
+    ("published", "address", "url"),
+    [
+        ("", "127.0.0.1", "http://localhost:80/"),
+        ("0.0.0.0", "127.0.0.1", "http://localhost:80/"),
+        ("::", "::1", "http://localhost:80/"),
+        ("[::1]", "::1", "http://localhost:80/"),
+        ("192.0.2.1", "192.0.2.1", "http://192.0.2.1:80/"),
+        ("2001:db8::1", "2001:db8::1", "http://[2001:db8::1]:80/"),
+    ],
+)
+def test_the_machine_asks_the_site_where_it_is_published(
+    published: str, address: str, url: str
+) -> None:
+    port = {"target": 8080, "published": "80", "host_ip": published}
+    services = {"haproxy": {"environment": {}, "ports": [port]}}
+
+    site = compose.Project("p", "local", {"services": services}).site()
+
+    assert (site.address, site.url) == (address, url)
+
+
+def test_whoever_looks_for_the_lock_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So it may be another user, who could not write it."""
+    monkeypatch.setattr(lock, "folder", lambda _: tmp_path)
+
+    assert lock.holder("p") == ""
+    assert not (tmp_path / "lock").exists()
+    with lock.held("p", "deploy"):
+        assert "`stackctl deploy`" in lock.holder("p")
+        assert os.access(tmp_path / "lock", os.R_OK)
+    assert lock.holder("p") == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "var/lock"), "another user"),
+        (OSError(errno.ENOSPC, "No space left on device", "backups/x"), "Make room"),
+        (OSError(errno.EIO, "Input/output error", "disk"), "Mend that"),
+    ],
+)
+def test_what_the_machine_refuses_is_said_in_words(
+    error: OSError, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> dict[str, object]:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        _run(False, fails)
+
+    said = capsys.readouterr()
+    assert ended.value.exit_code == 1
+    assert str(error.filename) in said.out + said.err
+    assert words in said.out + said.err
+    assert from_system(error).problem == f"{error.filename}: {error.strerror}"
+
+
+@pytest.mark.parametrize(("code", "kept"), [(0, True), (1, True), (2, False)])
+def test_a_file_that_changes_meanwhile_spoils_no_backup(
+    tmp_path: Path, code: int, kept: bool
+) -> None:
+    """GNU tar ends with 1 then, and with 2 when something failed."""
+    tar = tmp_path / "tar"
+    tar.write_text(f"#!/bin/sh\nexit {code}\n")
+    tar.chmod(0o755)
+
+    script = backup.PACK.removeprefix(backup.MOUNTED)
+    result = subprocess.run(
+        ["sh", "-c", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False
+    )
+
+    assert (result.returncode == 0) is kept
