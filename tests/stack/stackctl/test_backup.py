@@ -10,13 +10,11 @@ from pathlib import Path
 from tests.stack.stackctl.site import Site
 from tests.waiting import eventually
 
-# Files that come, grow and go as fast as they can, until the flag is gone.
+# A file that takes a while to read and grows all the while, until the flag is gone.
 FLAG = "/tmp/busy"
-UPLOADS = f"""mkdir -p /srv/media/busy && : >{FLAG}
-while [ -e {FLAG} ]; do
-    for i in 1 2 3 4 5 6 7 8; do head -c 300000 /dev/zero >>/srv/media/busy/$i; done
-    rm /srv/media/busy/*
-done
+UPLOADS = f"""mkdir -p /srv/media/busy && head -c 60000000 /dev/zero >/srv/media/busy/long
+: >{FLAG}
+while [ -e {FLAG} ]; do echo more >>/srv/media/busy/long; done
 rm -r /srv/media/busy"""
 
 
@@ -25,7 +23,7 @@ def uploads(site: Site) -> Iterator[None]:
     """Change the media files all the while; leave none behind."""
     server = site.container("server2")
     with subprocess.Popen(["docker", "exec", server, "sh", "-c", UPLOADS]) as busy:
-        eventually(lambda: site.run_in("server2", "ls", FLAG), seconds=30, what="files come and go")
+        eventually(lambda: site.run_in("server2", "ls", FLAG), seconds=30, what="a file grows")
         try:
             yield
         finally:
