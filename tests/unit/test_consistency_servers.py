@@ -249,7 +249,7 @@ def test_nginx_as_the_balancer_agrees_with_the_rest() -> None:
     follow = text_of("nginx-balancer/follow.py")
 
     assert listen == {service["ports"][0].rpartition(":")[2]}
-    assert f"http://127.0.0.1:{listen.pop()}/" in text_of("nginx-balancer/healthcheck")
+    assert f"\nPORT = {listen.pop()}\n" in text_of("nginx-balancer/healthcheck")
     mounts = tuple(f"{mount.partition(':')[0]}/" for mount in service["tmpfs"])
     assert [path for path in written if not path.startswith(mounts)] == []
     # The list that the one writes and the other reads.
