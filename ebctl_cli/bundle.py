@@ -6,9 +6,11 @@ tree the same files are read as they are now, so that a mistake is found before 
 
 from __future__ import annotations
 
+import lzma
 import stat
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,13 @@ from ebctl_cli.faults import EbctlError
 
 # Elastic Beanstalk's own limit. https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/applications-sourcebundle.html
 LARGEST_BYTES = 512 * 1024 * 1024
+
+# What zipfile raises of a damaged archive: of its structure and checksums, of each way to compress,
+# of an end that comes too early, of a password (RuntimeError), and of what it does not know.
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(RuntimeError, NotImplementedError, ValueError),
+)
 
 
 @dataclass(frozen=True)
@@ -63,13 +72,20 @@ def read(path: Path) -> Bundle:
 
 
 def from_zip(path: Path) -> Bundle:
-    """Return what is in a bundle."""
-    with zipfile.ZipFile(path) as archive:
-        files = {
-            entry.filename: BundleFile(archive.read(entry), runs(entry))
-            for entry in archive.infolist()
-            if not entry.is_dir()
-        }
+    """Return what is in a bundle.
+
+    Raises:
+        EbctlError: it is damaged, or has a password.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = {
+                entry.filename: BundleFile(archive.read(entry), runs(entry))
+                for entry in archive.infolist()
+                if not entry.is_dir()
+            }
+    except UNREADABLE as error:
+        raise EbctlError(f"{path}: this .zip cannot be read ({error}); make it anew.") from None
     return Bundle(files, path.stat().st_size)
 
 

@@ -25,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EbctlError as error:
         print(f"ebctl: {error}", file=sys.stderr)
         return FAILED
+    except OSError as error:
+        print(f"ebctl: {error.filename}: {error.strerror}", file=sys.stderr)
+        return FAILED
     return code
 
 

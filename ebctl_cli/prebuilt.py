@@ -61,20 +61,26 @@ def write(source: Bundle, image: str, target: Path) -> None:
         target: the .zip; one that is there is replaced as a whole.
 
     Raises:
-        EbctlError: the image has no digest, or the project's Dockerfile exposes no port.
+        EbctlError: the image has no digest, the project's Dockerfile exposes no port, or the
+            target cannot be written.
     """
     check_image(image)
     ports = exposed(source.files["Dockerfile"].text) if "Dockerfile" in source.files else []
     if not ports:
         raise EbctlError("the project's Dockerfile has no EXPOSE with a number; write EXPOSE 7999.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        add(archive, DOCKERRUN, dockerrun(image, ports[0]).encode(), executable=False)
-        for folder in FOLDERS:
-            for name, file in source.under(folder):
+    files = [file for folder in FOLDERS for file in source.under(folder)]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.part")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            add(archive, DOCKERRUN, dockerrun(image, ports[0]).encode(), executable=False)
+            for name, file in files:
                 add(archive, name, file.content, executable=file.executable)
-    part.replace(target)
+        part.replace(target)
+    except OSError as error:
+        raise EbctlError(
+            f"{target} cannot be written: {error.strerror}. Choose another place: --output FILE"
+        ) from None
 
 
 def add(archive: zipfile.ZipFile, name: str, content: bytes, *, executable: bool) -> None:

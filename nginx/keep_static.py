@@ -1,21 +1,26 @@
-"""keep_static.py FROM TO DAYS: keeps earlier releases' static files for the pages that name them.
+"""Keeps earlier releases' static files for the pages that name them.
 
-Copies this release's files with hashed names from FROM to TO, which all servers share, and removes
-from TO what no release has had for DAYS. So a page of the old release finds its files on a server
-of the new one, and the other way round, while servers are replaced one by one and for as long as
-somebody keeps the page open.
+Copies this release's files with hashed names to a folder that all servers share, or marks those
+that are there as in use, and removes what no server has marked for DAYS. A server does so when it
+starts, each day while it runs and when it stops (supervisor/entrypoint, supervisor/drain). So a
+page of the old release finds its files on a server of the new one, and the other way round, while
+servers are replaced one by one and for DAYS after the last server of its release has stopped.
 
-Several servers may start at once, and nginx serves TO meanwhile: a file appears whole or not at
-all.
+Several servers may do so at once, and nginx serves the folder meanwhile: a file appears whole or
+not at all, and one that another server removes is none to stumble over.
 """
 
+import contextlib
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+SOURCE = Path("/srv/static")
+SHARED = Path("/srv/kept/static")
+DAYS = 30
 
 # ManifestStaticFilesStorage puts twelve hexadecimal digits before the extension.
 HASHED = re.compile(r"\.[0-9a-f]{12}\.[^/]+$")
@@ -28,9 +33,9 @@ def keep(source: Path, shared: Path) -> None:
             continue
         target = shared / path.relative_to(source)
         # A name with a hash never changes its content.
-        if target.exists():
+        try:
             os.utime(target)
-        else:
+        except FileNotFoundError:
             copy_whole(path, target)
 
 
@@ -50,15 +55,17 @@ def remove_unused(shared: Path, days: float) -> None:
     """Remove what no server has marked for so many days, and what a killed copy left."""
     limit = time.time() - days * 86400
     for path in shared.rglob("*"):
-        if path.is_file() and path.stat().st_mtime < limit:
-            path.unlink(missing_ok=True)
+        # Gone: another server has removed it.
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_mtime < limit:
+                path.unlink()
 
 
 def main() -> None:
-    """Do both, as the arguments say."""
-    source, shared, days = sys.argv[1:]
-    keep(Path(source), Path(shared))
-    remove_unused(Path(shared), float(days))
+    """Do both; without the shared volume (a single container) there is nobody to share with."""
+    if os.access(SHARED, os.W_OK):
+        keep(SOURCE, SHARED)
+        remove_unused(SHARED, DAYS)
 
 
 if __name__ == "__main__":

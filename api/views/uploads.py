@@ -57,12 +57,13 @@ class UploadPages(PageNumberPagination):
     def get_page_size(self, request: Request) -> int:
         """Return how many; what is no such number is told, rather than passed over."""
         text = request.query_params.get(self.page_size_query_param, str(self.page_size))
-        # As ASCII: int() takes the digits of every script.
-        if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= self.max_page_size):
+        # As ASCII: int() takes the digits of every script. Nine of them: it refuses thousands.
+        digits = text.lstrip("0")[:9] or "0"
+        if not (text.isascii() and text.isdigit() and 0 < int(digits) <= self.max_page_size):
             raise ValidationError(
                 {self.page_size_query_param: [f"Use a number from 1 to {self.max_page_size}."]}
             )
-        return int(text)
+        return int(digits)
 
 
 class OwnUploadsMixin:

@@ -24,6 +24,17 @@ _KEY_LENGTH: Final = 50
 _KEY_VARIETY: Final = 5
 _KEY_INSECURE: Final = "django-insecure-"
 
+# The ports on the host that must differ, and the variable with which each is in use; empty: always.
+# Not NGINX_BALANCER_PORT: no variable says that it is in use, and in HAProxy's place (`--scale
+# haproxy=0`) it may well be HTTP_PORT.
+PUBLISHED: Final[Mapping[str, str]] = {
+    "HTTP_PORT": "",
+    "STATS_PORT": "",
+    "HTTPS_PORT": "TLS_CERTIFICATE",
+    "NGINX_PORT": "APACHE",
+    "APACHE_PORT": "APACHE",
+}
+
 # The value of what is not set and has no default; None for a number.
 _EMPTY: Final[Mapping[Kind, Value]] = {
     Kind.TEXT: "",
@@ -160,8 +171,8 @@ def _across(
             found += _database(values, layer, broken)
             found += redis.faults(values, layer, broken)
         found += static.faults(values, layer, broken)
-    if Scope.STACK in scopes and not {"HTTP_PORT", "STATS_PORT"} & broken:
-        found += _ports(values)
+    if Scope.STACK in scopes:
+        found += _ports(values, broken)
     return found
 
 
@@ -188,8 +199,15 @@ def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
     return found
 
 
-def _ports(values: Mapping[str, Value]) -> list[Fault]:
-    if values["HTTP_PORT"] != values["STATS_PORT"]:
-        return []
-    problem = f"it is {values['STATS_PORT']}, and so is HTTP_PORT"
-    return [Fault("STATS_PORT", problem, "Give each its own port.")]
+def _ports(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
+    """Return a fault for each port that another one in use has too."""
+    found = []
+    owners: dict[Value, str] = {}
+    for name, switch in PUBLISHED.items():
+        if name in broken or (switch and not values[switch]):
+            continue
+        owner = owners.setdefault(values[name], name)
+        if owner != name:
+            problem = f"it is {values[name]}, and so is {owner}"
+            found.append(Fault(name, problem, "Give each its own port."))
+    return found

@@ -433,7 +433,7 @@ _LIMITS: Final = Section(
         ),
         Variable(
             name="THROTTLE_LOGIN",
-            help="Sign-ins and requests for a token, for each address.",
+            help="Sign-ins, the admin's too, and requests for a token, for each address.",
             default="20/minute",
             validate=validators.rate,
         ),

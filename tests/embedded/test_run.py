@@ -19,8 +19,8 @@ from tests.waiting import eventually
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone, without a virtual environment."""
-    return copy_tree(tmp_path_factory.mktemp("clone"))
+    """A fresh clone, without a virtual environment, in a folder whose name has a space."""
+    return copy_tree(tmp_path_factory.mktemp("clone") / "my site")
 
 
 def environment(port: int) -> dict[str, str]:

@@ -169,6 +169,20 @@ def test_haproxy_s_user_alone_reads_the_key(tls: Secure) -> None:
         assert place not in tls.stack.inspect(service, "{{json .Mounts}}")
 
 
+def test_a_copy_that_was_cut_off_is_not_in_the_way(tls: Secure) -> None:
+    place = "/srv/certificates"
+    left = f"{place}/site.pem.new"
+    docker(
+        *("run", "--rm", "--user", "0", "--volume", f"{tls.stack.project}_certificates:{place}"),
+        *("--entrypoint", "sh", "haproxy:3.0", "-c"),
+        f"touch {left}; chmod 400 {left}; chown 99:99 {left}",
+    )
+
+    tls.stack.compose("run", "--rm", "--no-deps", "-T", "certificates")
+
+    assert tls.stack.run_in("haproxy", "ls", place).split() == ["site.pem"]
+
+
 def test_the_doctor_looks_at_the_certificate_and_by_https(tls: Secure) -> None:
     checks = doctor(tls)
 

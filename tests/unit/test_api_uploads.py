@@ -313,6 +313,15 @@ def test_one_sees_one_s_own_alone_the_newest_first(signed_in: Client, user: User
     assert signed_in.get(f"{PATH}no-uuid/").status_code == 404
 
 
+@pytest.mark.parametrize("zeros", [1, 5000])
+def test_a_number_s_first_zeros_count_for_nothing(signed_in: Client, zeros: int) -> None:
+    made = [send(signed_in, picture()).json()["id"] for _ in range(3)]
+
+    listing = signed_in.get(PATH, {"page_size": "0" * zeros + "2"}).json()
+
+    assert [upload["id"] for upload in listing["results"]] == made[:0:-1]
+
+
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
 def test_an_upload_is_not_changed(signed_in: Client, method: str) -> None:
     made = send(signed_in, picture()).json()["id"]

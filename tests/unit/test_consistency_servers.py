@@ -190,7 +190,7 @@ def test_apache_agrees_with_the_rest() -> None:
     # Its user is the one of the servers, who wrote the files.
     assert service["user"] == compose()["services"]["nginx-balancer"]["user"]
     assert mounts["/srv/kept/static"] == "static"
-    assert f"{httpd_value('DocumentRoot')}/static" in text_of("supervisor/entrypoint")
+    assert f"{httpd_value('DocumentRoot')}/static" in text_of("nginx/keep_static.py")
     assert mounts["/usr/local/errors"] == "./nginx/errors"
     pages = {value.split()[1].rpartition("/")[2] for value in httpd_values("ErrorDocument")}
     assert pages == {path.name for path in (ROOT / "nginx/errors").iterdir()}
@@ -249,7 +249,7 @@ def test_nginx_as_the_balancer_agrees_with_the_rest() -> None:
     follow = text_of("nginx-balancer/follow.py")
 
     assert listen == {service["ports"][0].rpartition(":")[2]}
-    assert f"http://127.0.0.1:{listen.pop()}/" in text_of("nginx-balancer/healthcheck")
+    assert f"\nPORT = {listen.pop()}\n" in text_of("nginx-balancer/healthcheck")
     mounts = tuple(f"{mount.partition(':')[0]}/" for mount in service["tmpfs"])
     assert [path for path in written if not path.startswith(mounts)] == []
     # The list that the one writes and the other reads.
@@ -454,7 +454,9 @@ def test_nginx_serves_the_folders_that_django_writes() -> None:
     # `root` and the location make the folder's path.
     assert f"{nginx_value('root', 'location /static/')}/static" == image["STATIC_ROOT"]
     kept = f"{nginx_value('root', 'location @kept')}/static"
-    assert kept in (ROOT / "supervisor" / "entrypoint").read_text()
+    shares = text_of("nginx/keep_static.py")
+    assert f'SHARED = Path("{kept}")' in shares
+    assert f'SOURCE = Path("{image["STATIC_ROOT"]}")' in shares
     assert nginx_value("alias", "location /media/") == f"{image['MEDIA_ROOT']}/"
     for layer in ("dev", "production"):
         copied = [text for _, text in dockerfile(f"Dockerfile.{layer}") if "mysite-static" in text]

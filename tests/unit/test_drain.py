@@ -20,17 +20,28 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 def mark(drain_file: Path) -> Path:
     """Say, as a deploy does, that nothing will come; return the file that says so."""
     subprocess.run(["sh", "-c", MARK_DRAINED], env={"DRAIN_FILE": str(drain_file)}, check=True)
-    (found,) = drain_file.parent.iterdir()
+    (found,) = drain_file.parent.glob(f"{drain_file.name}?*")
     return found
 
 
-def start(drain_file: Path) -> subprocess.Popen[str]:
+def programs(folder: Path, **scripts: str) -> str:
+    """Return a PATH on which these shell scripts stand before the real programs."""
+    place = folder / "programs"
+    place.mkdir()
+    for name, script in {"python": ":", **scripts}.items():
+        (place / name).write_text(f"#!/bin/sh\n{script}\n")
+        (place / name).chmod(0o755)
+    return f"{place}:{os.environ['PATH']}"
+
+
+def start(drain_file: Path, **scripts: str) -> subprocess.Popen[str]:
     """Start it, and return once it can be told to end."""
+    path = programs(drain_file.parent, **scripts)
     left = drain_file.with_name("drain")
     left.touch()
     process = subprocess.Popen(
         [ROOT / "supervisor" / "drain"],
-        env={"PATH": os.environ["PATH"], "DRAIN_FILE": str(drain_file), "DRAIN_SECONDS": SECONDS},
+        env={"PATH": path, "DRAIN_FILE": str(drain_file), "DRAIN_SECONDS": SECONDS},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -81,3 +92,34 @@ def test_what_was_said_of_another_time_does_not_count(tmp_path: Path, when: str)
         os.utime(mark(tmp_path / "drain"), (past, past))
 
     assert "stopping in" in ended(process)
+
+
+def test_static_files_are_marked_each_day_and_at_the_end(tmp_path: Path) -> None:
+    marked = tmp_path / "marked"
+    process = start(
+        tmp_path / "drain",
+        python=f'[ -f "$1" ] && echo "${{1##*/}}" >>{marked}',
+        # A day is over at once, the first two times.
+        sleep=f'echo "$1" >>{tmp_path}/slept\n'
+        f'[ "$(grep -c 86400 {tmp_path}/slept)" -le 2 ] || exec /bin/sleep infinity',
+    )
+    eventually(
+        lambda: marked.exists() and marked.read_text() == "keep_static.py\n" * 2,
+        seconds=10,
+        what="it marks at the end of each day",
+    )
+    eventually(
+        lambda: (tmp_path / "slept").read_text() == "86400\n" * 3,
+        seconds=10,
+        what="the third day begins",
+    )
+    mark(tmp_path / "drain")
+    ended(process)
+
+    assert marked.read_text() == "keep_static.py\n" * 3
+
+
+def test_marks_that_fail_keep_nobody_from_stopping(tmp_path: Path) -> None:
+    said = ended(start(tmp_path / "drain", python="echo no space >&2; exit 1"))
+
+    assert "no space" in said and "stopping in" in said

@@ -1,5 +1,6 @@
 """What `eb deploy` sends: small, whole, and nothing that an instance has no use for."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -252,3 +253,58 @@ def test_what_is_no_bundle_is_exit_code_2(tmp_path: Path, content: bytes | None)
     assert (done.returncode, done.stdout) == (2, "")
     assert str(path) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["content", "checksum", "password", "method", "end"])
+def test_a_damaged_bundle_is_exit_code_2(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("Dockerfile", "EXPOSE 7999\n" * 9)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\1\2")
+    match damage:
+        case "content":
+            data[40:44] = b"\xff" * 4
+        case "checksum":
+            data[entry + 16] ^= 1
+        case "password":
+            data[6] |= 1
+            data[entry + 8] |= 1
+        case "method":
+            data[entry + 10] = 99
+        case "end":
+            del data[20:40]
+    path.write_bytes(data)
+    done = lint(path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"ebctl: {path}: this .zip cannot be read (")
+    assert done.stderr.count("\n") == 1
+
+
+# What is in the way is a file: root may write into any folder.
+@pytest.mark.parametrize("place", ["file/bundle.zip", "folder"])
+def test_a_bundle_that_cannot_be_written_is_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    target = tmp_path / place
+
+    assert cli.main(["bundle", "--image", DIGEST, "--output", str(target)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"ebctl: {target} cannot be written: ")
+    assert told.err.endswith("Choose another place: --output FILE\n")
+
+
+def test_a_file_that_cannot_be_read_is_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "some/file")
+
+    monkeypatch.setattr(bundle, "from_tree", refuse)
+
+    assert cli.main(["bundle", "--image", DIGEST, "--output", str(tmp_path / "x")]) == 2
+    assert capsys.readouterr().err == "ebctl: some/file: Permission denied\n"

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 import pytest
 
 from mysite import environment
-from mysite.environment.check import ALL_SCOPES
+from mysite.environment.check import ALL_SCOPES, PUBLISHED
 from mysite.environment.contract import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY, VARIABLES
 from mysite.environment.dotenv import parse
 from mysite.environment.loader import layer_of
 from mysite.environment.variable import Scope
+from stackctl_cli.preflight import PORT_NAMES
 
 KEY = "k3y-" + "abcdefghij" * 6
 GOOD = {
@@ -301,6 +302,37 @@ def test_two_published_ports_must_differ() -> None:
     assert names({"HTTP_PORT": "9000", "STATS_PORT": "9000"}, "local") == ["STATS_PORT"]
     assert names({"HTTP_PORT": "8888"}, "local") == ["STATS_PORT"]
     assert names({"HTTP_PORT": "9000"}, "local") == []
+
+
+@pytest.mark.parametrize(
+    ("port", "switch"),
+    [
+        ("HTTPS_PORT", {"TLS_CERTIFICATE": "certs/localhost"}),
+        ("NGINX_PORT", {"APACHE": "1"}),
+        ("APACHE_PORT", {"APACHE": "1"}),
+    ],
+)
+def test_a_port_must_differ_where_it_is_in_use(port: str, switch: dict[str, str]) -> None:
+    assert names({port: "8080"}, "local") == []
+    assert names({port: "8080", **switch}, "local") == [port]
+    assert names({port: "8888", **switch}, "local") == [port]
+    assert names({"HTTP_PORT": VARIABLES[port].default, **switch}, "local") == [port]
+    assert names(switch, "local") == []
+
+
+def test_each_port_that_another_one_has_is_told() -> None:
+    same = {"HTTP_PORT": "9000", "NGINX_PORT": "9000", "APACHE_PORT": "9000", "APACHE": "1"}
+
+    found = environment.faults(same, "local")
+
+    assert [fault.name for fault in found] == ["NGINX_PORT", "APACHE_PORT"]
+    assert found[0].problem == "it is 9000, and so is HTTP_PORT"
+    # A number that is none is one fault, not two.
+    assert names({**same, "HTTP_PORT": "http"}, "local") == ["HTTP_PORT", "APACHE_PORT"]
+
+
+def test_every_port_that_is_published_is_compared() -> None:
+    assert {*PUBLISHED, "NGINX_BALANCER_PORT"} == set(PORT_NAMES.values())
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])

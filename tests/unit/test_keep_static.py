@@ -73,3 +73,52 @@ def test_what_is_in_use_stays_and_what_is_not_goes(
 
     assert not old.exists()
     assert used.exists()
+
+
+def test_one_that_another_server_removes_meanwhile_is_brought_again(
+    script: ModuleType, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    script.keep(release, shared)
+    mark = os.utime
+
+    def after_its_removal(path: Path) -> None:
+        path.unlink()
+        mark(path)
+
+    monkeypatch.setattr(script.os, "utime", after_its_removal)
+    script.keep(release, shared)
+
+    assert names(shared) == {"a.0123456789ab.css", "a.0123456789ab.css.br"}
+
+
+def test_servers_that_remove_at_once_do_not_disturb_each_other(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old.0123456789ab.js"
+    old.write_text("old")
+    os.utime(old, (0, 0))
+    look = Path.is_file
+
+    def and_then_gone(path: Path) -> bool:
+        found = look(path)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", and_then_gone)
+    script.remove_unused(tmp_path, 30)
+
+    assert not old.exists()
+
+
+def test_without_the_shared_folder_there_is_nothing_to_do(
+    script: ModuleType, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "SOURCE", release)
+    monkeypatch.setattr(script, "SHARED", tmp_path / "shared")
+    script.main()
+    assert not (tmp_path / "shared").exists()
+
+    (tmp_path / "shared").mkdir()
+    script.main()
+    assert names(tmp_path / "shared")

@@ -1,0 +1,96 @@
+"""What asks a server by hand or as a health check: the server itself, whatever proxy is set."""
+
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from api.metrics import PORT
+from tests.ports import free_port
+from tests.tree import ROOT
+
+
+class Server:
+    """A server with one answer to everything."""
+
+    status = 200
+
+    def __init__(self) -> None:
+        """Listen on a free port."""
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(outer.status)
+                self.end_headers()
+                self.wfile.write(f"asked for {self.path}".encode())
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with the variables that Docker's configuration gives each container."""
+    proxy = f"http://127.0.0.1:{free_port()}"
+    names = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")
+    return subprocess.run(
+        command,
+        env=dict.fromkeys(names, proxy),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def asked(name: str, port: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a health check against another port than its own."""
+    text, changed = re.subn(
+        r"^PORT = \d+$", f"PORT = {port}", (ROOT / name).read_text(), flags=re.MULTILINE
+    )
+    assert changed == 1
+    script = folder / "healthcheck"
+    script.write_text(text)
+    return run(sys.executable, str(script))
+
+
+@pytest.mark.parametrize("name", ["nginx-balancer/healthcheck", "supervisor/healthcheck"])
+def test_a_health_check_asks_its_own_server(name: str, server: Server, tmp_path: Path) -> None:
+    well = asked(name, server.port, tmp_path)
+    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+
+    server.status = 503
+    failing = asked(name, server.port, tmp_path)
+    assert failing.returncode == 1
+    assert "answered 503" in failing.stderr and "asked for /" in failing.stderr
+
+    away = asked(name, free_port(), tmp_path)
+    assert away.returncode == 1
+    assert "refused" in away.stderr and "Traceback" not in away.stderr
+
+
+def test_the_metrics_are_asked_for_by_hand_as_the_page_says(server: Server) -> None:
+    page = (ROOT / "docs/monitoring.md").read_text()
+    (line,) = re.findall(r"`docker compose exec server2 (python .+)`", page)
+    assert f'"server1", {PORT}' in line
+    _, *arguments = shlex.split(line.replace(f'"server1", {PORT}', f'"127.0.0.1", {server.port}'))
+
+    assert run(sys.executable, *arguments).stdout == "asked for /metrics\n"
