@@ -48,6 +48,13 @@ COMPOSE_DEFAULTS: Final = {
     "DB_PASSWORD": SAMPLE_PASSWORD,
 }
 
+# What git wrote under a umask of 027 or 077 is so in all folders: one that a container mounts, and
+# one that goes into the images.
+SAMPLES: Final = ("haproxy/haproxy.cfg", "supervisor/entrypoint")
+# Nothing that git ignores, such as .env.
+READABLE: Final = """git ls-files -z | xargs -0 chmod a+rX
+git ls-tree -d -r -z --name-only HEAD | xargs -0 chmod a+rx"""
+
 _DESKTOP = "Docker Desktop: start the application"
 
 
@@ -80,7 +87,7 @@ def examine() -> tuple[list[Check], compose.Project | None]:
         return [client, _environment(layer, None), _disk("")], None
     daemon, root = _engine()
     plugins = [_compose(), _buildx()]
-    checks = [daemon, *plugins]
+    checks = [daemon, *plugins, _readable()]
     project: compose.Project | None = None
     if plugins[0].ok:
         try:
@@ -114,6 +121,19 @@ def _message(wrong: list[Check]) -> tuple[str, str]:
         lines.append(f"{check.name}: {check.problem}")
         lines += [f"    {line}" for line in check.cure.splitlines()]
     return f"nothing was done: {count}", "\n".join(lines)
+
+
+def _readable() -> Check:
+    """Tell whether the containers' users, who are not this one, can read the project's files."""
+    for path in (process.ROOT / name for name in SAMPLES):
+        if not path.stat().st_mode & 0o004 or not path.parent.stat().st_mode & 0o001:
+            return Check(
+                "project files",
+                problem=f"{path.relative_to(process.ROOT)} cannot be read by other users (a umask "
+                "of 027 or 077?), and the containers' users are others",
+                cure=READABLE,
+            )
+    return Check("project files", "readable by the containers' users")
 
 
 def _client() -> Check:

@@ -203,6 +203,38 @@ def test_little_room_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) 
     assert "are needed" in check.problem and "docker system df" in check.cure
 
 
+@pytest.mark.parametrize("name", preflight.SAMPLES)
+@pytest.mark.parametrize(("file", "folder"), [(0o640, 0o755), (0o644, 0o750)])
+def test_a_clone_made_under_a_strict_umask_is_told_with_its_cure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, file: int, folder: int
+) -> None:
+    for sample in preflight.SAMPLES:
+        (tmp_path / sample).parent.mkdir(mode=0o755)
+        (tmp_path / sample).touch(mode=0o644)
+    monkeypatch.setattr(preflight.process, "ROOT", tmp_path)
+    assert preflight._readable().ok
+
+    (tmp_path / name).chmod(file)
+    (tmp_path / name).parent.chmod(folder)
+
+    assert name in preflight._readable().problem
+
+
+def test_its_cure_makes_all_that_git_knows_readable_and_nothing_else(tmp_path: Path) -> None:
+    def sh(command: str) -> None:
+        subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True, capture_output=True)
+
+    sh("umask 077; git init -q; mkdir -p a/b; touch a/b/c .env; git add a")
+    sh("git -c user.name=x -c user.email=x@example.com commit -qm x")
+
+    sh(preflight.READABLE)
+
+    modes = {
+        name: (tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/c", ".env")
+    }
+    assert modes == {"a": 0o755, "a/b": 0o755, "a/b/c": 0o644, ".env": 0o600}
+
+
 def test_an_address_of_another_machine_is_told() -> None:
     check = preflight._port("192.0.2.1", free_port(), "HTTP_PORT", ours=False)
 
