@@ -330,6 +330,19 @@ def test_without_a_certificate_nothing_of_tls_counts() -> None:
     assert inside == 0
 
 
+def test_the_databases_take_a_connection_of_every_process() -> None:
+    """The most that the contract allows; requests and jobs leave theirs open for the next ones."""
+    servers = len(compose_servers()) * (VARIABLES["WEB_CONCURRENCY"].maximum or 0)
+    # The worker's own processes look after the table and the metrics.
+    jobs = (VARIABLES["WORKER_CONCURRENCY"].maximum or 0) + 4
+    # Migrations with their lock, a few commands, and what a server keeps for its administrator.
+    others = 20
+
+    for name in ("mysql/conf.d/mysite.cnf", "postgres/postgresql.conf"):
+        (limit,) = re.findall(r"^max_connections = (\d+)$", text_of(name), re.MULTILINE)
+        assert int(limit) >= servers + jobs + others, name
+
+
 def test_probes_and_challenges_are_not_sent_to_https() -> None:
     lines = haproxy_sections()["frontend site"]
     plain = {word for line in lines if line.startswith("acl plain ") for word in line.split()[3:]}
