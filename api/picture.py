@@ -1,5 +1,6 @@
 """The picture of the stack on the status page: its boxes, and the lines between them."""
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,8 @@ from django.conf import settings
 from django.db import connection
 
 DATABASES = {"mysql": "MySQL", "postgresql": "PostgreSQL", "sqlite": "SQLite"}
+# By the module that is there where it runs Django.
+APP_SERVERS = {"uwsgi": "uWSGI", "gunicorn": "gunicorn"}
 WORDS = {"up": "Up", "draining": "Draining", "down": "Down"}
 
 
@@ -63,11 +66,17 @@ def picture(report: dict[str, Any]) -> dict[str, Any]:
     ]
     return {
         "balanced": bool(settings.SERVERS),
+        "app_server": app_server(),
         "servers": servers,
         "boxes": boxes,
         "to_servers": Lines.between(1, len(servers)),
         "to_boxes": Lines.between(len(servers), len(boxes)),
     }
+
+
+def app_server() -> str:
+    """Return what runs Django in this process; empty where that is neither of the two."""
+    return next((title for module, title in APP_SERVERS.items() if module in sys.modules), "")
 
 
 def boxes_of(components: dict[str, dict[str, Any]]) -> list[Box]:

@@ -190,9 +190,6 @@ STORAGES: dict[str, dict[str, Any]] = {
 UPLOAD_MAX_MB = env.int("UPLOAD_MAX_MB")
 UPLOAD_MAX_MEGAPIXELS = env.int("UPLOAD_MAX_MEGAPIXELS")
 
-LOGIN_REDIRECT_URL = "status"
-LOGOUT_REDIRECT_URL = "status"
-
 # https://www.django-rest-framework.org/api-guide/settings/
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

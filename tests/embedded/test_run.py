@@ -97,6 +97,8 @@ def test_a_fresh_clone_answers(clone: Path) -> None:
             "hits": 1,
             "server": "standalone",
         }
+        # The picture of what answers.
+        assert "uWSGI" in site.get("/").text
         for path in ("/static/api/status.css", "/static/admin/css/base.css"):
             assert site.get(path).status_code == 200
         assert (clone / "var" / "db.sqlite3-wal").exists()

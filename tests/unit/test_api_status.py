@@ -1,12 +1,16 @@
 """/: the status page, which tells strangers nothing in production."""
 
+import sys
 from html.parser import HTMLParser
+from types import ModuleType
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
+
+from api.picture import APP_SERVERS
 
 # What a stranger must not learn.
 SERVER = "server-of-the-test"
@@ -99,6 +103,35 @@ def test_debug_shows_what_the_operator_names_and_leaves_no_gap(
     assert RELEASE in text
     assert SERVER not in text
     assert "<strong></strong>" not in text
+
+
+@pytest.mark.parametrize("module", ["uwsgi", "gunicorn", ""])
+def test_the_picture_names_what_runs_django(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    settings.DEBUG = True
+    for name in APP_SERVERS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    if module:
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+
+    text = client.get("/").content.decode()
+
+    assert [title for title in APP_SERVERS.values() if title in text] == (
+        [APP_SERVERS[module]] if module else []
+    )
+
+
+def test_the_picture_says_nothing_of_which_server_is_next(
+    client: Client, settings: Settings
+) -> None:
+    """HAPROXY_BALANCE decides, which Django is not told."""
+    settings.DEBUG, settings.SERVERS = True, [f"{SERVER}=127.0.0.1:9"]
+
+    text = client.get("/").content.decode()
+
+    assert "HAProxy" in text
+    assert "robin" not in text
 
 
 def test_values_are_escaped(client: Client, settings: Settings) -> None:

@@ -73,14 +73,18 @@ def compose_servers() -> list[str]:
     ]
 
 
-def test_nginx_listens_on_one_port_by_both_protocols() -> None:
+def test_nginx_listens_on_one_port_and_by_no_protocol_that_a_kernel_may_lack() -> None:
     listens = [
         item.arguments[0]
         for item in nginx_directives()
         if item.name == "listen" and "default_server" in item.arguments
     ]
 
-    assert listens == [health_port(), f"[::]:{health_port()}"]
+    assert listens == [health_port()]
+    for name in ("nginx/nginx.conf", "nginx-balancer/nginx.conf"):
+        assert "[" not in "".join(
+            item.arguments[0] for item in nginx_directives(name) if item.name == "listen"
+        )
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -326,6 +330,19 @@ def test_without_a_certificate_nothing_of_tls_counts() -> None:
     assert inside == 0
 
 
+def test_the_databases_take_a_connection_of_every_process() -> None:
+    """The most that the contract allows; requests and jobs leave theirs open for the next ones."""
+    servers = len(compose_servers()) * (VARIABLES["WEB_CONCURRENCY"].maximum or 0)
+    # The worker's own processes look after the table and the metrics.
+    jobs = (VARIABLES["WORKER_CONCURRENCY"].maximum or 0) + 4
+    # Migrations with their lock, a few commands, and what a server keeps for its administrator.
+    others = 20
+
+    for name in ("mysql/conf.d/mysite.cnf", "postgres/postgresql.conf"):
+        (limit,) = re.findall(r"^max_connections = (\d+)$", text_of(name), re.MULTILINE)
+        assert int(limit) >= servers + jobs + others, name
+
+
 def test_probes_and_challenges_are_not_sent_to_https() -> None:
     lines = haproxy_sections()["frontend site"]
     plain = {word for line in lines if line.startswith("acl plain ") for word in line.split()[3:]}
@@ -530,5 +547,5 @@ def test_a_killed_nginx_is_succeeded_on_every_port() -> None:
     """One port without it keeps the next nginx from starting while the last workers end."""
     listens = [one.arguments for one in nginx_directives() if one.name == "listen"]
 
-    assert len(listens) == 4
+    assert len(listens) == 2
     assert all("reuseport" in arguments for arguments in listens), listens

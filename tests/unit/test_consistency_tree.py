@@ -146,6 +146,29 @@ def test_the_copied_files_reach_the_build() -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_modules_that_are_named_are_there() -> None:
+    """In comments as well, which nothing else reads."""
+    names = {path.as_posix() for path in tracked_files()}
+    tops = {name.partition("/")[0] for name in names}
+    found = []
+    for name in names:
+        text = (ROOT / name).read_bytes().decode(errors="replace")
+        found += [
+            f"{name}: {module}"
+            for module in re.findall(r"(?<![\w./$-])(?:[\w.-]+/)+[\w-]+\.py\b", text)
+            if module.partition("/")[0] in tops and module not in names
+        ]
+
+    # Those of the tests are often about a copy of the tree, to which they add.
+    assert [line for line in found if not line.startswith("tests/")] == []
+
+
+def test_a_setting_is_given_once_in_a_file() -> None:
+    for path in (ROOT / "mysite" / "settings").glob("*.py"):
+        given = re.findall(r"^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = ", path.read_text(), re.MULTILINE)
+        assert len(given) == len(set(given)), (path.name, sorted(given))
+
+
 def test_no_file_names_a_package_registry() -> None:
     found = []
     for name in tracked_files():
