@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import DatabaseError
+from django.db import DatabaseError, connection, utils
 from django.test import Client
 from kombu.exceptions import OperationalError
 from PIL import Image
@@ -16,6 +16,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from rest_framework.authtoken.models import Token
 
 from api.models import Upload
+from api.tasks import process_upload
 from api.uploads import jobs
 from mysite.celery import app
 from tests.pictures import HTML, SVG, bomb, picture
@@ -60,7 +61,6 @@ def signed_in(client: Client, user: User) -> Client:
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a message be worked on as soon as it is sent."""
-    from api.tasks import process_upload
 
     def work(name: str, args: list[str]) -> None:
         assert name == process_upload.name
@@ -340,6 +340,27 @@ def test_a_row_that_cannot_be_written_leaves_no_file(
 
     assert send(signed_in, picture()).status_code == 500
     assert files(media) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_whose_commit_was_not_heard_of_fails_without_its_file(
+    signed_in: Client, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = connection.commit
+
+    def unheard() -> None:
+        commit()
+        monkeypatch.undo()
+        raise utils.OperationalError(2013, "Lost connection to MySQL server during query")
+
+    monkeypatch.setattr(connection, "commit", unheard)
+
+    assert send(signed_in, picture()).status_code == 503
+    assert files(media) == []
+    # The worker's last attempt; test_uploads_jobs.py has those before.
+    Upload.objects.update(attempts=jobs.MAX_ATTEMPTS - 1)
+    process_upload.apply(args=[str(Upload.objects.get().pk)])
+    assert Upload.objects.get().status == Upload.Status.FAILED
 
 
 def test_a_disk_that_is_full_is_said(
