@@ -10,6 +10,8 @@ from django.db import connection
 DATABASES = {"mysql": "MySQL", "postgresql": "PostgreSQL", "sqlite": "SQLite"}
 # By the module that is there where it runs Django.
 APP_SERVERS = {"uwsgi": "uWSGI", "gunicorn": "gunicorn"}
+# By the scheme of the broker's address; Redis and files need no box of their own.
+BROKERS = {"amqp": "RabbitMQ", "amqps": "RabbitMQ"}
 WORDS = {"up": "Up", "draining": "Draining", "down": "Down"}
 
 
@@ -95,12 +97,19 @@ def boxes_of(components: dict[str, dict[str, Any]]) -> list[Box]:
 def known_boxes() -> list[Box]:
     """Return the boxes of the stack as this installation has it."""
     redis = "redis" in settings.CACHES["default"]["BACKEND"].lower()
-    return [
+    broker = BROKERS.get(settings.CELERY["broker_url"].partition(":")[0])
+    boxes = [
         Box("database", DATABASES[connection.vendor], "rows", ("database", "migrations")),
-        Box("redis", "Redis" if redis else "Cache", "values", ("cache", "broker")),
+        Box(
+            *("redis", "Redis" if redis else "Cache", "values"),
+            ("cache",) if broker else ("cache", "broker"),
+        ),
         Box("worker", "Worker", "jobs", ("worker",)),
         Box("media", "Media", "files", ("storage",)),
     ]
+    if broker:
+        boxes.insert(2, Box("broker", broker, "messages", ("broker",)))
+    return boxes
 
 
 def part(name: str, component: dict[str, Any]) -> Part:

@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 from api.breaker import Breaker
 from api.models import Upload
 from mysite.celery import app
+from mysite.settings.backing import CONFIRM_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ TASK = "api.process_upload"
 # Tries in all, and the pauses between them in seconds, double each time.
 MAX_ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 1
+WORKERS_ENDED = f"Its worker was ended in the middle, {MAX_ATTEMPTS} times."
 # A queued upload counts as lost after the first when the broker's queue is empty, and after the
 # second even if the queue is long. To send one that is not lost does no harm.
 LOST_SECONDS = 5
@@ -65,7 +67,7 @@ def send(upload: uuid.UUID) -> bool:
 def publish(upload: uuid.UUID) -> bool:
     """Give the broker an upload's message; false if it does not take it."""
     try:
-        app.send_task(TASK, args=[str(upload)])
+        app.send_task(TASK, args=[str(upload)], confirm_timeout=CONFIRM_SECONDS)
     except (OperationalError, OSError) as error:
         breaker.trip()
         logger.warning("upload %s waits for the message broker: %s", upload, error)
@@ -87,7 +89,12 @@ def claim(upload: uuid.UUID, job: str) -> Upload | None:
     claimed = Upload.objects.filter(free, pk=upload).update(
         status=Status.RUNNING, job=job, started=now, attempts=F("attempts") + 1
     )
-    return Upload.objects.filter(pk=upload).first() if claimed else None
+    found = Upload.objects.filter(pk=upload).first() if claimed else None
+    if found and found.attempts > MAX_ATTEMPTS:
+        # Its message comes back as soon as its worker is gone: faster than the sweep looks.
+        fail(found, WORKERS_ENDED)
+        return None
+    return found
 
 
 def finish(upload: Upload, result: Result) -> bool:
@@ -188,7 +195,7 @@ def give_up() -> None:
     ).update(
         status=Status.FAILED,
         finished=timezone.now(),
-        error=f"Its worker was ended in the middle, {MAX_ATTEMPTS} times.",
+        error=WORKERS_ENDED,
     )
 
 

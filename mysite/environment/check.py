@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from . import database, names, redis, static
+from . import broker, database, names, redis, static
 from .contract import VARIABLES
 from .dotenv import DotEnv
 from .fault import Fault, InvalidValueError
@@ -170,6 +170,7 @@ def _across(
         if not building:
             found += _database(values, layer, broken)
             found += redis.faults(values, layer, broken)
+            found += broker.faults(values, layer, broken)
         found += static.faults(values, layer, broken)
     if Scope.STACK in scopes:
         found += _ports(values, broken)

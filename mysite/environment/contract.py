@@ -319,9 +319,9 @@ _DATABASE: Final = Section(
 
 _REDIS: Final = Section(
     "Redis",
-    "Cache, visit counter and message broker: REDIS_URL, or REDIS_HOST with REDIS_PASSWORD. The "
-    "local layer falls back to the database and to files in var/; dev and production have no "
-    "fallback.",
+    "Cache, visit counter and, unless another is named, message broker: REDIS_URL, or REDIS_HOST "
+    "with REDIS_PASSWORD. The local layer falls back to the database and to files in var/; dev and "
+    "production have no fallback.",
     (
         Variable(
             name="REDIS_URL",
@@ -338,10 +338,34 @@ _REDIS: Final = Section(
             secret=True,
             sample=SAMPLE_PASSWORD,
         ),
+    ),
+)
+
+_BROKER: Final = Section(
+    "Message broker",
+    "What carries a job to the worker: Redis, unless BROKER with BROKER_HOST and BROKER_PASSWORD, "
+    "or CELERY_BROKER_URL, says otherwise.",
+    (
+        Variable(
+            name="BROKER",
+            kind=Kind.CHOICE,
+            help="The message broker; docker compose starts it. Cache and counter stay in Redis.",
+            choices=("redis", "rabbitmq"),
+            default="redis",
+        ),
+        Variable(name="BROKER_HOST", help="The broker's host name, where it is not Redis."),
+        Variable(
+            name="BROKER_PASSWORD",
+            help="The password of its user mysite.",
+            layer_defaults={"local": SAMPLE_PASSWORD, "test": SAMPLE_PASSWORD},
+            sample=SAMPLE_PASSWORD,
+            secret=True,
+        ),
         Variable(
             name="CELERY_BROKER_URL",
             kind=Kind.URL,
-            help="Another message broker than Redis, as Celery writes it.",
+            help="Another message broker, as Celery writes it: amqps://user:password@host/vhost. "
+            "It wins over BROKER.",
             secret=True,
             validate=validators.url,
         ),
@@ -589,6 +613,7 @@ CONTRACT: Final = (
     _DJANGO,
     _DATABASE,
     _REDIS,
+    _BROKER,
     _WORKER,
     _UPLOADS,
     _LIMITS,

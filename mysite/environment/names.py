@@ -11,7 +11,10 @@ from .fault import Fault
 from .files import SUFFIX
 
 # Names of other programs that are close to ours.
-_FOREIGN: Final = ("COMPOSE_", "DOCKER_", "BUILDX_", "MYSQL_", "POSTGRES_", "REDIS_", "AWS_")
+_FOREIGN: Final = (
+    *("COMPOSE_", "DOCKER_", "BUILDX_", "AWS_"),
+    *("MYSQL_", "POSTGRES_", "REDIS_", "RABBITMQ_"),
+)
 # What many other projects call the same thing.
 _ELSEWHERE: Final = {
     "DB_DATABASE": "DB_NAME",

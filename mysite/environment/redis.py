@@ -44,9 +44,9 @@ def redis_url(environment: Environment, database: int) -> str:
 
 def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
     """Return what is wrong with how Redis is named, beyond each variable's own faults."""
-    if layer not in SHARED or broken & {*_WAYS, "REDIS_PASSWORD"}:
+    if layer not in SHARED or broken & {*_WAYS, "REDIS_PASSWORD", "BROKER"}:
         return []
-    if not any(values[name] for name in _WAYS):
+    if values["BROKER"] == "redis" and not any(values[name] for name in _WAYS):
         problem = f"no Redis is named for {layer}: uploads would never be worked on"
         return [Fault("REDIS_URL", problem, _CURE)]
     if values["REDIS_HOST"] and not (values["REDIS_URL"] or values["REDIS_PASSWORD"]):

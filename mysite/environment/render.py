@@ -41,6 +41,7 @@ _STACK_SERVERS: Final = {
     "DB_HOST": "db",
     "REDIS_HOST": "redis",
     "REDIS_PASSWORD": "",
+    "BROKER_PASSWORD": "",
 }
 
 
@@ -76,7 +77,9 @@ def _sample_entry(variable: Variable) -> str:
         lines.append(f"# required in: {', '.join(_ordered(variable.required_in))}")
         lines.append(f"{variable.name}=")
     else:
-        lines.append(f"#{variable.name}={dotenv.write(variable.default_in('local'))}")
+        # A sample that stood here would be copied.
+        shown = "" if variable.secret else dotenv.write(variable.default_in("local"))
+        lines.append(f"#{variable.name}={shown}")
     return "\n".join(lines)
 
 

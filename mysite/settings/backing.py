@@ -19,6 +19,23 @@ JOB_HARD_SECONDS = 25
 # Redis gives a message that nobody acknowledged to another worker after this: longer than a job
 # that waits behind another takes, and than the longest pause before a retry.
 VISIBILITY_SECONDS = 90
+# A worker and RabbitMQ each notice after two of these that the other is gone without a word. In a
+# server nobody would be there to answer between two requests; it opens a connection anew.
+HEARTBEAT_SECONDS = 20
+# Longest wait for RabbitMQ's word that it has a message: one that is short of memory or disk
+# answers nobody who sends.
+CONFIRM_SECONDS = 2
+
+# A quorum queue's message counts as taken when it is on the disks of most of its servers. With a
+# topic exchange a retry's pause is waited for at the broker, not by a worker.
+# https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/rabbitmq.html
+RABBITMQ: dict[str, Any] = {
+    "task_default_queue_type": "quorum",
+    "task_default_exchange_type": "topic",
+    "task_create_missing_queue_type": "quorum",
+    "task_create_missing_queue_exchange_type": "topic",
+    "worker_detect_quorum_queues": True,
+}
 
 
 def cache_settings(env: Environment) -> dict[str, Any]:
@@ -45,9 +62,10 @@ def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
     """Return Celery's settings of its broker: Redis, another that is named, or files in `folder`.
 
     https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
+    https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/rabbitmq.html
     https://docs.celeryq.dev/projects/kombu/en/stable/reference/kombu.transport.filesystem.html
     """
-    url = env.str("CELERY_BROKER_URL") or environment.redis_url(env, environment.BROKER)
+    url = environment.broker_url(env)
     # A publisher gives up at once; the worker's sweep sends what was not sent.
     options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_max": 0.1}
     if not url:
@@ -65,7 +83,11 @@ def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
             "socket_keepalive": True,
             "visibility_timeout": VISIBILITY_SECONDS,
         }
-    return {"broker_url": url, "broker_transport_options": options}
+    elif url.startswith("amqp"):
+        # A message counts as sent when RabbitMQ says that it is on its disk.
+        options |= {"confirm_publish": True}
+    quorum = RABBITMQ if url.startswith("amqp") else {}
+    return {"broker_url": url, "broker_transport_options": options, **quorum}
 
 
 def file_storage(env: Environment) -> dict[str, Any]:

@@ -112,6 +112,8 @@ CELERY = {
     "broker_connection_timeout": 2,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    # The worker command sets its own.
+    "broker_heartbeat": 0,
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.1},
     "task_serializer": "json",
     "accept_content": ["json"],

@@ -3,9 +3,7 @@
 import hashlib
 import io
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 from PIL import Image
@@ -13,12 +11,16 @@ from PIL import Image
 from mysite.environment.contract import VARIABLES
 from tests.pictures import picture, slow
 from tests.stack.compose import Stack, docker
-from tests.stack.uploads import Uploader
+from tests.stack.uploads import (
+    COMES_BACK_SECONDS,
+    Uploader,
+    check_worker_killed_in_the_middle,
+    components,
+    files,
+    stopped,
+)
 from tests.waiting import eventually
 
-# A killed worker's job comes back after the lease (30 s) and the next sweep (5 s), when the broker
-# is reached again; the rest is for a busy machine.
-COMES_BACK_SECONDS = 120
 VISITS = 1000
 
 
@@ -26,27 +28,6 @@ VISITS = 1000
 def user(production: Stack) -> Uploader:
     """A user of the production stack."""
     return Uploader(production)
-
-
-def components(stack: Stack) -> dict[str, str]:
-    """Return the state of each component, by /healthz."""
-    found = stack.get("/healthz").json()["components"]
-    return {name: line["status"] for name, line in found.items()}
-
-
-@contextmanager
-def stopped(stack: Stack, service: str) -> Iterator[None]:
-    """Stop a service for the block's time."""
-    stack.compose("stop", service)
-    try:
-        yield
-    finally:
-        stack.compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", service)
-
-
-def files(stack: Stack, folder: str) -> list[str]:
-    """Return the files in a folder of the media volume."""
-    return stack.run_in("server1", "ls", f"/srv/media/{folder}").split()
 
 
 def test_an_upload_becomes_a_thumbnail_that_nginx_serves(production: Stack, user: Uploader) -> None:
@@ -116,33 +97,8 @@ def test_without_a_broker_uploads_are_taken_and_done_later(
     eventually(lambda: set(components(production).values()) == {"up"}, seconds=60, what="all is up")
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing(production: Stack, user: Uploader) -> None:
-    # Slow ones, so that there is a middle; sent together, so that some wait.
-    with ThreadPoolExecutor(2) as pool:
-        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * 8)]
-    eventually(
-        lambda: "running" in {upload["status"] for upload in user.all()},
-        seconds=30,
-        what="a job runs",
-    )
-
-    docker("kill", "--signal", "KILL", production.container("worker"))
-    running = [upload["id"] for upload in user.all() if upload["status"] == "running"]
-    production.compose("up", "--detach", "--wait", "--no-deps", "worker")
-
-    assert running
-    user.all_done(seconds=COMES_BACK_SECONDS)
-    names = files(production, "thumbnails")
-    for upload in made:
-        assert [name for name in names if upload in name] == [f"{upload}.png"]
-    attempts = production.python_in(
-        "server1",
-        "import django; django.setup()\n"
-        "from api.models import Upload\n"
-        f"found = Upload.objects.filter(pk__in={running!r})\n"
-        "print(sorted(found.values_list('attempts', flat=True)))",
-    )
-    assert attempts.splitlines()[-1] == str([2] * len(running))
+def test_a_worker_killed_in_the_middle_loses_nothing(user: Uploader) -> None:
+    check_worker_killed_in_the_middle(user)
 
 
 def test_a_stopping_worker_finishes_what_it_does(production: Stack, user: Uploader) -> None:

@@ -1,13 +1,26 @@
-"""A user of the stack who uploads pictures."""
+"""A user of the stack who uploads pictures, and what such uploads have to outlive."""
 
+import json
+import random
 import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import requests
 
-from tests.pictures import picture
-from tests.stack.compose import Stack
+from tests.pictures import picture, slow
+from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
+
+# A killed worker's job comes back after the lease (30 s) and the next sweep (5 s), when the broker
+# is reached again; the rest is for a busy machine.
+COMES_BACK_SECONDS = 120
+SETUP = "import django; django.setup()\nfrom api.models import Upload\n"
 
 
 class Uploader:
@@ -74,3 +87,130 @@ class Uploader:
         found = eventually(are_done, seconds=seconds, what="all uploads are done")
         assert found is not None
         return found
+
+
+def components(stack: Stack) -> dict[str, str]:
+    """Return the state of each component, by /healthz."""
+    found = stack.get("/healthz").json()["components"]
+    return {name: line["status"] for name, line in found.items()}
+
+
+@contextmanager
+def stopped(stack: Stack, service: str) -> Iterator[None]:
+    """Stop a service for the block's time."""
+    stack.compose("stop", service)
+    try:
+        yield
+    finally:
+        start(stack, service)
+
+
+def kill(stack: Stack, service: str) -> None:
+    """Kill a service's container and start it again."""
+    docker("kill", "--signal", "KILL", stack.container(service))
+    start(stack, service)
+
+
+def start(stack: Stack, service: str) -> None:
+    """Start a service's container that has ended."""
+    stack.compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", service)
+
+
+def files(stack: Stack, folder: str) -> list[str]:
+    """Return the files in a folder of the media volume."""
+    return stack.run_in("server1", "ls", f"/srv/media/{folder}").split()
+
+
+def states(user: Uploader) -> dict[str, str]:
+    """Return the state of each of a user's uploads, however many."""
+    told = user.stack.python_in(
+        "server1",
+        f"{SETUP}import json\n"
+        f"found = Upload.objects.filter(owner__username={user.name!r})\n"
+        "print(json.dumps({str(pk): status for pk, status in found.values_list('pk', 'status')}))",
+    )
+    found: dict[str, str] = json.loads(told.splitlines()[-1])
+    return found
+
+
+def check_worker_killed_in_the_middle(user: Uploader) -> None:
+    """Kill the worker while it is at pictures; check that each is done, those once more."""
+    stack = user.stack
+    # Slow ones, so that there is a middle; sent together, so that some wait.
+    with ThreadPoolExecutor(2) as pool:
+        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * 8)]
+    eventually(
+        lambda: "running" in {upload["status"] for upload in user.all()},
+        seconds=30,
+        what="a job runs",
+    )
+
+    docker("kill", "--signal", "KILL", stack.container("worker"))
+    running = [upload["id"] for upload in user.all() if upload["status"] == "running"]
+    start(stack, "worker")
+
+    assert running
+    user.all_done(seconds=COMES_BACK_SECONDS)
+    names = files(stack, "thumbnails")
+    for upload in made:
+        assert [name for name in names if upload in name] == [f"{upload}.png"]
+    attempts = stack.python_in(
+        "server1",
+        f"{SETUP}found = Upload.objects.filter(pk__in={running!r})\n"
+        "print(sorted(found.values_list('attempts', flat=True)))",
+    )
+    assert attempts.splitlines()[-1] == str([2] * len(running))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of many uploads."""
+
+    codes: Counter[int]
+    longest: float
+    sending: float
+    doing: float
+
+
+def check_many_with_kills(
+    user: Uploader, uploads: int, visitors: int, kills: Mapping[str, float], *, seconds: float
+) -> Taken:
+    """Upload many pictures while containers are killed; check that each 201 is done, once.
+
+    Args:
+        user: whose uploads they are.
+        uploads: how many.
+        visitors: how many at once.
+        kills: the services, each with the share of answers after which it is killed.
+        seconds: how long the last of them may take to be done.
+    """
+    # Few pictures for many uploads: making them would keep the machine busier than what is tested.
+    pictures = [picture() for _ in range(20)]
+    answers: list[Future[requests.Response]] = []
+
+    def taken(share: float) -> bool:
+        return sum(answer.done() for answer in answers) >= share * uploads
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(visitors) as pool:
+        answers += [pool.submit(user.send, random.choice(pictures)) for _ in range(uploads)]
+        for service, share in kills.items():
+            eventually(lambda share=share: taken(share), seconds=300, what=f"{share:.0%} are taken")  # type: ignore[misc]
+            kill(user.stack, service)
+    sent = time.monotonic()
+    found = [answer.result() for answer in answers]
+    accepted = {answer.json()["id"] for answer in found if answer.status_code == 201}
+    eventually(
+        lambda: {states(user)[upload] for upload in accepted} == {"done"},
+        seconds=seconds,
+        what="every upload is done",
+    )
+    done = time.monotonic()
+    names = Counter(name.partition(".")[0] for name in files(user.stack, "thumbnails"))
+    assert {names[upload] for upload in accepted} == {1}
+    return Taken(
+        Counter(answer.status_code for answer in found),
+        max(answer.elapsed.total_seconds() for answer in found),
+        sent - begun,
+        done - sent,
+    )

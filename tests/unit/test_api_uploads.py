@@ -62,7 +62,7 @@ def signed_in(client: Client, user: User) -> Client:
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a message be worked on as soon as it is sent."""
 
-    def work(name: str, args: list[str]) -> None:
+    def work(name: str, args: list[str], **options: object) -> None:
         assert name == process_upload.name
         process_upload.apply(args=args)
 

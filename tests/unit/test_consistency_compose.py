@@ -2,9 +2,11 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from mysite import environment
 from mysite.environment.contract import VARIABLES
 from mysite.environment.variable import Kind, Scope
 from stackctl_cli.databases import server_of
@@ -17,8 +19,9 @@ from tests.unit.config_files import (
     text_of,
 )
 
-FILES = ("docker-compose.yaml", "docker-compose.layers.yaml", "docker-compose.databases.yaml")
+FILES = tuple(f"docker-compose{part}.yaml" for part in ("", ".layers", ".databases", ".brokers"))
 LAYERS = ("local", "dev", "production")
+TEST_LAYER = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOTENV": "false"}
 DATABASES = ("mysql", "postgres")
 # ${NAME}, ${NAME:-default}, and whatever else compose knows.
 USE = re.compile(r"(?<!\$)\$\{?(\w+)([^}]*)\}?")
@@ -55,6 +58,7 @@ NOT_PASSED = (
 # What stands for the servers of the stack itself, where the application has no default.
 THE_STACK_S_SERVERS = {
     "REDIS_HOST": "redis",
+    "BROKER_HOST": "broker",
     "DB_ENGINE": "mysql",
     "DB_HOST": "db",
     "DB_NAME": "mysite",
@@ -375,6 +379,48 @@ def test_redis_asks_for_the_password_that_the_application_has() -> None:
 
     assert services()["redis"]["environment"] == {"REDIS_PASSWORD": passed["REDIS_PASSWORD"]}
     assert passed["REDIS_HOST"] == "${REDIS_HOST:-redis}"
+
+
+def test_there_is_a_broker_for_each_choice_and_no_other() -> None:
+    brokers = compose("docker-compose.brokers.yaml")["services"]
+    default = VARIABLES["BROKER"].default
+
+    assert set(brokers) == set(VARIABLES["BROKER"].choices)
+    assert services()["broker"]["extends"]["service"] == f"${{BROKER:-{default}}}"
+    # Redis is there as a service of its own.
+    assert brokers[default] == {"image": services()["redis"]["image"], "scale": 0}
+    assert {name for name, broker in brokers.items() if "scale" in broker} == {default}
+
+
+def test_rabbitmq_is_set_up_as_the_application_asks_for_it() -> None:
+    """The same user, password, host and port, and a virtual host of the user's own."""
+    service = compose("docker-compose.brokers.yaml")["services"]["rabbitmq"]
+    environ = {"BROKER": "rabbitmq", "BROKER_HOST": "broker", "BROKER_PASSWORD": "x"}
+    address = urlsplit(environment.broker_url(environment.load({**TEST_LAYER, **environ})))
+    start = text_of("rabbitmq/start")
+
+    assert f"\nname={address.username}\n" in start
+    assert address.path == f"/{address.username}"
+    assert f"listeners.tcp.default = {address.port}\n" in text_of("rabbitmq/rabbitmq.conf")
+    assert f"/dev/tcp/127.0.0.1/{address.port}\n" in text_of("rabbitmq/healthcheck")
+    assert service["environment"]["BROKER_PASSWORD"] == (
+        f"${{BROKER_PASSWORD:-{VARIABLES['BROKER_PASSWORD'].default_in('local')}}}"
+    )
+    assert compose()["x-environment"]["BROKER_HOST"] == "${BROKER_HOST:-broker}"
+    # What `start` writes is what is read, and where it may write.
+    definitions = "/run/rabbitmq/definitions.json"
+    assert definitions in start
+    assert f"definitions.local.path = {definitions}\n" in text_of("rabbitmq/rabbitmq.conf")
+    assert any(mount.startswith("/run/rabbitmq:") for mount in service["tmpfs"])
+
+
+def test_a_broker_s_data_is_in_a_volume_of_its_own() -> None:
+    volumes = compose("docker-compose.brokers.yaml")["services"]["rabbitmq"]["volumes"]
+    (volume,) = [text.partition(":")[0] for text in volumes if not text.startswith("./")]
+
+    assert volume in compose()["volumes"]
+    used = [text for service in services().values() for text in service.get("volumes", ())]
+    assert not [text for text in used if text.startswith(f"{volume}:")]
 
 
 def test_secrets_have_no_default_but_the_refused_sample() -> None:

@@ -25,7 +25,10 @@ def test_the_committed_table_is_in_step_with_the_contract() -> None:
 
 
 def test_the_sample_has_every_variable_that_may_stand_in_dotenv_once() -> None:
-    """Required ones to fill in, the others commented out, with the local layer's default."""
+    """Required ones to fill in, the others commented out, with the local layer's default.
+
+    Not with its sample of a secret, which nobody should copy.
+    """
     found = {name: (mark, text) for mark, name, text in ASSIGNMENT.findall(render.sample())}
     assert set(found) == set(VARIABLES) - {"DJANGO_BUILD"}
     assert len(found) == len(ASSIGNMENT.findall(render.sample()))
@@ -35,7 +38,7 @@ def test_the_sample_has_every_variable_that_may_stand_in_dotenv_once() -> None:
             assert (mark, text) == ("", "")
         else:
             assert mark == "#"
-            default = variable.default_in("local")
+            default = "" if variable.secret else variable.default_in("local")
             assert dotenv.parse(f"{name}={text}").values == {name: default}
 
 
@@ -115,7 +118,10 @@ def test_fresh_secrets_are_fresh() -> None:
     """Other ones each time, each its own."""
     texts = [dotenv.parse(render.fresh("production")[0]).values for _ in range(2)]
     names = [name for name in texts[0] if name in VARIABLES and VARIABLES[name].secret]
-    assert names == ["DJANGO_SECRET_KEY", "STATS_PASSWORD", "DB_PASSWORD", "REDIS_PASSWORD"]
+    assert names == [
+        *("DJANGO_SECRET_KEY", "STATS_PASSWORD"),
+        *("DB_PASSWORD", "REDIS_PASSWORD", "BROKER_PASSWORD"),
+    ]
     values = [values[name] for values in texts for name in names]
     assert len(set(values)) == len(values)
     assert all(len(value) >= 32 for value in values)

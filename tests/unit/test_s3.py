@@ -82,7 +82,7 @@ def test_a_picture_and_its_thumbnail_are_in_the_bucket(
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
-    monkeypatch.setattr(app, "send_task", lambda name, args: process_upload.apply(args=args))
+    monkeypatch.setattr(app, "send_task", lambda name, args, **_: process_upload.apply(args=args))
     content = picture()
     with django_capture_on_commit_callbacks(execute=True):
         made = send(signed_in, content).json()["id"]

@@ -50,7 +50,7 @@ def make(settings: Settings, tmp_path: Path) -> Make:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the uploads whose messages were sent."""
     messages: list[str] = []
-    monkeypatch.setattr(jobs.app, "send_task", lambda name, args: messages.extend(args))
+    monkeypatch.setattr(jobs.app, "send_task", lambda name, args, **_: messages.extend(args))
     monkeypatch.setattr(jobs, "queue_length", lambda: 0)
     jobs.breaker.reset()
     return messages
@@ -94,6 +94,19 @@ def test_the_same_message_again_means_that_its_worker_was_killed(make: Make) -> 
 
     assert run(upload, "job").status == Status.DONE
     assert upload.attempts == 2
+
+
+def test_a_message_that_comes_back_at_once_each_time_ends_too(make: Make) -> None:
+    """As RabbitMQ gives it back, before the sweep could look."""
+    upload = make(
+        status=Status.RUNNING, job="job", started=timezone.now(), attempts=jobs.MAX_ATTEMPTS
+    )
+
+    upload = run(upload)
+
+    assert upload.status == Status.FAILED
+    assert upload.error == "Its worker was ended in the middle, 6 times."
+    assert not thumbnails()
 
 
 def test_a_killed_job_s_thumbnail_is_written_over(make: Make) -> None:
@@ -232,7 +245,7 @@ def test_a_broker_that_goes_away_during_a_sweep_loses_nothing(
 ) -> None:
     uploads = [make(sent=None) for _ in range(3)]
 
-    def refuse(name: str, args: list[str]) -> None:
+    def refuse(name: str, args: list[str], **options: object) -> None:
         raise ConnectionRefusedError
 
     monkeypatch.setattr(jobs.app, "send_task", refuse)

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand
 from api.uploads import jobs
 from api.worker.upkeep import Upkeep
 from mysite.celery import app
+from mysite.settings.backing import HEARTBEAT_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Command(BaseCommand):
         warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         self.wait_for_broker()
         app.steps["worker"].add(Upkeep)
+        app.conf.broker_heartbeat = HEARTBEAT_SECONDS
         pool = ["--pool", "solo"] if options["single"] else []
         concurrency = 1 if options["single"] else settings.WORKER_CONCURRENCY
         level = settings.LOG_LEVEL.lower()

@@ -1,0 +1,231 @@
+"""RabbitMQ in place of Redis as message broker: the same stack by BROKER alone."""
+
+import copy
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+import pytest
+
+from mysite.settings.backing import CONFIRM_SECONDS
+from tests.pictures import picture
+from tests.stack.compose import Stack, docker
+from tests.stack.uploads import (
+    COMES_BACK_SECONDS,
+    Uploader,
+    check_many_with_kills,
+    check_worker_killed_in_the_middle,
+    components,
+    kill,
+    start,
+    stopped,
+)
+from tests.waiting import eventually
+
+APPLICATION = ("server1", "server2", "worker")
+PASSWORD = "a\"b$c'd w#e\\f/" + secrets.token_urlsafe(8)
+UPLOADS = 150
+# Sends a job that is to wait at the broker, for an upload that is not there.
+LATER = """
+import django; django.setup()
+from api.uploads.jobs import TASK
+from mysite.celery import app
+app.send_task(TASK, args=["00000000-0000-0000-0000-000000000000"], task_id={id!r}, countdown=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(production: Stack) -> Iterator[Stack]:
+    """The production stack, told no more than BROKER and its password; with Redis afterwards."""
+    stack = copy.copy(production)
+    stack.environment = {
+        **production.environment,
+        "BROKER": "rabbitmq",
+        "BROKER_PASSWORD": PASSWORD,
+    }
+    try:
+        # The worker first, which has to wait.
+        stack.compose("up", "--detach", "--no-deps", "worker")
+        stack.compose("up", "--detach", "--wait", "--no-deps", "broker", *APPLICATION)
+        stack.wait_for_both()
+        yield stack
+    finally:
+        stack.compose("rm", "--stop", "--force", "broker")
+        docker("volume", "rm", "--force", f"{stack.project}_rabbitmq-data")
+        production.compose("up", "--detach", "--wait", "--no-deps", *APPLICATION)
+        production.wait_for_both()
+
+
+@pytest.fixture
+def user(rabbitmq: Stack) -> Uploader:
+    """A user of the stack."""
+    return Uploader(rabbitmq)
+
+
+def control(stack: Stack, *command: str) -> str:
+    """Ask or tell RabbitMQ by its own tool, which works inside its container only."""
+    return stack.run_in("broker", "rabbitmqctl", "--quiet", *command).strip()
+
+
+def queues(stack: Stack) -> dict[str, dict[str, object]]:
+    """Return RabbitMQ's queues by their names."""
+    told = control(
+        stack,
+        *("--formatter", "json", "list_queues", "--vhost", "mysite"),
+        *("name", "type", "messages", "durable"),
+    )
+    return {queue["name"]: queue for queue in json.loads(told)}
+
+
+def test_the_worker_has_waited_for_it_and_said_so(rabbitmq: Stack) -> None:
+    lines = [line for line in rabbitmq.logs("worker").splitlines() if "waiting for the" in line]
+
+    assert lines and "waiting for the message broker amqp://broker:5672: " in lines[0]
+
+
+def test_one_variable_makes_it_the_broker_and_everything_is_well(
+    rabbitmq: Stack, user: Uploader
+) -> None:
+    done = user.done(user.sent()["id"], seconds=60)
+
+    assert rabbitmq.get(done["thumbnail"]).status_code == 200
+    assert set(components(rabbitmq).values()) == {"up"}
+    assert rabbitmq.inspect("broker", "{{.Config.Image}}") == "rabbitmq:4.0"
+    queue = queues(rabbitmq)["celery"]
+    assert (queue["type"], queue["durable"], queue["messages"]) == ("quorum", True, 0)
+
+
+def test_a_retry_s_pause_is_waited_for_at_the_broker(rabbitmq: Stack) -> None:
+    job = f"later-{secrets.token_hex(4)}"
+    begun = time.monotonic()
+    rabbitmq.python_in("server1", LATER.format(id=job))
+
+    eventually(
+        lambda: [line for line in rabbitmq.logs("worker").splitlines() if job in line],
+        seconds=30,
+        what="the job comes",
+    )
+    assert time.monotonic() - begun >= 2
+    log = rabbitmq.logs("worker")
+    assert "Global QoS is disabled" in log
+    assert "native delayed delivery" not in log, "its exchange does not allow it"
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing(user: Uploader) -> None:
+    check_worker_killed_in_the_middle(user)
+
+
+def test_worker_and_broker_are_killed_under_uploads(user: Uploader) -> None:
+    taken = check_many_with_kills(
+        user, UPLOADS, 8, {"worker": 0.2, "broker": 0.5}, seconds=COMES_BACK_SECONDS
+    )
+
+    assert taken.codes == {201: UPLOADS}
+
+
+def test_messages_outlive_a_killed_broker(rabbitmq: Stack, user: Uploader) -> None:
+    """They themselves: without a worker nobody looks through the table."""
+    with stopped(rabbitmq, "worker"):
+        made = [user.sent()["id"] for _ in range(6)]
+        kill(rabbitmq, "broker")
+
+        assert queues(rabbitmq)["celery"]["messages"] == len(made)
+    user.all_done(seconds=COMES_BACK_SECONDS)
+
+
+def test_without_it_uploads_are_taken_and_done_later(rabbitmq: Stack, user: Uploader) -> None:
+    with stopped(rabbitmq, "broker"):
+        made = [user.sent()["id"] for _ in range(4)]
+
+        found = components(rabbitmq)
+        assert {name for name, state in found.items() if state == "down"} == {"broker"}
+        # Cache and counter are in Redis.
+        assert rabbitmq.post("/api/hits/").status_code == 200
+        assert {user.find(upload)["status"] for upload in made} == {"queued"}
+    user.all_done(seconds=COMES_BACK_SECONDS)
+    eventually(lambda: set(components(rabbitmq).values()) == {"up"}, seconds=60, what="all is up")
+
+
+@contextmanager
+def short_of_memory(stack: Stack) -> Iterator[None]:
+    """Let RabbitMQ take no messages for the block's time, as when its memory is full."""
+    limit = ("set_vm_memory_high_watermark", "absolute")
+    control(stack, *limit, "1MB")
+    try:
+        yield
+    finally:
+        control(stack, *limit, "512MB")
+
+
+def test_a_broker_that_takes_nothing_holds_no_upload_up_for_long(
+    rabbitmq: Stack, user: Uploader
+) -> None:
+    content = picture()
+    with short_of_memory(rabbitmq):
+        begun = time.monotonic()
+        for _ in range(4):
+            user.sent(content)
+        # Each of four processes waits once, and once more on a new connection.
+        assert time.monotonic() - begun < 4 * (2 * CONFIRM_SECONDS + 1)
+    user.all_done(seconds=COMES_BACK_SECONDS)
+
+
+def test_the_application_s_user_has_its_own_virtual_host_and_no_more(rabbitmq: Stack) -> None:
+    users = json.loads(control(rabbitmq, "--formatter", "json", "list_users"))
+    hosts = json.loads(control(rabbitmq, "--formatter", "json", "list_vhosts", "name"))
+    mays = json.loads(control(rabbitmq, "--formatter", "json", "list_user_permissions", "mysite"))
+
+    assert [(user["user"], user["tags"]) for user in users] == [("mysite", [])]
+    assert [host["name"] for host in hosts] == ["mysite"]
+    assert [may["vhost"] for may in mays] == ["mysite"]
+
+
+def test_the_container_has_no_rights_that_it_does_not_need(rabbitmq: Stack) -> None:
+    status = rabbitmq.run_in("broker", "cat", "/proc/1/status")
+    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+
+    assert lines["Uid"].split()[0] == "999"
+    assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == 0
+    assert rabbitmq.inspect("broker", "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    assert json.loads(rabbitmq.inspect("broker", "{{json .HostConfig.PortBindings}}")) in (None, {})
+    networks = json.loads(rabbitmq.inspect("broker", "{{json .NetworkSettings.Networks}}"))
+    assert set(networks) == {f"{rabbitmq.project}_backend"}
+    # Its own tools' ports are for this container alone; what clients and a scrape ask is not.
+    listening = rabbitmq.run_in("broker", "cat", "/proc/net/tcp", "/proc/net/tcp6")
+    local = [line.split()[1] for line in listening.splitlines() if line.split()[3] == "0A"]
+    outside = {int(end.split(":")[1], 16) for end in local if set(end.split(":")[0]) == {"0"}}
+    assert outside <= {5672, 15692}
+
+
+def test_its_password_is_told_nowhere_and_a_wrong_one_is_named(rabbitmq: Stack) -> None:
+    command = ("timeout", "8", "/srv/project/supervisor/entrypoint", "worker")
+    refused = rabbitmq.compose(
+        *("run", "--rm", "--no-deps", "-T", "-e", "BROKER_PASSWORD=wrong-horse-battery"),
+        *("--entrypoint", command[0], "worker", *command[1:]),
+        check=False,
+    ).stdout
+
+    assert "waiting for the message broker amqp://broker:5672: " in refused
+    assert "ACCESS_REFUSED" in refused
+    assert "wrong-horse-battery" not in refused
+    told = rabbitmq.logs("broker") + rabbitmq.logs("worker") + rabbitmq.logs("server1")
+    told += rabbitmq.run_in("broker", "cat", "/run/rabbitmq/definitions.json")
+    told += rabbitmq.run_in("broker", "sh", "-c", "cat /proc/[0-9]*/cmdline")
+    assert PASSWORD not in told and quote(PASSWORD, safe="") not in told
+
+
+def test_a_changed_password_counts_from_the_next_start(rabbitmq: Stack) -> None:
+    """Unlike a database's, which its volume keeps."""
+    changed = {"BROKER_PASSWORD": "another"}
+    alive = ("authenticate_user", "mysite")
+    rabbitmq.compose(*("up", "--detach", "--wait", "--no-deps", "broker"), environment=changed)
+    try:
+        assert "Success" in rabbitmq.run_in("broker", "rabbitmqctl", *alive, "another")
+        assert queues(rabbitmq)["celery"]["type"] == "quorum"
+    finally:
+        rabbitmq.compose("up", "--detach", "--wait", "--no-deps", "broker")
+    start(rabbitmq, "worker")
+    eventually(lambda: set(components(rabbitmq).values()) == {"up"}, seconds=60, what="all is up")

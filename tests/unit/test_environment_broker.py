@@ -1,0 +1,73 @@
+"""The message broker's address and settings, by what names it."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from mysite import environment
+from mysite.settings.backing import FILES, broker_settings
+from tests.unit.test_environment_redis import AWKWARD, faults
+
+RABBITMQ = {"BROKER": "rabbitmq", "BROKER_HOST": "broker", "BROKER_PASSWORD": AWKWARD}
+REDIS = {"REDIS_HOST": "redis", "REDIS_PASSWORD": "x"}
+
+
+def settings(**environ: str) -> dict[str, object]:
+    """Return Celery's settings of its broker."""
+    layer = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOTENV": "false"}
+    return broker_settings(environment.load({**layer, **environ}), Path("folder"))
+
+
+def test_rabbitmq_s_address_takes_any_password() -> None:
+    address = urlsplit(str(settings(**RABBITMQ, **REDIS)["broker_url"]))
+
+    assert (address.scheme, address.hostname, address.port) == ("amqp", "broker", 5672)
+    assert unquote(address.password or "") == AWKWARD
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, FILES),
+        # A .env that is meant for docker compose: `make run` has no broker of that name.
+        ({"BROKER": "rabbitmq"}, FILES),
+        (REDIS, "redis://:x@redis:6379/0"),
+        ({**REDIS, "BROKER": "redis", "BROKER_HOST": "broker"}, "redis://:x@redis:6379/0"),
+        ({**REDIS, **RABBITMQ, "CELERY_BROKER_URL": "amqps://u:p@h/v"}, "amqps://u:p@h/v"),
+    ],
+)
+def test_the_first_that_is_named_is_taken(environ: dict[str, str], expected: str) -> None:
+    assert settings(**environ)["broker_url"] == expected
+
+
+@pytest.mark.parametrize("environ", [RABBITMQ, {"CELERY_BROKER_URL": "amqps://u:p@h/v"}])
+def test_rabbitmq_s_messages_are_confirmed_and_in_quorum_queues(environ: dict[str, str]) -> None:
+    found = settings(**environ)
+
+    options = found["broker_transport_options"]
+    assert isinstance(options, dict) and options["confirm_publish"] is True
+    # Missing queues as well: a team's own.
+    for name in ("task_default_queue_type", "task_create_missing_queue_type"):
+        assert found[name] == "quorum"
+    # What a direct exchange cannot do is to hold a retry back.
+    for name in ("task_default_exchange_type", "task_create_missing_queue_exchange_type"):
+        assert found[name] == "topic"
+    assert "task_default_queue_type" not in settings(**REDIS)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({**REDIS, **RABBITMQ}, []),
+        # Cache and counter are in the database then.
+        (RABBITMQ, []),
+        ({**REDIS, "BROKER": "rabbitmq"}, ["BROKER_HOST", "BROKER_PASSWORD"]),
+        ({**REDIS, "BROKER": "rabbitmq", "BROKER_HOST": "broker"}, ["BROKER_PASSWORD"]),
+        ({**REDIS, **RABBITMQ, "BROKER_PASSWORD": "local-sample-password"}, ["BROKER_PASSWORD"]),
+        ({**REDIS, "BROKER": "rabbit"}, ["BROKER"]),
+        ({**REDIS, "BROKER": "rabbitmq", "CELERY_BROKER_URL": "amqp://u:p@h//"}, []),
+    ],
+)
+def test_what_is_wrong_is_told_once(environ: dict[str, str], expected: list[str]) -> None:
+    assert faults(**environ) == expected
