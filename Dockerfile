@@ -21,6 +21,11 @@ RUN python3 -m venv --without-pip /opt/venv \
     && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \
         ! -name s3 ! -name sts ! -name 'sso*' ! -name signin -exec rm -r {} + \
     && rm -r /opt/venv/lib/python3*/site-packages/drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc
+# Kafka's client, where it is the message broker.
+COPY requirements/kafka.txt /tmp/kafka.txt
+ARG BROKER=redis
+RUN [ "$BROKER" != kafka ] \
+    || pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes --requirement /tmp/kafka.txt
 
 FROM debian:trixie-slim AS mysite-base
 RUN apt-get update \

@@ -7,11 +7,13 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from mysite.environment import KAFKA_SCHEME
+
 DATABASES = {"mysql": "MySQL", "postgresql": "PostgreSQL", "sqlite": "SQLite"}
 # By the module that is there where it runs Django.
 APP_SERVERS = {"uwsgi": "uWSGI", "gunicorn": "gunicorn"}
 # By the scheme of the broker's address; Redis and files need no box of their own.
-BROKERS = {"amqp": "RabbitMQ", "amqps": "RabbitMQ"}
+BROKERS = {"amqp": "RabbitMQ", "amqps": "RabbitMQ", KAFKA_SCHEME: "Kafka"}
 WORDS = {"up": "Up", "draining": "Draining", "down": "Down"}
 
 

@@ -3,7 +3,7 @@
 contract.py declares them; settings read them through `load()`; `./manage.py env` checks them.
 """
 
-from .broker import broker_url
+from .broker import KAFKA_SCHEME, broker_url
 from .check import faults
 from .database import database_settings, without_time_limits
 from .loader import Environment, layer_of, load, read_dotenv
@@ -13,6 +13,7 @@ __all__ = [
     "BROKER",
     "CACHE",
     "COUNTER",
+    "KAFKA_SCHEME",
     "Environment",
     "broker_url",
     "database_settings",

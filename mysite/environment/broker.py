@@ -1,8 +1,9 @@
-"""The message broker: Redis, RabbitMQ, or whatever CELERY_BROKER_URL names."""
+"""The message broker: Redis, RabbitMQ, Kafka, or whatever CELERY_BROKER_URL names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -13,13 +14,17 @@ from .variable import SHARED, Value
 if TYPE_CHECKING:
     from .loader import Environment
 
+REDIS: Final = "redis"
 RABBITMQ: Final = "rabbitmq"
 # What the stack's RabbitMQ is set up with (rabbitmq/start): the user, and what is its own there.
 USER: Final = "mysite"
 VIRTUAL_HOST: Final = "mysite"
-PORT: Final = 5672
+PORTS: Final = {RABBITMQ: 5672, "kafka": 9092}
+# As Celery calls it.
+KAFKA_SCHEME: Final = "confluentkafka"
 
-_NEEDED: Final = ("BROKER_HOST", "BROKER_PASSWORD")
+# What a broker needs beside its name.
+_NEEDED: Final = {RABBITMQ: ("BROKER_HOST", "BROKER_PASSWORD"), "kafka": ("BROKER_HOST",)}
 
 
 def broker_url(environment: Environment) -> str:
@@ -29,20 +34,34 @@ def broker_url(environment: Environment) -> str:
         environment: the checked environment.
     """
     values = environment.values
-    if values["CELERY_BROKER_URL"]:
+    return _other(values) or redis.redis_url(environment, redis.BROKER)
+
+
+def _other(values: Mapping[str, Value]) -> str:
+    """Return the address of a broker that is named apart; empty if Redis is to be it."""
+    broker, host = str(values["BROKER"]), values["BROKER_HOST"]
+    if values["CELERY_BROKER_URL"] or broker == REDIS or not host:
         return str(values["CELERY_BROKER_URL"])
-    if values["BROKER"] == RABBITMQ and values["BROKER_HOST"]:
+    if broker == RABBITMQ:
         password = quote(str(values["BROKER_PASSWORD"]), safe="")
-        return f"amqp://{USER}:{password}@{values['BROKER_HOST']}:{PORT}/{VIRTUAL_HOST}"
-    return redis.redis_url(environment, redis.BROKER)
+        return f"amqp://{USER}:{password}@{host}:{PORTS[broker]}/{VIRTUAL_HOST}"
+    return f"{KAFKA_SCHEME}://{host}:{PORTS[broker]}"
 
 
 def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
     """Return what is wrong with how a broker that is not Redis is named."""
-    if layer not in SHARED or values["CELERY_BROKER_URL"] or values["BROKER"] != RABBITMQ:
+    if broken & {"BROKER", "CELERY_BROKER_URL"}:
         return []
-    return [
-        Fault(name, f"it is not set, and BROKER={RABBITMQ} needs it", f"Set {name}.")
-        for name in _NEEDED
-        if not values[name] and name not in broken
-    ]
+    found = []
+    if _other(values).startswith(KAFKA_SCHEME) and find_spec("confluent_kafka") is None:
+        problem = "Kafka is the message broker, and its client is not installed here"
+        cure = "Set BROKER=kafka and build again: docker compose build."
+        found.append(Fault("BROKER", problem, cure))
+    broker = str(values["BROKER"])
+    if layer in SHARED and not values["CELERY_BROKER_URL"]:
+        found += [
+            Fault(name, f"it is not set, and BROKER={broker} needs it", f"Set {name}.")
+            for name in _NEEDED.get(broker, ())
+            if not values[name] and name not in broken
+        ]
+    return found

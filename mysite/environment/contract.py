@@ -349,14 +349,15 @@ _BROKER: Final = Section(
         Variable(
             name="BROKER",
             kind=Kind.CHOICE,
-            help="The message broker; docker compose starts it. Cache and counter stay in Redis.",
-            choices=("redis", "rabbitmq"),
+            help="The message broker, which docker compose starts; cache and counter stay in "
+            "Redis. For kafka the image is built anew.",
+            choices=("redis", "rabbitmq", "kafka"),
             default="redis",
         ),
         Variable(name="BROKER_HOST", help="The broker's host name, where it is not Redis."),
         Variable(
             name="BROKER_PASSWORD",
-            help="The password of its user mysite.",
+            help="The password of RabbitMQ's user mysite.",
             layer_defaults={"local": SAMPLE_PASSWORD, "test": SAMPLE_PASSWORD},
             sample=SAMPLE_PASSWORD,
             secret=True,

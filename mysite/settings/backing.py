@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mysite import environment
-from mysite.environment import Environment
+from mysite.environment import KAFKA_SCHEME, Environment
 
 # The broker without a server: messages are files. The host's name means nothing.
 FILES = "filesystem://localhost//"
@@ -36,6 +36,11 @@ RABBITMQ: dict[str, Any] = {
     "task_create_missing_queue_exchange_type": "topic",
     "worker_detect_quorum_queues": True,
 }
+
+# A worker's orders and questions from outside would each be a topic, for ever.
+KAFKA: dict[str, Any] = {"worker_enable_remote_control": False}
+# By how an address begins.
+OF_A_BROKER = {"amqp": RABBITMQ, KAFKA_SCHEME: KAFKA}
 
 
 def cache_settings(env: Environment) -> dict[str, Any]:
@@ -86,8 +91,8 @@ def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
     elif url.startswith("amqp"):
         # A message counts as sent when RabbitMQ says that it is on its disk.
         options |= {"confirm_publish": True}
-    quorum = RABBITMQ if url.startswith("amqp") else {}
-    return {"broker_url": url, "broker_transport_options": options, **quorum}
+    more = next((more for scheme, more in OF_A_BROKER.items() if url.startswith(scheme)), {})
+    return {"broker_url": url, "broker_transport_options": options, **more}
 
 
 def file_storage(env: Environment) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mysite import environment
+from mysite.environment import broker
 from mysite.environment.contract import VARIABLES
 from mysite.environment.variable import Kind, Scope
 from stackctl_cli.databases import server_of
@@ -387,6 +388,7 @@ def test_there_is_a_broker_for_each_choice_and_no_other() -> None:
 
     assert set(brokers) == set(VARIABLES["BROKER"].choices)
     assert services()["broker"]["extends"]["service"] == f"${{BROKER:-{default}}}"
+    assert set(broker.PORTS) == set(brokers) - {default}
     # Redis is there as a service of its own.
     assert brokers[default] == {"image": services()["redis"]["image"], "scale": 0}
     assert {name for name, broker in brokers.items() if "scale" in broker} == {default}
@@ -414,8 +416,29 @@ def test_rabbitmq_is_set_up_as_the_application_asks_for_it() -> None:
     assert any(mount.startswith("/run/rabbitmq:") for mount in service["tmpfs"])
 
 
-def test_a_broker_s_data_is_in_a_volume_of_its_own() -> None:
-    volumes = compose("docker-compose.brokers.yaml")["services"]["rabbitmq"]["volumes"]
+def test_kafka_is_set_up_as_the_application_asks_for_it() -> None:
+    address = f"broker:{broker.PORTS['kafka']}"
+    lines = text_of("kafka/server.properties").splitlines()
+
+    assert f"advertised.listeners=CLIENTS://{address}" in lines
+    assert f"listeners=CLIENTS://:{broker.PORTS['kafka']},CONTROLLER://localhost:9093" in lines
+    assert f"/dev/tcp/127.0.0.1/{broker.PORTS['kafka']}\n" in text_of("kafka/healthcheck")
+    # Its client is in the image then.
+    argument = f"BROKER={VARIABLES['BROKER'].default}"
+    assert ("ARG", argument) in dockerfile("Dockerfile.base")
+    assert services()["base"]["build"]["args"] == {"BROKER": compose()["x-environment"]["BROKER"]}
+    # Where the image has a volume.
+    (mount,) = [
+        text.partition(":")[2]
+        for text in compose("docker-compose.brokers.yaml")["services"]["kafka"]["volumes"]
+        if not text.startswith("./")
+    ]
+    assert f"log.dirs={mount}" in lines
+
+
+@pytest.mark.parametrize("name", sorted(broker.PORTS))
+def test_a_broker_s_data_is_in_a_volume_of_its_own(name: str) -> None:
+    volumes = compose("docker-compose.brokers.yaml")["services"][name]["volumes"]
     (volume,) = [text.partition(":")[0] for text in volumes if not text.startswith("./")]
 
     assert volume in compose()["volumes"]
@@ -458,9 +481,10 @@ def test_every_container_has_no_more_rights_than_it_needs() -> None:
     for name, service in started().items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        if name != "db":
+        if name not in ("db", "broker"):
             assert service["read_only"] is True, name
     assert database_service("postgres")["read_only"] is True
+    assert compose("docker-compose.brokers.yaml")["services"]["rabbitmq"]["read_only"] is True
     # MySQL's root changes its configuration while it starts.
     assert "read_only" not in database_service("mysql")
 

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from mysite import environment
+from mysite.environment import broker
 from mysite.settings.backing import FILES, broker_settings
 from tests.unit.test_environment_redis import AWKWARD, faults
 
@@ -34,6 +35,8 @@ def test_rabbitmq_s_address_takes_any_password() -> None:
         ({"BROKER": "rabbitmq"}, FILES),
         (REDIS, "redis://:x@redis:6379/0"),
         ({**REDIS, "BROKER": "redis", "BROKER_HOST": "broker"}, "redis://:x@redis:6379/0"),
+        ({"BROKER": "kafka"}, FILES),
+        ({**REDIS, "BROKER": "kafka", "BROKER_HOST": "broker"}, "confluentkafka://broker:9092"),
         ({**REDIS, **RABBITMQ, "CELERY_BROKER_URL": "amqps://u:p@h/v"}, "amqps://u:p@h/v"),
     ],
 )
@@ -66,8 +69,26 @@ def test_rabbitmq_s_messages_are_confirmed_and_in_quorum_queues(environ: dict[st
         ({**REDIS, "BROKER": "rabbitmq", "BROKER_HOST": "broker"}, ["BROKER_PASSWORD"]),
         ({**REDIS, **RABBITMQ, "BROKER_PASSWORD": "local-sample-password"}, ["BROKER_PASSWORD"]),
         ({**REDIS, "BROKER": "rabbit"}, ["BROKER"]),
+        ({**REDIS, "BROKER": "kafka"}, ["BROKER_HOST"]),
+        ({**REDIS, "BROKER": "kafka", "BROKER_HOST": "broker"}, []),
         ({**REDIS, "BROKER": "rabbitmq", "CELERY_BROKER_URL": "amqp://u:p@h//"}, []),
     ],
 )
 def test_what_is_wrong_is_told_once(environ: dict[str, str], expected: list[str]) -> None:
     assert faults(**environ) == expected
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {**REDIS, "BROKER": "kafka", "BROKER_HOST": "broker"},
+        {"CELERY_BROKER_URL": "confluentkafka://broker:9092"},
+    ],
+)
+def test_an_image_without_kafka_s_client_is_told(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "find_spec", lambda name: None)
+
+    assert faults(**environ) == ["BROKER"]
+    assert faults(**REDIS) == []
