@@ -26,6 +26,10 @@ if settings.CELERY["broker_url"] == FILES:
     from mysite import message_files
 
     message_files.prepare(settings.CELERY["broker_transport_options"])
+elif settings.CELERY["broker_url"].startswith("amqp"):
+    from mysite import rabbitmq_messages
+
+    rabbitmq_messages.prepare()
 elif settings.CELERY["broker_url"].startswith(environment.KAFKA_SCHEME):
     from mysite import kafka_messages
 

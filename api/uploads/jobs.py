@@ -19,7 +19,6 @@ from kombu.exceptions import OperationalError
 from api.breaker import Breaker
 from api.models import Upload
 from mysite.celery import app
-from mysite.settings.backing import CONFIRM_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def send(upload: uuid.UUID) -> bool:
 def publish(upload: uuid.UUID) -> bool:
     """Give the broker an upload's message; false if it does not take it."""
     try:
-        app.send_task(TASK, args=[str(upload)], confirm_timeout=CONFIRM_SECONDS)
+        app.send_task(TASK, args=[str(upload)])
     except (OperationalError, OSError) as error:
         breaker.trip()
         logger.warning("upload %s waits for the message broker: %s", upload, error)

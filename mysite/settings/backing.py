@@ -22,9 +22,6 @@ VISIBILITY_SECONDS = 90
 # A worker and RabbitMQ each notice after two of these that the other is gone without a word. In a
 # server nobody would be there to answer between two requests; it opens a connection anew.
 HEARTBEAT_SECONDS = 20
-# Longest wait for RabbitMQ's word that it has a message: one that is short of memory or disk
-# answers nobody who sends.
-CONFIRM_SECONDS = 2
 
 # A quorum queue's message counts as taken when it is on the disks of most of its servers. With a
 # topic exchange a retry's pause is waited for at the broker, not by a worker.

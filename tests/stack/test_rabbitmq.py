@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from mysite.settings.backing import CONFIRM_SECONDS
+from mysite.rabbitmq_messages import CONFIRM_SECONDS
 from tests.pictures import picture
 from tests.stack.compose import Stack, docker
 from tests.stack.uploads import (
@@ -20,7 +20,6 @@ from tests.stack.uploads import (
     check_worker_killed_in_the_middle,
     components,
     kill,
-    start,
     stopped,
 )
 from tests.waiting import eventually
@@ -132,7 +131,12 @@ def test_messages_outlive_a_killed_broker(rabbitmq: Stack, user: Uploader) -> No
         made = [user.sent()["id"] for _ in range(6)]
         kill(rabbitmq, "broker")
 
-        assert queues(rabbitmq)["celery"]["messages"] == len(made)
+        # Its own count of them is some seconds old.
+        eventually(
+            lambda: queues(rabbitmq)["celery"]["messages"] == len(made),
+            seconds=30,
+            what="RabbitMQ has them",
+        )
     user.all_done(seconds=COMES_BACK_SECONDS)
 
 
@@ -168,8 +172,8 @@ def test_a_broker_that_takes_nothing_holds_no_upload_up_for_long(
         begun = time.monotonic()
         for _ in range(4):
             user.sent(content)
-        # Each of four processes waits once, and once more on a new connection.
-        assert time.monotonic() - begun < 4 * (2 * CONFIRM_SECONDS + 1)
+        # Each of four processes waits once.
+        assert time.monotonic() - begun < 4 * (CONFIRM_SECONDS + 1)
     user.all_done(seconds=COMES_BACK_SECONDS)
 
 
@@ -218,14 +222,12 @@ def test_its_password_is_told_nowhere_and_a_wrong_one_is_named(rabbitmq: Stack) 
 
 
 def test_a_changed_password_counts_from_the_next_start(rabbitmq: Stack) -> None:
-    """Unlike a database's, which its volume keeps."""
-    changed = {"BROKER_PASSWORD": "another"}
-    alive = ("authenticate_user", "mysite")
-    rabbitmq.compose(*("up", "--detach", "--wait", "--no-deps", "broker"), environment=changed)
-    try:
-        assert "Success" in rabbitmq.run_in("broker", "rabbitmqctl", *alive, "another")
-        assert queues(rabbitmq)["celery"]["type"] == "quorum"
-    finally:
-        rabbitmq.compose("up", "--detach", "--wait", "--no-deps", "broker")
-    start(rabbitmq, "worker")
-    eventually(lambda: set(components(rabbitmq).values()) == {"up"}, seconds=60, what="all is up")
+    """Unlike a database's, which its volume keeps. The last one: servers know the former."""
+    rabbitmq.compose(
+        *("up", "--detach", "--wait", "--no-deps", "broker"),
+        environment={"BROKER_PASSWORD": "another"},
+    )
+
+    # Else it ends with a code that is not 0.
+    rabbitmq.run_in("broker", "rabbitmqctl", "authenticate_user", "mysite", "another")
+    assert queues(rabbitmq)["celery"]["type"] == "quorum"
