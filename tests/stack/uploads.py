@@ -200,11 +200,12 @@ def check_many_with_kills(
     sent = time.monotonic()
     found = [answer.result() for answer in answers]
     accepted = {answer.json()["id"] for answer in found if answer.status_code == 201}
-    eventually(
-        lambda: {states(user)[upload] for upload in accepted} == {"done"},
-        seconds=seconds,
-        what="every upload is done",
-    )
+
+    def all_done() -> bool:
+        now = states(user)
+        return {now.get(upload) for upload in accepted} == {"done"}
+
+    eventually(all_done, seconds=seconds, what="every upload is done")
     done = time.monotonic()
     names = Counter(name.partition(".")[0] for name in files(user.stack, "thumbnails"))
     assert {names[upload] for upload in accepted} == {1}
