@@ -133,12 +133,12 @@ def states(user: Uploader) -> dict[str, str]:
     return found
 
 
-def check_worker_killed_in_the_middle(user: Uploader) -> None:
+def check_worker_killed_in_the_middle(user: Uploader, pictures: int = 8) -> None:
     """Kill the worker while it is at pictures; check that each is done, those once more."""
     stack = user.stack
     # Slow ones, so that there is a middle; sent together, so that some wait.
     with ThreadPoolExecutor(2) as pool:
-        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * 8)]
+        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * pictures)]
     eventually(
         lambda: "running" in {upload["status"] for upload in user.all()},
         seconds=30,
