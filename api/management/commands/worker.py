@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import time
 import warnings
 from argparse import ArgumentParser
@@ -59,17 +60,24 @@ class Command(BaseCommand):
         )
 
     def wait_for_broker(self) -> None:
-        """Return once the broker answers; say once what is waited for."""
-        announced = False
+        """Return once the broker answers; say what is waited for and why, when that changes."""
+        # A container's first process is not ended by TERM unless it says so; Celery does later.
+        signal.signal(signal.SIGTERM, end)
+        told = ""
         while True:
             try:
                 jobs.queue_length()
                 return
             except Exception as error:
-                if not announced:
-                    announced = True
+                if told != str(error):
+                    told = str(error)
                     logger.warning("waiting for the message broker %s: %s", place(), error)
             time.sleep(RETRY_SECONDS)
+
+
+def end(number: int, frame: object) -> None:
+    """End at once: nothing has begun."""
+    raise SystemExit(0)
 
 
 def place() -> str:
