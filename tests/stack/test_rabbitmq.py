@@ -57,7 +57,9 @@ def rabbitmq(production: Stack) -> Iterator[Stack]:
         stack.wait_for_both()
         yield stack
     finally:
-        stack.compose("rm", "--stop", "--force", "broker")
+        # Without ceremony: the worker may be starting again, since its password is refused.
+        stack.compose("kill", "worker", "broker")
+        stack.compose("rm", "--force", "broker")
         docker("volume", "rm", "--force", f"{stack.project}_rabbitmq-data")
         production.compose("up", "--detach", "--wait", "--no-deps", *APPLICATION)
         production.wait_for_both()
