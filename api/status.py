@@ -1,6 +1,5 @@
 """What the status page shows, as one report: servers, components, visits; and who may see it."""
 
-import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,15 +9,11 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from api import counters, servers
 from api.profile import active_profile, public_profile
-from api.recent import Recent
 from api.servers import Found
-from api.views.health import check_components, describe
+from api.views.health import HEALTH
 from api.views.hits import VISITS
 
 logger = logging.getLogger(__name__)
-
-# How long the components' states are kept: people who watch do not wear out what they watch.
-HEALTH_SECONDS = 2.0
 
 
 def may_see(user: AbstractBaseUser | AnonymousUser) -> bool:
@@ -76,12 +71,3 @@ def visits() -> int | None:
     except Exception as error:  # whatever it is kept in, the page is shown without it
         logger.warning("the visit counter cannot be read: %s", error)
         return None
-
-
-def look_at_components() -> dict[str, dict[str, Any]]:
-    """Return each component's state, as /healthz has it."""
-    results = asyncio.run(check_components())
-    return {name: describe(result) for name, result in results.items()}
-
-
-HEALTH = Recent(look_at_components, seconds=HEALTH_SECONDS)
