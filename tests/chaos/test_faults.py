@@ -20,7 +20,7 @@ from tests.chaos.recovery import (
     recovered,
 )
 from tests.chaos.reliability import Figures
-from tests.stack.compose import Stack
+from tests.stack.compose import APP_SERVER, Stack, uwsgi_alone
 from tests.stack.test_recovery import pid_of, processes
 
 # Inside server1: kills the worker that runs a request of this path, soon after it began.
@@ -39,6 +39,7 @@ while True:
 """
 
 
+@uwsgi_alone
 @pytest.mark.parametrize(
     ("work", "path", "posts"),
     [("a page", "/loadtest/slow/", 0), ("a write", "/loadtest/order/", 1)],
@@ -50,7 +51,7 @@ def test_a_worker_killed_at_its_work(
         load.warm_up()
         killed = int(loaded.python_in("server1", KILL_AT_WORK.replace("{path}", path)))
         since = time.monotonic()
-        seconds = recovered(load, since, lambda: whole(loaded, "uwsgi", WORKERS, killed))
+        seconds = recovered(load, since, lambda: whole(loaded, APP_SERVER, WORKERS, killed))
 
     figures.add(
         f"kill -9 of a uWSGI worker that runs {work}",
@@ -63,7 +64,28 @@ def test_a_worker_killed_at_its_work(
     assert seconds <= RECOVERY_SECONDS
 
 
-@pytest.mark.parametrize("program", ["uwsgi", "nginx"])
+@pytest.mark.skipif(APP_SERVER != "gunicorn", reason="uWSGI's workers are killed at known work")
+def test_a_worker_of_gunicorn_s_is_killed(loaded: Stack, load: Load, figures: Figures) -> None:
+    with load:
+        load.warm_up()
+        found = processes(loaded, APP_SERVER)
+        killed = next(pid for pid, parent in found.items() if found.get(parent) == 1)
+        since = time.monotonic()
+        loaded.run_in("server1", "sh", "-c", f"kill -9 {killed}")
+        seconds = recovered(load, since, lambda: whole(loaded, APP_SERVER, WORKERS, killed))
+
+    figures.add(
+        "kill -9 of a gunicorn worker",
+        f"at most 1 POST failed, none written twice; recovered within {RECOVERY_SECONDS} s",
+        load,
+        f"recovered after {seconds:.1f} s",
+    )
+    check_failures(load, posts=1)
+    check_writes(load, loaded)
+    assert seconds <= RECOVERY_SECONDS
+
+
+@pytest.mark.parametrize("program", [APP_SERVER, "nginx"])
 def test_a_killed_master_costs_no_page(
     loaded: Stack, load: Load, figures: Figures, program: str
 ) -> None:

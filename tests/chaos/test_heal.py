@@ -11,7 +11,7 @@ from tests.chaos.conftest import check_writes
 from tests.chaos.load import Load
 from tests.chaos.recovery import IN_FLIGHT, answers, check_failures, recovered
 from tests.chaos.reliability import Figures
-from tests.stack.compose import Stack, docker
+from tests.stack.compose import APP_SERVER, Stack, docker
 from tests.stack.test_recovery import processes
 from tests.waiting import eventually
 
@@ -72,7 +72,7 @@ def test_docker_kill_is_healed_and_a_stop_is_respected(
 def test_a_server_that_hangs_is_restarted(loaded: Stack, tmp_path: Path) -> None:
     before = loaded.inspect("server1", "{{.State.StartedAt}}")
     with healing(loaded, tmp_path / "log") as said:
-        hung = {**processes(loaded, "nginx"), **processes(loaded, "uwsgi")}
+        hung = {**processes(loaded, "nginx"), **processes(loaded, APP_SERVER)}
         loaded.run_in("server1", "sh", "-c", f"kill -STOP {' '.join(map(str, hung))}")
         eventually(
             lambda: "server1: back in service" in said(), seconds=150, what="server1 is healed"

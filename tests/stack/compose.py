@@ -25,8 +25,13 @@ UP_SECONDS = 300
 # Every stack's, besides its test's own variables: `make test-stack WITH="DB_ENGINE=postgres"`.
 WITH = dict(pair.split("=", 1) for pair in os.environ.get("STACK_WITH", "").split())
 DB_ENGINE = WITH.get("DB_ENGINE", "mysql")
+# As supervisor calls its group, and as its processes are called.
+APP_SERVER = WITH.get("APP_SERVER", "uwsgi")
 mysql_alone = pytest.mark.skipif(
     DB_ENGINE != "mysql", reason="MySQL's own; PostgreSQL's is in tests/stack/test_postgres.py"
+)
+uwsgi_alone = pytest.mark.skipif(
+    APP_SERVER != "uwsgi", reason="uWSGI's own; gunicorn does not tell what its workers do"
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack.compose import Stack, docker
+from tests.stack.compose import APP_SERVER, Stack, docker
 from tests.waiting import eventually
 
 SUPERVISORCTL = ("supervisorctl", "-c", "/srv/project/supervisor/supervisord.conf")
@@ -14,7 +14,7 @@ HEALTHCHECK = "/srv/project/supervisor/healthcheck"
 
 def pid_of(stack: Stack, program: str) -> int:
     """Return the process id of a program's master on server1."""
-    name = {"uwsgi": "uwsgi:uwsgi_0"}.get(program, program)
+    name = {APP_SERVER: f"{APP_SERVER}:{APP_SERVER}_0"}.get(program, program)
     return int(stack.run_in("server1", *SUPERVISORCTL, "pid", name))
 
 
@@ -51,7 +51,7 @@ def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     docker(
         *("run", "--detach", "--name", name, "--network", f"{production.project}_edge"),
         *("-e", "DRAIN_SECONDS=0", "-e", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
-        *("-e", "REDIS_URL=redis://redis:6379/0"),
+        *("-e", "REDIS_URL=redis://redis:6379/0", "-e", f"APP_SERVER={APP_SERVER}"),
         *("-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
         *("-e", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
         *("-e", "DJANGO_ALLOWED_HOSTS=localhost"),
@@ -61,12 +61,12 @@ def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     docker("rm", "--force", "--volumes", name)
 
 
-@pytest.mark.parametrize("program", ["nginx", "uwsgi"])
+@pytest.mark.parametrize("program", ["nginx", APP_SERVER])
 def test_a_killed_master_comes_back_without_orphans(production: Stack, program: str) -> None:
     killed = pid_of(production, program)
     workers = [pid for pid, parent in processes(production, program).items() if parent == killed]
     assert workers
-    if program == "uwsgi":
+    if program == APP_SERVER:
         # An idle worker sees by itself that its master is gone; one that hangs cannot.
         production.run_in("server1", "sh", "-c", f"kill -STOP {workers[0]}")
 
@@ -88,14 +88,15 @@ def test_a_killed_master_comes_back_without_orphans(production: Stack, program: 
 
 
 def test_nginx_error_page_does_not_pass_the_health_check(production: Stack) -> None:
-    production.run_in("server1", *SUPERVISORCTL, "stop", "uwsgi:*")
+    production.run_in("server1", *SUPERVISORCTL, "stop", f"{APP_SERVER}:*")
     try:
         answer = production.compose("exec", "-T", "server1", HEALTHCHECK, check=False)
         assert answer.returncode != 0
         assert "502" in answer.stdout
     finally:
-        # It would wait five seconds for uWSGI to count as started; the site is back before.
-        production.compose("exec", "--detach", "server1", *SUPERVISORCTL, "start", "uwsgi:*")
+        # It would wait five seconds for it to count as started; the site is back before.
+        start = (*SUPERVISORCTL, "start", f"{APP_SERVER}:*")
+        production.compose("exec", "--detach", "server1", *start)
     eventually(lambda: healthy(production), seconds=30, what="server1 is healthy")
     production.wait_for_both()
 
@@ -136,12 +137,12 @@ def test_a_stopped_server_has_drained_and_is_found_again_elsewhere(production: S
 
 
 def check_clean_end(stack: Stack, server: str) -> None:
-    """It has drained first, for as long as it was told, then stopped nginx, then uWSGI."""
+    """It has drained first, as long as it was told, then stopped nginx, then the application."""
     log = stack.logs(server)
     stopped = stopping_order(log)
-    # uWSGI is two: itself, and the process that keeps its socket open.
+    # The application server is two: itself, and the process that keeps its socket open.
     assert stopped[-5:-3] == ["drain", "nginx"]
-    assert set(stopped[-3:-1]) == {"uwsgi_0", "uwsgi_1"}
+    assert set(stopped[-3:-1]) == {f"{APP_SERVER}_{number}" for number in range(2)}
     # Nobody has drained it before, so it waits for the load balancer to see it.
     assert f"stopping in {stack.environment['DRAIN_SECONDS']} s" in log
     assert stack.inspect(server, "{{.State.ExitCode}}") == "0"
@@ -156,7 +157,7 @@ def stopping_order(log: str) -> list[str]:
 
 def test_the_container_ends_when_a_program_is_beyond_restarting(doomed: str) -> None:
     """An application that cannot be loaded: the container ends and says so, it does not linger."""
-    check_doomed(doomed, "uwsgi")
+    check_doomed(doomed, APP_SERVER)
 
 
 def check_doomed(container: str, program: str) -> None:

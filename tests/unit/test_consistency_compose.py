@@ -354,6 +354,21 @@ def test_the_database_is_made_as_the_application_asks_for_it(
     assert "db" in services()
 
 
+def test_nobody_depends_on_what_may_have_no_container() -> None:
+    """Or `docker compose -p mysite-local start haproxy` fails, where there is no compose file."""
+    # What these two extend says how many there are.
+    optional = {"apache", "broker"}
+    optional |= {name for name, service in services().items() if service.get("scale", 1) != 1}
+    assert "server3" in optional
+    depend = {
+        (name, other)
+        for name, service in services().items()
+        for other in service.get("depends_on", {})
+    }
+    assert ("server1", "migrate") in depend
+    assert {pair for pair in depend if pair[1] in optional} == set()
+
+
 @pytest.mark.parametrize("engine", DATABASES)
 def test_the_database_s_data_is_in_a_volume_of_its_own(engine: str) -> None:
     """So that no server meets the other one's files."""
