@@ -23,6 +23,8 @@ BALANCER = "haproxy"
 APACHE = "apache"
 CERTIFICATES = "certificates"
 DATABASE = "db"
+# What servers and workers use over the network. A release leaves them alone.
+BACKING = (DATABASE, "redis", "broker")
 
 BUILD_SECONDS = 1800.0
 START_SECONDS = 300.0
@@ -112,6 +114,11 @@ class Project:
             and str(service.get("image", "")).removesuffix(":latest") == self.image
             and service.get("scale", 1) != 0
         ]
+
+    @property
+    def backing(self) -> list[str]:
+        """Return the database, cache and broker that are this stack's own."""
+        return [name for name in BACKING if self.services.get(name, {"scale": 0}).get("scale") != 0]
 
     def environment(self, service: str) -> dict[str, str]:
         """Return what a service's containers are given, as compose resolved it."""

@@ -48,6 +48,7 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
         project = preflight.require()
     with lock.held(project.name, "deploy"), interrupt.noted(console.warn):
         balancer = require_whole_stack(project)
+        require_backing(project, console)
         name = release.named(wish.release) if wish.release else release.from_git()
         if name.dirty:
             console.warn(f"the tree has changes that no commit holds: this is {name.text}")
@@ -79,6 +80,7 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
         project = preflight.require()
     with lock.held(project.name, "rollback"), interrupt.noted(console.warn):
         balancer = require_whole_stack(project)
+        require_backing(project, console)
         remember_present(project)
         target = wanted or release_before(project)
         image = release.available(project).get(target)
@@ -145,6 +147,32 @@ def require_whole_stack(project: compose.Project) -> haproxy.Balancer:
             "\n".join(wrong),
         )
     return balancer
+
+
+def require_backing(project: compose.Project, console: Console) -> None:
+    """Refuse to roll onto a database, cache or broker that was never started; warn of an old one.
+
+    One that is down is no reason to refuse: the release may be what it waits for.
+
+    Raises:
+        StackctlError: one has no container.
+    """
+    containers = project.containers()
+    missing = [name for name in project.backing if name not in containers]
+    if missing:
+        names = " ".join(missing)
+        raise StackctlError(
+            f"refused, because the release would use what is not there: {names}; nothing was "
+            "changed",
+            f"Start it first: docker compose up --detach --wait --no-deps {names}",
+        )
+    for name in project.backing:
+        if containers[name].config_hash != project.config_hash(name):
+            console.warn(
+                f"{name} runs with another configuration than the present one (a variable or a "
+                "compose file has changed), and a release leaves it alone: "
+                f"docker compose up --detach --wait --no-deps {name}"
+            )
 
 
 def remember_present(project: compose.Project) -> None:

@@ -14,7 +14,6 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import F, Q
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from api.breaker import Breaker
 from api.models import Upload
@@ -67,9 +66,10 @@ def publish(upload: uuid.UUID) -> bool:
     """Give the broker an upload's message; false if it does not take it."""
     try:
         app.send_task(TASK, args=[str(upload)])
-    except (OperationalError, OSError) as error:
+    except Exception as error:  # also what a broker refuses, whose errors have no common name
         breaker.trip()
-        logger.warning("upload %s waits for the message broker: %s", upload, error)
+        what = f"{type(error).__name__}: {error}"
+        logger.warning("upload %s waits for the message broker: %s", upload, what)
         return False
     return True
 

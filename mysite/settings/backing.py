@@ -22,6 +22,11 @@ VISIBILITY_SECONDS = 90
 # A worker and RabbitMQ each notice after two of these that the other is gone without a word. In a
 # server nobody would be there to answer between two requests; it opens a connection anew.
 HEARTBEAT_SECONDS = 20
+# The longest silence of RabbitMQ in the middle of a conversation. A visitor waits for a server; a
+# worker that begins makes thirty queues, which is slow where the disk is.
+# https://docs.celeryq.dev/projects/amqp/en/latest/reference/amqp.transport.html
+SILENCE_SECONDS = 1
+WORKER_SILENCE_SECONDS = 20
 
 # A quorum queue's message counts as taken when it is on the disks of most of its servers. With a
 # topic exchange a retry's pause is waited for at the broker, not by a worker.
@@ -87,7 +92,8 @@ def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
         }
     elif url.startswith("amqp"):
         # A message counts as sent when RabbitMQ says that it is on its disk.
-        options |= {"confirm_publish": True}
+        silence = {"read_timeout": SILENCE_SECONDS, "write_timeout": SILENCE_SECONDS}
+        options |= {"confirm_publish": True, **silence}
     more = next((more for scheme, more in OF_A_BROKER.items() if url.startswith(scheme)), {})
     return {"broker_url": url, "broker_transport_options": options, **more}
 

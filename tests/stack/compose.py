@@ -1,6 +1,8 @@
 """One running stack of real containers, driven through `docker compose` as a user drives it."""
 
+import csv
 import hashlib
+import io
 import os
 import secrets
 import subprocess
@@ -160,6 +162,24 @@ class Stack:
     def in_service(self) -> set[str]:
         """Return the servers that answer through HAProxy, from a few requests."""
         return {self.profile()["server"] for _ in range(6)}
+
+    def statistics(self) -> list[dict[str, str]]:
+        """Return the rows of HAProxy's stats page."""
+        answer = requests.get(
+            f"http://127.0.0.1:{self.stats_port}/stats;csv",
+            auth=("admin", self.environment["STATS_PASSWORD"]),
+            timeout=10,
+        )
+        answer.raise_for_status()
+        return list(csv.DictReader(io.StringIO(answer.text.lstrip("# "))))
+
+    def taken_out(self) -> dict[tuple[str, str], int]:
+        """Return how often HAProxy's checks have taken out each server, since HAProxy started."""
+        return {
+            (row["pxname"], row["svname"]): int(row["chkdown"])
+            for row in self.statistics()
+            if row["chkdown"] and row["svname"] != "BACKEND"
+        }
 
     def profile(self) -> dict[str, Any]:
         """Return what /profile/ says; an error answer is an OSError."""

@@ -1,8 +1,6 @@
 """APACHE=1: Apache beside nginx in HAProxy's backends; nobody who asks can tell the two apart."""
 
-import csv
 import http.client
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -87,7 +85,7 @@ def both(production: Stack) -> Iterator[Stack]:
     # Nothing is left of it: no container, no port, no server of HAProxy's.
     assert production.container("apache") == ""
     assert not json.loads(production.inspect("server1", "{{json .HostConfig.PortBindings}}"))
-    assert "apache" not in {row["svname"] for row in statistics(production)}
+    assert "apache" not in {row["svname"] for row in production.statistics()}
 
 
 @pytest.fixture(scope="module")
@@ -243,23 +241,13 @@ def test_a_body_below_the_limit_arrives(both: Stack) -> None:
     assert answer.status_code == 401
 
 
-def statistics(stack: Stack) -> list[dict[str, str]]:
-    """Return the rows of HAProxy's stats page."""
-    answer = requests.get(
-        f"http://127.0.0.1:{stack.stats_port}/stats;csv",
-        auth=("admin", stack.environment["STATS_PASSWORD"]),
-        timeout=10,
-    )
-    return list(csv.DictReader(io.StringIO(answer.text.lstrip("# "))))
-
-
 def lines(stack: Stack, service: str) -> list[dict[str, Any]]:
     """Return the records of a service's log."""
     return [json.loads(line) for line in stack.logs(service).splitlines() if line[:1] == "{"]
 
 
 def test_haproxy_asks_it_beside_the_servers(both: Stack, paths: dict[str, str]) -> None:
-    rows = {(row["pxname"], row["svname"]): row["status"] for row in statistics(both)}
+    rows = {(row["pxname"], row["svname"]): row["status"] for row in both.statistics()}
     assert rows["dynamic_backend", "apache"] == "UP"
     assert rows["static_backend", "apache"].startswith("UP")
     assert ("upload_backend", "apache") not in rows
@@ -407,7 +395,7 @@ def test_stopping_apache_loses_nothing(both: Stack) -> None:
         eventually(
             lambda: (
                 {"UP"}
-                == {row["status"] for row in statistics(both) if row["svname"] == "apache"}
+                == {row["status"] for row in both.statistics() if row["svname"] == "apache"}
                 - {"no check"}
             ),
             seconds=20,

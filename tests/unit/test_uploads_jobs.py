@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from amqp.exceptions import AccessRefused, PreconditionFailed
 from celery.exceptions import Retry
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -272,3 +273,23 @@ def test_an_upload_that_is_deleted_meanwhile_leaves_nothing(
 
 def test_a_message_for_an_upload_that_is_gone_is_no_fault() -> None:
     assert process_upload.apply(args=[str(uuid.uuid4())]).successful()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AccessRefused("refused"), PreconditionFailed("another kind of queue"), KeyError("no topic")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_broker_that_refuses_costs_an_upload_its_time_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    upload = make()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(jobs.app, "send_task", refuse)
+
+    assert not jobs.send(upload.pk)
+    assert Upload.objects.get().sent is None
+    assert jobs.breaker.open

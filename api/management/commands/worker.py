@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand
 from api.uploads import jobs
 from api.worker.upkeep import Upkeep
 from mysite.celery import app
-from mysite.settings.backing import HEARTBEAT_SECONDS
+from mysite.settings.backing import HEARTBEAT_SECONDS, WORKER_SILENCE_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,11 @@ class Command(BaseCommand):
         """Do it."""
         # It tells of a choice that is made: a job goes on when the broker is lost.
         warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+        app.conf.broker_heartbeat = HEARTBEAT_SECONDS
+        for name in {"read_timeout", "write_timeout"} & set(app.conf.broker_transport_options):
+            app.conf.broker_transport_options[name] = WORKER_SILENCE_SECONDS
         self.wait_for_broker()
         app.steps["worker"].add(Upkeep)
-        app.conf.broker_heartbeat = HEARTBEAT_SECONDS
         pool = ["--pool", "solo"] if options["single"] else []
         concurrency = 1 if options["single"] else settings.WORKER_CONCURRENCY
         level = settings.LOG_LEVEL.lower()

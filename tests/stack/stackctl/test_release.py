@@ -50,6 +50,7 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
     ):
         said = interrupt_a_deploy(site)
         assert f"server1 runs {new}, server2 runs {old}" in said
+        assert "runs with another configuration" not in said
         assert site.states() == {"server1": "ready", "server2": "ready"}
         site.wait_for_both()
 

@@ -1,0 +1,95 @@
+"""A RabbitMQ that says nothing more holds nobody up, whatever the conversation had come to."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from struct import pack, unpack
+
+import pytest
+from kombu import Connection
+
+from mysite import environment, rabbitmq_messages
+from mysite.settings.backing import broker_settings
+from tests.tree import ROOT
+from tests.unit.test_consistency_compose import TEST_LAYER
+
+# AMQP 0-9-1's methods, as class and number: connection and channel, asked and opened.
+START, START_OK, TUNE, TUNE_OK, OPEN, OPEN_OK = (
+    (10, number) for number in (10, 11, 30, 31, 40, 41)
+)
+CHANNEL_OPEN, CHANNEL_OPEN_OK = (20, 10), (20, 11)
+# What each is answered with.
+ANSWERS = {
+    START_OK: (TUNE, pack(">HIH", 2047, 131072, 0)),
+    OPEN: (OPEN_OK, b"\0"),
+    CHANNEL_OPEN: (CHANNEL_OPEN_OK, pack(">I", 0)),
+}
+
+
+def frame(channel: int, method: tuple[int, int], arguments: bytes) -> bytes:
+    """Return one method on the wire."""
+    payload = pack(">HH", *method) + arguments
+    return pack(">BHI", 1, channel, len(payload)) + payload + b"\xce"
+
+
+def converse(client: socket.socket) -> None:
+    """Open what the client wants to have open, and say nothing to all else."""
+    stream = client.makefile("rb")
+    stream.read(8)
+    client.sendall(
+        frame(0, START, b"\0\x09" + pack(">I", 0) + pack(">I5sI5s", 5, b"PLAIN", 5, b"en_US"))
+    )
+    while header := stream.read(7):
+        _, channel, size = unpack(">BHI", header)
+        content = stream.read(size + 1)
+        method = unpack(">HH", content[:4])
+        if method in ANSWERS:
+            client.sendall(frame(channel, *ANSWERS[method]))
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """Return the port of a RabbitMQ that lets everybody in and then answers nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                client, _ = listening.accept()
+                with client, suppress(ConnectionError):
+                    converse(client)
+
+        def run() -> None:
+            with suppress(OSError):
+                serve()
+
+        threading.Thread(target=run, daemon=True).start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_no_question_is_waited_for_without_end(silent: int) -> None:
+    environ = {**TEST_LAYER, "CELERY_BROKER_URL": f"amqp://someone:x@127.0.0.1:{silent}/mysite"}
+    settings = broker_settings(environment.load(environ), ROOT)
+    options = settings["broker_transport_options"]
+    rabbitmq_messages.prepare()
+    ended: list[str] = []
+
+    def ask() -> None:
+        connection = Connection(settings["broker_url"], transport_options=options)
+        channel = connection.channel()
+        with suppress(TimeoutError):
+            ended.append("opened")
+            channel.queue_declare("celery", passive=True)
+            ended.append("answered")
+        with suppress(TimeoutError):
+            channel.exchange_declare("celery", "topic")
+            ended.append("answered")
+        connection.close()
+        ended.append("closed")
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(30)
+
+    assert ended == ["opened", "closed"]
