@@ -182,7 +182,9 @@ def test_a_message_that_kafka_does_not_take_back_is_written_later(
     # One that was taken without an answer comes twice.
     copies: set[bytes] = set()
     while copies != {message.body for message in messages}:
-        copies.add(received().body)
+        copy = received()
+        copies.add(copy.body)
+        copy.ack()
 
 
 def test_a_producer_that_cannot_go_on_is_made_anew(cluster: Cluster, channel: Channel) -> None:
