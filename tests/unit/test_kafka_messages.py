@@ -289,6 +289,7 @@ def test_a_port_need_not_be_named(host: str, server: str, monkeypatch: pytest.Mo
 
     channel = Connection(f"{KAFKA_SCHEME}://{host}").default_channel
 
+    assert isinstance(channel, Channel)
     assert channel.common_config["bootstrap.servers"] == server
 
 
