@@ -21,7 +21,7 @@ from api.worker.regularly import Regularly
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 5
-# The worker's event loop wakes up every few seconds; longer than this it hangs.
+# The worker's loop wakes up every few seconds; longer than this it hangs.
 LOOP_SECONDS = 20
 
 
@@ -36,6 +36,7 @@ class Upkeep(bootsteps.StartStopStep):
         self.worker = worker
         self.parent = os.getppid()
         self.ticked = time.monotonic()
+        self.asked = False
         self.threads: list[Regularly] = []
 
     def start(self, worker: Any) -> None:
@@ -67,22 +68,27 @@ class Upkeep(bootsteps.StartStopStep):
             thread.stop()
 
     def tick(self) -> None:
-        """Note that the event loop turns."""
+        """Note that the worker's loop turns."""
         self.ticked = time.monotonic()
+        self.asked = False
+
+    def ask(self) -> None:
+        """Have `tick` called by a loop without timers (Kafka, messages in files), once a turn."""
+        consumer = getattr(self.worker, "consumer", None)
+        if consumer is not None and not self.worker.use_eventloop and not self.asked:
+            self.asked = True
+            consumer.call_soon(self.tick)
 
     def beat(self) -> None:
         """Say that the worker is well, if it is."""
         self.end_with_parent()
+        self.ask()
         if self.is_well():
             beats.touch()
             beats.beat(self.worker.hostname)
 
     def is_well(self) -> bool:
         """Tell whether the worker takes jobs, or would if only its broker were there."""
-        # Without an event loop (messages in files) timers have a thread of their own, and tell
-        # nothing.
-        if not self.worker.use_eventloop:
-            return True
         waiting_for_broker = getattr(self.worker.consumer, "connection", None) is None
         return waiting_for_broker or time.monotonic() - self.ticked < LOOP_SECONDS
 

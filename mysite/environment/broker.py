@@ -53,7 +53,15 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
     if broken & {"BROKER", "CELERY_BROKER_URL"}:
         return []
     found = []
-    if _other(values).startswith(KAFKA_SCHEME) and find_spec("confluent_kafka") is None:
+    url = _other(values)
+    # Several are separated like this. A login says nothing of how it is to be sent.
+    if any("@" in part for part in url.split(";") if part.strip().startswith(KAFKA_SCHEME)):
+        problem = (
+            "it has a login, which would not be used: Kafka is spoken to without password and TLS"
+        )
+        cure = "Name it without one, confluentkafka://host:9092, in a network of its own."
+        found.append(Fault("CELERY_BROKER_URL", problem, cure))
+    if url.startswith(KAFKA_SCHEME) and find_spec("confluent_kafka") is None:
         problem = "Kafka is the message broker, and its client is not installed here"
         cure = "Set BROKER=kafka and build again: docker compose build."
         found.append(Fault("BROKER", problem, cure))

@@ -1,37 +1,45 @@
-"""A Celery application with one job, for real workers: `celery -A tests.kafka.jobs worker`."""
+"""The project's Celery settings and one job, for real workers on a cluster of the tests' own.
+
+`celery -A tests.kafka.jobs worker`
+"""
 
 import os
 import time
 from pathlib import Path
 
 from celery import Celery
+from django.conf import settings
 
-from mysite import kafka_messages
-from mysite.settings.backing import KAFKA
+from mysite import environment, kafka_messages
+from mysite.settings.backing import broker_settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.test")
 
 QUEUE = "jobs"
 FOLDER = Path(os.environ.get("JOBS_FOLDER", "."))
 
+
+def on(address: str) -> dict[str, object]:
+    """Return the project's settings of a broker for Kafka at an address."""
+    names = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOTENV": "false"}
+    url = f"{environment.KAFKA_SCHEME}://{address}"
+    return broker_settings(environment.load({**names, "CELERY_BROKER_URL": url}), FOLDER)
+
+
 kafka_messages.prepare()
-app = Celery("jobs", broker=f"confluentkafka://{os.environ.get('JOBS_KAFKA', 'none:1')}")
-app.conf.update(
-    task_default_queue=QUEUE,
-    task_acks_late=True,
-    task_ignore_result=True,
-    worker_prefetch_multiplier=1,
-    worker_max_tasks_per_child=5,
-    broker_connection_timeout=2,
-    broker_connection_retry_on_startup=True,
-    broker_transport_options={"max_retries": 1, "interval_start": 0},
-    task_publish_retry_policy={"max_retries": 1, "interval_start": 0},
-    **KAFKA,
+app = Celery("jobs")
+app.config_from_object(
+    settings.CELERY
+    | on(os.environ.get("JOBS_KAFKA", "none:1"))
+    # Processes are replaced within a test, too, and missed soon.
+    | {"task_default_queue": QUEUE, "worker_max_tasks_per_child": 5, "worker_lost_wait": 1}
 )
 
 
 @app.task(name="note")
 def note(name: str) -> None:
     """Say that it was begun; end when no file of this name holds it any more, and say so."""
-    say("begun", name)
+    say("begun", name, str(os.getpid()))
     while (FOLDER / name).exists():
         time.sleep(0.05)
     say("done", name)

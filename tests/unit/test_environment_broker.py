@@ -72,6 +72,9 @@ def test_rabbitmq_s_messages_are_confirmed_and_in_quorum_queues(environ: dict[st
         ({**REDIS, "BROKER": "kafka"}, ["BROKER_HOST"]),
         ({**REDIS, "BROKER": "kafka", "BROKER_HOST": "broker"}, []),
         ({**REDIS, "BROKER": "rabbitmq", "CELERY_BROKER_URL": "amqp://u:p@h//"}, []),
+        ({"CELERY_BROKER_URL": "confluentkafka://a;confluentkafka://b:9093"}, []),
+        ({"CELERY_BROKER_URL": "confluentkafka://u:p@h:9092"}, ["CELERY_BROKER_URL"]),
+        ({"CELERY_BROKER_URL": "confluentkafka://a;confluentkafka://u:p@b"}, ["CELERY_BROKER_URL"]),
     ],
 )
 def test_what_is_wrong_is_told_once(environ: dict[str, str], expected: list[str]) -> None:

@@ -12,8 +12,14 @@ from tests.ports import free_port
 from tests.tree import ROOT
 
 
-@pytest.mark.parametrize("scheme", ["redis", "amqp", "confluentkafka"])
-def test_it_says_what_it_waits_for_and_ends_when_told(scheme: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "login"),
+    # Kafka has none.
+    [("redis", "someone:hidden-word@"), ("amqp", "someone:hidden-word@"), ("confluentkafka", "")],
+)
+def test_it_says_what_it_waits_for_and_ends_when_told(
+    scheme: str, login: str, tmp_path: Path
+) -> None:
     address = f"127.0.0.1:{free_port()}"
     worker = subprocess.Popen(
         [sys.executable, "manage.py", "worker"],
@@ -23,7 +29,7 @@ def test_it_says_what_it_waits_for_and_ends_when_told(scheme: str, tmp_path: Pat
             "DJANGO_SETTINGS_MODULE": "mysite.settings.local",
             "DJANGO_READ_DOTENV": "false",
             "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
-            "CELERY_BROKER_URL": f"{scheme}://someone:hidden-word@{address}/",
+            "CELERY_BROKER_URL": f"{scheme}://{login}{address}/",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,0 +1,57 @@
+"""What a worker says of itself."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from api.worker import upkeep
+from api.worker.upkeep import LOOP_SECONDS, Upkeep
+
+
+class Consumer:
+    """Celery's, as far as the upkeep sees it: a loop, which does what it is asked to."""
+
+    def __init__(self) -> None:
+        """Begin connected."""
+        self.connection: object | None = object()
+        self.asked: list[Callable[[], None]] = []
+        self.call_soon = self.asked.append
+
+    def turn(self) -> None:
+        """Turn once."""
+        while self.asked:
+            self.asked.pop()()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that stands."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(upkeep, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def test_a_loop_without_timers_that_stands_still_is_seen(clock: Any) -> None:
+    """Kafka's, and that of messages in files: nothing else would ever call the worker ill."""
+    consumer = Consumer()
+    watch = Upkeep(SimpleNamespace(use_eventloop=False, consumer=consumer))
+
+    for _ in range(3):
+        clock.now += LOOP_SECONDS / 2
+        watch.ask()
+        consumer.turn()
+        assert watch.is_well()
+    for _ in range(3):
+        clock.now += LOOP_SECONDS / 2
+        watch.ask()
+    assert not watch.is_well()
+    # It is asked no more than once, however long it stands.
+    assert len(consumer.asked) == 1
+
+    consumer.turn()
+    assert watch.is_well()
+    clock.now += LOOP_SECONDS * 2
+    consumer.connection = None
+    assert watch.is_well(), "it waits for its broker"
