@@ -79,18 +79,18 @@ def claim(upload: uuid.UUID, job: str) -> Upload | None:
 
     Args:
         upload: which.
-        job: the message's id. The same one again means that its first worker was killed.
+        job: the message's id. The same one again means that its first worker was killed, or lost
+            the broker and works on; so the last attempt is left to `give_up`.
     """
     now = timezone.now()
     free = Q(status=Status.QUEUED) | Q(status=Status.RUNNING) & (
-        Q(job=job) | Q(started__lt=lease())
+        Q(job=job, attempts__lt=MAX_ATTEMPTS) | Q(started__lt=lease())
     )
     claimed = Upload.objects.filter(free, pk=upload).update(
         status=Status.RUNNING, job=job, started=now, attempts=F("attempts") + 1
     )
     found = Upload.objects.filter(pk=upload).first() if claimed else None
     if found and found.attempts > MAX_ATTEMPTS:
-        # Its message comes back as soon as its worker is gone: faster than the sweep looks.
         fail(found, WORKERS_ENDED)
         return None
     return found

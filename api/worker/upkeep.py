@@ -89,8 +89,11 @@ class Upkeep(bootsteps.StartStopStep):
 
     def is_well(self) -> bool:
         """Tell whether the worker takes jobs, or would if only its broker were there."""
-        waiting_for_broker = getattr(self.worker.consumer, "connection", None) is None
-        return waiting_for_broker or time.monotonic() - self.ticked < LOOP_SECONDS
+        if getattr(self.worker.consumer, "connection", None) is None:
+            # It waits for its broker; how long its loop stands still counts from the end of that.
+            self.ticked = time.monotonic()
+            return True
+        return time.monotonic() - self.ticked < LOOP_SECONDS
 
     def sweep(self) -> None:
         """Send what has lost its message; the jobs' lines carry the sweep's own id."""

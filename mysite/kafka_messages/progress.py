@@ -17,7 +17,8 @@ class Progress:
     def fetched(self, offset: int) -> None:
         """Note a message that a worker has now."""
         self.open.add(offset)
-        self.next = max(self.next, offset + 1)
+        # In order; lower than the one before only where Kafka has lost its log.
+        self.next = offset + 1
 
     def done(self, offset: int) -> int:
         """Note that it is done; return the position to commit."""

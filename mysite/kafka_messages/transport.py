@@ -9,8 +9,9 @@ from functools import cached_property
 from queue import Empty
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from kombu.exceptions import OperationalError
 from kombu.transport import confluentkafka, virtual
 from kombu.utils.encoding import str_to_bytes
 from kombu.utils.json import dumps, loads
@@ -37,6 +38,8 @@ SESSION_SECONDS = 10
 # One that asks for no message for so long is taken for hung. While all its places are taken it asks
 # for none; a job's process is killed long before (JOB_HARD_SECONDS).
 HUNG_SECONDS = 300
+# A topic that was made, or lost and made anew, is seen after this; it would be five minutes.
+SEEN_SECONDS = 5
 
 
 class Message(virtual.Message):
@@ -107,10 +110,24 @@ class Channel(confluentkafka.Channel):
         return client
 
     def _put(self, queue: str, message: dict[str, Any], **options: Any) -> None:
-        """Write a message, and return when Kafka has it; NoBrokersAvailable if that is unknown."""
+        """Write a message, and return when Kafka has it.
+
+        Raises:
+            OperationalError: it has not, or has not said so; not a lost connection, which would be
+                tried again while somebody waits, and could write it twice.
+        """
+        try:
+            self.write(self.sanitize_queue_name(queue), message)
+        except NoBrokersAvailable as error:
+            # The next one looks first whether the topic is there.
+            self.connection.client.declared_entities.clear()
+            raise OperationalError(f"Kafka has not taken a message: {error}") from error
+
+    def write(self, topic: str, message: dict[str, Any]) -> None:
+        """Write a message; NoBrokersAvailable if Kafka has not said that it has it."""
         # Without its former place, if it is written anew.
         text = dumps({name: part for name, part in message.items() if name != "place"})
-        write(self.common_config, self.sanitize_queue_name(queue), str_to_bytes(text))
+        write(self.common_config, topic, str_to_bytes(text))
 
     def _get_consumer(self, queue: str) -> Consumer:
         """Return the one that reads this queue."""
@@ -123,6 +140,7 @@ class Channel(confluentkafka.Channel):
                     "partition.assignment.strategy": "cooperative-sticky",
                     "session.timeout.ms": SESSION_SECONDS * 1000,
                     "max.poll.interval.ms": HUNG_SECONDS * 1000,
+                    "topic.metadata.refresh.interval.ms": SEEN_SECONDS * 1000,
                     "on_commit": self.committed,
                 }
             )
@@ -153,25 +171,26 @@ class Channel(confluentkafka.Channel):
             raise Empty
         self.positions.fetched(topic, partition, offset)
         try:
-            payload = self.payload(message.value())
+            return self.payload(message.value(), (topic, partition, offset))
         except Exception as error:
             # Whatever stands there: it would come again for ever, and nothing after it.
             words = "Kafka: passed over what is no message in topic %s, partition %s, offset %s: %s"
             logger.error(words, topic, partition, offset, type(error).__name__)
             self.done(topic, partition, offset)
             raise Empty from error
-        return {**payload, "place": (topic, partition, offset)}
 
-    def payload(self, value: Any) -> dict[str, Any]:
+    def payload(self, value: Any, place: tuple[str, int, int]) -> dict[str, Any]:
         """Return a message's parts with a tag of their own; what is written anew had one.
 
         Raises:
-            Exception: it has no such parts, or they cannot be read.
+            Exception: it has no such parts, or Celery could do nothing with them.
         """
-        payload: dict[str, Any] = loads(value)
-        properties = payload["properties"]
-        properties["delivery_tag"] = self._next_delivery_tag()
-        self.decode_body(payload["body"], properties.get("body_encoding"))
+        payload: dict[str, Any] = {**loads(value), "place": place}
+        payload["properties"]["delivery_tag"] = self._next_delivery_tag()
+        headers = self.Message(payload, channel=self).headers
+        # What has no task's name Celery refuses well by itself.
+        if "task" in headers and not all(isinstance(headers[name], str) for name in ("id", "task")):
+            raise TypeError("its headers are no job's")
         return payload
 
     def done(self, topic: str, partition: int, offset: int) -> None:
@@ -220,7 +239,7 @@ class Channel(confluentkafka.Channel):
             message = self.rejected[0]
             topic = message.place[0]
             try:
-                self._put(topic, {**message.serializable(), "redelivered": True})
+                self.write(topic, {**message.serializable(), "redelivered": True})
             except NoBrokersAvailable as error:
                 logger.warning("Kafka: a job that is to be done again is not written: %s", error)
                 self.refused = time.monotonic()
@@ -266,12 +285,14 @@ class Channel(confluentkafka.Channel):
         size = 0
         for place in answer(reader.committed, places):
             first, end = answer(reader.get_watermark_offsets, place)
-            size += end - (first if place.offset == OFFSET_INVALID else place.offset)
+            # Below the first where Kafka has removed old ones, or nothing was ever done.
+            size += end - max(first, place.offset)
         return size
 
     def close(self) -> None:
         """Leave, and wait no longer for Kafka's answer than for any other."""
-        consumers, self._kafka_consumers = self._kafka_consumers, {}
+        with self.telling:
+            consumers, self._kafka_consumers = self._kafka_consumers, {}
         super().close()
         if consumers:
             # A client has no limit of its own for it.

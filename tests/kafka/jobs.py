@@ -31,8 +31,9 @@ app = Celery("jobs")
 app.config_from_object(
     settings.CELERY
     | on(os.environ.get("JOBS_KAFKA", "none:1"))
-    # Processes are replaced within a test, too, and missed soon.
+    # Processes are replaced within a test, too, and missed soon; a job is held as long as it likes.
     | {"task_default_queue": QUEUE, "worker_max_tasks_per_child": 5, "worker_lost_wait": 1}
+    | {"task_soft_time_limit": 300, "task_time_limit": 320}
 )
 
 

@@ -6,7 +6,6 @@ What needs a whole worker is in test_kafka_workers.py.
 import ctypes
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
@@ -104,6 +103,15 @@ def test_a_partition_is_done_up_to_the_first_that_is_not(
     assert [progress.done(offset) for offset in order] == committed
 
 
+def test_a_log_that_kafka_has_lost_counts_from_its_new_beginning() -> None:
+    progress = Progress()
+    progress.fetched(49)
+    assert progress.done(49) == 50
+
+    progress.fetched(0)
+    assert progress.done(0) == 1
+
+
 def test_a_partition_that_is_another_s_by_now_is_not_told_of() -> None:
     positions = Positions()
     positions.fetched(TOPIC, 0, 7)
@@ -195,7 +203,7 @@ def test_a_producer_that_cannot_go_on_is_made_anew(cluster: Cluster, channel: Ch
         )
     )
 
-    with pytest.raises(NoBrokersAvailable, match="_FATAL"):
+    with pytest.raises(OperationalError, match="_FATAL"):
         send(channel, "refused")
     send(channel, "taken, too")
 
@@ -303,15 +311,21 @@ def publish(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
 
 def test_a_message_that_kafka_did_not_take_is_not_sent(
-    cluster: Cluster, publish: Callable[[str], object]
+    cluster: Cluster, publish: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kombu's own transport says that it is."""
+    tried: list[bytes] = []
+
+    def write(config: dict[str, Any], topic: str, text: bytes) -> None:
+        tried.append(text)
+        clients.write(config, topic, text)
+
+    monkeypatch.setattr("mysite.kafka_messages.transport.write", write)
     publish("taken")
     cluster.kill()
-    begun = time.monotonic()
 
-    with pytest.raises((OperationalError, OSError)):
+    with pytest.raises(OperationalError):
         publish("lost")
 
-    # Once, and once more on a new connection.
-    assert time.monotonic() - begun < 3 * (ANSWER_SECONDS + 1)
+    # Not a second time while somebody waits, and Kafka may have both then.
+    assert len(tried) == 2

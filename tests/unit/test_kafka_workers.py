@@ -36,7 +36,9 @@ def test_a_killed_worker_s_jobs_are_done_by_another(cluster: Cluster) -> None:
     assert cluster.waiting() == JOBS
 
     with cluster.worker("first") as first:
-        eventually(lambda: set(cluster.told("done")) >= others, seconds=60, what="the others")
+        eventually(
+            lambda: set(cluster.told("done")) >= others, seconds=START_SECONDS, what="the others"
+        )
         assert cluster.told("begun")[held] == 1 and not cluster.told("done")[held]
         os.killpg(first.pid, signal.SIGKILL)
     (cluster.folder / held).unlink()
@@ -63,7 +65,10 @@ def test_a_worker_waits_for_kafka_and_passes_over_what_is_no_job(cluster: Cluste
         strange = b'{"properties": {"body_encoding": "rot13"}, "body": "x", "headers": {}}'
         broken = b'{"properties": {"body_encoding": "base64"}, "body": "x"}'
         nested = b"[" * 100_000
-        cluster.write(TOPIC, HIDDEN, b"\xff", b"[]", None, b"{}", empty, strange, broken, nested)
+        listed = b'{"properties": {}, "body": "", "headers": [1]}'
+        nameless = b'{"properties": {}, "body": "", "headers": {"task": [], "id": "1"}}'
+        refused = (HIDDEN, b"\xff", b"[]", None, b"{}", empty, strange, broken, nested)
+        cluster.write(TOPIC, *refused, listed, nameless)
         # More than are done at a time: all partitions are read on.
         names = [f"job{number}" for number in range(4)]
         cluster.send(*names)

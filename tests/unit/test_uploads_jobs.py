@@ -98,13 +98,17 @@ def test_the_same_message_again_means_that_its_worker_was_killed(make: Make) -> 
 
 
 def test_a_message_that_comes_back_at_once_each_time_ends_too(make: Make) -> None:
-    """As RabbitMQ gives it back, before the sweep could look."""
+    """As RabbitMQ gives it back: to a worker that was killed, or to one that still works."""
     upload = make(
         status=Status.RUNNING, job="job", started=timezone.now(), attempts=jobs.MAX_ATTEMPTS
     )
 
-    upload = run(upload)
+    upload = run(upload, "job")
 
+    assert (upload.status, upload.attempts) == (Status.RUNNING, jobs.MAX_ATTEMPTS)
+    Upload.objects.update(started=ago(LEASE + 1))
+    jobs.sweep()
+    upload.refresh_from_db()
     assert upload.status == Status.FAILED
     assert upload.error == "Its worker was ended in the middle, 6 times."
     assert not thumbnails()

@@ -30,22 +30,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that stands."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(upkeep, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(upkeep.beats, "touch", lambda: None)
+    monkeypatch.setattr(upkeep.beats, "beat", lambda name: None)
     return clock
 
 
 def test_a_loop_without_timers_that_stands_still_is_seen(clock: Any) -> None:
     """Kafka's, and that of messages in files: nothing else would ever call the worker ill."""
     consumer = Consumer()
-    watch = Upkeep(SimpleNamespace(use_eventloop=False, consumer=consumer))
+    watch = Upkeep(SimpleNamespace(use_eventloop=False, consumer=consumer, hostname="here"))
 
     for _ in range(3):
         clock.now += LOOP_SECONDS / 2
-        watch.ask()
+        watch.beat()
         consumer.turn()
         assert watch.is_well()
     for _ in range(3):
         clock.now += LOOP_SECONDS / 2
-        watch.ask()
+        watch.beat()
     assert not watch.is_well()
     # It is asked no more than once, however long it stands.
     assert len(consumer.asked) == 1
@@ -55,3 +57,9 @@ def test_a_loop_without_timers_that_stands_still_is_seen(clock: Any) -> None:
     clock.now += LOOP_SECONDS * 2
     consumer.connection = None
     assert watch.is_well(), "it waits for its broker"
+
+    # That is over, and its loop has not turned since.
+    consumer.connection = object()
+    assert watch.is_well()
+    clock.now += LOOP_SECONDS
+    assert not watch.is_well()
