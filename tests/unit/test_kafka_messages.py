@@ -307,6 +307,9 @@ def publish(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     from tests.kafka.jobs import app, note
 
     monkeypatch.setattr(app.conf, "broker_write_url", f"{KAFKA_SCHEME}://{cluster.address}")
+    # No connection to an earlier test's cluster.
+    monkeypatch.setattr(app, "_pool", None)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
     return lambda name: note.delay(name)
 
 
