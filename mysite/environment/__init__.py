@@ -1,6 +1,6 @@
 """The environment's contract: which variables the project reads, checked and typed.
 
-contract.py declares them; settings read them through `load()`; `./manage.py env` checks them.
+contract/ declares them; settings read them through `load()`; `./manage.py env` checks them.
 """
 
 from .broker import KAFKA_SCHEME, broker_url

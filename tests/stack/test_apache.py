@@ -17,6 +17,7 @@ from tests.ports import free_port
 from tests.stack.compose import Stack, docker
 from tests.stack.test_gunicorn import CASES as OF_THE_APPLICATION
 from tests.stack.test_observability import SPELLINGS
+from tests.stack.test_privileges import check_bare
 from tests.stack.test_third_server import ctl
 from tests.waiting import eventually
 
@@ -313,14 +314,9 @@ def test_asked_directly_it_keeps_an_id_and_makes_one(both: Stack) -> None:
 
 
 def test_it_has_no_more_rights_than_it_needs(both: Stack) -> None:
-    status = both.run_in("apache", "cat", "/proc/1/status")
-    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     ports = json.loads(both.inspect("apache", "{{json .HostConfig.PortBindings}}"))
 
-    assert facts["Uid"].split()[0] != "0"
-    assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
-    assert facts["NoNewPrivs"] == "1"
-    assert both.inspect("apache", "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    check_bare(both, "apache")
     assert {bind["HostIp"] for binds in ports.values() for bind in binds} == {"127.0.0.1"}
     # Neither secrets nor the database.
     assert both.environment["DJANGO_SECRET_KEY"] not in both.run_in("apache", "env")

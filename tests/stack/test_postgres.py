@@ -13,6 +13,7 @@ import requests
 from tests.stack.compose import STACK_NAME, Stack, docker
 from tests.stack.stackctl.site import Site, clear
 from tests.stack.test_data import check_a_wrong_password
+from tests.stack.test_privileges import check_bare
 from tests.stack.uploads import Uploader
 from tests.waiting import eventually
 
@@ -136,12 +137,7 @@ def test_the_application_s_user_has_its_own_database_and_no_more(postgres: Site)
 
 
 def test_the_container_has_no_rights_that_it_does_not_need(postgres: Site) -> None:
-    status = postgres.run_in("db", "cat", "/proc/1/status")
-    lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-
-    assert lines["Uid"].split()[0] == "999"
-    assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == 0
-    assert postgres.inspect("db", "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    assert check_bare(postgres, "db") == "999"
     assert json.loads(postgres.inspect("db", "{{json .HostConfig.PortBindings}}")) in (None, {})
 
 

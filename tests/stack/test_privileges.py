@@ -11,14 +11,20 @@ APPLICATION = ("server1", "server2")
 
 @pytest.mark.parametrize("service", [*APPLICATION, "worker", "redis", "haproxy"])
 def test_unprivileged_and_read_only(production: Stack, service: str) -> None:
-    status = production.run_in(service, "cat", "/proc/1/status")
-    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    check_bare(production, service)
 
-    assert facts["Uid"].split()[0] != "0"
-    assert int(facts["CapEff"], 16) == 0
-    assert int(facts["CapBnd"], 16) == 0
+
+def check_bare(stack: Stack, service: str) -> str:
+    """Check that a service has no rights and changes nothing; return its user's number."""
+    status = stack.run_in(service, "cat", "/proc/1/status")
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    user = facts["Uid"].split()[0]
+
+    assert user != "0"
+    assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
     assert facts["NoNewPrivs"] == "1"
-    assert production.inspect(service, "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    assert stack.inspect(service, "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    return user
 
 
 def test_the_code_cannot_be_changed_by_its_own_process(production: Stack) -> None:

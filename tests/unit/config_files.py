@@ -198,3 +198,18 @@ def dockerfile_environment(name: str) -> dict[str, str]:
         if instruction == "ENV"
         for key, value in re.findall(r"(\w+)=(\S+)", arguments)
     }
+
+
+def health_port() -> str:
+    """Return the port that a server container's health check asks."""
+    found = re.search(r"^PORT = (\d+)$", text_of("supervisor/healthcheck"), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def compose_servers() -> list[str]:
+    """Return the services that are servers of the site: those with a name for /profile/."""
+    services = compose()["services"]
+    return [
+        name for name, service in services.items() if "PROFILE" in service.get("environment", {})
+    ]

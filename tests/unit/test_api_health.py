@@ -196,7 +196,9 @@ def test_a_check_that_hangs_does_not_keep_the_process_from_ending() -> None:
         "DaemonThreads().submit(time.sleep, 600)\n"
     )
 
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30, check=True)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30, check=False)
+
+    assert ended.returncode == 0
 
 
 def test_a_thread_s_result_and_error_arrive() -> None:

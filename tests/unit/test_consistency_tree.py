@@ -65,11 +65,9 @@ def test_a_script_can_be_run() -> None:
     ).stdout
     modes = {entry.partition("\t")[2]: entry.split()[0] for entry in listing.split("\0") if entry}
     scripts = {name.as_posix() for name in tracked_files() if starts_with(name, b"#!")}
-    # These are given the right to run where an image copies them.
-    copied = {name for name in scripts if copied_with_mode(name)}
 
     assert {"manage.py", "supervisor/entrypoint"} <= scripts
-    for name in scripts - copied:
+    for name in scripts:
         mode = modes.get(name)
         assert os.access(ROOT / name, os.X_OK) if mode is None else mode == "100755", name
     for name, mode in modes.items():
@@ -80,13 +78,6 @@ def starts_with(name: Path, start: bytes) -> bool:
     """Tell whether a file starts with these bytes."""
     with (ROOT / name).open("rb") as file:
         return file.read(len(start)) == start
-
-
-def copied_with_mode(name: str) -> bool:
-    """Tell whether the Dockerfile beside a script copies it with the right to run."""
-    beside = ROOT / name
-    path = beside.with_name("Dockerfile")
-    return path.is_file() and f"COPY --chmod=755 {beside.name} " in path.read_text()
 
 
 def test_dev_has_production_s_shape() -> None:

@@ -53,10 +53,15 @@ def test_every_django_variable_can_be_read(tmp_path: Path) -> None:
         Kind.PATH: env.path,
         Kind.PORT: env.int,
     }
+    values = {}
     for name, variable in VARIABLES.items():
         # A port without a default is the database engine's own: None, which is no number.
         if variable.scope is Scope.DJANGO and (variable.kind is not Kind.PORT or variable.default):
-            accessors.get(variable.kind, env.str)(name)
+            values[name] = accessors.get(variable.kind, env.str)(name)
+    assert values["DJANGO_DEBUG"] is True
+    assert all(
+        value is not None for name, value in values.items() if VARIABLES[name].default is not None
+    )
 
 
 def test_a_new_list_at_each_call(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mysite import environment
 from mysite.environment.fault import InvalidValueError
 from mysite.environment.validators import dsn
 from tests.tree import ROOT
@@ -144,7 +145,12 @@ def test_without_an_address_nothing_is_loaded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["https://key@host/1", "http://key:secret@host:9000/path/1"])
 def test_an_address_of_a_project_is_taken(text: str) -> None:
-    dsn(text)
+    environ = {
+        "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
+        "DJANGO_READ_DOTENV": "false",
+        "SENTRY_DSN": text,
+    }
+    assert environment.load(environ).str("SENTRY_DSN") == text
 
 
 @pytest.mark.parametrize(
