@@ -91,6 +91,7 @@ def claim(upload: uuid.UUID, job: str) -> Upload | None:
     )
     found = Upload.objects.filter(pk=upload).first() if claimed else None
     if found and found.attempts > MAX_ATTEMPTS:
+        # Its lease was over, and the sweep had not seen it yet.
         fail(found, WORKERS_ENDED)
         return None
     return found
