@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.reliability import document_with_place
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.tree import copy_tree
 
@@ -31,7 +32,11 @@ QUICK_DRAIN = {"DRAIN_SECONDS": "1"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take where the load tests' figures go."""
-    parser.addoption("--reliability", help="the document to put the load tests' figures into")
+    parser.addoption(
+        "--reliability",
+        type=document_with_place,
+        help="the document to put the load tests' figures into",
+    )
 
 
 def engine_answers() -> bool:

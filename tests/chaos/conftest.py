@@ -26,7 +26,7 @@ def figures(pytestconfig: pytest.Config) -> Iterator[Figures]:
     found = Figures()
     yield found
     if document := pytestconfig.getoption("--reliability"):
-        put_into(Path(document), found.table())
+        put_into(document, found.table())
 
 
 @pytest.fixture(scope="session")

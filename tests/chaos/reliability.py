@@ -2,6 +2,7 @@
 
 import os
 import platform
+from argparse import ArgumentTypeError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,15 +90,33 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
 
 
+def document_with_place(name: str) -> Path:
+    """Return the document of an option, before hours are spent on figures for it.
+
+    Raises:
+        argparse.ArgumentTypeError: it cannot be read, or has not both marks, in order.
+    """
+    try:
+        split(Path(name).read_text())
+    except (OSError, ValueError) as error:
+        raise ArgumentTypeError(f"{name}: {error}") from error
+    return Path(name)
+
+
 def put_into(document: Path, table: str) -> None:
     """Replace the table between the document's two marks.
 
     Raises:
         ValueError: the document does not have both marks, in order.
     """
-    text = document.read_text()
+    before, after = split(document.read_text())
+    document.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+
+
+def split(text: str) -> tuple[str, str]:
+    """Return what stands before and after the table."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"{document}: no place for the table between {BEGIN} and {END}")
-    document.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+        raise ValueError(f"no place for the table between {BEGIN} and {END}")
+    return before, after

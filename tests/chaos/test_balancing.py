@@ -92,7 +92,7 @@ def nginx(stack: Stack, method: str) -> Iterator[tuple[str, int]]:
             *(*profile, "up", "--detach", "--wait", "--no-deps", "nginx-balancer"),
             environment=chosen,
         )
-        container = stack.compose(*profile, "ps", "--quiet", "nginx-balancer").stdout.strip()
+        container = stack.output(*profile, "ps", "--quiet", "nginx-balancer").strip()
         yield container, port
     finally:
         stack.compose(*profile, "rm", "--stop", "--force", "nginx-balancer")

@@ -79,21 +79,23 @@ class Stack:
         check: bool = True,
         timeout: float = UP_SECONDS,
         environment: Mapping[str, str] | None = None,
+        stderr: int = subprocess.STDOUT,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `docker compose` and return what it printed, standard error included."""
+        """Run `docker compose` and return what it printed, standard error included by default."""
         result = subprocess.run(
             ["docker", "compose", "--project-name", self.project, *arguments],
             cwd=self.tree,
             env={**self.environment, **(environment or {})},
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             stdin=subprocess.DEVNULL,
             text=True,
             timeout=timeout,
             check=False,
         )
         if check and result.returncode:
-            raise AssertionError(f"docker compose {' '.join(arguments)}:\n{result.stdout[-5000:]}")
+            said = f"{result.stdout}{result.stderr or ''}"
+            raise AssertionError(f"docker compose {' '.join(arguments)}:\n{said[-5000:]}")
         return result
 
     def up(self, *services: str) -> None:
@@ -127,9 +129,13 @@ class Stack:
             with suppress(subprocess.CalledProcessError):
                 docker("image", "rm", image)
 
+    def output(self, *arguments: str, check: bool = True) -> str:
+        """Run `docker compose` and return its standard output alone, which no warning breaks."""
+        return self.compose(*arguments, check=check, stderr=subprocess.PIPE).stdout
+
     def run_in(self, service: str, *command: str, check: bool = True) -> str:
-        """Run a command in a service's container and return what it printed."""
-        return self.compose("exec", "-T", service, *command, check=check).stdout
+        """Run a command in a service's container and return its standard output alone."""
+        return self.output("exec", "-T", service, *command, check=check)
 
     def python_in(self, service: str, code: str) -> str:
         """Run Python code in a service's container and return what it printed."""
@@ -141,7 +147,7 @@ class Stack:
 
     def container(self, service: str) -> str:
         """Return the id of a service's container, running or not."""
-        return self.compose("ps", "--all", "--quiet", service).stdout.strip()
+        return self.output("ps", "--all", "--quiet", service).strip()
 
     def inspect(self, service: str, template: str) -> str:
         """Return one fact of a service's container, by a Go template."""

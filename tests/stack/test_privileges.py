@@ -52,7 +52,7 @@ def test_only_the_balancer_is_published(production: Stack) -> None:
 def test_the_local_layer_is_for_this_machine_alone(tree: object) -> None:
     plain = Stack(tree, "local")  # type: ignore[arg-type]
     del plain.environment["HTTP_ADDRESS"]
-    config = json.loads(plain.compose("config", "--format", "json").stdout)
+    config = json.loads(plain.output("config", "--format", "json"))
     hosts = {port["host_ip"] for port in config["services"]["haproxy"]["ports"]}
 
     assert hosts == {"127.0.0.1"}

@@ -1,12 +1,13 @@
 """The table of the load tests' figures."""
 
+from argparse import ArgumentTypeError
 from itertools import repeat
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.load import Client, Load, Outcome, Request
-from tests.chaos.reliability import BEGIN, END, Figures, put_into
+from tests.chaos.reliability import BEGIN, END, Figures, document_with_place, put_into
 
 
 def load_of(*statuses: int) -> Load:
@@ -41,3 +42,15 @@ def test_a_document_without_the_marks_is_left_alone(tmp_path: Path) -> None:
         put_into(document, "new")
 
     assert document.read_text() == "text\n"
+
+
+@pytest.mark.parametrize("content", [None, "text\n"])
+def test_an_option_without_a_place_for_the_figures_is_refused_at_once(
+    tmp_path: Path, content: str | None
+) -> None:
+    document = tmp_path / "other.md"
+    if content is not None:
+        document.write_text(content)
+
+    with pytest.raises(ArgumentTypeError, match=r"other\.md: "):
+        document_with_place(str(document))
