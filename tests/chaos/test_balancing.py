@@ -3,10 +3,11 @@
 import http.client
 import json
 import re
+import select
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 
 import pytest
 
@@ -19,6 +20,8 @@ from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
 REQUESTS = 300
+# limit_conn in nginx-balancer/nginx.conf.
+LONG_BODIES = 20
 # Clients of a balancer's own machine, no two of them in one network of 256 addresses, which is what
 # nginx's ip_hash goes by.
 CLIENTS = [f"127.0.{number}.1" for number in range(1, 31)]
@@ -281,6 +284,41 @@ def test_nginx_says_in_json_what_it_does_not_take(balanced: tuple[str, int]) -> 
 
     assert answer.status == 413
     assert json.load(answer) == {"detail": "The request is too large."}
+
+
+def test_nginx_keeps_few_long_bodies_at_once(loaded: Stack, balanced: tuple[str, int]) -> None:
+    """What is not whole yet lies in its memory."""
+    _, port = balanced
+    with ExitStack() as unfinished:
+        for _ in range(LONG_BODIES):
+            unfinished.callback(begin_long_body(port).close)
+        status, wait, body = eventually(
+            lambda: answer_to_long_body(port), seconds=20, what="no more is taken"
+        )
+        assert (status, wait) == (503, "5")
+        assert json.loads(body)["detail"].startswith("Too many uploads at once.")
+        # Nobody else is in their way.
+        assert set(ask(port, 10)) == {"set1", "set2"}
+    eventually(lambda: not answer_to_long_body(port), seconds=20, what="one is taken again")
+
+
+def begin_long_body(port: int) -> http.client.HTTPConnection:
+    """Announce a long body and send a part of it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.putrequest("POST", "/profile/")
+    connection.putheader("Content-Length", "1000000")
+    connection.endheaders(b"x")
+    return connection
+
+
+def answer_to_long_body(port: int) -> tuple[int, str | None, bytes] | None:
+    """Return what is answered before a long body is whole; None if the rest of it is awaited."""
+    with closing(begin_long_body(port)) as connection:
+        readable, _, _ = select.select([connection.sock], [], [], 1)
+        if not readable:
+            return None
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Retry-After"], answer.read()
 
 
 def test_nginx_says_in_json_that_nobody_answers(loaded: Stack) -> None:

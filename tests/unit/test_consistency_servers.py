@@ -27,6 +27,7 @@ from tests.unit.config_files import (
 
 LAYERS = ("local", "dev", "production")
 PROJECT = "/srv/project/"
+BALANCER = "nginx-balancer/nginx.conf"
 
 
 def exposed(name: str) -> list[str]:
@@ -60,20 +61,42 @@ def test_the_joined_dockerfile_exposes_it_once() -> None:
     assert exposed("Dockerfile") == [health_port()]
 
 
-def test_the_bodies_that_nginx_keeps_fit_where_it_keeps_them() -> None:
-    """Each of HAProxy's places for uploads may hold the largest body, and Django a copy of it."""
+def test_the_bodies_that_are_kept_at_once_fit_where_they_are_kept() -> None:
+    """The longest ones: in nginx, in uWSGI and in Django, of each balancer's places for them."""
     limits = [
         line for line in haproxy_sections()["backend upload_backend"] if "maxconn" in line.split()
     ]
-    places = int(limits[0].split()[-1])
-    largest = int(nginx_value("client_max_body_size").removesuffix("m"))
+    haproxy = int(limits[0].split()[-1])
+    other = int(nginx_value("limit_conn", name=BALANCER).split()[-1])
     folder = nginx_value("client_body_temp_path")
 
+    assert folder.startswith("/tmp/")
     for server in compose_servers():
-        mounts = [mount for mount in compose()["services"][server]["tmpfs"] if "/tmp:" in mount]
-        size = re.search(r"size=(\d+)m", mounts[0])
-        assert folder.startswith("/tmp/") and size
-        assert 2 * places * largest <= int(size[1])
+        assert 3 * (haproxy + other) * longest_body() <= tmp_bytes(server)
+
+
+def test_the_bodies_that_the_other_balancer_keeps_fit_where_it_keeps_them() -> None:
+    """The long ones, and with every other connection a body that just is none."""
+    places = int(nginx_value("limit_conn", name=BALANCER).split()[-1])
+    (digits,) = re.findall(r"\\d\{(\d+),\} \|chunked", text_of(BALANCER))
+    small = int(nginx_value("worker_connections", name=BALANCER)) // 2
+
+    assert nginx_value("client_body_temp_path", name=BALANCER).startswith("/tmp/")
+    room = tmp_bytes("nginx-balancer")
+    assert places * longest_body() + small * 10 ** (int(digits) - 1) <= room
+
+
+def longest_body() -> int:
+    """Return the longest body that is taken, in bytes."""
+    return int(nginx_value("client_max_body_size").removesuffix("m")) * 2**20
+
+
+def tmp_bytes(service: str) -> int:
+    """Return how many bytes a service's /tmp holds."""
+    mounts = [mount for mount in compose()["services"][service]["tmpfs"] if "/tmp:" in mount]
+    size = re.search(r"size=(\d+)([mg])", mounts[0])
+    assert size
+    return int(size[1]) * {"m": 2**20, "g": 2**30}[size[2]]
 
 
 def test_every_server_has_a_profile_of_its_own() -> None:
