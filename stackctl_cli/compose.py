@@ -217,10 +217,13 @@ class Project:
         )
 
     def recreate(self, service: str) -> process.Result:
-        """Make a service's container anew from the image that `latest` names now."""
+        """Make a service's container anew from the image that `latest` names now.
+
+        One that would be the same too: a release that is forced, or a way back, begins afresh.
+        """
         return process.run(
             *("docker", "compose", "--progress", "plain", "up", "--detach"),
-            *("--no-deps", "--no-build", service),
+            *("--no-deps", "--no-build", "--force-recreate", service),
             seconds=RECREATE_SECONDS,
         )
 

@@ -10,15 +10,41 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.status import Status
 
 from .faults import StackctlError
+
+
+class Progress:
+    """A stream whose reader may go away: a closed terminal, an ended `tee`, a full disk.
+
+    A release in the middle of its way has to come to its end then, too.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Take the stream as it is now; rich puts another in its place while a line moves."""
+        self._stream = stream
+        self.encoding = stream.encoding
+        self.isatty = stream.isatty
+        self.fileno = stream.fileno
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        # A signal's message in the middle of another one is refused as "reentrant".
+        with suppress(OSError, RuntimeError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what can be passed on."""
+        with suppress(OSError, RuntimeError):
+            self._stream.flush()
 
 
 class Console:
@@ -30,7 +56,9 @@ class Console:
         # A table in a log is as wide as it needs to be.
         width = None if sys.stdout.isatty() else 200
         self.out = RichConsole(highlight=False, width=width)
-        self._err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._err = RichConsole(
+            file=cast(TextIO, Progress(sys.stderr)), highlight=False, soft_wrap=True
+        )
         self.live = self._err.is_terminal
         self._status: Status | None = None
         self._step = ""
@@ -89,8 +117,12 @@ class Console:
     def result(self, data: Mapping[str, Any]) -> None:
         """Print the result for scripts, if one asked."""
         if self.as_json:
-            sys.stdout.write(json.dumps(data, default=str) + "\n")
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(json.dumps(data, default=str) + "\n")
+                sys.stdout.flush()
+            except OSError as error:
+                # What was done is done; the exit code says how it ended.
+                self.warn(f"the result could not be printed: {error.strerror}")
 
     def _line(self, text: str, style: str, mark: str = "") -> None:
         if self.live:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import compose, engine, haproxy, lock, migrate, preflight, record, release, state
+from . import compose, engine, haproxy, lock, migrate, preflight, record, refusals, release
 from .console import Console
 from .faults import (
     ExitCode,
@@ -47,8 +49,7 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
     with console.step("checking this machine and the stack"):
         project = preflight.require()
     with lock.held(project.name, "deploy"), interrupt.noted(console.warn):
-        balancer = require_whole_stack(project)
-        require_backing(project, console)
+        balancer = refusals.require(project, console)
         name = release.named(wish.release) if wish.release else release.from_git()
         if name.dirty:
             console.warn(f"the tree has changes that no commit holds: this is {name.text}")
@@ -57,15 +58,14 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
         if not wish.force and is_running(project, image):
             console.good(f"every server runs {name.text} already; nothing to do")
             return _result("deploy", project, name.text, changed=False)
-        attempt = Attempt(project, "deploy", name.text, image)
+        attempt = Attempt(project, "deploy", name.text, image, console)
         try:
-            migrate_first(project, image, wish, console, interrupt)
+            attempt.migrated = migrate_first(project, image, wish, console, interrupt)
         except RolledBackError as error:
             attempt.note(Outcome.FAILED, error.cure)
             raise
-        _roll(attempt, balancer, console, interrupt, wish.limits, force=wish.force)
-        for gone in release.prune(project):
-            console.say(f"removed the image of {gone}, older than the {release.KEPT} kept")
+        _roll(attempt, balancer, interrupt, wish.limits, force=wish.force)
+        _prune(project, console)
         return _result("deploy", project, name.text, changed=True)
 
 
@@ -79,8 +79,7 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
     with console.step("checking this machine and the stack"):
         project = preflight.require()
     with lock.held(project.name, "rollback"), interrupt.noted(console.warn):
-        balancer = require_whole_stack(project)
-        require_backing(project, console)
+        balancer = refusals.require(project, console)
         remember_present(project)
         target = wanted or release_before(project)
         image = release.available(project).get(target)
@@ -92,87 +91,44 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
             return _result("rollback", project, target, changed=False)
         console.say(f"back to {target}; migrations are not undone")
         identity = engine.image_id(release.image_of(project, target))
-        attempt = Attempt(project, "rollback", target, identity)
-        _roll(attempt, balancer, console, interrupt, limits)
+        attempt = Attempt(project, "rollback", target, identity, console)
+        _roll(attempt, balancer, interrupt, limits)
         return _result("rollback", project, target, changed=True)
 
 
 class Attempt:
     """One attempt, for the record."""
 
-    def __init__(self, project: compose.Project, action: str, name: str, image: str) -> None:
+    def __init__(
+        self, project: compose.Project, action: str, name: str, image: str, console: Console
+    ) -> None:
         """Start its clock."""
         self.project, self.action, self.release, self.image = project, action, name, image
+        self.console = console
+        # The migrations that were applied for it; they stay, whatever becomes of it.
+        self.migrated: tuple[str, ...] = ()
         self._started = time.monotonic()
 
     def note(self, outcome: Outcome, words: str = "") -> None:
-        """Write down how it ended."""
+        """Write down how it ended; where that cannot be written, how it ended is as true."""
         seconds = round(time.monotonic() - self._started, 1)
         entry = record.Entry(
             *(lock.now(), self.action, self.release, self.image, outcome, lock.who()),
             *(seconds, words),
         )
-        record.append(self.project.name, entry)
-
-
-def require_whole_stack(project: compose.Project) -> haproxy.Balancer:
-    """Return the load balancer; refuse to roll a stack that is not all in service.
-
-    Raises:
-        StackctlError: it does not run, a server is down, or an earlier drain is unfinished.
-    """
-    balancer = state.balancer_of(project)
-    wrong = []
-    for server in state.look(project).servers.values():
-        seen = server.balancer
-        if seen is None:
-            wrong.append(
-                f"HAProxy does not know {server.name}: haproxy/haproxy.cfg has to name it, and "
-                "HAProxy to run with the present variables: "
-                "docker compose up --detach --no-deps haproxy"
+        try:
+            record.append(self.project.name, entry)
+        except OSError as error:
+            self.console.warn(
+                f"this is not in the record of releases: {record.path_of(self.project.name)}: "
+                f"{error.strerror}"
             )
-        elif seen.drained_by_hand:
-            wrong.append(
-                f"{server.name} is {server.state} (an earlier drain or release is unfinished): "
-                f"./stackctl ready {server.name}"
-            )
-        elif not seen.up or server.state is not state.ServerState.READY:
-            wrong.append(
-                f"{server.name} is {server.state}, HAProxy says {seen.status}: "
-                f"docker compose logs --tail 30 {server.name}, then ./stackctl up"
-            )
-    if wrong:
-        raise StackctlError(
-            "refused, because not every server is in service; nothing was changed",
-            "\n".join(wrong),
-        )
-    return balancer
 
-
-def require_backing(project: compose.Project, console: Console) -> None:
-    """Refuse to roll onto a database, cache or broker that was never started; warn of an old one.
-
-    One that is down is no reason to refuse: the release may be what it waits for.
-
-    Raises:
-        StackctlError: one has no container.
-    """
-    containers = project.containers()
-    missing = [name for name in project.backing if name not in containers]
-    if missing:
-        names = " ".join(missing)
-        raise StackctlError(
-            f"refused, because the release would use what is not there: {names}; nothing was "
-            "changed",
-            f"Start it first: docker compose up --detach --wait --no-deps {names}",
-        )
-    for name in project.backing:
-        if containers[name].config_hash != project.config_hash(name):
-            console.warn(
-                f"{name} runs with another configuration than the present one (a variable or a "
-                "compose file has changed), and a release leaves it alone: "
-                f"docker compose up --detach --wait --no-deps {name}"
-            )
+    def what_stays(self) -> str:
+        """Return a line about its migrations, or nothing."""
+        if not self.migrated:
+            return ""
+        return f"\nIts migrations are applied, and stay: {', '.join(self.migrated)}."
 
 
 def remember_present(project: compose.Project) -> None:
@@ -191,15 +147,40 @@ def remember_present(project: compose.Project) -> None:
 
 
 def release_before(project: compose.Project) -> str:
-    """Return the latest release on record that is not the present one and has an image."""
-    present = set(state.look(project).releases().values())
+    """Return where a rollback without a name goes: one step back, and never forward again.
+
+    With servers that differ it ends what was begun: an interrupted rollback goes on, after a deploy
+    it is the release before.
+
+    Raises:
+        StackctlError: there is none on record that has an image.
+    """
+    present = set(running_releases(project).values())
     images = release.available(project)
-    for name in record.releases(project.name):
-        if name in images and (name not in present or len(present) > 1):
+    entries = record.read(project.name)
+    if len(present) > 1 and entries and entries[-1].action == "rollback":
+        return entries[-1].release
+    past = record.past(entries)
+    if len(present) == 1:
+        while past and past[-1] not in present and present & set(past):
+            past.pop()
+        past = [name for name in past if name not in present]
+    for name in reversed(past):
+        if name in images:
             return name
     raise StackctlError(
         "there is no earlier release to go back to", "`./stackctl releases` lists what there is."
     )
+
+
+def running_releases(project: compose.Project) -> dict[str, str]:
+    """Return which release each server and worker runs, from their containers alone."""
+    containers = project.containers()
+    return {
+        name: containers[name].release
+        for name in (*project.servers, *project.workers)
+        if name in containers
+    }
 
 
 def build(project: compose.Project, name: str, console: Console, interrupt: Interrupt) -> str:
@@ -220,53 +201,68 @@ def is_running(project: compose.Project, image: str) -> bool:
 
 def migrate_first(
     project: compose.Project, image: str, wish: Wish, console: Console, interrupt: Interrupt
-) -> None:
-    """Check the new release's migrations and apply them, before any server is touched."""
+) -> tuple[str, ...]:
+    """Check the new release's migrations and apply them, before any server is touched.
+
+    Returns those that were applied.
+    """
     with console.step("looking at its migrations"):
         plan = migrate.look(project, image, lint=True)
         migrate.gate(plan, allow_incompatible=wish.allow_incompatible, warn=console.warn)
     if interrupt.asked:
         raise InterruptedByUserError("interrupted before migrating; nothing was changed")
-    if not plan.unapplied:
-        return
-    with console.step(f"migrating: {', '.join(plan.unapplied)}"):
-        migrate.run(project, image, plan, console.detail)
+    if plan.unapplied:
+        with console.step(f"migrating: {', '.join(plan.unapplied)}"):
+            migrate.run(project, image, plan, console.detail)
+    return plan.unapplied
 
 
 def _roll(
     attempt: Attempt,
     balancer: haproxy.Balancer,
-    console: Console,
     interrupt: Interrupt,
     limits: Limits,
     *,
     force: bool = False,
 ) -> None:
-    project = attempt.project
+    project, console = attempt.project, attempt.console
     latest = engine.image_id(project.latest)
     roll = Roll(project, balancer, console, interrupt, limits)
     try:
         finished = roll.all(attempt.image, attempt.release, force=force)
-    except (ServerFailedError, StackctlError) as error:
+    except Exception as error:
+        # Whatever it is, a fault of this program too: visitors are better off with what ran before.
         reason = _show(error, console)
-        _back(attempt, roll, latest, console, reason)
+        _back(attempt, roll, latest, reason)
         raise RolledBackError(
             f"{attempt.action} of {attempt.release} failed: {reason}",
-            "Every server is back on the release before, and serves.",
+            f"Every server is back on the release before, and serves.{attempt.what_stays()}",
         ) from None
     if not finished:
-        # What is left undone is not what the next `docker compose up` should start.
-        engine.tag(latest, project.latest)
+        _give_back_name(project, latest)
         attempt.note(Outcome.INTERRUPTED)
         raise InterruptedByUserError("interrupted; " + _who_runs_what(project), _next(attempt))
     attempt.note(Outcome.OK)
     console.good(f"every server runs {attempt.release}")
 
 
-def _show(error: ServerFailedError | StackctlError, console: Console) -> str:
+def _prune(project: compose.Project, console: Console) -> None:
+    """Let old images go; a release that serves has not failed because one stays."""
+    try:
+        for gone in release.prune(project):
+            console.say(f"removed the image of {gone}, older than the {release.KEPT} kept")
+    except StackctlError as error:
+        console.warn(f"older releases' images were not looked at: {error.problem}")
+
+
+def _show(error: Exception, console: Console) -> str:
     """Show the failed container's last lines, and return what went wrong in one line."""
     if isinstance(error, StackctlError):
         return error.problem
+    if not isinstance(error, ServerFailedError):
+        # A fault of this program; whoever mends it needs to see where.
+        console.lines("".join(traceback.format_exception(error)))
+        return f"{type(error).__name__}: {error}"
     reason = f"{error.server}: {error.reason}"
     console.bad(reason)
     if error.log:
@@ -275,34 +271,47 @@ def _show(error: ServerFailedError | StackctlError, console: Console) -> str:
     return reason
 
 
-def _back(attempt: Attempt, roll: Roll, latest: str, console: Console, reason: str) -> None:
+def _back(attempt: Attempt, roll: Roll, latest: str, reason: str) -> None:
     try:
         roll.back()
-        for server in roll.project.servers:
-            roll.balancer.ready(server)
-    except (ServerFailedError, StackctlError) as error:
+    except Exception as error:
         attempt.note(Outcome.FAILED, reason)
-        why = _show(error, console)
+        why = _show(error, attempt.console)
         raise NotRolledBackError(
             f"{attempt.action} of {attempt.release} failed ({reason}), and so did the way back: "
             f"{why}",
             f"{_who_runs_what(roll.project)}.\nLook at `./stackctl status` and the log above; "
-            "then ./stackctl ready SERVER, or ./stackctl rollback RELEASE.",
+            "then ./stackctl ready SERVER, or ./stackctl rollback RELEASE."
+            f"{attempt.what_stays()}",
         ) from None
     finally:
-        engine.tag(latest, roll.project.latest)
+        _give_back_name(roll.project, latest)
     attempt.note(Outcome.ROLLED_BACK, reason)
 
 
+def _give_back_name(project: compose.Project, latest: str) -> None:
+    """Have the next `docker compose up` start what it would have started before."""
+    with suppress(StackctlError):
+        engine.tag(latest, project.latest)
+
+
 def _who_runs_what(project: compose.Project) -> str:
-    releases = state.look(project).releases()
-    return ", ".join(f"{server} runs {name}" for server, name in releases.items())
+    """Return it in words; the message that it is a part of must come whatever is broken."""
+    try:
+        releases = running_releases(project)
+    except StackctlError as error:
+        return f"what runs where cannot be told ({error.problem})"
+    return ", ".join(f"{service} runs {name}" for service, name in releases.items())
 
 
 def _next(attempt: Attempt) -> str:
+    if attempt.action == "rollback":
+        ways = f"./stackctl rollback {attempt.release} goes on"
+    else:
+        ways = "./stackctl deploy goes on, ./stackctl rollback goes back"
     return (
-        "Every server is in service. ./stackctl deploy goes on, ./stackctl rollback RELEASE goes "
-        "back; ./stackctl releases lists them."
+        f"Every server is in service. {ways}; ./stackctl releases lists what there is."
+        f"{attempt.what_stays()}"
     )
 
 
@@ -312,6 +321,10 @@ def _result(action: str, project: compose.Project, name: str, *, changed: bool) 
         "project": project.name,
         "release": name,
         "changed": changed,
-        "servers": state.look(project).releases(),
+        "servers": {
+            name: running
+            for name, running in running_releases(project).items()
+            if name in project.servers
+        },
         "code": int(ExitCode.OK),
     }

@@ -165,9 +165,14 @@ def last_lines(container: str, count: int = 30) -> str:
     return "\n".join(lines[-count:])
 
 
-def execute(container: str, *command: str, stdin: str | None = None) -> process.Result:
+def execute(
+    container: str,
+    *command: str,
+    stdin: str | None = None,
+    seconds: float = process.ANSWER_SECONDS,
+) -> process.Result:
     """Run a command in a container."""
-    return process.run("docker", "exec", "-i", container, *command, stdin=stdin)
+    return process.run("docker", "exec", "-i", container, *command, stdin=stdin, seconds=seconds)
 
 
 def image_id(name: str) -> str:

@@ -75,8 +75,8 @@ def gate(plan: Plan, *, allow_incompatible: bool, warn: Say) -> None:
     )
 
 
-def run(project: compose.Project, image: str, before: Plan, detail: Say) -> Plan:
-    """Migrate once from the release's image, and return what is applied then.
+def run(project: compose.Project, image: str, before: Plan, detail: Say) -> None:
+    """Migrate once from the release's image.
 
     Raises:
         RolledBackError: it failed; the message says what was applied. The servers are as they were.
@@ -89,7 +89,7 @@ def run(project: compose.Project, image: str, before: Plan, detail: Say) -> Plan
 
     result = project.run_once(image, on_line=line)
     if result.ok:
-        return look(project, image)
+        return
     raise RolledBackError(
         "a migration failed; the release before serves, and no server was touched",
         _what_was_applied(project, image, before),

@@ -46,14 +46,25 @@ def path_of(project: str) -> Path:
 
 
 def append(project: str, entry: Entry) -> None:
-    """Add a line, whole and on the disk, or not at all."""
+    """Add a line, whole and on the disk, or not at all.
+
+    Raises:
+        OSError: it cannot be written; the file is what it was.
+    """
     line = json.dumps(asdict(entry)) + "\n"
-    descriptor = os.open(path_of(project), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, line.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with path_of(project).open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        # A crash may have left the last line without its end.
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+            line = f"\n{line}"
+        rest = memoryview(line.encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def read(project: str) -> list[Entry]:
@@ -74,3 +85,20 @@ def releases(project: str) -> list[str]:
     """Return the releases that were in service, each once, the latest first."""
     served = [entry.release for entry in reversed(read(project)) if entry.served]
     return list(dict.fromkeys(served))
+
+
+def past(entries: list[Entry]) -> list[str]:
+    """Return the releases that led to the present one, which is the last.
+
+    A rollback forgets what came after the release that it went to.
+    """
+    steps: list[str] = []
+    for entry in entries:
+        if not entry.served:
+            continue
+        if entry.action == "rollback" and entry.release in steps:
+            while steps[-1] != entry.release:
+                steps.pop()
+        elif steps[-1:] != [entry.release]:
+            steps.append(entry.release)
+    return steps

@@ -19,6 +19,8 @@ ASK = Path(__file__).with_name("inside") / "ask.py"
 DRAIN_SECONDS = 25.0
 QUIET_POLLS = 3
 POLL_SECONDS = 0.2
+# Each answer of a server's own, which inside/ask.py waits for as long; and a while for Docker.
+ASK_SECONDS = 25.0
 # HAProxy finds a new address and sees two good checks, one a second.
 SEEN_SECONDS = 30.0
 READY_SECONDS = 10.0
@@ -62,6 +64,8 @@ class Roll:
     limits: Limits
     # What ran in each service before it was touched, by service.
     before: dict[str, str] = field(default_factory=dict)
+    # What compose starts before anything is touched: the way back of a service without a container.
+    present: str = ""
     # What /healthz called down before: no fault of the new release, which may be its cure.
     ailing: frozenset[str] = frozenset()
 
@@ -73,6 +77,7 @@ class Roll:
         Raises:
             ServerFailedError: one failed; it and those before it are in `before`.
         """
+        self.present = engine.image_id(self.project.latest)
         self.ailing = self._look_at_health()
         for service in (*self.project.servers, *self.project.workers):
             if self.interrupt.asked:
@@ -89,23 +94,27 @@ class Roll:
     def back(self) -> None:
         """Put what was touched back on the image it had, the last one first.
 
-        Each is tried, whatever became of the others, and no server is left drained.
+        Each is tried, whatever became of the others; no server is left drained. An interrupt does
+        not stop it: whoever asks for an end wants what ran before.
 
         Raises:
-            ServerFailedError: the way back failed too; the first one's that did.
+            ServerFailedError, StackctlError: the way back failed too; the first fault.
         """
-        self.interrupt.asked = False
         # An impatient limit is meant for the new release; giving up on the old one helps nobody.
         self.limits = replace(self.limits, health=max(self.limits.health, HEALTH_SECONDS))
-        failed: list[ServerFailedError] = []
+        failed: list[ServerFailedError | StackctlError] = []
         for service, image in reversed(list(self.before.items())):
             try:
                 self._service_back(service, image)
-            except ServerFailedError as error:
+            except (ServerFailedError, StackctlError) as error:
                 failed.append(error)
-                self.console.bad(f"{service}: {error.reason}")
-                if service in self.project.servers:
-                    self.balancer.ready(service)
+                self.console.bad(f"{service}: {error}")
+        for server in self.project.servers:
+            try:
+                self.balancer.ready(server)
+            except StackctlError as error:
+                failed.append(error)
+                self.console.bad(f"{server}: {error}")
         if failed:
             raise failed[0]
 
@@ -123,7 +132,7 @@ class Roll:
         One that goes `back` has to serve; that all else is well is asked of a new release alone.
         """
         with self.console.step(f"{server}: draining"):
-            drained = self.drain(server)
+            drained = self.drain(server, interruptible=not back)
             if drained:
                 self._spare_second_drain(server)
         if not drained:
@@ -141,13 +150,13 @@ class Roll:
             self._check_through_balancer(server, container, release)
         return True
 
-    def drain(self, server: str) -> bool:
+    def drain(self, server: str, *, interruptible: bool = True) -> bool:
         """Take a server out of service and wait for its requests to end; false when interrupted."""
         deadline = time.monotonic() + DRAIN_SECONDS
         quiet = 0
         self.balancer.drain(server)
         while quiet < QUIET_POLLS:
-            if self.interrupt.asked:
+            if interruptible and self.interrupt.asked:
                 return False
             seen = self._seen(server)
             if seen.up:
@@ -187,8 +196,9 @@ class Roll:
 
     def _remember(self, service: str) -> None:
         container = self.project.containers().get(service)
-        if container is not None:
-            self.before.setdefault(service, container.image)
+        image = container.image if container else self.present
+        if image:
+            self.before.setdefault(service, image)
 
     def _recreate(self, service: str, image: str) -> str:
         """Make the service's container anew and return its id."""
@@ -206,7 +216,9 @@ class Roll:
         while True:
             found = engine.inspect(container)
             state = found[0] if found else None
-            if state is None or state.restarts or state.status in ("exited", "dead", "restarting"):
+            if state is None:
+                raise self._failed(service, container, "its container is gone")
+            if state.restarts or state.status in ("exited", "dead", "restarting"):
                 raise self._failed(service, container, "its container ended by itself")
             if state.running and state.health in ("healthy", "none"):
                 return
@@ -219,7 +231,10 @@ class Roll:
 
     def _wait_seen(self, server: str, container: str) -> None:
         """Wait until HAProxy has found the new container and its checks are good."""
-        addresses = engine.inspect(container)[0].addresses
+        found = engine.inspect(container)
+        if not found:
+            raise self._failed(server, container, "its container is gone")
+        addresses = found[0].addresses
         deadline = time.monotonic() + SEEN_SECONDS
         while True:
             seen = self._seen(server)
@@ -261,7 +276,11 @@ class Roll:
     def _asked(self, container: str, paths: tuple[str, ...]) -> list[dict[str, Any]]:
         """Return a server's own answers, in order; none where it cannot be asked."""
         script = ASK.read_text(encoding="utf-8")
-        result = engine.execute(container, *("python3", "-", self._host(), *paths), stdin=script)
+        result = engine.execute(
+            *(container, "python3", "-", self._host(), *paths),
+            stdin=script,
+            seconds=(len(paths) + 1) * ASK_SECONDS,
+        )
         try:
             found = json.loads(result.out)
         except ValueError:

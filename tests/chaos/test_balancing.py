@@ -292,9 +292,9 @@ def test_nginx_keeps_few_long_bodies_at_once(loaded: Stack, balanced: tuple[str,
     with ExitStack() as unfinished:
         for _ in range(LONG_BODIES):
             unfinished.callback(begin_long_body(port).close)
-        status, wait, body = eventually(
-            lambda: answer_to_long_body(port), seconds=20, what="no more is taken"
-        )
+        refused = eventually(lambda: answer_to_long_body(port), seconds=20, what="no more is taken")
+        assert refused
+        status, wait, body = refused
         assert (status, wait) == (503, "5")
         assert json.loads(body)["detail"].startswith("Too many uploads at once.")
         # Nobody else is in their way.

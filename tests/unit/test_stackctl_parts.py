@@ -114,6 +114,31 @@ def test_a_line_that_a_crash_cut_off_spoils_no_other(root: Path) -> None:
     assert record.releases("project") == ["a"]
 
 
+def test_a_line_cut_off_does_not_take_the_next_one_with_it(root: Path) -> None:
+    record.append("project", entry("a"))
+    with record.path_of("project").open("a") as file:
+        file.write('{"time": ')
+    record.append("project", entry("b"))
+
+    assert [found.release for found in record.read("project")] == ["a", "b"]
+
+
+def test_a_line_that_does_not_fit_leaves_the_record_as_it_is(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    record.append("project", entry("a"))
+    before = record.path_of("project").read_text()
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OSError, match="No space"):
+        record.append("project", entry("b"))
+
+    assert record.path_of("project").read_text() == before
+
+
 def test_only_old_recorded_unused_images_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(8):
         record.append("project", entry(f"r{number}"))

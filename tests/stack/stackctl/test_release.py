@@ -76,20 +76,23 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
 
 
 def check_nothing_is_left_to_do(site: Site) -> None:
-    """Compose itself keeps to the release, and a further deploy finds nothing to do."""
+    """Compose keeps to the release, and a further deploy finds nothing to do, unless forced."""
     before = site.containers()
     site.compose("up", "--detach", "--no-build")
     assert site.ask("deploy", *QUICK)["changed"] is False
     assert site.containers() == before
+    assert site.ask("deploy", *QUICK, "--force")["changed"] is True
+    assert not set(site.containers()) & set(before)
 
 
 def check_the_record(site: Site, old: str, new: str) -> None:
-    """The three attempts are there, the latest first."""
+    """The attempts are there, the latest first."""
     record = site.ask("releases")
     assert record["running"] == [old]
     attempts = [r for r in record["releases"] if r["action"] != "found"]
-    assert [(r["action"], r["release"], r["outcome"]) for r in attempts[:3]] == [
+    assert [(r["action"], r["release"], r["outcome"]) for r in attempts[:4]] == [
         ("rollback", old, "ok"),
+        ("deploy", new, "ok"),
         ("deploy", new, "ok"),
         ("deploy", new, "interrupted"),
     ]

@@ -1,0 +1,113 @@
+"""What a release refuses before it touches anything, and what it only warns of."""
+
+from __future__ import annotations
+
+from . import compose, engine, haproxy, state
+from .console import Console
+from .faults import StackctlError
+
+ANOTHER_BALANCER = "docker compose up --detach --no-deps haproxy"
+
+
+def require(project: compose.Project, console: Console) -> haproxy.Balancer:
+    """Return the load balancer of a stack that a release can go through.
+
+    Raises:
+        StackctlError: one of what is below.
+    """
+    balancer = require_whole_stack(project)
+    require_present_balancer(project, balancer, console)
+    require_backing(project, console)
+    return balancer
+
+
+def require_whole_stack(project: compose.Project) -> haproxy.Balancer:
+    """Return the load balancer; refuse to roll a stack that is not all in service.
+
+    Raises:
+        StackctlError: it does not run, a server is down, or an earlier drain is unfinished.
+    """
+    balancer = state.balancer_of(project)
+    wrong = []
+    for server in state.look(project).servers.values():
+        seen = server.balancer
+        if seen is None:
+            wrong.append(
+                f"HAProxy does not know {server.name}: haproxy/haproxy.cfg has to name it, and "
+                f"HAProxy to run with the present variables: {ANOTHER_BALANCER}"
+            )
+        elif seen.drained_by_hand:
+            wrong.append(
+                f"{server.name} is {server.state} (an earlier drain or release is unfinished): "
+                f"./stackctl ready {server.name}"
+            )
+        elif not seen.up or server.state is not state.ServerState.READY:
+            wrong.append(
+                f"{server.name} is {server.state}, HAProxy says {seen.status}: "
+                f"docker compose logs --tail 30 {server.name}, then ./stackctl up"
+            )
+    if wrong:
+        raise StackctlError(
+            "refused, because not every server is in service; nothing was changed",
+            "\n".join(wrong),
+        )
+    return balancer
+
+
+def require_present_balancer(
+    project: compose.Project, balancer: haproxy.Balancer, console: Console
+) -> None:
+    """Refuse where HAProxy is another than the checks of a release suppose; warn of an old one.
+
+    Raises:
+        StackctlError: the site is not where it will be asked, or a server outside the project
+            would go on answering with the release before.
+    """
+    (container,) = engine.inspect(balancer.container)
+    wrong = []
+    site = project.site()
+    if site.port not in container.published:
+        wrong.append(f"it does not publish port {site.port}, where the site is to be ({site.url})")
+    wrong += [
+        f"it sends requests to {seen.name}, which is switched off"
+        for seen in balancer.servers().values()
+        if seen.up and compose.SERVER.fullmatch(seen.name) and seen.name not in project.servers
+    ]
+    if wrong:
+        raise StackctlError(
+            "refused, because HAProxy runs with other variables than the present ones: "
+            f"{'; '.join(wrong)}; nothing was changed",
+            f"Make it anew first, which visitors notice for a moment: {ANOTHER_BALANCER}",
+        )
+    if container.config_hash != project.config_hash(compose.BALANCER):
+        _warn_of_old(compose.BALANCER, console)
+
+
+def require_backing(project: compose.Project, console: Console) -> None:
+    """Refuse to roll onto a database, cache or broker that was never started; warn of an old one.
+
+    One that is down is no reason to refuse: the release may be what it waits for.
+
+    Raises:
+        StackctlError: one has no container.
+    """
+    containers = project.containers()
+    missing = [name for name in project.backing if name not in containers]
+    if missing:
+        names = " ".join(missing)
+        raise StackctlError(
+            f"refused, because the release would use what is not there: {names}; nothing was "
+            "changed",
+            f"Start it first: docker compose up --detach --wait --no-deps {names}",
+        )
+    for name in project.backing:
+        if containers[name].config_hash != project.config_hash(name):
+            _warn_of_old(name, console)
+
+
+def _warn_of_old(service: str, console: Console) -> None:
+    console.warn(
+        f"{service} runs with another configuration than the present one (a variable or a compose "
+        "file has changed), and a release leaves it alone: "
+        f"docker compose up --detach --wait --no-deps {service}"
+    )
