@@ -137,6 +137,19 @@ def test_apache_agrees_with_the_rest() -> None:
     assert f"{drain} -f" in httpd_values("RewriteCond")
 
 
+def test_apache_says_to_haproxy_what_haproxy_tries_again() -> None:
+    head, _, body = text_of("apache/again.asis").partition("\n\n")
+    status = head.split()[1]
+    lines = haproxy_sections()["backend dynamic_backend"]
+
+    assert f"http-request set-header X-Retry-On {status}" in lines
+    assert f"retry-on conn-failure empty-response {status}" in lines
+    assert f"http-response set-status 502 if {{ status {status} }}" in lines
+    assert f"%{{HTTP:X-Retry-On}} ={status} [NV]" in httpd_values("RewriteCond")
+    assert body == text_of("nginx/errors/502.json")
+    assert "retry-on conn-failure empty-response" in haproxy_sections()["defaults"]
+
+
 def test_apache_takes_the_bodies_that_nginx_takes() -> None:
     largest = int(nginx_value("client_max_body_size").removesuffix("m")) * 1024**2
 
