@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from mysite.environment.cli import main as env_main
@@ -28,7 +29,8 @@ app = typer.Typer(
     name="stackctl",
     help="Runs the compose stack of the layer in LAYER, and brings new releases into service "
     "that nobody notices. Exit codes: 0 done; 1 refused; 2 wrong usage; 3 failed, and the release "
-    "before serves; 4 failed, and the way back too; 130 interrupted.",
+    "before serves; 4 failed, and the way back too; 5 a restore ended in the middle; "
+    "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -264,7 +266,7 @@ def _in_words(command: Callable[[Console], dict[str, Any]], console: Console) ->
 def _status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
     project = stack.load()
     if not watch:
-        seen = state.look(project)
+        seen = state.glance(project)
         if not console.as_json:
             console.out.print(_table(seen))
         return _status_result(seen)
@@ -272,19 +274,20 @@ def _status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
         return _watch_lines(console, project, seconds)
     with Live(console=console.out, auto_refresh=False, screen=False) as live:
         while True:
-            live.update(_table(state.look(project)), refresh=True)
+            live.update(_table(state.glance(project)), refresh=True)
             time.sleep(seconds)
 
 
 def _watch_lines(console: Console, project: Any, seconds: float) -> dict[str, Any]:
     """Print a line, or a JSON object, at each look; ended by Ctrl-C alone."""
     while True:
-        seen = state.look(project)
+        seen = state.glance(project)
         if console.as_json:
             console.result(_status_result(seen))
         else:
             words = (f"{s.name} {s.state} {_release(s)}" for s in seen.servers.values())
-            console.out.print(f"{lock.now()} {', '.join(words)}")
+            silent = f"; {seen.silent.problem}" if seen.silent else ""
+            console.out.print(f"{lock.now()} {', '.join(words)}{silent}", markup=False)
         time.sleep(seconds)
 
 
@@ -316,7 +319,7 @@ def _table(seen: state.StackStatus) -> Table:
             f"[{_STYLES.get(server.state, 'yellow')}]{server.state}[/]",
             _release(server),
             container.health if container else "-",
-            balancer.status if balancer else "-",
+            balancer.status if balancer else "not known" if seen.silent else "-",
             str(balancer.sessions) if balancer else "-",
             container.started[:19] + "Z" if container else "-",
         )
@@ -324,8 +327,10 @@ def _table(seen: state.StackStatus) -> Table:
         if name not in seen.servers and container.running:
             started = container.started[:19] + "Z"
             table.add_row(name, container.status, "", container.health, "", "", started)
+    silent = f"{seen.silent.problem}\n./stackctl doctor" if seen.silent else ""
     busy = lock.holder(seen.project.name)
-    table.caption = busy or ("" if seen.running else "the stack is not running: ./stackctl up")
+    idle = "" if seen.running else "the stack is not running: ./stackctl up"
+    table.caption = escape("\n".join(filter(None, (busy or idle, silent))))
     return table
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -169,6 +170,17 @@ class Project:
         result = process.run("docker", "compose", "config", "--hash", service)
         return result.out.split()[-1] if result.ok and result.out.split() else ""
 
+    def config_hashes(self) -> dict[str, str]:
+        """Return the fingerprints of all services."""
+        result = process.run("docker", "compose", "config", "--hash", "*")
+        lines = (line.strip().partition(" ") for line in result.out.splitlines())
+        return {service: fingerprint for service, _, fingerprint in lines}
+
+    def copies(self) -> dict[str, int]:
+        """Return the services that have more than one container, each with how many it has."""
+        count = Counter(container.service for container in engine.containers(self.name))
+        return {service: number for service, number in count.items() if number > 1}
+
     def runs(self, service: str, image: str) -> bool:
         """Tell whether a service runs this image with the present configuration."""
         container = self.containers().get(service)
@@ -273,6 +285,11 @@ class Project:
                 if release and "build" in service:
                     service["build"].setdefault("args", {})["RELEASE"] = release
         return model
+
+
+def anew(service: str) -> str:
+    """Return the command that makes a service's container of the present configuration."""
+    return f"docker compose up --detach --no-deps {service}"
 
 
 def load(layer: str) -> Project:

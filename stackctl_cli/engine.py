@@ -181,6 +181,15 @@ def image_id(name: str) -> str:
     return result.out.strip() if result.ok else ""
 
 
+def image_release(name: str) -> str:
+    """Return the release that an image was built as; `unreleased` when it does not say."""
+    found = docker(
+        *("image", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", name)
+    )
+    environ = dict(line.partition("=")[::2] for line in found.splitlines())
+    return environ.get("RELEASE") or "unreleased"
+
+
 def tags(repository: str) -> dict[str, str]:
     """Return the tags of an image's name, each with its image's id, the newest image first."""
     listing = docker(

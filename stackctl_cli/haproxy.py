@@ -27,9 +27,15 @@ STATE_FILE = "/var/lib/haproxy/server-state"
 # How many requests at once a worker gives each server in the moment that it is replaced. They wait
 # in the server then, health checks behind them: few enough to be worked off before a check is over.
 FORMER_LIMIT = 32
-# The name of a connection's other end is the first argument, the commands are standard input.
+# One that is stopped or hangs takes connections and says nothing. The master answers a reload when
+# the new process is there.
+ANSWER_SECONDS = 10
+MASTER_SECONDS = 50
+# The arguments are the name of a connection's other end and how many seconds it may take; the
+# commands are standard input.
 TALK = (
     "use IO::Socket::UNIX; local $/; "
+    '$SIG{ALRM} = sub { die "$ARGV[0]: no answer within $ARGV[1] s\\n" }; alarm $ARGV[1]; '
     'my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$ARGV[0]: $!\\n"; '
     "print $s <STDIN>; $s->shutdown(1); print <$s>;"
 )
@@ -85,7 +91,7 @@ class Balancer:
         Raises:
             StackctlError: HAProxy cannot be reached.
         """
-        result = self._talk(SOCKET, *lines)
+        result = self._talk(SOCKET, ANSWER_SECONDS, *lines)
         if not result.ok:
             raise StackctlError(
                 f"HAProxy's admin socket does not answer: {result.text()}",
@@ -99,7 +105,7 @@ class Balancer:
         Raises:
             StackctlError: it cannot be reached, as in a container made by an older compose file.
         """
-        result = self._talk(MASTER_SOCKET, *lines)
+        result = self._talk(MASTER_SOCKET, MASTER_SECONDS, *lines)
         if not result.ok:
             raise StackctlError(
                 f"HAProxy's master socket does not answer: {result.text()}",
@@ -206,10 +212,9 @@ class Balancer:
                 self.command(*_limiting(limits))
         return said
 
-    def _talk(self, socket: str, *lines: str) -> process.Result:
-        return engine.execute(
-            self.container, "perl", "-e", TALK, socket, stdin=";".join(lines) + "\n"
-        )
+    def _talk(self, socket: str, seconds: int, *lines: str) -> process.Result:
+        command = ("perl", "-e", TALK, socket, str(seconds))
+        return engine.execute(self.container, *command, stdin=";".join(lines) + "\n")
 
     def _set(self, server: str, state: str) -> None:
         # The static backend's server tracks this one, so it follows.

@@ -164,7 +164,7 @@ class Healer:
     def _examined(self, report: Report) -> list[Finding]:
         """Return what can be healed; tell, once, what is left alone and why."""
         patients = []
-        for finding in examine(look(self.project), self._stopped):
+        for finding in examine(state.glance(self.project), self._stopped):
             if finding.cure in HEALING:
                 patients.append(finding)
                 continue
@@ -208,7 +208,7 @@ class Healer:
     def _wait_until_back(self, waiting: list[str], started: float, report: Report) -> None:
         """Sort the services into healed and failed ones, each as soon as that is known."""
         while waiting and time.monotonic() < started + BACK_SECONDS and not self.interrupt.asked:
-            seen = look(self.project)
+            seen = state.glance(self.project)
             for service in tuple(waiting):
                 well = is_well(seen, service)
                 if well is None:
@@ -265,14 +265,6 @@ class Healer:
             self.console.warn(words)
 
 
-def look(project: compose.Project) -> state.StackStatus:
-    """Return the stack's state; without the load balancer's view where that does not answer."""
-    try:
-        return state.look(project)
-    except StackctlError:
-        return state.StackStatus(project, project.containers(), {})
-
-
 def is_well(seen: state.StackStatus, service: str) -> bool | None:
     """Tell whether a service that was started is in service; None while that is open."""
     container = seen.containers.get(service)
@@ -280,7 +272,8 @@ def is_well(seen: state.StackStatus, service: str) -> bool | None:
         return False
     if not container.running or container.health not in ("healthy", "none"):
         return None
-    server = seen.servers.get(service)
-    if server is not None and seen.running and server.state is not state.ServerState.READY:
+    # Where the load balancer cannot say it, the container's own health has to do.
+    server = seen.servers.get(service) if seen.running and not seen.silent else None
+    if server is not None and server.state is not state.ServerState.READY:
         return None
     return True

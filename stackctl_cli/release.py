@@ -86,6 +86,26 @@ def keep_running_images(project: compose.Project) -> dict[str, engine.Container]
     return running
 
 
+def keep_latest(project: compose.Project) -> str:
+    """See that compose's image has a name besides `latest`, its release's, and return that.
+
+    Where another image has the release's name, as two that were built without a release have, it
+    gets one of its own, since neither may lose its last one. Empty when there is no such image.
+    """
+    identity = engine.image_id(project.latest)
+    if not identity:
+        return ""
+    known = available(project)
+    for name, image in known.items():
+        if image == identity:
+            return name
+    name = engine.image_release(identity)
+    if name in known:
+        name = f"{name}-{identity.removeprefix('sha256:')[:12]}"
+    engine.tag(identity, image_of(project, name))
+    return name
+
+
 def prune(project: compose.Project) -> list[str]:
     """Let the oldest releases' images go and return their names.
 

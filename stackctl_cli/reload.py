@@ -27,7 +27,7 @@ WRITE = (
     'my $f = $ARGV[0]; umask 077; open(my $o, \'>\', "$f.new") or die "$f.new: $!\\n"; '
     'print $o <STDIN>; close($o) or die "$f.new: $!\\n"; rename("$f.new", $f) or die "$f: $!\\n";'
 )
-NEW_CONTAINER = "docker compose up --detach --no-deps haproxy"
+NEW_CONTAINER = compose.anew(compose.BALANCER)
 
 
 def reload(console: Console) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
     interrupt = Interrupt()
     with lock.held(project.name, f"drain {server}"), interrupt.noted(console.warn):
         balancer = state.balancer_of(project)
+        _seen(balancer, server)
         # Apache is no server: it needs one as HAProxy does.
         seen = balancer.servers().values()
         others = [s for s in seen if s.up and s.name in project.servers and s.name != server]
@@ -57,7 +58,7 @@ def ready(console: Console, server: str) -> dict[str, Any]:
     with lock.held(project.name, f"ready {server}"):
         balancer = state.balancer_of(project)
         with console.step(f"{server}: back into service"):
-            if balancer.servers()[server].status.startswith("MAINT"):
+            if _seen(balancer, server).status.startswith("MAINT"):
                 # From maintenance it would count as up before any check; so checks come first.
                 balancer.drain(server)
                 _wait(balancer, server, ("DRAIN",))
@@ -66,10 +67,17 @@ def ready(console: Console, server: str) -> dict[str, Any]:
     return _result(project, server)
 
 
+def _seen(balancer: haproxy.Balancer, server: str) -> haproxy.Server:
+    found = balancer.servers().get(server)
+    if found is None:
+        raise state.unknown_server(server)
+    return found
+
+
 def _wait(balancer: haproxy.Balancer, server: str, wanted: tuple[str, ...]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while True:
-        seen = balancer.servers()[server]
+        seen = _seen(balancer, server)
         if seen.status.startswith(wanted) and seen.check.startswith("L7OK"):
             return
         if time.monotonic() > deadline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from . import compose, deploy, engine, lock, preflight, record, release, state
+from . import compose, deploy, engine, lock, preflight, release, state
 from .answers import get
 from .console import Console
 from .faults import ExitCode, StackctlError
@@ -34,43 +34,78 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
     with console.step("checking this machine"):
         project = preflight.require()
     with lock.held(project.name, "up"):
+        kept = [] if build else _kept(project, console)
+        attempt = None
         if build or not engine.image_id(project.latest):
-            _build(project, console)
-        keep = not build and _would_notice(project, console)
+            attempt = make_image(project, console)
         with console.step(f"starting {project.name}"):
-            result = project.up(console.detail, recreate=not keep)
+            result = project.up(console.detail, recreate=not kept)
+        if attempt:
+            _note(attempt, started=result.ok)
         if not result.ok:
             raise StackctlError(
-                "the stack did not start", _culprits(project), output=_last(result.out, 10)
+                "the stack did not start", culprits(project), output=_last(result.out, 10)
             )
         deploy.remember_present(project)
-    for server in state.look(project).servers.values():
-        if server.state is not state.ServerState.READY:
-            console.warn(f"{server.name} is {server.state}: {_way_back(server)}")
-    console.good(project.site().url)
-    return {**state.look(project).as_dict(), "code": int(ExitCode.OK)}
+    seen = state.glance(project)
+    if seen.silent:
+        console.warn(seen.silent.problem)
+    for server in seen.servers.values():
+        if not _well(server, seen):
+            console.warn(f"{server.name} is {server.state}: {_way_back(server, seen)}")
+    if compose.BALANCER not in kept:
+        console.good(project.site().url)
+    return {**seen.as_dict(), "code": int(ExitCode.OK)}
 
 
-def _would_notice(project: compose.Project, console: Console) -> bool:
-    """Tell whether a plain start would replace running servers, all at once.
+def _kept(project: compose.Project, console: Console) -> list[str]:
+    """Return what runs and a plain start would replace, which visitors would notice.
 
-    After a release that was cut off compose's image may be one that no server was checked with;
-    the one that runs is given its name back, so that what is down comes up with that.
+    Each is named with what brings it its present configuration.
     """
-    servers = [c for name, c in project.containers().items() if name in project.servers]
-    running = [container for container in servers if container.running]
-    images = {container.image for container in running}
+    running = {name: c for name, c in project.containers().items() if c.running}
+    servers = [running[name] for name in project.servers if name in running]
+    images = {container.image for container in servers}
     if len(images) == 1 and engine.image_id(project.latest) not in images:
-        engine.tag(images.pop(), project.latest)
-        console.warn(f"a release was cut off; {running[0].release} runs, and is started")
-    other = [c.service for c in running if not project.runs(c.service, c.image)]
+        _start_what_runs(project, servers[0], console)
+    hashes = project.config_hashes()
+    other = [c.service for c in servers if c.config_hash != hashes.get(c.service)]
     if len(images) > 1 or other:
         console.warn(
             "the running servers keep their present release and configuration; ./stackctl deploy "
             "brings the new one, one server after the other"
         )
-        return True
-    return False
+    around = []
+    for name in (compose.BALANCER, compose.APACHE, *compose.BACKING):
+        found = running.get(name)
+        service = project.services.get(name, {"scale": 0})
+        if found is None or service.get("scale") == 0:
+            continue
+        image = engine.image_id(str(service.get("image", "")))
+        if found.config_hash != hashes.get(name) or (image and found.image != image):
+            around.append(name)
+            console.warn(
+                f"{name} keeps its present configuration or image; {compose.anew(name)} brings "
+                "the new one, which visitors notice for a moment"
+            )
+    return [c.service for c in servers if len(images) > 1 or other] + around
+
+
+def _start_what_runs(project: compose.Project, running: engine.Container, console: Console) -> None:
+    """Give compose's name back to the image that runs, so that what is down comes up with that.
+
+    The other one is of a release that was cut off, and no server was checked with it; or somebody
+    built it, and it may have no other name.
+    """
+    other = release.keep_latest(project)
+    engine.tag(running.image, project.latest)
+    if other:
+        console.warn(
+            f"{project.latest} is not what runs: a release was cut off, or an image was built "
+            f"without stackctl. {running.release} runs, and is started; the other one is kept as "
+            f"{release.image_of(project, other)}. ./stackctl deploy builds this tree and brings "
+            "it, one server after the other"
+        )
 
 
 def down(console: Console, *, volumes: bool) -> dict[str, Any]:
@@ -110,22 +145,20 @@ def doctor(console: Console) -> dict[str, Any]:
 
 
 def _stack_checks(project: compose.Project) -> list[Check]:
-    seen = state.look(project)
+    seen = state.glance(project)
     if not seen.containers:
         return [Check("stack", f"{project.name} is not up")]
-    checks = []
-    for server in seen.servers.values():
-        if server.state is state.ServerState.READY:
-            checks.append(Check(server.name, f"ready, release {server.as_dict()['release']}"))
-        else:
-            says = server.balancer.status if server.balancer else "nothing"
-            checks.append(
-                Check(
-                    server.name,
-                    problem=f"{server.state}; HAProxy says {says}",
-                    cure=_way_back(server),
-                )
+    checks = [_server(server, seen) for server in seen.servers.values()]
+    if seen.silent:
+        checks.append(
+            Check(
+                compose.BALANCER,
+                problem=f"what it says of the servers is not known: {seen.silent.problem}",
+                cure="docker compose logs --tail 30 haproxy; docker compose restart haproxy starts "
+                "it anew, which visitors notice for a moment",
             )
+        )
+    checks += [_copies(project, name, count) for name, count in project.copies().items()]
     if len(set(seen.releases().values())) > 1:
         mixed = ", ".join(f"{server} {name}" for server, name in seen.releases().items())
         checks.append(
@@ -140,9 +173,41 @@ def _stack_checks(project: compose.Project) -> list[Check]:
     return checks
 
 
-def _way_back(server: state.ServerStatus) -> str:
+def _well(server: state.ServerStatus, seen: state.StackStatus) -> bool:
+    """Tell whether nothing is known to be wrong with a server."""
+    well = {state.ServerState.READY, *([state.ServerState.HEALTHY] if seen.silent else [])}
+    return server.state in well
+
+
+def _server(server: state.ServerStatus, seen: state.StackStatus) -> Check:
+    says = server.balancer.status if server.balancer else "not known" if seen.silent else "nothing"
+    if _well(server, seen):
+        known = "; HAProxy's view is not known" if seen.silent else ""
+        return Check(server.name, f"{server.state}, release {server.as_dict()['release']}{known}")
+    return Check(
+        server.name,
+        problem=f"{server.state}; HAProxy says {says}",
+        cure=_way_back(server, seen),
+    )
+
+
+def _copies(project: compose.Project, service: str, count: int) -> Check:
+    cure = f"docker compose up --detach --no-deps --scale {service}=1 {service}"
+    if service in project.workers:
+        cure += "; WORKER_CONCURRENCY has one worker do more at a time"
+    return Check(
+        service,
+        problem=f"it has {count} containers, and stackctl looks at one of each service; the next "
+        "release leaves as many as the compose files say",
+        cure=cure,
+    )
+
+
+def _way_back(server: state.ServerStatus, seen: state.StackStatus) -> str:
     if server.balancer and server.balancer.drained_by_hand:
         return f"./stackctl ready {server.name}"
+    if server.state is state.ServerState.HEALTHY and seen.running and server.balancer is None:
+        return state.unknown_server(server.name).cure
     return f"docker compose logs --tail 30 {server.name}; ./stackctl up starts what has ended"
 
 
@@ -158,7 +223,9 @@ def _site(project: compose.Project) -> Check:
     )
 
 
-def _build(project: compose.Project, console: Console) -> None:
+def make_image(project: compose.Project, console: Console) -> deploy.Attempt:
+    """Build this tree as what compose starts; what becomes of it is for the record."""
+    release.keep_running_images(project)
     try:
         name = release.from_git().text
     except StackctlError:
@@ -167,16 +234,26 @@ def _build(project: compose.Project, console: Console) -> None:
     with interrupt.noted(console.warn):
         image = deploy.build(project, name, console, interrupt)
     engine.tag(image, project.latest)
-    record.append(
-        project.name,
-        record.Entry(lock.now(), "up", name, image, Outcome.OK, lock.who()),
-    )
+    return deploy.Attempt(project, "up", name, image)
 
 
-def _culprits(project: compose.Project) -> str:
-    """Return the last lines of each container that ended badly or is not healthy."""
+def _note(attempt: deploy.Attempt, *, started: bool) -> None:
+    """Put a build on record: only one that the servers were well with is a way back later."""
+    project = attempt.project
+    containers = project.containers()
+    images = {containers[name].image for name in project.servers if name in containers}
+    if not started:
+        attempt.note(Outcome.FAILED, "the stack did not start")
+    elif images == {attempt.image}:
+        attempt.note(Outcome.OK)
+
+
+def culprits(project: compose.Project, *only: str) -> str:
+    """Return the last lines of each container, or of these, that ended badly or is not healthy."""
     lines = []
     for name, container in sorted(project.containers().items()):
+        if only and name not in only:
+            continue
         one_shot = name in (compose.MIGRATE, compose.ENV_CHECK, compose.CERTIFICATES)
         done = one_shot and container.status == "exited"
         if done and not engine.exit_code(container.id):

@@ -53,6 +53,8 @@ class StackStatus:
     project: compose.Project
     containers: dict[str, engine.Container]
     servers: dict[str, ServerStatus]
+    # Why the load balancer, which runs, does not say what it sees; nothing when it does.
+    silent: StackctlError | None = None
 
     @property
     def running(self) -> bool:
@@ -79,6 +81,7 @@ class StackStatus:
             "project": self.project.name,
             "layer": self.project.layer,
             "running": self.running,
+            "haproxy_silent": self.silent.problem if self.silent else None,
             "servers": [server.as_dict() for server in self.servers.values()],
             "services": others,
         }
@@ -99,19 +102,39 @@ def judge(container: engine.Container | None, seen: haproxy.Server | None) -> Se
 
 
 def look(project: compose.Project) -> StackStatus:
-    """Return the stack's present state."""
+    """Return the stack's present state.
+
+    Raises:
+        StackctlError: the load balancer runs and does not answer.
+    """
+    seen = glance(project)
+    if seen.silent:
+        raise seen.silent
+    return seen
+
+
+def glance(project: compose.Project) -> StackStatus:
+    """Return what is known of the stack's present state, also from a load balancer that is silent.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
     containers = project.containers()
     balancer = containers.get(compose.BALANCER)
     seen: dict[str, haproxy.Server] = {}
+    silent: StackctlError | None = None
     if balancer is not None and balancer.running:
-        seen = haproxy.Balancer(balancer.id).servers()
+        try:
+            seen = haproxy.Balancer(balancer.id).servers()
+        except StackctlError as error:
+            silent = error
     servers = {
         name: ServerStatus(
             name, judge(containers.get(name), seen.get(name)), containers.get(name), seen.get(name)
         )
         for name in project.servers
     }
-    return StackStatus(project, containers, servers)
+    return StackStatus(project, containers, servers, silent)
 
 
 def balancer_of(project: compose.Project) -> haproxy.Balancer:
@@ -122,6 +145,15 @@ def balancer_of(project: compose.Project) -> haproxy.Balancer:
         raise StackctlError("the stack is not running", "Start it: ./stackctl up")
     apache = containers.get(compose.APACHE)
     return haproxy.Balancer(container.id, Apache(apache.id) if apache and apache.running else None)
+
+
+def unknown_server(name: str) -> StackctlError:
+    """Return the fault that the load balancer runs and does not know a server."""
+    return StackctlError(
+        f"HAProxy does not know {name}",
+        "haproxy/haproxy.cfg has to name it, and HAProxy to run with the present variables: "
+        f"{compose.anew(compose.BALANCER)}",
+    )
 
 
 def require_server(project: compose.Project, name: str) -> None:

@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+from stackctl_cli import haproxy
+from stackctl_cli.faults import StackctlError
 from tests.stack.compose import docker
 from tests.stack.stackctl.site import PROJECT, QUICK, Site, git, visitors
 
@@ -15,6 +19,36 @@ def test_up_has_started_the_release_that_git_names(site: Site) -> None:
     assert site.containers() == before
     assert "ready" in site.ctl("status")
     assert site.ask("doctor")["code"] == 0
+
+
+def test_up_leaves_a_haproxy_that_runs(site: Site) -> None:
+    """Also when a variable of its own has changed: visitors would notice."""
+    before = site.container("haproxy")
+    site.environment["HAPROXY_BALANCE"] = "leastconn"
+    try:
+        with visitors(site):
+            said = site.ctl("up")
+    finally:
+        del site.environment["HAPROXY_BALANCE"]
+
+    assert "docker compose up --detach --no-deps haproxy brings the new one" in said
+    assert site.container("haproxy") == before
+
+
+def test_a_haproxy_that_hangs_is_not_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(haproxy, "ANSWER_SECONDS", 1)
+    balancer = haproxy.Balancer(site.container("haproxy"))
+    worker = str(balancer.workers().present)
+
+    site.run_in("haproxy", "sh", "-c", f"kill -STOP {worker}")
+    try:
+        with pytest.raises(StackctlError, match="no answer within 1 s"):
+            balancer.servers()
+    finally:
+        site.run_in("haproxy", "sh", "-c", f"kill -CONT {worker}")
+    site.wait_for_both()
 
 
 def test_a_port_that_another_holds_is_named_and_nothing_is_started(site: Site) -> None:

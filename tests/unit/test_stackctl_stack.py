@@ -1,0 +1,330 @@
+"""`up`, `status`, `doctor` and `ready` where not all is as it should be; the engine is a fake."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stackctl_cli import (
+    cli,
+    compose,
+    deploy,
+    engine,
+    haproxy,
+    heal,
+    preflight,
+    process,
+    record,
+    release,
+    servers,
+    stack,
+    state,
+)
+from stackctl_cli.console import Console
+from stackctl_cli.faults import StackctlError
+from stackctl_cli.state import ServerState
+from tests.unit.test_stackctl_heal import KILLED, Stack
+from tests.unit.test_stackctl_parts import container
+
+SILENT = "HAProxy's admin socket does not answer: no answer within 10 s"
+RUNNING = "sha256:1"
+FRESH = "sha256:fresh0123456789"
+
+
+class Machine(Stack):
+    """A stack on a machine whose images and starts are known."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make one in which the servers run release `old`, which compose would start."""
+        super().__init__(monkeypatch)
+        # By name; the other services' images are what their containers run.
+        self.images = {"fake-local:latest": RUNNING, "fake-local:old": RUNNING}
+        self.built_as = {RUNNING: "old", FRESH: "unreleased"}
+        self.hashes = dict.fromkeys(self.containers, "present")
+        self.starts = True
+        self.recreated: bool | None = None
+        for name in self.containers:
+            self.containers[name] = container(
+                id=name, service=name, config_hash="present", environ={"RELEASE": "old"}
+            )
+        services = {
+            **self.project.services,
+            "haproxy": {"image": "haproxy:3.0", "ports": [{"target": 8080, "published": "80"}]},
+        }
+        model = {"name": "project", "services": services}
+        self.project = compose.Project("project", "local", model)
+        monkeypatch.setattr(preflight, "require", lambda: self.project)
+        monkeypatch.setattr(preflight, "examine", lambda: ([preflight.Check("engine")], None))
+        monkeypatch.setattr(stack, "load", lambda: self.project)
+        monkeypatch.setattr(engine, "image_id", lambda name: self.images.get(name, ""))
+        monkeypatch.setattr(engine, "tag", self.tag)
+        monkeypatch.setattr(engine, "tags", self.tags)
+        monkeypatch.setattr(engine, "image_release", lambda image: self.built_as[image])
+        monkeypatch.setattr(engine, "containers", lambda *_: list(self.containers.values()))
+        monkeypatch.setattr(engine, "exit_code", lambda _: 0)
+        monkeypatch.setattr(compose.Project, "config_hash", lambda _, name: self.hashes[name])
+        monkeypatch.setattr(compose.Project, "config_hashes", lambda _: self.hashes)
+        monkeypatch.setattr(compose.Project, "up", self.start)
+        monkeypatch.setattr(release, "from_git", lambda: release.Name("new"))
+        monkeypatch.setattr(deploy, "build", self.build)
+        monkeypatch.setattr(stack, "_site", lambda _: preflight.Check("site", "answers"))
+
+    def tag(self, image: str, name: str) -> None:
+        """Give an image a name."""
+        self.images[name] = image
+
+    def tags(self, repository: str) -> dict[str, str]:
+        """Return the tags of a name."""
+        return {
+            name.partition(":")[2]: image
+            for name, image in self.images.items()
+            if name.startswith(f"{repository}:")
+        }
+
+    def build(self, _: compose.Project, name: str, *__: object) -> str:
+        """Make an image of a release."""
+        self.images[f"fake-local:{name}"] = FRESH
+        self.built_as[FRESH] = name
+        return FRESH
+
+    def start(self, *_: object, recreate: bool) -> process.Result:
+        """Start what compose would."""
+        self.recreated = recreate
+        if recreate and self.starts:
+            for name in (*self.project.servers, *self.project.workers):
+                image = self.images["fake-local:latest"]
+                environ = {"RELEASE": self.built_as[image]}
+                self.containers[name] = replace(self.containers[name], image=image, environ=environ)
+        return process.Result(0 if self.starts else 1, "", "")
+
+    def up(self, *, build: bool = False) -> dict[str, Any]:
+        """Run `stackctl up`."""
+        return stack.up(Console(as_json=True), build=build)
+
+    def checks(self) -> dict[str, preflight.Check]:
+        """Return what `stackctl doctor` says of the stack."""
+        return {check.name: check for check in stack._stack_checks(self.project)}
+
+    def silence(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have HAProxy run and say nothing."""
+
+        def servers(_: haproxy.Balancer) -> dict[str, haproxy.Server]:
+            raise StackctlError(SILENT, "Is haproxy running?")
+
+        monkeypatch.setattr(haproxy.Balancer, "servers", servers)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A stack that is well, and a folder of its own for lock and record."""
+    monkeypatch.setattr(process, "ROOT", tmp_path)
+    return Machine(monkeypatch)
+
+
+def test_up_on_a_stack_that_is_well_changes_nothing(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = dict(machine.images)
+
+    assert machine.up()["code"] == 0
+
+    assert machine.recreated is True
+    assert machine.images == images
+    said = capsys.readouterr().err
+    assert "warning" not in said and "http://localhost:80/" in said
+
+
+def test_a_build_that_started_well_is_a_way_back(machine: Machine) -> None:
+    machine.up(build=True)
+
+    (entry, *_) = record.read("project")
+    assert (entry.action, entry.release, entry.outcome) == ("up", "new", "ok")
+
+
+def test_a_build_that_does_not_start_is_no_way_back(machine: Machine) -> None:
+    machine.starts = False
+
+    with pytest.raises(StackctlError, match="did not start"):
+        machine.up(build=True)
+
+    (entry,) = record.read("project")
+    assert (entry.release, entry.outcome) == ("new", "failed")
+    assert record.releases("project") == []
+
+
+def test_before_a_build_what_runs_gets_its_release_s_name(machine: Machine) -> None:
+    del machine.images["fake-local:old"]
+
+    machine.up(build=True)
+
+    assert machine.images["fake-local:old"] == RUNNING
+
+
+def test_an_image_that_somebody_built_is_kept_and_named(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.images["fake-local:latest"] = FRESH
+
+    machine.up()
+
+    assert machine.images["fake-local:latest"] == RUNNING
+    assert machine.images["fake-local:unreleased"] == FRESH
+    said = capsys.readouterr().err
+    assert "a release was cut off, or an image was built without stackctl" in said
+    assert "old runs, and is started; the other one is kept as fake-local:unreleased" in said
+
+
+def test_no_image_loses_its_name_to_another_of_the_same_release(machine: Machine) -> None:
+    machine.images["fake-local:latest"] = FRESH
+    machine.images["fake-local:unreleased"] = "sha256:another"
+
+    machine.up()
+
+    assert machine.images["fake-local:unreleased"] == "sha256:another"
+    assert machine.images["fake-local:unreleased-fresh0123456"] == FRESH
+
+
+def test_an_image_with_a_name_needs_no_other(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.images |= {"fake-local:latest": FRESH, "fake-local:cut-off": FRESH}
+
+    machine.up()
+
+    assert "the other one is kept as fake-local:cut-off" in capsys.readouterr().err
+    assert "fake-local:unreleased" not in machine.images
+
+
+def test_without_compose_s_image_what_runs_is_it_and_nothing_is_built(machine: Machine) -> None:
+    del machine.images["fake-local:latest"]
+
+    machine.up()
+
+    assert machine.images["fake-local:latest"] == RUNNING
+    assert "fake-local:new" not in machine.images
+
+
+@pytest.mark.parametrize("service", ["haproxy", "db"])
+def test_up_leaves_what_visitors_would_miss_and_names_the_command(
+    machine: Machine, service: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.hashes[service] = "another"
+
+    machine.up()
+
+    assert machine.recreated is False
+    said = capsys.readouterr().err
+    assert f"{service} keeps its present configuration" in said
+    assert f"docker compose up --detach --no-deps {service} brings" in said
+    assert "the running servers keep" not in said
+
+
+def test_up_makes_a_worker_anew_that_no_visitor_misses(machine: Machine) -> None:
+    machine.hashes["worker"] = "another"
+
+    machine.up()
+
+    assert machine.recreated is True
+
+
+def test_up_starts_a_haproxy_of_the_present_configuration_that_was_down(machine: Machine) -> None:
+    machine.hashes["haproxy"] = "another"
+    machine.change("haproxy", **KILLED)
+
+    machine.up()
+
+    assert machine.recreated is True
+
+
+def test_a_server_that_haproxy_does_not_know_is_told_with_the_command(machine: Machine) -> None:
+    del machine.balancer["server3"]
+    command = "docker compose up --detach --no-deps haproxy"
+
+    for change in (
+        lambda: servers.ready(Console(as_json=True), "server3"),
+        lambda: servers.drain(Console(as_json=True), "server3", force=False),
+    ):
+        with pytest.raises(StackctlError, match="HAProxy does not know server3") as refused:
+            change()
+        assert refused.value.cure.endswith(command)
+    assert machine.checks()["server3"].cure.endswith(command)
+    # A release says the same.
+    with pytest.raises(StackctlError) as told:
+        deploy.require_whole_stack(machine.project)
+    assert told.value.cure == f"{refused.value.problem}: {refused.value.cure}"
+
+
+def test_without_haproxy_no_server_is_called_unknown(machine: Machine) -> None:
+    machine.change("haproxy", **KILLED)
+    machine.balancer.clear()
+
+    assert "./stackctl up" in machine.checks()["server1"].cure
+
+
+def test_doctor_shows_what_is_known_while_haproxy_is_silent(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.silence(monkeypatch)
+    machine.change("server2", **KILLED)
+
+    checks = machine.checks()
+
+    assert checks["server1"].fact == "healthy, release old; HAProxy's view is not known"
+    assert checks["server2"].problem == "stopped; HAProxy says not known"
+    assert SILENT in checks["haproxy"].problem and "restart haproxy" in checks["haproxy"].cure
+    assert checks["site"].ok
+
+
+def test_status_shows_what_is_known_while_haproxy_is_silent(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.silence(monkeypatch)
+
+    result = cli._status(Console(), watch=False, seconds=1)
+
+    shown = capsys.readouterr().out
+    assert "server1" in shown and "not known" in shown and SILENT in shown
+    assert result["haproxy_silent"] == SILENT
+    assert result["servers"][0]["state"] == "healthy"
+    assert result["code"] == 1
+
+    monkeypatch.setattr(cli.time, "sleep", _ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        cli._status(Console(), watch=True, seconds=1)
+    assert f"server3 healthy old; {SILENT}" in capsys.readouterr().out
+
+
+def _ctrl_c(_: float) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_release_is_refused_while_haproxy_is_silent(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.silence(monkeypatch)
+
+    with pytest.raises(StackctlError) as refused:
+        deploy.require_whole_stack(machine.project)
+    assert refused.value.problem == SILENT
+
+
+def test_what_is_healed_while_haproxy_is_silent_is_well_by_its_own_health(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.silence(monkeypatch)
+    seen = state.glance(machine.project)
+
+    assert seen.servers["server1"].state is ServerState.HEALTHY
+    assert heal.is_well(seen, "server1") is True
+
+
+def test_a_service_of_several_containers_is_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = [container(service="worker") for _ in range(3)]
+    monkeypatch.setattr(engine, "containers", lambda *_: [container(), *workers])
+
+    check = machine.checks()["worker"]
+
+    assert "3 containers" in check.problem and "WORKER_CONCURRENCY" in check.cure
