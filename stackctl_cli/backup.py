@@ -20,14 +20,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import compose, databases, engine, lock, process, stack, state
+from . import compose, databases, engine, lock, process, stack
 from .console import Console
-from .faults import ExitCode, StackctlError, UsageError
+from .faults import (
+    ExitCode,
+    InterruptedByUserError,
+    NotWholeError,
+    StackctlError,
+    UsageError,
+)
+from .interrupt import Interrupt
 
 FORMAT = 1
 DATABASE = "database.sql.gz"
 MEDIA = "media.tar.gz"
 MANIFEST = "manifest.json"
+# Enough of a dump's end to find the words that stand there.
+TAIL_BYTES = 500
 
 # Without its volume the folder is an empty one of the image, and no media file would be saved.
 MOUNTED = (
@@ -89,6 +98,8 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
     Raises:
         UsageError: there is no such backup.
         StackctlError: it is not whole, its format is unknown, or the stack runs.
+        InterruptedByUserError: stopped before anything was changed.
+        NotWholeError: ended in the middle.
     """
     project = stack.load()
     path = find(project, wanted)
@@ -108,17 +119,10 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
                 f"{server.name}; nothing was changed",
                 "Start the stack with the DB_ENGINE that it was saved from, and restore it there.",
             )
-        with console.step("starting the database"):
-            started = project.up(console.detail, compose.DATABASE)
-        if not started.ok:
-            raise StackctlError(
-                "the database does not start; nothing was changed",
-                "docker compose logs --tail 30 db",
-                output="\n".join(started.out.splitlines()[-10:]),
-            )
+        _start_database(project, console)
         saved, _ = _save(project, console, suffix="-before-restore")
         console.say(f"what was there is in {saved.relative_to(process.ROOT)}")
-        _load(project, path, console, saved)
+        _Load(project, path, console).run(saved.name, wanted, force=force)
     console.good(f"restored {path.name}, saved by release {manifest.release}")
     if not force:
         console.say("./stackctl up starts the stack, and migrates what the release needs")
@@ -193,7 +197,8 @@ def _save(project: compose.Project, console: Console, suffix: str = "") -> tuple
 
 
 def _manifest(project: compose.Project, partial: Path, database: str) -> Manifest:
-    releases = sorted(set(state.look(project).releases().values()))
+    containers = project.containers()
+    releases = sorted({containers[name].release for name in project.servers if name in containers})
     parts = {
         name: {"bytes": (partial / name).stat().st_size, "sha256": _sha256(partial / name)}
         for name in (DATABASE, MEDIA)
@@ -202,19 +207,94 @@ def _manifest(project: compose.Project, partial: Path, database: str) -> Manifes
     return Manifest(FORMAT, project.name, project.layer, release, lock.now(), parts, database)
 
 
-def _load(project: compose.Project, path: Path, console: Console, saved: Path) -> None:
-    load = _require_own_database(project).load(_running_database(project))
-    for name, what, command in (
-        (DATABASE, "the database", load),
-        (MEDIA, "the media files", project.once("sh", "-c", UNPACK)),
-    ):
-        with console.step(f"restoring {what}"):
-            result = process.pump_in(*command, pieces=_unzipped(path / name))
-            if not result.ok:
-                raise StackctlError(
-                    f"{what} could not be restored: {result.err.strip()[-500:]}",
-                    f"What was there before: ./stackctl restore {saved.name}",
-                )
+def _start_database(project: compose.Project, console: Console) -> None:
+    if not engine.image_id(project.latest):
+        # The database waits for the environment's check, which is of this image; on a new machine
+        # there is none yet.
+        stack.make_image(project, console)
+    with console.step("starting the database"):
+        started = project.up(console.detail, compose.DATABASE)
+    if not started.ok:
+        raise StackctlError(
+            "the database does not start; nothing was changed",
+            stack.culprits(project, compose.ENV_CHECK, compose.DATABASE),
+            output="\n".join(started.out.splitlines()[-10:]),
+        )
+
+
+NOTHING = "nothing was changed"
+NOT_WHOLE = "the data are not whole now"
+IN_DOUBT = "the data may not be whole now"
+
+
+class _Load:
+    """A backup's way into the place of what is there.
+
+    Ctrl-C cuts it off at once: who asks for the wrong backup should not have to wait for its end.
+    """
+
+    def __init__(self, project: compose.Project, path: Path, console: Console) -> None:
+        """Find the database; nothing is changed yet."""
+        self.project, self.path, self.console = project, path, console
+        self.server = _require_own_database(project)
+        self.container = _running_database(project)
+        # What is true if it ends now.
+        self.left = NOTHING
+
+    def run(self, saved: str, wanted: str, *, force: bool) -> None:
+        """Put both parts in place.
+
+        Args:
+            saved: the backup of what was there.
+            wanted: what the person called this backup.
+            force: whether the person said so.
+        """
+        try:
+            with Interrupt().noted(_cut):
+                self._all()
+        except StackctlError as error:
+            if self.left == NOTHING:
+                raise type(error)(f"{error.problem}; {NOTHING}", error.cure) from None
+            forced = " --force" if force else ""
+            raise NotWholeError(
+                f"{error.problem}; {self.left}",
+                f"Bring back what was there: ./stackctl restore {saved}{forced}\n"
+                f"Or begin anew: ./stackctl restore {wanted}{forced}\n"
+                "Not before that: ./stackctl up, which would start and migrate what is left.",
+            ) from None
+
+    def _all(self) -> None:
+        # With an end to wait for, the database stays as it is until then.
+        self.left = NOTHING if self.server.load_end else NOT_WHOLE
+        self._part("the database", self.server.load(self.container), self._dump())
+        self.left = NOT_WHOLE
+        media = self.project.once("sh", "-c", UNPACK)
+        self._part("the media files", media, _unzipped(self.path / MEDIA))
+
+    def _part(self, what: str, command: tuple[str, ...], pieces: Iterator[bytes]) -> None:
+        try:
+            with self.console.step(f"restoring {what}"):
+                result = process.pump_in(*command, pieces=pieces)
+                if not result.ok:
+                    raise StackctlError(result.err.strip()[-500:])
+        except StackctlError as error:
+            problem = f"{what} could not be restored: {error.problem}"
+            raise type(error)(problem, error.cure) from None
+
+    def _dump(self) -> Iterator[bytes]:
+        """Give the dump, and then the end that makes it last: only after all of it was read."""
+        tail = b""
+        for piece in _unzipped(self.path / DATABASE):
+            tail = (tail + piece)[-TAIL_BYTES:]
+            yield piece
+        if self.server.dump_end not in tail:
+            raise StackctlError(f"{DATABASE} is cut off", "Choose another backup.")
+        self.left = IN_DOUBT
+        yield self.server.load_end
+
+
+def _cut(_: str) -> None:
+    raise InterruptedByUserError("interrupted")
 
 
 def _write(path: Path, *command: str) -> bytes:
@@ -224,7 +304,7 @@ def _write(path: Path, *command: str) -> bytes:
     def keep(piece: bytes) -> None:
         nonlocal tail
         file.write(piece)
-        tail = (tail + piece)[-500:]
+        tail = (tail + piece)[-TAIL_BYTES:]
 
     with _private_file(path) as raw, gzip.open(raw, "wb", compresslevel=6) as file:
         result = process.pump_out(*command, sink=keep)

@@ -24,6 +24,9 @@ class Server:
     # Shell: makes the database what standard input says, and nothing of before stays: a table of a
     # later release would be in the way of its migration.
     load_script: str
+    # SQL for the end of standard input, without which nothing of it lasts: the program cannot tell
+    # an input that was cut off from a whole one. Empty where each statement lasts once it is done.
+    load_end: bytes = b""
 
     def dump(self, container: str) -> tuple[str, ...]:
         """Return the command that writes the database to its standard output."""
@@ -56,8 +59,10 @@ _AS_THE_APPLICATION: Final = (
     'export PGPASSWORD="$POSTGRES_PASSWORD" PGUSER="$DB_USER" PGDATABASE="$POSTGRES_DB"; '
 )
 # The database itself is not the application's to make, but what is in it is: its schemas. Either
-# all of it is replaced or nothing. A dump does not make `public`, which every new database has.
+# all of it is replaced or nothing: psql's own --single-transaction would commit what came of an
+# input that was cut off. A dump does not make `public`, which every new database has.
 _EMPTY: Final = r"""
+BEGIN;
 SET client_min_messages = warning;
 SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' \gexec
@@ -71,9 +76,9 @@ POSTGRESQL: Final = Server(
     dump_end=b"-- PostgreSQL database dump complete",
     load_script=(
         f"{_AS_THE_APPLICATION}{{ cat <<'END'{_EMPTY}END\n cat; }} | "
-        "exec psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --single-transaction "
-        "--output=/dev/null"
+        "exec psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --output=/dev/null"
     ),
+    load_end=b"\nCOMMIT;\n",
 )
 
 

@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     ROLLED_BACK = 3
     NOT_ROLLED_BACK = 4
+    NOT_WHOLE = 5
     INTERRUPTED = 130
 
 
@@ -58,6 +59,12 @@ class NotRolledBackError(StackctlError):
     """A release failed, and so did the way back."""
 
     code = ExitCode.NOT_ROLLED_BACK
+
+
+class NotWholeError(StackctlError):
+    """A restore ended in the middle; the message names the way back."""
+
+    code = ExitCode.NOT_WHOLE
 
 
 class InterruptedByUserError(StackctlError):

@@ -1,7 +1,10 @@
 """PostgreSQL in place of MySQL: the same stack by DB_ENGINE alone."""
 
+import gzip
+import hashlib
 import json
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -257,6 +260,34 @@ def test_backup_and_restore(postgres: Site) -> None:
     assert facts(postgres, "SELECT to_regclass('later')::text") == ["later"]
     # The sequences go on where they were: a new row is in nobody's way.
     assert Uploader(postgres).all() == []
+
+
+@pytest.fixture
+def damaged(postgres: Site) -> Path:
+    """A backup whose dump is all there, but what stands behind it cannot be unpacked."""
+    folder = Path(postgres.ask("backup")["path"])
+    damaged = shutil.copytree(folder, folder.with_name("damaged"))
+    dump = damaged / "database.sql.gz"
+    filler = "".join(f"-- {secrets.token_hex(500)}\n" for _ in range(3000)).encode()
+    dump.write_bytes(gzip.compress(gzip.decompress(dump.read_bytes()) + filler)[:-10_000])
+    manifest = json.loads((damaged / "manifest.json").read_text())
+    manifest["parts"][dump.name]["sha256"] = hashlib.sha256(dump.read_bytes()).hexdigest()
+    (damaged / "manifest.json").write_text(json.dumps(manifest))
+    return damaged
+
+
+def test_a_restore_that_ends_in_the_middle_changes_nothing(postgres: Site, damaged: Path) -> None:
+    """The program in the container sees no more than an input that has ended."""
+    rows = count_rows(postgres, "increment")
+
+    refused = postgres.ctl("restore", damaged.name, "--force", code=1)
+
+    assert "database.sql.gz cannot be unpacked" in refused and "nothing was changed" in refused
+    active = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql' AND state <> 'idle'"
+    )
+    eventually(lambda: facts(postgres, active) == [0], seconds=20, what="the load has ended")
+    assert count_rows(postgres) == rows
 
 
 def test_a_backup_of_the_other_database_is_refused(postgres: Site) -> None:
