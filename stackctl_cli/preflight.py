@@ -46,6 +46,9 @@ COMPOSE_DEFAULTS: Final = {
     "DB_NAME": "mysite",
     "DB_USER": "mysite",
     "DB_PASSWORD": SAMPLE_PASSWORD,
+    "REDIS_HOST": "redis",
+    "REDIS_PASSWORD": SAMPLE_PASSWORD,
+    "BROKER_HOST": "broker",
 }
 
 # What git wrote under a umask of 027 or 077 is so in all folders: one that a container mounts, and

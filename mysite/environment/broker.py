@@ -23,8 +23,14 @@ PORTS: Final = {RABBITMQ: 5672, "kafka": 9092}
 # As Celery calls it.
 KAFKA_SCHEME: Final = "confluentkafka"
 
-# What a broker needs beside its name.
-_NEEDED: Final = {RABBITMQ: ("BROKER_HOST", "BROKER_PASSWORD"), "kafka": ("BROKER_HOST",)}
+# What a broker needs beside its name, and what to do where it is missing.
+_HOST: Final = {"BROKER_HOST": "Set BROKER_HOST; docker compose's own is BROKER_HOST=broker."}
+_NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
+    RABBITMQ: {**_HOST, "BROKER_PASSWORD": "Set BROKER_PASSWORD."},
+    "kafka": _HOST,
+}
+# The variables that say which one it is.
+_NAMES: Final = frozenset({"BROKER", "CELERY_BROKER_URL"})
 
 
 def broker_url(environment: Environment) -> str:
@@ -50,7 +56,7 @@ def _other(values: Mapping[str, Value]) -> str:
 
 def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
     """Return what is wrong with how a broker that is not Redis is named."""
-    if broken & {"BROKER", "CELERY_BROKER_URL"}:
+    if broken & _NAMES:
         return []
     found = []
     url = _other(values)
@@ -61,15 +67,21 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
         )
         cure = "Name it without one, confluentkafka://host:9092, in a network of its own."
         found.append(Fault("CELERY_BROKER_URL", problem, cure))
-    if url.startswith(KAFKA_SCHEME) and find_spec("confluent_kafka") is None:
-        problem = "Kafka is the message broker, and its client is not installed here"
-        cure = "Set BROKER=kafka and build again: docker compose build."
-        found.append(Fault("BROKER", problem, cure))
     broker = str(values["BROKER"])
     if layer in SHARED and not values["CELERY_BROKER_URL"]:
         found += [
-            Fault(name, f"it is not set, and BROKER={broker} needs it", f"Set {name}.")
-            for name in _NEEDED.get(broker, ())
+            Fault(name, f"it is not set, and BROKER={broker} needs it", cure)
+            for name, cure in _NEEDED.get(broker, {}).items()
             if not values[name] and name not in broken
         ]
     return found
+
+
+def client_faults(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
+    """Return a fault where the broker's client is not among the packages installed here."""
+    kafka = not broken & _NAMES and _other(values).startswith(KAFKA_SCHEME)
+    if not kafka or find_spec("confluent_kafka") is not None:
+        return []
+    problem = "Kafka is the message broker, and its client is not installed here"
+    cure = "Set BROKER=kafka and build again: docker compose build."
+    return [Fault("BROKER", problem, cure)]

@@ -59,9 +59,11 @@ def faults(
     layer: str,
     scopes: Iterable[str] = ALL_SCOPES,
     dotenv: DotEnv | None = None,
+    *,
+    installed: bool = False,
 ) -> list[Fault]:
     """Return all faults of an environment for a layer; none when it is right."""
-    return list(examine(environment, layer, scopes, dotenv).faults)
+    return list(examine(environment, layer, scopes, dotenv, installed=installed).faults)
 
 
 def examine(
@@ -69,8 +71,19 @@ def examine(
     layer: str,
     scopes: Iterable[str] = ALL_SCOPES,
     dotenv: DotEnv | None = None,
+    *,
+    installed: bool = False,
 ) -> Examination:
-    """Read every variable of the scopes. `dotenv` is what `.env` put into the environment."""
+    """Read every variable of the scopes.
+
+    Args:
+        environ: the environment.
+        layer: the layer that it is for.
+        scopes: whose variables are read.
+        dotenv: what `.env` put into the environment.
+        installed: also look for the packages that the values need. For where the application
+            runs: who checks a stack from the host has other packages than its image.
+    """
     dotenv = dotenv or DotEnv()
     scopes = frozenset(scopes)
     found = [*dotenv.faults, *_misplaced(dotenv)]
@@ -84,6 +97,8 @@ def examine(
             if len(found) > before:
                 broken.add(variable.name)
     found += _across(values, layer, scopes, building, broken)
+    if installed and not building and Scope.DJANGO in scopes:
+        found += broker.client_faults(values, broken)
     found += names.near_misses(environ, dotenv.values, scopes)
     return Examination(values, tuple(found), building)
 
@@ -182,7 +197,7 @@ def _database(values: Mapping[str, Value], layer: str, broken: set[str]) -> list
     empty = {name for name in broken if not values[name]}
     if empty & set(database.WAYS):
         return []
-    return [fault for fault in database.resolve(values, layer)[1] if fault.name not in empty]
+    return [fault for fault in database.faults(values, layer) if fault.name not in empty]
 
 
 def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:

@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="tell all that is wrong with the environment")
     check.add_argument("--layer", choices=LAYERS, help="default: the one that is set")
     check.add_argument("--scope", choices=(*Scope, "all"), default="all", help="whose variables")
+    check.add_argument(
+        "--installed", action="store_true", help="also look for the packages that it needs"
+    )
     check.set_defaults(run=_check)
 
     init = commands.add_parser("init", help="write a .env with fresh secrets; never overwrites")
@@ -89,7 +92,7 @@ def _check(arguments: argparse.Namespace) -> int:
     scopes = ALL_SCOPES if arguments.scope == "all" else frozenset({Scope(arguments.scope)})
     for warning in _warnings(found):
         print(f"warning: {warning}", file=sys.stderr)
-    wrong = faults(environ, layer, scopes, found)
+    wrong = faults(environ, layer, scopes, found, installed=arguments.installed)
     if wrong:
         print(report(wrong, layer), file=sys.stderr)
         return 1

@@ -69,8 +69,19 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
 # What ends a long statement; see without_time_limits.
 _TIME_LIMITS: Final = frozenset({"read_timeout", "write_timeout", "options"})
 
+# As SQLAlchemy and django-environ write it; not a URL.
+_IN_MEMORY: Final = "sqlite://:memory:"
+
 # The variables that say which of the three ways is taken, the first that is set.
 WAYS: Final = ("DATABASE_URL", "DB_ENGINE", "RDS_HOSTNAME")
+# What the second and the third need, by Django's names.
+_GROUP: Final = {key: f"DB_{key}" for key in ("NAME", "USER", "PASSWORD", "HOST")}
+_RDS: Final = {
+    "NAME": "RDS_DB_NAME",
+    "USER": "RDS_USERNAME",
+    "PASSWORD": "RDS_PASSWORD",
+    "HOST": "RDS_HOSTNAME",
+}
 _CURE: Final = (
     "Set one of: DATABASE_URL (or DATABASE_URL_FILE); DB_ENGINE with DB_NAME, DB_USER, DB_PASSWORD "
     "and DB_HOST; RDS_HOSTNAME with RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD."
@@ -89,10 +100,9 @@ def database_settings(environment: Environment) -> Settings:
     if environment.building:
         # Answers nothing: a build step that asks the database fails at once.
         return {"ENGINE": "django.db.backends.dummy"}
-    settings, faults = resolve(environment.values, environment.layer)
-    if faults:
-        raise ValueError("\n".join(map(str, faults)))
-    return settings
+    if found := faults(environment.values, environment.layer):
+        raise ValueError("\n".join(map(str, found)))
+    return settings(environment.values, environment.layer)
 
 
 def without_time_limits(settings: Settings) -> Settings:
@@ -102,24 +112,46 @@ def without_time_limits(settings: Settings) -> Settings:
     return {**settings, "OPTIONS": kept}
 
 
-def resolve(values: Mapping[str, Value], layer: str) -> tuple[Settings, list[Fault]]:
-    """Return the database's settings, or the faults in what names it."""
-    settings: Settings
-    faults: list[Fault] = []
-    try:
-        if values["DATABASE_URL"]:
-            settings = _from_url(str(values["DATABASE_URL"]))
-        elif values["DB_ENGINE"]:
-            settings, faults = _from_group(values)
-        elif values["RDS_HOSTNAME"]:
-            settings, faults = _from_rds(values)
-        elif layer in SHARED:
-            return {}, [Fault("DATABASE_URL", f"no database is named for {layer}", _CURE)]
-        else:
-            settings = _settings("sqlite", {"NAME": "var/db.sqlite3"})
-    except InvalidValueError as error:
-        return {}, [Fault("DATABASE_URL", error.problem, error.cure)]
-    return ({}, faults) if faults else (_with_common(settings, values), [])
+def faults(values: Mapping[str, Value], layer: str) -> list[Fault]:
+    """Return what is wrong with what names the database; it needs no package."""
+    way = _way(values, layer)
+    if way == "DATABASE_URL":
+        return _url_faults(str(values[way]))
+    if way:
+        return [
+            Fault(name, f"it is not set, and {_shown(way, values)} needs it", f"Set {name}.")
+            for name in _needed(way, values).values()
+            if not values[name]
+        ]
+    if layer in SHARED:
+        return [Fault("DATABASE_URL", f"no database is named for {layer}", _CURE)]
+    return []
+
+
+def settings(values: Mapping[str, Value], layer: str) -> Settings:
+    """Return the settings that values without a fault give."""
+    way = _way(values, layer)
+    if way == "DATABASE_URL":
+        named = _from_url(str(values[way]))
+    elif way:
+        named = _from_group(way, values)
+    else:
+        named = _settings("sqlite", {"NAME": "var/db.sqlite3"})
+    return _with_common(named, values)
+
+
+def _way(values: Mapping[str, Value], layer: str) -> str:
+    """Return the variable that says which way is taken; empty where none is."""
+    return next((way for way in WAYS if values[way] and not _only_stack_s(way, values, layer)), "")
+
+
+def _only_stack_s(way: str, values: Mapping[str, Value], layer: str) -> bool:
+    """Tell whether this names no server but docker compose's, which `make run` does not reach.
+
+    So one `.env` serves both. Compose itself passes DB_HOST to the application.
+    """
+    engine = values["DB_ENGINE"]
+    return layer == "local" and way == "DB_ENGINE" and engine != "sqlite" and not values["DB_HOST"]
 
 
 def _with_common(settings: Settings, values: Mapping[str, Value]) -> Settings:
@@ -140,46 +172,40 @@ def _settings(engine: str, named: Settings) -> Settings:
     return settings
 
 
-def _from_group(values: Mapping[str, Value]) -> tuple[Settings, list[Fault]]:
-    engine = str(values["DB_ENGINE"])
-    needed = ["DB_NAME"] if engine == "sqlite" else ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST"]
-    faults = [
-        Fault(name, f"it is not set, and DB_ENGINE={engine} needs it", f"Set {name}.")
-        for name in needed
-        if not values[name]
-    ]
-    if faults or engine == "sqlite":
-        return ({}, faults) if faults else (_settings(engine, {"NAME": values["DB_NAME"]}), [])
-    named = {key: values[f"DB_{key}"] for key in ("NAME", "USER", "PASSWORD", "HOST")}
-    return _settings(engine, {**named, "PORT": values["DB_PORT"] or ""}), []
+def _needed(way: str, values: Mapping[str, Value]) -> Mapping[str, str]:
+    """Return the variables that a group has to have, by Django's names for them."""
+    if way == "RDS_HOSTNAME":
+        return _RDS
+    return {"NAME": "DB_NAME"} if values["DB_ENGINE"] == "sqlite" else _GROUP
 
 
-def _from_rds(values: Mapping[str, Value]) -> tuple[Settings, list[Fault]]:
-    names = {
-        "NAME": "RDS_DB_NAME",
-        "USER": "RDS_USERNAME",
-        "PASSWORD": "RDS_PASSWORD",
-        "HOST": "RDS_HOSTNAME",
-    }
-    faults = [
-        Fault(name, "it is not set, and RDS_HOSTNAME needs it", f"Set {name}.")
-        for name in names.values()
-        if not values[name]
-    ]
-    if faults:
-        return {}, faults
-    engine = "postgres" if values["RDS_PORT"] == 5432 else "mysql"
-    named = {key: values[name] for key, name in names.items()}
-    return _settings(engine, {**named, "PORT": values["RDS_PORT"] or ""}), []
+def _shown(way: str, values: Mapping[str, Value]) -> str:
+    return f"{way}={values[way]}" if way == "DB_ENGINE" else way
+
+
+def _from_group(way: str, values: Mapping[str, Value]) -> Settings:
+    if way == "DB_ENGINE":
+        engine, port = str(values["DB_ENGINE"]), values["DB_PORT"]
+    else:
+        port = values["RDS_PORT"]
+        engine = "postgres" if port == 5432 else "mysql"
+    named = {key: values[name] for key, name in _needed(way, values).items()}
+    return _settings(engine, named if engine == "sqlite" else {**named, "PORT": port or ""})
+
+
+def _url_faults(url: str) -> list[Fault]:
+    try:
+        _check_url(url)
+    except InvalidValueError as error:
+        return [Fault("DATABASE_URL", error.problem, error.cure)]
+    return []
 
 
 def _from_url(url: str) -> Settings:
-    """Read a database URL; what is wrong with it is told without repeating any of it."""
-    if url == "sqlite://:memory:":  # as SQLAlchemy and django-environ write it; not a URL
+    if url == _IN_MEMORY:
         return _settings("sqlite", {"NAME": ":memory:"})
-    engine = _checked_engine(url)
-    # Imported here, since it loads parts of Django, and most checks of the environment never
-    # come here.
+    engine = _SCHEMES[url.partition("://")[0]]
+    # Imported here: the checks answer where no package is installed.
     import environ
 
     # https://django-environ.readthedocs.io/en/latest/types.html#environ-env-db-url
@@ -187,8 +213,10 @@ def _from_url(url: str) -> Settings:
     return _settings(engine, parsed)
 
 
-def _checked_engine(url: str) -> str:
-    """Return the engine of a URL in which nothing is wrong, or raise InvalidValueError."""
+def _check_url(url: str) -> None:
+    """Raise InvalidValueError for what is wrong with a URL, without repeating any of it."""
+    if url == _IN_MEMORY:
+        return
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise InvalidValueError(
@@ -212,7 +240,6 @@ def _checked_engine(url: str) -> str:
             )
     else:
         _check_server(parts)
-    return _SCHEMES[scheme]
 
 
 def _split(url: str) -> SplitResult:

@@ -115,7 +115,7 @@ def load(
     layer = layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
     if layer == "test":
         _forget_dotenv(environ)
-    result = examine(environ, layer, {Scope.DJANGO}, found)
+    result = examine(environ, layer, {Scope.DJANGO}, found, installed=True)
     if result.faults:
         # Imported here: `./manage.py env` answers without Django.
         from django.core.exceptions import ImproperlyConfigured

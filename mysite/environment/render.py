@@ -41,6 +41,8 @@ _STACK_SERVERS: Final = {
     "DB_HOST": "db",
     "REDIS_HOST": "redis",
     "REDIS_PASSWORD": "",
+    # It counts where BROKER is not redis.
+    "BROKER_HOST": "broker",
     "BROKER_PASSWORD": "",
 }
 

@@ -207,10 +207,15 @@ def redis_url(text: str) -> None:
 
 
 def url(text: str) -> None:
-    """Accept an address with a scheme; it may hold a password, so it is never shown."""
-    if not _split(text).scheme:
+    """Accept addresses with their schemes; they may hold passwords, so they are never shown.
+
+    Celery tries several one after the other, with a ; between them.
+    """
+    if not all(_split(part).scheme for part in text.split(";")):
         raise InvalidValueError(
-            "it is not an address", "Write it with its scheme, as in amqp://user:password@host//."
+            "it is not an address, or one of several is none",
+            "Write each with its scheme, as in amqp://user:password@host//, a ; between them, "
+            "and a ; that is part of a password as %3B.",
         )
 
 

@@ -72,6 +72,24 @@ class Start:
         return re.findall(r"Applying (\S+)\.\.\. OK", self.said)
 
 
+@pytest.mark.parametrize("command", ["check", "serve", "worker", "migrate"])
+def test_an_image_without_the_broker_s_client_starts_nothing(tmp_path: Path, command: str) -> None:
+    without = tmp_path / "without"
+    without.mkdir()
+    (without / "sitecustomize.py").write_text('import sys\nsys.modules["confluent_kafka"] = None\n')
+
+    start = Start(
+        tmp_path / "start",
+        command,
+        PYTHONPATH=str(without),
+        BROKER="kafka",
+        BROKER_HOST="broker",
+    )
+
+    assert start.ended() == 1
+    assert "its client is not installed here" in start.said and "Traceback" not in start.said
+
+
 def test_a_server_does_not_migrate_unless_told(tmp_path: Path) -> None:
     start = Start(tmp_path / "one", "serve")
 

@@ -65,6 +65,30 @@ def test_check_of_a_fresh_clone_is_one_line(run: Run) -> None:
     assert done.stdout == "The environment is right for the local layer (django, stack).\n"
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DATABASE_URL": "postgres://user:password@host:5432/name?sslmode=require"},
+        {"CELERY_BROKER_URL": "confluentkafka://broker:9092"},
+        {"BROKER": "kafka", "BROKER_HOST": "broker"},
+        {"DB_ENGINE": "postgres"},
+    ],
+)
+@pytest.mark.parametrize("program", ["manage.py", "-mmysite.environment"])
+def test_check_needs_no_package(program: str, environ: dict[str, str]) -> None:
+    """Python alone, as before `make setup`."""
+    done = subprocess.run(
+        # -S: without the folders of installed packages.
+        [sys.executable, "-S", program, *(["env"] * (program == "manage.py")), "check"],
+        cwd=ROOT,
+        env={"PYTHONDONTWRITEBYTECODE": "1", "DJANGO_READ_DOTENV": "false", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_check_tells_all_faults_on_standard_error(run: Run, project: Path) -> None:
     """From the process and from `.env` alike."""
     write_env(project, "LAYER=production\nHTTP_PORT=http\n")

@@ -30,7 +30,9 @@ SQLITE = "django.db.backends.sqlite3"
 
 def resolve(environ: dict[str, str], layer: str = "local") -> tuple[dict[str, Any], list[Fault]]:
     """Return the settings and faults that an environment gives."""
-    return database.resolve(examine(environ, layer).values, layer)
+    values = examine(environ, layer).values
+    faults = database.faults(values, layer)
+    return {} if faults else database.settings(values, layer), faults
 
 
 def settings(environ: dict[str, str], layer: str = "local") -> dict[str, Any]:
@@ -112,13 +114,32 @@ def test_no_database_is_sqlite_elsewhere(layer: str) -> None:
     assert settings({}, layer)["ENGINE"] == SQLITE
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DB_ENGINE": "postgres"},
+        {"DB_ENGINE": "mysql", "DB_PASSWORD": "hidden"},
+        {**GROUP, "DB_HOST": ""},
+    ],
+)
+def test_an_engine_without_a_host_is_docker_compose_s_alone(environ: dict[str, str]) -> None:
+    """One `.env` serves compose, which says the host itself, and `make run`.
+
+    Elsewhere nothing stands in for a database that was meant.
+    """
+    assert settings(environ)["ENGINE"] == SQLITE
+    assert named(settings({**environ, **RDS})) == named(settings(RDS))
+    for layer in ("dev", "production", "test"):
+        assert "DB_HOST" in [fault.name for fault in resolve(environ, layer)[1]]
+
+
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
-@pytest.mark.parametrize("missing", ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST"])
+@pytest.mark.parametrize("missing", ["DB_NAME", "DB_USER", "DB_PASSWORD"])
 def test_a_part_of_the_group_that_is_missing_is_named(
     missing: str, engine: str, layer: str
 ) -> None:
-    """In every layer, since no server can be reached without it."""
+    """In every layer, once a host is named."""
     _, faults = resolve({**GROUP, "DB_ENGINE": engine, missing: ""}, layer)
     assert [fault.name for fault in faults] == [missing]
     assert missing in faults[0].cure
@@ -126,7 +147,7 @@ def test_a_part_of_the_group_that_is_missing_is_named(
 
 def test_all_missing_parts_are_named_at_once() -> None:
     """Not one a restart."""
-    names = [fault.name for fault in resolve({"DB_ENGINE": "mysql"})[1]]
+    names = [fault.name for fault in resolve({"DB_ENGINE": "mysql"}, "production")[1]]
     assert names == ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST"]
     assert [fault.name for fault in resolve({"DB_ENGINE": "sqlite"})[1]] == ["DB_NAME"]
     names = [fault.name for fault in resolve({"RDS_HOSTNAME": "h"})[1]]

@@ -114,6 +114,22 @@ def test_a_fresh_env_is_right_but_for_what_only_a_person_knows(layer: str) -> No
     assert found.values["LAYER"] == layer
 
 
+@pytest.mark.parametrize("layer", ["dev", "production"])
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [
+        *(("BROKER", broker) for broker in VARIABLES["BROKER"].choices),
+        *(("DB_ENGINE", engine) for engine in ("mysql", "postgres")),
+    ],
+)
+def test_a_fresh_env_is_right_with_any_of_the_stack_s_servers(
+    layer: str, name: str, choice: str
+) -> None:
+    found = dotenv.parse(render.fresh(layer)[0]).values
+    filled = {**found, "DJANGO_ALLOWED_HOSTS": "www.example.com", name: choice}
+    assert environment.faults(filled, layer) == []
+
+
 def test_fresh_secrets_are_fresh() -> None:
     """Other ones each time, each its own."""
     texts = [dotenv.parse(render.fresh("production")[0]).values for _ in range(2)]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stackctl_cli import preflight
+from tests.packages import only
 from tests.ports import free_port
 from tests.tree import ROOT
 
@@ -24,9 +25,9 @@ GOOD = {
 class Machine:
     """A machine with a docker client of the test's making."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make one on which all is well and no stack runs."""
-        self.folder = folder
+    def __init__(self, folder: Path, packages: Path) -> None:
+        """Make one on which all is well and no stack runs, with these packages for Python."""
+        self.folder, self.packages = folder, packages
         self.http_port, self.stats_port = free_port(), free_port()
         self.calls = folder / "calls"
         self.environ: dict[str, str] = {}
@@ -67,16 +68,19 @@ esac
         }
 
     def given(self) -> dict[str, str]:
-        """Return what compose gives the database's variables."""
-        return {"DB_HOST": "db", "DB_NAME": "x", "DB_USER": "x", "DB_PASSWORD": "a-password"}
+        """Return what compose gives the variables of its servers, beside what is set."""
+        servers = {"DB_HOST": "db", "DB_NAME": "x", "DB_USER": "x", "DB_PASSWORD": "a-password"}
+        return {**servers, "BROKER_HOST": "broker", **self.environ}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run stackctl with this machine's docker first on the PATH."""
         return subprocess.run(
-            [sys.executable, "-m", "stackctl_cli", *arguments],
+            # -S: without the folders of installed packages.
+            [sys.executable, "-S", "-m", "stackctl_cli", *arguments],
             cwd=ROOT,
             env={
                 "PATH": f"{self.folder}",
+                "PYTHONPATH": f"{self.packages}",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "DJANGO_READ_DOTENV": "false",
                 **self.environ,
@@ -96,9 +100,15 @@ esac
         return result.stderr
 
 
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give what ./stackctl installs, and nothing of what the tests have beside it."""
+    return only("stackctl", tmp_path_factory.mktemp("stackctl") / "packages")
+
+
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def machine(tmp_path: Path, packages: Path) -> Machine:
+    return Machine(tmp_path, packages)
 
 
 @pytest.fixture
@@ -115,6 +125,39 @@ def test_a_good_machine_has_no_fault(machine: Machine) -> None:
     checks = json.loads(result.stdout)["checks"]
     assert {"engine", "compose", "buildx", "environment", "disk"} < {c["name"] for c in checks}
     assert all(check["ok"] for check in checks)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"BROKER": "rabbitmq"},
+        {"BROKER": "kafka"},
+        {"CELERY_BROKER_URL": "confluentkafka://one:9092;confluentkafka://two:9092"},
+        {"DATABASE_URL": "mysql://user:password@host:3306/name"},
+        {"DB_ENGINE": "postgres"},
+    ],
+)
+def test_a_server_whose_client_is_in_the_image_alone_is_no_fault(
+    machine: Machine, environ: dict[str, str]
+) -> None:
+    machine.environ = environ
+    machine.docker()
+
+    for arguments in (("doctor",), ("env", "check")):
+        result = machine.run(*arguments)
+        assert result.returncode == 0, result.stderr
+
+
+def test_productions_servers_are_the_stack_s_where_compose_cannot_be_asked(
+    machine: Machine,
+) -> None:
+    machine.environ = {"LAYER": "production", "BROKER": "rabbitmq"}
+    machine.docker(compose="2.29.7")
+
+    said = machine.refused("up")
+
+    assert "BROKER_PASSWORD: it is not set" in said
+    assert "BROKER_HOST" not in said and "REDIS_URL" not in said
 
 
 def test_docker_is_not_installed(machine: Machine) -> None:

@@ -24,7 +24,9 @@ DATABASE: Final = Section(
         Variable(
             name="DB_ENGINE",
             kind=Kind.CHOICE,
-            help="Makes the DB_* variables count; docker compose starts this database server.",
+            help="Makes the DB_* variables count; docker compose starts this database server. In "
+            "the local layer mysql and postgres need DB_HOST to count: without it they are docker "
+            "compose's alone.",
             choices=("sqlite", "mysql", "postgres"),
             aliases={
                 "sqlite3": "sqlite",
@@ -116,7 +118,10 @@ BROKER: Final = Section(
             choices=("redis", "rabbitmq", "kafka"),
             default="redis",
         ),
-        Variable(name="BROKER_HOST", help="The broker's host name, where it is not Redis."),
+        Variable(
+            name="BROKER_HOST",
+            help="The broker's host name, where it is not Redis; docker compose's own is broker.",
+        ),
         Variable(
             name="BROKER_PASSWORD",
             help="The password of RabbitMQ's user mysite.",
@@ -127,8 +132,8 @@ BROKER: Final = Section(
         Variable(
             name="CELERY_BROKER_URL",
             kind=Kind.URL,
-            help="Another message broker, as Celery writes it: amqps://user:password@host/vhost. "
-            "It wins over BROKER.",
+            help="Another message broker, as Celery writes it: amqps://user:password@host/vhost; "
+            "several with a ; between them. It wins over BROKER.",
             secret=True,
             validate=validators.url,
         ),
