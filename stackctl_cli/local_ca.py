@@ -30,7 +30,9 @@ AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 365
 # The clocks of the machines that look at it may be a little behind.
 EARLIER = timedelta(hours=1)
-_NAME = re.compile(r"(?=.{1,253}$)(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+")
+# Each label ends at its dot, so there is one way to read a name, however long it is.
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$)(\*\.)?{_LABEL}(\.{_LABEL})*\.?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """./stackctl certs: a local authority and its certificates, and what of them is never lost."""
 
 import ipaddress
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -101,11 +102,34 @@ def test_a_certificate_for_other_names_has_a_folder_of_its_own(root: Path) -> No
     assert (root / "certs/localhost/fullchain.pem").exists()
 
 
-@pytest.mark.parametrize("name", ["a b", "https://shop.test", "../shop", "", "-a", "a..b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a b", "https://shop.test", "../shop", "", "-a", "a-.b", "a..b", ".a", "a.*.b", "*."),
+        "a" * 64,
+        "a." * 126 + "ab",
+    ],
+)
 def test_what_is_no_name_is_refused(root: Path, name: str) -> None:
     certs("--", name, code=2)
 
     assert not (root / "certs").exists()
+
+
+def test_a_mistyped_name_is_told_at_once(root: Path) -> None:
+    """Each letter more would double the time of a pattern that can read it in several ways."""
+    before = time.process_time()
+
+    certs("a" * 27 + "!", code=2)
+
+    assert time.process_time() - before < 2
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "1a.b-c.test", "a" * 63 + ".test", "a." * 126 + "a", "*.shop.test", "shop.test."]
+)
+def test_what_is_a_name_is_taken(name: str) -> None:
+    assert local_ca._general_name(name) == x509.DNSName(name)
 
 
 def test_half_an_authority_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
