@@ -331,6 +331,7 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
     stackctl = words("docs/stackctl.md")
     assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in stackctl
     assert f"within {reload.SERVES_SECONDS:g} s; what is not so" in stackctl
+    assert f"ends after {hard_stop:g} s at the latest (`hard-stop-after`)" in words("docs/tls.md")
 
 
 def test_a_stopping_worker_finishes_its_jobs() -> None:
