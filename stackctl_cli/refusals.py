@@ -6,7 +6,7 @@ from . import compose, engine, haproxy, state
 from .console import Console
 from .faults import StackctlError
 
-ANOTHER_BALANCER = "docker compose up --detach --no-deps haproxy"
+ANOTHER_BALANCER = compose.anew(compose.BALANCER)
 
 
 def require(project: compose.Project, console: Console) -> haproxy.Balancer:
@@ -32,10 +32,8 @@ def require_whole_stack(project: compose.Project) -> haproxy.Balancer:
     for server in state.look(project).servers.values():
         seen = server.balancer
         if seen is None:
-            wrong.append(
-                f"HAProxy does not know {server.name}: haproxy/haproxy.cfg has to name it, and "
-                f"HAProxy to run with the present variables: {ANOTHER_BALANCER}"
-            )
+            unknown = state.unknown_server(server.name)
+            wrong.append(f"{unknown.problem}: {unknown.cure}")
         elif seen.drained_by_hand:
             wrong.append(
                 f"{server.name} is {server.state} (an earlier drain or release is unfinished): "

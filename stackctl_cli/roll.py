@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import compose, engine, haproxy
+from . import compose, engine, haproxy, state
 from .answers import HEALTH, SERVES, WHOLE, down, fields, get, wrong
 from .console import Console
 from .faults import StackctlError
@@ -109,17 +109,25 @@ class Roll:
             except (ServerFailedError, StackctlError) as error:
                 failed.append(error)
                 self.console.bad(f"{service}: {error}")
+                # Before the next one is drained.
+                failed += self._in_service(service)
         for server in self.project.servers:
-            try:
-                self.balancer.ready(server)
-            except StackctlError as error:
-                failed.append(error)
-                self.console.bad(f"{server}: {error}")
+            failed += self._in_service(server)
         if failed:
             raise failed[0]
 
+    def _in_service(self, service: str) -> list[StackctlError]:
+        """Have HAProxy send requests to a server, as well as it is; return what was in the way."""
+        if service in self.project.servers:
+            try:
+                self.balancer.ready(service)
+            except StackctlError as error:
+                self.console.bad(f"{service}: {error}")
+                return [error]
+        return []
+
     def _service_back(self, service: str, image: str) -> None:
-        release = self._release_of(image)
+        release = engine.image_release(image)
         self.console.say(f"{service}: back to {release}")
         if service in self.project.servers:
             self.server(service, image, release, back=True)
@@ -215,14 +223,14 @@ class Roll:
         deadline = time.monotonic() + self.limits.health
         while True:
             found = engine.inspect(container)
-            state = found[0] if found else None
-            if state is None:
+            seen = found[0] if found else None
+            if seen is None:
                 raise self._failed(service, container, "its container is gone")
-            if state.restarts or state.status in ("exited", "dead", "restarting"):
+            if seen.restarts or seen.status in ("exited", "dead", "restarting"):
                 raise self._failed(service, container, "its container ended by itself")
-            if state.running and state.health in ("healthy", "none"):
+            if seen.running and seen.health in ("healthy", "none"):
                 return
-            if state.health == "unhealthy":
+            if seen.health == "unhealthy":
                 raise self._failed(service, container, "it is unhealthy")
             if time.monotonic() > deadline:
                 reason = f"it was not healthy within {self.limits.health:g} s"
@@ -348,20 +356,10 @@ class Roll:
         return "localhost" if first in ("", "*") else first.lstrip(".")
 
     def _seen(self, server: str) -> haproxy.Server:
-        try:
-            return self.balancer.servers()[server]
-        except KeyError:
-            raise StackctlError(
-                f"HAProxy has no server called {server}",
-                "haproxy/haproxy.cfg must name each server of docker-compose.yaml.",
-            ) from None
+        seen = self.balancer.servers().get(server)
+        if seen is None:
+            raise state.unknown_server(server)
+        return seen
 
     def _failed(self, server: str, container: str, reason: str) -> ServerFailedError:
         return ServerFailedError(server, reason, engine.last_lines(container))
-
-    def _release_of(self, image: str) -> str:
-        found = engine.docker(
-            *("image", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", image)
-        )
-        releases = [line for line in found.splitlines() if line.startswith("RELEASE=")]
-        return releases[0].partition("=")[2] if releases else "unreleased"

@@ -16,6 +16,7 @@ from stackctl_cli import (
     preflight,
     process,
     record,
+    refusals,
     release,
     servers,
     stack,
@@ -251,7 +252,7 @@ def test_a_server_that_haproxy_does_not_know_is_told_with_the_command(machine: M
     assert machine.checks()["server3"].cure.endswith(command)
     # A release says the same.
     with pytest.raises(StackctlError) as told:
-        deploy.require_whole_stack(machine.project)
+        refusals.require_whole_stack(machine.project)
     assert told.value.cure == f"{refused.value.problem}: {refused.value.cure}"
 
 
@@ -305,7 +306,7 @@ def test_a_release_is_refused_while_haproxy_is_silent(
     machine.silence(monkeypatch)
 
     with pytest.raises(StackctlError) as refused:
-        deploy.require_whole_stack(machine.project)
+        refusals.require_whole_stack(machine.project)
     assert refused.value.problem == SILENT
 
 

@@ -83,7 +83,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Stack:
     monkeypatch.setattr(haproxy.Balancer, "drain", lambda _, name: found.drained.add(name))
     monkeypatch.setattr(haproxy.Balancer, "ready", lambda _, name: found.drained.discard(name))
     monkeypatch.setattr(Roll, "_look_at_health", lambda _: frozenset())
-    monkeypatch.setattr(Roll, "_release_of", lambda _, image: image)
+    monkeypatch.setattr(engine, "image_release", lambda image: image)
     for check in ("_spare_second_drain", "_wait_healthy", "_wait_seen", "_check_itself"):
         monkeypatch.setattr(Roll, check, lambda *_: None)
     monkeypatch.setattr(Roll, "_check_through_balancer", lambda *_: None)

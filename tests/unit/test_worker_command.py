@@ -13,12 +13,16 @@ from tests.tree import ROOT
 
 
 @pytest.mark.parametrize(
-    ("scheme", "login"),
-    # Kafka has none.
-    [("redis", "someone:hidden-word@"), ("amqp", "someone:hidden-word@"), ("confluentkafka", "")],
+    ("scheme", "login", "others"),
+    # Kafka has no login here, and may have several addresses.
+    [
+        ("redis", "someone:hidden-word@", ""),
+        ("amqp", "someone:hidden-word@", ""),
+        ("confluentkafka", "", ";confluentkafka://127.0.0.1:9"),
+    ],
 )
 def test_it_says_what_it_waits_for_and_ends_when_told(
-    scheme: str, login: str, tmp_path: Path
+    scheme: str, login: str, others: str, tmp_path: Path
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
     worker = subprocess.Popen(
@@ -29,7 +33,7 @@ def test_it_says_what_it_waits_for_and_ends_when_told(
             "DJANGO_SETTINGS_MODULE": "mysite.settings.local",
             "DJANGO_READ_DOTENV": "false",
             "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
-            "CELERY_BROKER_URL": f"{scheme}://{login}{address}/",
+            "CELERY_BROKER_URL": f"{scheme}://{login}{address}/{others}",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -83,7 +83,7 @@ def end(number: int, frame: object) -> None:
 
 
 def place() -> str:
-    """Name the broker for a person: its kind, host and port, never its password."""
-    parts = urlsplit(settings.CELERY["broker_url"])
+    """Name the broker, of several the first, for a person: its kind, host and port, no password."""
+    parts = urlsplit(settings.CELERY["broker_url"].split(";")[0])
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
