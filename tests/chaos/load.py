@@ -16,6 +16,9 @@ from tests.waiting import eventually
 
 # A request without an answer for so long has failed; HAProxy's own limits are below it.
 TIMEOUT_SECONDS = 40
+# Between two requests of a visitor, in seconds.
+PAGE_PAUSE = 0.3
+WRITE_PAUSE = 0.5
 # The bytes of a slow body.
 DRIPS = 20
 
@@ -60,8 +63,7 @@ class Client:
 
     requests: Iterator[Request]
     keep_alive: bool = True
-    # Between two requests, so that the load stays below what one server can do, as while the other
-    # one is replaced.
+    # Between two requests, in seconds.
     pause: float = 0.1
     # What the client believes, if it asks by https.
     trusting: ssl.SSLContext | None = None
@@ -134,16 +136,20 @@ def orders() -> Iterator[Request]:
 
 
 def mixed_clients(static: str) -> list[Client]:
-    """Return 32 visitors: fast and slow pages, writes, files; old and new connections."""
+    """Return 32 visitors: fast and slow pages, writes, files; old and new connections.
+
+    All of it is below what one server can do, since that is what there is while the other one is
+    replaced: the slow page takes one of its two workers, the rest two thirds of the other's time,
+    where a page takes 5 ms and a write 45. More would be a test of overload (test_overload.py).
+    """
     fast, slow = always("GET", "/profile/"), always("GET", "/loadtest/slow/2000")
     return [
-        *(Client(fast()) for _ in range(14)),
-        *(Client(fast(), keep_alive=False) for _ in range(4)),
-        *(Client(orders()) for _ in range(6)),
-        *(Client(orders(), keep_alive=False) for _ in range(2)),
+        *(Client(fast(), pause=PAGE_PAUSE) for _ in range(14)),
+        *(Client(fast(), pause=PAGE_PAUSE, keep_alive=False) for _ in range(4)),
+        *(Client(orders(), pause=WRITE_PAUSE) for _ in range(6)),
+        *(Client(orders(), pause=WRITE_PAUSE, keep_alive=False) for _ in range(2)),
         *(Client(always("GET", static)()) for _ in range(4)),
         *(Client(always("GET", static)(), keep_alive=False) for _ in range(1)),
-        # More would fill all four workers for two seconds and make this a test of overload.
         Client(slow()),
     ]
 

@@ -13,8 +13,8 @@ from tests.eb.docker import Container, remove
 from tests.stack.compose import docker
 from tests.waiting import eventually
 
-# What `docker stop` waits where nobody says otherwise.
-STOP_SECONDS = 10
+# Twice what `docker stop` waits where nobody says otherwise: on a busy machine all takes longer.
+STOP_SECONDS = 20
 # The exit code of a container that SIGKILL has ended.
 KILLED = 137
 NGINX = """\

@@ -291,7 +291,7 @@ def test_the_bundle_went_to_s3(created: Rehearsal) -> None:
 
 
 def test_no_container_had_to_be_killed(created: Rehearsal) -> None:
-    """Each one ended within what Docker waits by default."""
+    """Each one ended by itself."""
     known = created.environment.platform.known
 
     assert len(known) > 2
