@@ -37,21 +37,26 @@ class Server:
         return ("docker", "exec", "-i", container, "bash", "-c", self.load_script)
 
 
+# The second names are those in a container that an earlier release has made: it stays until the
+# database is made anew, and is saved before that.
+_AS_MYSQL_S_APPLICATION: Final = (
+    'user="${DB_USER:-$MYSQL_USER}"; export MYSQL_PWD="${DB_PASSWORD:-$MYSQL_PASSWORD}"; '
+)
 # https://dev.mysql.com/doc/refman/9.7/en/mysqldump.html
 MYSQL: Final = Server(
     name="MySQL",
     image="mysql",
     dump_script=(
-        'MYSQL_PWD="$MYSQL_PASSWORD" exec mysqldump --user="$MYSQL_USER" --single-transaction '
+        f'{_AS_MYSQL_S_APPLICATION}exec mysqldump --user="$user" --single-transaction '
         "--no-tablespaces --set-gtid-purged=OFF --hex-blob --default-character-set=utf8mb4 "
         '"$MYSQL_DATABASE"'
     ),
     dump_end=b"-- Dump completed",
     load_script=(
-        'export MYSQL_PWD="$MYSQL_PASSWORD"; '
-        'mysql --user="$MYSQL_USER" --execute="DROP DATABASE IF EXISTS \\`$MYSQL_DATABASE\\`; '
+        f"{_AS_MYSQL_S_APPLICATION}"
+        'mysql --user="$user" --execute="DROP DATABASE IF EXISTS \\`$MYSQL_DATABASE\\`; '
         'CREATE DATABASE \\`$MYSQL_DATABASE\\`" && '
-        'exec mysql --user="$MYSQL_USER" --default-character-set=utf8mb4 "$MYSQL_DATABASE"'
+        'exec mysql --user="$user" --default-character-set=utf8mb4 "$MYSQL_DATABASE"'
     ),
 )
 

@@ -36,7 +36,7 @@ class LockedCounter(InBackground):
 
     def run(self, over: threading.Event) -> None:
         """Lock, wait, let go; the requests that wait have their turn then."""
-        script = 'MYSQL_PWD="$MYSQL_PASSWORD" mysql --user="$MYSQL_USER" --execute="$0" mysite'
+        script = 'MYSQL_PWD="$DB_PASSWORD" mysql --user="$DB_USER" --execute="$0" mysite'
         while not over.is_set():
             self.database.execute("sh", "-c", script, LOCK)
 

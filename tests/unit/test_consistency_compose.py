@@ -337,7 +337,7 @@ def test_there_is_a_database_server_for_each_engine_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("engine", "names"),
     [
-        ("mysql", ("MYSQL_DATABASE", "MYSQL_USER", "MYSQL_PASSWORD")),
+        ("mysql", ("MYSQL_DATABASE", "DB_USER", "DB_PASSWORD")),
         ("postgres", ("POSTGRES_DB", "DB_USER", "POSTGRES_PASSWORD")),
     ],
 )
@@ -352,6 +352,15 @@ def test_the_database_is_made_as_the_application_asks_for_it(
     ]
     assert passed["DB_HOST"] == "${DB_HOST:-db}"
     assert "db" in services()
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_the_application_s_user_is_made_by_a_script_of_ours(engine: str) -> None:
+    """MySQL's image does not quote what it makes one of."""
+    service = database_service(engine)
+
+    assert f"./{engine}/init:/docker-entrypoint-initdb.d:ro" in service["volumes"]
+    assert not {"MYSQL_USER", "MYSQL_PASSWORD"} & set(service["environment"])
 
 
 def test_nobody_depends_on_what_may_have_no_container() -> None:

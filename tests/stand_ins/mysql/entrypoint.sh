@@ -55,15 +55,13 @@ become_mysql() {
   exec setpriv --reuid=mysql --regid=mysql --init-groups "$0" "${command[@]}"
 }
 
-quoted() { local text=${1//\\/\\\\}; printf "'%s'" "${text//\'/\\\'}"; }
-# shellcheck disable=SC2016 # the backticks are SQL's
-identifier() { printf '`%s`' "${1//\`/\`\`}"; }
+# Names and passwords stand in the SQL below as they are, as in the public image: whoever has a quote or a
+# backslash in one is to notice it here.
 
 # Passwords reach the client in a file descriptor, never among the arguments that a process list shows.
 client_options() {
-  local text=${root_password//\\/\\\\}
   printf '[client]\nuser=root\nprotocol=socket\nsocket="%s"\n' "$socket"
-  [ -z "$root_password" ] || printf 'password="%s"\n' "${text//\"/\\\"}"
+  [ -z "$root_password" ] || printf 'password=%s\n' "$root_password"
 }
 
 client() {
@@ -104,28 +102,23 @@ set_root_password() {
     say "GENERATED ROOT PASSWORD: $password"
   fi
   {
-    echo "SET SESSION sql_log_bin = 0, sql_mode = '';"
+    echo "SET SESSION sql_log_bin = 0;"
     if [ "$host" != localhost ]; then
-      echo "CREATE USER 'root'@$(quoted "$host") IDENTIFIED BY $(quoted "$password");"
-      echo "GRANT ALL ON *.* TO 'root'@$(quoted "$host") WITH GRANT OPTION;"
+      echo "CREATE USER 'root'@'$host' IDENTIFIED BY '$password';"
+      echo "GRANT ALL ON *.* TO 'root'@'$host' WITH GRANT OPTION;"
     fi
-    echo "ALTER USER 'root'@'localhost' IDENTIFIED BY $(quoted "$password");"
+    echo "ALTER USER 'root'@'localhost' IDENTIFIED BY '$password';"
   } | sql
   root_password=$password
 }
 
 make_database_and_user() {
-  local pattern
   {
-    echo "SET SESSION sql_mode = '';"
-    [ -z "${MYSQL_DATABASE:-}" ] || echo "CREATE DATABASE IF NOT EXISTS $(identifier "$MYSQL_DATABASE");"
+    [ -z "${MYSQL_DATABASE:-}" ] || echo "CREATE DATABASE IF NOT EXISTS \`$MYSQL_DATABASE\`;"
     if [ -n "${MYSQL_USER:-}" ] && [ -n "${MYSQL_PASSWORD:-}" ]; then
-      echo "CREATE USER $(quoted "$MYSQL_USER")@'%' IDENTIFIED BY $(quoted "$MYSQL_PASSWORD");"
-      if [ -n "${MYSQL_DATABASE:-}" ]; then
-        # In a GRANT the underscore and the percent sign are wildcards.
-        pattern=${MYSQL_DATABASE//_/\\_}
-        echo "GRANT ALL ON $(identifier "${pattern//%/\\%}").* TO $(quoted "$MYSQL_USER")@'%';"
-      fi
+      echo "CREATE USER '$MYSQL_USER'@'%' IDENTIFIED BY '$MYSQL_PASSWORD';"
+      # In a GRANT the underscore is a wildcard.
+      [ -z "${MYSQL_DATABASE:-}" ] || echo "GRANT ALL ON \`${MYSQL_DATABASE//_/\\_}\`.* TO '$MYSQL_USER'@'%';"
     fi
   } | sql
 }

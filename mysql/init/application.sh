@@ -1,0 +1,30 @@
+#!/bin/bash
+# Run once, on an empty volume: makes the application's user, to whom its own database belongs and nothing
+# else. The image would make one by MYSQL_USER and MYSQL_PASSWORD, but puts both into its SQL as they are: a
+# quote in a password ends its first start, and a backslash makes it another password.
+set -eu
+
+if [ "$DB_USER" = root ]; then
+    echo "DB_USER is root, the superuser's name. Choose another one, then: docker compose down --volumes" >&2
+    exit 1
+fi
+
+quote=\'
+# Inside a text only its quote means anything, because of the sql_mode below.
+text() { printf "'%s'" "${1//$quote/$quote$quote}"; }
+# Of databases whose names match: the escaped _ and % match themselves alone.
+# https://dev.mysql.com/doc/refman/9.7/en/grant.html#grant-quoting
+named() {
+    local name=${1//\\/\\\\}
+    name=${name//_/\\_}
+    name=${name//%/\\%}
+    # shellcheck disable=SC2016 # the backticks are SQL's
+    printf '`%s`' "${name//\`/\`\`}"
+}
+
+# By standard input: no password is among a process's arguments. The image made root's, and the database.
+MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql --protocol=socket --user=root --default-character-set=utf8mb4 <<SQL
+SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES';
+CREATE USER $(text "$DB_USER")@'%' IDENTIFIED BY $(text "$DB_PASSWORD");
+GRANT ALL ON $(named "$MYSQL_DATABASE").* TO $(text "$DB_USER")@'%';
+SQL
