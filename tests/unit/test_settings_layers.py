@@ -92,7 +92,7 @@ def test_static_names_are_hashed_where_they_are_cached(layer: str, hashed: bool)
     backend = loaded(layer)["STORAGES"]["staticfiles"]["BACKEND"]
 
     assert backend.endswith(".ManifestStaticFilesStorage") is hashed
-    assert loaded(layer)["STORAGES"]["default"]["BACKEND"].endswith(".FileSystemStorage")
+    assert loaded(layer)["STORAGES"]["default"]["BACKEND"].endswith(".DurableFileStorage")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,32 @@ def test_other_layers_may_be_reached_by_http(layer: str) -> None:
 
     assert shown["SECURE_SSL_REDIRECT"] is False
     assert shown["SECURE_HSTS_SECONDS"] == 0
+
+
+REDIRECTED = """
+import json, sys
+import django
+django.setup()
+from django.test import Client
+
+client = Client(headers={"Host": "www.example.com"})
+print(json.dumps({path: client.get(path).status_code for path in sys.argv[1:]}))
+"""
+
+
+def test_production_answers_health_by_http_and_nothing_else() -> None:
+    """With its own defaults; the checks' answer is 503 without a database."""
+    health = ("/livez", "/readyz", "/healthz")
+    others = ("/", "/profile/", "/healthz/", "/healthzz", "/x/healthz", "/api/hits/")
+    done = run("-c", REDIRECTED, *health, *others, layer="production", **REQUIRED)
+
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout.splitlines()[-1])
+    assert answers == {
+        **dict.fromkeys(health, 200),
+        "/healthz": 503,
+        **dict.fromkeys(others, 301),
+    }
 
 
 def test_every_layer_believes_the_load_balancer_about_https() -> None:
