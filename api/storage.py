@@ -1,7 +1,55 @@
-"""What tells that uploaded files cannot be kept or read at present."""
+"""How uploaded files are kept, and what tells that they cannot be kept or read at present."""
 
+import errno
+import os
+from pathlib import Path
+
+from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage
 from django.utils.functional import LazyObject
+
+
+class DurableFileStorage(FileSystemStorage):
+    """Files on this machine's disk, which a power failure does not take back.
+
+    A row is on the disk once it is committed. So a file has to be there before: its content, and
+    its name in its folder, which may be new in the one above. Otherwise the system writes both when
+    it likes, as much as half a minute later.
+    """
+
+    def _save(self, name: str, content: File) -> str:
+        """Keep a file, and return its name when the disk has it."""
+        kept = super()._save(name, content)
+        location = Path(self.location)
+        file = location / kept
+        sync(file)
+        for folder in file.parents:
+            sync_folder(folder)
+            if folder == location:
+                break
+        return kept
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has what was written to a file or a folder.
+
+    https://man7.org/linux/man-pages/man2/fsync.2.html
+    """
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in a folder, where its file system can be told to."""
+    try:
+        sync(folder)
+    except OSError as error:
+        # What a server's share may answer, which does so by itself or not at all.
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def is_local(storage: Storage | LazyObject) -> bool:

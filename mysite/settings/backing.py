@@ -102,7 +102,7 @@ def file_storage(env: Environment) -> dict[str, Any]:
     """Return STORAGES["default"]: MEDIA_ROOT, or an S3 bucket if one is named."""
     bucket = env.str("AWS_STORAGE_BUCKET_NAME")
     if not bucket:
-        return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+        return {"BACKEND": "api.storage.DurableFileStorage"}
     return {
         "BACKEND": "api.bucket_storage.BucketStorage",
         # As on a disk: a name that is taken is never written over.

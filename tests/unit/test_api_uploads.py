@@ -1,7 +1,10 @@
 """/api/uploads/: what is taken in, what is refused, and what is left behind: nothing."""
 
+import errno
 import io
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -374,6 +377,48 @@ def test_a_disk_that_is_full_is_said(
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
     assert "cannot be kept at present" in answer.json()["detail"]
+    assert not Upload.objects.exists()
+
+
+def test_the_disk_has_the_file_before_there_is_a_row(
+    signed_in: Client, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power failure leaves a row without its file, which was answered with 201."""
+    content = picture()
+    happened: list[str | int | tuple[int, int]] = []
+    fsync = os.fsync
+
+    def noted(opened: int) -> None:
+        fsync(opened)
+        found = os.fstat(opened)
+        folder = stat.S_ISDIR(found.st_mode)
+        happened.append(found.st_ino if folder else (found.st_ino, found.st_size))
+
+    def look(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if sql.startswith("INSERT") and Upload._meta.db_table in sql:
+            happened.append("row")
+        return execute(sql, *rest)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with connection.execute_wrapper(look):
+        answer = send(signed_in, content)
+
+    file = media / "uploads" / f"{answer.json()['id']}.jpg"
+    # All of it, then its name in its folder, then that folder's name, which is new too.
+    folders = [path.stat().st_ino for path in (media / "uploads", media)]
+    assert happened == [(file.stat().st_ino, len(content)), *folders, "row"]
+
+
+def test_a_disk_that_fails_in_the_end_is_said_and_keeps_nothing(
+    signed_in: Client, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(opened: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    assert send(signed_in, picture()).status_code == 503
+    assert files(media) == []
     assert not Upload.objects.exists()
 
 

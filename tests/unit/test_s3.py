@@ -146,6 +146,4 @@ def test_a_bucket_that_hangs_is_said_before_the_worker_s_time_is_over(
 
 
 def test_without_a_bucket_files_are_on_the_disk() -> None:
-    assert storage("", AWS_STORAGE_BUCKET_NAME="") == {
-        "BACKEND": "django.core.files.storage.FileSystemStorage"
-    }
+    assert storage("", AWS_STORAGE_BUCKET_NAME="") == {"BACKEND": "api.storage.DurableFileStorage"}

@@ -1,0 +1,97 @@
+"""Uploaded files on the disk: what was saved is there after a power failure."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from django.core.files.base import ContentFile, File
+from django.core.files.uploadedfile import TemporaryUploadedFile
+
+from api.storage import DurableFileStorage
+
+CONTENT = b"x" * 100_000
+
+
+def in_memory() -> File:
+    """Return a file whose content is written anew."""
+    return ContentFile(CONTENT)
+
+
+def moved() -> File:
+    """Return a file that Django has on the disk already, and only moves."""
+    file = TemporaryUploadedFile("long.jpg", "image/jpeg", len(CONTENT), None)
+    file.write(CONTENT)
+    file.flush()
+    return file
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What the disk was waited for, one after the other: the file's number and its size then."""
+    seen: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def noted(opened: int) -> None:
+        fsync(opened)
+        found = os.fstat(opened)
+        seen.append((found.st_ino, found.st_size))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return seen
+
+
+@pytest.mark.parametrize("file", [in_memory, moved])
+@pytest.mark.parametrize(
+    ("name", "folders"), [("file.jpg", 1), ("new/file.jpg", 2), ("a/b/c/file.jpg", 4)]
+)
+def test_the_file_and_its_folders_up_to_the_first_are_on_the_disk(
+    file: Callable[[], File], name: str, folders: int, synced: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    with file() as content:
+        kept = DurableFileStorage(location=tmp_path).save(name, content)
+
+    path = tmp_path / kept
+    assert path.read_bytes() == CONTENT
+    assert synced[0] == (path.stat().st_ino, len(CONTENT))
+    assert [number for number, _ in synced[1:]] == [
+        folder.stat().st_ino for folder in list(path.parents)[:folders]
+    ]
+
+
+def test_a_name_that_is_taken_is_written_beside_it(
+    synced: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    storage = DurableFileStorage(location=tmp_path)
+
+    first, second = (storage.save("file.jpg", in_memory()) for _ in range(2))
+
+    assert first != second
+    assert [number for number, _ in synced[::2]] == [
+        (tmp_path / name).stat().st_ino for name in (first, second)
+    ]
+
+
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+
+    DurableFileStorage(location=tmp_path).save("a/file.jpg", in_memory())
+
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(("code", "kept"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_a_share_whose_folders_cannot_be_waited_for_will_do(
+    code: int, kept: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(opened: int) -> None:
+        if stat.S_ISDIR(os.fstat(opened).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+    with nullcontext() if kept else pytest.raises(OSError, match=os.strerror(code)):
+        DurableFileStorage(location=tmp_path).save("file.jpg", in_memory())
