@@ -14,13 +14,13 @@ from tests.chaos.conftest import check_nothing_lost, check_writes
 from tests.chaos.load import Load
 from tests.chaos.release import all_on, another_release, answering, ends, stackctl, timed
 from tests.chaos.reliability import Figures
-from tests.stack.compose import Stack
+from tests.stack.compose import DB_ENGINE, Stack
 from tests.stack.test_live_edit import edited
 from tests.waiting import eventually
 
-# More than a start takes under load: the way back has to be healthy within it, too.
+QUICK = ("--watch-seconds", "0.5")
+# For a release that is never ready: what it says is not hurried by a busy machine.
 HEALTH_SECONDS = "15"
-QUICK = ("--health-seconds", HEALTH_SECONDS, "--watch-seconds", "0.5")
 # What a release may add to the longest request of the steady state.
 LONGER_SECONDS = 1.0
 
@@ -64,6 +64,7 @@ class BadRelease:
     says: tuple[str, ...]
     # 3: failed, and the release before is back on what was touched; 1: nothing was touched.
     code: int = 3
+    options: tuple[str, ...] = ()
 
 
 LAST_LINES = "the last lines of server1"
@@ -83,6 +84,7 @@ BAD_RELEASES = (
         *("never-ready", "api/middleware.py"),
         *("if settings.DRAIN_FILE.exists():", "if settings.DRAIN_FILE:"),
         (LAST_LINES, f"it was not healthy within {HEALTH_SECONDS} s"),
+        options=("--health-seconds", HEALTH_SECONDS),
     ),
     BadRelease(
         *("answers-500", "api/profile.py"),
@@ -104,7 +106,7 @@ def test_bad_releases_are_taken_back_and_lose_nothing(
         for bad in BAD_RELEASES:
             started = time.monotonic()
             with edited(loaded.tree / bad.file, bad.old, bad.new):
-                done = stackctl(loaded, "deploy", "--release", bad.name, *QUICK)
+                done = stackctl(loaded, "deploy", "--release", bad.name, *QUICK, *bad.options)
             seconds.append(f"{bad.name} {time.monotonic() - started:.0f} s")
             said = ends(bad.code, done)
             for words in bad.says:
@@ -167,9 +169,12 @@ from django.db import connection
 with connection.cursor() as cursor:
     for statement in {statements!r}:
         cursor.execute(statement)
-    cursor.execute("SHOW TABLES LIKE 'half_way%%'")
-    print([row[0] for row in cursor.fetchall()])
+print([name for name in sorted(connection.introspection.table_names()) if "half_way" in name])
 """
+
+
+# MySQL cannot undo a change of a table; PostgreSQL undoes all of a migration that fails.
+HALF_DONE = {"mysql": ["half_way_bad", "half_way_good"], "postgres": ["half_way_good"]}
 
 
 def half_way_tables(stack: Stack, *statements: str) -> str:
@@ -194,7 +199,7 @@ def test_a_bad_migration_is_refused_or_reported_and_loses_nothing(
         with migrations(loaded, **half_way):
             stopped = ends(3, stackctl(loaded, "deploy", "--release", "half-way"))
         try:
-            assert half_way_tables(loaded) == "['half_way_bad', 'half_way_good']"
+            assert half_way_tables(loaded) == str(HALF_DONE[DB_ENGINE])
         finally:
             half_way_tables(
                 loaded,
