@@ -31,11 +31,16 @@ class Heartbeat {
     window.addEventListener("offline", () => this.soon());
   }
 
+  // Whether somebody looks.
+  get watched() {
+    return !this.paused && !document.hidden;
+  }
+
   // The next beat is now, unless nobody looks.
   soon() {
     clearTimeout(this.timer);
     this.wait = this.usual;
-    if (!this.paused && !document.hidden && !this.beating) this.now();
+    if (this.watched && !this.beating) this.now();
   }
 
   async now() {
@@ -44,7 +49,7 @@ class Heartbeat {
     this.beating = false;
     this.wait = answered ? this.usual : Math.min(this.wait * 2, Heartbeat.LONGEST);
     clearTimeout(this.timer);
-    if (!this.paused && !document.hidden) this.timer = setTimeout(() => this.now(), this.wait);
+    if (this.watched) this.timer = setTimeout(() => this.now(), this.wait);
   }
 
   pause(paused) {

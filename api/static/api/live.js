@@ -29,7 +29,8 @@
   async function beat() {
     // Without the session, which would be a query; so it answers while the database is away as well.
     const answered = note(await ask(paths.profile, { credentials: "omit" }));
-    if (answered && !asking && !forbidden && beats++ % 2 === 0) renew();
+    // Meanwhile it may have been paused or hidden.
+    if (answered && heart.watched && !asking && !forbidden && beats++ % 2 === 0) renew();
     return answered;
   }
 
