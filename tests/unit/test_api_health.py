@@ -31,6 +31,7 @@ from tests.tree import ROOT
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NAMES = ["database", "migrations", "cache", "broker", "storage", "worker"]
+PATIENCE = datetime.timedelta(seconds=10)
 # Words that must never be shown to a stranger.
 HIDDEN = "hidden"
 
@@ -47,6 +48,13 @@ def media(settings: Settings, tmp_path: Path) -> Path:
     """Return where this test's uploads would go."""
     settings.MEDIA_ROOT = tmp_path
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each check time on a busy machine; what hangs has a test of its own."""
+    for check in health.COMPONENTS.values():
+        monkeypatch.setattr(check, "timeout", PATIENCE)
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +91,7 @@ def test_all_is_well(client: Client, media: Path) -> None:
     assert states(answer) == dict.fromkeys(NAMES, "up")
     for line in answer.json()["components"].values():
         assert set(line) == {"status", "milliseconds"}
-        assert 0 <= line["milliseconds"] < 2000
+        assert 0 <= line["milliseconds"] < 1000 * (PATIENCE.total_seconds() + 1)
     # The look leaves nothing behind.
     assert list(media.iterdir()) == []
 
@@ -235,6 +243,9 @@ def test_components_that_hang_are_down_and_delay_nobody(
     client: Client, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
     released = threading.Event()
+    # Those that do not hang have time.
+    for name in names:
+        monkeypatch.setattr(health.COMPONENTS[name], "timeout", health.TIMEOUT)
 
     def hang(check: HealthCheck) -> None:
         released.wait(60)

@@ -1,5 +1,6 @@
 """/api/status/: the whole state for those who may see it, and nothing for strangers."""
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
-from api import servers, status
+from api import health, servers, status
 from api.models import Counter
 from api.servers import Found, Server
 from api.worker import beats
@@ -28,6 +29,13 @@ def this_server(settings: Settings, tmp_path: Path) -> None:
     settings.PROFILE, settings.SERVERS = "set1", []
     # A fresh clone has no folder for uploads yet.
     settings.MEDIA_ROOT = tmp_path
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each check time on a busy machine."""
+    for check in health.COMPONENTS.values():
+        monkeypatch.setattr(check, "timeout", datetime.timedelta(seconds=10))
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,7 @@ class Stack:
         monkeypatch.setattr(engine, "execute", lambda *_: process.Result(1, "", ""))
         monkeypatch.setattr(engine, "start", lambda name: self.act("start", name))
         monkeypatch.setattr(engine, "restart", lambda name, *_: self.act("restart", name))
-        monkeypatch.setattr(heal, "BACK_SECONDS", 0.05)
+        monkeypatch.setattr(heal, "BACK_SECONDS", 5)
         monkeypatch.setattr(heal, "POLL_SECONDS", 0.01)
 
     def service(self, name: str) -> Container:
@@ -277,8 +277,12 @@ def test_an_engine_that_does_not_answer_is_waited_for(
 
 
 def test_a_service_that_keeps_failing_is_tried_less_and_less_often(
-    stack: Stack, clock: list[float], capsys: pytest.CaptureFixture[str]
+    stack: Stack,
+    clock: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(heal, "BACK_SECONDS", 0.05)
     stack.heals = False
     stack.change("worker", **KILLED)
     healer = stack.healer()
