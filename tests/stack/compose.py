@@ -37,16 +37,27 @@ uwsgi_alone = pytest.mark.skipif(
 )
 
 
+# Characters that careless quoting would break.
+AWKWARD = "a\"b$c'd w#e\\f"
+
+
 def secret_environment() -> dict[str, str]:
-    """Return what production requires, with characters that careless quoting would break."""
-    awkward = "a\"b$c'd w#e\\f"
+    """Return what production requires, the passwords with characters of that kind."""
     return {
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
         "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1",
-        "DB_PASSWORD": awkward + secrets.token_urlsafe(8),
-        "REDIS_PASSWORD": awkward + secrets.token_urlsafe(8),
-        "STATS_PASSWORD": awkward + secrets.token_urlsafe(8),
+        "DB_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
+        "REDIS_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
+        "STATS_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
     }
+
+
+def tells(text: str, secret: str) -> bool:
+    """Tell whether a text has a secret in it.
+
+    Its random end is enough: what is awkward before that is another text in JSON or in a URL.
+    """
+    return secret[-len(secrets.token_urlsafe(8)) :] in text
 
 
 class Stack:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.stack.compose import tells
 from tests.stack.stackctl.site import Site
 from tests.waiting import eventually
 
@@ -48,8 +49,8 @@ def test_backup_and_restore(site: Site) -> None:
     folder = Path(saved["path"])
     assert [oct(path.stat().st_mode & 0o777) for path in folder.iterdir()] == ["0o600"] * 3
     assert saved["release"] == site.release()
-    password = site.environment["DB_PASSWORD"]
-    assert password not in gzip.decompress((folder / "database.sql.gz").read_bytes()).decode()
+    dump = gzip.decompress((folder / "database.sql.gz").read_bytes()).decode()
+    assert not tells(dump, site.environment["DB_PASSWORD"])
 
     count_rows(site, "increment")
     site.run_in("server1", "sh", "-c", "rm -r /srv/media/drill; touch /srv/media/later")
