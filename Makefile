@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help run env certs setup test test-unit test-stack test-databases chaos lint format lock dockerfile eb-bundle eb-rehearsal bench clean
 
-# Two processes, each with stacks of its own. What measures times or puts the machine under load runs alone.
+# Two processes, each with stacks of its own; a time limit there leaves room for the other one. What measures
+# times or puts the machine under load runs alone.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 help: ## List the tasks

@@ -6,13 +6,12 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote
 
 import pytest
 
 from mysite.rabbitmq_messages import CONFIRM_SECONDS
 from tests.pictures import picture
-from tests.stack.compose import Stack, docker
+from tests.stack.compose import AWKWARD, Stack, docker, tells
 from tests.stack.test_privileges import check_bare
 from tests.stack.uploads import (
     COMES_BACK_SECONDS,
@@ -26,7 +25,7 @@ from tests.stack.uploads import (
 from tests.waiting import eventually
 
 APPLICATION = ("server1", "server2", "worker")
-PASSWORD = "a\"b$c'd w#e\\f/" + secrets.token_urlsafe(8)
+PASSWORD = f"{AWKWARD}/{secrets.token_urlsafe(8)}"
 UPLOADS = 150
 # Sends a job that is to wait at the broker, for an upload that is not there.
 LATER = """
@@ -122,7 +121,7 @@ def test_a_retry_s_pause_is_waited_for_at_the_broker(rabbitmq: Stack) -> None:
 
 
 def test_a_worker_killed_in_the_middle_loses_nothing(user: Uploader) -> None:
-    check_worker_killed_in_the_middle(user, pictures=4)
+    check_worker_killed_in_the_middle(user)
 
 
 def test_worker_and_broker_are_killed_under_uploads(user: Uploader) -> None:
@@ -169,10 +168,11 @@ def test_a_broker_that_takes_nothing_holds_no_upload_up_for_long(
 ) -> None:
     content = picture()
     with short_of_memory(rabbitmq):
-        begun = time.monotonic()
         for _ in range(2):
+            begun = time.monotonic()
             user.sent(content)
-        assert time.monotonic() - begun < 2 * (CONFIRM_SECONDS + 1)
+            # The machine may be busy; without that limit harakiri would end it, after 20 s.
+            assert time.monotonic() - begun < CONFIRM_SECONDS + 10
     user.all_done(seconds=COMES_BACK_SECONDS)
 
 
@@ -208,7 +208,7 @@ def test_its_password_is_told_nowhere_and_a_wrong_one_is_named(rabbitmq: Stack) 
     told = rabbitmq.logs("broker") + rabbitmq.logs("worker") + rabbitmq.logs("server1")
     told += rabbitmq.run_in("broker", "cat", "/run/rabbitmq/definitions.json")
     told += rabbitmq.run_in("broker", "sh", "-c", "cat /proc/[0-9]*/cmdline || true")
-    assert PASSWORD not in told and quote(PASSWORD, safe="") not in told
+    assert not tells(told, PASSWORD)
 
 
 def test_a_changed_password_counts_from_the_next_start(rabbitmq: Stack) -> None:

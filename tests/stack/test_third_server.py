@@ -23,6 +23,8 @@ def three(local: Stack) -> Iterator[Stack]:
     local.environment["SERVER3"] = "1"
     try:
         local.up()
+        # Docker calls it healthy before HAProxy has: that wants two good checks of its own.
+        eventually(lambda: set(in_turn(local, 3)) == set(NAMES), seconds=20, what="it is asked")
         yield local
     finally:
         del local.environment["SERVER3"]

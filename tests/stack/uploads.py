@@ -133,19 +133,21 @@ def states(user: Uploader) -> dict[str, str]:
     return found
 
 
-def check_worker_killed_in_the_middle(user: Uploader, pictures: int = 8) -> None:
+def check_worker_killed_in_the_middle(user: Uploader) -> None:
     """Kill the worker while it is at pictures; check that each is done, those once more."""
     stack = user.stack
+    # Asked for now: a look for it takes longer than some of the jobs.
+    worker = stack.container("worker")
     # Slow ones, so that there is a middle; sent together, so that some wait.
     with ThreadPoolExecutor(2) as pool:
-        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * pictures)]
+        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * 8)]
     eventually(
         lambda: "running" in {upload["status"] for upload in user.all()},
         seconds=30,
         what="a job runs",
     )
 
-    docker("kill", "--signal", "KILL", stack.container("worker"))
+    docker("kill", "--signal", "KILL", worker)
     running = [upload["id"] for upload in user.all() if upload["status"] == "running"]
     start(stack, "worker")
 

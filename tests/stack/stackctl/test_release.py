@@ -67,7 +67,11 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
 
         # What is down already is no fault of a release, which may be its cure.
         site.compose("stop", "worker")
-        assert "worker" in str(site.get("/healthz").json())
+        eventually(
+            lambda: site.get("/healthz").json()["components"]["worker"]["status"] == "down",
+            seconds=60,
+            what="the worker is down",
+        )
         assert site.ask("rollback", *QUICK)["release"] == old
         site.whole_on(old)
         assert site.get("/healthz").status_code == 200
