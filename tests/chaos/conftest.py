@@ -20,13 +20,29 @@ print(json.dumps(list(Order.objects.values_list("key", flat=True))))
 """
 
 
+FIGURES = pytest.StashKey[Figures]()
+
+
 @pytest.fixture(scope="session")
-def figures(pytestconfig: pytest.Config) -> Iterator[Figures]:
+def figures(pytestconfig: pytest.Config) -> Figures:
     """What each scenario counted; `make chaos` puts it into the documentation."""
-    found = Figures()
-    yield found
-    if document := pytestconfig.getoption("--reliability"):
-        put_into(document, found.table())
+    return pytestconfig.stash.setdefault(FIGURES, Figures())
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Put the figures into the documentation, if all scenarios ran and held."""
+    config = session.config
+    document = config.getoption("--reliability")
+    if not document or FIGURES not in config.stash:
+        return
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    assert isinstance(reporter, pytest.TerminalReporter)
+    if exitstatus or reporter.stats.get("deselected"):
+        reporter.write_line(
+            f"\n{document} keeps its figures: not every scenario ran and held", yellow=True
+        )
+    else:
+        put_into(document, config.stash[FIGURES].table())
 
 
 @pytest.fixture(scope="session")

@@ -28,16 +28,25 @@ def answers(stack: Stack, profile: str) -> bool:
 def recovered(load: Load, since: float, back: Callable[[], bool], *, seconds: float = 60) -> float:
     """Wait until all is well and return how many seconds after the fault that was.
 
+    A look takes a second or two, which are not the site's: the time is that at which the look began
+    that found all well. A request that fails later puts it off.
+
     Args:
         load: what runs meanwhile.
         since: the fault's time on the monotonic clock.
         back: whether what was hit is in service again.
         seconds: a generous bound on the wait; the caller compares what is returned.
     """
-    eventually(back, seconds=seconds, what="back in service after the fault")
-    back_at = time.monotonic()
+    asked_at = since
+
+    def look() -> bool:
+        nonlocal asked_at
+        asked_at = time.monotonic()
+        return back()
+
+    eventually(look, seconds=seconds, what="back in service after the fault")
     load.all_served_again()
-    return max([back_at, *(outcome.ended for outcome in load.failed)]) - since
+    return max([asked_at, *(outcome.ended for outcome in load.failed)]) - since
 
 
 def check_failures(load: Load, *, posts: int) -> None:

@@ -20,6 +20,8 @@ from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
 REQUESTS = 300
+# Health checks in the time of so many requests, on a busy machine.
+CHECKS = 4
 # limit_conn in nginx-balancer/nginx.conf.
 LONG_BODIES = 20
 # Clients of a balancer's own machine, no two of them in one network of 256 addresses, which is what
@@ -122,7 +124,11 @@ BALANCERS: dict[str, Balancer] = {
 @pytest.mark.parametrize("method", ["roundrobin", "round_robin"])
 def test_each_in_turn_is_even(loaded: Stack, method: str) -> None:
     with BALANCERS[method](loaded, method) as (_, port):
-        assert Counter(ask(port, REQUESTS)) == {"set1": REQUESTS // 2, "set2": REQUESTS // 2}
+        found = Counter(ask(port, REQUESTS))
+    assert found.keys() == {"set1", "set2"}
+    # nginx's container asks through the balancer how it is, every 5 s: that is a turn as well.
+    allowed = CHECKS if BALANCERS[method] is nginx else 0
+    assert abs(found["set1"] - found["set2"]) <= allowed, found
 
 
 @pytest.mark.parametrize("method", ["leastconn", "least_conn"])
