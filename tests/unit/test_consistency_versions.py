@@ -1,0 +1,90 @@
+"""Versions that are told in several places are the same in all of them."""
+
+import re
+import tomllib
+from collections import defaultdict
+
+import pytest
+
+from stackctl_cli import preflight
+from tests.conftest import ENGINE_HELP
+from tests.tree import ROOT, tracked_files
+from tests.unit.config_files import compose, text_of
+from tests.unit.test_consistency_compose import FILES
+
+
+def tags() -> dict[str, set[str]]:
+    """Return the tags of each image that the compose files take from elsewhere."""
+    found = defaultdict(set)
+    for name in FILES:
+        for service in compose(name).get("services", {}).values():
+            image, _, tag = service.get("image", "").partition(":")
+            if tag and "$" not in image:
+                found[image].add(tag)
+    return found
+
+
+def told(image: str, text: str) -> set[str]:
+    """Return the tags that a text gives an image; a number of three digits and more is a port."""
+    return set(re.findall(rf"(?<![\w./@-]){re.escape(image)}:(v?\d\d?(?:\.\d+)*)(?![\w:])", text))
+
+
+def test_each_image_has_one_tag_in_all_files() -> None:
+    """In the compose files, the tests that start one by itself, the README and the documents."""
+    expected = tags()
+    assert {"mysql", "postgres", "redis", "haproxy", "httpd", "rabbitmq"} <= expected.keys()
+    assert {image: len(found) for image, found in expected.items()} == dict.fromkeys(expected, 1)
+
+    differing = {
+        (str(path), image): found
+        for path in tracked_files()
+        if path.suffix in (".md", ".py", ".sh", ".yaml", ".yml", "")
+        for text in [(ROOT / path).read_text(encoding="utf-8", errors="replace")]
+        for image, tag in expected.items()
+        if (found := told(image, text) - tag)
+    }
+
+    assert differing == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["redis:8.0", "`redis:8.0`.", '"redis:8.0"', "redis:8.0 redis:6379", "redis:8.0,"]
+)
+def test_a_tag_is_told_from_a_port(text: str) -> None:
+    assert told("redis", text) == {"8.0"}
+
+
+def flat(name: str) -> str:
+    """Return a file's text in one line."""
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
+def test_engine_and_compose_are_those_that_stackctl_wants() -> None:
+    engine, plugin = (".".join(map(str, found)) for found in (preflight.ENGINE, preflight.COMPOSE))
+
+    assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in ENGINE_HELP
+    assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in flat("README.md")
+    assert f"`docker compose version` should say {plugin} or newer" in flat("README.md")
+    assert f"Engine {engine}, Compose {plugin} and Buildx or newer" in flat("docs/stackctl.md")
+    assert f"Docker Engine {engine} or newer" in flat("stackctl_cli/preflight.py")
+
+
+def python() -> str:
+    """Return the oldest Python that the project takes."""
+    wanted: str = tomllib.loads(text_of("pyproject.toml"))["project"]["requires-python"]
+    return wanted.removeprefix(">=")
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/stackctl.md", "Makefile", "requirements/install"]
+)
+def test_python_is_that_of_the_project(name: str) -> None:
+    version = python()
+
+    assert f"Python {version} or newer" in flat(name)
+    said = re.findall(r"(?:Python |is too old: )(3\.\d+) or newer", flat(name))
+    assert set(said) == {version}
+
+
+def test_the_installer_wants_that_python() -> None:
+    assert f"version_info < ({python().replace('.', ', ')})" in text_of("requirements/install")
