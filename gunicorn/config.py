@@ -18,7 +18,7 @@ workers = int(os.environ["WEB_CONCURRENCY"])
 preload_app = "--reload" not in os.environ.get("GUNICORN_CMD_ARGS", "")
 
 # harakiri: a request that takes longer is cut off together with its worker. gunicorn looks once a
-# second, so it may have that second more.
+# second, and the worker has to end: 20 to 22 s in all, as README.md says.
 timeout = 20
 # Told to end, the running requests have as long.
 graceful_timeout = 20

@@ -1,6 +1,7 @@
 """/metrics of a real uWSGI with several workers: exact, and on its own port alone."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,8 +19,14 @@ from tests.ports import free_port
 from tests.tree import ROOT
 from tests.waiting import eventually
 
-# Of this machine alone, and hardly anybody else's: the port is always the same.
-METRICS_ADDRESS = f"{'127.0.77.1' if sys.platform == 'linux' else '127.0.0.1'}:{PORT}"
+# The port is always the same. On Linux the machine has many addresses of its own, so that two runs
+# are not in each other's way.
+HOST = (
+    ".".join(["127", *(str(random.randint(1, 254)) for _ in range(3))])
+    if sys.platform == "linux"
+    else "127.0.0.1"
+)
+METRICS_ADDRESS = f"{HOST}:{PORT}"
 WORKERS = 4
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
