@@ -80,7 +80,8 @@ def test_a_stopped_server_is_shown_as_down_and_comes_back(local: Stack, page: Pa
         # It drains first, and is down once it has stopped.
         expect(state).not_to_have_text("Up", timeout=SOON)
         expect(page.locator("#announcer")).to_contain_text("set2")
-        assert stop.wait(60) == 0
+        stop.communicate(timeout=60)
+        assert stop.returncode == 0
         expect(state).to_have_text("Down", timeout=SOON)
         expect(state).to_have_attribute("data-state", "down")
         expect(page.locator("#headline")).to_have_text("The site is up, but not all of it")
