@@ -133,25 +133,34 @@ def states(user: Uploader) -> dict[str, str]:
     return found
 
 
+def signal_jobs(stack: Stack, name: str) -> None:
+    """Send a signal to the worker's processes that do the jobs: all but the first one."""
+    stack.run_in("worker", "sh", "-c", f"kill -{name} -1")
+
+
+def frozen_in_the_middle(user: Uploader) -> list[str]:
+    """Stop the jobs where they are and return the running ones; let them go on if none is."""
+    signal_jobs(user.stack, "STOP")
+    running = [upload["id"] for upload in user.all() if upload["status"] == "running"]
+    if not running:
+        signal_jobs(user.stack, "CONT")
+    return running
+
+
 def check_worker_killed_in_the_middle(user: Uploader) -> None:
     """Kill the worker while it is at pictures; check that each is done, those once more."""
     stack = user.stack
-    # Asked for now: a look for it takes longer than some of the jobs.
-    worker = stack.container("worker")
-    # Slow ones, so that there is a middle; sent together, so that some wait.
+    # None is done before all of them wait.
+    signal_jobs(stack, "STOP")
+    # Slow ones, so that there is a middle.
     with ThreadPoolExecutor(2) as pool:
         made = [upload["id"] for upload in pool.map(user.sent, [slow()] * 8)]
-    eventually(
-        lambda: "running" in {upload["status"] for upload in user.all()},
-        seconds=30,
-        what="a job runs",
-    )
+    signal_jobs(stack, "CONT")
+    running = eventually(lambda: frozen_in_the_middle(user), seconds=30, what="a job runs")
 
-    docker("kill", "--signal", "KILL", worker)
-    running = [upload["id"] for upload in user.all() if upload["status"] == "running"]
+    docker("kill", "--signal", "KILL", stack.container("worker"))
     start(stack, "worker")
 
-    assert running
     user.all_done(seconds=COMES_BACK_SECONDS)
     names = files(stack, "thumbnails")
     for upload in made:
