@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import repeat
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 import requests
 
-from stackctl_cli.haproxy import CONFIG
 from tests.chaos.load import Client, Load, Request
 from tests.chaos.test_balancing import address, in_its_place
 from tests.ports import free_port
@@ -403,101 +401,3 @@ def test_stopping_apache_loses_nothing(both: Stack) -> None:
     assert not load.failed, load.summary()
     log = both.logs("apache")
     assert "caught SIGWINCH, shutting down gracefully" in log
-
-
-SILENT = """
-import socket, sys
-server = socket.create_server(("", 7999))
-while True:
-    connection, _ = server.accept()
-    asked = connection.recv(65536).split(b"\\r\\n")[0].decode()
-    if "/readyz" in asked:
-        connection.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
-    else:
-        print(asked, flush=True)
-    if "/hung" in asked:
-        connection.sendall(b"HTTP/1.0 502 Bad Gateway\\r\\nContent-Length: 0\\r\\n\\r\\n")
-    connection.close()
-"""
-
-
-@pytest.fixture
-def silent(both: Stack) -> Iterator[tuple[str, int, int]]:
-    """Two servers that take a request and close without an answer, behind Apache and HAProxy.
-
-    Gives the name of their container, and the ports of Apache and HAProxy.
-    """
-    name, apache, haproxy = f"{both.project}-silent", free_port(), free_port()
-    docker("network", "create", name)
-    try:
-        docker(
-            *("run", "--detach", "--name", name, "--network", name, "--network-alias", "server1"),
-            *("--network-alias", "server2", "--entrypoint", "python", both.image, "-c", SILENT),
-        )
-        docker(
-            *("run", "--detach", "--name", f"{name}-apache", "--network", name),
-            *("--network-alias", "apache", "--publish", f"127.0.0.1:{apache}:8002"),
-            *("--tmpfs", "/run/apache:uid=10001,gid=10001", "--tmpfs", "/srv/kept/static"),
-            *("--user", "10001:10001", "--env", "DRAIN_SECONDS=0"),
-            *("--volume", f"{both.tree}/apache:/etc/apache:ro"),
-            *("--volume", f"{both.tree}/nginx/errors:/usr/local/errors:ro"),
-            *("httpd:2.4", "/etc/apache/start"),
-        )
-        docker(
-            *("run", "--detach", "--name", f"{name}-haproxy", "--network", name),
-            *(
-                "--publish",
-                f"127.0.0.1:{haproxy}:8080",
-                "--tmpfs",
-                "/var/lib/haproxy:uid=99,gid=99",
-            ),
-            *("--volume", f"{both.tree}/haproxy:/config:ro", "--env", "HAPROXY_BALANCE=roundrobin"),
-            *("--env", "APACHE=1", "--env", "WEB_CONCURRENCY=2"),
-            *("--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
-            *("haproxy:3.0", "haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
-        )
-        eventually(lambda: well(apache), seconds=20, what="Apache answers")
-        eventually(lambda: well(haproxy), seconds=20, what="HAProxy answers")
-        yield name, apache, haproxy
-    finally:
-        docker("rm", "--force", name, f"{name}-apache", f"{name}-haproxy")
-        docker("network", "rm", name)
-
-
-def well(port: int) -> bool:
-    """Tell whether a balancer reaches a server."""
-    return bool(ask(port, "GET", "/readyz", {}, "")[0] == 200)
-
-
-def test_a_request_that_may_have_arrived_is_never_sent_again(
-    silent: tuple[str, int, int],
-) -> None:
-    """Nor one that got an answer, such as of a page that hangs: it would hang the next worker."""
-    servers, apache, haproxy = silent
-    once = [("POST", f"/order/{number}") for number in range(6)]
-    once += [("GET", f"/hung/{number}") for number in range(6)]
-
-    assert [ask(apache, *once[0], {}, "a=b")[0]] == [502]
-    assert [ask(haproxy, *what, {}, "")[0] for what in once[1:]] == [502] * len(once[1:])
-
-    seen = docker("logs", servers).splitlines()
-    assert sorted(seen) == sorted(f"{method} {path} HTTP/1.1" for method, path in once)
-
-
-def test_a_page_whose_answer_never_began_is_asked_for_again(silent: tuple[str, int, int]) -> None:
-    """By HAProxy alone, to which Apache says it by a status that no server has."""
-    servers, apache, haproxy = silent
-
-    status, headers, body = ask(apache, "GET", "/page/1", {}, "")
-    assert status == 502
-    assert json.loads(body)["detail"].startswith("The application did not answer")
-    assert dict(headers)["retry-after"] == ["5"]
-    status, told, same = ask(apache, "GET", "/page/2", {"X-Retry-On": "425"}, "")
-    assert (status, same) == (425, body)
-    assert dict(told).keys() >= {"retry-after", "cache-control"}
-    # Whoever is asked last, of HAProxy's three: no visitor is told that status.
-    assert {ask(haproxy, "GET", f"/page/{number}", {}, "")[0] for number in (3, 4, 5)} == {502}
-
-    tries = Counter(line.split()[1] for line in docker("logs", servers).splitlines())
-    assert tries["/page/1"] == tries["/page/2"] == 1
-    assert min(tries[f"/page/{number}"] for number in (3, 4, 5)) > 1

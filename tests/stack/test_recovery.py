@@ -114,6 +114,7 @@ def test_a_killed_container_is_started_again(production: Stack) -> None:
         what="server1 was started again",
     )
     production.wait_for_both()
+    assert production.inspect("server1", "{{.RestartCount}}") != "0"
 
 
 def test_a_stopped_server_has_drained_and_is_found_again_elsewhere(production: Stack) -> None:

@@ -174,6 +174,12 @@ def compose(name: str = "docker-compose.yaml") -> dict[str, Any]:
     return content
 
 
+def services() -> dict[str, dict[str, Any]]:
+    """Return the services of the stack."""
+    found: dict[str, dict[str, Any]] = compose()["services"]
+    return found
+
+
 def database_service(engine: str) -> dict[str, Any]:
     """Return the service `db` as it is for a value of DB_ENGINE."""
     chosen = compose("docker-compose.databases.yaml")["services"][engine]

@@ -152,6 +152,7 @@ def test_a_killed_holder_frees_it(hold: Hold) -> None:
     first.process.send_signal(signal.SIGKILL)
 
     second.says("held")
+    assert second.ends() == (0, "")
 
 
 def test_locks_of_other_names_and_databases_are_others(hold: Hold, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from kombu import Connection
 from mysite import environment, rabbitmq_messages
 from mysite.settings.backing import broker_settings
 from tests.tree import ROOT
-from tests.unit.test_consistency_compose import TEST_LAYER
+from tests.unit.test_consistency_backing import TEST_LAYER
 from tests.waiting import eventually
 
 # AMQP 0-9-1's methods, as class and number: connection and channel, asked and opened.
