@@ -6,8 +6,6 @@ from . import compose, engine, haproxy, state
 from .console import Console
 from .faults import StackctlError
 
-ANOTHER_BALANCER = compose.anew(compose.BALANCER)
-
 
 def require(project: compose.Project, console: Console) -> haproxy.Balancer:
     """Return the load balancer of a stack that a release can go through.
@@ -75,7 +73,8 @@ def require_present_balancer(
         raise StackctlError(
             "refused, because HAProxy runs with other variables than the present ones: "
             f"{'; '.join(wrong)}; nothing was changed",
-            f"Make it anew first, which visitors notice for a moment: {ANOTHER_BALANCER}",
+            "Make it anew first, which visitors notice for a moment: "
+            f"{compose.anew(compose.BALANCER)}",
         )
     if container.config_hash != project.config_hash(compose.BALANCER):
         _warn_of_old(compose.BALANCER, console)
