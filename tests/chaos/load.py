@@ -2,6 +2,7 @@
 
 import http.client
 import itertools
+import os
 import ssl
 import threading
 import time
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Self
 
 from tests.background import InBackground
 from tests.waiting import eventually
@@ -17,8 +19,8 @@ from tests.waiting import eventually
 # A request without an answer for so long has failed; HAProxy's own limits are below it.
 TIMEOUT_SECONDS = 40
 # Between two requests of a visitor, in seconds.
-PAGE_PAUSE = 0.3
-WRITE_PAUSE = 0.5
+PAGE_PAUSE = 0.4
+WRITE_PAUSE = 0.8
 # The bytes of a slow body.
 DRIPS = 20
 
@@ -162,6 +164,11 @@ class Load(InBackground):
         self.clients = clients
         tasks = [partial(client.run, port) for client in clients]
         super().__init__(tasks, end_seconds=TIMEOUT_SECONDS + 5)
+
+    def __enter__(self) -> Self:
+        # What was built before is on the disk: its flush would hold up the database's commits.
+        os.sync()
+        return super().__enter__()
 
     def warm_up(self) -> None:
         """Return once every client has been answered."""
