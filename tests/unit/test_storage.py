@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -76,11 +76,26 @@ def test_a_name_that_is_taken_is_written_beside_it(
 
 
 def test_nothing_stays_open(tmp_path: Path) -> None:
-    before = len(list(Path("/dev/fd").iterdir()))
-
     DurableFileStorage(location=tmp_path).save("a/file.jpg", in_memory())
 
-    assert len(list(Path("/dev/fd").iterdir())) == before
+    mine = {identity(path.stat()) for path in (tmp_path, *tmp_path.rglob("*"))}
+    assert len(mine) == 3
+    assert not mine & open_files()
+
+
+def identity(status: os.stat_result) -> tuple[int, int]:
+    """Return what no other file has."""
+    return status.st_dev, status.st_ino
+
+
+def open_files() -> set[tuple[int, int]]:
+    """Return the files and folders that this process has open now."""
+    found = set()
+    for file in Path("/dev/fd").iterdir():
+        # The listing's own one is closed by now.
+        with suppress(OSError):
+            found.add(identity(os.fstat(int(file.name))))
+    return found
 
 
 @pytest.mark.parametrize(("code", "kept"), [(errno.EINVAL, True), (errno.EIO, False)])
