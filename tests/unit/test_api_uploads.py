@@ -151,6 +151,7 @@ def test_a_picture_becomes_a_thumbnail(
         (bomb(), "The picture is too large: "),
         (b"", "The submitted file is empty."),
     ],
+    ids=["text", "svg", "html", "jpeg", "png", "webp", "beginning", "bmp", "bomb", "empty"],
 )
 def test_what_is_no_good_picture_is_refused(
     signed_in: Client, media: Path, content: bytes, message: str
