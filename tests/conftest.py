@@ -93,7 +93,8 @@ def leave_out(items: list[pytest.Item], found: Callable[[], object], cure: str) 
 def stack_of(item: pytest.Item) -> str:
     """Name what a container test shares with others, so that it is started only once.
 
-    https://pytest-xdist.readthedocs.io/en/stable/distribution.html
+    https://pytest-xdist.readthedocs.io/en/stable/distribution.html; with pytest 9.2 each process
+    starts it for itself: https://github.com/pytest-dev/pytest-xdist/issues/1386
     """
     shared = set(SHARED_STACKS) & set(getattr(item, "fixturenames", ()))
     return min(shared, default=item.path.stem)
