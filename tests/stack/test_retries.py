@@ -38,16 +38,9 @@ def silent(production: Stack) -> Iterator[tuple[str, int, int]]:
     docker("network", "create", name)
     try:
         docker(
-            *("run", "--detach", "--name", name, "--network", name, "--network-alias", "server1"),
-            *(
-                "--network-alias",
-                "server2",
-                "--entrypoint",
-                "python",
-                production.image,
-                "-c",
-                SILENT,
-            ),
+            *("run", "--detach", "--name", name, "--network", name),
+            *("--network-alias", "server1", "--network-alias", "server2"),
+            *("--entrypoint", "python", production.image, "-c", SILENT),
         )
         docker(
             *("run", "--detach", "--name", f"{name}-apache", "--network", name),
@@ -60,18 +53,10 @@ def silent(production: Stack) -> Iterator[tuple[str, int, int]]:
         )
         docker(
             *("run", "--detach", "--name", f"{name}-haproxy", "--network", name),
-            *(
-                "--publish",
-                f"127.0.0.1:{haproxy}:8080",
-                "--tmpfs",
-                "/var/lib/haproxy:uid=99,gid=99",
-            ),
-            *(
-                "--volume",
-                f"{production.tree}/haproxy:/config:ro",
-                "--env",
-                "HAPROXY_BALANCE=roundrobin",
-            ),
+            *("--publish", f"127.0.0.1:{haproxy}:8080"),
+            *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99"),
+            *("--volume", f"{production.tree}/haproxy:/config:ro"),
+            *("--env", "HAPROXY_BALANCE=roundrobin"),
             *("--env", "APACHE=1", "--env", "WEB_CONCURRENCY=2"),
             *("--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
             *("haproxy:3.0", "haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
