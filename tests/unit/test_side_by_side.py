@@ -1,0 +1,48 @@
+"""How `make test` spreads the tests over processes."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.unit.config_files import text_of
+
+TESTS = """
+import os
+from pathlib import Path
+import pytest
+
+@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("group", [
+    pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("one", "two")
+])
+def test_it(group, number):
+    Path(group).open("a").write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
+"""
+
+
+def test_what_shares_a_stack_runs_in_one_process(tmp_path: Path) -> None:
+    """Or each process would start it for itself."""
+    options = re.search(r"^SIDE_BY_SIDE := (.+)$", text_of("Makefile"), re.MULTILINE)
+    assert options
+    (tmp_path / "test_groups.py").write_text(TESTS)
+    command = (sys.executable, "-m", "pytest", "-p", "no:django", "-p", "no:cacheprovider")
+    # The options of the run that this test is a part of are not its own.
+    environment = {name: text for name, text in os.environ.items() if "PYTEST" not in name}
+
+    done = subprocess.run(
+        [*command, "--rootdir", str(tmp_path), *options[1].split(), "test_groups.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stdout
+    for group in ("one", "two"):
+        workers = (tmp_path / group).read_text().split()
+        assert len(workers) == 8
+        assert len(set(workers)) == 1
