@@ -93,8 +93,7 @@ def leave_out(items: list[pytest.Item], found: Callable[[], object], cure: str) 
 def stack_of(item: pytest.Item) -> str:
     """Name what a container test shares with others, so that it is started only once.
 
-    https://pytest-xdist.readthedocs.io/en/stable/distribution.html; with pytest 9.2 each process
-    starts it for itself: https://github.com/pytest-dev/pytest-xdist/issues/1386
+    https://pytest-xdist.readthedocs.io/en/stable/distribution.html
     """
     shared = set(SHARED_STACKS) & set(getattr(item, "fixturenames", ()))
     return min(shared, default=item.path.stem)
@@ -136,7 +135,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory, images_cleared_away: None) ->
 @pytest.fixture(scope="session")
 def local(tree: Path) -> Iterator[Stack]:
     """The stack as plain `docker compose up` starts it, but for a quicker end."""
-    yield from Stack(tree, "local", **QUICK_DRAIN).running()
+    # All tests are one client, and sign in again and again.
+    yield from Stack(tree, "local", **QUICK_DRAIN, THROTTLE_LOGIN="off").running()
 
 
 @pytest.fixture(scope="session")
