@@ -122,6 +122,20 @@ def test_of_two_that_start_at_once_one_migrates(database: DatabaseWrapper, tmp_p
     assert sorted(bool(start.applied) for start in starts) == [False, True]
 
 
+def test_told_to_stop_it_ends_the_migrations_and_starts_nothing(
+    database: DatabaseWrapper, tmp_path: Path
+) -> None:
+    with exclusive_lock(database, "migrate", 5, lambda line: None):
+        start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS="true")
+        eventually(
+            lambda: "another process holds the lock" in start.said, seconds=60, what="it waits"
+        )
+        start.process.terminate()
+
+    assert start.ended() == 143
+    assert start.applied and STARTED not in start.said
+
+
 def test_a_failing_migration_stops_the_start(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree")
     (tree / "api/migrations/9999_broken.py").write_text(BROKEN)
