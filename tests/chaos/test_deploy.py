@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.chaos import release
 from tests.chaos.conftest import check_nothing_lost, check_writes
+from tests.chaos.disk import WatchedDisk
 from tests.chaos.load import Load
 from tests.chaos.release import all_on, another_release, answering, ends, stackctl, timed
 from tests.chaos.reliability import Figures
@@ -32,25 +33,29 @@ def test_deploys_and_a_rollback_lose_nothing(loaded: Stack, load: Load, figures:
         begun = time.monotonic()
         load.over.wait(release.STEADY_SECONDS)
         released = time.monotonic()
-        for name in ("r1", "r2", "r3"):
-            with another_release(loaded, name):
-                seconds.append(timed(loaded, "deploy", "--release", name))
-            assert answering(loaded) == all_on(name)
-        seconds.append(timed(loaded, "rollback"))
-        assert answering(loaded) == all_on("r2")
+        # While the disk holds up commits, these hold all workers, and pages wait for a worker.
+        with WatchedDisk(loaded.inspect("server1", "{{.Image}}")) as disk:
+            for name in ("r1", "r2", "r3"):
+                with another_release(loaded, name):
+                    seconds.append(timed(loaded, "deploy", "--release", name))
+                assert answering(loaded) == all_on(name)
+            seconds.append(timed(loaded, "rollback"))
+            assert answering(loaded) == all_on("r2")
 
     steady, during = release.longest(load, begun, released), release.longest(load, released)
     figures.add(
         "`stackctl deploy` three times, `rollback` once",
-        f"0 failed; no request more than {LONGER_SECONDS:g} s over the steady state's longest",
+        f"0 failed; no request more than {LONGER_SECONDS:g} s over the steady state's longest and "
+        "what the disk kept a write waiting",
         load,
         f"{', '.join(f'{s:.0f}' for s in seconds)} s each with build and checks; longest "
-        + ", ".join(f"{name} {during[name]:.2f} s ({steady[name]:.2f} steady)" for name in steady),
+        + ", ".join(f"{name} {during[name]:.2f} s ({steady[name]:.2f} steady)" for name in steady)
+        + f"; the disk {disk.longest_seconds:.2f} s",
     )
     check_nothing_lost(load, loaded)
     assert set(steady) == set(during)
     for name, before in steady.items():
-        assert during[name] <= before + LONGER_SECONDS, name
+        assert during[name] <= before + LONGER_SECONDS + disk.longest_seconds, name
 
 
 @dataclass(frozen=True)
