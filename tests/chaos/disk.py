@@ -1,4 +1,4 @@
-"""How long the disk keeps a write waiting: what nothing that is tested here has a part in."""
+"""How long the machine's disk keeps a write waiting, and with it each commit: no server's doing."""
 
 import subprocess
 from types import TracebackType
