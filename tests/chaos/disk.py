@@ -1,8 +1,9 @@
 """How long the machine's disk keeps a write waiting, and with it each commit: no server's doing."""
 
 import subprocess
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 # Writes as a commit does, five times a second until its input ends; prints the longest wait.
 PROBE = """
@@ -19,31 +20,28 @@ print(longest)
 """
 
 
-class WatchedDisk:
-    """The engine's disk, watched from a container of its own for the time of a `with` block."""
+@dataclass
+class Disk:
+    """What was seen of the disk; after the block of watched_disk()."""
 
-    def __init__(self, image: str) -> None:
-        """Take an image with Python; the block starts it."""
-        self.image = image
-        self.longest_seconds = 0.0
+    longest_seconds: float = 0.0
 
-    def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            [
-                *("docker", "run", "--rm", "--interactive", "--network", "none"),
-                *("--entrypoint", "python", self.image, "-c", PROBE),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        output, _ = self.process.communicate(timeout=60)
-        self.longest_seconds = float(output)
+@contextmanager
+def watched_disk(image: str) -> Iterator[Disk]:
+    """Watch the engine's disk from a container of its own, made of an image with Python."""
+    disk = Disk()
+    process = subprocess.Popen(
+        [
+            *("docker", "run", "--rm", "--interactive", "--network", "none"),
+            *("--entrypoint", "python", image, "-c", PROBE),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield disk
+    finally:
+        output, _ = process.communicate(timeout=60)
+    disk.longest_seconds = float(output)

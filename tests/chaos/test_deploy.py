@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.chaos import release
 from tests.chaos.conftest import check_nothing_lost, check_writes
-from tests.chaos.disk import WatchedDisk
+from tests.chaos.disk import watched_disk
 from tests.chaos.load import Load
 from tests.chaos.release import all_on, another_release, answering, ends, stackctl, timed
 from tests.chaos.reliability import Figures
@@ -34,7 +34,7 @@ def test_deploys_and_a_rollback_lose_nothing(loaded: Stack, load: Load, figures:
         load.over.wait(release.STEADY_SECONDS)
         released = time.monotonic()
         # While the disk holds up commits, these hold all workers, and pages wait for a worker.
-        with WatchedDisk(loaded.inspect("server1", "{{.Image}}")) as disk:
+        with watched_disk(loaded.inspect("server1", "{{.Image}}")) as disk:
             for name in ("r1", "r2", "r3"):
                 with another_release(loaded, name):
                     seconds.append(timed(loaded, "deploy", "--release", name))
