@@ -12,7 +12,7 @@ from . import process
 from .faults import StackctlError
 
 # The load balancer's health checks, one a second and more, in nginx's access log and error log.
-PROBES = ('"path":"/readyz"', '"GET /readyz ')
+PROBES = ('"path":"/readyz', '"GET /readyz')
 INSTALL = "https://docs.docker.com/engine/install/"
 
 

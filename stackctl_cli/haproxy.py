@@ -19,6 +19,8 @@ from .apache import Apache
 from .faults import StackctlError
 
 BACKEND = "dynamic_backend"
+# The backends with health checks of their own; upload_backend tracks the first.
+CHECKED = (BACKEND, "static_backend")
 SOCKET = "/var/lib/haproxy/admin.sock"
 # docker-compose.yaml starts HAProxy with it.
 MASTER_SOCKET = "/var/lib/haproxy/master.sock"
@@ -143,9 +145,11 @@ class Balancer:
                 continue
             everywhere = [other for other in rows if other["svname"] == name]
             codes = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+            # Up only where every backend has it up: the next server is stopped then.
+            statuses = [row["status"], *(other["status"] for other in everywhere)]
             found[name] = Server(
                 name=name,
-                status=row["status"],
+                status=next((s for s in statuses if not s.startswith("UP")), row["status"]),
                 check=row["check_status"].lstrip("* "),
                 address=(row.get("addr") or "").rpartition(":")[0],
                 sessions=sum(_number(other["scur"]) for other in everywhere),
@@ -217,9 +221,8 @@ class Balancer:
         return engine.execute(self.container, *command, stdin=";".join(lines) + "\n")
 
     def _set(self, server: str, state: str) -> None:
-        # The static backend's server tracks this one, so it follows.
-        answer = self.command(f"set server {BACKEND}/{server} state {state}")
-        self._accepted(server, answer, state)
+        commands = [f"set server {backend}/{server} state {state}" for backend in CHECKED]
+        self._accepted(server, self.command(*commands), state)
 
     def _accepted(self, server: str, answer: str, wanted: str) -> None:
         """Raise StackctlError unless HAProxy took a command without a word."""

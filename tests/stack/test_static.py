@@ -6,8 +6,12 @@ import re
 import pytest
 import requests
 
-from tests.stack.compose import Stack
+from tests.stack.compose import APP_SERVER, Stack
 from tests.stack.test_observability import scrape
+from tests.stack.test_recovery import processes
+from tests.waiting import eventually
+
+SERVERS = ("server1", "server2")
 
 
 def requests_served(stack: Stack) -> float:
@@ -36,6 +40,36 @@ def test_static_files_never_reach_the_application(production: Stack, stylesheet:
     assert requests_served(production) == before
     production.get("/profile/")
     assert requests_served(production) == before + 1
+
+
+def test_static_files_do_not_depend_on_djangos_health(production: Stack, stylesheet: str) -> None:
+    """HAProxy takes both servers out of service for pages; nginx still answers for files."""
+    stopped = {server: processes(production, APP_SERVER, server) for server in SERVERS}
+    try:
+        for server, found in stopped.items():
+            signal_in(production, server, "STOP", found)
+        eventually(
+            lambda: set(statuses(production, "dynamic_backend").values()) == {"DOWN"},
+            seconds=30,
+            what="both servers are down for pages",
+        )
+        assert production.get(stylesheet).status_code == 200
+        assert set(statuses(production, "static_backend").values()) == {"UP"}
+    finally:
+        for server, found in stopped.items():
+            signal_in(production, server, "CONT", found)
+    production.wait_for_both()
+
+
+def signal_in(stack: Stack, server: str, name: str, found: dict[int, int]) -> None:
+    """Send a signal to processes of a server's container."""
+    stack.run_in(server, "sh", "-c", f"kill -{name} {' '.join(map(str, found))}")
+
+
+def statuses(stack: Stack, backend: str) -> dict[str, str]:
+    """Return what HAProxy's checks say of each server of a backend."""
+    rows = [row for row in stack.statistics() if row["pxname"] == backend]
+    return {row["svname"]: row["status"] for row in rows if row["svname"] in SERVERS}
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])

@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from mysite.environment.contract import VARIABLES
 from stackctl_cli import compose as stackctl_compose
 from stackctl_cli import haproxy, preflight
@@ -11,6 +9,7 @@ from tests.tree import ROOT
 from tests.unit.config_files import (
     compose,
     compose_servers,
+    dockerfile_environment,
     haproxy_sections,
     haproxy_value,
     health_port,
@@ -65,11 +64,29 @@ def test_haproxy_s_servers_are_compose_s() -> None:
         assert optional or name in compose()["services"]["haproxy"]["depends_on"]
 
 
-@pytest.mark.parametrize("name", ["static_backend", "upload_backend"])
-def test_the_other_backends_follow_the_checks_of_the_dynamic_one(name: str) -> None:
+def test_static_files_have_health_checks_that_nginx_answers_alone() -> None:
+    """The same checks as the dynamic backend's but for the path; 404 once the server drains."""
+    sections = haproxy_sections()
+    static, dynamic = sections["backend static_backend"], sections["backend dynamic_backend"]
+
+    assert not [line for line in static if " track " in line]
+    for line in dynamic:
+        if line.startswith(("option httpchk", "http-check", "default-server check")):
+            assert line.replace("/readyz", "/readyz/files") in static
+        if line.startswith("default-server observe"):
+            assert line in static
+    own = [one for one in nginx_directives() if "location = /readyz/files" in one.blocks]
+    drain_file = dockerfile_environment("Dockerfile.base")["DRAIN_FILE"]
+    assert {one.name for one in own} == {"default_type", "add_header", "return"}
+    assert [one.blocks[-1] for one in own if one.arguments[0] == "404"] == [f"if (-f {drain_file})"]
+    # `stackctl drain` takes a server out of both.
+    assert haproxy.CHECKED == ("dynamic_backend", "static_backend")
+
+
+def test_the_upload_backend_follows_the_checks_of_the_dynamic_one() -> None:
     """Also in what a 404 means, or HAProxy would not start."""
     sections = haproxy_sections()
-    other, dynamic = sections[f"backend {name}"], sections["backend dynamic_backend"]
+    other, dynamic = sections["backend upload_backend"], sections["backend dynamic_backend"]
 
     for line in other:
         if line.startswith("server "):

@@ -264,6 +264,18 @@ def test_sessions_count_over_all_backends(monkeypatch: pytest.MonkeyPatch) -> No
     assert (server.address, server.check, server.limit) == ("172.18.0.3", "L7OK", 2)
 
 
+def test_a_server_is_up_only_where_every_backend_has_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = "hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other"
+    table = (
+        f"# pxname,svname,qcur,scur,slim,status,check_status,{codes},addr\n"
+        "dynamic_backend,server1,0,0,2,UP,L7OK,0,0,0,0,0,0,172.18.0.3:7999\n"
+        "static_backend,server1,0,0,,DOWN 1/2,L7OK,0,0,0,0,0,0,172.18.0.3:7999\n"
+    )
+    monkeypatch.setattr(haproxy.Balancer, "command", lambda *_: table)
+
+    assert not haproxy.Balancer("id").servers()["server1"].up
+
+
 def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -281,6 +293,7 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
 
     assert said == [
         "set server dynamic_backend/server1 state ready",
+        "set server static_backend/server1 state ready",
         "set maxconn server dynamic_backend/server1 2",
     ]
 
