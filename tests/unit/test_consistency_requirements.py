@@ -1,6 +1,13 @@
 """requirements/: one version of each package everywhere, locked by hashes, and no index in them."""
 
+import base64
+import hashlib
+import os
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -78,12 +85,56 @@ def test_every_line_is_a_version_or_its_hash(name: str) -> None:
 
 
 def test_a_package_has_one_version() -> None:
+    """In all files, whatever Python and platform its lines are for."""
     versions: dict[str, set[str]] = {}
     for name in sorted(set(SOURCES) - APART):
-        for package, version in locked(name).items():
-            versions.setdefault(package, set()).add(version)
+        for line in lines_of(name):
+            if match := PIN.fullmatch(line):
+                versions.setdefault(match[1], set()).add(match[2])
 
     assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+
+
+def wheel(folder: Path, name: str, version: str) -> None:
+    """Write an empty package."""
+    head = f"{name}-{version}.dist-info"
+    files = {
+        f"{head}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{head}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    lines = []
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+            sha = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            lines.append(f"{path},sha256={sha.rstrip('=')},{len(text)}")
+        archive.writestr(f"{head}/RECORD", "\n".join([*lines, f"{head}/RECORD,,"]) + "\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--upgrade",)])
+def test_lock_gives_a_package_one_version_in_all_files(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Also where one source wants an older version than another one; eb.in's has its own."""
+    folder = tmp_path / "requirements"
+    folder.mkdir()
+    for version in ("1.0", "2.0", "3.0"):
+        wheel(tmp_path, "shared", version)
+    for name, text in {"base": "shared", "test": "-r base.in\nshared<3", "eb": "shared<2"}.items():
+        (folder / f"{name}.in").write_text(f"{text}\n")
+    (folder / "base.txt").write_text("shared==3.0\n")
+    shutil.copy(FOLDER / "lock", folder)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
+
+    subprocess.run(
+        [folder / "lock", *options],
+        env={**os.environ, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path)},
+        check=True,
+    )
+
+    pins = {path.stem: path.read_text().split()[0] for path in folder.glob("*.txt")}
+    assert pins == {"base": "shared==2.0", "test": "shared==2.0", "eb": "shared==1.0"}
 
 
 @pytest.mark.parametrize("name", SOURCES)
