@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from . import process
+from . import preflight, process
 from .console import Console
 from .faults import ExitCode, StackctlError, UsageError
 
@@ -80,7 +80,7 @@ def make(console: Console, names: Sequence[str], *, force: bool) -> dict[str, An
         ) from None
     until = pair.certificate.not_valid_after_utc
     console.good(f"{_shown(chain)}: {', '.join(names)}, until {until:%Y-%m-%d}")
-    _say_next(console, root / "ca.pem", folder)
+    _say_next(console, root / "ca.pem", folder, _url(names[0]))
     return {
         "certificate": _shown(chain),
         "key": _shown(key),
@@ -91,13 +91,19 @@ def make(console: Console, names: Sequence[str], *, force: bool) -> dict[str, An
     }
 
 
-def _say_next(console: Console, authority: Path, folder: Path) -> None:
+def _url(name: str) -> str:
+    """Return the site's address by a name of its certificate."""
+    host = f"[{name}]" if ":" in name else name.replace("*", "www")
+    return f"https://{host}:{preflight.variable('HTTPS_PORT')}/"
+
+
+def _say_next(console: Console, authority: Path, folder: Path, url: str) -> None:
     shown = _shown(authority)
     console.lines(
         f"HAProxy uses it with this line in .env: TLS_CERTIFICATE={_shown(folder)}\n"
         "A renewed one is brought into service by: ./stackctl reload\n"
         f"To trust it on this machine, once ({shown} alone; keep {FOLDER}/ca.key to yourself):\n"
-        f"    curl:     curl --cacert {shown} https://localhost:8443/\n"
+        f"    curl:     curl --cacert {shown} {url}\n"
         f"    Debian:   sudo cp {shown} /usr/local/share/ca-certificates/mysite.crt && "
         "sudo update-ca-certificates\n"
         "    macOS:    sudo security add-trusted-cert -d -r trustRoot "

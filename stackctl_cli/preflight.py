@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mysite.environment import faults as environment_faults
-from mysite.environment.contract import SAMPLE_PASSWORD
+from mysite.environment.contract import SAMPLE_PASSWORD, VARIABLES
 from mysite.environment.loader import find_dotenv
 from mysite.environment.variable import LAYERS
 
@@ -78,8 +78,13 @@ class Check:
 
 def layer_of_stack() -> str:
     """Return LAYER: the process's environment, else `.env`, else local."""
+    return variable("LAYER")
+
+
+def variable(name: str) -> str:
+    """Return a variable's text: the process's environment, else `.env`, else its default."""
     found = find_dotenv(os.environ, "local", process.ROOT)
-    return os.environ.get("LAYER") or found.values.get("LAYER") or "local"
+    return os.environ.get(name) or found.values.get(name) or VARIABLES[name].default
 
 
 def examine() -> tuple[list[Check], compose.Project | None]:

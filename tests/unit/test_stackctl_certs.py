@@ -67,7 +67,31 @@ def test_a_certificate_for_this_machine_is_made(
     told = capsys.readouterr().err
     assert "TLS_CERTIFICATE=certs/localhost" in told
     assert "certs/ca.pem" in told
+    assert "curl --cacert certs/ca.pem https://localhost:8443/\n" in told
     assert "PRIVATE KEY" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [("shop.test", "shop.test"), ("*.shop.test", "www.shop.test"), ("::1", "[::1]")],
+)
+@pytest.mark.parametrize("in_dotenv", [True, False])
+def test_certs_prints_the_address_with_the_port_that_is_set(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    host: str,
+    in_dotenv: bool,
+) -> None:
+    if in_dotenv:
+        (root / ".env").write_text("HTTPS_PORT=9443\n")
+    else:
+        monkeypatch.setenv("HTTPS_PORT", "9443")
+
+    certs(name)
+
+    assert f"curl --cacert certs/ca.pem https://{host}:9443/\n" in capsys.readouterr().err
 
 
 def test_nothing_is_replaced_unasked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
