@@ -13,7 +13,10 @@ EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 # The cached loader keeps a template until the process ends; without it an edit shows at once.
 # https://docs.djangoproject.com/en/5.2/ref/templates/api/#django.template.loaders.cached.Loader
 TEMPLATES[0]["APP_DIRS"] = False
-TEMPLATES[0]["OPTIONS"]["loaders"] = ["django.template.loaders.app_directories.Loader"]
+TEMPLATES[0]["OPTIONS"]["loaders"] = [
+    "django.template.loaders.filesystem.Loader",
+    "django.template.loaders.app_directories.Loader",
+]
 
 # https://django-debug-toolbar.readthedocs.io/en/latest/installation.html
 if find_spec("debug_toolbar"):
