@@ -23,6 +23,7 @@ ALL_SCOPES: Final = frozenset(Scope)
 _KEY_LENGTH: Final = 50
 _KEY_VARIETY: Final = 5
 _KEY_INSECURE: Final = "django-insecure-"
+_PRELOAD_SECONDS: Final = 31_536_000
 
 # The ports on the host that must differ, and the variable with which each is in use; empty: always.
 # Not NGINX_BALANCER_PORT: no variable says that it is in use, and in HAProxy's place (`--scale
@@ -212,6 +213,18 @@ def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
         problem = f"it is too weak: production needs {_KEY_LENGTH} random characters or more"
         cure = "`python -c 'import secrets; print(secrets.token_urlsafe(64))'` prints a good one."
         found.append(Fault("DJANGO_SECRET_KEY", problem, cure))
+    # https://hstspreload.org/#submission-requirements
+    seconds = values["DJANGO_HSTS_SECONDS"]
+    too_short = isinstance(seconds, int) and seconds < _PRELOAD_SECONDS
+    if values["DJANGO_HSTS_PRELOAD"] and (
+        too_short or not values["DJANGO_HSTS_INCLUDE_SUBDOMAINS"]
+    ):
+        problem = "it is on, and browsers accept a preload only for a year and all subdomains"
+        cure = (
+            f"Set DJANGO_HSTS_SECONDS={_PRELOAD_SECONDS} and DJANGO_HSTS_INCLUDE_SUBDOMAINS=true, "
+            "or remove it."
+        )
+        found.append(Fault("DJANGO_HSTS_PRELOAD", problem, cure))
     return found
 
 

@@ -70,6 +70,21 @@ def test_neither_is_one_of_spaces_and_commas(name: str, nothing: str) -> None:
     assert names({**GOOD, name: nothing}) == [name]
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["DJANGO_HSTS_PRELOAD"]),
+        ({"DJANGO_HSTS_SECONDS": "31536000"}, ["DJANGO_HSTS_PRELOAD"]),
+        ({"DJANGO_HSTS_INCLUDE_SUBDOMAINS": "yes"}, ["DJANGO_HSTS_PRELOAD"]),
+        ({"DJANGO_HSTS_SECONDS": "63072000", "DJANGO_HSTS_INCLUDE_SUBDOMAINS": "yes"}, []),
+    ],
+)
+def test_preload_needs_a_year_and_all_subdomains(
+    changes: dict[str, str], expected: list[str]
+) -> None:
+    assert names({**GOOD, "DJANGO_HSTS_PRELOAD": "true", **changes}) == expected
+
+
 GROUP = {**GOOD, "DATABASE_URL": "", "DB_ENGINE": "mysql", "DB_NAME": "site", "DB_PASSWORD": "x"}
 
 

@@ -196,6 +196,8 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
         ("DJANGO_SECURE_SSL_REDIRECT", "dev", "false"),
         ("DJANGO_HSTS_SECONDS", "production", "3600"),
         ("DJANGO_HSTS_SECONDS", "dev", "0"),
+        ("DJANGO_HSTS_INCLUDE_SUBDOMAINS", "production", "false"),
+        ("DJANGO_HSTS_PRELOAD", "production", "false"),
         ("PROFILE_FIELDS", "production", "settings,server,release"),
         ("PROFILE_FIELDS", "dev", "settings,server,release,hostname,django,python,debug"),
         ("HTTP_ADDRESS", "local", "127.0.0.1"),

@@ -189,6 +189,46 @@ def test_what_an_operator_may_change_about_https() -> None:
     assert (shown["SECURE_SSL_REDIRECT"], shown["SECURE_HSTS_SECONDS"]) == (False, 31536000)
 
 
+def test_hsts_binds_subdomains_and_browsers_only_where_a_variable_says_so() -> None:
+    names = ("SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD")
+    subdomains = (("DJANGO_HSTS_INCLUDE_SUBDOMAINS", "true"),)
+    preload = (*subdomains, ("DJANGO_HSTS_PRELOAD", "true"), ("DJANGO_HSTS_SECONDS", "31536000"))
+
+    for changes, expected in (
+        ((), (False, False)),
+        (subdomains, (True, False)),
+        (preload, (True, True)),
+    ):
+        shown = loaded("production", *changes)
+        assert tuple(shown[name] for name in names) == expected
+
+
+OWN_TEMPLATE = """
+import sys
+from mysite.settings import base
+
+base.TEMPLATES[0]["DIRS"] = [sys.argv[1]]
+import django
+django.setup()
+from django.template.loader import render_to_string
+
+print(render_to_string("own.html"), render_to_string("admin/base_site.html"))
+"""
+
+
+@pytest.mark.parametrize("layer", MINIMUM)
+def test_templates_of_a_project_s_folder_are_found_before_those_of_apps(
+    layer: str, tmp_path: Path
+) -> None:
+    (tmp_path / "admin").mkdir()
+    (tmp_path / "own.html").write_text("the project's")
+    (tmp_path / "admin/base_site.html").write_text("own admin")
+
+    done = run("-c", OWN_TEMPLATE, str(tmp_path), layer=layer, **MINIMUM[layer])
+
+    assert done.stdout.strip() == "the project's own admin", done.stderr
+
+
 def test_all_layers_share_what_they_do_not_change() -> None:
     shared = ("ROOT_URLCONF", "WSGI_APPLICATION", "USE_TZ", "STATIC_URL", "MEDIA_URL")
 

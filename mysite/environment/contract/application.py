@@ -122,6 +122,19 @@ DJANGO: Final = Section(
             maximum=63_072_000,
         ),
         Variable(
+            name="DJANGO_HSTS_INCLUDE_SUBDOMAINS",
+            kind=Kind.BOOL,
+            help="Browsers insist on https for all subdomains too: each must have it.",
+            default="false",
+        ),
+        Variable(
+            name="DJANGO_HSTS_PRELOAD",
+            kind=Kind.BOOL,
+            help="Allow browsers to ship with the promise (https://hstspreload.org/), which takes "
+            "months to undo.",
+            default="false",
+        ),
+        Variable(
             name="DJANGO_LOG_LEVEL",
             kind=Kind.CHOICE,
             help="The least level that is logged.",
