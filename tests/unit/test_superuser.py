@@ -42,7 +42,7 @@ def test_none_is_made_unasked_or_beside_another() -> None:
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"USERNAME": "chief"}, "DJANGO_SUPERUSER_PASSWORD is not"),
+        ({"USERNAME": "chief"}, "DJANGO_SUPERUSER_PASSWORD is not set"),
         ({"USERNAME": "chief", "PASSWORD": "12345678"}, "too common"),
         ({"USERNAME": "a b", "PASSWORD": PASSWORD}, "valid username"),
         ({"USERNAME": "chief", "PASSWORD": PASSWORD, "EMAIL": "x"}, "valid email"),

@@ -164,7 +164,8 @@ DJANGO: Final = Section(
         ),
         Variable(
             name="DJANGO_SUPERUSER_USERNAME",
-            help="The first superuser, whom migrate makes while there is none.",
+            help="The first superuser's name, whatever the user model's USERNAME_FIELD is; migrate "
+            "creates it while there is none.",
         ),
         Variable(name="DJANGO_SUPERUSER_EMAIL", help="The first superuser's e-mail address."),
         Variable(
