@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,18 +55,17 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
         if name.dirty:
             console.warn(f"the tree has changes that no commit holds: this is {name.text}")
         remember_present(project)
-        image = build(project, name.text, console, interrupt)
-        if not wish.force and is_running(project, image):
-            console.good(f"every server runs {name.text} already; nothing to do")
-            return _result("deploy", project, name.text, changed=False)
-        attempt = Attempt(project, "deploy", name.text, image, console)
-        try:
-            attempt.migrated = migrate_first(project, image, wish, console, interrupt)
-        except RolledBackError as error:
-            attempt.note(Outcome.FAILED, error.cure)
-            raise
-        _roll(attempt, balancer, interrupt, wish.limits, force=wish.force)
-        _prune(project, console)
+        last = record.unfinished(project.name)
+        attempt = Attempt(project, "deploy", name.text, console)
+        with attempt.begun():
+            attempt.image = build(project, name.text, console, interrupt)
+            if not (wish.force or last) and is_running(project, attempt.image):
+                attempt.note(Outcome.UNCHANGED)
+                console.good(f"every server runs {name.text} already; nothing to do")
+                return _result("deploy", project, name.text, changed=False)
+            attempt.restart_clock()
+            attempt.migrated = migrate_first(project, attempt.image, wish, console, interrupt)
+            _roll(attempt, balancer, interrupt, wish.limits, force=wish.force)
         return _result("deploy", project, name.text, changed=True)
 
 
@@ -81,18 +81,29 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
     with lock.held(project.name, "rollback"), interrupt.noted(console.warn):
         balancer = refusals.require(project, console)
         remember_present(project)
+        last = record.unfinished(project.name)
         target = wanted or release_before(project)
-        image = release.available(project).get(target)
+        image = release.offered(project).get(target)
         if image is None:
-            known = ", ".join(release.available(project)) or "none"
-            raise UsageError(f"there is no image of release {target!r}", f"There are: {known}.")
-        if is_running(project, engine.image_id(release.image_of(project, target))):
+            known = ", ".join(release.offered(project)) or "none"
+            raise UsageError(
+                f"there is no image of a release {target!r} that served", f"There are: {known}."
+            )
+        attempt = Attempt(project, "rollback", target, console, image)
+        seen = balancer.servers()
+        if all(seen[server].up for server in project.servers) and is_running(project, image):
+            _give_back_name(project, image)
             console.good(f"every server runs {target} already; nothing to do")
+            if last:
+                attempt.note(Outcome.OK)
+                console.say(
+                    f"the {last.action} of {last.release} did not end; what served before it "
+                    "serves. Once more: ./stackctl rollback goes one release further back"
+                )
             return _result("rollback", project, target, changed=False)
         console.say(f"back to {target}; migrations are not undone")
-        identity = engine.image_id(release.image_of(project, target))
-        attempt = Attempt(project, "rollback", target, identity, console)
-        _roll(attempt, balancer, interrupt, limits)
+        with attempt.begun():
+            _roll(attempt, balancer, interrupt, limits)
         return _result("rollback", project, target, changed=True)
 
 
@@ -100,17 +111,46 @@ class Attempt:
     """One attempt, for the record."""
 
     def __init__(
-        self, project: compose.Project, action: str, name: str, image: str, console: Console
+        self, project: compose.Project, action: str, name: str, console: Console, image: str = ""
     ) -> None:
         """Start its clock."""
         self.project, self.action, self.release, self.image = project, action, name, image
         self.console = console
         # The migrations that were applied for it; they stay, whatever becomes of it.
         self.migrated: tuple[str, ...] = ()
+        self._noted = False
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Count its seconds from now on."""
         self._started = time.monotonic()
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Record its begin before anything is touched, and its end whatever the block raises.
+
+        Should stackctl be killed, the next command reads from the record what was in progress.
+        """
+        last = record.unfinished(self.project.name)
+        self.note(Outcome.STARTED)
+        self._noted = False
+        try:
+            yield
+        except Exception as error:
+            interrupted = isinstance(error, InterruptedByUserError)
+            if not self._noted:
+                # Nothing was touched: what an attempt before was cut off in is still to be ended.
+                ended = interrupted and not (last and last.cut_off)
+                words = error.problem if isinstance(error, StackctlError) else repr(error)
+                self.note(Outcome.INTERRUPTED if ended else Outcome.FAILED, words)
+            if not interrupted:
+                _prune(self.project, self.console)
+            raise
+        _prune(self.project, self.console)
 
     def note(self, outcome: Outcome, words: str = "") -> None:
         """Write down how it ended; where that cannot be written, how it ended is as true."""
+        self._noted = True
         seconds = round(time.monotonic() - self._started, 1)
         entry = record.Entry(
             *(lock.now(), self.action, self.release, self.image, outcome, lock.who()),
@@ -132,36 +172,41 @@ class Attempt:
 
 
 def remember_present(project: compose.Project) -> None:
-    """Name the images that run now and put them on record, so that there is a way back."""
+    """Name the images that run now, and record a release that serves without stackctl's doing.
+
+    What an unfinished attempt left is on record by that attempt. Of servers that differ, without a
+    record, the release that was built first served before.
+    """
+    running = {c.release: c.image for c in release.keep_running_images(project).values()}
     known = record.releases(project.name)
-    for container in release.keep_running_images(project).values():
-        if container.release not in known:
-            known.append(container.release)
-            record.append(
-                project.name,
-                record.Entry(
-                    *(lock.now(), "found", container.release, container.image),
-                    *(Outcome.FOUND, lock.who()),
-                ),
-            )
+    if not running or record.unfinished(project.name) or (known and len(running) > 1):
+        return
+    newest_first = list(release.available(project))
+    name = max(running, key=newest_first.index)
+    if name not in known:
+        entry = record.Entry(
+            *(lock.now(), "found", name, running[name]), *(Outcome.FOUND, lock.who())
+        )
+        record.append(project.name, entry)
 
 
 def release_before(project: compose.Project) -> str:
     """Return where a rollback without a name goes: one step back, and never forward again.
 
-    With servers that differ it ends what was begun: an interrupted rollback goes on, after a deploy
-    it is the release before.
+    After an unfinished deploy that is what served before it, wherever the deploy ended. An
+    unfinished rollback is resumed.
 
     Raises:
         StackctlError: there is none on record that has an image.
     """
     present = set(running_releases(project).values())
-    images = release.available(project)
+    images = release.offered(project)
     entries = record.read(project.name)
-    if len(present) > 1 and entries and entries[-1].action == "rollback":
-        return entries[-1].release
+    last = record.unfinished(project.name)
+    if last and last.action == "rollback" and last.outcome != Outcome.NOT_ROLLED_BACK:
+        return last.release
     past = record.past(entries)
-    if len(present) == 1:
+    if len(present) == 1 and not last:
         while past and past[-1] not in present and present & set(past):
             past.pop()
         past = [name for name in past if name not in present]
@@ -250,7 +295,9 @@ def _prune(project: compose.Project, console: Console) -> None:
     """Let old images go; a release that serves has not failed because one stays."""
     try:
         for gone in release.prune(project):
-            console.say(f"removed the image of {gone}, older than the {release.KEPT} kept")
+            console.say(
+                f"removed the image of {gone}: not one of the {release.KEPT} latest that served"
+            )
     except StackctlError as error:
         console.warn(f"older releases' images were not looked at: {error.problem}")
 
@@ -275,7 +322,7 @@ def _back(attempt: Attempt, roll: Roll, latest: str, reason: str) -> None:
     try:
         roll.back()
     except Exception as error:
-        attempt.note(Outcome.FAILED, reason)
+        attempt.note(Outcome.NOT_ROLLED_BACK, reason)
         why = _show(error, attempt.console)
         raise NotRolledBackError(
             f"{attempt.action} of {attempt.release} failed ({reason}), and so did the way back: "

@@ -1,4 +1,4 @@
-"""The record of releases: one JSON line for each attempt, never changed afterwards."""
+"""The record of releases: a JSON line when an attempt begins, and one when it ends."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from . import lock
 class Outcome(StrEnum):
     """How an attempt ended."""
 
+    STARTED = "started"  # it runs, or stackctl was killed in the middle of it
     OK = "ok"
+    UNCHANGED = "unchanged"  # everything ran it already
     ROLLED_BACK = "rolled back"
-    FAILED = "failed"
+    NOT_ROLLED_BACK = "not rolled back"
+    FAILED = "failed"  # before any server was touched
     INTERRUPTED = "interrupted"
     FOUND = "found"  # it ran before there was a record of it
+
+
+UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED, Outcome.NOT_ROLLED_BACK)
+# Those that may leave a server out of service.
+CUT_OFF = (Outcome.STARTED, Outcome.NOT_ROLLED_BACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,16 @@ class Entry:
     def served(self) -> bool:
         """Tell whether the release was in service after this."""
         return self.outcome in (Outcome.OK, Outcome.FOUND)
+
+    @property
+    def unfinished(self) -> bool:
+        """Tell whether the attempt did not reach an end, so that servers may differ."""
+        return self.outcome in UNFINISHED
+
+    @property
+    def cut_off(self) -> bool:
+        """Tell whether the attempt may have left a server out of service."""
+        return self.outcome in CUT_OFF
 
 
 def path_of(project: str) -> Path:
@@ -68,17 +86,36 @@ def append(project: str, entry: Entry) -> None:
 
 
 def read(project: str) -> list[Entry]:
-    """Return all entries, the oldest first; a line cut off by a crash is left out."""
+    """Return one entry for each attempt, the oldest first; a line cut off by a crash is left out.
+
+    An attempt without a line for its end stays `started`.
+    """
     path = path_of(project)
     if not path.exists():
         return []
-    entries = []
+    entries: list[Entry] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            entries.append(Entry(**json.loads(line)))
+            entry = Entry(**json.loads(line))
         except (ValueError, TypeError):
             continue
+        if entries and _ends(entry, entries[-1]):
+            entries.pop()
+        if entry.outcome != Outcome.UNCHANGED:
+            entries.append(entry)
     return entries
+
+
+def _ends(entry: Entry, last: Entry) -> bool:
+    """Tell whether an entry is the end of the attempt that the last one began."""
+    same = (entry.action, entry.release) == (last.action, last.release)
+    return same and last.outcome == Outcome.STARTED != entry.outcome
+
+
+def unfinished(project: str) -> Entry | None:
+    """Return the latest attempt, of those that may have touched a server, if it did not end."""
+    entries = [entry for entry in read(project) if entry.outcome != Outcome.FAILED]
+    return entries[-1] if entries and entries[-1].unfinished else None
 
 
 def releases(project: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import compose, engine, haproxy, state
+from . import compose, engine, haproxy, record, state
 from .console import Console
 from .faults import StackctlError
 
@@ -10,17 +10,27 @@ from .faults import StackctlError
 def require(project: compose.Project, console: Console) -> haproxy.Balancer:
     """Return the load balancer of a stack that a release can go through.
 
+    Servers that an attempt left out of service when it was cut off are no reason to refuse: the
+    next one recreates them first.
+
     Raises:
         StackctlError: one of what is below.
     """
-    balancer = require_whole_stack(project)
+    last = record.unfinished(project.name)
+    if last is not None and last.cut_off:
+        console.warn(f"the {last.action} of {last.release} was cut off ({last.time}, {last.who})")
+    balancer = require_whole_stack(project, cut_off=last is not None and last.cut_off)
     require_present_balancer(project, balancer, console)
     require_backing(project, console)
     return balancer
 
 
-def require_whole_stack(project: compose.Project) -> haproxy.Balancer:
+def require_whole_stack(project: compose.Project, *, cut_off: bool = False) -> haproxy.Balancer:
     """Return the load balancer; refuse to roll a stack that is not all in service.
+
+    Args:
+        project: the stack.
+        cut_off: an earlier attempt was, and may have left any server drained or down.
 
     Raises:
         StackctlError: it does not run, a server is down, or an earlier drain is unfinished.
@@ -32,6 +42,8 @@ def require_whole_stack(project: compose.Project) -> haproxy.Balancer:
         if seen is None:
             unknown = state.unknown_server(server.name)
             wrong.append(f"{unknown.problem}: {unknown.cure}")
+        elif cut_off:
+            continue
         elif seen.drained_by_hand:
             wrong.append(
                 f"{server.name} is {server.state} (an earlier drain or release is unfinished): "

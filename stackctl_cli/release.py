@@ -72,6 +72,13 @@ def available(project: compose.Project) -> dict[str, str]:
     return found
 
 
+def offered(project: compose.Project) -> dict[str, str]:
+    """Return the releases that a rollback may go to: not those that the record knows as failed."""
+    served = set(record.releases(project.name))
+    failed = {entry.release for entry in record.read(project.name)} - served
+    return {name: image for name, image in available(project).items() if name not in failed}
+
+
 def keep_running_images(project: compose.Project) -> dict[str, engine.Container]:
     """Give each running server's image its release's name, so that there is a way back to it."""
     running = {
@@ -109,11 +116,12 @@ def keep_latest(project: compose.Project) -> str:
 def prune(project: compose.Project) -> list[str]:
     """Let the oldest releases' images go and return their names.
 
-    The newest five of the record stay, and so does whatever a container still uses.
+    The newest five that served stay, and so does whatever a container or compose still uses.
     """
     in_use = {container.image for container in project.containers().values()}
+    in_use.add(engine.image_id(project.latest))
     recorded = record.releases(project.name)
-    # What failed is in no server's past and no way back; only its record stays.
+    # What failed is no target of a rollback; only its record stays.
     stay = set(recorded[:KEPT])
     mine = set(recorded) | {entry.release for entry in record.read(project.name)}
     old = [

@@ -72,21 +72,24 @@ class Roll:
     def all(self, image: str, release: str, *, force: bool = False) -> bool:
         """Bring every server, then every worker, to the image; false when interrupted between two.
 
-        One that runs it already, with the present configuration, is left alone unless `force`.
+        One that runs it already, with the present configuration, is left alone unless `force`. A
+        server that is out of service is recreated first: the others serve meanwhile.
 
         Raises:
             ServerFailedError: one failed; it and those before it are in `before`.
         """
         self.present = engine.image_id(self.project.latest)
         self.ailing = self._look_at_health()
-        for service in (*self.project.servers, *self.project.workers):
-            if self.interrupt.asked:
+        out = [server for server in self.project.servers if not self._seen(server).up]
+        others = [server for server in self.project.servers if server not in out]
+        for service in (*out, *others, *self.project.workers):
+            if self.interrupt.asked and service not in out:
                 return False
-            if not force and self.project.runs(service, image):
+            if not force and service not in out and self.project.runs(service, image):
                 self.console.say(f"{service}: runs {release} already")
             elif service in self.project.workers:
                 self.worker(service, image)
-            elif not self.server(service, image, release):
+            elif not self.server(service, image, release, interruptible=service not in out):
                 return False
         engine.tag(image, self.project.latest)
         return True
@@ -134,13 +137,21 @@ class Roll:
         else:
             self.worker(service, image, remember=False)
 
-    def server(self, server: str, image: str, release: str, *, back: bool = False) -> bool:
+    def server(
+        self,
+        server: str,
+        image: str,
+        release: str,
+        *,
+        back: bool = False,
+        interruptible: bool = False,
+    ) -> bool:
         """Bring one server to the image; false when it was given back untouched.
 
         One that goes `back` has to serve; that all else is well is asked of a new release alone.
         """
         with self.console.step(f"{server}: draining"):
-            drained = self.drain(server, interruptible=not back)
+            drained = self.drain(server, interruptible=interruptible)
             if drained:
                 self._spare_second_drain(server)
         if not drained:

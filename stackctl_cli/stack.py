@@ -234,7 +234,7 @@ def make_image(project: compose.Project, console: Console) -> deploy.Attempt:
     with interrupt.noted(console.warn):
         image = deploy.build(project, name, console, interrupt)
     engine.tag(image, project.latest)
-    return deploy.Attempt(project, "up", name, image, console)
+    return deploy.Attempt(project, "up", name, console, image)
 
 
 def _note(attempt: deploy.Attempt, *, started: bool) -> None:

@@ -108,6 +108,10 @@ def test_a_haproxy_with_another_configuration_is_warned_of(
         ("found A, deploy B!", "AB", "A"),
         ("deploy A, deploy B, rollback A!", "AB", "A"),
         ("deploy A, deploy B, deploy C!, rollback A!", "CA", "A"),
+        # Everything ran C when it was cut off, or nothing yet.
+        ("deploy A, deploy B, deploy C!", "CC", "B"),
+        ("deploy A, deploy B, deploy C!", "BB", "B"),
+        ("deploy A, deploy B, deploy C!, rollback B", "BB", "A"),
         # Nothing on record says how it came there.
         ("deploy A, deploy B", "XX", "B"),
     ],

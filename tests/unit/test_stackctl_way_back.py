@@ -61,7 +61,7 @@ class Stack:
         }
 
     def attempt(self) -> deploy.Attempt:
-        return deploy.Attempt(self.project, "deploy", "new", "new", Console(as_json=True))
+        return deploy.Attempt(self.project, "deploy", "new", Console(as_json=True), "new")
 
     def deploy(self, attempt: deploy.Attempt | None = None) -> None:
         """Bring the stack from the release `old` to `new`."""
