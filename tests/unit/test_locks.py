@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connection as default_connection
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from api import locks
@@ -183,10 +185,27 @@ def test_work_that_fails_frees_it(tmp_path: Path) -> None:
     assert said == []
 
 
-def test_within_one_process_it_is_exclusive_too(tmp_path: Path) -> None:
-    connection = DatabaseWrapper(
-        {**connections.settings["default"], "NAME": str(tmp_path / "db.sqlite3")}
-    )
+# On each server a database that is always there and takes the tests' user.
+OTHER_DATABASE = {"mysql": "information_schema", "postgresql": "postgres"}
+
+
+def lockable_connection(tmp_path: Path, *, other: bool = False) -> BaseDatabaseWrapper:
+    """Return a connection to the settings' database, or to another one on the same server.
+
+    SQLite's is a file, because nothing is locked in memory.
+    """
+    names = {"sqlite": str(tmp_path / ("other" if other else "db"))}
+    if other or default_connection.vendor == "sqlite":
+        names |= OTHER_DATABASE
+        connection = default_connection.copy()
+        connection.settings_dict["NAME"] = names[connection.vendor]
+        return connection
+    return default_connection
+
+
+@pytest.mark.django_db
+def test_a_lock_has_one_holder_on_the_settings_database(tmp_path: Path) -> None:
+    connection = lockable_connection(tmp_path)
 
     with (
         exclusive_lock(connection, "migrate", 0, print),
@@ -194,6 +213,19 @@ def test_within_one_process_it_is_exclusive_too(tmp_path: Path) -> None:
         exclusive_lock(connection, "migrate", 0, print),
     ):
         raise AssertionError("two holders")
+
+
+@pytest.mark.django_db
+def test_databases_of_one_server_have_locks_of_their_own(tmp_path: Path) -> None:
+    entered = False
+
+    with (
+        exclusive_lock(lockable_connection(tmp_path), "migrate", 0, print),
+        exclusive_lock(lockable_connection(tmp_path, other=True), "migrate", 0, print),
+    ):
+        entered = True
+
+    assert entered
 
 
 def test_a_database_in_memory_is_nobody_else_s(
