@@ -86,7 +86,7 @@ def backup(console: Console) -> dict[str, Any]:
         StackctlError: the database does not run here, or a part could not be saved whole.
     """
     project = stack.load()
-    with lock.held(project.name, "backup"):
+    with lock.held(project, "backup"):
         path, manifest = _save(project, console)
     console.good(f"saved {path.relative_to(process.ROOT)}")
     return {"path": str(path), **asdict(manifest), "code": int(ExitCode.OK)}
@@ -110,7 +110,7 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
             f"this backup is of the {manifest.layer} layer, and this is {project.layer}",
             "Set LAYER to it, or take it over on purpose with --force.",
         )
-    with lock.held(project.name, "restore"):
+    with lock.held(project, "restore"):
         _refuse_running(project, force)
         server = _require_own_database(project)
         if manifest.database != server.name:

@@ -209,6 +209,12 @@ def restore(
 
 
 @app.command()
+def adopt(as_json: Json = False) -> None:
+    """Run the stack from this folder from now on; another clone has run it until now."""
+    _run(as_json, stack.adopt)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Look at everything that a start or a release needs, and change nothing."""
     _run(as_json, stack.doctor)
@@ -295,7 +301,7 @@ def _status_result(seen: state.StackStatus) -> dict[str, Any]:
     whole = all(s.state is state.ServerState.READY for s in seen.servers.values())
     return {
         **seen.as_dict(),
-        "busy": lock.holder(seen.project.name),
+        "busy": lock.holder(seen.project),
         "code": int(ExitCode.OK if whole else ExitCode.REFUSED),
     }
 
@@ -328,7 +334,7 @@ def _table(seen: state.StackStatus) -> Table:
             started = container.started[:19] + "Z"
             table.add_row(name, container.status, "", container.health, "", "", started)
     silent = f"{seen.silent.problem}\n./stackctl doctor" if seen.silent else ""
-    busy = lock.holder(seen.project.name)
+    busy = lock.holder(seen.project)
     idle = "" if seen.running else "the stack is not running: ./stackctl up"
     table.caption = escape("\n".join(filter(None, (busy or idle, silent))))
     return table
@@ -340,7 +346,7 @@ def _release(server: state.ServerStatus) -> str:
 
 def _releases(console: Console) -> dict[str, Any]:
     project = stack.load()
-    entries = list(reversed(record.read(project.name)))
+    entries = list(reversed(record.read(project)))
     images = release.available(project)
     containers = engine.containers(project.name)
     running = {c.release for c in containers if c.service in project.servers}

@@ -49,13 +49,13 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
     interrupt = Interrupt()
     with console.step("checking this machine and the stack"):
         project = preflight.require()
-    with lock.held(project.name, "deploy"), interrupt.noted(console.warn):
+    with lock.held(project, "deploy"), interrupt.noted(console.warn):
         balancer = refusals.require(project, console)
         name = release.named(wish.release) if wish.release else release.from_git()
         if name.dirty:
             console.warn(f"the tree has changes that no commit holds: this is {name.text}")
         remember_present(project)
-        last = record.unfinished(project.name)
+        last = record.unfinished(project)
         attempt = Attempt(project, "deploy", name.text, console)
         with attempt.begun():
             attempt.image = build(project, name.text, console, interrupt)
@@ -78,10 +78,10 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
     interrupt = Interrupt()
     with console.step("checking this machine and the stack"):
         project = preflight.require()
-    with lock.held(project.name, "rollback"), interrupt.noted(console.warn):
+    with lock.held(project, "rollback"), interrupt.noted(console.warn):
         balancer = refusals.require(project, console)
         remember_present(project)
-        last = record.unfinished(project.name)
+        last = record.unfinished(project)
         target = wanted or release_before(project)
         image = release.offered(project).get(target)
         if image is None:
@@ -131,7 +131,7 @@ class Attempt:
 
         Should stackctl be killed, the next command reads from the record what was in progress.
         """
-        last = record.unfinished(self.project.name)
+        last = record.unfinished(self.project)
         self.note(Outcome.STARTED)
         self._noted = False
         try:
@@ -157,12 +157,9 @@ class Attempt:
             *(seconds, words),
         )
         try:
-            record.append(self.project.name, entry)
-        except OSError as error:
-            self.console.warn(
-                f"this is not in the record of releases: {record.path_of(self.project.name)}: "
-                f"{error.strerror}"
-            )
+            record.append(self.project, entry)
+        except StackctlError as error:
+            self.console.warn(f"this is not in the record of releases: {error.problem}")
 
     def what_stays(self) -> str:
         """Return a line about its migrations, or nothing."""
@@ -178,8 +175,8 @@ def remember_present(project: compose.Project) -> None:
     record, the release that was built first served before.
     """
     running = {c.release: c.image for c in release.keep_running_images(project).values()}
-    known = record.releases(project.name)
-    if not running or record.unfinished(project.name) or (known and len(running) > 1):
+    known = record.releases(project)
+    if not running or record.unfinished(project) or (known and len(running) > 1):
         return
     newest_first = list(release.available(project))
     name = max(running, key=newest_first.index)
@@ -187,7 +184,7 @@ def remember_present(project: compose.Project) -> None:
         entry = record.Entry(
             *(lock.now(), "found", name, running[name]), *(Outcome.FOUND, lock.who())
         )
-        record.append(project.name, entry)
+        record.append(project, entry)
 
 
 def release_before(project: compose.Project) -> str:
@@ -201,8 +198,8 @@ def release_before(project: compose.Project) -> str:
     """
     present = set(running_releases(project).values())
     images = release.offered(project)
-    entries = record.read(project.name)
-    last = record.unfinished(project.name)
+    entries = record.read(project)
+    last = record.unfinished(project)
     if last and last.action == "rollback" and last.outcome != Outcome.NOT_ROLLED_BACK:
         return last.release
     past = record.past(entries)

@@ -152,7 +152,7 @@ class Healer:
         if not self._due(self._examined(report)):
             return report
         self._refuse_while_busy()
-        with lock.held(self.project.name, "heal"):
+        with lock.held(self.project, "heal"):
             # The command that held the lock until now may have changed everything.
             report = Report()
             patients = self._due(self._examined(report))
@@ -190,7 +190,7 @@ class Healer:
         return due
 
     def _refuse_while_busy(self) -> None:
-        if busy := lock.holder(self.project.name):
+        if busy := lock.holder(self.project):
             raise BusyError(f"something is to be healed, but {busy}", "Wait until it has ended.")
 
     def _treat(self, patients: Sequence[Finding], report: Report) -> None:

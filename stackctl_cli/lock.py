@@ -1,26 +1,53 @@
-"""One change at a time: a lock file in the project's own folder, freed however its holder ends."""
+"""What belongs to the stack, not to a clone of the project: its lock, its record and its owner.
+
+The lock is a container with a fixed name that ends with its standard input, so it is freed however
+its holder ends. The record and the owner are files in the volume that it mounts. All of it is in
+the engine: two clones, two users and a remote DOCKER_HOST share it.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import getpass
-import json
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import process
+from mysite.environment import clone
+
+from . import engine, process
+from .compose import Project
 from .faults import StackctlError
 
+# Long enough to pull the image on a new machine.
+TAKE_SECONDS = 300.0
+# A container whose start was cut off between `create` and `start` holds the name until then.
+STALE_SECONDS = 3.0
+_HELD = "held\n"
+# What it needs to know, then `held`, then nothing until its input ends.
+_HOLD = """cat /proc/self/mountinfo
+echo "owner $(cat owner 2>/dev/null)"
+[ ! -e releases.jsonl ] || cat releases.jsonl
+echo held
+exec cat >/dev/null"""
+# Whole, or as it was.
+_STORE = 'cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1"'
+_RECORD = "releases.jsonl"
+# The records of the stacks whose lock this process holds: nobody else writes them meanwhile.
+_records: dict[str, str] = {}
 
-def folder(project: str) -> Path:
-    """Return the folder in which stackctl keeps what it must remember of a project."""
-    path = process.ROOT / "var" / "stackctl" / project
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+
+def container_of(project: Project) -> str:
+    """Return the name of the container that is the lock."""
+    return f"{project.name}-stackctl"
+
+
+def volume_of(project: Project) -> str:
+    """Return the name of the volume with the record and the owner."""
+    return f"{project.name}_stackctl"
 
 
 def who() -> str:
@@ -38,54 +65,157 @@ def now() -> str:
 
 
 @contextmanager
-def held(project: str, command: str) -> Iterator[None]:
-    """Hold the project's lock while the block runs.
+def held(project: Project, command: str, *, adopt: bool = False) -> Iterator[str]:
+    """Hold the stack's lock while the block runs, and give the folder that it belonged to.
 
     Raises:
-        StackctlError: another command holds it; the message says which, whose and since when.
+        StackctlError: another command holds it, or the stack belongs to another folder.
     """
-    path = folder(project) / "lock"
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    _make_volume(project)
+    deadline = time.monotonic() + STALE_SECONDS
+    while True:
+        with process.attended(*_take(project, command), until=_HELD, seconds=TAKE_SECONDS) as taken:
+            if taken.out.endswith(_HELD):
+                owner, _, text = taken.out.rpartition("\nowner ")[2].partition("\n")
+                here = clone.folder(taken.out)
+                owner = _require_owner(project, owner, here, adopt=adopt)
+                _records[project.name] = text.removesuffix(_HELD)
+                try:
+                    if not _records[project.name]:
+                        _move_old_record(project)
+                    yield owner
+                finally:
+                    del _records[project.name]
+                return
+        if "already in use" not in taken.err:
             raise StackctlError(
-                f"`stackctl {command}` was refused: {_holder(path)}",
+                f"the stack's lock cannot be taken: {taken.err.strip()}",
+                "`./stackctl doctor` checks this machine.",
+            )
+        if holds := holder(project):
+            raise StackctlError(
+                f"`stackctl {command}` was refused: {holds}",
                 "Wait until it has ended; `./stackctl status` shows what it does.",
-            ) from None
-        file.truncate(0)
-        file.write(
-            json.dumps({"command": command, "who": who(), "since": now(), "pid": os.getpid()})
-        )
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
+            )
+        if time.monotonic() > deadline:
+            # Without force: a container that runs stays.
+            process.run("docker", "rm", container_of(project))
+        time.sleep(0.1)
 
 
-def holder(project: str) -> str:
-    """Return who holds the lock, in words; empty when it is free.
+def holder(project: Project) -> str:
+    """Return who holds the lock, in words; empty when it is free. It changes nothing."""
+    fields = ("command", "who", "since", "process")
+    line = engine.docker(
+        *("ps", "--filter", f"name=^/{container_of(project)}$", "--format"),
+        "\t".join(f'{{{{.Label "stackctl.{field}"}}}}' for field in fields),
+    ).strip("\n")
+    if not line:
+        return ""
+    command, whose, since, number = line.split("\t")
+    return f"`stackctl {command}` of {whose} is running since {since} (process {number})"
 
-    Looking needs no right to take it: another user of this machine may ask for the status.
+
+def read_record(project: Project) -> str:
+    """Return the record's text; empty when there is none."""
+    if project.name in _records:
+        return _records[project.name]
+    # `docker run` would make it.
+    if not process.run("docker", "volume", "inspect", volume_of(project)).ok:
+        return ""
+    script = f"[ ! -e {_RECORD} ] || cat {_RECORD}"
+    return engine.docker("run", "--rm", "--quiet", *_options(project), "-c", script)
+
+
+def write_record(project: Project, text: str) -> None:
+    """Write the record, whole or not at all. The lock has to be held.
+
+    Raises:
+        StackctlError: it cannot be written; the record is as it was.
     """
-    path = folder(project) / "lock"
-    try:
-        with path.open(encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _holder(path)
-    except FileNotFoundError:
-        pass
-    return ""
+    _store(project, _RECORD, text)
+    _records[project.name] = text
 
 
-def _holder(path: Path) -> str:
-    try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        return (
-            f"`stackctl {entry['command']}` of {entry['who']} is running since {entry['since']} "
-            f"(process {entry['pid']})"
+def remove(project: Project) -> None:
+    """Remove the record and the owner, together with the stack's other data."""
+    process.run("docker", "volume", "rm", volume_of(project))
+
+
+def _make_volume(project: Project) -> None:
+    """Make the volume as compose would, which removes it with the others."""
+    label = "com.docker.compose"
+    engine.docker(
+        *("volume", "create", "--label", f"{label}.project={project.name}"),
+        *("--label", f"{label}.volume=stackctl", volume_of(project)),
+    )
+
+
+def _options(project: Project) -> tuple[str, ...]:
+    """Return what a container with the volume is started with; the image is the stack's own."""
+    return (
+        *("--network", "none", "--log-driver", "none", "--user", "0:0", "--workdir", "/stackctl"),
+        *("--volume", f"{volume_of(project)}:/stackctl", "--entrypoint", "sh"),
+        project.services["haproxy"]["image"],
+    )
+
+
+def _take(project: Project, command: str) -> tuple[str, ...]:
+    labels = {"command": command, "who": who(), "since": now(), "process": str(os.getpid())}
+    return (
+        *("docker", "run", "--rm", "--interactive", "--quiet", "--name", container_of(project)),
+        *(part for name in labels for part in ("--label", f"stackctl.{name}={labels[name]}")),
+        *("--volume", f"{process.ROOT / 'haproxy'}:{clone.MOUNT}:ro"),
+        *(*_options(project), "-c", _HOLD),
+    )
+
+
+def _require_owner(project: Project, owner: str, here: str, *, adopt: bool) -> str:
+    owner = owner or _owner_by_labels(project)
+    if owner and owner not in (here, str(process.ROOT)) and not adopt:
+        raise StackctlError(
+            f"the stack {project.name} belongs to the folder {owner}, and this is {process.ROOT}; "
+            "nothing was changed",
+            "For a stack of its own here, put another STACK_NAME (and other ports) in .env.\n"
+            "To run that stack and its data from this folder from now on: ./stackctl adopt",
         )
-    except (OSError, ValueError, KeyError):
-        return "another stackctl command is running"
+    if here and owner != here:
+        _store(project, "owner", f"{here}\n")
+    return owner
+
+
+def _owner_by_labels(project: Project) -> str:
+    """Return another folder that compose started the stack from, before it had an owner."""
+    label = "com.docker.compose"
+    listed = engine.docker(
+        *("ps", "--all", "--filter", f"label={label}.project={project.name}"),
+        *("--format", f'{{{{.Label "{label}.project.working_dir"}}}}'),
+    )
+    folders = set(listed.splitlines())
+    # The label has a link's own path.
+    others = {folder for folder in folders if folder and Path(folder).resolve() != process.ROOT}
+    return min(others) if others and others == folders else ""
+
+
+def _move_old_record(project: Project) -> None:
+    """Bring the record of an earlier version, which was the clone's, into the stack's volume."""
+    folder = process.ROOT / "var" / "stackctl" / project.name
+    old = folder / _RECORD
+    if not old.exists():
+        return
+    # A crash may have cut the last line off.
+    write_record(project, old.read_text(encoding="utf-8").rstrip("\n") + "\n")
+    with suppress(OSError):
+        old.unlink()
+        (folder / "lock").unlink(missing_ok=True)
+        folder.rmdir()
+        folder.parent.rmdir()
+
+
+def _store(project: Project, name: str, text: str) -> None:
+    done = engine.execute(container_of(project), "sh", "-c", _STORE, "sh", name, stdin=text)
+    if not done.ok:
+        raise StackctlError(
+            f"volume {volume_of(project)}: {done.text()}",
+            "`docker system df` shows what the engine's disk holds.",
+        )

@@ -11,8 +11,9 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ANSWER_SECONDS = 60.0
 PIECE_BYTES = 1 << 20
 _POLL_SECONDS = 0.2
+_ATTEND_SECONDS = 0.01
 _TERM_SECONDS = 10
 
 
@@ -130,6 +132,38 @@ def follow(
         raise
     reader.join(_TERM_SECONDS)
     return Result(process.returncode, "\n".join(lines), "")
+
+
+@contextmanager
+def attended(*command: str, until: str, seconds: float) -> Iterator[Result]:
+    """Run a program that ends with its standard input for the block's time.
+
+    It ends too when stackctl is killed. The block begins when it has printed `until`, or has ended.
+
+    Raises:
+        StackctlError: it cannot be started, or neither comes within `seconds`.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = _start(command, None, True, out, err)
+        try:
+            deadline = time.monotonic() + seconds
+            while process.poll() is None and until.encode() not in _printed(out):
+                if time.monotonic() > deadline:
+                    raise _too_slow(command, seconds)
+                time.sleep(_ATTEND_SECONDS)
+            code = process.returncode or 0
+            yield Result(code, _printed(out).decode(errors="replace"), _text(err))
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_TERM_SECONDS)
+            _end(process)
+
+
+def _printed(file: IO[bytes]) -> bytes:
+    # Not by seek(), which would move where the program writes.
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
 def pump_out(*command: str, sink: Callable[[bytes], object]) -> Result:

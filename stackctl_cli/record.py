@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from . import lock
+from .compose import Project
 
 
 class Outcome(StrEnum):
@@ -58,43 +57,22 @@ class Entry:
         return self.outcome in CUT_OFF
 
 
-def path_of(project: str) -> Path:
-    """Return the record's file."""
-    return lock.folder(project) / "releases.jsonl"
-
-
-def append(project: str, entry: Entry) -> None:
-    """Add a line, whole and on the disk, or not at all.
+def append(project: Project, entry: Entry) -> None:
+    """Add a line, whole or not at all.
 
     Raises:
-        OSError: it cannot be written; the file is what it was.
+        StackctlError: it cannot be written; the record is as it was.
     """
-    line = json.dumps(asdict(entry)) + "\n"
-    with path_of(project).open("a+b", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        # A crash may have left the last line without its end.
-        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
-            line = f"\n{line}"
-        rest = memoryview(line.encode())
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
-            raise
+    lock.write_record(project, f"{lock.read_record(project)}{json.dumps(asdict(entry))}\n")
 
 
-def read(project: str) -> list[Entry]:
+def read(project: Project) -> list[Entry]:
     """Return one entry for each attempt, the oldest first; a line cut off by a crash is left out.
 
     An attempt without a line for its end stays `started`.
     """
-    path = path_of(project)
-    if not path.exists():
-        return []
     entries: list[Entry] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in lock.read_record(project).splitlines():
         try:
             entry = Entry(**json.loads(line))
         except (ValueError, TypeError):
@@ -112,13 +90,13 @@ def _ends(entry: Entry, last: Entry) -> bool:
     return same and last.outcome == Outcome.STARTED != entry.outcome
 
 
-def unfinished(project: str) -> Entry | None:
+def unfinished(project: Project) -> Entry | None:
     """Return the latest attempt, of those that may have touched a server, if it did not end."""
     entries = [entry for entry in read(project) if entry.outcome != Outcome.FAILED]
     return entries[-1] if entries and entries[-1].unfinished else None
 
 
-def releases(project: str) -> list[str]:
+def releases(project: Project) -> list[str]:
     """Return the releases that were in service, each once, the latest first."""
     served = [entry.release for entry in reversed(read(project)) if entry.served]
     return list(dict.fromkeys(served))

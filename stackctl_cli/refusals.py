@@ -16,7 +16,7 @@ def require(project: compose.Project, console: Console) -> haproxy.Balancer:
     Raises:
         StackctlError: one of what is below.
     """
-    last = record.unfinished(project.name)
+    last = record.unfinished(project)
     if last is not None and last.cut_off:
         console.warn(f"the {last.action} of {last.release} was cut off ({last.time}, {last.who})")
     balancer = require_whole_stack(project, cut_off=last is not None and last.cut_off)

@@ -74,8 +74,8 @@ def available(project: compose.Project) -> dict[str, str]:
 
 def offered(project: compose.Project) -> dict[str, str]:
     """Return the releases that a rollback may go to: not those that the record knows as failed."""
-    served = set(record.releases(project.name))
-    failed = {entry.release for entry in record.read(project.name)} - served
+    served = set(record.releases(project))
+    failed = {entry.release for entry in record.read(project)} - served
     return {name: image for name, image in available(project).items() if name not in failed}
 
 
@@ -120,10 +120,10 @@ def prune(project: compose.Project) -> list[str]:
     """
     in_use = {container.image for container in project.containers().values()}
     in_use.add(engine.image_id(project.latest))
-    recorded = record.releases(project.name)
+    recorded = record.releases(project)
     # What failed is no target of a rollback; only its record stays.
     stay = set(recorded[:KEPT])
-    mine = set(recorded) | {entry.release for entry in record.read(project.name)}
+    mine = set(recorded) | {entry.release for entry in record.read(project)}
     old = [
         release
         for release, identity in available(project).items()

@@ -39,7 +39,7 @@ def reload(console: Console) -> dict[str, Any]:
     """
     project = stack.load()
     interrupt = Interrupt()
-    with lock.held(project.name, "reload"), interrupt.noted(console.warn):
+    with lock.held(project, "reload"), interrupt.noted(console.warn):
         return Reload(project, console, interrupt).run()
 
 

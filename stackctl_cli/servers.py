@@ -25,7 +25,7 @@ def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
     project = stack.load()
     state.require_server(project, server)
     interrupt = Interrupt()
-    with lock.held(project.name, f"drain {server}"), interrupt.noted(console.warn):
+    with lock.held(project, f"drain {server}"), interrupt.noted(console.warn):
         balancer = state.balancer_of(project)
         _seen(balancer, server)
         # Apache is no server: it needs one as HAProxy does.
@@ -55,7 +55,7 @@ def ready(console: Console, server: str) -> dict[str, Any]:
     """
     project = stack.load()
     state.require_server(project, server)
-    with lock.held(project.name, f"ready {server}"):
+    with lock.held(project, f"ready {server}"):
         balancer = state.balancer_of(project)
         with console.step(f"{server}: back into service"):
             if _seen(balancer, server).status.startswith("MAINT"):

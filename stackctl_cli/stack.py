@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from . import compose, deploy, engine, lock, preflight, release, state
+from . import compose, deploy, engine, lock, preflight, process, release, state
 from .answers import get
 from .console import Console
 from .faults import ExitCode, StackctlError
@@ -33,7 +33,7 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
     """
     with console.step("checking this machine"):
         project = preflight.require()
-    with lock.held(project.name, "up"):
+    with lock.held(project, "up"):
         kept = [] if build else _kept(project, console)
         attempt = None
         if build or not engine.image_id(project.latest):
@@ -111,7 +111,7 @@ def _start_what_runs(project: compose.Project, running: engine.Container, consol
 def down(console: Console, *, volumes: bool) -> dict[str, Any]:
     """Stop the stack; its data goes only if told."""
     project = load()
-    with lock.held(project.name, "down"):
+    with lock.held(project, "down"):
         with console.step(f"stopping {project.name}"):
             result = project.down(console.detail, volumes=volumes)
         if not result.ok:
@@ -120,7 +120,24 @@ def down(console: Console, *, volumes: bool) -> dict[str, Any]:
                 "The last lines are above; `./stackctl doctor` looks further.",
                 output=_last(result.out, 30),
             )
+    if volumes:
+        # The lock, which had to end first, mounts it.
+        lock.remove(project)
     return {"project": project.name, "running": False, "volumes_removed": volumes}
+
+
+def adopt(console: Console) -> dict[str, Any]:
+    """Make this folder the stack's, whichever it belonged to."""
+    project = load()
+    with lock.held(project, "adopt", adopt=True) as before:
+        pass
+    console.good(f"{project.name} belongs to {process.ROOT} now")
+    if before:
+        console.say(
+            f"what runs still mounts {before}; keep that folder until ./stackctl deploy (servers) "
+            f"and {compose.anew(compose.BALANCER)} have run here"
+        )
+    return {"project": project.name, "folder": str(process.ROOT), "before": before}
 
 
 def doctor(console: Console) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """What all unit tests share."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
+from stackctl_cli import compose, lock
+from stackctl_cli.faults import StackctlError
 from tests.ports import free_port
 
 # What lets a test use the settings' database.
@@ -29,6 +31,47 @@ def nothing_remembered() -> None:
 
     servers.RECENT.forget()
     status.HEALTH.forget()
+
+
+class Kept:
+    """What stackctl keeps in the engine, a stack's lock and record, in memory instead."""
+
+    def __init__(self) -> None:
+        """Begin with nothing held and nothing recorded."""
+        self.holders: dict[str, str] = {}
+        self.records: dict[str, str] = {}
+
+    @contextmanager
+    def held(self, project: compose.Project, command: str, *, adopt: bool = False) -> Iterator[str]:
+        """Hold the lock as lock.held() does."""
+        if self.holder(project):
+            raise StackctlError(f"`stackctl {command}` was refused: {self.holder(project)}")
+        self.holders[project.name] = f"`stackctl {command}` of me@here is running"
+        try:
+            yield ""
+        finally:
+            del self.holders[project.name]
+
+    def holder(self, project: compose.Project) -> str:
+        """Return who holds it."""
+        return self.holders.get(project.name, "")
+
+    def read_record(self, project: compose.Project) -> str:
+        """Return the record."""
+        return self.records.get(project.name, "")
+
+    def write_record(self, project: compose.Project, text: str) -> None:
+        """Write the record."""
+        self.records[project.name] = text
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """Have stackctl's lock and record in memory; tests/stack/test_lock.py has the real ones."""
+    found = Kept()
+    for name in ("held", "holder", "read_record", "write_record"):
+        monkeypatch.setattr(lock, name, getattr(found, name))
+    return found
 
 
 @pytest.fixture

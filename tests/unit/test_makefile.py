@@ -4,19 +4,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from stackctl_cli import process, record
 from tests.tree import ROOT
 
 MADE = (".venv/bin/python", ".venv-eb/.eb", "var/db.sqlite3", "var/broker/message", "var/.hidden")
 
 
-def test_clean_leaves_the_record_of_releases(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "ROOT", tmp_path)
-    kept = {tmp_path / "Makefile", tmp_path / "var/.gitignore", record.path_of("mysite-production")}
+def test_clean_removes_what_was_made_and_nothing_else(tmp_path: Path) -> None:
+    kept = {tmp_path / "Makefile", tmp_path / "var/.gitignore"}
     for path in kept | {tmp_path / name for name in MADE}:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

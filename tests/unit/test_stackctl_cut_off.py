@@ -25,6 +25,7 @@ from stackctl_cli import (
 from stackctl_cli.console import Console
 from stackctl_cli.faults import InterruptedByUserError, StackctlError
 from stackctl_cli.roll import Limits, Roll
+from tests.unit.conftest import Kept
 from tests.unit.test_stackctl_parts import container
 
 SERVERS = ("server1", "server2")
@@ -126,12 +127,12 @@ class Interrupt:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[[], Stack]:
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, kept: Kept) -> Callable[[], Stack]:
     """Return what makes a stack on release B that ran A before, each with a record of its own."""
 
     def make() -> Stack:
         stack = Stack()
-        record.path_of("p").unlink(missing_ok=True)
+        kept.records.clear()
         for owner, name, fake in (
             (preflight, "require", lambda: stack.project),
             (deploy, "Interrupt", lambda: Interrupt(stack)),
@@ -213,7 +214,7 @@ def test_rollback_after_a_deploy_that_ended_at_any_step(
     for moment in moments_of_a_deploy(machine):
         stack = machine()
         end_at(stack, moment, how, stack.deploy, "C")
-        ended = record.read("p")[-1]
+        ended = record.read(stack.project)[-1]
 
         stack.rollback()
         if ended.outcome != "ok":
@@ -251,23 +252,23 @@ def test_a_rollback_that_ended_at_any_step_is_resumed_by_rollback(
         stack = machine()
         end_at(stack, half_way, "kill", stack.deploy, "C")
         end_at(stack, moment, how, stack.rollback)
-        if record.unfinished("p"):
+        if record.unfinished(stack.project):
             stack.rollback()
         assert stack.whole_on("B"), (moment, stack)
 
         end_at(stack, moment, how, stack.rollback)
-        if record.unfinished("p"):
+        if record.unfinished(stack.project):
             stack.rollback()
         assert stack.whole_on("A") or stack.whole_on("B"), (moment, stack)
 
 
 def test_of_servers_that_differ_without_a_record_the_first_built_served_before(
-    machine: Callable[[], Stack],
+    machine: Callable[[], Stack], kept: Kept
 ) -> None:
     stack = machine()
     end_at(stack, 20, "kill", stack.deploy, "C")
     assert set(stack.runs.values()) == {"B", "C"}
-    record.path_of("p").unlink()
+    kept.records.clear()
     stack.drained.clear()
 
     stack.rollback()
@@ -279,7 +280,7 @@ def test_a_drain_by_hand_after_an_interrupt_is_refused(machine: Callable[[], Sta
     """Only an attempt that was cut off may have left a server drained."""
     stack = machine()
     end_at(stack, 14, "interrupt", stack.deploy, "C")
-    assert record.read("p")[-1].outcome == "interrupted"
+    assert record.read(stack.project)[-1].outcome == "interrupted"
     stack.drained = {"server1"}
 
     with pytest.raises(StackctlError, match="not every server is in service"):
@@ -307,7 +308,7 @@ def test_what_never_served_is_not_offered_and_its_image_goes(
     with pytest.raises(StackctlError, match="'D' that served") as refused:
         deploy.rollback(Console(as_json=True), "D", Limits())
     assert refused.value.cure == "There are: B, A."
-    assert record.read("p")[-1].outcome == "failed"
+    assert record.read(stack.project)[-1].outcome == "failed"
     # It is no step of the way back.
     stack.rollback()
     assert stack.whole_on("A")
@@ -325,4 +326,4 @@ def test_an_image_that_cannot_be_built_is_on_record_as_failed(
     with pytest.raises(StackctlError, match="cannot be built"):
         stack.deploy("C")
 
-    assert [entry.outcome for entry in record.read("p")] == ["found", "ok", "failed"]
+    assert [entry.outcome for entry in record.read(stack.project)] == ["found", "ok", "failed"]

@@ -104,7 +104,7 @@ def test_a_stack_that_is_well_is_left_alone(stack: Stack) -> None:
 
     assert report.as_dict("project")["code"] == 0
     assert stack.done == []
-    assert lock.holder("project") == ""
+    assert lock.holder(stack.project) == ""
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_what_ended_is_started_the_database_first(
     assert "server2: it ended with exit code 137; starting it" in said
     assert "the last line" in said
     assert "server2: back in service" in said
-    assert lock.holder("project") == ""
+    assert lock.holder(stack.project) == ""
 
 
 def test_never_two_servers_are_restarted_at_once(stack: Stack) -> None:
@@ -244,7 +244,7 @@ def test_nothing_is_done_while_another_command_is_at_work(
     stack.change("server1", **KILLED)
     healer = stack.healer()
 
-    with lock.held("project", "deploy"):
+    with lock.held(stack.project, "deploy"):
         with pytest.raises(StackctlError) as refused:
             healer.look()
         assert "`stackctl deploy` of" in refused.value.problem

@@ -1,14 +1,13 @@
 """What stackctl makes of this machine: addresses, other users, a full disk, what tar says."""
 
 import errno
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 import typer
 
-from stackctl_cli import backup, compose, lock
+from stackctl_cli import backup, compose
 from stackctl_cli.cli import _run
 from stackctl_cli.faults import from_system
 
@@ -33,20 +32,6 @@ def test_the_machine_asks_the_site_where_it_is_published(
     site = compose.Project("p", "local", {"services": services}).site()
 
     assert (site.address, site.url) == (address, url)
-
-
-def test_whoever_looks_for_the_lock_takes_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """So it may be another user, who could not write it."""
-    monkeypatch.setattr(lock, "folder", lambda _: tmp_path)
-
-    assert lock.holder("p") == ""
-    assert not (tmp_path / "lock").exists()
-    with lock.held("p", "deploy"):
-        assert "`stackctl deploy`" in lock.holder("p")
-        assert os.access(tmp_path / "lock", os.R_OK)
-    assert lock.holder("p") == ""
 
 
 @pytest.mark.parametrize(

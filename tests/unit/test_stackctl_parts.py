@@ -14,7 +14,6 @@ from stackctl_cli import (
     compose,
     engine,
     haproxy,
-    lock,
     migrate,
     preflight,
     process,
@@ -28,6 +27,7 @@ from stackctl_cli.interrupt import Interrupt
 from stackctl_cli.roll import DRAIN_SECONDS, HEALTH_SECONDS, MARK_DRAINED, Limits, Roll
 from stackctl_cli.state import ServerState, judge
 from tests.tree import ROOT
+from tests.unit.conftest import Kept
 
 
 @pytest.fixture
@@ -98,51 +98,26 @@ def entry(name: str, outcome: str = "ok") -> record.Entry:
     )
 
 
-def test_the_record_lists_what_served_the_latest_first(root: Path) -> None:
+def test_the_record_lists_what_served_the_latest_first() -> None:
     for name, outcome in (("a", "ok"), ("b", "ok"), ("c", "rolled back"), ("a", "ok")):
-        record.append("project", entry(name, outcome))
+        record.append(fake_project(), entry(name, outcome))
 
-    assert record.releases("project") == ["a", "b"]
-    assert [found.release for found in record.read("project")] == ["a", "b", "c", "a"]
-
-
-def test_a_line_that_a_crash_cut_off_spoils_no_other(root: Path) -> None:
-    record.append("project", entry("a"))
-    with record.path_of("project").open("a") as file:
-        file.write('{"time": "2030')
-
-    assert record.releases("project") == ["a"]
+    assert record.releases(fake_project()) == ["a", "b"]
+    assert [found.release for found in record.read(fake_project())] == ["a", "b", "c", "a"]
 
 
-def test_a_line_cut_off_does_not_take_the_next_one_with_it(root: Path) -> None:
-    record.append("project", entry("a"))
-    with record.path_of("project").open("a") as file:
-        file.write('{"time": ')
-    record.append("project", entry("b"))
+def test_a_line_that_a_crash_cut_off_spoils_no_other(kept: Kept) -> None:
+    record.append(fake_project(), entry("a"))
+    kept.records["project"] += '{"time": "2030\n'
+    record.append(fake_project(), entry("b"))
 
-    assert [found.release for found in record.read("project")] == ["a", "b"]
-
-
-def test_a_line_that_does_not_fit_leaves_the_record_as_it_is(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    record.append("project", entry("a"))
-    before = record.path_of("project").read_text()
-    monkeypatch.setattr(os, "fsync", full)
-
-    with pytest.raises(OSError, match="No space"):
-        record.append("project", entry("b"))
-
-    assert record.path_of("project").read_text() == before
+    assert [found.release for found in record.read(fake_project())] == ["a", "b"]
 
 
 def test_only_old_recorded_unused_images_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(8):
-        record.append("project", entry(f"r{number}"))
-    record.append("project", entry("bad", "rolled back"))
+        record.append(fake_project(), entry(f"r{number}"))
+    record.append(fake_project(), entry("bad", "rolled back"))
     gone: list[str] = []
     images = {name: name for name in (*(f"r{n}" for n in range(8)), "bad", "foreign")}
     project = fake_project()
@@ -158,21 +133,6 @@ def test_only_old_recorded_unused_images_go(root: Path, monkeypatch: pytest.Monk
 
     assert sorted(release.prune(project)) == ["bad", "r0", "r2"]
     assert sorted(gone) == ["fake-local:bad", "fake-local:r0", "fake-local:r2"]
-
-
-def test_the_lock_is_one_commands_and_says_whose(root: Path) -> None:
-    with lock.held("project", "deploy"):
-        assert "`stackctl deploy` of" in lock.holder("project")
-        with pytest.raises(StackctlError) as refused, lock.held("project", "up"):
-            raise AssertionError("two hold the lock")
-        # Another project is another matter.
-        with lock.held("other", "up"):
-            pass
-    assert "`stackctl up` was refused" in refused.value.problem
-    assert f"process {os.getpid()}" in refused.value.problem
-    assert lock.holder("project") == ""
-    with lock.held("project", "up"):
-        pass
 
 
 def fake_project() -> compose.Project:

@@ -139,7 +139,7 @@ def test_up_on_a_stack_that_is_well_changes_nothing(
 def test_a_build_that_started_well_is_a_way_back(machine: Machine) -> None:
     machine.up(build=True)
 
-    (entry, *_) = record.read("project")
+    (entry, *_) = record.read(machine.project)
     assert (entry.action, entry.release, entry.outcome) == ("up", "new", "ok")
 
 
@@ -149,9 +149,9 @@ def test_a_build_that_does_not_start_is_no_way_back(machine: Machine) -> None:
     with pytest.raises(StackctlError, match="did not start"):
         machine.up(build=True)
 
-    (entry,) = record.read("project")
+    (entry,) = record.read(machine.project)
     assert (entry.release, entry.outcome) == ("new", "failed")
-    assert record.releases("project") == []
+    assert record.releases(machine.project) == []
 
 
 def test_before_a_build_what_runs_gets_its_release_s_name(machine: Machine) -> None:

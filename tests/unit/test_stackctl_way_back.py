@@ -112,7 +112,7 @@ def test_a_release_that_is_well_is_everywhere(stack: Stack) -> None:
     stack.deploy()
 
     assert set(stack.runs.values()) == {stack.latest} == {"new"}
-    assert [entry.outcome for entry in record.read("p")] == ["ok"]
+    assert [entry.outcome for entry in record.read(stack.project)] == ["ok"]
 
 
 def test_an_interrupt_does_not_stop_the_way_back(stack: Stack) -> None:
@@ -144,7 +144,7 @@ def test_whatever_goes_wrong_the_release_before_comes_back(
         stack.deploy()
 
     assert is_back(stack)
-    assert [entry.outcome for entry in record.read("p")] == ["rolled back"]
+    assert [entry.outcome for entry in record.read(stack.project)] == ["rolled back"]
 
 
 def test_a_way_back_that_fails_in_one_server_goes_on_with_the_other(
@@ -203,7 +203,7 @@ def test_a_record_that_cannot_be_written_changes_nothing_of_how_it_ended(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise StackctlError("No space left on device")
 
     monkeypatch.setattr(record, "append", full)
 

@@ -1,0 +1,154 @@
+"""The lock, the record and the owner of a stack: kept in the engine, shared by all clones."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from stackctl_cli import compose, lock, process, record
+from stackctl_cli.faults import StackctlError
+from tests.stack.compose import STACK_NAME, docker
+from tests.waiting import eventually
+
+IMAGE = "haproxy:3.0"
+# Another process that holds the lock until it is killed.
+HOLD = """import sys, time
+from pathlib import Path
+from stackctl_cli import compose, lock, process
+process.ROOT = Path(sys.argv[2])
+project = compose.Project(sys.argv[1], "local", {"services": {"haproxy": {"image": "haproxy:3.0"}}})
+with lock.held(project, "deploy"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def project() -> Iterator[compose.Project]:
+    """A project without containers; its volume goes at the end."""
+    name = f"{STACK_NAME}-lock"
+    found = compose.Project(name, "local", {"services": {"haproxy": {"image": IMAGE}}})
+    lock.remove(found)
+    yield found
+    lock.remove(found)
+
+
+@pytest.fixture
+def clones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Two clones of the project; stackctl runs in the first one."""
+    first, second = tmp_path / "first clone", tmp_path / "second"
+    for folder in (first, second):
+        (folder / "haproxy").mkdir(parents=True)
+    monkeypatch.setattr(process, "ROOT", first)
+    return first, second
+
+
+def entry(release: str) -> record.Entry:
+    return record.Entry("2030-01-01T00:00:00Z", "deploy", release, "sha256:1", "ok", "me@here")
+
+
+def test_another_clone_is_refused_until_it_adopts_the_stack(
+    project: compose.Project, clones: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = clones
+    with lock.held(project, "up"):
+        record.append(project, entry("a"))
+    monkeypatch.setattr(process, "ROOT", second)
+
+    with pytest.raises(StackctlError) as refused, lock.held(project, "down"):
+        raise AssertionError("another clone holds the lock")
+    assert f"belongs to the folder {first}" in refused.value.problem
+    assert "STACK_NAME" in refused.value.cure and "./stackctl adopt" in refused.value.cure
+
+    with lock.held(project, "adopt", adopt=True) as before:
+        assert before == str(first)
+    with lock.held(project, "deploy"):
+        record.append(project, entry("b"))
+    assert record.releases(project) == ["b", "a"]
+    monkeypatch.setattr(process, "ROOT", first)
+    with pytest.raises(StackctlError, match=f"belongs to the folder {second}"), ExitStack() as held:
+        held.enter_context(lock.held(project, "up"))
+
+
+def test_a_stack_without_an_owner_belongs_to_the_folder_that_compose_started_it_from(
+    project: compose.Project, clones: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one from before there was an owner, or one that plain compose started."""
+    label = "com.docker.compose.project"
+    container = docker(
+        *("create", "--label", f"{label}={project.name}"),
+        *("--label", f"{label}.working_dir={clones[0]}", IMAGE),
+    )
+    try:
+        monkeypatch.setattr(process, "ROOT", clones[1])
+        with pytest.raises(StackctlError, match="belongs to the folder"), ExitStack() as held:
+            held.enter_context(lock.held(project, "down"))
+        monkeypatch.setattr(process, "ROOT", clones[0])
+        with lock.held(project, "down"):
+            pass
+    finally:
+        docker("rm", container)
+
+
+def test_the_lock_excludes_another_process_and_is_free_when_that_is_killed(
+    project: compose.Project, clones: tuple[Path, Path]
+) -> None:
+    command = [sys.executable, "-c", HOLD, project.name, str(clones[0])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for _ in range(2):
+            # Asking who holds it takes nothing.
+            assert "`stackctl deploy` of" in lock.holder(project)
+            with pytest.raises(StackctlError) as refused, lock.held(project, "up"):
+                raise AssertionError("two hold the lock")
+            assert "`stackctl up` was refused" in refused.value.problem
+            assert f"process {other.pid}" in refused.value.problem
+        other.send_signal(signal.SIGKILL)
+    eventually(lambda: not lock.holder(project), seconds=10, what="the lock is free")
+    with lock.held(project, "up"):
+        pass
+    assert lock.holder(project) == ""
+
+
+def test_a_lock_whose_start_was_cut_off_is_taken(
+    project: compose.Project, clones: tuple[Path, Path]
+) -> None:
+    docker("create", "--name", lock.container_of(project), IMAGE)
+
+    with lock.held(project, "up"):
+        assert "`stackctl up` of" in lock.holder(project)
+
+
+def test_the_record_of_an_earlier_version_moves_into_the_stack(
+    project: compose.Project, clones: tuple[Path, Path]
+) -> None:
+    old = clones[0] / "var" / "stackctl" / project.name / "releases.jsonl"
+    old.parent.mkdir(parents=True)
+    line = json.dumps({name: getattr(entry("a"), name) for name in entry("a").__slots__})
+    # A crash has cut the last line off.
+    old.write_text(f'{line}\n{{"time": ')
+
+    assert record.read(project) == []
+    with lock.held(project, "up"):
+        assert not old.exists()
+        record.append(project, entry("b"))
+    assert [found.release for found in record.read(project)] == ["a", "b"]
+
+
+def test_a_record_that_does_not_fit_is_as_it_was(
+    project: compose.Project, clones: tuple[Path, Path]
+) -> None:
+    """On a volume of 16 KB, there as long as the lock mounts it."""
+    small = ("--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=16k")
+    docker("volume", "create", *small, lock.volume_of(project))
+    with lock.held(project, "up"):
+        record.append(project, entry("a"))
+        with pytest.raises(StackctlError, match="No space left"):
+            record.append(project, entry("b" * 20_000))
+        assert record.releases(project) == ["a"]
