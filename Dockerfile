@@ -36,7 +36,7 @@ RUN apt-get update \
     && useradd --uid 10001 --gid mysite --no-create-home --home-dir /srv/project \
         --shell /usr/sbin/nologin mysite \
     # The only places that a server may write to; a volume or tmpfs put there takes this owner over.
-    && install -d -o mysite -g mysite -m 0750 /run/mysite /srv/media /srv/kept/static
+    && install -d -o mysite -g mysite -m 0750 /run/mysite /srv/media /srv/kept/static /srv/stackctl
 COPY --from=mysite-builder /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

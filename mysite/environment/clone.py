@@ -7,6 +7,7 @@ refused until `./stackctl adopt`. A container knows the folder from a bind mount
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -28,17 +29,27 @@ def folder(mountinfo: str, mount: str = MOUNT) -> str:
     return ""
 
 
-def other_owner() -> tuple[str, str]:
-    """Return the stack's folder and this one where they differ; claim a stack that has none."""
+def main() -> str | None:
+    """Claim a stack without an owner; return what is wrong where it has another one."""
     here = folder(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
-    if not here or not OWNER.parent.is_dir():
-        return "", ""
-    try:
+    # Somewhere else than in Compose's service env-check there is nothing to compare.
+    if not here:
+        return None
+    with suppress(FileNotFoundError):
         owner = OWNER.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        owner = ""
-    if not owner:
-        with suppress(OSError):
-            OWNER.write_text(f"{here}\n", encoding="utf-8")
-        return "", ""
-    return ("", "") if owner == here else (owner, here)
+        if owner != here:
+            return (
+                f"This stack belongs to the clone in {owner}, and this one is in {here}. Its data "
+                "are untouched.\nFor a stack of its own, put another STACK_NAME (and other ports) "
+                "in .env.\nTo run that stack and its data from here: ./stackctl adopt\n"
+                "Compose has stopped what it was about to replace; to start it again, in "
+                f"{owner}: docker compose up --detach"
+            )
+        return None
+    with suppress(OSError):
+        OWNER.write_text(f"{here}\n", encoding="utf-8")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

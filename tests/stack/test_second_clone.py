@@ -1,0 +1,51 @@
+"""A second clone with the same STACK_NAME leaves the first one's stack alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.stack.compose import Stack, docker
+from tests.tree import copy_tree
+
+
+def containers(stack: Stack) -> set[str]:
+    """Return the long-running containers, each with its start."""
+    label = f"label=com.docker.compose.project={stack.project}"
+    running = docker("ps", "--quiet", "--filter", label).split()
+    return set(docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", *running).split("\n"))
+
+
+def refused_by_stackctl(clone: Stack, *command: str) -> str:
+    """Run stackctl, which has to refuse, and return what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stackctl_cli", *command],
+        cwd=clone.tree,
+        env=clone.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stderr
+
+
+def test_second_clone_cannot_use_or_remove_the_data(production: Stack, tmp_path: Path) -> None:
+    """Stackctl changes nothing there; plain compose ends before the database starts."""
+    second = Stack(copy_tree(tmp_path / "second"), "production")
+    second.environment = production.environment
+    before = containers(production)
+    for command in (["down", "--volumes", "--yes"], ["deploy"], ["up"]):
+        said = refused_by_stackctl(second, *command)
+        assert f"belongs to the folder {production.tree}" in said and "./stackctl adopt" in said
+    assert containers(production) == before
+
+    try:
+        assert second.compose("up", "--detach", "--no-build", check=False).returncode
+        said = second.logs("env-check")
+        assert f"belongs to the clone in {production.tree}" in said
+        assert str(second.tree) in said and "./stackctl adopt" in said
+        for service in ("migrate", "db", "redis"):
+            assert production.inspect(service, "{{.State.Status}}") == "created"
+    finally:
+        production.compose("up", "--detach", "--no-build", "--wait")
+    production.wait_for_both()
