@@ -1,7 +1,6 @@
 """A stack that ./stackctl runs, in a git repository of its own."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,4 +151,3 @@ def clear(site: Site) -> None:
     for name in ("production", "base"):
         if images := docker("image", "ls", "--quiet", f"{site.name}-{name}").split():
             docker("image", "rm", "--force", *set(images))
-    shutil.rmtree(site.tree / "var" / "stackctl", ignore_errors=True)
