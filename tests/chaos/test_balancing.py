@@ -292,6 +292,15 @@ def test_nginx_says_in_json_what_it_does_not_take(balanced: tuple[str, int]) -> 
     assert json.load(answer) == {"detail": "The request is too large."}
 
 
+def test_nginx_passes_the_cut_of_a_response_on(balanced: tuple[str, int]) -> None:
+    _, port = balanced
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/loadtest/stream/1?fail")
+
+    with pytest.raises(http.client.IncompleteRead):
+        connection.getresponse().read()
+
+
 def test_nginx_keeps_few_long_bodies_at_once(loaded: Stack, balanced: tuple[str, int]) -> None:
     """What is not whole yet lies in its memory."""
     _, port = balanced

@@ -1,5 +1,6 @@
 """What HAProxy and Apache ask for again of servers that end without an answer, and what never."""
 
+import http.client
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ while True:
         connection.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
     else:
         print(asked, flush=True)
+    if "/cut" in asked:
+        connection.sendall(b"HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n")
+        connection.sendall(b"3\\r\\none\\r\\n")
     if "/hung" in asked:
         connection.sendall(b"HTTP/1.0 502 Bad Gateway\\r\\nContent-Length: 0\\r\\n\\r\\n")
     connection.close()
@@ -87,6 +91,17 @@ def test_a_request_that_may_have_arrived_is_never_sent_again(
 
     seen = docker("logs", servers).splitlines()
     assert sorted(seen) == sorted(f"{method} {path} HTTP/1.1" for method, path in once)
+
+
+def test_response_that_a_server_cuts_off_is_cut_for_the_client(
+    silent: tuple[str, int, int],
+) -> None:
+    _, apache, haproxy = silent
+
+    # HAProxy asks its three servers in turn, Apache among them.
+    for port in (apache, *[haproxy] * 3):
+        with pytest.raises(http.client.IncompleteRead):
+            ask(port, "GET", "/cut", {}, "")
 
 
 def test_a_page_whose_answer_never_began_is_asked_for_again(silent: tuple[str, int, int]) -> None:

@@ -37,19 +37,18 @@ class Directive:
     blocks: tuple[str, ...]
 
 
-# The link in place of which a server container has one of nginx/forward-*.conf (nginx/start).
-FORWARD = "/run/mysite/forward.conf"
+# What both of nginx's servers include.
+FORWARD = "nginx/forward.conf"
 
 
-def nginx_directives(name: str = "nginx/nginx.conf", app_server: str = "uwsgi") -> list[Directive]:
+def nginx_directives(name: str = "nginx/nginx.conf") -> list[Directive]:
     """Return every directive of an nginx file, with those of what it includes for Django."""
     found: list[Directive] = []
     for one in directives_of(name):
         found.append(one)
-        if (one.name, one.arguments) == ("include", (FORWARD,)):
+        if (one.name, one.arguments) == ("include", (f"/srv/project/{FORWARD}",)):
             found += [
-                Directive(more.name, more.arguments, one.blocks)
-                for more in directives_of(f"nginx/forward-{app_server}.conf")
+                Directive(more.name, more.arguments, one.blocks) for more in directives_of(FORWARD)
             ]
     return found
 
@@ -75,16 +74,11 @@ def directives_of(name: str) -> list[Directive]:
     return found
 
 
-def nginx_value(
-    directive_name: str,
-    block: str = "",
-    name: str = "nginx/nginx.conf",
-    app_server: str = "uwsgi",
-) -> str:
+def nginx_value(directive_name: str, block: str = "", name: str = "nginx/nginx.conf") -> str:
     """Return the argument of a directive that stands once, in `block` if one is named."""
     values = {
         " ".join(directive.arguments)
-        for directive in nginx_directives(name, app_server)
+        for directive in nginx_directives(name)
         if directive.name == directive_name and (not block or directive.blocks[-1:] == (block,))
     }
     assert len(values) == 1, f"{directive_name}: {values}"

@@ -55,12 +55,12 @@ def platform_value(file: str, name: str) -> str:
 
 def test_a_slow_request_is_ended_by_the_innermost_server() -> None:
     harakiri = seconds(uwsgi_option("harakiri"))
-    container = seconds(nginx_value("uwsgi_read_timeout"))
+    container = seconds(nginx_value("proxy_read_timeout"))
     instance = seconds(platform_value(LIMITS, "proxy_read_timeout"))
     balancer = number("aws:elbv2:loadbalancer", "IdleTimeout")
 
     assert harakiri < container < instance < balancer
-    assert seconds(nginx_value("uwsgi_send_timeout")) < seconds(
+    assert seconds(nginx_value("proxy_send_timeout")) < seconds(
         platform_value(LIMITS, "proxy_send_timeout")
     )
 
@@ -170,7 +170,7 @@ def test_containers_migrate_because_nobody_does_it_for_them() -> None:
 @pytest.mark.parametrize(
     ("file", "told"),
     [
-        (LIMITS, "harakiri {harakiri} s < the container's uwsgi_read_timeout {container} s"),
+        (LIMITS, "harakiri {harakiri} s < the container's proxy_read_timeout {container} s"),
         (LIMITS, "these < the balancer's IdleTimeout {balancer} s"),
         (".ebextensions/load-balancer.config", "proxy_read_timeout, {instance} s)"),
         (".ebextensions/load-balancer.config", "Shorter than the {platform} s"),
@@ -179,7 +179,7 @@ def test_containers_migrate_because_nobody_does_it_for_them() -> None:
 def test_comments_that_repeat_a_limit_are_right(file: str, told: str) -> None:
     sentence = told.format(
         harakiri=f"{seconds(uwsgi_option('harakiri')):g}",
-        container=f"{seconds(nginx_value('uwsgi_read_timeout')):g}",
+        container=f"{seconds(nginx_value('proxy_read_timeout')):g}",
         instance=f"{seconds(platform_value(LIMITS, 'proxy_read_timeout')):g}",
         balancer=number("aws:elbv2:loadbalancer", "IdleTimeout"),
         platform=PLATFORM_KEEPALIVE,
@@ -193,7 +193,7 @@ def test_the_guide_s_table_is_right() -> None:
 
     assert [float(row) for row in rows] == [
         seconds(uwsgi_option("harakiri")),
-        seconds(nginx_value("uwsgi_read_timeout")),
+        seconds(nginx_value("proxy_read_timeout")),
         seconds(platform_value(LIMITS, "proxy_read_timeout")),
         number(PROCESS, "DeregistrationDelay"),
         number("aws:elbv2:loadbalancer", "IdleTimeout"),

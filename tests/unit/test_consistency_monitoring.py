@@ -18,7 +18,7 @@ def test_nginx_s_server_for_metrics_is_on_the_port() -> None:
     listens = [item.arguments[0] for item in nginx_directives() if item.name == "listen"]
 
     assert str(PORT) in listens
-    forwarded = {item.blocks[-1] for item in nginx_directives() if item.name == "uwsgi_pass"}
+    forwarded = {item.blocks[-1] for item in nginx_directives() if item.name == "proxy_pass"}
     assert forwarded == {"location /", f"location = {PATH}"}
 
 

@@ -151,49 +151,41 @@ def test_nginx_and_uwsgi_meet_at_one_socket() -> None:
     assert sockets == {nginx_form(supervisor_programs()["uwsgi"]["socket"])}
     # uWSGI takes the socket that supervisor hands over only where it has none of its own.
     assert "socket" not in ini("uwsgi/uwsgi.ini")["uwsgi"]
-    assert nginx_value("uwsgi_pass") == "django"
+    assert uwsgi_option("socket-protocol") == "http"
     assert supervisor_programs()["gunicorn"]["socket"] == supervisor_programs()["uwsgi"]["socket"]
-    assert nginx_value("proxy_pass", app_server="gunicorn") == "http://django/"
+    assert nginx_value("proxy_pass") == "http://django/"
 
 
 def test_each_application_server_has_its_files() -> None:
-    """One variable names supervisor's program and how nginx speaks to it."""
+    """One variable names supervisor's program."""
     (include,) = re.findall(r"^files = (.+)$", text_of("supervisor/supervisord.conf"), re.MULTILINE)
     names = VARIABLES["APP_SERVER"].choices
 
     assert dockerfile_environment("Dockerfile.base")["APP_SERVER"] == names[0]
     assert f"${{APP_SERVER:-{names[0]}}}" in text_of("supervisor/entrypoint")
     for name in names:
-        assert (ROOT / f"nginx/forward-{name}.conf").is_file()
         assert f"programs/{name}.conf" in include.replace("%(ENV_APP_SERVER)s", name).split()
     # Every other program is always there.
     fixed = {path for path in include.split() if "%" not in path}
     assert fixed == {f"programs/{name}.conf" for name in set(supervisor_sections()) - set(names)}
-    (included,) = {item.arguments[0] for item in nginx_directives() if item.name == "include"} - {
-        item.arguments[0]
-        for item in nginx_directives()
-        if item.name == "include" and item.arguments[0].startswith("/etc/nginx/")
-    }
-    assert f"{included}\n" in text_of("nginx/start")
 
 
-def test_nginx_tells_both_application_servers_the_same() -> None:
-    """What uWSGI gets as a variable gunicorn gets as a header; the rest is HTTP itself."""
-    variables = {
-        item.arguments[0]: item.arguments[1]
-        for item in nginx_directives()
-        if item.name == "uwsgi_param"
-    }
+def test_nginx_sets_every_header_that_django_believes() -> None:
     headers = {
         "HTTP_" + item.arguments[0].upper().replace("-", "_"): item.arguments[1]
-        for item in nginx_directives(app_server="gunicorn")
+        for item in nginx_directives()
         if item.name == "proxy_set_header"
     }
 
-    told = {wsgi_http.VARIABLES.get(name, name): value for name, value in headers.items()}
-    assert told == {name: variables[name] for name in told}
-    assert {name for name in variables if name.startswith("HTTP_")} <= set(told)
-    assert set(wsgi_http.VARIABLES.values()) <= set(told)
+    assert headers == {
+        "HTTP_HOST": "$asked_host",
+        "HTTP_X_REQUEST_ID": "$trace_id",
+        "HTTP_X_FORWARDED_FOR": "$remote_addr",
+        "HTTP_NGINX_REMOTE_ADDR": "$remote_addr",
+        "HTTP_NGINX_SERVER_PORT": "$server_port",
+    }
+    assert wsgi_http.VARIABLES.keys() <= headers.keys()
+    assert uwsgi_option("module") == "mysite.wsgi_http:application"
 
 
 def nginx_form(socket: str) -> str:

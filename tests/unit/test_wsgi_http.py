@@ -1,10 +1,30 @@
-"""The application as gunicorn loads it: nginx tells it by headers what uWSGI has as variables."""
+"""The application as uWSGI and gunicorn load it: what nginx says, and responses with an end."""
 
+import io
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from mysite import wsgi_http
+
+UWSGI = {"uwsgi.version": b"2", "SERVER_PROTOCOL": "HTTP/1.1", "REQUEST_METHOD": "GET"}
+
+
+class Answer:
+    """A response of two pieces, and an empty one; it may fail after them."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.closed = False
+
+    def __iter__(self) -> Iterable[bytes]:
+        yield from (b"one", b"", b"and two")
+        if self.fails:
+            raise ValueError
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @pytest.fixture
@@ -20,18 +40,90 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return environ
 
 
+def environ(**more: object) -> dict[str, Any]:
+    """Return a request's variables."""
+    return {"wsgi.input": io.BytesIO(), **more}
+
+
 def test_the_client_and_the_port_are_nginx_s_word(seen: dict[str, Any]) -> None:
-    given = {
+    given = environ(
         **{"REMOTE_ADDR": "", "SERVER_PORT": "80", "HTTP_HOST": "localhost"},
         **{"HTTP_NGINX_REMOTE_ADDR": "192.0.2.7", "HTTP_NGINX_SERVER_PORT": "7999"},
-    }
+    )
     wsgi_http.application(given, None)
 
+    del seen["wsgi.input"]
     assert seen == {"REMOTE_ADDR": "192.0.2.7", "SERVER_PORT": "7999", "HTTP_HOST": "localhost"}
 
 
 def test_without_nginx_no_header_is_believed(seen: dict[str, Any]) -> None:
     """Since gunicorn itself takes the port from the Host; the metrics go by it."""
-    wsgi_http.application({"REMOTE_ADDR": "", "SERVER_PORT": "9145"}, None)
+    wsgi_http.application(environ(REMOTE_ADDR="", SERVER_PORT="9145"), None)
 
+    del seen["wsgi.input"]
     assert seen == {"REMOTE_ADDR": "", "SERVER_PORT": ""}
+
+
+def test_a_body_that_the_view_leaves_is_read(seen: dict[str, Any]) -> None:
+    body = io.BytesIO(bytes(1_000_000))
+
+    wsgi_http.application(environ(**{"wsgi.input": body}), None)
+
+    assert body.read() == b""
+
+
+def ask(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer, status: str = "200 OK", **request: object
+) -> tuple[dict[str, str], Iterable[bytes]]:
+    """Return the headers and the body of an answer whose length is unknown."""
+    told: dict[str, str] = {}
+
+    def django(given: dict[str, Any], start: Callable[..., None]) -> Answer:
+        start(status, [("Content-Type", "text/plain")])
+        return answer
+
+    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+        told.update(headers)
+
+    monkeypatch.setattr(wsgi_http, "django", django)
+    return told, wsgi_http.direct(environ(**{**UWSGI, **request}), start_response)
+
+
+def test_a_response_of_unknown_length_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Answer()
+
+    headers, body = ask(monkeypatch, answer)
+
+    assert headers["Transfer-Encoding"] == "chunked"
+    assert b"".join(body) == b"3\r\none\r\n7\r\nand two\r\n0\r\n\r\n"
+    body.close()  # type: ignore[attr-defined]
+    assert answer.closed
+
+
+def test_a_response_whose_view_fails_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, body = ask(monkeypatch, Answer(fails=True))
+    pieces = []
+
+    with pytest.raises(ValueError):
+        for piece in body:
+            pieces.append(piece)
+
+    assert b"".join(pieces) == b"3\r\none\r\n7\r\nand two\r\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "request_"),
+    [
+        ("204 No Content", {}),
+        ("304 Not Modified", {}),
+        ("200 OK", {"REQUEST_METHOD": "HEAD"}),
+        ("200 OK", {"SERVER_PROTOCOL": "HTTP/1.0"}),
+    ],
+)
+def test_what_can_have_no_chunks_has_none(
+    monkeypatch: pytest.MonkeyPatch, status: str, request_: dict[str, str]
+) -> None:
+    headers, body = ask(monkeypatch, Answer(), status, **request_)
+
+    assert "Transfer-Encoding" not in headers
+    assert list(body) == [b"one", b"", b"and two"]

@@ -1,9 +1,10 @@
 """The site's own URLs and the load tests'."""
 
 import time
+from collections.abc import Iterator
 
 from django.db import IntegrityError
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from loadtest.models import Order
@@ -17,10 +18,31 @@ def slow(request: HttpRequest, milliseconds: int) -> JsonResponse:
     return JsonResponse({"slept": milliseconds})
 
 
+@csrf_exempt
 def hang(request: HttpRequest) -> JsonResponse:
     """Never answer, as a view that waits for another service without a time limit."""
     time.sleep(3600)
     return JsonResponse({})
+
+
+@csrf_exempt
+def refuse(request: HttpRequest) -> JsonResponse:
+    """Refuse a request without a look at its body."""
+    return JsonResponse({"detail": "No."}, status=403)
+
+
+def stream(request: HttpRequest, pieces: int) -> StreamingHttpResponse:
+    """Send a piece a second, at once (`now`) or as nginx gathers them; `fail` after the last."""
+
+    def body() -> Iterator[bytes]:
+        for number in range(pieces):
+            yield b"%d\n" % number
+            time.sleep(1)
+        if "fail" in request.GET:
+            raise RuntimeError("The stream fails on purpose.")
+
+    headers = {"X-Accel-Buffering": "no"} if "now" in request.GET else {}
+    return StreamingHttpResponse(body(), content_type="text/plain", headers=headers)
 
 
 @csrf_exempt
@@ -40,5 +62,7 @@ urlpatterns = [
     *site_urls,
     path("loadtest/slow/<int:milliseconds>", slow),
     path("loadtest/hang", hang),
+    path("loadtest/refuse", refuse),
+    path("loadtest/stream/<int:pieces>", stream),
     path("loadtest/order/<str:key>", order),
 ]
