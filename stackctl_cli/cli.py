@@ -10,19 +10,22 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mysite.environment.cli import main as env_main
 
 from . import backup as saving
 from . import deploy as deploying
-from . import engine, lock, record, release, servers, stack, state
+from . import engine, lock, parts, record, release, servers, stack, state
 from . import heal as healing
 from . import reload as reloading
 from .console import Console
 from .faults import ExitCode, StackctlError, from_system
+from .preflight import Check
 from .roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
 
 app = typer.Typer(
@@ -88,7 +91,7 @@ def status(
     seconds: Annotated[float, typer.Option(help="How often --watch looks.", min=0.2)] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Show each server's state, release and sessions. Exit code 1 when one is not in service."""
+    """Show each part of the stack and what is wrong with it. Exit code 1 when something is."""
     _run(as_json, lambda console: _status(console, watch, seconds))
 
 
@@ -271,36 +274,41 @@ def _in_words(command: Callable[[Console], dict[str, Any]], console: Console) ->
 
 def _status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
     project = stack.load()
-    if not watch:
-        seen = state.glance(project)
-        if not console.as_json:
-            console.out.print(_table(seen))
-        return _status_result(seen)
-    if console.as_json or not console.out.is_terminal:
+    if watch and not console.as_json and console.out.is_terminal:
+        with Live(console=console.out, auto_refresh=False, screen=False) as live:
+            while True:
+                seen = state.glance(project)
+                live.update(_shown(seen, parts.examine(seen)), refresh=True)
+                time.sleep(seconds)
+    if watch:
         return _watch_lines(console, project, seconds)
-    with Live(console=console.out, auto_refresh=False, screen=False) as live:
-        while True:
-            live.update(_table(state.glance(project)), refresh=True)
-            time.sleep(seconds)
+    seen = state.glance(project)
+    checks = parts.examine(seen)
+    if not console.as_json:
+        console.out.print(_shown(seen, checks))
+    return _status_result(seen, checks)
 
 
 def _watch_lines(console: Console, project: Any, seconds: float) -> dict[str, Any]:
     """Print a line, or a JSON object, at each look; ended by Ctrl-C alone."""
     while True:
         seen = state.glance(project)
+        checks = parts.examine(seen)
         if console.as_json:
-            console.result(_status_result(seen))
+            console.result(_status_result(seen, checks))
         else:
-            words = (f"{s.name} {s.state} {_release(s)}" for s in seen.servers.values())
-            silent = f"; {seen.silent.problem}" if seen.silent else ""
-            console.out.print(f"{lock.now()} {', '.join(words)}{silent}", markup=False)
+            words = [f"{s.name} {s.state} {_release(s)}" for s in seen.servers.values()]
+            wrong = [f"{check.name}: {check.problem}" for check in checks if not check.ok]
+            line = f"{lock.now()} {', '.join(words)}{''.join(f'; {text}' for text in wrong)}"
+            console.out.print(line, markup=False, soft_wrap=True)
         time.sleep(seconds)
 
 
-def _status_result(seen: state.StackStatus) -> dict[str, Any]:
-    whole = all(s.state is state.ServerState.READY for s in seen.servers.values())
+def _status_result(seen: state.StackStatus, checks: list[Check]) -> dict[str, Any]:
+    whole = bool(seen.containers) and all(check.ok for check in checks)
     return {
         **seen.as_dict(),
+        "parts": [check.as_dict() for check in checks],
         "busy": lock.holder(seen.project),
         "code": int(ExitCode.OK if whole else ExitCode.REFUSED),
     }
@@ -313,31 +321,45 @@ _STYLES = {
 }
 
 
-def _table(seen: state.StackStatus) -> Table:
+def _shown(seen: state.StackStatus, checks: list[Check]) -> RenderableType:
+    """Return all parts as a table, and below it what is wrong, each with its next step."""
+    if not seen.containers:
+        return f"{seen.project.name} is not started: ./stackctl up"
+    lines = [escape(lock.holder(seen.project))]
+    for check in checks:
+        if not check.ok:
+            lines.append(f"[red]{check.name}[/]: {escape(check.problem)}")
+            lines += [f"    {escape(line)}" for line in check.cure.splitlines()]
+    text = (Text.from_markup(line, overflow="fold") for line in lines if line)
+    return Group(_table(seen, checks), *text)
+
+
+def _table(seen: state.StackStatus, checks: list[Check]) -> Table:
     title = f"{seen.project.name} ({seen.project.layer})"
-    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for heading in ("service", "state", "release", "health", "HAProxy", "sessions", "since"):
-        table.add_column(heading, no_wrap=True)
-    for server in seen.servers.values():
-        container, balancer = server.container, server.balancer
-        table.add_row(
-            server.name,
-            f"[{_STYLES.get(server.state, 'yellow')}]{server.state}[/]",
-            _release(server),
-            container.health if container else "-",
-            balancer.status if balancer else "not known" if seen.silent else "-",
-            str(balancer.sessions) if balancer else "-",
-            container.started[:19] + "Z" if container else "-",
-        )
-    for name, container in sorted(seen.containers.items()):
-        if name not in seen.servers and container.running:
-            started = container.started[:19] + "Z"
-            table.add_row(name, container.status, "", container.health, "", "", started)
-    silent = f"{seen.silent.problem}\n./stackctl doctor" if seen.silent else ""
-    busy = lock.holder(seen.project)
-    idle = "" if seen.running else "the stack is not running: ./stackctl up"
-    table.caption = escape("\n".join(filter(None, (busy or idle, silent))))
+        table.add_column(heading, overflow="fold")
+    for check in checks:
+        table.add_row(*_row(check, seen))
     return table
+
+
+def _row(check: Check, seen: state.StackStatus) -> tuple[str, ...]:
+    container = seen.containers.get(check.name)
+    since = container.started[:19] + "Z" if container else "-"
+    health = container.health if container else "-"
+    server = seen.servers.get(check.name)
+    if server is None:
+        word = container.status if container else "-" if check.ok else "missing"
+        style = "none" if check.ok else "red"
+        return (check.name, f"[{style}]{word}[/]", "", health, "", "", since)
+    balancer = server.balancer
+    return (
+        *(server.name, f"[{_STYLES.get(server.state, 'yellow')}]{server.state}[/]"),
+        *(escape(_release(server)), health),
+        balancer.status if balancer else "not known" if seen.silent else "-",
+        *(str(balancer.sessions) if balancer else "-", since),
+    )
 
 
 def _release(server: state.ServerStatus) -> str:
@@ -353,7 +375,7 @@ def _releases(console: Console) -> dict[str, Any]:
     if not console.as_json:
         table = Table(box=SIMPLE_HEAD)
         for heading in ("time", "action", "release", "result", "seconds", "who", "image"):
-            table.add_column(heading, no_wrap=True)
+            table.add_column(heading, overflow="fold")
         for entry in entries:
             kept = "kept" if entry.release in images else "gone"
             table.add_row(

@@ -22,6 +22,7 @@ MIGRATE = "migrate"
 ENV_CHECK = "env-check"
 BALANCER = "haproxy"
 APACHE = "apache"
+NGINX_BALANCER = "nginx-balancer"
 CERTIFICATES = "certificates"
 DATABASE = "db"
 # What servers and workers use over the network. A release leaves them alone.
@@ -165,14 +166,20 @@ class Project:
         """Return the containers that exist, by service."""
         return {container.service: container for container in engine.containers(self.name)}
 
+    def networks(self, service: str) -> frozenset[str]:
+        """Return the names of the networks that a service's containers are in."""
+        declared = self.model.get("networks") or {}
+        named = self.services.get(service, {}).get("networks") or ()
+        return frozenset(declared[name]["name"] for name in named if name in declared)
+
     def config_hash(self, service: str) -> str:
         """Return compose's own fingerprint of a service, which its containers carry as a label."""
         result = process.run("docker", "compose", "config", "--hash", service)
         return result.out.split()[-1] if result.ok and result.out.split() else ""
 
     def config_hashes(self) -> dict[str, str]:
-        """Return the fingerprints of all services."""
-        result = process.run("docker", "compose", "config", "--hash", "*")
+        """Return the fingerprints of all services, those of inactive profiles too."""
+        result = process.run("docker", "compose", "--profile", "*", "config", "--hash", "*")
         lines = (line.strip().partition(" ") for line in result.out.splitlines())
         return {service: fingerprint for service, _, fingerprint in lines}
 

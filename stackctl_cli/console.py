@@ -53,8 +53,8 @@ class Console:
     def __init__(self, *, as_json: bool = False) -> None:
         """Look at whether a person watches."""
         self.as_json = as_json
-        # A table in a log is as wide as it needs to be.
-        width = None if sys.stdout.isatty() else 200
+        # A table in a log or a pipe is as wide as it needs to be.
+        width = None if sys.stdout.isatty() else 10_000
         self.out = RichConsole(highlight=False, width=width)
         self._err = RichConsole(
             file=cast(TextIO, Progress(sys.stderr)), highlight=False, soft_wrap=True

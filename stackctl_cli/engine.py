@@ -39,6 +39,9 @@ class Container:
     exit_code: int = 0
     finished: str = ""
     out_of_memory: bool = False
+    networks: frozenset[str] = frozenset()
+    # The last line that its latest health check printed.
+    health_output: str = ""
 
     @property
     def release(self) -> str:
@@ -99,7 +102,15 @@ def _container(raw: dict[str, Any]) -> Container:
         exit_code=int(state["ExitCode"]),
         finished=state["FinishedAt"],
         out_of_memory=bool(state["OOMKilled"]),
+        networks=frozenset(networks),
+        health_output=_last_line((state.get("Health") or {}).get("Log")),
     )
+
+
+def _last_line(checks: list[dict[str, Any]] | None) -> str:
+    """Return the last line of the latest of a container's health checks."""
+    lines = str(checks[-1].get("Output") or "").split("\n") if checks else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:300]
 
 
 def holder_of(port: int) -> str:

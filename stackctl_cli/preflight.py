@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mysite.environment import faults as environment_faults
 from mysite.environment.contract import SAMPLE_PASSWORD, VARIABLES
@@ -74,6 +74,16 @@ class Check:
     def ok(self) -> bool:
         """Tell whether it is right."""
         return not self.problem
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for scripts."""
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "fact": self.fact,
+            "problem": self.problem,
+            "next": self.cure,
+        }
 
 
 def layer_of_stack() -> str:

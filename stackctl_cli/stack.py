@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from . import compose, deploy, engine, lock, preflight, process, release, state
+from . import compose, deploy, engine, lock, parts, preflight, process, release, state
 from .answers import get
 from .console import Console
 from .faults import ExitCode, StackctlError
@@ -51,8 +51,8 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
     if seen.silent:
         console.warn(seen.silent.problem)
     for server in seen.servers.values():
-        if not _well(server, seen):
-            console.warn(f"{server.name} is {server.state}: {_way_back(server, seen)}")
+        if not parts.is_in_service(server, seen):
+            console.warn(f"{server.name} is {server.state}: {parts.way_back(server, seen)}")
     if compose.BALANCER not in kept:
         console.good(project.site().url)
     return {**seen.as_dict(), "code": int(ExitCode.OK)}
@@ -153,10 +153,7 @@ def doctor(console: Console) -> dict[str, Any]:
             console.lines(check.cure)
     wrong = [check for check in checks if not check.ok]
     return {
-        "checks": [
-            {"name": c.name, "ok": c.ok, "fact": c.fact, "problem": c.problem, "next": c.cure}
-            for c in checks
-        ],
+        "checks": [check.as_dict() for check in checks],
         "code": int(ExitCode.REFUSED if wrong else ExitCode.OK),
     }
 
@@ -164,17 +161,8 @@ def doctor(console: Console) -> dict[str, Any]:
 def _stack_checks(project: compose.Project) -> list[Check]:
     seen = state.glance(project)
     if not seen.containers:
-        return [Check("stack", f"{project.name} is not up")]
-    checks = [_server(server, seen) for server in seen.servers.values()]
-    if seen.silent:
-        checks.append(
-            Check(
-                compose.BALANCER,
-                problem=f"what it says of the servers is not known: {seen.silent.problem}",
-                cure="docker compose logs --tail 30 haproxy; docker compose restart haproxy starts "
-                "it anew, which visitors notice for a moment",
-            )
-        )
+        return [Check("stack", f"{project.name} is not started; next step: ./stackctl up")]
+    checks = parts.examine(seen)
     checks += [_copies(project, name, count) for name, count in project.copies().items()]
     if len(set(seen.releases().values())) > 1:
         mixed = ", ".join(f"{server} {name}" for server, name in seen.releases().items())
@@ -185,27 +173,10 @@ def _stack_checks(project: compose.Project) -> list[Check]:
                 cure="./stackctl deploy goes on, ./stackctl rollback RELEASE goes back",
             )
         )
-    if seen.running:
-        checks.append(_site(project))
+    balancer = seen.containers.get(compose.BALANCER)
+    if balancer is not None and balancer.status == "running":
+        checks.append(_site(project, balancer, well=all(check.ok for check in checks)))
     return checks
-
-
-def _well(server: state.ServerStatus, seen: state.StackStatus) -> bool:
-    """Tell whether nothing is known to be wrong with a server."""
-    well = {state.ServerState.READY, *([state.ServerState.HEALTHY] if seen.silent else [])}
-    return server.state in well
-
-
-def _server(server: state.ServerStatus, seen: state.StackStatus) -> Check:
-    says = server.balancer.status if server.balancer else "not known" if seen.silent else "nothing"
-    if _well(server, seen):
-        known = "; HAProxy's view is not known" if seen.silent else ""
-        return Check(server.name, f"{server.state}, release {server.as_dict()['release']}{known}")
-    return Check(
-        server.name,
-        problem=f"{server.state}; HAProxy says {says}",
-        cure=_way_back(server, seen),
-    )
 
 
 def _copies(project: compose.Project, service: str, count: int) -> Check:
@@ -220,23 +191,23 @@ def _copies(project: compose.Project, service: str, count: int) -> Check:
     )
 
 
-def _way_back(server: state.ServerStatus, seen: state.StackStatus) -> str:
-    if server.balancer and server.balancer.drained_by_hand:
-        return f"./stackctl ready {server.name}"
-    if server.state is state.ServerState.HEALTHY and seen.running and server.balancer is None:
-        return state.unknown_server(server.name).cure
-    return f"docker compose logs --tail 30 {server.name}; ./stackctl up starts what has ended"
-
-
-def _site(project: compose.Project) -> Check:
+def _site(project: compose.Project, balancer: engine.Container, *, well: bool) -> Check:
     site = project.site()
+    if site.port not in balancer.published:
+        return Check(
+            "site",
+            problem=f"HAProxy does not publish port {site.port}, where .env has the site",
+            cure=f"{compose.anew(compose.BALANCER)} brings it there, with a short interruption",
+        )
     status, body = get(site, "localhost", "/readyz")
     if status == 200:
         return Check("site", f"answers on port {site.port}")
     return Check(
         "site",
         problem=f"/readyz on port {site.port} answers {status or body}",
-        cure="docker compose logs --tail 30 haproxy",
+        cure="docker compose logs --tail 30 haproxy"
+        if well
+        else "See the parts above first; ./stackctl up starts what is down.",
     )
 
 

@@ -19,7 +19,7 @@ class ServerState(StrEnum):
     DRAINED = "drained"  # no new requests, none runs
     STARTING = "starting"  # the container is up, its health is not known yet
     HEALTHY = "healthy"  # healthy, but the load balancer has not taken it in yet
-    FAILED = "failed"  # unhealthy, or it ends and starts again
+    FAILED = "failed"  # unhealthy, paused, or it ends and starts again
     STOPPED = "stopped"  # there is no running container
 
 
@@ -91,7 +91,7 @@ def judge(container: engine.Container | None, seen: haproxy.Server | None) -> Se
     """Return the state that both views add up to."""
     if container is None or not (container.running or container.status == "restarting"):
         return ServerState.STOPPED
-    if container.status == "restarting" or container.health == "unhealthy":
+    if container.status in ("restarting", "paused") or container.health == "unhealthy":
         return ServerState.FAILED
     if seen is not None and (seen.drained_by_hand or seen.status.startswith("NOLB")):
         busy = seen.sessions or seen.queued

@@ -51,9 +51,13 @@ class Stack:
 
     def change(self, name: str, **facts: object) -> None:
         """Change what the engine says of a container."""
-        self.containers[name] = replace(self.containers[name], **facts)  # type: ignore[arg-type]
+        self.change_quietly(name, **facts)
         if name.startswith("server"):
             self.balancer[name] = replace(seen("DOWN"), name=name)
+
+    def change_quietly(self, name: str, **facts: object) -> None:
+        """Change what the engine says of a container; HAProxy notices nothing."""
+        self.containers[name] = replace(self.containers[name], **facts)  # type: ignore[arg-type]
 
     def act(self, what: str, name: str) -> process.Result:
         """Do what stackctl asks for; what is done to it heals a container, or does not."""

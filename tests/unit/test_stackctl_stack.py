@@ -69,7 +69,7 @@ class Machine(Stack):
         monkeypatch.setattr(compose.Project, "up", self.start)
         monkeypatch.setattr(release, "from_git", lambda: release.Name("new"))
         monkeypatch.setattr(deploy, "build", self.build)
-        monkeypatch.setattr(stack, "_site", lambda _: preflight.Check("site", "answers"))
+        monkeypatch.setattr(stack, "_site", lambda *_, **__: preflight.Check("site", "answers"))
 
     def tag(self, image: str, name: str) -> None:
         """Give an image a name."""
@@ -260,7 +260,9 @@ def test_without_haproxy_no_server_is_called_unknown(machine: Machine) -> None:
     machine.change("haproxy", **KILLED)
     machine.balancer.clear()
 
-    assert "./stackctl up" in machine.checks()["server1"].cure
+    checks = machine.checks()
+    assert checks["server1"].fact == "healthy, release old; HAProxy's view is not known"
+    assert "./stackctl up" in checks["haproxy"].cure
 
 
 def test_doctor_shows_what_is_known_while_haproxy_is_silent(
@@ -272,7 +274,7 @@ def test_doctor_shows_what_is_known_while_haproxy_is_silent(
     checks = machine.checks()
 
     assert checks["server1"].fact == "healthy, release old; HAProxy's view is not known"
-    assert checks["server2"].problem == "stopped; HAProxy says not known"
+    assert checks["server2"].problem == "it ended: exit code 137; its last line: the last line"
     assert SILENT in checks["haproxy"].problem and "restart haproxy" in checks["haproxy"].cure
     assert checks["site"].ok
 
@@ -293,7 +295,10 @@ def test_status_shows_what_is_known_while_haproxy_is_silent(
     monkeypatch.setattr(cli.time, "sleep", _ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         cli._status(Console(), watch=True, seconds=1)
-    assert f"server3 healthy old; {SILENT}" in capsys.readouterr().out
+    assert (
+        f"server3 healthy old; haproxy: its view of the servers is not known: {SILENT}"
+        in capsys.readouterr().out
+    )
 
 
 def _ctrl_c(_: float) -> None:

@@ -8,7 +8,8 @@ import pytest
 from stackctl_cli import haproxy
 from stackctl_cli.faults import StackctlError
 from tests.stack.compose import docker
-from tests.stack.stackctl.site import PROJECT, QUICK, Site, git, visitors
+from tests.stack.stackctl.site import ANY, PROJECT, QUICK, Site, git, visitors
+from tests.waiting import eventually
 
 
 def test_up_has_started_the_release_that_git_names(site: Site) -> None:
@@ -33,6 +34,41 @@ def test_up_leaves_a_haproxy_that_runs(site: Site) -> None:
 
     assert "docker compose up --detach --no-deps haproxy brings the new one" in said
     assert site.container("haproxy") == before
+
+
+def test_doctor_and_status_name_what_is_down_and_their_next_steps_mend_it(site: Site) -> None:
+    site.compose("stop", "worker")
+    site.compose("pause", "redis")
+    docker("network", "disconnect", f"{PROJECT}_edge", site.container("server2"))
+    site.environment["DB_CONN_MAX_AGE"] = "61"
+    try:
+        found = [
+            {row["name"]: row for row in site.ask(command, code=1)[key]}
+            for command, key in (("doctor", "checks"), ("status", "parts"))
+        ]
+        table = site.ctl("status", code=1)
+    finally:
+        del site.environment["DB_CONN_MAX_AGE"]
+
+    for rows in found:
+        assert rows["worker"]["problem"].startswith("it is stopped: exit code 0")
+        assert rows["redis"]["problem"] == "it is paused"
+        assert rows["server2"]["problem"] == f"it is not connected to the network {PROJECT}_edge"
+        assert rows["server1"]["problem"].endswith("now (DB_CONN_MAX_AGE)")
+        assert "./stackctl deploy" in rows["server1"]["next"]
+        assert rows["haproxy"]["ok"] and rows["db"]["ok"]
+        assert all(rows[name]["next"] in table for name in ("worker", "redis", "server2"))
+    for name in ("redis", "server2", "worker"):
+        subprocess.run(
+            [sys.executable, "-m", "stackctl_cli", "up"]
+            if (step := found[0][name]["next"]) == "./stackctl up"
+            else step.split(),
+            cwd=site.tree,
+            env=site.environment,
+            check=True,
+        )
+    eventually(lambda: site.ask("status", code=ANY)["code"] == 0, seconds=60, what="all is well")
+    assert site.ask("doctor")["code"] == 0
 
 
 def test_a_haproxy_that_hangs_is_not_waited_for(

@@ -1,0 +1,218 @@
+"""`doctor` and `status` name each part that is not as it should be, with the next step."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console as RichConsole
+
+from stackctl_cli import cli, compose, engine, parts, process, stack, state
+from stackctl_cli.console import Console
+from stackctl_cli.preflight import Check
+from tests.unit.test_stackctl_heal import KILLED
+from tests.unit.test_stackctl_parts import container
+from tests.unit.test_stackctl_stack import Machine
+
+STOPPED = {**KILLED, "exit_code": 0}
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A stack that is well."""
+    monkeypatch.setattr(process, "ROOT", tmp_path)
+    machine = Machine(monkeypatch)
+    once = {"restart_policy": "no", **STOPPED, "health": "none"}
+    machine.containers["migrate"] = container(service="migrate", **once)
+    return machine
+
+
+def status(machine: Machine) -> dict[str, Check]:
+    """Return what `status` shows of each part."""
+    return {check.name: check for check in parts.examine(state.glance(machine.project))}
+
+
+def test_every_part_of_a_stack_has_a_row_in_doctor_and_status(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = ["haproxy", "server1", "server2", "server3", "worker", "db"]
+
+    result = cli._status(Console(), watch=False, seconds=1)
+
+    assert [part["name"] for part in result["parts"]] == expected
+    assert result["code"] == 0
+    assert list(machine.checks()) == [*expected, "site"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.strip()][3:] == expected
+
+
+@pytest.mark.parametrize("service", ["haproxy", "server1", "worker", "db"])
+@pytest.mark.parametrize(
+    ("facts", "problem", "cure"),
+    [
+        (STOPPED, "it is stopped: exit code 0; its last line: the last line", "./stackctl up"),
+        (KILLED, "it ended: exit code 137", "./stackctl up"),
+        ({**KILLED, "out_of_memory": True}, "out of memory", "./stackctl up"),
+        ({**STOPPED, "status": "created"}, "(created)", "./stackctl up"),
+        ({**KILLED, "status": "dead"}, "(dead)", "docker rm --force"),
+        ({"status": "paused"}, "it is paused", "docker compose unpause {}"),
+        ({**KILLED, "status": "restarting", "restarts": 7}, "7 times", "logs --tail 30 {}"),
+        ({"health": "unhealthy", "health_output": "no answer"}, "unhealthy: no answer", "logs"),
+        ({"health": "starting", "restarts": 3}, "restarted 3 times", "logs --tail 30 {}"),
+        ({"networks": frozenset({"project_other"})}, "network project_net", "--force-recreate {}"),
+        ({"config_hash": "former"}, "another configuration than .env", ""),
+    ],
+)
+def test_each_fault_of_a_part_is_named_with_its_next_step(
+    machine: Machine, service: str, facts: dict[str, object], problem: str, cure: str
+) -> None:
+    networked = {"image": "fake-local", "networks": {"net": None}}
+    model = {
+        "name": "project",
+        "services": {**machine.project.services, service: networked},
+        "networks": {"net": {"name": "project_net"}},
+    }
+    machine.project = compose.Project("project", "local", model)
+    machine.change_quietly(service, **{"networks": frozenset({"project_net"}), **facts})
+
+    for rows in (status(machine), machine.checks()):
+        assert problem in rows[service].problem
+        assert rows[service].cure and cure.format(service) in rows[service].cure
+        wrong = [name for name, row in rows.items() if not row.ok]
+        assert wrong == [service]
+    assert cli._status(Console(as_json=True), watch=False, seconds=1)["code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("service", "cure"),
+    [
+        ("server2", "./stackctl deploy"),
+        ("worker", "./stackctl deploy"),
+        ("haproxy", "docker compose up --detach --no-deps haproxy"),
+        ("db", "docker compose up --detach --no-deps db"),
+    ],
+)
+def test_variables_that_differ_from_what_runs_are_named_without_their_values(
+    machine: Machine, service: str, cure: str
+) -> None:
+    environment = {"SAME": "a$$b", "DB_PASSWORD": "new-secret", "ADDED": "1", "EMPTY": None}
+    services = {**machine.project.services}
+    services[service] = {**services[service], "environment": environment}
+    machine.project = compose.Project("project", "local", {"name": "project", "services": services})
+    environ = {"SAME": "a$b", "DB_PASSWORD": "old-secret", "RELEASE": "old"}
+    machine.change_quietly(service, environ=environ, config_hash="former")
+
+    row = status(machine)[service]
+
+    assert row.problem.endswith("(ADDED, DB_PASSWORD)")
+    assert cure in row.cure
+    assert "secret" not in row.problem + row.cure
+
+
+def test_a_part_without_a_container_is_missing(machine: Machine) -> None:
+    del machine.containers["worker"]
+
+    for rows in (status(machine), machine.checks()):
+        assert (rows["worker"].problem, rows["worker"].cure) == (
+            "it has no container",
+            "./stackctl up",
+        )
+
+
+def test_a_server_that_is_switched_off_and_runs_is_named(machine: Machine) -> None:
+    services = {**machine.project.services, "server3": {"image": "fake-local", "scale": 0}}
+    machine.project = compose.Project("project", "local", {"name": "project", "services": services})
+
+    assert "switch it off" in status(machine)["server3"].problem
+    machine.change("server3", **STOPPED)
+    assert "server3" not in status(machine)
+
+
+@pytest.mark.parametrize("service", ["migrate", "env-check", "certificates"])
+def test_what_ends_before_a_start_has_a_row_where_it_failed(machine: Machine, service: str) -> None:
+    once = {"restart_policy": "no", **STOPPED, "health": "none"}
+    machine.containers[service] = container(id=service, service=service, **once)
+    assert service not in status(machine)
+
+    machine.change(service, exit_code=1)
+
+    row = status(machine)[service]
+    assert row.problem == "it failed: exit code 1; its last line: the last line"
+    assert row.cure == f"docker compose logs --tail 30 {service}; correct that, then ./stackctl up"
+
+
+def test_the_certificates_have_a_row_where_there_is_one(machine: Machine) -> None:
+    services = {**machine.project.services, "certificates": {"image": "haproxy:3.0"}}
+    machine.project = compose.Project("project", "local", {"name": "project", "services": services})
+
+    assert status(machine)["certificates"].fact == "done at the last start"
+
+
+def test_nginx_balancer_may_be_in_haproxy_s_place(machine: Machine) -> None:
+    del machine.containers["haproxy"]
+    machine.balancer.clear()
+    assert status(machine)["haproxy"].cure == "./stackctl up"
+
+    machine.containers["nginx-balancer"] = container(service="nginx-balancer")
+
+    rows = status(machine)
+    assert rows["haproxy"].fact == "off; nginx-balancer is in its place"
+    assert all(row.ok for row in rows.values())
+
+
+def test_a_stack_that_was_never_started_is_one_line(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.containers.clear()
+
+    result = cli._status(Console(), watch=False, seconds=1)
+
+    assert capsys.readouterr().out == "project is not started: ./stackctl up\n"
+    assert result["code"] == 1
+    (row,) = machine.checks().values()
+    assert row.fact == "project is not started; next step: ./stackctl up"
+
+
+def test_the_site_blames_the_part_that_is_down_or_the_port(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    balancer = container(service="haproxy", published=frozenset({8080}))
+    monkeypatch.setattr(stack, "get", lambda *_: (503, ""))
+
+    here = stack._site(machine.project, replace(balancer, published=frozenset({80})), well=False)
+    elsewhere = stack._site(machine.project, balancer, well=True)
+
+    assert here.problem == "/readyz on port 80 answers 503" and "./stackctl up" in here.cure
+    assert "does not publish port 80" in elsewhere.problem
+    assert "docker compose up --detach --no-deps haproxy" in elsewhere.cure
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 10_000])
+def test_no_name_is_cut_whatever_the_width(machine: Machine, width: int) -> None:
+    release = "2026-01-31.a-release-of-a-long-name-that-is-longer-than-a-column-is-wide"
+    for name in machine.project.servers:
+        machine.containers[name] = replace(machine.containers[name], environ={"RELEASE": release})
+    machine.change("worker", **STOPPED)
+    seen = state.glance(machine.project)
+    console = RichConsole(file=io.StringIO(), width=width, force_terminal=False)
+
+    console.print(cli._shown(seen, parts.examine(seen)))
+
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in shown
+    assert release in shown or width < 10_000
+    assert max(map(len, shown.splitlines())) <= width
+    letters = "".join(line.split("UP")[0] for line in shown.splitlines())
+    assert "worker" in "".join(letters.split())
+
+
+def test_a_pipe_s_width_is_not_a_terminal_s(machine: Machine) -> None:
+    assert Console().out.width == 10_000
+
+
+def test_the_last_line_of_the_latest_health_check_is_read() -> None:
+    log = [{"Output": "older"}, {"Output": "first\nERROR: no answer\n"}]
+
+    assert engine._last_line(log) == "ERROR: no answer"
+    assert engine._last_line(None) == engine._last_line([]) == ""
