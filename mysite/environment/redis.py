@@ -18,6 +18,9 @@ BROKER: Final = 0
 CACHE: Final = 1
 COUNTER: Final = 2
 
+# The stack's Redis is set up with this user (redis/start).
+USER: Final = "mysite"
+
 _WAYS: Final = ("REDIS_URL", "REDIS_HOST", "CELERY_BROKER_URL")
 _CURE: Final = "Set REDIS_URL (or REDIS_URL_FILE), or REDIS_HOST with REDIS_PASSWORD."
 
@@ -33,7 +36,7 @@ def redis_url(environment: Environment, database: int) -> str:
     url = str(values["REDIS_URL"])
     if not url and values["REDIS_HOST"]:
         password = quote(str(values["REDIS_PASSWORD"]), safe="")
-        user = f":{password}@" if password else ""
+        user = f"{USER}:{password}@" if password else ""
         url = f"redis://{user}{values['REDIS_HOST']}:6379"
     if not url:
         return ""

@@ -175,8 +175,47 @@ def test_the_worker_says_that_it_is_well_and_is_missed(production: Stack) -> Non
         )
 
 
+# As the application's user: each command on a line of its own.
+AS_APPLICATION = "REDISCLI_AUTH=$REDIS_PASSWORD redis-cli --user $REDIS_USERNAME"
+REFUSED_BY_REDIS = (
+    *("CONFIG GET *", "CONFIG SET dir /tmp", "CONFIG REWRITE", "REPLICAOF 10.0.0.9 6379"),
+    *("SLAVEOF NO ONE", "KEYS *", "FLUSHALL", "SWAPDB 0 1", "DEBUG SLEEP 0", "MODULE LIST"),
+    *("MODULE LOAD /tmp/x.so", "ACL LIST", "ACL SETUSER mysite +@all", "SHUTDOWN NOSAVE"),
+    *("SAVE", "BGREWRITEAOF", "MONITOR", "CLIENT LIST", "CLIENT KILL TYPE normal", "INFO"),
+    *("CLIENT PAUSE 1", "MIGRATE 10.0.0.9 6379 a 0 9", "RESTORE a 0 x", "SCRIPT FLUSH"),
+    *("EVAL 'return 1' 0", "FUNCTION LIST", "CLUSTER INFO", "SLOWLOG GET", "LATENCY DOCTOR"),
+)
+
+
+def test_redis_refuses_the_application_what_it_does_not_need(production: Stack) -> None:
+    said = production.run_in(
+        *("redis", "sh", "-c", 'printf "%s\\n" "$@" | ' + AS_APPLICATION, "sh"),
+        *REFUSED_BY_REDIS,
+        check=False,
+    )
+    answers = [line for line in said.splitlines() if line]
+
+    assert len(answers) == len(REFUSED_BY_REDIS), said
+    # Redis itself refuses DEBUG before it asks who that is.
+    assert all(line.startswith(("NOPERM", "ERR DEBUG command not")) for line in answers), said
+    # Nor from inside a script, as the worker sends them.
+    sha = "$(" + AS_APPLICATION + " script load \"return redis.call('FLUSHALL')\")"
+    run = f"{AS_APPLICATION} evalsha {sha} 0"
+    assert "can't run this command" in production.run_in("redis", "sh", "-c", run, check=False)
+
+
+def test_the_worker_used_nothing_that_redis_refuses(production: Stack, user: Uploader) -> None:
+    user.done(user.sent()["id"], seconds=30)
+
+    assert "NOPERM" not in production.logs("worker")
+    assert "NOPERM" not in production.logs("server1") + production.logs("server2")
+
+
 def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -> None:
-    assert "NOAUTH" in production.run_in("redis", "redis-cli", "ping", check=False)
+    for password in ("", "REDISCLI_AUTH=$REDIS_PASSWORD "):
+        said = production.run_in("redis", "sh", "-c", f"{password}redis-cli ping", check=False)
+        # The user `default` is off, also with the right password.
+        assert "NOAUTH" in said
     command = production.run_in("redis", "cat", "/proc/1/cmdline")
     assert not tells(command, production.environment["REDIS_PASSWORD"])
     assert "redis-server" in command

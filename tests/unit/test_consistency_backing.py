@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mysite import environment
-from mysite.environment import broker
+from mysite.environment import broker, redis
 from mysite.environment.contract import VARIABLES
 from stackctl_cli.databases import server_of
 from tests.unit.config_files import (
@@ -86,7 +86,10 @@ def test_the_backup_knows_the_database(engine: str) -> None:
 def test_redis_asks_for_the_password_that_the_application_has() -> None:
     passed = compose()["x-environment"]
 
-    assert services()["redis"]["environment"] == {"REDIS_PASSWORD": passed["REDIS_PASSWORD"]}
+    assert services()["redis"]["environment"] == {
+        "REDIS_USERNAME": redis.USER,
+        "REDIS_PASSWORD": passed["REDIS_PASSWORD"],
+    }
     assert passed["REDIS_HOST"] == "${REDIS_HOST:-redis}"
 
 

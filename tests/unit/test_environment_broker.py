@@ -34,8 +34,8 @@ def test_rabbitmq_s_address_takes_any_password() -> None:
         ({}, FILES),
         # A .env that is meant for docker compose: `make run` has no broker of that name.
         ({"BROKER": "rabbitmq"}, FILES),
-        (REDIS, "redis://:x@redis:6379/0"),
-        ({**REDIS, "BROKER": "redis", "BROKER_HOST": "broker"}, "redis://:x@redis:6379/0"),
+        (REDIS, "redis://mysite:x@redis:6379/0"),
+        ({**REDIS, "BROKER": "redis", "BROKER_HOST": "broker"}, "redis://mysite:x@redis:6379/0"),
         ({"BROKER": "kafka"}, FILES),
         ({**REDIS, "BROKER": "kafka", "BROKER_HOST": "broker"}, "confluentkafka://broker:9092"),
         ({**REDIS, **RABBITMQ, "CELERY_BROKER_URL": "amqps://u:p@h/v"}, "amqps://u:p@h/v"),

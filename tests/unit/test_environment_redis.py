@@ -4,7 +4,7 @@ import pytest
 from redis.connection import parse_url
 
 from mysite import environment
-from mysite.environment import BROKER, CACHE, COUNTER, redis_url
+from mysite.environment import BROKER, CACHE, COUNTER, redis, redis_url
 
 AWKWARD = "a\"b$c'd w#e\\f/@:%"
 SHARED = {
@@ -40,6 +40,7 @@ def test_any_password_will_do() -> None:
     parsed = parse_url(url(COUNTER, REDIS_HOST="redis", REDIS_PASSWORD=AWKWARD))
 
     assert (parsed["host"], parsed["password"], parsed["db"]) == ("redis", AWKWARD, 2)
+    assert parsed["username"] == redis.USER
 
 
 def test_the_url_wins_and_nothing_is_nothing() -> None:

@@ -90,12 +90,16 @@ REDIS: Final = Section(
         Variable(
             name="REDIS_URL",
             kind=Kind.URL,
-            help="redis://:password@host:6379/0, or rediss:// for TLS. Three databases are used: "
-            "the numbered one is the broker's, the next the cache's, then the counter's.",
+            help="redis://user:password@host:6379/0, or rediss:// for TLS. Three databases are "
+            "used: the numbered one is the broker's, the next the cache's, then the counter's.",
             secret=True,
             validate=validators.redis_url,
         ),
-        Variable(name="REDIS_HOST", help="Redis' host name, for its usual port and database 0."),
+        Variable(
+            name="REDIS_HOST",
+            help="Redis' host name, for its usual port, database 0 and user mysite, as docker "
+            "compose starts it. Name any other by REDIS_URL.",
+        ),
         Variable(
             name="REDIS_PASSWORD",
             help="Redis' password.",
