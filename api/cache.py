@@ -5,16 +5,16 @@ from typing import Any
 from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.redis import RedisCache
 from django.db import connections, router, transaction
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from api.redis_client import AskOnce
 
 
 class QuickRedisCache(RedisCache):
-    """Redis, asked once: its client's own repetitions would triple the wait for a dead server."""
+    """Redis, asked once, and not at all while it is away."""
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         """Take the client's retries away."""
-        params.setdefault("OPTIONS", {})["retry"] = Retry(NoBackoff(), 0)
+        params.setdefault("OPTIONS", {})["retry"] = AskOnce()
         super().__init__(server, params)
 
 

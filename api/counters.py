@@ -4,10 +4,9 @@ from functools import cache
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from api.models import Counter
+from api.redis_client import AskOnce
 from mysite.settings.backing import ANSWER_SECONDS, CONNECT_SECONDS
 
 
@@ -50,13 +49,10 @@ def key(name: str) -> str:
 
 @cache
 def client(url: str) -> redis.Redis:
-    """Return this process's client; it keeps its connections.
-
-    Nothing is repeated: an increment whose answer was lost may have counted.
-    """
+    """Return this process's client; it keeps its connections."""
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
+        retry=AskOnce(),
     )

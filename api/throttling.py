@@ -4,7 +4,7 @@ import ipaddress
 import logging
 import re
 from abc import ABC, abstractmethod
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from django.core.cache import cache
@@ -12,16 +12,14 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
-from api.breaker import Breaker
-
 if TYPE_CHECKING:  # it imports this module
     from rest_framework.views import APIView
 
 logger = logging.getLogger(__name__)
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-# While the cache is away requests are let through, and it is asked again after so many seconds.
-breaker = Breaker(seconds=5)
+# While the cache is away requests are let through; the log says so once in so many seconds.
+WARN_SECONDS = 5
 
 
 class RateThrottle(BaseThrottle, ABC):
@@ -32,21 +30,28 @@ class RateThrottle(BaseThrottle, ABC):
     """
 
     scope = ""
+    # When this process logged it last.
+    warned = float("-inf")
 
     def allow_request(self, request: Request, view: "APIView | None") -> bool:
         """Count the request, and tell whether it is within the limit."""
         self.wait_seconds = 1.0
         client = self.client(request)
         limit, period = self.rate()
-        if client is None or not limit or breaker.open:
+        if client is None or not limit:
             return True
         try:
             return self.count(client, limit, period)
         except Exception as error:
             # Rather too many requests than none at all.
-            breaker.trip()
-            logger.warning("requests are not limited: the cache does not answer (%s)", error)
+            self.warn(error)
             return True
+
+    def warn(self, error: Exception) -> None:
+        """Log that nothing is limited, unless it was logged just now."""
+        if monotonic() - RateThrottle.warned > WARN_SECONDS:
+            RateThrottle.warned = monotonic()
+            logger.warning("requests are not limited: the cache does not answer (%s)", error)
 
     def rate(self) -> tuple[int, int]:
         """Return the limit and its period in seconds; a limit of 0 for none."""

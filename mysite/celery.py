@@ -5,19 +5,56 @@ https://docs.celeryq.dev/en/stable/django/first-steps-with-django.html
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from celery import Celery, signals
+import kombu.exceptions
+from celery import Celery, current_task, signals
 from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 from mysite import environment
+from mysite.breaker import BROKER, REDIS, AwayError, Breaker
 from mysite.settings.backing import FILES
 
 environment.read_dotenv()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")
 
-app = Celery("mysite")
+# What is wrong with a task itself. Every other error, a refusal too, opens the breaker.
+OF_THE_TASK = (kombu.exceptions.SerializationError, TypeError, ValueError)
+
+
+def breaker_of(url: str) -> Breaker:
+    """Return the breaker of a message broker; Redis is one server for all."""
+    return REDIS if url.startswith("redis") else BROKER
+
+
+class Application(Celery):
+    """Asks a broker that is away no more than one process at a time does."""
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Guard a block that speaks to the broker.
+
+        Raises:
+            kombu.exceptions.OperationalError: it is away, and was not asked.
+        """
+        try:
+            with breaker_of(settings.CELERY["broker_url"]).call(Exception, but=OF_THE_TASK):
+                yield
+        except AwayError as error:
+            raise kombu.exceptions.OperationalError(str(error)) from None
+
+    def send_task(self, *args: Any, **options: Any) -> Any:
+        """Send a task, quickly or not at all; a task that sends another has time."""
+        if current_task:
+            return super().send_task(*args, **options)
+        with self.asking():
+            return super().send_task(*args, **options)
+
+
+app = Application("mysite")
 app.config_from_object(settings.CELERY)
 app.autodiscover_tasks()
 app.steps["worker"].add(DjangoStructLogInitStep)

@@ -15,7 +15,6 @@ from django.db import DatabaseError
 from django.db.models import F, Q
 from django.utils import timezone
 
-from api.breaker import Breaker
 from api.models import Upload
 from mysite.celery import app
 
@@ -35,9 +34,6 @@ LOST_IN_A_QUEUE_SECONDS = 300
 # So many in one sweep.
 SWEEP = 1000
 
-# While the broker is away, uploads are left to the sweep, rather than each waiting for it.
-breaker = Breaker(seconds=5)
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -52,7 +48,7 @@ def send(upload: uuid.UUID) -> bool:
 
     An upload whose message is not sent is marked so, for the next sweep.
     """
-    if not breaker.open and publish(upload):
+    if publish(upload):
         return True
     try:
         Upload.objects.filter(pk=upload, status=Status.QUEUED).update(sent=None)
@@ -67,7 +63,6 @@ def publish(upload: uuid.UUID) -> bool:
     try:
         app.send_task(TASK, args=[str(upload)])
     except Exception as error:  # also what a broker refuses, whose errors have no common name
-        breaker.trip()
         what = f"{type(error).__name__}: {error}"
         logger.warning("upload %s waits for the message broker: %s", upload, what)
         return False
@@ -210,7 +205,7 @@ def queue_length() -> int:
     Raises:
         kombu.exceptions.OperationalError: the broker is away, as OSError may say too.
     """
-    with app.connection_for_write() as connection:
+    with app.asking(), app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
         with connection.channel() as channel:
             try:

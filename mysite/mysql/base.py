@@ -3,36 +3,90 @@
 https://docs.djangoproject.com/en/5.2/howto/custom-database-backend/
 """
 
+import select
+from collections.abc import Callable
 from typing import Any
 
 from django.db.backends.mysql import base
+from MySQLdb.connections import Connection
 
 from api.database import MYSQL_OUTAGE
-from mysite.turns import Turns
+from mysite.breaker import DATABASE, AwayError
+from mysite.watched import Watched
 
-# Made before uWSGI forks its workers, so that they share it.
-turns = Turns()
-# What MySQL's client says when there is no connection through TCP; api.database knows it.
-NO_CONNECTION = 2003
+# What MySQL's client says when there is no connection through TCP, and of one that was lost.
+NO_CONNECTION, LOST = 2003, 2013
+# Below it are the server's own errors.
+FIRST_CLIENT_ERROR = 2000
+# Between two looks while an answer is waited for.
+LOOK_MILLISECONDS = 100
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class WatchedConnection(Connection):
+    """Gives up a statement once the database is known to hang."""
+
+    watch: Callable[[], Callable[[], None]] | None = None
+
+    def query(self, query: bytes | bytearray | str) -> None:
+        """Send a statement, and return when its answer begins."""
+        if self.watch is None:
+            super().query(query)
+            return
+        try:
+            if DATABASE.is_open:
+                raise AwayError("the database did not answer just now")
+            self.send_query(query.encode() if isinstance(query, str) else bytes(query))
+            self.wait(self.watch())
+        except AwayError as error:
+            # Its answer may come later, and would be taken for the next statement's.
+            self.close()
+            raise self.OperationalError(LOST, str(error)) from None
+        self.read_query_result()
+        DATABASE.close()
+
+    def wait(self, look: Callable[[], None]) -> None:
+        """Return when there is something to read."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        while not poll.poll(LOOK_MILLISECONDS):
+            look()
+
+    # The driver's own send these words past `query`.
+    def ping(self) -> None:
+        """Ask the database for a sign of life."""
+        self.query(b"DO 0")
+
+    def commit(self) -> None:
+        """End a transaction well."""
+        self.query(b"COMMIT")
+
+    def rollback(self) -> None:
+        """Take a transaction back."""
+        self.query(b"ROLLBACK")
+
+
+class DatabaseWrapper(Watched, base.DatabaseWrapper):
     """Connects only when no other worker of this server is waiting for a database that is away."""
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Return a connection, or say at once that the database is away.
+    def connect_now(self, conn_params: dict[str, Any]) -> Any:
+        """Return a connection; with a `read_timeout` its statements are watched."""
+        connection = WatchedConnection(**conn_params)
+        # As Django's own, for strings that Django has marked as safe.
+        connection.encoders.pop(bytes, None)
+        if limit := conn_params.get("read_timeout"):
+            connection.watch = lambda: DATABASE.watch(
+                lambda: self.answers(conn_params), seconds=float(limit)
+            )
+        return connection
 
-        Raises:
-            OperationalError: the driver's, which Django makes its own.
-        """
-        error = self.Database.OperationalError
-        if not turns.take():
-            raise error(NO_CONNECTION, "the database did not answer another worker's try just now")
-        away = False
-        try:
-            return super().get_new_connection(conn_params)
-        except error as reason:
-            away = reason.args[0] in MYSQL_OUTAGE
-            raise
-        finally:
-            turns.give_back(away=away)
+    def away_error(self, reason: str) -> Exception:
+        """Return what the client says when there is no connection."""
+        return self.Database.OperationalError(NO_CONNECTION, reason)
+
+    def is_away(self, error: Exception) -> bool:
+        """Tell whether a try to connect failed because the database is away or full."""
+        return error.args[0] in MYSQL_OUTAGE
+
+    def was_answered(self, error: Exception) -> bool:
+        """Tell whether the database itself has refused a connection."""
+        return bool(error.args[0] < FIRST_CLIENT_ERROR)

@@ -3,49 +3,51 @@
 https://docs.djangoproject.com/en/5.2/howto/custom-database-backend/
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from django.db.backends.postgresql import base
 
 from api.database import postgresql_outage
-from mysite.turns import Turns
+from mysite.breaker import DATABASE, AwayError
+from mysite.watched import Watched
 
-# Made before uWSGI forks its workers, so that they share it.
-turns = Turns()
+Steps = Generator[Any, Any, Any]
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(Watched, base.DatabaseWrapper):
     """Connects only when no other worker of this server is waiting for a database that is away."""
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Return a connection, or say at once that the database is away.
+    def connect_now(self, conn_params: dict[str, Any]) -> Any:
+        """Return a connection; with a `read_timeout` its statements are watched.
 
-        Its statements end after OPTIONS["read_timeout"] seconds without an answer.
-
-        Raises:
-            OperationalError: the driver's, which Django makes its own.
+        As MySQL's client calls it; PostgreSQL's has no such limit.
         """
-        error = self.Database.OperationalError
-        # As MySQL's client calls it; PostgreSQL's knows no such limit.
-        limit = conn_params.pop("read_timeout", None)
-        if not turns.take():
-            raise error("the database did not answer another worker's try just now")
-        away = False
-        try:
-            connection = super().get_new_connection(conn_params)
-        except error as reason:
-            away = postgresql_outage(reason)
-            raise
-        finally:
-            turns.give_back(away=away)
-        if limit:
-            connection.wait = answered_within(float(limit), connection, error)
+        own = {name: value for name, value in conn_params.items() if name != "read_timeout"}
+        connection = super().connect_now(own)
+        if limit := conn_params.get("read_timeout"):
+            connection.wait = watched(
+                connection,
+                self.Database.OperationalError,
+                lambda: DATABASE.watch(lambda: self.answers(own), seconds=float(limit)),
+            )
         return connection
 
+    def away_error(self, reason: str) -> Exception:
+        """Return the driver's error without a code: no server has answered."""
+        return self.Database.OperationalError(reason)
 
-def answered_within(
-    seconds: float, connection: Any, error: type[Exception]
+    def is_away(self, error: Exception) -> bool:
+        """Tell whether a try to connect failed because the database is away or full."""
+        return postgresql_outage(error)
+
+    def was_answered(self, error: Exception) -> bool:
+        """Tell whether the database itself has refused a connection."""
+        return "FATAL:" in str(error)
+
+
+def watched(
+    connection: Any, error: type[Exception], watch: Callable[[], Callable[[], None]]
 ) -> Callable[..., object]:
     """Return the connection's way of waiting for the server, with an end to it.
 
@@ -54,14 +56,30 @@ def answered_within(
     """
     wait = connection.wait
 
-    def limited(steps: Any, *args: Any, timeout: float | None = None, **options: Any) -> object:
+    def watching(steps: Steps, *args: Any, timeout: float | None = None, **options: Any) -> object:
+        if timeout is not None:
+            return wait(steps, *args, timeout=timeout, **options)
         try:
-            return wait(steps, *args, timeout=seconds if timeout is None else timeout, **options)
-        except error as reason:
-            # The server's own errors have a code; here the statement still runs.
-            if timeout is None and not getattr(reason, "sqlstate", None) and not connection.closed:
-                connection.close()
-                raise error(f"the database has not answered for {seconds:g} s") from None
-            raise
+            if DATABASE.is_open:
+                raise AwayError("the database did not answer just now")
+            result = wait(looking(steps, watch()), *args, **options)
+        except AwayError as reason:
+            connection.close()
+            raise error(str(reason)) from None
+        DATABASE.close()
+        return result
 
-    return limited
+    return watching
+
+
+def looking(steps: Steps, look: Callable[[], None]) -> Steps:
+    """Yield the steps of a statement, and look whenever nothing has come for a moment."""
+    try:
+        wanted = next(steps)
+        while True:
+            ready = yield wanted
+            if not ready:
+                look()
+            wanted = steps.send(ready)
+    except StopIteration as end:
+        return end.value

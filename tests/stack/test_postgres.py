@@ -234,7 +234,9 @@ def test_a_statement_without_an_answer_is_given_up(postgres: Site) -> None:
         "cursor = c.cursor(); cursor.execute('SELECT 5'); print(cursor.fetchone())",
     )
 
-    assert told.splitlines() == ["the database has not answered for 1 s True", "(5,)"]
+    given_up, answered = told.splitlines()
+    assert given_up.startswith("the database has not answered for 1.") and given_up.endswith("True")
+    assert answered == "(5,)"
 
 
 def count_rows(site: Site, method: str = "read") -> int:

@@ -28,9 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def nothing_remembered() -> None:
     """Let each test look for itself, whatever the one before has found."""
     from api import servers, status
+    from mysite import breaker
 
     servers.RECENT.forget()
     status.HEALTH.forget()
+    for one in (breaker.DATABASE, breaker.REDIS, breaker.BROKER):
+        one.close()
 
 
 class Kept:

@@ -38,11 +38,9 @@ def media(settings: Settings, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def closed_breaker() -> Iterator[None]:
-    """Let no other test's outage count."""
-    jobs.breaker.reset()
+def closed_pools() -> Iterator[None]:
+    """Let no other test's connections count."""
     yield
-    jobs.breaker.reset()
     # Connections to a broker that one test has named.
     app.pool.force_close_all()
     app.amqp._producer_pool = app._pool = None

@@ -16,6 +16,7 @@ from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.settings import api_settings
 
 from api import throttling
+from api.throttling import RateThrottle
 
 pytestmark = pytest.mark.django_db
 
@@ -23,10 +24,7 @@ pytestmark = pytest.mark.django_db
 class DeadCache(LocMemCache):
     """A cache server that is away."""
 
-    asked = 0
-
     def get_many(self, *args: Any, **options: Any) -> dict[str, Any]:
-        DeadCache.asked += 1
         raise ConnectionError("refused")
 
 
@@ -34,11 +32,9 @@ class DeadCache(LocMemCache):
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Count from nothing, in the middle of a period."""
     cache.clear()
-    throttling.breaker.reset()
     monkeypatch.setattr(throttling, "time", lambda: 1_000_000_030.0)
     yield
     cache.clear()
-    throttling.breaker.reset()
 
 
 @pytest.fixture
@@ -165,12 +161,12 @@ def test_without_the_cache_everyone_is_let_through(
     client: Client, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.DeadCache"}}
-    DeadCache.asked = 0
+    RateThrottle.warned = float("-inf")
 
     assert set(statuses(client, 9)) == {200}
     told = [line for line in caplog.messages if "requests are not limited" in line]
-    # One line, and one wait for a dead server, in five seconds.
-    assert (len(told), DeadCache.asked) == (1, 1)
+    # One line in five seconds.
+    assert len(told) == 1
 
 
 def test_the_database_s_cache_counts_exactly(

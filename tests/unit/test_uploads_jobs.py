@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from amqp.exceptions import AccessRefused, PreconditionFailed
+from celery import Celery
 from celery.exceptions import Retry
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -18,6 +19,7 @@ from api.models import Upload
 from api.tasks import process_upload
 from api.uploads import jobs, names, work
 from api.uploads.jobs import Status
+from mysite.breaker import BROKER
 from mysite.settings.backing import VISIBILITY_SECONDS
 from tests.pictures import picture
 
@@ -53,7 +55,6 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     messages: list[str] = []
     monkeypatch.setattr(jobs.app, "send_task", lambda name, args, **_: messages.extend(args))
     monkeypatch.setattr(jobs, "queue_length", lambda: 0)
-    jobs.breaker.reset()
     return messages
 
 
@@ -292,8 +293,9 @@ def test_a_broker_that_refuses_costs_an_upload_its_time_alone(
     def refuse(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(jobs.app, "send_task", refuse)
+    monkeypatch.delattr(jobs.app, "send_task")
+    monkeypatch.setattr(Celery, "send_task", refuse)
 
     assert not jobs.send(upload.pk)
     assert Upload.objects.get().sent is None
-    assert jobs.breaker.open
+    assert BROKER.is_open

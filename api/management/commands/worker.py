@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand
 from api.uploads import jobs
 from api.worker.upkeep import Upkeep
 from mysite.celery import app
-from mysite.settings.backing import HEARTBEAT_SECONDS, WORKER_SILENCE_SECONDS
+from mysite.settings.backing import HEARTBEAT_SECONDS, WORKER_ANSWER_SECONDS, WORKER_SILENCE_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ class Command(BaseCommand):
         app.conf.broker_heartbeat = HEARTBEAT_SECONDS
         for name in {"read_timeout", "write_timeout"} & set(app.conf.broker_transport_options):
             app.conf.broker_transport_options[name] = WORKER_SILENCE_SECONDS
+        if "socket_timeout" in app.conf.broker_transport_options:
+            app.conf.broker_transport_options["socket_timeout"] = WORKER_ANSWER_SECONDS
         self.wait_for_broker()
         app.steps["worker"].add(Upkeep)
         pool = ["--pool", "solo"] if options["single"] else []

@@ -1,0 +1,311 @@
+"""The breakers that keep workers out of a server that hangs, between real processes."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import kombu.exceptions
+import pytest
+import redis
+from celery import Celery
+
+from api import counters
+from api.redis_client import AskOnce, NotAskedError
+from mysite import breaker
+from mysite.breaker import BROKER, REDIS, AwayError, Breaker, within
+from mysite.celery import app
+from tests.unit.config_files import haproxy_seconds
+from tests.waiting import eventually
+
+PATIENCE = 0.1
+
+
+@contextmanager
+def another_worker(shared: Breaker) -> Iterator[int]:
+    """Have a forked process take its turn and keep it, as one whose try hangs; give its id."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(writing, b"1" if shared.take() else b"0")
+        signal.pause()
+        os._exit(0)
+    try:
+        assert os.read(reading, 1) == b"1"
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def in_another_process(work: object) -> None:
+    """Run something in a forked process to its end."""
+    pid = os.fork()
+    if not pid:
+        assert callable(work)
+        work()
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Breaker:
+    """A breaker with shorter times."""
+    monkeypatch.setattr(breaker, "PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(breaker, "PAUSE_SECONDS", 0.2)
+    return Breaker("the server")
+
+
+@pytest.fixture
+def no_end_of_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, the pause is not over before the test has looked."""
+    monkeypatch.setattr(breaker, "PAUSE_SECONDS", 600)
+
+
+def test_turns_to_connect_follow_each_other(shared: Breaker) -> None:
+    for _ in range(3):
+        assert shared.take()
+        shared.give_back(away=False)
+
+
+def test_while_one_connection_hangs_others_are_refused_at_once(shared: Breaker) -> None:
+    with another_worker(shared):
+        assert not shared.take()
+        # Having waited once, nobody waits again.
+        started = time.monotonic()
+        assert not any(shared.take() for _ in range(100))
+        # The machine may be busy; a hundred waits would be twice as long.
+        assert time.monotonic() - started < 50 * PATIENCE
+
+    # The process that hung is gone, and its turn with it.
+    eventually(shared.take, seconds=5, what="the next try")
+
+
+def test_after_a_failure_there_is_a_pause_then_a_try(
+    shared: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shared.take()
+    with monkeypatch.context() as patch:
+        patch.setattr(breaker, "PAUSE_SECONDS", 600)
+        shared.give_back(away=True)
+        assert not shared.take()
+
+    eventually(shared.take, seconds=5, what="the next try")
+    shared.give_back(away=False)
+    assert shared.take()
+
+
+def test_a_busy_start_waits_as_long_as_others_succeed(
+    shared: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many workers connect at once after a start: none of them takes that for an outage."""
+    now = 1000.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def lock() -> bool:
+        # Another one's turn ends well at each look.
+        shared._write(0, now)
+        return now > 1000 + 10 * PATIENCE
+
+    # A clock of its own: in a real one a busy machine may take such a step between two lines.
+    monkeypatch.setattr(breaker, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    monkeypatch.setattr(shared, "_lock", lock)
+
+    assert shared.take()
+
+
+def test_nobody_in_the_load_balancers_queue_is_sent_away_by_the_wait() -> None:
+    longest = max(breaker.CONNECT_SECONDS, breaker.PATIENCE_SECONDS + breaker.CHECK_SECONDS)
+
+    assert haproxy_seconds("defaults", "timeout queue") > longest
+
+
+@pytest.mark.usefixtures("no_end_of_the_pause")
+def test_one_failed_call_refuses_the_calls_of_all_processes(shared: Breaker) -> None:
+    def fail() -> None:
+        with pytest.raises(OSError), shared.call(OSError):
+            raise ConnectionRefusedError
+
+    in_another_process(fail)
+
+    assert shared.is_open
+    with pytest.raises(AwayError, match="the server"), shared.call(OSError):
+        pytest.fail("the server was asked")
+
+
+def test_after_the_pause_one_call_tries_and_its_success_lets_all_through(shared: Breaker) -> None:
+    shared.open()
+
+    def succeeds() -> bool:
+        with shared.call(OSError):
+            return True
+
+    def tried() -> bool:
+        try:
+            return succeeds()
+        except AwayError:
+            return False
+
+    eventually(tried, seconds=5, what="the try after the pause")
+    assert not shared.is_open
+    assert all(succeeds() for _ in range(3))
+
+
+def test_while_one_call_tries_another_process_is_refused(shared: Breaker) -> None:
+    shared.open()
+    eventually(lambda: not shared._is_pause(), seconds=5, what="the end of the pause")
+    with another_worker(shared), pytest.raises(AwayError), shared.call(OSError):
+        pytest.fail("two have asked")
+
+
+def test_a_call_inside_a_call_is_part_of_it(shared: Breaker) -> None:
+    """A client connects while it sends a command."""
+    shared.open()
+    eventually(lambda: not shared._is_pause(), seconds=5, what="the end of the pause")
+
+    with shared.call(OSError), shared.call(OSError):
+        pass
+
+    assert not shared.is_open
+
+
+def test_errors_of_another_kind_and_the_servers_own_leave_it_closed(shared: Breaker) -> None:
+    for error in (ValueError(), PermissionError()):
+        with pytest.raises(type(error)), shared.call(OSError, but=PermissionError):
+            raise error
+
+    assert not shared.is_open
+
+
+def test_a_long_statement_is_waited_for_while_the_server_answers_others(shared: Breaker) -> None:
+    checks: list[bool] = []
+
+    def check() -> bool:
+        checks.append(True)
+        return True
+
+    look = shared.watch(check, seconds=600)
+    deadline = time.monotonic() + 10 * PATIENCE
+    while time.monotonic() < deadline:
+        look()
+        time.sleep(PATIENCE / 10)
+
+    # Ever rarer: not each time.
+    assert 1 <= len(checks) <= 8
+    assert not shared.is_open
+
+
+@pytest.mark.usefixtures("no_end_of_the_pause")
+def test_a_statement_is_given_up_once_the_server_is_known_to_hang(shared: Breaker) -> None:
+    look = shared.watch(lambda: False, seconds=600)
+    other = shared.watch(lambda: True, seconds=600)
+
+    with pytest.raises(AwayError):
+        eventually(look, seconds=5, what="it is given up")
+    assert shared.is_open
+    # Nobody else has to check.
+    with pytest.raises(AwayError):
+        other()
+
+
+def test_a_statement_is_given_up_while_another_process_hangs_connecting(
+    shared: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "CHECK_SECONDS", PATIENCE)
+    look = shared.watch(lambda: pytest.fail("it has the lock"), seconds=600)
+    with another_worker(shared), pytest.raises(AwayError):
+        eventually(look, seconds=5, what="it is given up")
+
+
+def test_no_statement_is_waited_for_without_end(shared: Breaker) -> None:
+    look = shared.watch(lambda: True, seconds=PATIENCE)
+    with pytest.raises(AwayError):
+        eventually(look, seconds=5, what="its time is over")
+
+
+def test_what_comes_too_late_is_undone() -> None:
+    go, undone = threading.Event(), threading.Event()
+
+    def late() -> str:
+        go.wait(10)
+        return "late"
+
+    with pytest.raises(TimeoutError):
+        within(0.01, late, lambda _: undone.set())
+    go.set()
+
+    assert undone.wait(10)
+    assert within(10, lambda: "at once", lambda _: None) == "at once"
+
+
+@contextmanager
+def hanging_server() -> Iterator[tuple[int, list[int]]]:
+    """Give the port of a server that takes connections and says nothing, and how many it took."""
+    taken: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            try:
+                while True:
+                    taken.append(server.accept()[0].detach())
+            except OSError:
+                return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1], taken
+        server.shutdown(socket.SHUT_RDWR)
+    for descriptor in taken:
+        os.close(descriptor)
+
+
+@pytest.mark.usefixtures("no_end_of_the_pause")
+def test_a_redis_that_hangs_is_asked_once_for_all_its_clients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with hanging_server() as (port, taken):
+        url = f"redis://127.0.0.1:{port}"
+        monkeypatch.setattr("django.conf.settings.COUNTER_REDIS_URL", url)
+        monkeypatch.setitem(app.conf, "broker_write_url", url)
+        monkeypatch.setitem(app.conf, "broker_url", url)
+        monkeypatch.setattr("mysite.celery.breaker_of", lambda _: REDIS)
+        for _ in range(3):
+            with pytest.raises(counters.CounterUnavailableError):
+                counters.increment("visits")
+            with pytest.raises(kombu.exceptions.OperationalError, match="just now"):
+                app.send_task("api.process_upload")
+        with pytest.raises(NotAskedError):
+            redis.Redis(port=port, retry=AskOnce()).ping()
+
+        assert len(taken) == 1
+
+
+def test_redis_refusing_a_password_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(redis.AuthenticationError):
+        AskOnce().call_with_retry(refuse, lambda _: None)
+
+    assert not REDIS.is_open
+
+
+def refuse() -> None:
+    """Answer as Redis does to a wrong password."""
+    raise redis.AuthenticationError("WRONGPASS")
+
+
+def test_a_task_that_cannot_be_written_down_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kombu.exceptions.EncodeError
+
+    monkeypatch.setattr(Celery, "send_task", fail)
+    with pytest.raises(kombu.exceptions.EncodeError):
+        app.send_task("api.process_upload", args=[object()])
+
+    assert not BROKER.is_open
