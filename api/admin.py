@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from api.models import Counter, Upload, WorkerBeat
+from api.models import Counter, ParkedTask, Upload, WorkerBeat
 from api.uploads import jobs
 
 
@@ -58,4 +58,16 @@ class WorkerBeatAdmin(admin.ModelAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Say no: a worker makes its own row."""
+        return False
+
+
+@admin.register(ParkedTask)
+class ParkedTaskAdmin(admin.ModelAdmin):
+    """Tasks that no running worker knows; a worker that does sends them."""
+
+    list_display = ("task", "parked")
+    readonly_fields = ("task", "message", "parked")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Say no: workers park tasks."""
         return False

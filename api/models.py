@@ -97,3 +97,15 @@ class WorkerBeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ParkedTask(models.Model):
+    """A task's message that no running worker knows: api.worker.parking sends it again."""
+
+    task = models.CharField(max_length=255, db_index=True)
+    # JSON: the body as base64, headers and properties.
+    message = models.TextField()
+    parked = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.task

@@ -70,9 +70,10 @@ class Queue:
     """
 
     def collect(self) -> Iterator[Metric]:
-        """Ask both."""
+        """Ask the broker and the tables."""
         yield from self.broker()
         yield from self.uploads()
+        yield from self.parked()
 
     def broker(self) -> Iterator[Metric]:
         """Ask how many messages wait."""
@@ -108,4 +109,19 @@ class Queue:
         )
         yield GaugeMetricFamily(
             "mysite_uploads_oldest_waiting_seconds", "How long the oldest has waited.", max(0, age)
+        )
+
+    def parked(self) -> Iterator[Metric]:
+        """Ask how many tasks wait for a release that knows them."""
+        from api.models import ParkedTask
+
+        try:
+            number = ParkedTask.objects.count()
+        except Exception as error:
+            logger.info("no metrics of parked tasks: %s", error)
+            return
+        finally:
+            connection.close()
+        yield GaugeMetricFamily(
+            "mysite_tasks_parked", "Tasks that wait for a release that knows them.", number
         )

@@ -27,11 +27,6 @@ def beat(name: str) -> None:
     WorkerBeat.objects.filter(seen__lt=now - datetime.timedelta(seconds=FORGET_SECONDS)).delete()
 
 
-def end(name: str) -> None:
-    """Take a worker that ends off the list."""
-    WorkerBeat.objects.filter(name=name).delete()
-
-
 def fresh() -> int:
     """Return how many workers are well."""
     since = timezone.now() - datetime.timedelta(seconds=STALE_SECONDS)

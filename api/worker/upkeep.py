@@ -12,10 +12,10 @@ from typing import Any
 
 import structlog
 from celery import bootsteps
-from django.db import DatabaseError, connections
+from django.conf import settings
 
 from api.uploads import jobs
-from api.worker import beats
+from api.worker import beats, parking
 from api.worker.regularly import Regularly
 
 logger = logging.getLogger(__name__)
@@ -37,35 +37,30 @@ class Upkeep(bootsteps.StartStopStep):
         self.parent = os.getppid()
         self.ticked = time.monotonic()
         self.asked = False
-        self.threads: list[Regularly] = []
+        self.heartbeat = Regularly("the worker's heartbeat", beats.EVERY_SECONDS, self.beat)
+        self.sweeper = Regularly("the search for lost uploads", SWEEP_SECONDS, self.sweep)
 
     def start(self, worker: Any) -> None:
         """Begin, once the pool's processes are there."""
         self.ticked = time.monotonic()
         if worker.use_eventloop:
             worker.timer.call_repeatedly(beats.EVERY_SECONDS, self.tick)
-        self.threads = [
-            Regularly("the worker's heartbeat", beats.EVERY_SECONDS, self.beat),
-            Regularly("the search for lost uploads", SWEEP_SECONDS, self.sweep),
-        ]
-        for thread in self.threads:
-            thread.start()
+        self.heartbeat.start()
+        self.sweeper.start()
 
     def stop(self, worker: Any) -> None:
-        """End, and say so."""
-        for thread in self.threads:
-            thread.stop()
-        try:
-            beats.end(worker.hostname)
-        except DatabaseError:
-            logger.warning("the worker's row stays until it is old: the database is away")
-        finally:
-            connections.close_all()
+        """End the sweep; the heartbeat goes on while running tasks are finished.
+
+        The worker's row stays, so that /healthz waits STALE_SECONDS for its successor: a release
+        replaces the only worker.
+        """
+        self.sweeper.stop()
+        self.ticked = time.monotonic() + settings.JOB_LEASE_SECONDS
 
     def terminate(self, worker: Any) -> None:
         """End at once."""
-        for thread in self.threads:
-            thread.stop()
+        self.heartbeat.stop()
+        self.sweeper.stop()
 
     def tick(self) -> None:
         """Note that the worker's loop turns."""
@@ -100,6 +95,8 @@ class Upkeep(bootsteps.StartStopStep):
         with structlog.contextvars.bound_contextvars(request_id=f"sweep-{uuid.uuid4()}"):
             if count := jobs.sweep():
                 logger.info("sent %d uploads again", count)
+            if count := parking.send_known():
+                logger.info("sent %d parked tasks", count)
 
     def end_with_parent(self) -> None:
         """End if the one who started this worker was killed: nobody else would end it then."""

@@ -123,6 +123,8 @@ CELERY = {
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "worker_prefetch_multiplier": 1,
+    # A task that this release does not know is kept for one that does.
+    "worker_consumer": "api.worker.parking:TaskConsumer",
     "task_soft_time_limit": JOB_SOFT_SECONDS,
     "task_time_limit": JOB_HARD_SECONDS,
     "worker_max_tasks_per_child": 500,

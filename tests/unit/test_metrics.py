@@ -8,13 +8,14 @@ import pytest
 from celery import Task
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
 from api import tasks
 from api.metrics import PATH, PORT, backlog, processes
 from api.metrics.jobs import Queue
-from api.models import Upload
+from api.models import ParkedTask, Upload
 from api.uploads import jobs
 
 NOTHING = "00000000-0000-0000-0000-000000000000"
@@ -88,9 +89,12 @@ def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for status in ("queued", "running", "done", "failed"):
         Upload.objects.create(owner=owner, status=status, bytes=1, width=1, height=1)
 
+    ParkedTask.objects.create(task="later", message="{}", parked=timezone.now())
+
     found = told(list(Queue().collect()))
 
     assert found["mysite_uploads_waiting"] == 2
+    assert found["mysite_tasks_parked"] == 1
     assert 0 <= found["mysite_uploads_oldest_waiting_seconds"] < 60
     assert found["celery_broker_up"] == 1
     assert found["celery_queue_length"] >= 0

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from api.worker import upkeep
 from api.worker.upkeep import LOOP_SECONDS, Upkeep
@@ -60,6 +61,19 @@ def test_a_loop_without_timers_that_stands_still_is_seen(clock: Any) -> None:
 
     # That is over, and its loop has not turned since.
     consumer.connection = object()
+    assert watch.is_well()
+    clock.now += LOOP_SECONDS
+    assert not watch.is_well()
+
+
+def test_a_worker_that_stops_is_well_while_its_tasks_end_and_no_longer(clock: Any) -> None:
+    """Its row stays: its successor is expected within STALE_SECONDS."""
+    watch = Upkeep(SimpleNamespace(use_eventloop=True, consumer=Consumer(), hostname="here"))
+
+    watch.stop(watch.worker)
+
+    assert watch.sweeper.over.is_set() and not watch.heartbeat.over.is_set()
+    clock.now += settings.JOB_LEASE_SECONDS
     assert watch.is_well()
     clock.now += LOOP_SECONDS
     assert not watch.is_well()

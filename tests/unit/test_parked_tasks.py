@@ -1,0 +1,183 @@
+"""Tasks that a worker does not know: parked, and done by a release that knows them."""
+
+import datetime
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, current_task
+from celery.contrib.testing.worker import start_worker
+from django.conf import settings
+from django.db import OperationalError
+from django.utils import timezone
+
+from api.models import ParkedTask
+from api.worker import parking
+from mysite import message_files
+from mysite.settings.backing import FILES
+from tests.kafka.harness import Cluster
+from tests.kafka.jobs import on
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Release:
+    """A release's Celery application, with the tasks that it knows."""
+
+    def __init__(self, broker: dict[str, Any], **tasks: Callable[..., object]) -> None:
+        """Register the tasks by name."""
+        self.app = Celery("release", set_as_current=False)
+        self.app.config_from_object(settings.CELERY | broker)
+        for name, function in tasks.items():
+            self.app.task(function, name=name, shared=False)
+
+    def work(self, until: Callable[[], object]) -> None:
+        """Run a worker until something is so."""
+        with start_worker(self.app, pool="solo", perform_ping_check=False, loglevel="INFO"):
+            eventually(until, seconds=30, what="the worker has received all")
+
+    def waiting(self) -> int:
+        """Return how many messages the broker has."""
+        with self.app.connection_for_write() as connection, connection.channel() as channel:
+            return int(channel.queue_declare(self.app.conf.task_default_queue).message_count)
+
+
+def parked() -> int:
+    """Return how many tasks are parked."""
+    return ParkedTask.objects.count()
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Return Celery's settings of a broker, with a queue of the test's own: files, or Kafka."""
+    name = f"queue-{uuid.uuid4()}"
+    queue: dict[str, Any] = {"task_default_queue": name, "worker_enable_remote_control": False}
+    if getattr(request, "param", "") == "kafka":
+        cluster = Cluster(tmp_path, name)
+        try:
+            yield {**on(cluster.address), **queue}
+        finally:
+            cluster.kill()
+        return
+    folder = str(tmp_path)
+    options = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": folder}
+    message_files.prepare(options)
+    quick = {**options, "polling_interval": 0.1}
+    yield {**queue, "broker_url": FILES, "broker_transport_options": quick}
+
+
+@pytest.mark.parametrize("broker", ["files", "kafka"], indirect=True)
+def test_a_task_that_is_not_registered_waits_for_a_release_that_knows_it(
+    broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done: list[tuple[str, int, dict[str, str]]] = []
+
+    def later(number: int, **options: str) -> None:
+        done.append((current_task.request.id, number, options))
+
+    old, new = Release(broker), Release(broker, later=later)
+    sent = [new.app.send_task("later", args=[n], kwargs={"k": "ä"}).id for n in range(3)]
+
+    old.work(until=lambda: parked() == 3)
+    assert old.waiting() == 0
+    assert "task later is not registered in release" in capsys.readouterr().err
+
+    monkeypatch.setattr(parking, "app", old.app)
+    assert parking.send_known() == 0
+    monkeypatch.setattr(parking, "app", new.app)
+    assert parking.send_known() == 3
+    new.work(until=lambda: len(done) == 3)
+    assert sorted(done, key=lambda line: line[1]) == [
+        (key, number, {"k": "ä"}) for number, key in enumerate(sent)
+    ]
+    assert not parked()
+
+
+def test_a_task_with_other_arguments_waits_for_a_release_that_takes_them(
+    broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old worker would end it with a TypeError."""
+    done: list[object] = []
+
+    def resize(name: str) -> None:
+        done.append(name)
+
+    def resize_to(name: str, size: int = 0) -> None:
+        done.append((name, size))
+
+    old, new = Release(broker, resize=resize), Release(broker, resize=resize_to)
+    old.app.send_task("resize", args=["a"])
+    new.app.send_task("resize", args=["b"], kwargs={"size": 9})
+
+    old.work(until=lambda: done and parked())
+    assert (done, parked()) == (["a"], 1)
+    monkeypatch.setattr(parking, "app", old.app)
+    assert parking.send_known() == 0
+
+    monkeypatch.setattr(parking, "app", new.app)
+    assert parking.send_known() == 1
+    new.work(until=lambda: len(done) == 2)
+    assert done == ["a", ("b", 9)]
+
+
+def test_while_the_database_is_down_the_broker_keeps_the_task(
+    broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = parking.keep
+    failed: list[object] = []
+
+    def down(*arguments: Any) -> None:
+        if len(failed) < 2:
+            failed.append(arguments)
+            raise OperationalError("server has gone away")
+        keep(*arguments)
+
+    monkeypatch.setattr(parking, "keep", down)
+    monkeypatch.setattr(parking, "PAUSE_SECONDS", 0.1)
+    old = Release(broker)
+    old.app.send_task("later")
+
+    old.work(until=parked)
+
+    assert (len(failed), parked(), old.waiting()) == (2, 1, 0)
+
+
+def test_a_task_that_cannot_be_sent_stays_parked(
+    broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = Release(broker)
+    release.app.send_task("later", args=["x"])
+    release.work(until=parked)
+
+    def later(name: str) -> None:
+        pass
+
+    monkeypatch.setattr(parking, "app", Release(broker, later=later).app)
+
+    def down(*_: Any) -> None:
+        raise ConnectionRefusedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parking, "publish", down)
+        with pytest.raises(ConnectionRefusedError):
+            parking.send_known()
+
+    assert parked() == 1
+    assert parking.send_known() == 1
+
+
+def test_what_no_release_knew_for_a_month_is_dropped_with_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    day = datetime.timedelta(days=1)
+    for age in (parking.KEEP_DAYS - 1, parking.KEEP_DAYS + 1):
+        ParkedTask.objects.create(task=f"{age}", message="{}", parked=timezone.now() - age * day)
+
+    assert parking.send_known() == 0
+
+    assert [row.task for row in ParkedTask.objects.all()] == [f"{parking.KEEP_DAYS - 1}"]
+    assert [r.levelno for r in caplog.records if "dropped" in r.message] == [logging.ERROR]
