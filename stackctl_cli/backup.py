@@ -1,8 +1,8 @@
-"""The database and the media files: saved with checksums, and brought back.
+"""The database and the media files, saved with checksums; restore.py brings them back.
 
 A backup is a folder, backups/<project>/<time>/, readable by its owner alone: database.sql.gz,
-media.tar.gz, and manifest.json, which says what they are. It appears under its name only when it is
-whole. Passwords stay in the database's container, in its environment.
+extras.sql.gz (accounts and grants, the database's own settings, MySQL's events), media.tar.gz, and
+manifest.json, which describes them. It appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import compose, databases, engine, lock, process, stack
+from . import compose, databases, lock, process, stack
 from .console import Console
-from .faults import (
-    ExitCode,
-    InterruptedByUserError,
-    NotWholeError,
-    StackctlError,
-    UsageError,
-)
-from .interrupt import Interrupt
+from .faults import ExitCode, StackctlError, UsageError
 
-FORMAT = 1
+# 1 had no extras, and its dump was made by the application's user.
+FORMAT = 2
+FORMATS = (1, FORMAT)
 DATABASE = "database.sql.gz"
+EXTRAS = "extras.sql.gz"
 MEDIA = "media.tar.gz"
+PARTS = (DATABASE, EXTRAS, MEDIA)
 MANIFEST = "manifest.json"
 # Enough of a dump's end to find the words that stand there.
 TAIL_BYTES = 500
@@ -43,13 +41,14 @@ MOUNTED = (
     "grep -q ' /srv/media ' /proc/mounts || "
     "{ echo 'no volume is mounted at /srv/media' >&2; exit 1; }; "
 )
+# Where a restore unpacks, and where it puts what was there; left behind only by a crash.
+STAGED, REPLACED = ".restoring", ".replaced"
 # 1 says that a file came, grew or went meanwhile, on a site that takes uploads. Those that the rows
 # of the dump name were whole before it.
 # https://www.gnu.org/software/tar/manual/html_section/Synopsis.html
-PACK = f"{MOUNTED}tar --create --directory /srv/media --file - . || [ $? -eq 1 ]"
-UNPACK = (
-    f"{MOUNTED}find /srv/media -mindepth 1 -delete && "
-    "tar --extract --no-same-owner --directory /srv/media --file -"
+PACK = (
+    f"{MOUNTED}tar --create --directory /srv/media --exclude ./{STAGED} --exclude ./{REPLACED} "
+    "--file - . || [ $? -eq 1 ]"
 )
 
 
@@ -66,6 +65,8 @@ class Manifest:
     parts: dict[str, dict[str, Any]]
     # Whose SQL it is; before there was a choice it was MySQL's.
     database: str = databases.MYSQL.name
+    # Whether it was loaded once, and gave the same dump again.
+    verified: bool = False
 
 
 def folder(project: str) -> Path:
@@ -79,54 +80,17 @@ def folder(project: str) -> Path:
     return path
 
 
-def backup(console: Console) -> dict[str, Any]:
-    """Save the database and the media files.
+def backup(console: Console, *, verify: bool) -> dict[str, Any]:
+    """Save the database and the media files; with `verify` also load what was saved, and compare.
 
     Raises:
         StackctlError: the database does not run here, or a part could not be saved whole.
     """
     project = stack.load()
     with lock.held(project, "backup"):
-        path, manifest = _save(project, console)
+        path, manifest = save(project, console, verify=verify)
     console.good(f"saved {path.relative_to(process.ROOT)}")
     return {"path": str(path), **asdict(manifest), "code": int(ExitCode.OK)}
-
-
-def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
-    """Bring the database and the media files back; what is there now is saved first.
-
-    Raises:
-        UsageError: there is no such backup.
-        StackctlError: it is not whole, its format is unknown, or the stack runs.
-        InterruptedByUserError: stopped before anything was changed.
-        NotWholeError: ended in the middle.
-    """
-    project = stack.load()
-    path = find(project, wanted)
-    with console.step(f"checking {path.name}"):
-        manifest = verify(path)
-    if manifest.layer != project.layer and not force:
-        raise StackctlError(
-            f"this backup is of the {manifest.layer} layer, and this is {project.layer}",
-            "Set LAYER to it, or take it over on purpose with --force.",
-        )
-    with lock.held(project, "restore"):
-        _refuse_running(project, force)
-        server = _require_own_database(project)
-        if manifest.database != server.name:
-            raise StackctlError(
-                f"this backup is of {manifest.database}, and the stack's database is "
-                f"{server.name}; nothing was changed",
-                "Start the stack with the DB_ENGINE that it was saved from, and restore it there.",
-            )
-        _start_database(project, console)
-        saved, _ = _save(project, console, suffix="-before-restore")
-        console.say(f"what was there is in {saved.relative_to(process.ROOT)}")
-        _Load(project, path, console).run(saved.name, wanted, force=force)
-    console.good(f"restored {path.name}, saved by release {manifest.release}")
-    if not force:
-        console.say("./stackctl up starts the stack, and migrates what the release needs")
-    return {"path": str(path), **asdict(manifest), "before": str(saved), "code": int(ExitCode.OK)}
 
 
 def find(project: compose.Project, wanted: str) -> Path:
@@ -141,7 +105,7 @@ def find(project: compose.Project, wanted: str) -> Path:
     )
 
 
-def verify(path: Path) -> Manifest:
+def checked(path: Path) -> Manifest:
     """Return a backup's manifest once every part is as it was when it was saved.
 
     Raises:
@@ -149,14 +113,15 @@ def verify(path: Path) -> Manifest:
     """
     try:
         raw = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if raw.get("format") != FORMAT:
+        if raw.get("format") not in FORMATS:
             raise StackctlError(
                 f"{path.name} has the format {raw.get('format')!r}, and this release of stackctl "
-                f"knows {FORMAT}",
+                f"knows {FORMATS[0]} to {FORMAT}",
                 "Restore it with the release that made it.",
             )
         manifest = Manifest(**raw)
-        parts = {name: str(manifest.parts[name]["sha256"]) for name in (DATABASE, MEDIA)}
+        names = PARTS if manifest.format == FORMAT else (DATABASE, MEDIA)
+        parts = {name: str(manifest.parts[name]["sha256"]) for name in names}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StackctlError(
             f"{path.name}/{MANIFEST} cannot be read: {error}", "Choose another backup."
@@ -171,10 +136,12 @@ def verify(path: Path) -> Manifest:
     return manifest
 
 
-def _save(project: compose.Project, console: Console, suffix: str = "") -> tuple[Path, Manifest]:
-    """Save both parts; the database first, so that no row's file is missing."""
-    server = _require_own_database(project)
-    database = _running_database(project)
+def save(
+    project: compose.Project, console: Console, suffix: str = "", *, verify: bool = False
+) -> tuple[Path, Manifest]:
+    """Save all parts; the database first, so that no row's file is missing."""
+    server = own_database(project)
+    database = running_database(project)
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = folder(project.name) / f"{now}{suffix}"
     partial = target.with_name(f".{target.name}.partial")
@@ -182,12 +149,16 @@ def _save(project: compose.Project, console: Console, suffix: str = "") -> tuple
     partial.mkdir(mode=0o700)
     try:
         with console.step("saving the database"):
-            tail = _write(partial / DATABASE, *server.dump(database))
-            if server.dump_end not in tail:
+            dump = _write(partial / DATABASE, *server.command(database, "dump"))
+            if server.dump_end not in dump.tail:
                 raise StackctlError("the database's dump is cut off", "Try again; is db healthy?")
+            _write(partial / EXTRAS, *server.command(database, "extras"))
         with console.step("saving the media files"):
             _write(partial / MEDIA, *project.once("sh", "-c", PACK))
-        manifest = _manifest(project, partial, server.name)
+        if verify:
+            with console.step("loading the backup into a database of its own, and comparing"):
+                _verify(partial, server, database, dump)
+        manifest = _manifest(project, partial, server.name, verified=verify)
         _private(partial / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
         partial.rename(target)
     except BaseException:
@@ -196,115 +167,81 @@ def _save(project: compose.Project, console: Console, suffix: str = "") -> tuple
     return target, manifest
 
 
-def _manifest(project: compose.Project, partial: Path, database: str) -> Manifest:
+def _manifest(
+    project: compose.Project, partial: Path, database: str, *, verified: bool
+) -> Manifest:
     containers = project.containers()
     releases = sorted({containers[name].release for name in project.servers if name in containers})
     parts = {
         name: {"bytes": (partial / name).stat().st_size, "sha256": _sha256(partial / name)}
-        for name in (DATABASE, MEDIA)
+        for name in PARTS
     }
     release = ", ".join(releases) or "none running"
-    return Manifest(FORMAT, project.name, project.layer, release, lock.now(), parts, database)
+    return Manifest(
+        *(FORMAT, project.name, project.layer, release, lock.now(), parts, database, verified)
+    )
 
 
-def _start_database(project: compose.Project, console: Console) -> None:
-    if not engine.image_id(project.latest):
-        # The database waits for the environment's check, which is of this image; on a new machine
-        # there is none yet.
-        stack.make_image(project, console)
-    with console.step("starting the database"):
-        started = project.up(console.detail, compose.DATABASE)
-    if not started.ok:
+@dataclass(slots=True)
+class _Output:
+    """What is kept of a program's output."""
+
+    tail: bytes = b""
+    sum: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, piece: bytes) -> None:
+        self.tail = (self.tail + piece)[-TAIL_BYTES:]
+        self.sum.update(piece)
+
+
+def _verify(partial: Path, server: databases.Server, container: str, dump: _Output) -> None:
+    """Load a backup into a database of its own, whose dump and names must be the same."""
+
+    def command(*arguments: str) -> tuple[str, ...]:
+        return server.command(container, *arguments)
+
+    name = databases.VERIFIED
+    again = _Output()
+    try:
+        for action, part in (("prepare", EXTRAS), ("load", DATABASE)):
+            done(process.pump_in(*command(action, name), pieces=unzipped(partial / part)))
+        done(process.pump_out(*command("dump", name), sink=again.add))
+        live, loaded = (
+            set(done(process.run(*command("inventory", database))).out.splitlines())
+            for database in ("", name)
+        )
+        with tarfile.open(partial / MEDIA, "r|gz") as media:
+            for _ in media:
+                pass
+    except (StackctlError, tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise StackctlError(
-            "the database does not start; nothing was changed",
-            stack.culprits(project, compose.ENV_CHECK, compose.DATABASE),
-            output="\n".join(started.out.splitlines()[-10:]),
+            f"the backup cannot be loaded, and was not kept: {error}",
+            "Is there room for a copy of the database? `./stackctl doctor` checks the disk.",
+        ) from None
+    finally:
+        process.pump_in(*command("remove", name), pieces=())
+    if again.sum.digest() != dump.sum.digest() or live != loaded:
+        names = ", ".join(sorted(live ^ loaded)) or "the contents"
+        raise StackctlError(
+            f"the backup, loaded, is not what is in the database, and was not kept: {names}",
+            "Did a migration run meanwhile? Try again.",
         )
 
 
-NOTHING = "nothing was changed"
-NOT_WHOLE = "the data are not whole now"
-IN_DOUBT = "the data may not be whole now"
+def done(result: process.Result) -> process.Result:
+    """Return a program's result, which has to be a good one."""
+    if not result.ok:
+        raise StackctlError(result.err.strip()[-500:])
+    return result
 
 
-class _Load:
-    """A backup's way into the place of what is there.
-
-    Ctrl-C cuts it off at once: who asks for the wrong backup should not have to wait for its end.
-    """
-
-    def __init__(self, project: compose.Project, path: Path, console: Console) -> None:
-        """Find the database; nothing is changed yet."""
-        self.project, self.path, self.console = project, path, console
-        self.server = _require_own_database(project)
-        self.container = _running_database(project)
-        # What is true if it ends now.
-        self.left = NOTHING
-
-    def run(self, saved: str, wanted: str, *, force: bool) -> None:
-        """Put both parts in place.
-
-        Args:
-            saved: the backup of what was there.
-            wanted: what the person called this backup.
-            force: whether the person said so.
-        """
-        try:
-            with Interrupt().noted(_cut):
-                self._all()
-        except StackctlError as error:
-            if self.left == NOTHING:
-                raise type(error)(f"{error.problem}; {NOTHING}", error.cure) from None
-            forced = " --force" if force else ""
-            raise NotWholeError(
-                f"{error.problem}; {self.left}",
-                f"Bring back what was there: ./stackctl restore {saved}{forced}\n"
-                f"Or begin anew: ./stackctl restore {wanted}{forced}\n"
-                "Not before that: ./stackctl up, which would start and migrate what is left.",
-            ) from None
-
-    def _all(self) -> None:
-        # With an end to wait for, the database stays as it is until then.
-        self.left = NOTHING if self.server.load_end else NOT_WHOLE
-        self._part("the database", self.server.load(self.container), self._dump())
-        self.left = NOT_WHOLE
-        media = self.project.once("sh", "-c", UNPACK)
-        self._part("the media files", media, _unzipped(self.path / MEDIA))
-
-    def _part(self, what: str, command: tuple[str, ...], pieces: Iterator[bytes]) -> None:
-        try:
-            with self.console.step(f"restoring {what}"):
-                result = process.pump_in(*command, pieces=pieces)
-                if not result.ok:
-                    raise StackctlError(result.err.strip()[-500:])
-        except StackctlError as error:
-            problem = f"{what} could not be restored: {error.problem}"
-            raise type(error)(problem, error.cure) from None
-
-    def _dump(self) -> Iterator[bytes]:
-        """Give the dump, and then the end that makes it last: only after all of it was read."""
-        tail = b""
-        for piece in _unzipped(self.path / DATABASE):
-            tail = (tail + piece)[-TAIL_BYTES:]
-            yield piece
-        if self.server.dump_end not in tail:
-            raise StackctlError(f"{DATABASE} is cut off", "Choose another backup.")
-        self.left = IN_DOUBT
-        yield self.server.load_end
-
-
-def _cut(_: str) -> None:
-    raise InterruptedByUserError("interrupted")
-
-
-def _write(path: Path, *command: str) -> bytes:
-    """Write a program's output to a compressed file of the owner's; return its last bytes."""
-    tail = b""
+def _write(path: Path, *command: str) -> _Output:
+    """Write a program's output to a compressed file of the owner's; return what is known of it."""
+    output = _Output()
 
     def keep(piece: bytes) -> None:
-        nonlocal tail
         file.write(piece)
-        tail = (tail + piece)[-TAIL_BYTES:]
+        output.add(piece)
 
     with _private_file(path) as raw, gzip.open(raw, "wb", compresslevel=6) as file:
         result = process.pump_out(*command, sink=keep)
@@ -313,7 +250,7 @@ def _write(path: Path, *command: str) -> bytes:
             f"{path.name} could not be saved: {result.err.strip()[-500:]}",
             "Nothing was kept. `./stackctl doctor` tells whether the stack is well.",
         )
-    return tail
+    return output
 
 
 @contextmanager
@@ -330,7 +267,8 @@ def _private(path: Path, content: bytes) -> None:
         raw.write(content)
 
 
-def _unzipped(path: Path) -> Iterator[bytes]:
+def unzipped(path: Path) -> Iterator[bytes]:
+    """Read a part, piece by piece."""
     with gzip.open(path, "rb") as file:
         try:
             yield from iter(_reader(file), b"")
@@ -349,14 +287,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _running_database(project: compose.Project) -> str:
+def running_database(project: compose.Project) -> str:
+    """Return the database's container."""
     container = project.containers().get(compose.DATABASE)
     if container is None or not container.running:
         raise StackctlError("the database is not running", "Start it: docker compose up -d db")
     return container.id
 
 
-def _require_own_database(project: compose.Project) -> databases.Server:
+def own_database(project: compose.Project) -> databases.Server:
     """Return what the stack's own database is.
 
     Raises:
@@ -373,16 +312,3 @@ def _require_own_database(project: compose.Project) -> databases.Server:
         "DB_HOST names another)",
         "Save and restore it with its own tools.",
     )
-
-
-def _refuse_running(project: compose.Project, force: bool) -> None:
-    containers = engine.containers(project.name, everything=False)
-    users = sorted(
-        c.service for c in containers if c.service in (*project.servers, *project.workers)
-    )
-    if users and not force:
-        raise StackctlError(
-            f"the stack is running ({', '.join(users)}), and would read and write meanwhile; "
-            "nothing was changed",
-            f"Stop it first: docker compose stop {' '.join(users)}. Or say --force.",
-        )

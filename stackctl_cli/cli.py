@@ -23,6 +23,7 @@ from . import deploy as deploying
 from . import engine, lock, parts, record, release, servers, stack, state
 from . import heal as healing
 from . import reload as reloading
+from . import restore as restoring
 from .console import Console
 from .faults import ExitCode, StackctlError, from_system
 from .preflight import Check
@@ -192,9 +193,14 @@ def heal(
 
 
 @app.command()
-def backup(as_json: Json = False) -> None:
+def backup(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Load it into a database of its own, and compare.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Save the database and the media files into backups/, with checksums."""
-    _run(as_json, saving.backup)
+    _run(as_json, lambda console: saving.backup(console, verify=verify))
 
 
 @app.command()
@@ -208,7 +214,7 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Bring a backup's database and media files back; what is there is saved first."""
-    _run(as_json, lambda console: saving.restore(console, name, force=force))
+    _run(as_json, lambda console: restoring.restore(console, name, force=force))
 
 
 @app.command()

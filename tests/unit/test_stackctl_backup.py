@@ -1,19 +1,19 @@
-"""A restore that ends in the middle says what the data are now, and how to get the former back."""
+"""Only complete backups are kept, and a restore changes nothing until everything is loaded."""
 
+import errno
 import gzip
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stackctl_cli import backup, compose, deploy, engine, process, release, stack
-from stackctl_cli.backup import DATABASE, MEDIA
+from stackctl_cli import backup, compose, deploy, engine, process, release, restore, stack
+from stackctl_cli.backup import DATABASE, EXTRAS, MEDIA, Manifest
 from stackctl_cli.console import Console
-from stackctl_cli.databases import MYSQL, POSTGRESQL, Server
+from stackctl_cli.databases import MYSQL, Server
 from stackctl_cli.faults import (
     ExitCode,
     InterruptedByUserError,
@@ -24,27 +24,28 @@ from tests.unit.test_stackctl_parts import container, fake_project
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SAVED = "20300101T000000Z-before-restore"
-# What reads the data in the servers' place.
-SINK = "cat >{}"
 
 
 class Restore:
-    """A restore whose database and media volume are two files."""
+    """A restore whose database and media volume are files: one for each command that was run."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Save a backup, of MySQL."""
         self.folder, self.monkeypatch = folder, monkeypatch
-        self.script = SINK
-        self.use(MYSQL)
+        self.ran: list[str] = []
+        # What each command does instead of writing down what it is given.
+        self.instead: dict[str, str] = {}
+        self.format = backup.FORMAT
         self.write(DATABASE, b"SELECT 1;\n" + MYSQL.dump_end)
+        self.write(EXTRAS, b"GRANT")
         self.write(MEDIA, b"files")
-        monkeypatch.setattr(backup, "_running_database", lambda _: "db")
-        monkeypatch.setattr(Server, "load", lambda *_: self.command("database"))
-        monkeypatch.setattr(compose.Project, "once", lambda *_: self.command("media"))
-
-    def use(self, server: Server) -> None:
-        """Have the stack's database be of this kind."""
-        self.monkeypatch.setattr(backup, "_require_own_database", lambda _: server)
+        monkeypatch.setattr(backup, "running_database", lambda _: "db")
+        monkeypatch.setattr(backup, "own_database", lambda _: MYSQL)
+        monkeypatch.setattr(Server, "command", lambda _, __, *words: self.command(" ".join(words)))
+        names = {restore.STAGE: "stage", restore.SWITCH: "exchange", restore._DISCARD: "discard"}
+        monkeypatch.setattr(
+            compose.Project, "once", lambda _, *words: self.command(names[words[-1]])
+        )
 
     def write(self, name: str, content: bytes) -> None:
         """Make a part of the backup."""
@@ -52,7 +53,8 @@ class Restore:
 
     def command(self, name: str) -> tuple[str, ...]:
         """Return the program that takes a part."""
-        return ("sh", "-c", self.script.format(self.folder / name))
+        self.ran.append(name)
+        return ("sh", "-c", self.instead.get(name, f"cat >'{self.folder / name}'"))
 
     def given(self, name: str) -> bytes:
         """Return what arrived."""
@@ -61,7 +63,8 @@ class Restore:
 
     def run(self, *, force: bool = False) -> None:
         """Load the backup."""
-        load = backup._Load(fake_project(), self.folder, Console(as_json=True))
+        manifest = Manifest(self.format, "mysite", "local", "abc", "now", {})
+        load = restore._Load(fake_project(), self.folder, manifest, Console(as_json=True))
         load.run(SAVED, "wanted", force=force)
 
     def interrupted_after(self, name: str, number: int) -> None:
@@ -74,54 +77,52 @@ class Restore:
                 os.kill(os.getpid(), number)
             yield from pieces
 
-        original = backup._unzipped
-        self.monkeypatch.setattr(backup, "_unzipped", unzipped)
+        original = backup.unzipped
+        self.monkeypatch.setattr(backup, "unzipped", unzipped)
 
 
 @pytest.fixture
-def restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Restore:
+def restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Restore:
     """A backup, and where it goes."""
     return Restore(tmp_path, monkeypatch)
 
 
-def test_a_whole_restore_brings_both_parts(restore: Restore) -> None:
-    restore.run()
+LOADED = ["prepare stackctl_restore", "load stackctl_restore", "stage"]
+DISCARDED = ["remove stackctl_restore", "discard"]
 
-    assert restore.given("database") == b"SELECT 1;\n" + MYSQL.dump_end
-    assert restore.given("media") == b"files"
+
+def test_restore_switches_once_both_parts_are_loaded(restored: Restore) -> None:
+    restored.run()
+
+    assert restored.ran == [*LOADED, "switch stackctl_restore", "exchange"]
+    assert restored.given("load stackctl_restore") == b"SELECT 1;\n" + MYSQL.dump_end
+    assert restored.given("switch stackctl_restore") == b"GRANT"
+    assert restored.given("stage") == b"files"
+
+
+def test_restore_loads_a_backup_of_the_former_format_as_the_application(restored: Restore) -> None:
+    restored.format = 1
+    (restored.folder / EXTRAS).unlink()
+
+    restored.run()
+
+    assert "load stackctl_restore application" in restored.ran
+    assert restored.given("switch stackctl_restore") == b""
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_cut_off_while_mysql_loads_it_says_so_and_names_the_way_back(
-    restore: Restore, number: int
-) -> None:
-    restore.interrupted_after(DATABASE, number)
+@pytest.mark.parametrize("part", [DATABASE, MEDIA])
+def test_interrupted_restore_changes_nothing(restored: Restore, part: str, number: int) -> None:
+    restored.interrupted_after(part, number)
     before = signal.getsignal(number)
 
-    with pytest.raises(NotWholeError) as ended:
-        restore.run(force=True)
+    with pytest.raises(InterruptedByUserError, match="interrupted; nothing was changed"):
+        restored.run()
 
-    assert ended.value.code == ExitCode.NOT_WHOLE
-    assert ended.value.problem == (
-        "the database could not be restored: interrupted; the data are not whole now"
-    )
-    assert f"./stackctl restore {SAVED} --force" in ended.value.cure
-    assert "./stackctl restore wanted --force" in ended.value.cure
-    assert restore.given("media") == b""
+    assert restored.ran[-2:] == DISCARDED
+    assert not any("switch" in name for name in restored.ran)
     # A later signal ends the command as any other.
     assert signal.getsignal(number) == before
-
-
-def test_postgresql_is_told_to_keep_it_only_when_all_was_read(restore: Restore) -> None:
-    restore.use(POSTGRESQL)
-    dump = b"SELECT 1;\n" + POSTGRESQL.dump_end
-    restore.write(DATABASE, dump)
-
-    restore.run()
-
-    assert "\nBEGIN;\n" in POSTGRESQL.load_script
-    assert "--single-transaction" not in POSTGRESQL.load_script
-    assert restore.given("database") == dump + b"\nCOMMIT;\n"
 
 
 def damaged(dump: bytes) -> bytes:
@@ -137,67 +138,133 @@ def damaged(dump: bytes) -> bytes:
     ],
     ids=["damaged", "without its end"],
 )
-def test_of_a_dump_that_is_not_whole_postgresql_keeps_nothing(
-    restore: Restore, content: bytes, reason: str
+def test_restore_of_an_incomplete_dump_changes_nothing(
+    restored: Restore, content: bytes, reason: str
 ) -> None:
-    restore.use(POSTGRESQL)
-    (restore.folder / DATABASE).write_bytes(content)
+    (restored.folder / DATABASE).write_bytes(content)
 
     with pytest.raises(StackctlError) as ended:
-        restore.run()
+        restored.run()
 
     assert ended.value.code == ExitCode.REFUSED
     assert reason in ended.value.problem and "nothing was changed" in ended.value.problem
-    assert b"COMMIT" not in restore.given("database")
-    assert restore.given("media") == b""
+    assert restored.ran == [*LOADED[:2], *DISCARDED]
 
 
-def test_cut_off_while_postgresql_loads_nothing_was_changed(restore: Restore) -> None:
-    restore.use(POSTGRESQL)
-    restore.interrupted_after(DATABASE, signal.SIGINT)
-
-    with pytest.raises(InterruptedByUserError, match="interrupted; nothing was changed"):
-        restore.run()
-
-    assert b"COMMIT" not in restore.given("database")
-
-
-def test_cut_off_when_postgresql_has_all_of_it_nobody_knows(
-    restore: Restore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", [*LOADED, "switch stackctl_restore"])
+def test_restore_that_cannot_load_or_switch_changes_nothing(
+    restored: Restore, command: str
 ) -> None:
-    restore.use(replace(POSTGRESQL, dump_end=b""))
-    pump_in = process.pump_in
+    restored.instead[command] = "cat >/dev/null; echo no room >&2; exit 1"
 
-    def pump(*command: str, pieces: Iterator[bytes]) -> process.Result:
-        result = pump_in(*command, pieces=pieces)
-        os.kill(os.getpid(), signal.SIGINT)
-        return result
+    with pytest.raises(StackctlError, match="no room; nothing was changed") as ended:
+        restored.run()
 
-    monkeypatch.setattr(process, "pump_in", pump)
-
-    with pytest.raises(NotWholeError, match="the data may not be whole now"):
-        restore.run()
+    assert ended.value.code == ExitCode.REFUSED
+    assert restored.ran[-3:] == [command, *DISCARDED]
 
 
-def test_cut_off_among_the_media_files_it_says_so(restore: Restore) -> None:
-    restore.use(replace(POSTGRESQL, dump_end=b""))
-    restore.interrupted_after(MEDIA, signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("command", "code"), [("switch stackctl_restore", restore.HALF_SWITCHED), ("exchange", 1)]
+)
+def test_restore_that_fails_after_the_switch_names_the_backup_of_before(
+    restored: Restore, command: str, code: int
+) -> None:
+    restored.instead[command] = f"cat >/dev/null; echo no room >&2; exit {code}"
 
-    with pytest.raises(NotWholeError) as ended:
-        restore.run()
+    with pytest.raises(NotWholeError, match="no room; the data are not whole now") as ended:
+        restored.run(force=True)
 
-    assert "the media files could not be restored: interrupted" in ended.value.problem
-    assert "the data are not whole now" in ended.value.problem
+    assert ended.value.code == ExitCode.NOT_WHOLE
+    assert f"./stackctl restore {SAVED} --force\n" in ended.value.cure
+    assert "./stackctl restore wanted --force\n" in ended.value.cure
 
 
-def test_a_failed_load_names_the_way_back(restore: Restore) -> None:
-    restore.script = "echo no room >&2; exit 1 #{}"
+def test_interrupted_switch_completes(restored: Restore) -> None:
+    restored.instead["switch stackctl_restore"] = f"cat >/dev/null; kill -INT {os.getpid()}"
 
-    with pytest.raises(NotWholeError) as ended:
-        restore.run()
+    restored.run()
 
-    assert "the database could not be restored: no room" in ended.value.problem
-    assert f"./stackctl restore {SAVED}\n" in ended.value.cure
+    assert restored.ran[-1] == "exchange"
+
+
+class Backup(Restore):
+    """A backup of a database whose commands are files."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have everything go well."""
+        super().__init__(folder, monkeypatch)
+        tar = "tar --create --file - --files-from /dev/null"
+        dump = f"echo row; echo '{MYSQL.dump_end.decode()}'"
+        self.instead = {
+            "dump": dump,
+            "dump stackctl_verify": dump,
+            "extras": "echo GRANT",
+            "inventory ": "echo tables a",
+            "inventory stackctl_verify": "echo tables a",
+            "pack": tar,
+        }
+        monkeypatch.setattr(backup, "folder", lambda _: folder / "backups")
+        (folder / "backups").mkdir()
+        monkeypatch.setattr(compose.Project, "containers", lambda _: {})
+        monkeypatch.setattr(compose.Project, "once", lambda *_: self.command("pack"))
+
+    def save(self) -> Manifest:
+        """Save it, verified."""
+        return backup.save(fake_project(), Console(as_json=True), verify=True)[1]
+
+    def kept(self) -> list[Path]:
+        """Return what is in the backups' folder."""
+        return list((self.folder / "backups").iterdir())
+
+
+@pytest.fixture
+def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backup:
+    """A database to save."""
+    return Backup(tmp_path, monkeypatch)
+
+
+def test_verified_backup_was_loaded_and_is_kept(saved: Backup) -> None:
+    manifest = saved.save()
+
+    assert manifest.verified and set(manifest.parts) == {DATABASE, EXTRAS, MEDIA}
+    assert len(saved.kept()) == 1
+    assert b"row" in saved.given("load stackctl_verify")
+    assert saved.ran[-1] == "remove stackctl_verify"
+
+
+@pytest.mark.parametrize(
+    ("command", "script", "reason"),
+    [
+        ("dump", "echo row", "cut off"),
+        ("dump", "echo row; echo gone >&2; exit 3", "could not be saved: gone"),
+        ("extras", "exit 3", "extras.sql.gz could not be saved"),
+        ("load stackctl_verify", "cat >/dev/null; echo too long >&2; exit 1", "too long"),
+        ("dump stackctl_verify", "echo another row", "the contents"),
+        ("inventory ", "echo tables a; echo events b", "events b"),
+        ("pack", "head -c 700 /dev/urandom", "cannot be loaded"),
+    ],
+)
+def test_backup_that_is_not_complete_is_not_kept(
+    saved: Backup, command: str, script: str, reason: str
+) -> None:
+    saved.instead[command] = script
+
+    with pytest.raises(StackctlError, match=reason):
+        saved.save()
+
+    assert saved.kept() == []
+
+
+def test_backup_on_a_full_disk_is_not_kept(saved: Backup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
+    )
+
+    with pytest.raises(OSError, match="No space left"):
+        saved.save()
+
+    assert saved.kept() == []
 
 
 @pytest.fixture
@@ -225,7 +292,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_on_a_new_machine_the_image_is_built_that_the_database_waits_for(
     machine: dict[str, Any],
 ) -> None:
-    backup._start_database(fake_project(), Console(as_json=True))
+    restore._start_database(fake_project(), Console(as_json=True))
 
     assert machine == {"built": "abc", "started": (compose.DATABASE,)}
 
@@ -242,7 +309,7 @@ def test_what_keeps_the_database_from_its_start_is_shown(
     monkeypatch.setattr(stack.engine, "last_lines", lambda *_: "DB_PASSWORD is wrong")
 
     with pytest.raises(StackctlError, match="the database does not start") as ended:
-        backup._start_database(fake_project(), Console(as_json=True))
+        restore._start_database(fake_project(), Console(as_json=True))
 
     assert "DB_PASSWORD is wrong" in ended.value.cure
     assert "server2" not in ended.value.cure

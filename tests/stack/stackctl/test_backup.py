@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.stack.compose import tells
+from tests.stack.compose import Stack, tells
 from tests.stack.stackctl.site import Site
 from tests.waiting import eventually
 
@@ -38,40 +38,117 @@ def count_rows(site: Site, method: str = "read") -> int:
     return int(site.python_in("server1", f"{code}; print(Counter.{method}('drill'))"))
 
 
+# What the database's administrator creates, and what the application does.
+ADMINISTRATORS = r"""
+CREATE TABLE drill_child (id INT PRIMARY KEY, parent INT, at DATE, doubled INT AS (id * 2) STORED,
+    FOREIGN KEY (parent) REFERENCES drill_parent (id));
+SET sql_mode = '';
+INSERT INTO drill_child (id, parent, at) VALUES (5, 1, '0000-00-00');
+CREATE TABLE drill_big (bytes LONGBLOB);
+INSERT INTO drill_big VALUES (REPEAT(UNHEX('00FF27225C0A0D1A'), 5242880));
+CREATE FUNCTION drill_next (n INT) RETURNS INT DETERMINISTIC RETURN n + 1;
+CREATE TRIGGER drill_stamp BEFORE INSERT ON drill_parent FOR EACH ROW
+    SET NEW.name = UPPER(NEW.name);
+CREATE EVENT drill_tick ON SCHEDULE EVERY 1 HOUR COMMENT 'it''s'
+    DO INSERT INTO drill_big VALUES ('');
+CREATE VIEW drill_z AS SELECT id, mysite.drill_next(id) AS following FROM drill_parent;
+CREATE VIEW drill_a AS SELECT * FROM drill_z;
+CREATE USER 'a reader'@'%' IDENTIFIED BY 'it''s';
+GRANT SELECT (id) ON drill_child TO 'a reader'@'%';
+GRANT EXECUTE ON PROCEDURE drill_say TO 'a reader'@'%';
+"""
+APPLICATIONS = (
+    "CREATE TABLE drill_parent (id INT PRIMARY KEY AUTO_INCREMENT, name TEXT) CHARSET latin1",
+    "INSERT INTO drill_parent (name) VALUES ('\u00e9')",
+    "CREATE PROCEDURE drill_say () SELECT 'said;'",
+    "CREATE EVENT drill_once ON SCHEDULE AT '2037-01-01' DISABLE DO DO 0",
+)
+# Not what the worker writes all the while.
+CONTENTS = """
+SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysite'
+    AND TABLE_TYPE = 'BASE TABLE' AND TABLE_NAME <> 'api_workerbeat';
+"""
+OBJECTS = """
+SELECT ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_DEFINITION, DEFINER FROM information_schema.ROUTINES
+    WHERE ROUTINE_SCHEMA = 'mysite' ORDER BY 1;
+SELECT TRIGGER_NAME, ACTION_STATEMENT, DEFINER FROM information_schema.TRIGGERS
+    WHERE TRIGGER_SCHEMA = 'mysite' ORDER BY 1;
+SELECT EVENT_NAME, EVENT_DEFINITION, DEFINER, STATUS, EVENT_COMMENT, EXECUTE_AT, STARTS
+    FROM information_schema.EVENTS WHERE EVENT_SCHEMA = 'mysite' ORDER BY 1;
+SELECT TABLE_NAME, TABLE_COLLATION, TABLE_COMMENT, AUTO_INCREMENT FROM information_schema.TABLES
+    WHERE TABLE_SCHEMA = 'mysite' ORDER BY 1;
+SELECT TABLE_NAME, DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'mysite' ORDER BY 1;
+SELECT * FROM drill_a;
+SHOW GRANTS FOR 'a reader'@'%';
+SHOW GRANTS FOR 'mysite'@'%';
+SHOW CREATE TABLE drill_child;
+SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME, @@GLOBAL.max_allowed_packet
+    FROM information_schema.SCHEMATA ORDER BY 1;
+"""
+
+
+def administrator(site: Stack, sql: str) -> str:
+    """Run SQL as the database's administrator, who exists inside the container only."""
+    mysql = ("mysql", "--user=stackctl", "--skip-column-names", "--execute", sql, "mysite")
+    return site.run_in("db", *mysql)
+
+
+def create_objects(site: Stack) -> None:
+    """Create one of each kind of object."""
+    execute = "import django; django.setup(); from django.db import connection as c"
+    site.python_in("server1", f"{execute}\nfor s in {APPLICATIONS!r}: c.cursor().execute(s)")
+    administrator(site, ADMINISTRATORS)
+
+
+def objects(site: Stack) -> str:
+    """Return each table's checksum, and all objects."""
+    tables = sorted(administrator(site, CONTENTS).split())
+    sums = f"CHECKSUM TABLE {', '.join(tables)};"
+    return administrator(site, f"SET information_schema_stats_expiry = 0; {sums}{OBJECTS}")
+
+
 def test_backup_and_restore(site: Site) -> None:
-    """A row and a file come back; a wrong checksum and a running stack are refused."""
+    """All objects and files come back; a wrong checksum and a running stack are refused."""
     rows = count_rows(site, "increment")
+    create_objects(site)
+    before_all = objects(site)
     site.run_in(
         "server1", "sh", "-c", "mkdir -p /srv/media/drill; echo kept >/srv/media/drill/file"
     )
     with uploads(site):
-        saved = site.ask("backup")
+        saved = site.ask("backup", "--verify")
     folder = Path(saved["path"])
-    assert [oct(path.stat().st_mode & 0o777) for path in folder.iterdir()] == ["0o600"] * 3
+    assert [oct(path.stat().st_mode & 0o777) for path in folder.iterdir()] == ["0o600"] * 4
     assert saved["release"] == site.release()
     dump = gzip.decompress((folder / "database.sql.gz").read_bytes()).decode()
     assert not tells(dump, site.environment["DB_PASSWORD"])
 
     count_rows(site, "increment")
+    administrator(
+        site, "CREATE TABLE later (a INT); DROP FUNCTION drill_next; DROP EVENT drill_tick"
+    )
+    administrator(site, "DROP VIEW drill_a, drill_z; DROP TRIGGER drill_stamp")
     site.run_in("server1", "sh", "-c", "rm -r /srv/media/drill; touch /srv/media/later")
     assert "the stack is running" in site.ctl("restore", folder.name, code=1)
     damaged = shutil.copytree(folder, folder.with_name("damaged"))
     with (damaged / "media.tar.gz").open("ab") as file:
         file.write(b"x")
     assert "wrong checksum" in site.ctl("restore", "damaged", "--force", code=1)
-    unknown = (folder / "manifest.json").read_text().replace('"format": 1', '"format": 99')
+    unknown = (folder / "manifest.json").read_text().replace('"format": 2', '"format": 99')
     (damaged / "manifest.json").write_text(unknown)
     assert "format 99" in site.ctl("restore", "damaged", "--force", code=1)
     assert count_rows(site) == rows + 1
 
     site.ctl("down")
     before = site.ask("restore", folder.name)["before"]
+    assert objects(site) == before_all
     site.ctl("up")
     assert count_rows(site) == rows
     assert site.run_in("server2", "cat", "/srv/media/drill/file") == "kept\n"
     # And what came and went meanwhile; not what came later.
     assert set(site.run_in("server2", "ls", "/srv/media").split()) - {"busy"} == {"drill"}
-    # What the restore replaced can be had back in turn.
+    # What the restore replaced can be restored too.
     site.ctl("restore", Path(before).name, "--force")
+    assert "later" in administrator(site, CONTENTS)
     assert count_rows(site) == rows + 1
     assert "later" in site.run_in("server2", "ls", "/srv/media")

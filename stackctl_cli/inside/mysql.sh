@@ -1,0 +1,205 @@
+#!/bin/bash
+# Runs inside MySQL's container, as root. Arguments: what to do, and with which database (default: the application's).
+# A restore loads into a database of its own; tables move to the application's in one RENAME TABLE, the rest is
+# extracted from there and created again, since only tables can move.
+set -euo pipefail
+
+live=$MYSQL_DATABASE
+replaced=stackctl_replaced
+action=$1
+database=${2:-$live}
+
+# The largest packet that there is: a row that the application has written in pieces is longer than its own limit.
+packet=1073741824
+account=(--user=stackctl --protocol=socket)
+if ! mysql "${account[@]}" --execute='DO 0' 2>/dev/null; then
+    case $action in
+        dump | extras) ;;
+        *)
+            echo "MySQL's container is of an earlier release and has no account for this." \
+                "Recreate it: docker compose up --detach --no-deps db" >&2
+            exit 1
+            ;;
+    esac
+    account=("--user=${DB_USER:-$MYSQL_USER}")
+    export MYSQL_PWD=${DB_PASSWORD:-$MYSQL_PASSWORD}
+fi
+
+# 9: a switch that ended in the middle.
+switched=0
+folder=$(mktemp -d)
+ended() {
+    local code=$?
+    rm -r "$folder"
+    [ -z "${limit:-}" ] || client --execute="SET GLOBAL max_allowed_packet = $limit"
+    [ $code = 0 ] || [ $switched = 0 ] || exit 9
+}
+trap ended EXIT
+# A database that goes again is of no use to a restore to a point in time.
+log=1
+[ "$database" != stackctl_verify ] || log=0
+
+client() {
+    mysql "${account[@]}" --default-character-set=utf8mb4 --max-allowed-packet=$packet --binary-mode \
+        --init-command="SET SESSION sql_log_bin = $log, lock_wait_timeout = 60" "$@"
+}
+query() { client --batch --raw --skip-column-names "$@"; }
+dumper() {
+    mysqldump "${account[@]}" --default-character-set=utf8mb4 --max-allowed-packet=$packet --single-transaction \
+        --no-tablespaces --set-gtid-purged=OFF --hex-blob --skip-comments "$@"
+}
+# As SQL: a name, and a text. Names have no backslash escapes; texts are quoted with the default sql_mode.
+# shellcheck disable=SC2016 # the backticks are SQL's
+name() { printf '`%s`' "${1//\`/\`\`}"; }
+text() {
+    local quoted=${1//\\/\\\\}
+    printf "'%s'" "${quoted//\'/\'\'}"
+}
+
+# names KIND DATABASE: one a line.
+names() {
+    local schema
+    schema=$(text "$2")
+    case $1 in
+        tables) query --execute="SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA = $schema ORDER BY 1" ;;
+        views) query --execute="SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = $schema ORDER BY 1" ;;
+        triggers) query --execute="SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = $schema ORDER BY 1" ;;
+        procedures) query --execute="SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'PROCEDURE' AND ROUTINE_SCHEMA = $schema ORDER BY 1" ;;
+        functions) query --execute="SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' AND ROUTINE_SCHEMA = $schema ORDER BY 1" ;;
+        events) query --execute="SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = $schema ORDER BY 1" ;;
+    esac
+}
+
+# drop KIND SQL DATABASE: all of a kind.
+drop() {
+    local each
+    names "$1" "$3" | while IFS= read -r each; do
+        printf 'DROP %s %s.%s;\n' "$2" "$(name "$3")" "$(name "$each")"
+    done | client
+}
+
+# The same text for the same database, whatever its name: a view calls a function by that name too; and a collation, from
+# which the character set follows, is explicit in a column only once it has been loaded.
+neutral() {
+    local own
+    own=$(name "$1" | sed 's/[]\/.*[^$]/\\&/g')
+    LC_ALL=C sed "/^\\/\\*!50001 VIEW /s/$own\\.//g; /^  \`/s/ CHARACTER SET [a-z0-9]* COLLATE / COLLATE /"
+}
+
+# What of a database cannot move: routines and triggers, then the views, which may call them.
+objects() {
+    local views
+    dumper --no-create-info --no-data --ignore-views --routines --triggers "$1"
+    mapfile -t views < <(names views "$1")
+    [ ${#views[@]} = 0 ] || dumper "$1" "${views[@]}" | neutral "$1"
+}
+
+remove() { client --execute="DROP DATABASE IF EXISTS $(name "$1")"; }
+
+# moves FROM TO: each table's half of a RENAME TABLE.
+moves() {
+    local each
+    names tables "$1" | while IFS= read -r each; do
+        printf '%s.%s TO %s.%s\n' "$(name "$1")" "$(name "$each")" "$(name "$2")" "$(name "$each")"
+    done
+}
+
+# The accounts that may do something in the application's database or define something there, and what they may do.
+accounts() {
+    local each schema escaped pattern
+    # In a GRANT on a database `_` and `%` are wildcards, unless escaped.
+    escaped=${live//\\/\\\\}
+    escaped=${escaped//_/\\_}
+    escaped=${escaped//%/\\%}
+    schema=$(text "$live")
+    pattern=$(text "$escaped")
+    query --execute="
+        SELECT DISTINCT CONCAT(QUOTE(User), '@', QUOTE(Host)) FROM mysql.user WHERE
+            User NOT LIKE 'mysql.%' AND NOT (User IN ('root', 'stackctl') AND Host = 'localhost') AND (
+            (User, Host) IN (SELECT User, Host FROM mysql.db WHERE Db IN ($schema, $pattern)
+                UNION SELECT User, Host FROM mysql.tables_priv WHERE Db = $schema
+                UNION SELECT User, Host FROM mysql.procs_priv WHERE Db = $schema)
+            OR CONCAT(User, '@', Host) IN (
+                SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = $schema
+                UNION SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = $schema
+                UNION SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = $schema
+                UNION SELECT DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA = $schema))" >"$folder/accounts"
+    while IFS= read -r each; do
+        query --execute="SET print_identified_with_as_hex = ON; SHOW CREATE USER $each" |
+            sed 's/^CREATE USER /CREATE USER IF NOT EXISTS /; s/$/;/'
+        query --execute="SHOW GRANTS FOR $each" >"$folder/grants"
+        for each in "$live" "$escaped"; do
+            grep --fixed-strings --regexp=" ON $(name "$each")." --regexp=" ON PROCEDURE $(name "$each")." \
+                --regexp=" ON FUNCTION $(name "$each")." "$folder/grants" | sed 's/$/;/' || true
+        done | sort --unique
+    done <"$folder/accounts"
+}
+
+case $action in
+    dump)
+        dumper --routines --triggers "$database" | neutral "$database"
+        echo '-- Dump completed'
+        ;;
+
+    # What is loaded only into the application's own database: an event would run elsewhere too.
+    extras)
+        query --execute="SELECT CONCAT('ALTER DATABASE CHARACTER SET ', DEFAULT_CHARACTER_SET_NAME, ' COLLATE ',
+            DEFAULT_COLLATION_NAME, ';') FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = $(text "$live")"
+        [ "${account[0]}" != --user=stackctl ] || accounts
+        dumper --no-create-info --no-data --ignore-views --skip-triggers --events "$live"
+        ;;
+
+    # Of the extras, the character set alone.
+    prepare)
+        remove "$database"
+        client --execute="CREATE DATABASE $(name "$database")"
+        head -n 1 | client "$database"
+        ;;
+
+    load)
+        limit=$(query --execute='SELECT @@GLOBAL.max_allowed_packet')
+        client --execute="SET GLOBAL max_allowed_packet = $packet"
+        client "$database"
+        ;;
+
+    # Everything that can fail for what the backup is has been tried by now, in `load`.
+    switch)
+        cat >"$folder/extras"
+        objects "$database" >"$folder/new"
+        dumper --no-create-info --no-data --ignore-views --triggers "$live" >"$folder/old"
+        drop triggers TRIGGER "$database"
+        remove $replaced
+        client --execute="CREATE DATABASE $replaced"
+        { moves "$live" $replaced; moves "$database" "$live"; } >"$folder/moves"
+        drop triggers TRIGGER "$live"
+        if [ -s "$folder/moves" ]; then
+            {
+                echo 'SET SESSION foreign_key_checks = 0; RENAME TABLE'
+                sed '$!s/$/,/; $s/$/;/' "$folder/moves"
+            } | client || {
+                client "$live" <"$folder/old"
+                exit 1
+            }
+        fi
+        switched=1
+        drop views VIEW "$live"
+        drop events EVENT "$live"
+        drop procedures PROCEDURE "$live"
+        drop functions FUNCTION "$live"
+        head -n 1 "$folder/extras" | client "$live"
+        client "$live" <"$folder/new"
+        client "$live" <"$folder/extras"
+        remove $replaced || true
+        remove "$database" || true
+        ;;
+
+    inventory)
+        for kind in tables views triggers procedures functions; do
+            names $kind "$database" | sed "s/^/$kind /"
+        done
+        ;;
+
+    remove)
+        remove "$database"
+        ;;
+esac
