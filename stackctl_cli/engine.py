@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,9 @@ from .faults import StackctlError
 
 # The load balancer's health checks, one a second and more, in nginx's access log and error log.
 PROBES = ('"path":"/readyz', '"GET /readyz')
+# How often an engine that does not answer is asked, and the pause between two tries.
+TRIES = 3
+AGAIN_SECONDS = 1.0
 INSTALL = "https://docs.docker.com/engine/install/"
 
 
@@ -72,8 +76,12 @@ def containers(project: str, *, everything: bool = True) -> list[Container]:
 
 
 def inspect(*identities: str) -> list[Container]:
-    """Return containers by id; those that are gone by now are left out."""
-    result = process.run("docker", "container", "inspect", *identities)
+    """Return containers by id; those that are gone by now are left out.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
+    result = _answer("container", "inspect", *identities)
     return [_container(raw) for raw in json.loads(result.out or "[]")]
 
 
@@ -150,15 +158,18 @@ def was_stopped(container: Container) -> bool:
     and a crash leave none. The engine remembers its latest 256 events; a forgotten one counts as
     none.
     https://docs.docker.com/reference/cli/docker/system/events/
+
+    Raises:
+        StackctlError: the engine does not answer, which says nothing of the container.
     """
     # Without an end it would wait for more; `0s` is cut to the second, before the beginning.
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    result = process.run(
-        *("docker", "events", "--since", container.finished, "--until", now),
+    events = docker(
+        *("events", "--since", container.finished, "--until", now),
         *("--filter", f"container={container.id}", "--filter", "event=stop"),
         *("--format", "{{.Action}}"),
     )
-    return "stop" in result.out.split()
+    return "stop" in events.split()
 
 
 def last_lines(container: str, count: int = 30) -> str:
@@ -187,8 +198,12 @@ def execute(
 
 
 def image_id(name: str) -> str:
-    """Return an image's id; empty when there is none of that name."""
-    result = process.run("docker", "image", "inspect", "--format", "{{.Id}}", name)
+    """Return an image's id; empty when there is none of that name.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
+    result = _answer("image", "inspect", "--format", "{{.Id}}", name)
     return result.out.strip() if result.ok else ""
 
 
@@ -228,9 +243,31 @@ def docker(*arguments: str, seconds: float = process.ANSWER_SECONDS) -> str:
     """
     result = process.run("docker", *arguments, seconds=seconds)
     if not result.ok:
-        words = result.err.strip() or result.out.strip() or f"exit code {result.code}"
-        raise StackctlError(
-            f"docker {' '.join(arguments[:2])}: {words}",
-            "`./stackctl doctor` tells what is wrong here.",
-        )
+        raise _failed(arguments, result)
     return result.out
+
+
+def _answer(*arguments: str) -> process.Result:
+    """Ask about objects by name, again after a pause where the engine did not answer.
+
+    A result that is not ok says then that an object does not exist, and nothing else.
+
+    Raises:
+        StackctlError: it did not answer several times.
+    """
+    for tries_left in reversed(range(TRIES)):
+        result = process.run("docker", *arguments)
+        errors = [line for line in result.err.splitlines() if "no such" not in line.lower()]
+        if result.ok or (result.err and not errors):
+            return result
+        if tries_left:
+            time.sleep(AGAIN_SECONDS)
+    raise _failed(arguments, result)
+
+
+def _failed(arguments: tuple[str, ...], result: process.Result) -> StackctlError:
+    words = result.err.strip() or result.out.strip() or f"exit code {result.code}"
+    return StackctlError(
+        f"docker {' '.join(arguments[:2])}: {words}",
+        "`./stackctl doctor` shows what is wrong here.",
+    )

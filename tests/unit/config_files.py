@@ -208,8 +208,10 @@ def health_port() -> str:
 
 
 def compose_servers() -> list[str]:
-    """Return the services that are servers of the site: those with a name for /profile/."""
+    """Return the services that are servers of the site: those that are given no other command."""
     services = compose()["services"]
     return [
-        name for name, service in services.items() if "PROFILE" in service.get("environment", {})
+        name
+        for name, service in services.items()
+        if "PROFILE" in service.get("environment", {}) and "command" not in service
     ]

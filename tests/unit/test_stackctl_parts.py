@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -376,3 +377,35 @@ def test_the_way_back_is_not_given_up_sooner_for_an_impatient_release() -> None:
     roll.back()
 
     assert roll.limits.health == HEALTH_SECONDS
+
+
+ENGINE_AWAY = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+GONE = "Error response from daemon: No such container: one"
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, *errors: str) -> list[str]:
+    """Have the docker client fail with these errors, one a call, and return those left."""
+    left = list(errors)
+    monkeypatch.setattr(engine, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(process, "run", lambda *_, **__: process.Result(1, "[]\n", left.pop(0)))
+    return left
+
+
+@pytest.mark.parametrize("ask", [engine.inspect, engine.image_id])
+def test_an_engine_that_hiccups_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], object]
+) -> None:
+    left = answers(monkeypatch, ENGINE_AWAY, "", GONE)
+
+    assert not ask("one")
+    assert not left
+
+
+@pytest.mark.parametrize("ask", [engine.inspect, engine.image_id])
+def test_an_engine_that_does_not_answer_is_no_missing_object(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], object]
+) -> None:
+    answers(monkeypatch, *[ENGINE_AWAY] * 3)
+
+    with pytest.raises(StackctlError, match="Cannot connect to the Docker daemon"):
+        ask("one")
