@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError, connection
 from django.db.backends.utils import CursorWrapper
 from django.test import Client
 
+from api import counters
 from api.models import Counter
 
 HIDDEN = "hidden"
@@ -137,3 +138,37 @@ def test_strangers_are_served_what_needs_no_database(client: Client) -> None:
 
     for path in ("/", "/profile/"):
         assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *((path, 200) for path in ("/livez", "/readyz", "/profile", "/profile/", "/")),
+        *(("/accounts/login/", 200), ("/favicon.ico", 302), ("/healthz", 503)),
+        *(("/api/hits/", 503), ("/api/status/", 403), ("/api/nothing/", 404), ("/nothing", 404)),
+    ],
+)
+def test_atomic_requests_make_no_page_need_the_database(
+    client: Client, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    """A team may set it: Django then begins a transaction before each other view."""
+
+    def fail() -> None:
+        raise AWAY
+
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    monkeypatch.setattr(connection, "ensure_connection", fail)
+    monkeypatch.setattr(counters, "read", away_counter)
+
+    answer = client.get(path)
+
+    assert answer.status_code == status
+    if path == "/healthz":
+        assert set(answer.json()["components"]) >= {"database", "cache", "storage"}
+    if path == "/api/hits/":
+        assert "visit counter" in answer.json()["detail"]
+
+
+def away_counter(name: str) -> int:
+    """Be away, as Redis is."""
+    raise counters.CounterUnavailableError(name)
