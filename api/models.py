@@ -68,6 +68,8 @@ class Upload(models.Model):
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.QUEUED)
     error = models.CharField(max_length=200, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    # How often the worker that processed it was lost.
+    losses = models.PositiveSmallIntegerField(default=0, db_default=0)
     # Which message's job runs, or ran last.
     job = models.CharField(max_length=64, blank=True)
     created = models.DateTimeField(auto_now_add=True)

@@ -13,7 +13,7 @@ def picture(
 ) -> bytes:
     """Return a picture's file; noise in it makes it unlike every other."""
     image = Image.effect_noise((max(size[0] // 8, 1), max(size[1] // 8, 1)), 90)
-    mode = {"GIF": "P", "JPEG": "RGB"}.get(picture_format, "RGBA")
+    mode = {"GIF": "P", "JPEG": "RGB", "MPO": "RGB"}.get(picture_format, "RGBA")
     output = io.BytesIO()
     tint = Image.new("RGB", image.size, tuple(random.randbytes(3)))
     mixed = Image.blend(image.convert("RGB"), tint, 0.5).resize(size)
@@ -26,6 +26,15 @@ def slow() -> bytes:
     output = io.BytesIO()
     Image.new("RGBA", (6200, 6200), (*random.randbytes(3), 200)).save(output, "PNG")
     return output.getvalue()
+
+
+def costly() -> bytes:
+    """Return a JPEG of 277 kB that takes a minute: one scan of many pixels, repeated."""
+    output = io.BytesIO()
+    Image.new("L", (6300, 6300)).save(output, "JPEG", quality=5, progressive=True)
+    jpeg = output.getvalue()
+    scan = jpeg.rfind(b"\xff\xda")
+    return jpeg[:-2] + jpeg[scan:-2] * 2000 + b"\xff\xd9"
 
 
 def bomb(width: int = 50_000, height: int = 50_000) -> bytes:

@@ -26,7 +26,10 @@ TASK = "api.process_upload"
 # Tries in all, and the pauses between them in seconds, double each time.
 MAX_ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 1
-WORKERS_ENDED = f"Its worker was ended in the middle, {MAX_ATTEMPTS} times."
+# A worker is lost that is killed or cut off from the broker. An image ends only the process that
+# decodes it (api/uploads/limits.py).
+MAX_LOSSES = 2
+WORKERS_LOST = f"Its worker was lost {MAX_LOSSES} times."
 # A queued upload counts as lost after the first when the broker's queue is empty, and after the
 # second even if the queue is long. To send one that is not lost does no harm.
 LOST_SECONDS = 5
@@ -74,22 +77,14 @@ def claim(upload: uuid.UUID, job: str) -> Upload | None:
 
     Args:
         upload: which.
-        job: the message's id. The same one again means that its first worker was killed, or lost
-            the broker and works on; so the last attempt is left to `give_up`.
+        job: the message's id. The same one again means that its first worker was lost, or lost
+            the broker and works on; so the last one is left alone until its lease is over.
     """
-    now = timezone.now()
-    free = Q(status=Status.QUEUED) | Q(status=Status.RUNNING) & (
-        Q(job=job, attempts__lt=MAX_ATTEMPTS) | Q(started__lt=lease())
+    requeue_lost(Q(pk=upload) & (Q(started__lt=lease()) | Q(job=job, losses__lt=MAX_LOSSES - 1)))
+    claimed = Upload.objects.filter(pk=upload, status=Status.QUEUED).update(
+        status=Status.RUNNING, job=job, started=timezone.now(), attempts=F("attempts") + 1
     )
-    claimed = Upload.objects.filter(free, pk=upload).update(
-        status=Status.RUNNING, job=job, started=now, attempts=F("attempts") + 1
-    )
-    found = Upload.objects.filter(pk=upload).first() if claimed else None
-    if found and found.attempts > MAX_ATTEMPTS:
-        # Its lease was over, and the sweep had not seen it yet.
-        fail(found, WORKERS_ENDED)
-        return None
-    return found
+    return Upload.objects.filter(pk=upload).first() if claimed else None
 
 
 def finish(upload: Upload, result: Result) -> bool:
@@ -131,7 +126,7 @@ def again(uploads: list[uuid.UUID]) -> int:
     count = 0
     for upload in uploads:
         if Upload.objects.filter(pk=upload, status=Status.FAILED).update(
-            status=Status.QUEUED, attempts=0, error="", finished=None, sent=timezone.now()
+            status=Status.QUEUED, attempts=0, losses=0, error="", finished=None, sent=timezone.now()
         ):
             count += 1
             send(upload)
@@ -148,13 +143,10 @@ def sweep() -> int:
         django.db.Error: the database is away.
     """
     waiting = queue_length()
-    give_up()
+    requeue_lost(Q(started__lt=lease()))
     count = 0
     for pk, sent in lost(waiting):
-        found = Upload.objects.filter(still(pk, sent)).update(
-            status=Status.QUEUED, sent=timezone.now()
-        )
-        if found:
+        if Upload.objects.filter(still(pk, sent)).update(sent=timezone.now()):
             if not publish(pk):
                 Upload.objects.filter(pk=pk, status=Status.QUEUED).update(sent=None)
                 break
@@ -170,28 +162,24 @@ def lost(waiting: int) -> list[tuple[uuid.UUID, datetime.datetime | None]]:
     """
     patience = LOST_IN_A_QUEUE_SECONDS if waiting else LOST_SECONDS
     before = timezone.now() - datetime.timedelta(seconds=patience)
-    unsent = Q(status=Status.QUEUED) & (Q(sent=None) | Q(sent__lt=before))
-    killed = Q(status=Status.RUNNING, started__lt=lease())
-    found = Upload.objects.filter(unsent | killed).order_by("created")
+    unsent = Q(sent=None) | Q(sent__lt=before)
+    found = Upload.objects.filter(unsent, status=Status.QUEUED).order_by("created")
     return list(found.values_list("pk", "sent")[:SWEEP])
 
 
 def still(pk: uuid.UUID, sent: datetime.datetime | None) -> Q:
     """Return what holds as long as no other worker has sent this upload."""
-    return Q(pk=pk, sent=sent) & (
-        Q(status=Status.QUEUED) | Q(status=Status.RUNNING, started__lt=lease())
-    )
+    return Q(pk=pk, sent=sent, status=Status.QUEUED)
 
 
-def give_up() -> None:
-    """End the jobs whose workers were killed each time: the picture may be what kills them."""
-    Upload.objects.filter(
-        status=Status.RUNNING, started__lt=lease(), attempts__gte=MAX_ATTEMPTS
-    ).update(
-        status=Status.FAILED,
-        finished=timezone.now(),
-        error=WORKERS_ENDED,
+def requeue_lost(which: Q) -> None:
+    """Queue running uploads again whose worker was lost; fail those that lost their last one."""
+    running = Upload.objects.filter(which, status=Status.RUNNING)
+    counted = F("losses") + 1
+    running.filter(losses__gte=MAX_LOSSES - 1).update(
+        status=Status.FAILED, finished=timezone.now(), error=WORKERS_LOST, losses=counted
     )
+    running.update(status=Status.QUEUED, sent=None, losses=counted)
 
 
 def lease() -> datetime.datetime:

@@ -9,6 +9,8 @@ NAMELESS = "picture"
 
 # What each format's files are called; nginx's mime.types knows them all.
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
+# Pillow's other names for them: an MPO is a JPEG with more JPEGs after it, as cameras write it.
+SAME_AS = {"MPO": "JPEG"}
 
 
 def shown(name: str) -> str:

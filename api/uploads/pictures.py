@@ -1,4 +1,4 @@
-"""Looking at pictures: are they whole, of a known format and size; and making them small.
+"""Checks what pictures say of themselves, and makes them small.
 
 https://pillow.readthedocs.io/en/stable/reference/Image.html
 """
@@ -13,12 +13,15 @@ from typing import IO
 from celery.exceptions import SoftTimeLimitExceeded
 from PIL import Image, ImageCms, ImageOps
 
-from api.uploads.names import EXTENSIONS
+from api.uploads.names import EXTENSIONS, SAME_AS
 
 THUMBNAIL_SIZE = (320, 320)
 # EXIF's orientations from here on lie on their side.
 SIDEWAYS = 5
 ORIENTATION = 0x0112
+# What comes before the pixels, such as a camera's data; more would keep a server's process busy.
+HEADER_BYTES = 2**20
+UNSUPPORTED = "This is no picture that can be taken: use JPEG, PNG, GIF or WebP."
 
 
 class PictureError(Exception):
@@ -43,21 +46,40 @@ class Thumbnail:
 
 
 def examine(file: IO[bytes], max_megapixels: int) -> Picture:
-    """Decode a picture to its end and say what it is.
+    """Read a picture's header and say what it is; no pixel is decoded.
 
     Args:
         file: the picture, of any content.
-        max_megapixels: its largest size in million pixels, looked at before anything is decoded.
+        max_megapixels: its largest size in million pixels.
 
     Raises:
-        PictureError: it is no picture of a known format, too large, or damaged.
+        PictureError: it is no picture of a known format, too large, or its header is damaged.
     """
-    with opened(file, max_megapixels) as image:
-        image.load()
+    with opened(header(file), max_megapixels) as image:
         width, height = image.size
-        if image.getexif().get(ORIENTATION, 1) >= SIDEWAYS:
+        # Not a PNG's own method, which decodes all of it to find what comes after the pixels.
+        if Image.Image.getexif(image).get(ORIENTATION, 1) >= SIDEWAYS:
             width, height = height, width
-        return Picture(str(image.format), width, height)
+        return Picture(format_of(image), width, height)
+
+
+def header(file: IO[bytes]) -> IO[bytes]:
+    """Return the beginning of a picture; all of a WebP, whose parts are counted at once."""
+    file.seek(0)
+    beginning = file.read(HEADER_BYTES)
+    return io.BytesIO(beginning + file.read() if beginning.startswith(b"RIFF") else beginning)
+
+
+def format_of(image: Image.Image) -> str:
+    """Return the name of a picture's format, of those that are taken.
+
+    Raises:
+        PictureError: it is another one.
+    """
+    name = SAME_AS.get(str(image.format), str(image.format))
+    if name not in EXTENSIONS:
+        raise PictureError(UNSUPPORTED)
+    return name
 
 
 def shrink(file: IO[bytes], max_megapixels: int) -> Thumbnail:
@@ -67,10 +89,11 @@ def shrink(file: IO[bytes], max_megapixels: int) -> Thumbnail:
         PictureError: as `examine`.
     """
     with opened(file, max_megapixels) as image:
-        picture_format = "PNG" if image.format == "GIF" else str(image.format)
+        picture_format = "PNG" if image.format == "GIF" else format_of(image)
         # JPEG is decoded at a fraction of its size, which saves most of the work.
         image.draft(None, (2 * THUMBNAIL_SIZE[0], 2 * THUMBNAIL_SIZE[1]))
-        image.thumbnail(THUMBNAIL_SIZE, reducing_gap=2.0)
+        # Pillow reduces no pixels of 16 bits.
+        image.thumbnail(THUMBNAIL_SIZE, reducing_gap=None if image.mode.startswith("I;") else 2.0)
         small = web_colours(ImageOps.exif_transpose(image), picture_format)
         # A new picture, which has nothing but the pixels of the old one.
         bare = Image.new(small.mode, small.size)
@@ -116,16 +139,13 @@ def opened(file: IO[bytes], max_megapixels: int) -> Iterator[Image.Image]:
                 )
             yield image
     except (PictureError, SoftTimeLimitExceeded, MemoryError):
-        # Neither the time nor the memory says anything of the picture: the job is tried again.
         raise
     except Image.DecompressionBombError:
         raise PictureError(
             f"The picture is too large: the limit is {max_megapixels} million pixels."
         ) from None
     except Image.UnidentifiedImageError:
-        raise PictureError(
-            "This is no picture that can be taken: use JPEG, PNG, GIF or WebP."
-        ) from None
+        raise PictureError(UNSUPPORTED) from None
     except Exception as error:
         # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error...
         raise PictureError("The picture is damaged or cut off.") from error

@@ -193,6 +193,8 @@ STORAGES: dict[str, dict[str, Any]] = {
 
 UPLOAD_MAX_MB = env.int("UPLOAD_MAX_MB")
 UPLOAD_MAX_MEGAPIXELS = env.int("UPLOAD_MAX_MEGAPIXELS")
+# In memory while its request lasts: a process that is killed would leave a temporary file.
+FILE_UPLOAD_MAX_MEMORY_SIZE = (UPLOAD_MAX_MB + 1) * 2**20
 
 # https://www.django-rest-framework.org/api-guide/settings/
 REST_FRAMEWORK = {

@@ -1,7 +1,11 @@
 """Many uploads while what works on them is killed and started again; many visits at once."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Client, Load, Request
 from tests.chaos.reliability import Figures
+from tests.pictures import costly
 from tests.stack.compose import Stack
 from tests.stack.uploads import Uploader, check_many_with_kills, states
 from tests.waiting import eventually
@@ -9,6 +13,7 @@ from tests.waiting import eventually
 UPLOADS = 1000
 VISITS = 10_000
 VISITORS = 16
+COSTLY = 8
 # A lost job comes back after its lease of 30 s and the next sweep; the rest is for the thumbnails.
 DONE_SECONDS = 300
 
@@ -29,6 +34,30 @@ def test_a_thousand_uploads_outlive_the_worker_and_redis(loaded: Stack, figures:
     )
     assert taken.codes == {201: UPLOADS}
     assert len(states(user)) == UPLOADS
+
+
+def test_costly_images_keep_no_page_waiting(loaded: Stack, load: Load, figures: Figures) -> None:
+    user = Uploader(loaded)
+    content = costly()
+    with load:
+        load.warm_up()
+        with ThreadPoolExecutor(COSTLY) as pool:
+            answers = list(pool.map(lambda _: user.send(content), range(COSTLY)))
+        eventually(
+            lambda: set(states(user).values()) == {"failed"},
+            seconds=DONE_SECONDS,
+            what="every one has failed",
+        )
+        load.all_served_again()
+
+    figures.add(
+        f"{COSTLY} uploads at once of a JPEG of 277 kB that takes a minute to decode",
+        "0 failed; each is accepted, and failed after 10 s of processor time, at its first attempt",
+        load,
+    )
+    assert [answer.status_code for answer in answers] == [201] * COSTLY
+    assert set(user.attempts().values()) == {1}
+    check_nothing_lost(load, loaded)
 
 
 def test_many_visits_are_counted_exactly(loaded: Stack, figures: Figures) -> None:

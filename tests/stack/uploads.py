@@ -64,6 +64,17 @@ class Uploader:
         answer.raise_for_status()
         return answer.json()["results"]
 
+    def attempts(self) -> dict[str, int]:
+        """Return how often each of this user's uploads was begun."""
+        told = self.stack.python_in(
+            "server1",
+            f"{SETUP}import json\n"
+            f"found = Upload.objects.filter(owner__username={self.name!r})\n"
+            "print(json.dumps({str(pk): n for pk, n in found.values_list('pk', 'attempts')}))",
+        )
+        found: dict[str, int] = json.loads(told.splitlines()[-1])
+        return found
+
     def done(self, upload: str, *, seconds: float) -> dict[str, Any]:
         """Wait until an upload is done, and return it."""
 
@@ -165,12 +176,8 @@ def check_worker_killed_in_the_middle(user: Uploader) -> None:
     names = files(stack, "thumbnails")
     for upload in made:
         assert [name for name in names if upload in name] == [f"{upload}.png"]
-    attempts = stack.python_in(
-        "server1",
-        f"{SETUP}found = Upload.objects.filter(pk__in={running!r})\n"
-        "print(sorted(found.values_list('attempts', flat=True)))",
-    )
-    assert attempts.splitlines()[-1] == str([2] * len(running))
+    attempts = user.attempts()
+    assert [attempts[upload] for upload in running] == [2] * len(running)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from pytest_django import Settings
 
 from api.models import Upload
 from api.tasks import process_upload
-from api.uploads import jobs, names, work
+from api.uploads import jobs, limits, names, work
 from api.uploads.jobs import Status
 from mysite.breaker import BROKER
 from mysite.settings.backing import VISIBILITY_SECONDS
-from tests.pictures import picture
+from tests.pictures import costly, picture
 
 pytestmark = pytest.mark.django_db
 
@@ -100,18 +100,16 @@ def test_the_same_message_again_means_that_its_worker_was_killed(make: Make) -> 
 
 def test_a_message_that_comes_back_at_once_each_time_ends_too(make: Make) -> None:
     """As RabbitMQ gives it back: to a worker that was killed, or to one that still works."""
-    upload = make(
-        status=Status.RUNNING, job="job", started=timezone.now(), attempts=jobs.MAX_ATTEMPTS
-    )
+    upload = make(status=Status.RUNNING, job="job", started=timezone.now(), losses=1)
 
     upload = run(upload, "job")
 
-    assert (upload.status, upload.attempts) == (Status.RUNNING, jobs.MAX_ATTEMPTS)
+    assert (upload.status, upload.losses) == (Status.RUNNING, 1)
     Upload.objects.update(started=ago(LEASE + 1))
     jobs.sweep()
     upload.refresh_from_db()
     assert upload.status == Status.FAILED
-    assert upload.error == "Its worker was ended in the middle, 6 times."
+    assert upload.error == "Its worker was lost 2 times."
     assert not thumbnails()
 
 
@@ -236,14 +234,30 @@ def test_two_sweeps_at_once_send_it_once(make: Make, sent: list[str]) -> None:
     assert sent == [str(upload.pk)]
 
 
-def test_a_picture_that_kills_its_worker_is_given_up(make: Make, sent: list[str]) -> None:
-    upload = make(status=Status.RUNNING, started=ago(LEASE + 1), attempts=jobs.MAX_ATTEMPTS)
+def test_upload_is_tried_again_after_one_lost_worker_and_fails_after_two(make: Make) -> None:
+    upload = make(status=Status.RUNNING, started=ago(LEASE + 1), attempts=1)
 
+    assert jobs.sweep() == 1
+    upload.refresh_from_db()
+    assert (upload.status, upload.losses) == (Status.QUEUED, 1)
+    assert jobs.claim(upload.pk, "again")
+    Upload.objects.update(started=ago(LEASE + 1))
     assert jobs.sweep() == 0
 
     upload.refresh_from_db()
-    assert (upload.status, upload.finished is not None) == (Status.FAILED, True)
-    assert "ended in the middle" in upload.error
+    assert (upload.status, upload.losses, upload.attempts) == (Status.FAILED, 2, 2)
+    assert upload.finished and upload.error == "Its worker was lost 2 times."
+
+
+def test_image_that_takes_too_long_fails_at_its_first_attempt(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CPU_SECONDS", 1)
+
+    upload = run(make(costly()))
+
+    assert (upload.status, upload.attempts, upload.error) == (Status.FAILED, 1, limits.TOO_MUCH)
+    assert thumbnails() == []
 
 
 def test_a_broker_that_goes_away_during_a_sweep_loses_nothing(

@@ -1,15 +1,22 @@
 """Thumbnails: upright, small, in the right colours, and without what the camera wrote."""
 
 import io
+from contextlib import suppress
 
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from api.uploads import names
-from api.uploads.pictures import PictureError, examine, shrink
+from api.uploads.names import EXTENSIONS, SAME_AS
+from api.uploads.pictures import Picture, PictureError, examine, shrink
 from tests.pictures import bomb, picture
 
 LIMIT = 40
+Image.init()
+WRITABLE = {*Image.SAVE, *Image.SAVE_ALL}
 
 
 def shrunk(content: bytes) -> Image.Image:
@@ -56,11 +63,12 @@ def test_a_small_picture_is_not_made_larger() -> None:
     assert shrunk(picture(size=(20, 10))).size == (20, 10)
 
 
+@pytest.mark.parametrize("size", [(400, 300), (4000, 3000)])
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
-def test_every_kind_of_pixel_is_taken(mode: str) -> None:
+def test_every_kind_of_pixel_is_taken(mode: str, size: tuple[int, int]) -> None:
     output = io.BytesIO()
     picture_format = "JPEG" if mode == "CMYK" else "PNG"
-    Image.new(mode, (400, 300)).save(output, picture_format)
+    Image.new(mode, size).save(output, picture_format)
 
     assert shrunk(output.getvalue()).size == (320, 240)
 
@@ -95,14 +103,59 @@ def test_a_bomb_is_not_decoded() -> None:
         examine(io.BytesIO(bomb(9000, 9000)), LIMIT)
 
 
-def test_memory_that_is_short_says_nothing_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("picture_format", [*EXTENSIONS, "MPO"])
+def test_no_pixel_is_decoded_for_a_request(
+    monkeypatch: pytest.MonkeyPatch, picture_format: str
+) -> None:
+    """A server's process only reads the header; what is cut off after it is the worker's to see."""
+    content = picture(picture_format, (1200, 900))
+    cut = content if picture_format == "WEBP" else content[: len(content) // 2]
+
     def fail(image: Image.Image) -> None:
-        raise MemoryError
+        raise AssertionError("it was decoded")
 
-    monkeypatch.setattr(Image.Image, "load", fail)
+    for plugin in (Image.Image, ImageFile.ImageFile, PngImageFile, GifImageFile, WebPImageFile):
+        monkeypatch.setattr(plugin, "load", fail)
 
-    with pytest.raises(MemoryError):
-        examine(io.BytesIO(picture("PNG")), LIMIT)
+    found = examine(io.BytesIO(cut), LIMIT)
+
+    assert found == Picture(SAME_AS.get(picture_format, picture_format), 1200, 900)
+
+
+def test_long_header_is_not_read_to_its_end() -> None:
+    jpeg = picture()
+    segments = b"\xff\xe5\x00\x02" * 2_400_000
+
+    with pytest.raises(PictureError):
+        examine(io.BytesIO(jpeg[:2] + segments + jpeg[2:]), LIMIT)
+
+
+@pytest.mark.parametrize("picture_format", sorted(WRITABLE))
+def test_every_format_is_accepted_or_refused(picture_format: str) -> None:
+    """Of all that Pillow writes here, by what it then reads it as."""
+    content = io.BytesIO()
+    for mode in ("RGB", "L", "1", "F"):
+        with suppress(Exception):
+            Image.new(mode, (64, 64)).save(content, picture_format)
+            break
+
+    try:
+        found = examine(content, LIMIT)
+    except PictureError:
+        assert picture_format not in {*EXTENSIONS, *SAME_AS}
+    else:
+        assert found.format in EXTENSIONS
+        assert Image.open(io.BytesIO(shrink(content, LIMIT).content)).format in EXTENSIONS
+
+
+def test_several_images_in_one_jpeg_become_one_thumbnail() -> None:
+    content = io.BytesIO()
+    frames = [Image.new("RGB", (400, 300), colour) for colour in ("red", "blue")]
+    frames[0].save(content, "MPO", save_all=True, append_images=frames[1:])
+
+    assert examine(content, LIMIT) == Picture("JPEG", 400, 300)
+    small = shrunk(content.getvalue())
+    assert (small.format, small.size) == ("JPEG", (320, 240))
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ UPLOADS: Final = Section(
         Variable(
             name="UPLOAD_MAX_MEGAPIXELS",
             kind=Kind.INT,
-            help="The largest picture in million pixels; each takes 4 bytes of memory.",
+            help="The largest picture in million pixels; a worker may need 20 bytes for each.",
             default="40",
             minimum=1,
             maximum=200,

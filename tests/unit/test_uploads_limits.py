@@ -1,0 +1,110 @@
+"""An image that costs minutes or gigabytes, or its decoder's life, fails at once and alone."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from api.uploads import limits, work
+from api.uploads.limits import TOO_MUCH, within_limits
+from api.uploads.pictures import PictureError
+from mysite.settings.backing import JOB_SOFT_SECONDS
+from tests.pictures import costly
+
+LIMIT = 40
+
+
+def too_much_memory() -> bytes:
+    return bytes(2**32)
+
+
+def too_much_time() -> bytes:
+    while True:
+        pass
+
+
+def sleep() -> bytes:
+    time.sleep(60)
+    return b""
+
+
+def crash() -> bytes:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return b""
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second of the processor's time."""
+    monkeypatch.setattr(limits, "CPU_SECONDS", 1)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("spend", [too_much_memory, too_much_time, crash])
+def test_image_is_refused_that_takes_too_much_or_crashes(spend: Callable[[], bytes]) -> None:
+    with pytest.raises(PictureError, match=TOO_MUCH):
+        within_limits(spend, LIMIT)
+
+
+@pytest.mark.usefixtures("quick")
+def test_small_jpeg_of_many_scans_is_cut_off() -> None:
+    with pytest.raises(PictureError, match=TOO_MUCH):
+        work.shrink_within_limits(costly(), LIMIT)
+
+
+def test_busy_machine_says_nothing_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.2)
+
+    with pytest.raises(TimeoutError, match="too busy"):
+        within_limits(sleep, LIMIT)
+
+
+def test_error_of_the_work_is_the_callers() -> None:
+    def refuse() -> bytes:
+        raise PictureError("It is green.")
+
+    def fail() -> bytes:
+        raise LookupError("no codec")
+
+    with pytest.raises(PictureError, match="It is green"):
+        within_limits(refuse, LIMIT)
+    with pytest.raises(OSError, match="LookupError: no codec"):
+        within_limits(fail, LIMIT)
+
+
+def test_result_arrives_whole() -> None:
+    assert within_limits(lambda: bytes(3_000_000), LIMIT) == bytes(3_000_000)
+
+
+def test_parent_that_is_interrupted_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a task's soft time limit, which is an exception at any line."""
+
+    def interrupted(reader: int) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(limits, "read", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        within_limits(sleep, LIMIT)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_child_shares_no_connection_with_its_parent() -> None:
+    with open(os.devnull, "rb") as connection:  # noqa: PTH123 (any descriptor)
+        number = connection.fileno()
+
+        def is_open() -> bytes:
+            try:
+                os.fstat(number)
+            except OSError:
+                return b"closed"
+            return b"open"
+
+        assert within_limits(is_open, LIMIT) == b"closed"
+
+
+def test_limits_are_below_those_of_the_task() -> None:
+    assert limits.CPU_SECONDS < limits.SECONDS < JOB_SOFT_SECONDS
