@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mysite.environment import faults as environment_faults
+from mysite.environment.check import ALL_SCOPES
 from mysite.environment.contract import SAMPLE_PASSWORD, VARIABLES
 from mysite.environment.loader import find_dotenv
+from mysite.environment.names import near_misses
 from mysite.environment.variable import LAYERS
 
 from . import certificate, compose, engine, process
@@ -228,9 +230,11 @@ def _buildx() -> Check:
 
 def _environment(layer: str, project: compose.Project | None) -> Check:
     dotenv = find_dotenv(os.environ, layer, process.ROOT)
-    environ: dict[str, str] = {**dotenv.values, **os.environ}
-    environ.update(_given_by_compose(environ, project))
+    own: dict[str, str] = {**dotenv.values, **os.environ}
+    environ = {**own, **_given_by_compose(own, project)}
     wrong = environment_faults(environ, layer if layer in LAYERS else "production", dotenv=dotenv)
+    # Once more without compose's defaults, which look as if the right name was set.
+    wrong += [fault for fault in near_misses(own, dotenv.values, ALL_SCOPES) if fault not in wrong]
     if layer not in LAYERS:
         # What another layer would want is of no use to somebody who misspelt this one.
         wrong = [fault for fault in wrong if fault.name == "LAYER"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -12,8 +13,16 @@ from .files import SUFFIX
 
 # Names of other programs that are close to ours.
 _FOREIGN: Final = (
-    *("COMPOSE_", "DOCKER_", "BUILDX_", "AWS_"),
-    *("MYSQL_", "POSTGRES_", "REDIS_", "RABBITMQ_"),
+    *("COMPOSE_", "DOCKER_", "BUILDX_"),
+    *("MYSQL_", "POSTGRES_", "RABBITMQ_"),
+)
+# What AWS's command-line tools and SDKs read, by families; any other AWS_* is meant for us.
+# https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
+_AWS: Final = re.compile(
+    r"AWS_(PROFILE|REGION|PAGER|CONFIG_FILE|CA_BUNDLE|MAX_ATTEMPTS|SECURITY_TOKEN|DATA_PATH"
+    r"|(ACCOUNT|AUTH|CLI|CONTAINER|CREDENTIAL|CSM|DEFAULT|DEFAULTS|DISABLE|EB|EC2|ENDPOINT|EXECUTION"
+    r"|IGNORE|IMDS|LAMBDA|LOGIN|METADATA|REQUEST|RESPONSE|RETRY|ROLE|SDK|SESSION|SHARED|SIGV4A|STS"
+    r"|USE|WEB_IDENTITY|S3_(DISABLE|USE|US_EAST_1))_\w+)"
 )
 # What many other projects call the same thing.
 _ELSEWHERE: Final = {
@@ -21,12 +30,20 @@ _ELSEWHERE: Final = {
     "DB_HOSTNAME": "DB_HOST",
     "DB_PASS": "DB_PASSWORD",
     "DB_USERNAME": "DB_USER",
+    "REDIS_HOSTNAME": "REDIS_HOST",
+    "REDIS_PASS": "REDIS_PASSWORD",
+    "REDIS_PORT": "REDIS_URL",
+    "REDIS_DB": "REDIS_URL",
+    "AWS_BUCKET": "AWS_STORAGE_BUCKET_NAME",
+    "AWS_SECRET_KEY": "AWS_SECRET_ACCESS_KEY",
 }
 # The process environment is full of other programs' names, so there only a slip of a letter or
 # two counts; everything in .env is meant for us.
 _CUTOFF_ENVIRON: Final = 0.88
 _CUTOFF_DOTENV: Final = 0.78
 _LENGTHS: Final = 2
+# REDIS_HOSTNAME does not mean RDS_HOSTNAME: a right prefix was meant.
+_PREFIXES: Final = frozenset(name.partition("_")[0] for name in VARIABLES if "_" in name)
 
 
 def known() -> frozenset[str]:
@@ -37,7 +54,7 @@ def known() -> frozenset[str]:
 
 def foreign(name: str) -> bool:
     """Tell whether a name belongs to another program that reads the same `.env`."""
-    return name.startswith(_FOREIGN)
+    return name.startswith(_FOREIGN) or _AWS.fullmatch(name) is not None
 
 
 def near_misses(
@@ -81,6 +98,9 @@ def _near(name: str, wanted: set[str], in_dotenv: bool) -> Fault | None:
         close = [other for other in called if other in wanted]
     if not close and (in_dotenv or "_" in name):
         cutoff = _CUTOFF_DOTENV if in_dotenv else _CUTOFF_ENVIRON
+        prefix = name.upper().partition("_")[0]
+        if prefix in _PREFIXES:
+            wanted = {other for other in wanted if other.startswith(f"{prefix}_")}
         close = difflib.get_close_matches(name.upper(), sorted(wanted), n=1, cutoff=cutoff)
         if close and not in_dotenv and abs(len(close[0]) - len(name)) > _LENGTHS:
             return None

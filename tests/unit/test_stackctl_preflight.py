@@ -148,6 +148,22 @@ def test_a_server_whose_client_is_in_the_image_alone_is_no_fault(
         assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("DB_HOTS", "DB_HOST"), ("BROKER_HSOT", "BROKER_HOST"), ("DB_PASSWROD", "DB_PASSWORD")],
+)
+def test_a_misspelt_name_is_found_although_compose_has_a_default(
+    machine: Machine, name: str, meant: str
+) -> None:
+    machine.environ = {name: "x"}
+    machine.docker()
+
+    said = machine.refused("doctor")
+
+    assert f"{name}: nothing reads it" in said and f"Did you mean {meant}?" in said
+    assert said.count(name) == 1
+
+
 def test_productions_servers_are_the_stack_s_where_compose_cannot_be_asked(
     machine: Machine,
 ) -> None:
