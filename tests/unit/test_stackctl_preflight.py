@@ -150,7 +150,7 @@ def test_a_server_whose_client_is_in_the_image_alone_is_no_fault(
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("DB_HOTS", "DB_HOST"), ("BROKER_HSOT", "BROKER_HOST"), ("DB_PASSWROD", "DB_PASSWORD")],
+    [("DB_HOSTT", "DB_HOST"), ("BROKER_HSOT", "BROKER_HOST"), ("DB_PASSWROD", "DB_PASSWORD")],
 )
 def test_a_misspelt_name_is_found_although_compose_has_a_default(
     machine: Machine, name: str, meant: str
