@@ -27,6 +27,8 @@ PIECE_BYTES = 1 << 20
 _POLL_SECONDS = 0.2
 _ATTEND_SECONDS = 0.01
 _TERM_SECONDS = 10
+# The standard inputs of attended programs, which what is started meanwhile keeps open.
+_inherited: set[int] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +140,17 @@ def follow(
 def attended(*command: str, until: str, seconds: float) -> Iterator[Result]:
     """Run a program that ends with its standard input for the block's time.
 
-    It ends too when stackctl is killed. The block begins when it has printed `until`, or has ended.
+    It ends too when stackctl is killed, and what the block has started has ended: a killed deploy
+    leaves a `docker compose up` that goes on. The block begins when it has printed `until`, or has
+    ended.
 
     Raises:
         StackctlError: it cannot be started, or neither comes within `seconds`.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = _start(command, None, True, out, err)
+        assert process.stdin is not None  # noqa: S101 (a pipe was asked for)
+        _inherited.add(process.stdin.fileno())
         try:
             deadline = time.monotonic() + seconds
             while process.poll() is None and until.encode() not in _printed(out):
@@ -154,8 +160,8 @@ def attended(*command: str, until: str, seconds: float) -> Iterator[Result]:
             code = process.returncode or 0
             yield Result(code, _printed(out).decode(errors="replace"), _text(err))
         finally:
-            if process.stdin is not None:
-                process.stdin.close()
+            _inherited.discard(process.stdin.fileno())
+            process.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_TERM_SECONDS)
             _end(process)
@@ -190,6 +196,7 @@ def _pump(
                 stdout=subprocess.DEVNULL if sink is None else subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
+                pass_fds=tuple(_inherited),
             )
         except OSError as error:
             raise _cannot_start(command, error) from None
@@ -233,6 +240,7 @@ def _start(
             text=True,
             errors="replace",
             start_new_session=True,
+            pass_fds=tuple(_inherited),
         )
     except OSError as error:
         raise _cannot_start(command, error) from None

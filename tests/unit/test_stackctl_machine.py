@@ -2,6 +2,7 @@
 
 import errno
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import typer
 from stackctl_cli import backup, compose
 from stackctl_cli.cli import _run
 from stackctl_cli.faults import from_system
+from tests.tree import ROOT
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,24 @@ def test_a_file_that_changes_meanwhile_spoils_no_backup(
     )
 
     assert (result.returncode == 0) is kept
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from stackctl_cli import process
+process.ROOT = Path(sys.argv[1])
+with process.attended("sh", "-c", "echo held; cat; ls >left", until="held\\n", seconds=60):
+    process.run("sh", "-c", ": >started; sleep 1; rm started")
+"""
+
+
+def test_the_lock_outlasts_a_killed_stackctl_until_what_it_started_ends(tmp_path: Path) -> None:
+    """A `docker compose up` that goes on, next to a rollback of the same servers."""
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT) as killed:
+        eventually((tmp_path / "started").exists, seconds=60, what="it has started a program")
+        killed.kill()
+
+    left = tmp_path / "left"
+    eventually(lambda: left.exists() and left.read_text(), seconds=60, what="the lock is free")
+    assert left.read_text() == "left\n"
