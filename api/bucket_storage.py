@@ -3,7 +3,15 @@
 from typing import Any
 
 from botocore.config import Config
+from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import HTTPClientError
+from django.core.files.base import File
 from storages.backends.s3 import S3Storage
+
+from mysite.breaker import STORAGE
+
+# It cannot be reached, or gives no answer.
+AWAY = (NoConnectionError, HTTPClientError)
 
 # Two attempts of these and a pause are shorter than uWSGI's harakiri.
 CONNECT_SECONDS = 2
@@ -11,7 +19,7 @@ READ_SECONDS = 5
 
 
 class BucketStorage(S3Storage):
-    """A bucket; a server that hangs does not hold a request up for long.
+    """A bucket; a server that hangs does not hold a request up for long, nor all workers.
 
     https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html
     """
@@ -27,3 +35,23 @@ class BucketStorage(S3Storage):
             retries={"total_max_attempts": 2},
         )
         self.client_config = self.client_config.merge(limits)
+
+    def _open(self, name: str, mode: str = "rb") -> File:
+        """Open a file."""
+        with STORAGE.call(*AWAY):
+            return super()._open(name, mode)
+
+    def _save(self, name: str, content: File) -> str:
+        """Keep a file."""
+        with STORAGE.call(*AWAY):
+            return str(super()._save(name, content))
+
+    def delete(self, name: str) -> None:
+        """Remove a file."""
+        with STORAGE.call(*AWAY):
+            super().delete(name)
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is a file of this name."""
+        with STORAGE.call(*AWAY):
+            return bool(super().exists(name))

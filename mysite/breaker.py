@@ -31,7 +31,7 @@ CHECK_SECONDS = 0.5
 RECORD = struct.Struct("dd")
 
 
-class AwayError(Exception):
+class AwayError(OSError):
     """The server was not asked, or is not waited for any longer: it does not answer."""
 
 
@@ -201,3 +201,5 @@ DATABASE = Breaker("the database")
 REDIS = Breaker("Redis")
 # RabbitMQ or Kafka; Redis as the message broker is the same server as above.
 BROKER = Breaker("the message broker")
+# A bucket; a disk has none.
+STORAGE = Breaker("the storage")

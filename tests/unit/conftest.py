@@ -32,7 +32,7 @@ def nothing_remembered() -> None:
 
     servers.RECENT.forget()
     status.HEALTH.forget()
-    for one in (breaker.DATABASE, breaker.REDIS, breaker.BROKER):
+    for one in (breaker.DATABASE, breaker.REDIS, breaker.BROKER, breaker.STORAGE):
         one.close()
 
 

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -44,14 +44,23 @@ def another_worker(shared: Breaker) -> Iterator[int]:
         os.close(writing)
 
 
-def in_another_process(work: object) -> None:
+def in_another_process(work: Callable[[], None]) -> None:
     """Run something in a forked process to its end."""
     pid = os.fork()
     if not pid:
-        assert callable(work)
-        work()
-        os._exit(0)
+        try:
+            work()
+        finally:
+            os._exit(0)
     os.waitpid(pid, 0)
+
+
+def wait_with(look: Callable[[], None], seconds: float = 5) -> None:
+    """Wait for an answer that does not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        look()
+        time.sleep(PATIENCE / 10)
 
 
 @pytest.fixture
@@ -194,10 +203,7 @@ def test_a_long_statement_is_waited_for_while_the_server_answers_others(shared: 
         return True
 
     look = shared.watch(check, seconds=600)
-    deadline = time.monotonic() + 10 * PATIENCE
-    while time.monotonic() < deadline:
-        look()
-        time.sleep(PATIENCE / 10)
+    wait_with(look, 10 * PATIENCE)
 
     # Ever rarer: not each time.
     assert 1 <= len(checks) <= 8
@@ -210,7 +216,7 @@ def test_a_statement_is_given_up_once_the_server_is_known_to_hang(shared: Breake
     other = shared.watch(lambda: True, seconds=600)
 
     with pytest.raises(AwayError):
-        eventually(look, seconds=5, what="it is given up")
+        wait_with(look)
     assert shared.is_open
     # Nobody else has to check.
     with pytest.raises(AwayError):
@@ -223,13 +229,13 @@ def test_a_statement_is_given_up_while_another_process_hangs_connecting(
     monkeypatch.setattr(breaker, "CHECK_SECONDS", PATIENCE)
     look = shared.watch(lambda: pytest.fail("it has the lock"), seconds=600)
     with another_worker(shared), pytest.raises(AwayError):
-        eventually(look, seconds=5, what="it is given up")
+        wait_with(look)
 
 
 def test_no_statement_is_waited_for_without_end(shared: Breaker) -> None:
     look = shared.watch(lambda: True, seconds=PATIENCE)
     with pytest.raises(AwayError):
-        eventually(look, seconds=5, what="its time is over")
+        wait_with(look)
 
 
 def test_what_comes_too_late_is_undone() -> None:

@@ -17,6 +17,7 @@ from api.models import Upload
 from api.tasks import process_upload
 from api.uploads import jobs
 from mysite import environment
+from mysite.breaker import STORAGE
 from mysite.celery import app
 from mysite.settings.backing import file_storage
 from tests.pictures import picture
@@ -143,6 +144,18 @@ def test_a_bucket_that_hangs_is_said_before_the_worker_s_time_is_over(
 
     assert answer.status_code == 503
     assert time.monotonic() - begun < 15
+    assert STORAGE.is_open
+
+
+def test_a_bucket_that_is_known_to_hang_is_not_asked(
+    bucket: Any, signed_in: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every worker waits for it in turn, and no page is served."""
+    monkeypatch.setattr("mysite.breaker.PAUSE_SECONDS", 600)
+    STORAGE.open()
+    assert send(signed_in, picture()).status_code == 503
+    STORAGE.close()
+    assert send(signed_in, picture()).status_code == 201
 
 
 def test_without_a_bucket_files_are_on_the_disk() -> None:
