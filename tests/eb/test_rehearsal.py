@@ -134,7 +134,7 @@ def test_a_body_that_is_too_large_is_refused_in_the_site_s_own_form(created: Reh
     )
 
     assert answer.status_code == 413
-    assert answer.json() == {"detail": "The request is too large: the limit is 10 MB."}
+    assert answer.json() == {"detail": "The request is too large."}
 
 
 def test_a_deploy_and_the_way_back_lose_nothing(created: Rehearsal) -> None:

@@ -129,19 +129,19 @@ def test_the_largest_body_has_room_for_the_largest_picture_and_its_form() -> Non
     assert FORM_BYTES <= 1_000_000
 
 
-def test_every_error_page_exists_and_is_json() -> None:
-    pages = {
-        item.arguments[-1]: item.arguments[:-1]
+def test_apache_has_nginx_s_words_for_the_errors_of_both() -> None:
+    details = {
+        item.name: item.arguments[0]
         for item in nginx_directives()
-        if item.name == "error_page"
+        if item.blocks[-1:] == ("map $status $error_detail",)
     }
-    aliased = nginx_value("alias", "location /errors/")
+    default = VARIABLES["UPLOAD_MAX_MB"].default
 
-    assert {f"/errors/{path.name}" for path in (ROOT / "nginx/errors").iterdir()} == set(pages)
-    for page, codes in pages.items():
-        assert codes == (page.removeprefix("/errors/").removesuffix(".json"),)
-        path = page.replace("/errors/", aliased, 1).removeprefix(PROJECT)
-        assert json.loads(text_of(path)).keys() == {"detail"}
+    for path in (ROOT / "nginx/errors").iterdir():
+        words = details[path.stem].replace("$upload_max_mb", default)
+        assert json.loads(path.read_text()) == {"detail": words}
+    for script in ("nginx/start", "apache/start"):
+        assert f"${{UPLOAD_MAX_MB:-{default}}}" in text_of(script)
 
 
 def test_nginx_and_uwsgi_meet_at_one_socket() -> None:
