@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("api", "0002_uploads"),
+        ("api", "0003_parked_tasks"),
     ]
 
     operations = [
