@@ -118,7 +118,7 @@ class Attempt:
         self.console = console
         # The migrations that were applied for it; they stay, whatever becomes of it.
         self.migrated: tuple[str, ...] = ()
-        self._noted = False
+        self._noted = self._resumed = False
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -132,6 +132,7 @@ class Attempt:
         Should stackctl be killed, the next command reads from the record what was in progress.
         """
         last = record.unfinished(self.project)
+        self._resumed = last is not None
         self.note(Outcome.STARTED)
         self._noted = False
         try:
@@ -142,6 +143,8 @@ class Attempt:
                 # Nothing was touched: what an attempt before was cut off in is still to be ended.
                 ended = interrupted and not (last and last.cut_off)
                 words = error.problem if isinstance(error, StackctlError) else repr(error)
+                if isinstance(error, RolledBackError):
+                    words = error.cure
                 self.note(Outcome.INTERRUPTED if ended else Outcome.FAILED, words)
             if not interrupted:
                 _prune(self.project, self.console)
@@ -160,6 +163,15 @@ class Attempt:
             record.append(self.project, entry)
         except StackctlError as error:
             self.console.warn(f"this is not in the record of releases: {error.problem}")
+
+    def what_serves(self) -> str:
+        """Return a line about the servers after all that it touched was put back."""
+        if not self._resumed:
+            return "Every server is back on the release before, and serves."
+        return (
+            f"Every server serves what it ran before: {_who_runs_what(self.project)}. "
+            "./stackctl rollback brings back the release that served before."
+        )
 
     def what_stays(self) -> str:
         """Return a line about its migrations, or nothing."""
@@ -278,7 +290,7 @@ def _roll(
         _back(attempt, roll, latest, reason)
         raise RolledBackError(
             f"{attempt.action} of {attempt.release} failed: {reason}",
-            f"Every server is back on the release before, and serves.{attempt.what_stays()}",
+            f"{attempt.what_serves()}{attempt.what_stays()}",
         ) from None
     if not finished:
         _give_back_name(project, latest)

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from django.utils import timezone
 from kombu import Message
+from kombu.serialization import prepare_accept_content
 from kombu.utils.encoding import str_to_bytes
 from kombu.utils.json import dumps, loads
 
@@ -83,10 +84,7 @@ class TaskConsumer(Consumer):
 
 
 def misfit(task: Task, message: Message) -> str:
-    """Return why a task cannot be called with a message's arguments; empty if it can.
-
-    Also for a message that cannot be read: Celery reports that itself.
-    """
+    """Return why a task cannot be called with a message's arguments; empty if it can."""
     check = getattr(task, "__header__", None) if task.typing else None
     try:
         payload = message.payload
@@ -94,8 +92,9 @@ def misfit(task: Task, message: Message) -> str:
             args, kwargs = payload.get("args", ()), payload.get("kwargs", {})
         else:
             args, kwargs, *_ = payload
-    except Exception:
-        return ""
+    except Exception as error:
+        # Also a serializer that this release does not accept.
+        return f"cannot be read ({type(error).__name__}: {error})"
     try:
         if check is not None:
             check(*args, **kwargs)
@@ -136,6 +135,7 @@ def send_known() -> int:
         envelope = loads(parked.message)
         message = Message(
             base64.b64decode(envelope["body"]),
+            accept=prepare_accept_content(app.conf.accept_content),
             **{name: envelope[name] for name in ("content_type", "content_encoding", "headers")},
         )
         if misfit(app.tasks[parked.task], message):

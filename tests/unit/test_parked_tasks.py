@@ -127,6 +127,27 @@ def test_a_task_with_other_arguments_waits_for_a_release_that_takes_them(
     assert done == ["a", ("b", 9)]
 
 
+def test_a_message_of_another_serializer_waits_for_a_release_that_reads_it(
+    broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def resize(name: str) -> None:
+        done.append(name)
+
+    other = {"task_serializer": "yaml", "accept_content": ["json", "yaml"]}
+    old, new = Release(broker, resize=resize), Release(broker | other, resize=resize)
+    new.app.send_task("resize", args=["a"])
+
+    old.work(until=parked)
+    monkeypatch.setattr(parking, "app", old.app)
+    assert parking.send_known() == 0
+    monkeypatch.setattr(parking, "app", new.app)
+    assert parking.send_known() == 1
+    new.work(until=lambda: done)
+    assert done == ["a"]
+
+
 def test_while_the_database_is_down_the_broker_keeps_the_task(
     broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
