@@ -115,10 +115,10 @@ def without_ignored(root: Path, names: list[str]) -> list[str]:
     }
     asked = sorted({*names, *folders})
     answer = git(root, "check-attr", "-z", "--stdin", "export-ignore", given="\0".join(asked))
-    words = answer.split("\0")
-    ignored = {
-        path for path, value in zip(words[0::3], words[2::3], strict=False) if value == "set"
-    }
+    *words, end = answer.split("\0")
+    if len(words) != 3 * len(asked) or end:
+        raise EbctlError(f"{root}: git check-attr printed something that ebctl cannot read.")
+    ignored = {path for path, value in zip(words[0::3], words[2::3], strict=True) if value == "set"}
     return [
         name
         for name in names
@@ -139,6 +139,8 @@ def git(root: Path, *arguments: str, given: str | None = None) -> str:
             input=given,
             capture_output=True,
             text=True,
+            # A file's name may be any bytes.
+            errors="surrogateescape",
             check=True,
         )
     except FileNotFoundError:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import engine, process
+from . import engine, outputs, process
 from .faults import StackctlError
 
+# A line of `docker compose config --hash`.
+HASH = re.compile(r"^(\S+) ([0-9a-f]{64})\s*$", re.MULTILINE)
 # The services that stand behind the load balancer, in the order of a release.
 SERVER = re.compile(r"server\d+")
 MIGRATE = "migrate"
@@ -152,7 +154,7 @@ class Project:
     def site(self) -> Site:
         """Return where this machine asks the site, with TLS if there is a certificate."""
         target = HTTPS if self.tls else HTTP
-        for port in self.services[BALANCER]["ports"]:
+        for port in self.services[BALANCER].get("ports") or ():
             if port["target"] == target:
                 address = port.get("host_ip", "").strip("[]")
                 return Site(OWN.get(address, address), int(port["published"]), self.tls)
@@ -174,14 +176,16 @@ class Project:
 
     def config_hash(self, service: str) -> str:
         """Return compose's own fingerprint of a service, which its containers carry as a label."""
-        result = process.run("docker", "compose", "config", "--hash", service)
-        return result.out.split()[-1] if result.ok and result.out.split() else ""
+        return self.config_hashes(service).get(service, "")
 
-    def config_hashes(self) -> dict[str, str]:
-        """Return the fingerprints of all services, those of inactive profiles too."""
-        result = process.run("docker", "compose", "--profile", "*", "config", "--hash", "*")
-        lines = (line.strip().partition(" ") for line in result.out.splitlines())
-        return {service: fingerprint for service, _, fingerprint in lines}
+    def config_hashes(self, services: str = "*") -> dict[str, str]:
+        """Return the fingerprints of all services, those of inactive profiles too.
+
+        Raises:
+            StackctlError: compose does not give them.
+        """
+        text = engine.docker("compose", "--profile", "*", "config", "--hash", services)
+        return {found[1]: found[2] for found in HASH.finditer(text)}
 
     def copies(self) -> dict[str, int]:
         """Return the services that have more than one container, each with how many it has."""
@@ -223,17 +227,23 @@ class Project:
             )
         return engine.image_id(image)
 
-    def run_once(
-        self, image: str, *command: str, on_line: Lines, seconds: float = MIGRATE_SECONDS
-    ) -> process.Result:
-        """Run a command (default: migrate) in a fresh container of an image beside the stack."""
+    def migrate(self, image: str, *, on_line: Lines) -> process.Result:
+        """Migrate in a fresh container of an image beside the stack."""
         return process.follow(
-            *self._renamed(),
-            *("--progress", "quiet", "run", "--rm", "--no-deps", "-T", MIGRATE, *command),
+            *self._once(),
             stdin=json.dumps(self._with_image(image, "")),
             on_line=on_line,
-            seconds=seconds,
+            seconds=MIGRATE_SECONDS,
         )
+
+    def ask(self, image: str, *command: str, seconds: float) -> process.Result:
+        """Run a command as migrate is run; what it prints as its answer is apart from the rest."""
+        model = json.dumps(self._with_image(image, ""))
+        return process.run(*self._once(), *command, stdin=model, seconds=seconds)
+
+    def _once(self) -> tuple[str, ...]:
+        run = ("--progress", "quiet", "run", "--rm", "--no-deps", "-T", MIGRATE)
+        return (*self._renamed(), *run)
 
     def recreate(self, service: str) -> process.Result:
         """Make a service's container anew from the image that `latest` names now.
@@ -312,8 +322,12 @@ def load(layer: str) -> Project:
             "Check LAYER (local, dev or production), DB_ENGINE (mysql or postgres), .env and the "
             "compose files.",
         )
-    model = json.loads(result.out)
-    return Project(name=model["name"], layer=layer, model=model)
+    with outputs.read("docker compose config --format json"):
+        model = outputs.mapping(result.out)
+        project = Project(name=model["name"], layer=layer, model=model)
+        # What every command needs.
+        _ = project.image, project.services[BALANCER], project.ports()
+    return project
 
 
 def _natural(name: str) -> tuple[int, str]:

@@ -267,7 +267,7 @@ def migrate_first(
         raise InterruptedByUserError("interrupted before migrating; nothing was changed")
     if plan.unapplied:
         with console.step(f"migrating: {', '.join(plan.unapplied)}"):
-            migrate.run(project, image, plan, console.detail)
+            migrate.run(project, image, plan, console.say, console.detail)
     return plan.unapplied
 
 

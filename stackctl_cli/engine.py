@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from . import process
+from . import outputs, process
 from .faults import StackctlError
 
 # The load balancer's health checks, one a second and more, in nginx's access log and error log.
@@ -82,7 +82,20 @@ def inspect(*identities: str) -> list[Container]:
         StackctlError: the engine does not answer.
     """
     result = _answer("container", "inspect", *identities)
-    return [_container(raw) for raw in json.loads(result.out or "[]")]
+    with outputs.read("docker container inspect"):
+        return [_container(raw) for raw in json.loads(result.out or "[]")]
+
+
+def one(identity: str) -> Container:
+    """Return a container by id.
+
+    Raises:
+        StackctlError: it is gone, or the engine does not answer.
+    """
+    found = inspect(identity)
+    if len(found) != 1:
+        raise StackctlError(f"the container {identity[:12]} is gone", "`./stackctl status`")
+    return found[0]
 
 
 def _container(raw: dict[str, Any]) -> Container:
@@ -131,7 +144,8 @@ def holder_of(port: int) -> str:
 
 def exit_code(container: str) -> int:
     """Return how an ended container ended; 0 while it runs."""
-    return int(docker("inspect", "--format", "{{.State.ExitCode}}", container))
+    with outputs.read("docker inspect"):
+        return int(docker("inspect", "--format", "{{.State.ExitCode}}", container))
 
 
 def start(container: str) -> process.Result:
@@ -221,8 +235,9 @@ def tags(repository: str) -> dict[str, str]:
     listing = docker(
         *("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", repository),
     )
-    pairs = (line.split() for line in listing.splitlines())
-    return {tag: identity for tag, identity in pairs if tag != "<none>"}
+    with outputs.read("docker image ls"):
+        pairs = [line.split() for line in listing.splitlines()]
+        return {tag: identity for tag, identity in pairs if tag != "<none>"}
 
 
 def tag(image: str, name: str) -> None:

@@ -14,7 +14,7 @@ import csv
 import io
 from dataclasses import dataclass
 
-from . import engine, process
+from . import engine, outputs, process
 from .apache import Apache
 from .faults import StackctlError
 
@@ -124,20 +124,35 @@ class Balancer:
         """
         present, former = 0, []
         heading = ""
-        for line in self.master("show proc").splitlines():
-            words = line.split()
-            if line.startswith("# "):
-                heading = line.removeprefix("# ").strip()
-            elif len(words) > 1 and words[1] == "worker":
-                if heading == "workers":
-                    present = int(words[0])
-                else:
-                    former.append(int(words[0]))
+        with outputs.read("show proc"):
+            for line in self.master("show proc").splitlines():
+                words = line.split()
+                if line.startswith("# "):
+                    heading = line.removeprefix("# ").strip()
+                elif len(words) > 1 and words[1] == "worker":
+                    if heading == "workers":
+                        present = int(words[0])
+                    else:
+                        former.append(int(words[0]))
+            if not heading:
+                raise ValueError("no list of processes")
         return Workers(present, tuple(former))
 
     def servers(self) -> dict[str, Server]:
-        """Return the servers by name."""
-        rows = list(csv.DictReader(io.StringIO(self.command("show stat").lstrip("# "))))
+        """Return the servers by name.
+
+        Raises:
+            StackctlError: HAProxy cannot be reached, or its answer is not whole.
+        """
+        answer = self.command("show stat")
+        with outputs.read("show stat"):
+            return self._servers(answer)
+
+    def _servers(self, answer: str) -> dict[str, Server]:
+        rows = list(csv.DictReader(io.StringIO(answer.removeprefix("# "))))
+        # A row that is cut off has columns without a value.
+        if not answer.startswith("# ") or not rows or any(None in row.values() for row in rows):
+            raise ValueError("no table, or only its beginning")
         found = {}
         for row in rows:
             name = row["svname"]
@@ -239,4 +254,4 @@ def _limiting(limits: dict[str, int]) -> list[str]:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdecimal() else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from . import engine
+from . import engine, outputs
 from .faults import StackctlError
 
 # Binds as HAProxy does, beside the sockets of the same user's running process, and never listens,
@@ -38,7 +38,13 @@ def require(container: str, dump: Iterable[str], shown: str) -> None:
     """
     wanted = "".join(f"{host} {port}\n" for host, port in addresses(dump))
     result = engine.execute(container, "perl", "-e", TRY, stdin=wanted)
-    wrong = [line.split(maxsplit=2) for line in result.out.splitlines()]
+    with outputs.read("perl in HAProxy's container"):
+        if not result.ok:
+            raise ValueError(result.text())
+        wrong = [
+            (host, port, reason)
+            for host, port, reason in (line.split(maxsplit=2) for line in result.out.splitlines())
+        ]
     if wrong:
         raise StackctlError(
             f"HAProxy could not listen where {shown} says; nothing was changed, the configuration "

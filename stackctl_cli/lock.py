@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mysite.environment import clone
 
-from . import engine, process
+from . import engine, outputs, process
 from .compose import Project
 from .faults import StackctlError
 
@@ -112,7 +112,8 @@ def holder(project: Project) -> str:
     ).strip("\n")
     if not line:
         return ""
-    command, whose, since, number = line.split("\t")
+    with outputs.read("docker ps"):
+        command, whose, since, number = line.split("\t")
     return f"`stackctl {command}` of {whose} is running since {since} (process {number})"
 
 
@@ -204,7 +205,7 @@ def _move_old_record(project: Project) -> None:
     if not old.exists():
         return
     # A crash may have cut the last line off.
-    write_record(project, old.read_text(encoding="utf-8").rstrip("\n") + "\n")
+    write_record(project, old.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n")
     with suppress(OSError):
         old.unlink()
         (folder / "lock").unlink(missing_ok=True)

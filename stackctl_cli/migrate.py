@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import compose, databases
+from . import compose, databases, outputs
 from .faults import RolledBackError, StackctlError
 
 SCRIPT = Path(__file__).with_name("inside") / "migrations.py"
 LOOK_SECONDS = 180.0
+# As api/management/commands/migrate_with_lock.py ends and speaks; a test compares.
+LOCK_NOT_FREE = 75
+SAYS = "migrate: "
 
 Say = Callable[[str], object]
 
@@ -23,8 +25,8 @@ class Plan:
 
     applied: tuple[str, ...]
     unapplied: tuple[str, ...]
-    errors: dict[str, list[str]] = field(default_factory=dict)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
+    errors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def look(project: compose.Project, image: str, *, lint: bool = False) -> Plan:
@@ -33,22 +35,27 @@ def look(project: compose.Project, image: str, *, lint: bool = False) -> Plan:
     Raises:
         StackctlError: it cannot say, with its last lines.
     """
-    lines: list[str] = []
-    command = ("python", "-c", SCRIPT.read_text(encoding="utf-8"), "lint" if lint else "state")
-    result = project.run_once(image, *command, on_line=lines.append, seconds=LOOK_SECONDS)
-    found = _last_json(lines) if result.ok else None
-    if found is None:
-        raise StackctlError(
-            "the new release cannot look at the database's migrations; nothing was changed",
-            "Is the database up? `./stackctl status`. The image's last lines are above.",
-            output="\n".join(lines[-30:]),
+    mark = outputs.mark()
+    script = SCRIPT.read_text(encoding="utf-8")
+    command = ("python", "-c", script, "lint" if lint else "state", mark)
+    result = project.ask(image, *command, seconds=LOOK_SECONDS)
+    try:
+        found = outputs.marked(result.out, mark)
+        return Plan(
+            *(outputs.strings(found["applied"]), outputs.strings(found["unapplied"])),
+            *(_findings(found, "errors"), _findings(found, "warnings")),
         )
-    return Plan(
-        tuple(found["applied"]),
-        tuple(found["unapplied"]),
-        found.get("errors", {}),
-        found.get("warnings", {}),
-    )
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = f": {error}" if result.ok else f" (exit code {result.code})"
+        raise StackctlError(
+            f"the new release cannot say what it would migrate{reason}; nothing was changed",
+            "Is the database up? `./stackctl status`. The image's last lines are above.",
+            output="\n".join(result.text().splitlines()[-30:]),
+        ) from None
+
+
+def _findings(found: Any, kind: str) -> dict[str, tuple[str, ...]]:
+    return {name: outputs.strings(texts) for name, texts in found.get(kind, {}).items()}
 
 
 def gate(plan: Plan, *, allow_incompatible: bool, warn: Say) -> None:
@@ -70,13 +77,21 @@ def gate(plan: Plan, *, allow_incompatible: bool, warn: Say) -> None:
     raise StackctlError(
         "the running release cannot live with these migrations; nothing was changed",
         "\n".join(lines)
-        + "\nSplit the change: first a release that works with both shapes, then, in a later one,"
-        "\nthe migration. Or accept errors while it rolls: ./stackctl deploy --allow-incompatible",
+        + "\nWhere no remedy is named, make two releases: one that works with both shapes, and then"
+        "\none with the migration."
+        "\nOr accept errors while it rolls: ./stackctl deploy --allow-incompatible",
     )
 
 
-def run(project: compose.Project, image: str, before: Plan, detail: Say) -> None:
+def run(project: compose.Project, image: str, before: Plan, say: Say, detail: Say) -> None:
     """Migrate once from the release's image.
+
+    Args:
+        project: the stack.
+        image: the release's image.
+        before: what it was going to migrate.
+        say: called with what the person should know at once, such as who holds a lock.
+        detail: called with every other line.
 
     Raises:
         RolledBackError: it failed; the message says what was applied. The servers are as they were.
@@ -85,13 +100,16 @@ def run(project: compose.Project, image: str, before: Plan, detail: Say) -> None
 
     def line(text: str) -> None:
         lines.append(text)
-        detail(text)
+        (say if text.startswith(SAYS) else detail)(text)
 
-    result = project.run_once(image, on_line=line)
+    result = project.migrate(image, on_line=line)
     if result.ok:
         return
+    why = "a migration failed"
+    if result.code == LOCK_NOT_FREE and lines:
+        why = f"a migration waited for a lock: {lines.pop().removeprefix('CommandError: ')}"
     raise RolledBackError(
-        "a migration failed; the release before serves, and no server was touched",
+        f"{why}\nThe release before serves, and no server was touched",
         _what_was_applied(project, image, before),
         output="\n".join(lines[-30:]),
     )
@@ -119,14 +137,3 @@ def _what_stays_of_it(project: compose.Project) -> str:
         "MySQL cannot undo a change of a table, so its first operations may be done: compare it "
         "with the database before the next try."
     )
-
-
-def _last_json(lines: list[str]) -> dict[str, Any] | None:
-    for text in reversed(lines):
-        if text.startswith("{"):
-            try:
-                found: dict[str, Any] = json.loads(text)
-            except ValueError:
-                continue
-            return found
-    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import socket
@@ -20,6 +19,7 @@ from mysite.environment.names import near_misses
 from mysite.environment.variable import LAYERS
 
 from . import certificate, compose, engine, process
+from .answers import fields
 from .faults import StackctlError
 
 ENGINE: Final = (25,)
@@ -169,11 +169,8 @@ def _client() -> Check:
 def _engine() -> tuple[Check, str]:
     """Ask the daemon; also return where it keeps its data, if that is told."""
     result = process.run("docker", "info", "--format", "{{json .}}", seconds=30)
-    try:
-        info = json.loads(result.out)
-    except ValueError:
-        info = {}
-    version = info.get("ServerVersion") or ""
+    info = fields(result.out)
+    version = str(info.get("ServerVersion") or "")
     if not result.ok or not version:
         errors = "\n".join([*(info.get("ServerErrors") or []), result.err.strip()]).strip()
         return _no_engine(errors), ""

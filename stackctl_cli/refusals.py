@@ -71,7 +71,7 @@ def require_present_balancer(
         StackctlError: the site is not where it will be asked, or a server outside the project
             would go on answering with the release before.
     """
-    (container,) = engine.inspect(balancer.container)
+    container = engine.one(balancer.container)
     wrong = []
     site = project.site()
     if site.port not in container.published:

@@ -6,12 +6,17 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from . import compose, engine, process, record
+from . import compose, engine, outputs, process, record
 from .faults import StackctlError, UsageError
 
 KEPT = 5
 # Both docker's rule for a tag and the contract's for RELEASE.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+BY_HAND = "Name the release yourself: ./stackctl deploy --release NAME"
+# A commit, on a line of its own.
+HASH = re.compile(r"^[0-9a-f]{4,64}$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +47,10 @@ def from_git() -> Name:
     if not commit.ok:
         raise StackctlError(
             f"git cannot say which commit this is: {commit.err.strip()}",
-            "Name the release yourself: ./stackctl deploy --release NAME",
+            BY_HAND,
         )
-    sha = commit.out.strip()
+    with outputs.read("git rev-parse", BY_HAND):
+        (sha,) = HASH.findall(commit.out)
     changes = _changes()
     if not changes:
         return Name(sha)
@@ -53,11 +59,21 @@ def from_git() -> Name:
 
 def _changes() -> str:
     """Return the tree's difference from its commit, new files with their content's hash."""
-    diff = process.run("git", "diff", "HEAD", "--binary").out
-    new = process.run("git", "ls-files", "--others", "--exclude-standard", "-z").out
+    diff = _git("diff", "HEAD", "--binary")
+    new = _git("ls-files", "--others", "--exclude-standard", "-z")
     names = [name for name in new.split("\0") if name]
-    hashes = process.run("git", "hash-object", "--", *names).out if names else ""
+    hashes = _git("hash-object", "--", *names) if names else ""
     return f"{diff}{new}{hashes}"
+
+
+def _git(*arguments: str) -> str:
+    result = process.run("git", *arguments)
+    if not result.ok:
+        raise StackctlError(
+            f"git {arguments[0]} cannot say what has changed: {result.err.strip()[:300]}",
+            BY_HAND,
+        )
+    return result.out
 
 
 def image_of(project: compose.Project, release: str) -> str:

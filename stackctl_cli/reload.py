@@ -10,7 +10,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from . import certificate, compose, configuration, engine, haproxy, kept_state, lock, stack, state
+from . import (
+    certificate,
+    compose,
+    configuration,
+    engine,
+    haproxy,
+    kept_state,
+    lock,
+    outputs,
+    stack,
+    state,
+)
 from .answers import get
 from .configuration import Configuration, Messages
 from .console import Console
@@ -50,7 +61,7 @@ class Reload:
         """Find the load balancer, or raise StackctlError when it does not run."""
         self.project, self.console, self.interrupt = project, console, interrupt
         self.balancer = state.balancer_of(project)
-        (self.container,) = engine.inspect(self.balancer.container)
+        self.container = engine.one(self.balancer.container)
 
     def run(self) -> dict[str, Any]:
         """Do it and return the result for scripts."""
@@ -106,7 +117,8 @@ class Reload:
         while True:
             shown = self.balancer.command("show info")
             facts = dict(line.partition(": ")[::2] for line in shown.splitlines())
-            worker = int(facts.get("Pid") or former)
+            with outputs.read("show info"):
+                worker = int(facts.get("Pid") or former)
             if worker != former:
                 return worker
             if time.monotonic() > deadline:

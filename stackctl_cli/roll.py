@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import compose, engine, haproxy, state
+from . import compose, engine, haproxy, outputs, state
 from .answers import HEALTH, SERVES, WHOLE, down, fields, get, wrong
 from .console import Console
 from .faults import StackctlError
@@ -286,7 +285,7 @@ class Roll:
     ) -> None:
         """Ask the server itself, around the load balancer."""
         answers = self._asked(container, paths)
-        if not answers:
+        if len(answers) != len(paths):
             raise self._failed(server, container, "it cannot be asked from inside its container")
         for path, answer in zip(paths, answers, strict=True):
             if fault := wrong(path, answer, release, self.ailing):
@@ -294,18 +293,18 @@ class Roll:
 
     def _asked(self, container: str, paths: tuple[str, ...]) -> list[dict[str, Any]]:
         """Return a server's own answers, in order; none where it cannot be asked."""
-        script = ASK.read_text(encoding="utf-8")
+        script, mark = ASK.read_text(encoding="utf-8"), outputs.mark()
         result = engine.execute(
-            *(container, "python3", "-", self._host(), *paths),
+            *(container, "python3", "-", mark, self._host(), *paths),
             stdin=script,
             seconds=(len(paths) + 1) * ASK_SECONDS,
         )
         try:
-            found = json.loads(result.out)
-        except ValueError:
+            found = outputs.marked(result.out, mark)
+            return [{"status": int(one["status"]), "body": str(one["body"])} for one in found]
+        except (ValueError, TypeError, KeyError):
             self.console.detail(result.text()[-500:])
             return []
-        return found if isinstance(found, list) else []
 
     def _check_through_balancer(self, server: str, container: str, release: str) -> None:
         """See it in service, answering with the new release, and without errors for a while."""

@@ -1,6 +1,7 @@
 """Runs inside a server's container: asks the server itself, around the load balancer.
 
-Arguments: the Host header, then paths. Prints JSON: each path's status and body, in order.
+Arguments: a mark, the Host header, then paths. Prints the mark and JSON behind it, on one line:
+each path's status and body, in order.
 """
 
 import http.client
@@ -26,5 +27,10 @@ def ask(host: str, path: str) -> dict[str, object]:
     return {"status": answer.status, "body": body}
 
 
+def answer(mark: str, host: str, paths: list[str]) -> None:
+    """Ask for each path, and print the answers behind the mark."""
+    print(f"\n{mark}{json.dumps([ask(host, path) for path in paths])}", flush=True)
+
+
 if __name__ == "__main__":
-    print(json.dumps([ask(sys.argv[1], path) for path in sys.argv[2:]]))
+    answer(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -280,7 +280,7 @@ def test_only_a_drained_server_may_end_without_its_own_drain(
 
 
 def test_the_gate_refuses_unless_told() -> None:
-    plan = migrate.Plan(("a.0001",), ("a.0002",), {"a.0002": ["DROPPING columns (t.c)"]})
+    plan = migrate.Plan(("a.0001",), ("a.0002",), {"a.0002": ("DROPPING columns (t.c)",)})
     said: list[str] = []
 
     with pytest.raises(StackctlError) as refused:
@@ -292,7 +292,7 @@ def test_the_gate_refuses_unless_told() -> None:
 
 
 def test_an_empty_database_has_nothing_to_be_compatible_with() -> None:
-    plan = migrate.Plan((), ("a.0001",), {"a.0001": ["NOT NULL constraint on columns"]})
+    plan = migrate.Plan((), ("a.0001",), {"a.0001": ("NOT NULL constraint on columns",)})
 
     said: list[str] = []
     migrate.gate(plan, allow_incompatible=False, warn=said.append)

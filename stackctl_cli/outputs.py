@@ -1,0 +1,71 @@
+"""What other programs print, taken for what it should be only once it is."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .faults import StackctlError
+
+
+@contextmanager
+def read(program: str, remedy: str = "") -> Iterator[None]:
+    """Read a program's output in the block, which may find another one than it expects.
+
+    Raises:
+        StackctlError: it is another one. It is not shown, since secrets may be in it.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise StackctlError(
+            f"`{program}` answered something that stackctl does not understand "
+            f"({type(error).__name__}: {str(error)[:80]})",
+            remedy or f"Run it by hand: does it print warnings, or is it another version? {DOCTOR}",
+        ) from None
+
+
+DOCTOR = "`./stackctl doctor` checks the installed ones."
+
+
+def mapping(text: str) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"{type(found).__name__} where an object belongs")
+    return found
+
+
+def mark() -> str:
+    """Return what a script puts before its answer, and no other line can begin with."""
+    return f"answer-{secrets.token_hex(8)}:"
+
+
+def marked(text: str, before: str) -> Any:
+    """Return the answer of a script that was given the mark `before`.
+
+    Raises:
+        ValueError: there is none, or only its beginning.
+    """
+    for line in text.splitlines():
+        if line.startswith(before):
+            return json.loads(line.removeprefix(before))
+    raise ValueError("no answer in its output")
+
+
+def strings(found: object) -> tuple[str, ...]:
+    """Return a list of strings.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise TypeError("no list of strings where one belongs")
+    return tuple(found)

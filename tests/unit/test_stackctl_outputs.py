@@ -1,0 +1,166 @@
+"""Other programs' output: right, with noise around it, cut off, of another kind, empty, binary."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stackctl_cli import (
+    compose,
+    engine,
+    haproxy,
+    listening,
+    lock,
+    migrate,
+    outputs,
+    process,
+    record,
+)
+from stackctl_cli.faults import StackctlError
+from stackctl_cli.inside import ask
+from stackctl_cli.preflight import examine
+from stackctl_cli.release import from_git
+
+ODD = (
+    "",
+    "null",
+    "[]",
+    "5",
+    '"text"',
+    "{}",
+    '[{"Id": 3}]',
+    '{"name"',
+    "\x00\xff\ufffd",
+    "a b c d e",
+    "warning: x\n",
+)
+SERVICES = {"server1": {"image": "p"}, "haproxy": {"image": "haproxy:3.0"}}
+PROJECT = compose.Project("p", "production", {"name": "p", "services": SERVICES})
+
+
+def printing(
+    monkeypatch: pytest.MonkeyPatch, out: str | Callable[[str], str], code: int = 0
+) -> None:
+    """Have every program print this; a function gets the mark that a script was given."""
+
+    def run(*command: str, **_: Any) -> process.Result:
+        mark = next((word for word in command if word.startswith("answer-")), "")
+        return process.Result(code, out if isinstance(out, str) else out(mark), "its errors")
+
+    monkeypatch.setattr(process, "run", run)
+
+
+def answer(**changes: object) -> str:
+    """Return what inside/migrations.py answers."""
+    plan = {"applied": ["a.1"], "unapplied": ["a.2"], "errors": {"a.2": ["no"]}, "warnings": {}}
+    return json.dumps(plan | changes)
+
+
+NOISE = ('{"event": "Calling sqlmigrate", "level": "info"}', "\x00\ufffd{", "[1, 2]", "plain text")
+
+
+@pytest.mark.parametrize("before", ["", *NOISE])
+@pytest.mark.parametrize("after", ["", *NOISE])
+def test_migration_plan_is_found_among_other_lines(
+    before: str, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The script begins a line of its own: what came before may have no end.
+    printing(monkeypatch, lambda mark: f"{before}\n{mark}{answer()}\n{after}\n")
+
+    plan = migrate.look(PROJECT, "p:1", lint=True)
+
+    assert plan == migrate.Plan(("a.1",), ("a.2",), {"a.2": ("no",)}, {})
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *(lambda mark, odd=odd: odd for odd in ODD),
+        *(lambda mark, odd=odd: f"{mark}{odd}" for odd in ODD),
+        lambda mark: f"{mark}{answer()[:40]}",
+        lambda mark: answer(),
+        lambda mark: f"answer-0000:{answer()}",
+        lambda mark: f"{mark}{answer(applied='a.1')}",
+        lambda mark: f"{mark}{answer(unapplied=[1])}",
+        lambda mark: f"{mark}{answer(errors=['a'])}",
+        lambda mark: f"{mark}{answer(errors={'a': 'no'})}",
+    ],
+)
+def test_migration_plan_of_another_kind_is_refused(
+    shown: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printing(monkeypatch, shown)
+
+    with pytest.raises(StackctlError, match="cannot say what it would migrate") as refused:
+        migrate.look(PROJECT, "p:1")
+
+    assert "its errors" in refused.value.output
+
+
+READERS: dict[str, Callable[[], object]] = {
+    "compose config": lambda: compose.load("production"),
+    "inspect": lambda: engine.inspect("c") and engine.one("c"),
+    "exit code": lambda: engine.exit_code("c"),
+    "tags": lambda: engine.tags("p"),
+    "show stat": lambda: haproxy.Balancer("c").servers(),
+    "show proc": lambda: haproxy.Balancer("c").workers(),
+    "binds": lambda: listening.require("c", [], "haproxy.cfg"),
+    "lock": lambda: lock.holder(PROJECT),
+    "record": lambda: record.read(PROJECT),
+    "git": from_git,
+    "machine": examine,
+    "config hashes": PROJECT.config_hashes,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", READERS)
+def test_odd_output_ends_in_a_message_or_in_nothing(
+    name: str, odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never in a traceback."""
+    printing(monkeypatch, odd)
+
+    try:
+        READERS[name]()
+    except StackctlError as error:
+        assert error.problem and "Traceback" not in str(error)
+
+
+STAT = (
+    "# pxname,svname,qcur,scur,slim,status,check_status,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,"
+    "hrsp_5xx,hrsp_other,addr\n"
+    "dynamic_backend,server1,0,0,2,UP,L7OK,0,7,0,0,0,0,172.18.0.3:7999\n"
+)
+
+
+def test_cut_off_table_of_servers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    printing(monkeypatch, STAT)
+    assert list(haproxy.Balancer("c").servers()) == ["server1"]
+
+    for length in (1, 20, len(STAT) - 60, len(STAT) - 25):
+        printing(monkeypatch, STAT[:length])
+        with pytest.raises(StackctlError, match="`show stat` answered something"):
+            haproxy.Balancer("c").servers()
+
+
+def test_secrets_of_an_output_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    printing(monkeypatch, '{"name": "p", "services": "DB_PASSWORD=hunter2"}')
+
+    with pytest.raises(StackctlError) as refused:
+        compose.load("production")
+
+    assert "docker compose config" in refused.value.problem
+    assert "hunter2" not in f"{refused.value.problem}{refused.value.cure}"
+
+
+def test_a_scripts_answer_has_its_mark_on_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark = outputs.mark()
+    print("noise without an end", end="")
+
+    ask.answer(mark, "localhost", [])
+
+    assert outputs.marked(capsys.readouterr().out, mark) == []
