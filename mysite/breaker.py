@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 # Between two tries while the server is away.
 PAUSE_SECONDS = 1.0
+# A failure that no try has renewed for so long, since nobody needed the server, is forgotten.
+# Longer than the longest try (api/bucket_storage.py).
+STALE_SECONDS = 20.0
 # A server that is up takes milliseconds. Far below HAProxy's `timeout queue`.
 PATIENCE_SECONDS = 0.25
 POLL_SECONDS = 0.005
@@ -171,7 +174,7 @@ class Breaker:
 
     def _read(self) -> tuple[float, float]:
         failed, succeeded = RECORD.unpack(os.pread(self._file.fileno(), RECORD.size, 0))
-        return failed, succeeded
+        return failed if time.monotonic() - failed < STALE_SECONDS else 0.0, succeeded
 
     def _write(self, failed: float, succeeded: float) -> None:
         os.pwrite(self._file.fileno(), RECORD.pack(failed, succeeded), 0)

@@ -45,6 +45,28 @@ def test_rows_survive_down_and_up(production: Stack) -> None:
 
 
 @mysql_alone
+def test_a_statement_without_an_answer_is_given_up_and_a_long_one_is_not(production: Stack) -> None:
+    """The checks beside a long statement tell it from a server that hangs."""
+    told = production.python_in(
+        "server1",
+        "import django; django.setup()\n"
+        "from django.db import OperationalError, connection as c\n"
+        "cursor = c.cursor(); cursor.execute('SELECT SLEEP(3)'); print(cursor.fetchone())\n"
+        "c.close(); c.settings_dict['OPTIONS']['read_timeout'] = 1\n"
+        "try:\n"
+        "    c.cursor().execute('SELECT SLEEP(8)')\n"
+        "except OperationalError as error:\n"
+        "    print(error)\n"
+        "c.close_if_unusable_or_obsolete()\n"
+        "cursor = c.cursor(); cursor.execute('SELECT 5'); print(cursor.fetchone())",
+    )
+
+    long, given_up, after = told.splitlines()
+    assert (long, after) == ("(0,)", "(5,)")
+    assert "the database has not answered for 1." in given_up
+
+
+@mysql_alone
 def test_the_database_speaks_utf8mb4_and_is_strict(production: Stack) -> None:
     facts = production.python_in(
         "server1",

@@ -176,6 +176,16 @@ def test_while_one_call_tries_another_process_is_refused(shared: Breaker) -> Non
         pytest.fail("two have asked")
 
 
+def test_an_old_failure_refuses_nobody(shared: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two come at once, an hour after an outage: neither is refused because the other one tries."""
+    shared.open()
+    monkeypatch.setattr(breaker, "STALE_SECONDS", 0.1)
+    eventually(lambda: not shared.is_open, seconds=5, what="the failure is old")
+
+    with another_worker(shared), shared.call(OSError):
+        pass
+
+
 def test_a_call_inside_a_call_is_part_of_it(shared: Breaker) -> None:
     """A client connects while it sends a command."""
     shared.open()

@@ -8,7 +8,7 @@ import pytest
 
 from api import bucket_storage
 from api.worker.beats import EVERY_SECONDS, STALE_SECONDS
-from mysite import environment
+from mysite import breaker, environment
 from mysite.environment.contract import VARIABLES
 from mysite.settings.backing import (
     ANSWER_SECONDS,
@@ -345,6 +345,7 @@ def test_a_dead_redis_holds_no_request_up_for_long() -> None:
     s3 = 2 * (bucket_storage.CONNECT_SECONDS + bucket_storage.READ_SECONDS)
     assert s3 < seconds(uwsgi_option("harakiri"))
     assert s3 < JOB_SOFT_SECONDS
+    assert s3 < breaker.STALE_SECONDS
 
 
 def test_redis_never_throws_messages_or_the_counter_out() -> None:
