@@ -61,6 +61,16 @@ def test_busy_machine_says_nothing_of_the_image(monkeypatch: pytest.MonkeyPatch)
         within_limits(sleep, LIMIT)
 
 
+def test_image_that_had_its_time_on_a_busy_machine_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 3)
+    monkeypatch.setattr(limits, "BUSY_CPU_SECONDS", 0.1)
+
+    with pytest.raises(PictureError, match=TOO_MUCH):
+        within_limits(too_much_time, LIMIT)
+
+
 def test_error_of_the_work_is_the_callers() -> None:
     def refuse() -> bytes:
         raise PictureError("It is green.")
