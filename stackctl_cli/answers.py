@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
 from . import compose
 
+TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
 HEALTH = "/healthz"
 PROFILE = "/profile/"
 # Whatever else is down, a release that answers these serves.
@@ -66,11 +68,18 @@ def wrong(path: str, answer: dict[str, Any], release: str, ailing: frozenset[str
         return f"{path} calls down what was up before: {', '.join(new)}" if new else ""
     must_be_200 = path != "/"
     if status == 0 or status >= 500 or (must_be_200 and status != 200):
-        return f"{path} answers {status or 'nothing'}: {body[:300].strip()}"
+        return f"{path} answers {status or 'nothing'}: {said(body)}"
     shown = fields(body) if path == PROFILE else {}
     if shown.get("release", release) != release:
         return f"it answers as release {shown['release']}, not {release}"
     return ""
+
+
+def said(body: str) -> str:
+    """Return what an error's answer says, of a page its title."""
+    if title := TITLE.search(body):
+        return title[1].strip()
+    return str(fields(body).get("detail") or body[:300].strip())
 
 
 def fields(text: str) -> dict[str, Any]:

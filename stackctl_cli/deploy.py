@@ -323,7 +323,7 @@ def _show(error: Exception, console: Console) -> str:
     console.bad(reason)
     if error.log:
         console.say(f"the last lines of {error.server}:")
-        console.lines("\n".join(error.log.splitlines()[-30:]))
+        console.lines(error.log)
     return reason
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from . import outputs, process
+from . import container_log, outputs, process
 from .faults import StackctlError
 
 # The load balancer's health checks, one a second and more, in nginx's access log and error log.
@@ -187,7 +187,7 @@ def was_stopped(container: Container) -> bool:
 
 
 def last_lines(container: str, count: int = 30) -> str:
-    """Return a container's last log lines, without failed probes, which bury the reason.
+    """Return a container's last log lines in words, without probes, which bury the reason.
 
     Of one that ended and was started again they are the lines before its last end.
     """
@@ -198,7 +198,7 @@ def last_lines(container: str, count: int = 30) -> str:
     until = ["--until", ended] if ended else []
     log = process.run("docker", "logs", "--tail", str(20 * count), *until, container).text()
     lines = [line for line in log.splitlines() if not any(probe in line for probe in PROBES)]
-    return "\n".join(lines[-count:])
+    return container_log.readable("\n".join(lines), count)
 
 
 def execute(

@@ -117,9 +117,9 @@ def _down(service: str, container: engine.Container) -> tuple[str, str] | None:
 def _ended(words: str, container: engine.Container) -> str:
     """Say how a container ended, with its last line."""
     out_of_memory = ", out of memory" if container.out_of_memory else ""
-    last = engine.last_lines(container.id, 1).strip()
-    return f"{words}: exit code {container.exit_code}{out_of_memory}" + (
-        f"; its last line: {last}" if last else ""
+    last = engine.last_lines(container.id, 1).strip().splitlines()[-1:]
+    return f"{words}: exit code {container.exit_code}{out_of_memory}" + "".join(
+        f"; its last line: {line}" for line in last
     )
 
 

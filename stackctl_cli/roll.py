@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import compose, engine, haproxy, outputs, state
+from . import compose, container_log, engine, haproxy, outputs, state
 from .answers import HEALTH, SERVES, WHOLE, down, fields, get, wrong
 from .console import Console
 from .faults import StackctlError
@@ -372,4 +372,6 @@ class Roll:
         return seen
 
     def _failed(self, server: str, container: str, reason: str) -> ServerFailedError:
-        return ServerFailedError(server, reason, engine.last_lines(container))
+        log = engine.last_lines(container)
+        exception = container_log.raised(log)
+        return ServerFailedError(server, f"{reason}: {exception}" if exception else reason, log)
