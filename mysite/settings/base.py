@@ -100,6 +100,8 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASES = {"default": environment.database_settings(env)}
 # How long a command waits for a database that is not up yet.
 DB_WAIT_SECONDS = env.int("DB_WAIT_SECONDS")
+# How long a migration tries to get a lock, a second at a time (api/lock_waits.py).
+DB_LOCK_WAIT_SECONDS = env.int("DB_LOCK_WAIT_SECONDS")
 
 CACHES = cache_settings(env)
 # Where the visit counter is; empty: in the database.

@@ -22,9 +22,15 @@ named() {
     printf '`%s`' "${name//\`/\`\`}"
 }
 
+# The grants on performance_schema say who holds a lock that a migration waits for (api/lock_waits.py), but not
+# what that session runs or writes.
 # By standard input: no password is among a process's arguments. The image made root's, and the database.
 MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql --protocol=socket --user=root --default-character-set=utf8mb4 <<SQL
 SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES';
 CREATE USER $(text "$DB_USER")@'%' IDENTIFIED BY $(text "$DB_PASSWORD");
 GRANT ALL ON $(named "$MYSQL_DATABASE").* TO $(text "$DB_USER")@'%';
+GRANT SELECT ON performance_schema.metadata_locks TO $(text "$DB_USER")@'%';
+GRANT SELECT ON performance_schema.data_lock_waits TO $(text "$DB_USER")@'%';
+GRANT SELECT (THREAD_ID, PROCESSLIST_ID, PROCESSLIST_USER, PROCESSLIST_HOST, PROCESSLIST_COMMAND,
+    PROCESSLIST_TIME) ON performance_schema.threads TO $(text "$DB_USER")@'%';
 SQL

@@ -16,6 +16,7 @@ import requests
 from tests.stack.compose import STACK_NAME, Stack, docker, tells
 from tests.stack.stackctl.site import Site, clear
 from tests.stack.test_data import check_a_wrong_password
+from tests.stack.test_migrations import check_gate, check_lock_waits
 from tests.stack.test_privileges import check_bare
 from tests.stack.uploads import Uploader
 from tests.waiting import eventually
@@ -353,3 +354,11 @@ def test_a_backup_of_the_other_database_is_refused(postgres: Site) -> None:
 
     assert "this backup is of MySQL, and the stack's database is PostgreSQL" in refused
     assert count_rows(postgres) == rows
+
+
+def test_gate_passes_new_apps_and_names_columns(postgres: Site) -> None:
+    check_gate(postgres)
+
+
+def test_migrations_wait_for_locks_briefly_and_again(postgres: Site) -> None:
+    check_lock_waits(postgres)

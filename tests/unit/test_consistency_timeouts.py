@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from api import bucket_storage
+from api import bucket_storage, lock_waits
+from api.management.commands import migrate_with_lock
 from api.worker.beats import EVERY_SECONDS, STALE_SECONDS
 from mysite import breaker, environment
 from mysite.environment.contract import VARIABLES
@@ -16,7 +17,7 @@ from mysite.settings.backing import (
     JOB_HARD_SECONDS,
     JOB_SOFT_SECONDS,
 )
-from stackctl_cli import reload
+from stackctl_cli import migrate, reload
 from tests.tree import ROOT
 from tests.unit.config_files import (
     compose,
@@ -357,3 +358,24 @@ def test_redis_never_throws_messages_or_the_counter_out() -> None:
 
     assert lines["maxmemory-policy"].startswith("volatile-")
     assert (lines["appendonly"], lines["appendfsync"]) == ("yes", "everysec")
+
+
+def test_a_migration_that_waits_for_a_lock_keeps_no_request_in_the_queue_too_long() -> None:
+    queue = haproxy_seconds("defaults", "timeout queue")
+
+    assert queue > lock_waits.TRY_SECONDS
+    stackctl = " ".join(text_of("docs/stackctl.md").split())
+    assert (
+        f"waits for a lock {lock_waits.TRY_SECONDS} s at a time, shorter than HAProxy keeps a "
+        f"request in its queue, and pauses {lock_waits.PAUSE_SECONDS:g} s" in stackctl
+    )
+    assert f"After `DB_LOCK_WAIT_SECONDS` ({VARIABLES['DB_LOCK_WAIT_SECONDS'].default})" in stackctl
+
+
+def test_stackctl_knows_how_migrate_ends_and_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert migrate.LOCK_NOT_FREE == migrate_with_lock.LOCK_NOT_FREE
+
+    print("  Applying api.0001...", end="")
+    migrate_with_lock.Command().say("waiting")
+
+    assert capsys.readouterr().out.splitlines()[-1].startswith(migrate.SAYS)

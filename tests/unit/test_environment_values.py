@@ -206,6 +206,7 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
         ("RUN_PORT", "local", "8000"),
         ("DB_CONN_MAX_AGE", "production", "60"),
         ("DB_WAIT_SECONDS", "production", "60"),
+        ("DB_LOCK_WAIT_SECONDS", "production", "60"),
         ("WEB_CONCURRENCY", "production", "2"),
     ],
 )

@@ -71,6 +71,11 @@ def test_a_password_is_what_it_is(password: str, text: str, tmp_path: Path) -> N
     assert statements == [
         f"CREATE USER 'mysite'@'%' IDENTIFIED BY {text};\n"
         "GRANT ALL ON `mysite`.* TO 'mysite'@'%';\n"
+        "GRANT SELECT ON performance_schema.metadata_locks TO 'mysite'@'%';\n"
+        "GRANT SELECT ON performance_schema.data_lock_waits TO 'mysite'@'%';\n"
+        "GRANT SELECT (THREAD_ID, PROCESSLIST_ID, PROCESSLIST_USER, PROCESSLIST_HOST, "
+        "PROCESSLIST_COMMAND,\n"
+        "    PROCESSLIST_TIME) ON performance_schema.threads TO 'mysite'@'%';\n"
     ]
     assert password not in (tmp_path / "arguments").read_text()
     assert "--default-character-set=utf8mb4" in (tmp_path / "arguments").read_text()

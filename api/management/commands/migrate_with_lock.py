@@ -9,9 +9,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from api.database import DatabaseNotReadyError, wait_for_database
+from api.lock_waits import LockNotFreeError, short_lock_waits
 from api.locks import exclusive_lock
 from api.superuser import SuperuserRefusedError, ensure_superuser
 from mysite import environment
+
+# The exit code when a lock was in the way; stackctl_cli/migrate.py knows it too.
+LOCK_NOT_FREE = 75
 
 
 class Command(BaseCommand):
@@ -44,15 +48,24 @@ class Command(BaseCommand):
         try:
             wait_for_database(connection, options["wait"], self.say)
             with exclusive_lock(connection, "migrate", options["lock_timeout"], self.say):
-                call_command("migrate", interactive=False, verbosity=options["verbosity"])
-                # The cache's table, where the database is the cache; else nothing.
-                call_command("createcachetable", verbosity=options["verbosity"])
-                if made := ensure_superuser(environment.load()):
-                    self.say(f"made the first superuser, {made}")
+                patience = settings.DB_LOCK_WAIT_SECONDS
+                with short_lock_waits(connection, patience, self.say) as migrate:
+                    migrate(lambda: self.migrate(options["verbosity"]))
+        except LockNotFreeError as reason:
+            raise CommandError(str(reason), returncode=LOCK_NOT_FREE) from None
         except (DatabaseNotReadyError, SuperuserRefusedError) as reason:
             raise CommandError(str(reason)) from None
 
+    def migrate(self, verbosity: int) -> None:
+        """Migrate, and make what else the site needs in its database."""
+        call_command("migrate", interactive=False, verbosity=verbosity)
+        # The cache's table, where the database is the cache; else nothing.
+        call_command("createcachetable", verbosity=verbosity)
+        if made := ensure_superuser(environment.load()):
+            self.say(f"made the first superuser, {made}")
+
     def say(self, line: str) -> None:
-        """Tell the person who watches, at once."""
-        self.stdout.write(line)
+        """Print a line at once; ./stackctl deploy shows the lines that begin so."""
+        # Behind `Applying ...`, whose line has no end yet.
+        self.stdout.write(f"\nmigrate: {line}")
         self.stdout.flush()

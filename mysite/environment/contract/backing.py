@@ -78,6 +78,14 @@ DATABASE: Final = Section(
             minimum=0,
             maximum=3_600,
         ),
+        Variable(
+            name="DB_LOCK_WAIT_SECONDS",
+            kind=Kind.INT,
+            help="Seconds that migrate tries to get a lock that another transaction holds.",
+            default="60",
+            minimum=0,
+            maximum=3_600,
+        ),
     ),
 )
 

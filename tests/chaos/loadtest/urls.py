@@ -9,6 +9,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from loadtest.models import Order
 
+from api.models import Upload
 from mysite.urls import urlpatterns as site_urls
 
 
@@ -23,6 +24,11 @@ def hang(request: HttpRequest) -> JsonResponse:
     """Never answer, as a view that waits for another service without a time limit."""
     time.sleep(3600)
     return JsonResponse({})
+
+
+def uploads(request: HttpRequest) -> JsonResponse:
+    """Read a table."""
+    return JsonResponse({"uploads": Upload.objects.count()})
 
 
 @csrf_exempt
@@ -64,5 +70,6 @@ urlpatterns = [
     path("loadtest/hang", hang),
     path("loadtest/refuse", refuse),
     path("loadtest/stream/<int:pieces>", stream),
+    path("loadtest/uploads", uploads),
     path("loadtest/order/<str:key>", order),
 ]

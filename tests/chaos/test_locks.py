@@ -1,0 +1,98 @@
+"""A migration that waits for a table which another session keeps locked."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.chaos import release
+from tests.chaos.load import Client, Load, always
+from tests.chaos.release import all_on, answering, ends, stackctl
+from tests.chaos.reliability import Figures
+from tests.chaos.test_deploy import QUICK, half_way_tables, migrations
+from tests.stack.compose import Stack
+
+PATIENCE_SECONDS = 6
+COLUMN = """migrations.AddField(
+    "upload", "locked_column", __import__("django.db.models").db.models.IntegerField(null=True)
+)"""
+# Has read the table in a transaction that stays open until the standard input ends.
+READER = """
+import sys
+import django
+django.setup()
+from django.db import connection, transaction
+with transaction.atomic(), connection.cursor() as cursor:
+    cursor.execute("SELECT COUNT(*) FROM api_upload")
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def table_in_use(stack: Stack) -> Iterator[Callable[[], object]]:
+    """Keep a transaction open that has read the table; yield what ends it."""
+    command = ("docker", "exec", "-i", stack.container("worker"), "python", "-c", READER)
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdin and reader.stdout
+        try:
+            assert reader.stdout.readline() == "held\n"
+            yield reader.stdin.close
+        finally:
+            reader.stdin.close()
+
+
+def test_migration_that_waits_for_a_lock_fails_no_request(
+    loaded: Stack, figures: Figures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, containers = answering(loaded), release.containers(loaded)
+    load = Load(
+        loaded.http_port,
+        [
+            *(Client(always("GET", "/loadtest/uploads")(), pause=0.9) for _ in range(10)),
+            *(Client(always("GET", "/profile/")(), pause=0.9) for _ in range(5)),
+        ],
+    )
+    with load, migrations(loaded, locked=COLUMN):
+        load.warm_up()
+        with table_in_use(loaded), monkeypatch.context() as patient:
+            patient.setitem(loaded.environment, "DB_LOCK_WAIT_SECONDS", str(PATIENCE_SECONDS))
+            refused = ends(3, stackctl(loaded, "deploy", "--release", "never"))
+        assert answering(loaded) == before
+        assert release.containers(loaded) == containers
+        entries = json.loads(ends(0, stackctl(loaded, "releases", "--json")))["releases"]
+        try:
+            with table_in_use(loaded) as let_go:
+                deploy = release.start(loaded, "deploy", "--release", "patient", *QUICK)
+                assert deploy.stdout
+                lines = []
+                for line in deploy.stdout:
+                    lines.append(line)
+                    if "waiting for a lock on api_upload" in line:
+                        let_go()
+            assert deploy.wait(60) == 0, "".join(lines)[-3000:]
+            assert answering(loaded) == all_on("patient")
+        finally:
+            half_way_tables(
+                loaded,
+                "ALTER TABLE api_upload DROP COLUMN locked_column",
+                "DELETE FROM django_migrations WHERE name LIKE '9%%'",
+            )
+
+    figures.add(
+        "`stackctl deploy` of a nullable column while another session keeps the table locked: "
+        f"for more than {PATIENCE_SECONDS} s, then until the migration waits; 15 requests/s",
+        "0 failed; given up (3) with the holder's name and no server touched; then released",
+        load,
+    )
+    assert not load.failed, load.summary()
+    assert any("waiting for a lock on api_upload, held by session" in line for line in lines)
+    record = next(entry for entry in entries if entry["release"] == "never")
+    assert record["outcome"] == "failed"
+    for said in (refused, record["note"]):
+        assert f"no lock within {PATIENCE_SECONDS} s on api_upload, held by session" in said
+    assert "Applied, and they stay: none." in refused

@@ -1,0 +1,78 @@
+"""Migrations against a live database: what the gate refuses, and how they wait for locks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stackctl_cli.migrate import SCRIPT
+from tests.stack.compose import Stack
+
+HERE = Path(__file__).parent
+# A try of a second, the pause until the next one, and a busy machine; far less than the patience
+# and the lock together, which a visitor would wait without the pauses.
+DELAY_SECONDS = 8
+
+
+def run(stack: Stack, script: str, *arguments: str) -> Any:
+    """Run a script of this folder in server1 and return the JSON that it prints."""
+    code = (HERE / script).read_text(encoding="utf-8")
+    return json.loads(stack.run_in("server1", "python", "-c", code, *arguments))
+
+
+def check_gate(stack: Stack) -> None:
+    """Nothing of new apps is refused; of those that run, what breaks them, with the remedy."""
+    plan = run(stack, "gate.py", SCRIPT.read_text(encoding="utf-8"), "/tmp")
+    errors: dict[str, list[str]] = plan["errors"]
+
+    assert {"sites.0002_alter_domain_unique", "shop.0004_renamed"} <= set(plan["unapplied"])
+    assert "shop.0001_initial" not in plan["applied"]
+    assert sorted(errors) == [
+        "api.9001_no_default",
+        "api.9002_not_null",
+        "api.9003_null_written",
+        "api.9004_drop",
+        "api.9005_rename",
+        "api.9006_table",
+        "api.9007_unique",
+        "api.9008_sql",
+    ]
+    for name, column in (("9001_no_default", "y"), ("9002_not_null", "shade"), ("9008_sql", "z")):
+        (finding,) = errors[f"api.{name}"]
+        assert f"NOT NULL constraint on api_upload.{column}: " in finding
+        assert "db_default=..., or null=True" in finding
+    (finding,) = errors["api.9003_null_written"]
+    assert "api_upload.sent: the running release may write NULL" in finding
+    assert errors["api.9004_drop"] == ["DROPPING columns (api_upload.error)"]
+    assert plan["warnings"] == {}
+
+
+def check_lock_waits(stack: Stack) -> None:
+    """Each kind of migration outlives a lock; one that stays ends it, and names its holder."""
+    kinds = run(stack, "lock_waits.py")
+    rows = {
+        **dict.fromkeys(("column", "second operation", "sql", "foreign key"), ([10], [20])),
+        **dict.fromkeys(("index",), ([10], [20])),
+        **dict.fromkeys(("rows", "rows apart", "rows after a change"), ([11], [21])),
+        "rows in turns": ([12], [22]),
+        "removed column": ([], []),
+    }
+
+    assert set(kinds) == set(rows)
+    for kind, (first, second) in rows.items():
+        released, never = kinds[kind]["released"], kinds[kind]["never"]
+        assert released["ended"] == "done", (kind, released)
+        assert [row[:2] for row in released["rows"]] == [[1, *first], [2, *second]], kind
+        assert ", held by session " in never["ended"], (kind, never)
+        assert "End that transaction (SQL: " in never["ended"]
+        # The row that another session kept locked.
+        assert never["rows"][0][1] == 10
+        for outcome in (released, never):
+            assert outcome["longest"] < DELAY_SECONDS, (kind, outcome)
+
+
+def test_gate_passes_new_apps_and_names_columns(production: Stack) -> None:
+    check_gate(production)
+
+
+def test_migrations_wait_for_locks_briefly_and_again(production: Stack) -> None:
+    check_lock_waits(production)
