@@ -1,5 +1,6 @@
 """The database from outside: is it away, and waiting until it is back."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -40,8 +41,17 @@ POSTGRESQL_REFUSAL = (
     "pg_hba.conf rejects",
     "permission denied for database",
     "is not permitted to log in",
-    "certificate verify failed",
 )
+# What the clients of both say of TLS that no waiting cures; a handshake that was cut off is none.
+TLS_FAULT = re.compile(
+    r"certificate|private key file|ssl_?mode|(ssl|tls) (is|was) required|not support ssl"
+    r"|insecure transport|no encryption|wrong version number|handshake failure|\balert\b",
+    re.IGNORECASE,
+)
+MYSQL_TLS = {
+    2026,  # from the client, with its words
+    3159,  # the server accepts only TLS
+}
 # SQLite's file is in use, or its disk fails; the low byte of https://www.sqlite.org/rescode.html
 SQLITE_OUTAGE = {
     5,  # busy: another connection writes
@@ -62,7 +72,7 @@ def is_outage(error: DatabaseError) -> bool:
         return False
     code = error.args[0] if error.args else None
     if isinstance(code, int):
-        return code in MYSQL_OUTAGE
+        return mysql_outage(error)
     # SQLite also calls a misspelt query operational; its own exception, the cause, has the number.
     code = getattr(error.__cause__, "sqlite_errorcode", None)
     if isinstance(code, int):
@@ -70,12 +80,27 @@ def is_outage(error: DatabaseError) -> bool:
     return postgresql_outage(error.__cause__ or error)
 
 
+def mysql_outage(error: BaseException) -> bool:
+    """Tell whether the driver's operational error means that MySQL is away."""
+    return error.args[0] in MYSQL_OUTAGE and not is_tls_fault(error)
+
+
 def postgresql_outage(error: BaseException) -> bool:
     """Tell whether the driver's operational error means that PostgreSQL is away."""
     code = getattr(error, "sqlstate", None)
     if code:
         return str(code).startswith(POSTGRESQL_OUTAGE)
+    if is_tls_fault(error):
+        return False
     return not any(phrase in str(error) for phrase in POSTGRESQL_REFUSAL)
+
+
+def is_tls_fault(error: BaseException) -> bool:
+    """Tell whether server and client did not agree on TLS, when the connection was opened."""
+    code = error.args[0] if error.args else None
+    if isinstance(code, int) and code not in MYSQL_TLS:
+        return False
+    return not getattr(error, "sqlstate", None) and bool(TLS_FAULT.search(str(error)))
 
 
 def where(connection: BaseDatabaseWrapper) -> str:
@@ -106,6 +131,11 @@ def wait_for_database(
         try:
             connection.ensure_connection()
             return
+        except TypeError as error:
+            # MySQL's client, of an option that it does not know.
+            raise DatabaseNotReadyError(
+                f"DATABASE_URL has a wrong option after its ?: {error}"
+            ) from None
         except DatabaseError as error:
             if not is_outage(error):
                 raise DatabaseNotReadyError(refusal(connection, error)) from None
@@ -127,8 +157,28 @@ def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
             f"the {where(connection)} cannot be used: {error}. Does its folder exist, and may this "
             "user write there? DATABASE_URL, or DB_NAME, says where it is."
         )
+    if is_tls_fault(error):
+        cure = tls_cure(connection.vendor, str(error).lower())
+        return f"the {where(connection)} and its client do not agree on TLS: {error}. {cure}"
     return (
         f"the {where(connection)} refused user {connection.settings_dict['USER']!r}: {error}. "
         "Check the user, the password and the database's name (DATABASE_URL, or DB_USER, "
         "DB_PASSWORD and DB_NAME). A database volume keeps the password of its first start."
+    )
+
+
+def tls_cure(vendor: str, words: str) -> str:
+    """Return the next step for a fault of TLS, by the client's words in small letters."""
+    mode, authority = ("ssl_mode", "ssl_ca") if vendor == "mysql" else ("sslmode", "sslrootcert")
+    if "insecure transport" in words or "no encryption" in words:
+        required = "REQUIRED" if vendor == "mysql" else "require"
+        return f"The server accepts only TLS: end DATABASE_URL with ?{mode}={required}."
+    if "required" in words or "not support ssl" in words:
+        return (
+            f"The server offers no TLS: enable it there, or remove {mode} and {authority} from "
+            "DATABASE_URL."
+        )
+    return (
+        f"Check {mode} in DATABASE_URL; {authority}=PATH there names the authority that signed the "
+        "server's certificate, and the host must be a name that the certificate is for."
     )

@@ -66,6 +66,8 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
         ),
     },
 }
+# Files of MySQL's client, each ssl_NAME in a URL.
+_MYSQL_TLS: Final = ("ca", "capath", "cert", "key")
 # What ends a long statement; see without_time_limits.
 _TIME_LIMITS: Final = frozenset({"read_timeout", "write_timeout", "options"})
 
@@ -210,6 +212,14 @@ def _from_url(url: str) -> Settings:
 
     # https://django-environ.readthedocs.io/en/latest/types.html#environ-env-db-url
     parsed: Settings = environ.Env.db_url_config(url, engine=_BACKENDS[engine])
+    if engine == "mysql":
+        # The client takes them as one option. https://mysqlclient.readthedocs.io/user_guide.html
+        options = parsed.get("OPTIONS", {})
+        files = {
+            name: options.pop(f"ssl_{name}") for name in _MYSQL_TLS if f"ssl_{name}" in options
+        }
+        if files:
+            options["ssl"] = files
     return _settings(engine, parsed)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.backends.mysql import base
 from MySQLdb.connections import Connection
 
-from api.database import MYSQL_OUTAGE
+from api.database import mysql_outage
 from mysite.breaker import DATABASE, AwayError
 from mysite.watched import Watched
 
@@ -90,7 +90,7 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
 
     def is_away(self, error: Exception) -> bool:
         """Tell whether a try to connect failed because the database is away or full."""
-        return error.args[0] in MYSQL_OUTAGE
+        return mysql_outage(error)
 
     def was_answered(self, error: Exception) -> bool:
         """Tell whether the database itself has refused a connection."""

@@ -44,6 +44,22 @@ def test_rows_survive_down_and_up(production: Stack) -> None:
     assert production.get(upload["thumbnail"]).status_code == 200
 
 
+def test_a_fault_of_tls_is_named_and_not_waited_for(production: Stack) -> None:
+    """MySQL's certificate is its own; PostgreSQL speaks no TLS here."""
+    options = {"mysql": "ssl_mode=VERIFY_IDENTITY", "postgres": "sslmode=verify-full"}[DB_ENGINE]
+    url = f"{DB_ENGINE}://mysite:x@db/mysite?{options}"
+
+    done = production.compose(
+        *("run", "--rm", "--no-deps", "-T", "migrate"),
+        check=False,
+        timeout=30,
+        environment={"DATABASE_URL": url},
+    )
+
+    assert done.returncode == 1
+    assert "do not agree on TLS" in done.stdout and "Is it running" not in done.stdout
+
+
 @mysql_alone
 def test_a_statement_without_an_answer_is_given_up_and_a_long_one_is_not(production: Stack) -> None:
     """The checks beside a long statement tell it from a server that hangs."""

@@ -241,6 +241,69 @@ def test_a_refusal_is_told_at_once(clock: Clock, error: DatabaseError) -> None:
     assert PASSWORD not in message
 
 
+POSTGRESQL = 'connection to server at "10.0.0.2", port 5432 failed: '
+# As libmariadb 3.4 and libpq 17 say it of real servers.
+TLS_FAULTS = [
+    ((2026, "TLS/SSL error: self-signed certificate in certificate chain"), "ssl_ca=PATH"),
+    ((2026, "TLS/SSL error: Hostname verification failed: certificate"), "ssl_ca=PATH"),
+    ((2026, "TLS/SSL error: SSL is required, but the server does not support it"), "offers no TLS"),
+    ((3159, "Connections using insecure transport are prohibited"), "?ssl_mode=REQUIRED"),
+    (("Unknown ssl_mode specification",), "Check ssl_mode"),
+]
+POSTGRESQL_TLS_FAULTS = [
+    ("server does not support SSL, but SSL was required", "offers no TLS"),
+    ("SSL error: certificate verify failed", "sslrootcert=PATH"),
+    ('root certificate file "/nowhere" does not exist', "sslrootcert=PATH"),
+    ('server certificate for "a" does not match host name "b"', "sslrootcert=PATH"),
+    ('private key file "/k.pem" has group or world access', "Check sslmode"),
+    ("SSL error: sslv3 alert handshake failure", "Check sslmode"),
+    ("FATAL:  no pg_hba.conf entry for host, no encryption", "?sslmode=require"),
+    ('invalid sslmode value: "requir"', "Check sslmode"),
+]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "words", "cure"),
+    [
+        *(("mysql", words, cure) for words, cure in TLS_FAULTS),
+        *(("postgresql", (f"{POSTGRESQL}{text}",), cure) for text, cure in POSTGRESQL_TLS_FAULTS),
+    ],
+)
+def test_a_fault_of_tls_is_named_at_once(
+    clock: Clock, vendor: str, words: tuple[object, ...], cure: str
+) -> None:
+    connection = Connection(OperationalError(*words))
+    connection.vendor = vendor
+
+    with pytest.raises(DatabaseNotReadyError) as caught:
+        wait(connection, 60)
+
+    assert clock.now == 1000
+    message = str(caught.value)
+    assert "do not agree on TLS" in message and str(words[-1]) in message and cure in message
+    assert "Is it running" not in message and "refused user" not in message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (2026, "TLS/SSL error: unexpected eof while reading"),
+        (2026, "TLS/SSL error: Connection reset by peer"),
+        ("SSL SYSCALL error: EOF detected",),
+        ("SSL connection has been closed unexpectedly",),
+    ],
+)
+def test_a_handshake_that_is_cut_off_is_an_outage(words: tuple[object, ...]) -> None:
+    assert is_outage(OperationalError(*words))
+
+
+def test_an_option_that_the_client_does_not_know_is_told(clock: Clock) -> None:
+    connection = Connection(TypeError("unexpected keyword argument 'ssl_verify'"))
+
+    with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*ssl_verify"):
+        wait(connection, 60)
+
+
 def test_a_refusal_after_a_wait_ends_it(clock: Clock) -> None:
     """A database that starts up refuses nobody until it knows its users."""
     with pytest.raises(DatabaseNotReadyError, match="refused user"):

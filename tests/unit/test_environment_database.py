@@ -244,6 +244,17 @@ def test_what_follows_the_question_mark_goes_to_the_driver_over_our_options() ->
     assert "statement_timeout" in options["options"]
 
 
+def test_mysql_s_files_of_tls_go_to_the_driver_as_one_option() -> None:
+    """Which takes a text for no option at all, and then checks no certificate."""
+    url = "mysql://u:p@h/n?ssl_mode=VERIFY_CA&ssl_ca=/ca.pem&ssl_cert=/c.pem&ssl_key=/k.pem"
+
+    options = settings({"DATABASE_URL": url})["OPTIONS"]
+
+    assert options["ssl"] == {"ca": "/ca.pem", "cert": "/c.pem", "key": "/k.pem"}
+    assert options["ssl_mode"] == "VERIFY_CA"
+    assert not {"ssl_ca", "ssl_cert", "ssl_key"} & set(options)
+
+
 @pytest.mark.parametrize("environ", [{"DATABASE_URL": "mysql://u:p@h/n"}, GROUP, RDS, {}])
 def test_what_all_databases_share(environ: dict[str, str]) -> None:
     """Connections are kept, and looked at before they are used again."""

@@ -18,7 +18,9 @@ DATABASE: Final = Section(
         Variable(
             name="DATABASE_URL",
             kind=Kind.DATABASE_URL,
-            help="mysql://user:password@host:3306/name, postgres://...:5432/name or sqlite:///path.",
+            help="mysql://user:password@host:3306/name, postgres://...:5432/name or "
+            "sqlite:///path. With TLS: mysql://...?ssl_mode=VERIFY_IDENTITY&ssl_ca=PATH or "
+            "postgres://...?sslmode=verify-full&sslrootcert=PATH.",
             secret=True,
         ),
         Variable(
