@@ -1,16 +1,15 @@
 """Keeps earlier releases' static files for the pages that name them.
 
-Copies this release's files with hashed names to a folder that all servers share, or marks those
-that are there as in use, and removes what no server has marked for DAYS. A server does so when it
-starts, each day while it runs and when it stops (supervisor/entrypoint, supervisor/drain). So a
-page of the old release finds its files on a server of the new one, and the other way round, while
-servers are replaced one by one and for DAYS after the last server of its release has stopped.
+Copies a release's files with hashed names to a volume from which all servers and Apache serve, and
+removes old ones. A page of the old release finds its files on a server of the new one, and the
+other way round, while servers are replaced one at a time and long after.
 
-Several servers may do so at once, and nginx serves the folder meanwhile: a file appears whole or
-not at all, and one that another server removes is none to stumble over.
+Only the service migrate can write there, once a release and before any server starts: a server
+that was broken into cannot change what the others serve. nginx serves the folder meanwhile, so a
+file appears whole or not at all.
 """
 
-import contextlib
+import filecmp
 import os
 import re
 import shutil
@@ -21,22 +20,24 @@ from pathlib import Path
 SOURCE = Path("/srv/static")
 SHARED = Path("/srv/kept/static")
 DAYS = 30
+# A release may run for longer than DAYS, and only its start marks its files.
+RELEASES = 10
 
 # ManifestStaticFilesStorage puts twelve hexadecimal digits before the extension.
 HASHED = re.compile(r"\.[0-9a-f]{12}\.[^/]+$")
 
 
 def keep(source: Path, shared: Path) -> None:
-    """Bring every file with a hashed name to the shared folder, or mark it as still in use."""
+    """Bring every file with a hashed name to the shared folder, and mark all with one time."""
+    now = int(time.time())
     for path in source.rglob("*"):
         if not (HASHED.search(path.name) and path.is_file()):
             continue
         target = shared / path.relative_to(source)
-        # A name with a hash never changes its content.
-        try:
-            os.utime(target)
-        except FileNotFoundError:
+        # A name with a hash never changes its content: another one is a fault, or an attack.
+        if not (target.is_file() and filecmp.cmp(path, target, shallow=False)):
             copy_whole(path, target)
+        os.utime(target, (now, now))
 
 
 def copy_whole(path: Path, target: Path) -> None:
@@ -51,21 +52,22 @@ def copy_whole(path: Path, target: Path) -> None:
     Path(part.name).replace(target)
 
 
-def remove_unused(shared: Path, days: float) -> None:
-    """Remove what no server has marked for so many days, and what a killed copy left."""
-    limit = time.time() - days * 86400
-    for path in shared.rglob("*"):
-        # Gone: another server has removed it.
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and path.stat().st_mtime < limit:
-                path.unlink()
+def remove_unused(shared: Path, days: float, releases: int) -> None:
+    """Remove what neither the latest releases nor those of so many days have marked."""
+    files = {path: int(path.stat().st_mtime) for path in shared.rglob("*") if path.is_file()}
+    latest = sorted(set(files.values()), reverse=True)[:releases]
+    limit = min([time.time() - days * 86400, *latest])
+    for path, marked in files.items():
+        if marked < limit:
+            # Gone: another run has removed it.
+            path.unlink(missing_ok=True)
 
 
 def main() -> None:
-    """Do both; without the shared volume (a single container) there is nobody to share with."""
+    """Do both, where the volume can be written."""
     if os.access(SHARED, os.W_OK):
         keep(SOURCE, SHARED)
-        remove_unused(SHARED, DAYS)
+        remove_unused(SHARED, DAYS, RELEASES)
 
 
 if __name__ == "__main__":

@@ -283,6 +283,7 @@ def _roll(
     latest = engine.image_id(project.latest)
     roll = Roll(project, balancer, console, interrupt, limits)
     try:
+        migrate.keep_static(project, attempt.image)
         finished = roll.all(attempt.image, attempt.release, force=force)
     except Exception as error:
         # Whatever it is, a fault of this program too: visitors are better off with what ran before.

@@ -115,6 +115,23 @@ def run(project: compose.Project, image: str, before: Plan, say: Say, detail: Sa
     )
 
 
+def keep_static(project: compose.Project, image: str) -> None:
+    """Bring a release's static files to where all servers serve them, before its first server.
+
+    Raises:
+        StackctlError: they cannot be brought there.
+    """
+    lines: list[str] = []
+    result = project.run_once(
+        image, "python", "nginx/keep_static.py", on_line=lines.append, seconds=LOOK_SECONDS
+    )
+    if not result.ok:
+        raise StackctlError(
+            f"the release's static files cannot be kept: {lines[-1] if lines else result.code}",
+            "`docker system df -v` shows the volume `static` and what the engine's disk holds.",
+        )
+
+
 def _what_was_applied(project: compose.Project, image: str, before: Plan) -> str:
     try:
         after = look(project, image)

@@ -209,7 +209,7 @@ def test_nginx_serves_the_folders_that_django_writes() -> None:
         assert f"--from=mysite-static {image['STATIC_ROOT']} {image['STATIC_ROOT']}" in copied
     for server in compose_servers():
         volumes = compose()["services"][server]["volumes"]
-        assert {f"media:{image['MEDIA_ROOT']}", f"static:{kept}"} <= set(volumes)
+        assert {f"media:{image['MEDIA_ROOT']}", f"static:{kept}:ro"} <= set(volumes)
 
 
 def test_what_a_server_writes_while_it_runs_is_on_its_tmpfs() -> None:

@@ -92,34 +92,3 @@ def test_what_was_said_of_another_time_does_not_count(tmp_path: Path, when: str)
         os.utime(mark(tmp_path / "drain"), (past, past))
 
     assert "stopping in" in ended(process)
-
-
-def test_static_files_are_marked_each_day_and_at_the_end(tmp_path: Path) -> None:
-    marked = tmp_path / "marked"
-    process = start(
-        tmp_path / "drain",
-        python=f'[ -f "$1" ] && echo "${{1##*/}}" >>{marked}',
-        # A day is over at once, the first two times.
-        sleep=f'echo "$1" >>{tmp_path}/slept\n'
-        f'[ "$(grep -c 86400 {tmp_path}/slept)" -le 2 ] || exec /bin/sleep infinity',
-    )
-    eventually(
-        lambda: marked.exists() and marked.read_text() == "keep_static.py\n" * 2,
-        seconds=10,
-        what="it marks at the end of each day",
-    )
-    eventually(
-        lambda: (tmp_path / "slept").read_text() == "86400\n" * 3,
-        seconds=10,
-        what="the third day begins",
-    )
-    mark(tmp_path / "drain")
-    ended(process)
-
-    assert marked.read_text() == "keep_static.py\n" * 3
-
-
-def test_marks_that_fail_keep_nobody_from_stopping(tmp_path: Path) -> None:
-    said = ended(start(tmp_path / "drain", python="echo no space >&2; exit 1"))
-
-    assert "no space" in said and "stopping in" in said

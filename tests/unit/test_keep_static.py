@@ -58,57 +58,45 @@ def test_servers_that_start_at_once_do_not_disturb_each_other(
     assert names(shared) == {"a.0123456789ab.css", "a.0123456789ab.css.br"}
 
 
-def test_what_is_in_use_stays_and_what_is_not_goes(
+def test_another_content_under_a_hashed_name_is_replaced(
     script: ModuleType, release: Path, tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared"
     script.keep(release, shared)
-    old, used = shared / "old.0123456789ab.js", shared / "api" / "a.0123456789ab.css"
-    old.write_text("old")
-    for path in (old, used):
-        os.utime(path, (time.time() - 31 * DAY,) * 2)
+    target = shared / "api" / "a.0123456789ab.css"
+    # Of the same length and time.
+    target.write_text("x" * len("a.0123456789ab.css"))
 
     script.keep(release, shared)
-    script.remove_unused(shared, 30)
 
-    assert not old.exists()
-    assert used.exists()
+    assert target.read_text() == "a.0123456789ab.css"
 
 
-def test_one_that_another_server_removes_meanwhile_is_brought_again(
-    script: ModuleType, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def marked(path: Path, days: int) -> Path:
+    """Have a file marked so many days ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.utime(path, (time.time() - days * DAY,) * 2)
+    return path
+
+
+def test_what_is_in_use_stays_and_what_is_not_goes(
+    script: ModuleType, release: Path, tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared"
+    used = marked(shared / "api" / "a.0123456789ab.css", days=400)
+    # The release before, which started long ago and runs until now, and some before it.
+    olds = [marked(shared / f"old.{n:012x}.js", days=31 + n) for n in range(3)]
+    recent = [marked(shared / f"recent.{n:012x}.js", days=n) for n in range(1, 5)]
+
     script.keep(release, shared)
-    mark = os.utime
+    script.remove_unused(shared, 30, 7)
+    assert all(path.exists() for path in (used, *recent, *olds[:2]))
+    assert not olds[2].exists()
 
-    def after_its_removal(path: Path) -> None:
-        path.unlink()
-        mark(path)
-
-    monkeypatch.setattr(script.os, "utime", after_its_removal)
-    script.keep(release, shared)
-
-    assert names(shared) == {"a.0123456789ab.css", "a.0123456789ab.css.br"}
-
-
-def test_servers_that_remove_at_once_do_not_disturb_each_other(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = tmp_path / "old.0123456789ab.js"
-    old.write_text("old")
-    os.utime(old, (0, 0))
-    look = Path.is_file
-
-    def and_then_gone(path: Path) -> bool:
-        found = look(path)
-        path.unlink()
-        return found
-
-    monkeypatch.setattr(Path, "is_file", and_then_gone)
-    script.remove_unused(tmp_path, 30)
-
-    assert not old.exists()
+    script.remove_unused(shared, 30, 2)
+    assert all(path.exists() for path in (used, *recent))
+    assert not any(path.exists() for path in olds)
 
 
 def test_without_the_shared_folder_there_is_nothing_to_do(

@@ -155,6 +155,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, kept: Kept) -> Calla
                 lambda _, name: stack.step(lambda: stack.drained.discard(name)),
             ),
             (migrate, "run", lambda *_: stack.step(lambda: None)),
+            (migrate, "keep_static", lambda *_: stack.step(lambda: None)),
             (record, "append", lambda *entry: stack.step(lambda: append(*entry))),
         ):
             monkeypatch.setattr(owner, name, fake)

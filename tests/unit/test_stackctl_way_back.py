@@ -77,6 +77,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Stack:
     monkeypatch.setattr(compose.Project, "containers", found.containers)
     monkeypatch.setattr(compose.Project, "recreate", found.recreate)
     monkeypatch.setattr(compose.Project, "runs", lambda _, name, image: found.runs[name] == image)
+    monkeypatch.setattr(deploy.migrate, "keep_static", lambda *_: None)
     monkeypatch.setattr(engine, "tag", found.tag)
     monkeypatch.setattr(engine, "image_id", lambda _: found.latest)
     monkeypatch.setattr(haproxy.Balancer, "servers", found.servers)
