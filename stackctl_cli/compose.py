@@ -210,10 +210,9 @@ class Project:
         Raises:
             StackctlError: the build failed; its last lines come along.
         """
-        server = self.servers[0]
         result = process.follow(
             *self._renamed(),
-            *("--progress", "plain", "build", server),
+            *("--progress", "plain", "build", ENV_CHECK),
             stdin=json.dumps(self._with_image(image, release)),
             on_line=on_line,
             seconds=BUILD_SECONDS,

@@ -172,6 +172,14 @@ def bind_address(text: str) -> None:
         ) from None
 
 
+def memory(text: str) -> None:
+    """Accept a size as docker compose writes it."""
+    if not re.fullmatch(r"[1-9][0-9]*[mg]", text):
+        raise InvalidValueError(
+            f"{text!r} is not an amount of memory", "Write megabytes or gigabytes: 1500m, 2g."
+        )
+
+
 def basic_auth_user(text: str) -> None:
     """Accept a user name for HTTP's basic authentication."""
     if not re.fullmatch(r"[A-Za-z0-9._@-]+", text):

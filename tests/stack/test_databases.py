@@ -55,7 +55,7 @@ SERVERS = {
 def image(tree: Path) -> str:
     """The production image of this tree."""
     stack = Stack(tree, "production")
-    stack.compose("build", "server1")
+    stack.compose("build", "env-check")
     return stack.image
 
 

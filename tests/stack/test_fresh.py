@@ -15,7 +15,7 @@ def dev(tree: Path) -> Iterator[Stack]:
     stack = Stack(tree, "dev", DRAIN_SECONDS="0", **secret_environment())
     stack.down(volumes=True)
     try:
-        stack.compose("build", "--quiet", "migrate")
+        stack.compose("build", "--quiet", "env-check")
         stack.compose("up", "--detach", "--wait", "db")
         yield stack
     finally:

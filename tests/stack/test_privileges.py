@@ -1,5 +1,6 @@
 """No container may do, reach or know more than its work asks for."""
 
+import ipaddress
 import json
 
 import pytest
@@ -65,11 +66,40 @@ def networks(stack: Stack, service: str) -> set[str]:
 
 def test_the_edge_does_not_reach_the_database(production: Stack) -> None:
     assert networks(production, "haproxy") == {"edge"}
+    assert networks(production, "server1") == {"dialout", "edge", "backend"}
     assert networks(production, "db") == {"backend"}
     assert networks(production, "redis") == {"backend"}
     assert docker(
         "network", "inspect", "--format", "{{.Internal}}", f"{production.project}_backend"
     ) == ("true")
+
+
+def default_route(stack: Stack, service: str) -> str:
+    """Return the gateway to everywhere else, as the kernel writes it; empty without one."""
+    table = stack.run_in(service, "cat", "/proc/net/route").splitlines()
+    rows = [line.split() for line in table[1:]]
+    return next((row[2] for row in rows if row[1] == "00000000"), "")
+
+
+def gateway(stack: Stack, network: str) -> str:
+    """Return a network's gateway in the same form."""
+    address = docker(
+        *("network", "inspect", "--format", "{{range .IPAM.Config}}{{.Gateway}}{{end}}"),
+        f"{stack.project}_{network}",
+    )
+    return ipaddress.ip_address(address).packed[::-1].hex().upper()
+
+
+def test_only_servers_and_worker_have_a_way_out(production: Stack) -> None:
+    for service in (*APPLICATION, "worker"):
+        assert default_route(production, service) == gateway(production, "dialout")
+    assert default_route(production, "haproxy") == gateway(production, "edge")
+    options = docker(
+        "network", "inspect", "--format", "{{json .Options}}", f"{production.project}_edge"
+    )
+    # What leaves from there keeps its private address, so no answer comes back.
+    assert json.loads(options)["com.docker.network.bridge.enable_ip_masquerade"] == "false"
+    assert default_route(production, "db") == ""
 
 
 def test_servers_do_not_know_the_stats_password(production: Stack) -> None:

@@ -37,7 +37,7 @@ def build_with_another_stylesheet(stack: Stack) -> None:
     """Build the next release's image and keep its static files."""
     style = stack.tree / "api" / "static" / "api" / "status.css"
     with edited(style, ":root {", f"/* {uuid.uuid4()} */ :root {{"):
-        stack.compose("build", "--quiet", "server1")
+        stack.compose("build", "--quiet", "env-check")
     run_migrate(stack, "migrate")
 
 
@@ -77,4 +77,4 @@ def test_files_are_served_until_no_release_has_them(production: Stack) -> None:
         assert "immutable" in kept.headers["Cache-Control"]
     finally:
         # The servers may run on with it; what is started anew is this tree's.
-        production.compose("build", "--quiet", "server1")
+        production.compose("build", "--quiet", "env-check")

@@ -288,7 +288,8 @@ def test_there_is_a_service_for_each_layer_and_no_other() -> None:
     assert choices == LAYERS
     picked = ("certificates", *(f"haproxy-{layer}" for layer in choices))
     expected = {*choices, *picked, *(f"{name}-tls" for name in picked)}
-    expected |= {"apache", "apache-on", *(f"{layer}-asked" for layer in choices)}
+    expected |= {"apache", "apache-on"}
+    expected |= {f"{layer}-{form}" for layer in choices for form in ("asked", "built")}
     assert set(compose("docker-compose.layers.yaml")["services"]) == expected
 
 
@@ -302,12 +303,40 @@ def test_the_key_is_read_by_its_copier_and_by_haproxy_alone() -> None:
 
     assert {name for name, mounts in folders.items() if "./certs" in mounts} == {"certificates-tls"}
     assert {name for name, mounts in folders.items() if "certificates" in mounts} == {
+        "certificates",
         "certificates-tls",
         *(f"haproxy-{layer}-tls" for layer in LAYERS),
     }
     assert services()["certificates"]["network_mode"] == "none"
     # Where there is no certificate nobody looks for one.
     assert layers["certificates"]["scale"] == 0 and "scale" not in layers["certificates-tls"]
+
+
+def test_one_service_builds_the_layers_image_and_none_pulls_it() -> None:
+    layers = compose("docker-compose.layers.yaml")["services"]
+
+    assert {name for name, service in layers.items() if "build" in service} == {
+        f"{layer}-built" for layer in LAYERS
+    }
+    assert all(layers[layer]["pull_policy"] == "never" for layer in LAYERS)
+    assert services()["env-check"]["extends"]["service"] == "${LAYER:-local}-built"
+
+
+def test_every_service_has_a_limit_of_memory_and_processes() -> None:
+    for name, service in services().items():
+        # Made, never started.
+        if name != "base":
+            assert {"mem_limit", "pids_limit"} <= set(service), name
+
+
+def test_what_needs_no_outside_has_no_way_out() -> None:
+    networks = compose()["networks"]
+    no_answer = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert networks["edge"] == {"driver_opts": no_answer} and networks["backend"]["internal"]
+    out = {name for name, service in services().items() if "dialout" in service.get("networks", ())}
+    assert out == {"server1", "server2", "server3", "worker", "certbot"}
+    # The engine takes the default route of the first by name that is not internal.
+    assert min(set(networks) - {"backend"}) == "dialout"
 
 
 def test_nobody_depends_on_what_may_have_no_container() -> None:

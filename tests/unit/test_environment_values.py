@@ -166,6 +166,8 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
         "LAYER",
         "APACHE",
         "APACHE_PORT",
+        "APP_MEMORY",
+        "DB_MEMORY",
         "DIRECT_ADDRESS",
         "HAPROXY_BALANCE",
         "HTTP_ADDRESS",
@@ -220,3 +222,10 @@ def test_a_stack_name_is_what_docker_takes(text: str) -> None:
     with pytest.raises(InvalidValueError):
         VARIABLES["STACK_NAME"].parse(text)
     assert VARIABLES["STACK_NAME"].parse("my-site2") == "my-site2"
+
+
+@pytest.mark.parametrize("text", ["2", "2gb", "0g", "1.5g", "-1m", "2 g"])
+def test_an_amount_of_memory_has_a_unit(text: str) -> None:
+    with pytest.raises(InvalidValueError):
+        VARIABLES["APP_MEMORY"].parse(text)
+    assert VARIABLES["APP_MEMORY"].parse("1500m") == "1500m"

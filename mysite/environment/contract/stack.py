@@ -101,6 +101,21 @@ STACK: Final = Section(
             scope=Scope.STACK,
         ),
         Variable(
+            name="APP_MEMORY",
+            help="The memory that each server, and the worker, may use at most: 1500m, 2g. Its "
+            "1 GB for bodies in /tmp counts too.",
+            default="2g",
+            scope=Scope.STACK,
+            validate=validators.memory,
+        ),
+        Variable(
+            name="DB_MEMORY",
+            help="The memory that the database server may use at most.",
+            default="2g",
+            scope=Scope.STACK,
+            validate=validators.memory,
+        ),
+        Variable(
             name="STATS_PORT",
             kind=Kind.PORT,
             help="The host's port for HAProxy's stats page.",

@@ -1,0 +1,42 @@
+"""What takes all the memory or all the processes that it can get takes its own container's."""
+
+import subprocess
+
+from tests.stack.compose import Stack, docker
+
+# More than the container's share, written to; and processes until the kernel refuses one.
+TAKE_MEMORY = "b'x' * (6 << 30)"
+FORK = """import os, signal, time
+os.setsid()
+count = 0
+try:
+    while count < 5000:
+        if not os.fork():
+            time.sleep(60)
+            os._exit(0)
+        count += 1
+except OSError:
+    pass
+print(count, flush=True)
+time.sleep(3)
+os.killpg(0, signal.SIGKILL)"""
+
+
+def test_a_process_that_takes_all_memory_is_killed_alone(production: Stack) -> None:
+    before = production.inspect("server1", "{{.State.StartedAt}}")
+
+    hog = ("exec", "-T", "server1", "python", "-c", TAKE_MEMORY)
+    assert production.compose(*hog, check=False).returncode == 137
+
+    production.wait_for_both()
+    assert production.inspect("server1", "{{.State.StartedAt}}") == before
+
+
+def test_a_fork_bomb_leaves_the_other_containers_serving(production: Stack) -> None:
+    command = ["docker", "exec", production.container("worker"), "python", "-c", FORK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bomb:
+        assert bomb.stdout is not None
+        assert 100 < int(bomb.stdout.readline()) < 512
+        assert {production.get("/profile/").status_code for _ in range(6)} == {200}
+        assert docker("exec", production.container("server2"), "echo", "one more") == "one more"
+    production.wait_for_both()
