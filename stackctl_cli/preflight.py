@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from mysite.environment import faults as environment_faults
 from mysite.environment.check import ALL_SCOPES
+from mysite.environment.check import warnings as environment_warnings
 from mysite.environment.contract import SAMPLE_PASSWORD, VARIABLES
+from mysite.environment.fault import Fault
 from mysite.environment.loader import find_dotenv
 from mysite.environment.names import near_misses
 from mysite.environment.variable import LAYERS
@@ -223,6 +225,12 @@ def _buildx() -> Check:
         problem="the Buildx plugin is missing, and images cannot be built without it",
         cure="Install it: https://github.com/docker/buildx#installing",
     )
+
+
+def warnings(project: compose.Project) -> list[Fault]:
+    """Return what lets the stack start, but not be used."""
+    own = {**find_dotenv(os.environ, project.layer, process.ROOT).values, **os.environ}
+    return environment_warnings({**own, **_given_by_compose(own, project)}, project.layer)
 
 
 def _environment(layer: str, project: compose.Project | None) -> Check:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from mysite.environment.variable import LAYERS
+
 from . import compose, deploy, engine, lock, parts, preflight, process, release, state
 from .answers import get
 from .console import Console
@@ -33,6 +35,8 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
     """
     with console.step("checking this machine"):
         project = preflight.require()
+    for warning in preflight.warnings(project):
+        console.warn(str(warning))
     with lock.held(project, "up"):
         kept = [] if build else _kept(project, console)
         attempt = None
@@ -145,6 +149,9 @@ def doctor(console: Console) -> dict[str, Any]:
     checks, project = preflight.examine()
     if project is not None and next(check.ok for check in checks if check.name == "engine"):
         checks += _stack_checks(project)
+    if project is not None and project.layer in LAYERS:
+        found = preflight.warnings(project)
+        checks += [Check(w.name, problem=w.problem, cure=w.cure) for w in found]
     for check in checks:
         if check.ok:
             console.good(f"{check.name}: {check.fact}")

@@ -67,6 +67,20 @@ def faults(
     return list(examine(environment, layer, scopes, dotenv, installed=installed).faults)
 
 
+def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
+    """Return what lets a stack start, but not be used."""
+    values = examine(environ, layer).values
+    if not values["DJANGO_SECURE_SSL_REDIRECT"] or values["TLS_CERTIFICATE"]:
+        return []
+    problem = "every page redirects to https, and nothing answers there: TLS_CERTIFICATE is not set"
+    cure = (
+        "Set TLS_CERTIFICATE (`make certs` makes one for localhost; docs/tls.md). "
+        "Or DJANGO_SECURE_SSL_REDIRECT=false: to try the site by http, or behind a proxy that ends "
+        "TLS, then with DJANGO_CSRF_TRUSTED_ORIGINS=https://NAME."
+    )
+    return [Fault("DJANGO_SECURE_SSL_REDIRECT", problem, cure)]
+
+
 def examine(
     environ: Mapping[str, str],
     layer: str,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import dotenv, render
-from .check import ALL_SCOPES, faults
+from .check import ALL_SCOPES, faults, warnings
 from .contract import VARIABLES
 from .fault import Fault, InvalidValueError, report
 from .files import text_of
@@ -96,6 +96,9 @@ def _check(arguments: argparse.Namespace) -> int:
     if wrong:
         print(report(wrong, layer), file=sys.stderr)
         return 1
+    if arguments.scope == "all":
+        for warning in warnings(environ, layer):
+            print(f"warning: {warning}", file=sys.stderr)
     print(f"The environment is right for the {layer} layer ({', '.join(sorted(scopes))}).")
     return 0
 

@@ -1,8 +1,9 @@
 """Data: written through one server, read through the other, kept over down and up."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from tests.stack.compose import DB_ENGINE, Stack, docker, mysql_alone
+from tests.stack.compose import DB_ENGINE, Stack, docker, mysql_alone, secret_environment
 from tests.stack.uploads import Uploader
 
 
@@ -135,6 +136,16 @@ def check_a_wrong_password(stack: Stack) -> None:
     assert "waiting" not in result.stdout
     assert "wrong-horse-battery" not in result.stdout
     assert "Traceback" not in result.stdout
+
+
+def test_down_removes_the_key_of_a_certificate_that_is_set_no_more(tree: Path) -> None:
+    stack = Stack(tree, "dev", **secret_environment())
+    volume = f"{stack.project}_certificates"
+    docker("volume", "create", "--label", f"com.docker.compose.project={stack.project}", volume)
+
+    stack.down(volumes=True)
+
+    assert volume not in docker("volume", "ls", "--quiet").split()
 
 
 def test_the_volumes_are_the_projects_own(production: Stack) -> None:

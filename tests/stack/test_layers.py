@@ -98,6 +98,17 @@ def test_production_without_secrets_names_them_all_and_starts_nothing(production
         bare.down(volumes=True)
 
 
+def test_a_redirect_to_https_where_nothing_answers_is_warned_of(production: Stack) -> None:
+    run = ("run", "--rm", "--no-deps", "env-check")
+    redirects = {"DJANGO_SECURE_SSL_REDIRECT": "true"}
+    certified = {**redirects, "TLS_CERTIFICATE": "certs/localhost"}
+
+    said = production.compose(*run, environment=redirects).stdout
+    assert "every page redirects to https" in said and "DJANGO_SECURE_SSL_REDIRECT=false" in said
+    assert "redirects to https" not in production.compose(*run, environment=certified).stdout
+    assert "redirects to https" not in production.compose(*run).stdout
+
+
 def test_a_server_alone_refuses_too(production: Stack) -> None:
     """As on Elastic Beanstalk, where no env-check runs before it."""
     answer = production.compose(

@@ -132,7 +132,7 @@ def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
     both = set(services()["env-check"]["environment"])
     assert both == set(compose()["x-environment"]) | BY_MIGRATE | set(
         compose()["x-stack-environment"]
-    ) | set(compose()["x-nginx-balancer-environment"])
+    ) | set(compose()["x-nginx-balancer-environment"]) | {WITH_TLS[0]}
 
 
 def test_the_first_superuser_s_password_is_migrate_s_alone() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from mysite import environment
-from mysite.environment.check import ALL_SCOPES, PUBLISHED
+from mysite.environment.check import ALL_SCOPES, PUBLISHED, warnings
 from mysite.environment.contract import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY, VARIABLES
 from mysite.environment.dotenv import parse
 from mysite.environment.loader import layer_of
@@ -33,6 +33,26 @@ def names(
 def test_a_good_environment_has_no_fault(layer: str) -> None:
     """The other tests change one thing in it."""
     assert names(GOOD, layer) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "layer", "warned"),
+    [
+        ({}, "production", True),
+        ({"DJANGO_SECURE_SSL_REDIRECT": "true"}, "dev", True),
+        ({"DJANGO_SECURE_SSL_REDIRECT": "false"}, "production", False),
+        ({"TLS_CERTIFICATE": "certs/localhost"}, "production", False),
+        ({}, "dev", False),
+        ({}, "local", False),
+    ],
+)
+def test_a_redirect_to_https_where_nothing_answers_is_warned_of(
+    change: dict[str, str], layer: str, warned: bool
+) -> None:
+    found = warnings({**GOOD, **change}, layer)
+
+    assert [fault.name for fault in found] == ["DJANGO_SECURE_SSL_REDIRECT"] * warned
+    assert all("TLS_CERTIFICATE" in fault.cure and "=false" in fault.cure for fault in found)
 
 
 @pytest.mark.parametrize("layer", ["local", "test"])

@@ -136,6 +136,19 @@ def test_up_on_a_stack_that_is_well_changes_nothing(
     assert "warning" not in said and "http://localhost:80/" in said
 
 
+def test_up_and_doctor_warn_of_a_redirect_to_https_where_nothing_answers(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    production = compose.Project("project", "production", machine.project.model)
+    machine.project = production
+    monkeypatch.setattr(preflight, "examine", lambda: ([preflight.Check("engine")], production))
+
+    assert machine.up()["code"] == 0
+    assert "every page redirects to https" in capsys.readouterr().err
+    rows = stack.doctor(Console(as_json=True))["checks"]
+    assert "DJANGO_SECURE_SSL_REDIRECT" in [row["name"] for row in rows if not row["ok"]]
+
+
 def test_a_build_that_started_well_is_a_way_back(machine: Machine) -> None:
     machine.up(build=True)
 
