@@ -7,7 +7,6 @@ from tests.stack.compose import Stack, docker
 # More than the container's share, written to; and processes until the kernel refuses one.
 TAKE_MEMORY = "b'x' * (6 << 30)"
 FORK = """import os, signal, time
-os.setsid()
 count = 0
 try:
     while count < 5000:

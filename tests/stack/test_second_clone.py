@@ -34,6 +34,7 @@ def test_second_clone_cannot_use_or_remove_the_data(production: Stack, tmp_path:
     second = Stack(copy_tree(tmp_path / "second"), "production")
     second.environment = production.environment
     before = containers(production)
+    migrated = production.inspect("migrate", "{{.State.StartedAt}}")
     for command in (["down", "--volumes", "--yes"], ["deploy"], ["up"]):
         said = refused_by_stackctl(second, *command)
         assert f"belongs to the folder {production.tree}" in said and "./stackctl adopt" in said
@@ -44,7 +45,8 @@ def test_second_clone_cannot_use_or_remove_the_data(production: Stack, tmp_path:
         said = second.logs("env-check")
         assert f"belongs to the clone in {production.tree}" in said
         assert str(second.tree) in said and "./stackctl adopt" in said
-        for service in ("migrate", "db", "redis"):
+        assert production.inspect("migrate", "{{.State.StartedAt}}") <= migrated
+        for service in ("db", "redis"):
             assert production.inspect(service, "{{.State.Status}}") == "created"
     finally:
         production.compose("up", "--detach", "--no-build", "--wait")

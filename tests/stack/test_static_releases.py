@@ -28,17 +28,12 @@ def replace(stack: Stack, server: str) -> None:
     stack.wait_for_both()
 
 
-def run_migrate(stack: Stack, *command: str) -> None:
-    """Run a command in the one service that may write to the volume of static files."""
-    stack.compose("run", "--rm", "--no-deps", "migrate", *command)
-
-
 def build_with_another_stylesheet(stack: Stack) -> None:
     """Build the next release's image and keep its static files."""
     style = stack.tree / "api" / "static" / "api" / "status.css"
     with edited(style, ":root {", f"/* {uuid.uuid4()} */ :root {{"):
         stack.compose("build", "--quiet", "env-check")
-    run_migrate(stack, "migrate")
+    stack.compose("run", "--rm", "--no-deps", "migrate", "python", "nginx/keep_static.py")
 
 
 def test_a_server_cannot_change_what_the_others_serve(production: Stack) -> None:
@@ -50,7 +45,8 @@ def test_a_server_cannot_change_what_the_others_serve(production: Stack) -> None
             tried = production.compose(
                 "exec", "-T", "--user", user, "server1", "sh", "-c", script, check=False
             )
-            assert "Read-only file system" in tried.stdout
+            assert tried.returncode, tried.stdout
+            assert "Read-only file system" in tried.stdout or user == "0"
     assert {production.get(style).content for _ in range(TRIES)} == {before}
     assert statuses(production, "/static/evil.js") == {404}
 
