@@ -28,8 +28,10 @@ TAKE_SECONDS = 300.0
 STALE_SECONDS = 3.0
 _HELD = "held\n"
 # What it needs to know, then `held`, then nothing until its input ends.
-_HOLD = """cat /proc/self/mountinfo
+_OWNER = """cat /proc/self/mountinfo
 echo "owner $(cat owner 2>/dev/null)"
+"""
+_HOLD = f"""{_OWNER}
 [ ! -e releases.jsonl ] || cat releases.jsonl
 echo held
 exec cat >/dev/null"""
@@ -76,10 +78,12 @@ def held(project: Project, command: str, *, adopt: bool = False) -> Iterator[str
     while True:
         with process.attended(*_take(project, command), until=_HELD, seconds=TAKE_SECONDS) as taken:
             if taken.out.endswith(_HELD):
-                owner, _, text = taken.out.rpartition("\nowner ")[2].partition("\n")
-                here = clone.folder(taken.out)
-                owner = _require_owner(project, owner, here, adopt=adopt)
-                _records[project.name] = text.removesuffix(_HELD)
+                owner, here, text = _parse(project, taken.out)
+                if _is_foreign(owner, here) and not adopt:
+                    raise foreign(project, owner)
+                if here and owner != here:
+                    _store(project, "owner", f"{here}\n")
+                _records[project.name] = text
                 try:
                     if not _records[project.name]:
                         _move_old_record(project)
@@ -115,6 +119,25 @@ def holder(project: Project) -> str:
     with outputs.read("docker ps"):
         command, whose, since, number = line.split("\t")
     return f"`stackctl {command}` of {whose} is running since {since} (process {number})"
+
+
+def other_owner(project: Project) -> str:
+    """Return the folder that the stack belongs to where it is not this one. It changes nothing."""
+    printed = ""
+    if process.run("docker", "volume", "inspect", volume_of(project)).ok:
+        printed = engine.docker("run", "--rm", "--quiet", *_clone_and_volume(project), "-c", _OWNER)
+    owner, here, _ = _parse(project, printed)
+    return owner if _is_foreign(owner, here) else ""
+
+
+def foreign(project: Project, owner: str) -> StackctlError:
+    """Return the error for a stack that belongs to another folder."""
+    return StackctlError(
+        f"the stack {project.name} belongs to the folder {owner}, and this is {process.ROOT}; "
+        "nothing was changed",
+        "For a stack of its own here, put another STACK_NAME (and other ports) in .env.\n"
+        "To run that stack and its data from this folder from now on: ./stackctl adopt",
+    )
 
 
 def read_record(project: Project) -> str:
@@ -166,23 +189,22 @@ def _take(project: Project, command: str) -> tuple[str, ...]:
     return (
         *("docker", "run", "--rm", "--interactive", "--quiet", "--name", container_of(project)),
         *(part for name in labels for part in ("--label", f"stackctl.{name}={labels[name]}")),
-        *("--volume", f"{process.ROOT / 'haproxy'}:{clone.MOUNT}:ro"),
-        *(*_options(project), "-c", _HOLD),
+        *(*_clone_and_volume(project), "-c", _HOLD),
     )
 
 
-def _require_owner(project: Project, owner: str, here: str, *, adopt: bool) -> str:
-    owner = owner or _owner_by_labels(project)
-    if owner and owner not in (here, str(process.ROOT)) and not adopt:
-        raise StackctlError(
-            f"the stack {project.name} belongs to the folder {owner}, and this is {process.ROOT}; "
-            "nothing was changed",
-            "For a stack of its own here, put another STACK_NAME (and other ports) in .env.\n"
-            "To run that stack and its data from this folder from now on: ./stackctl adopt",
-        )
-    if here and owner != here:
-        _store(project, "owner", f"{here}\n")
-    return owner
+def _clone_and_volume(project: Project) -> tuple[str, ...]:
+    return ("--volume", f"{process.ROOT / 'haproxy'}:{clone.MOUNT}:ro", *_options(project))
+
+
+def _parse(project: Project, printed: str) -> tuple[str, str, str]:
+    """Return the stack's folder, this one as the engine sees it, and what follows."""
+    owner, _, text = printed.rpartition("\nowner ")[2].partition("\n")
+    return owner or _owner_by_labels(project), clone.folder(printed), text.removesuffix(_HELD)
+
+
+def _is_foreign(owner: str, here: str) -> bool:
+    return bool(owner) and owner not in (here, str(process.ROOT))
 
 
 def _owner_by_labels(project: Project) -> str:

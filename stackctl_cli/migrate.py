@@ -121,14 +121,12 @@ def keep_static(project: compose.Project, image: str) -> None:
     Raises:
         StackctlError: they cannot be brought there.
     """
-    lines: list[str] = []
-    result = project.run_once(
-        image, "python", "nginx/keep_static.py", on_line=lines.append, seconds=LOOK_SECONDS
-    )
+    result = project.ask(image, "python", "nginx/keep_static.py", seconds=LOOK_SECONDS)
     if not result.ok:
         raise StackctlError(
-            f"the release's static files cannot be kept: {lines[-1] if lines else result.code}",
+            "the release's static files cannot be kept",
             "`docker system df -v` shows the volume `static` and what the engine's disk holds.",
+            output="\n".join(result.text().splitlines()[-30:]),
         )
 
 

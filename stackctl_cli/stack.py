@@ -170,6 +170,9 @@ def _stack_checks(project: compose.Project) -> list[Check]:
     if not seen.containers:
         return [Check("stack", f"{project.name} is not started; next step: ./stackctl up")]
     checks = parts.examine(seen)
+    if owner := lock.other_owner(project):
+        error = lock.foreign(project, owner)
+        checks.append(Check("owner", problem=error.problem, cure=error.cure))
     checks += [_copies(project, name, count) for name, count in project.copies().items()]
     if len(set(seen.releases().values())) > 1:
         mixed = ", ".join(f"{server} {name}" for server, name in seen.releases().items())

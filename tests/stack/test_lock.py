@@ -65,8 +65,10 @@ def test_another_clone_is_refused_until_it_adopts_the_stack(
     assert f"belongs to the folder {first}" in refused.value.problem
     assert "STACK_NAME" in refused.value.cure and "./stackctl adopt" in refused.value.cure
 
+    assert lock.other_owner(project) == str(first)
     with lock.held(project, "adopt", adopt=True) as before:
         assert before == str(first)
+    assert lock.other_owner(project) == ""
     with lock.held(project, "deploy"):
         record.append(project, entry("b"))
     assert record.releases(project) == ["b", "a"]

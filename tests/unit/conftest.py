@@ -59,6 +59,10 @@ class Kept:
         """Return who holds it."""
         return self.holders.get(project.name, "")
 
+    def other_owner(self, _: compose.Project) -> str:
+        """Return no other folder."""
+        return ""
+
     def read_record(self, project: compose.Project) -> str:
         """Return the record."""
         return self.records.get(project.name, "")
@@ -72,7 +76,7 @@ class Kept:
 def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
     """Have stackctl's lock and record in memory; tests/stack/test_lock.py has the real ones."""
     found = Kept()
-    for name in ("held", "holder", "read_record", "write_record"):
+    for name in ("held", "holder", "other_owner", "read_record", "write_record"):
         monkeypatch.setattr(lock, name, getattr(found, name))
     return found
 
