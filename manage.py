@@ -1,8 +1,25 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """Django's command-line utility, with `env` for the project's environment variables beside it."""
 
 import os
 import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+VENV = Path(__file__).resolve().parent / ".venv"
+
+
+def use_venv() -> None:
+    """Continue in .venv where this Python has no Django; `make setup` and `make run` create it."""
+    if find_spec("django"):
+        return
+    python = VENV / "bin" / "python"
+    if Path(sys.prefix).resolve() != VENV and os.access(python, os.X_OK):
+        os.execv(python, [str(python), *sys.argv])  # noqa: S606 (the same command, no shell)
+    sys.exit(
+        "manage.py: Django is not installed here, nor in .venv. Run `make setup` (or `make run`) "
+        "once, then this command again."
+    )
 
 
 def main() -> None:
@@ -11,18 +28,13 @@ def main() -> None:
     `env` is answered before Django loads any settings, because settings with a faulty environment
     cannot be loaded, and that is when it is needed.
     """
-    try:
-        from mysite import environment
-    except ImportError as missing:
-        sys.exit(
-            f"manage.py: {missing.name or missing} is not installed here. Next step: `make setup`, "
-            "then run this with .venv/bin/python, or use the make targets (`make help`)."
-        )
-
     if sys.argv[1:2] == ["env"]:
         from mysite.environment.cli import main as env_main
 
         sys.exit(env_main(sys.argv[2:]))
+
+    use_venv()
+    from mysite import environment
 
     environment.read_dotenv()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")

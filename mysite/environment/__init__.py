@@ -6,7 +6,7 @@ contract/ declares them; settings read them through `load()`; `./manage.py env` 
 from .broker import KAFKA_SCHEME, broker_url
 from .check import faults
 from .database import database_settings, without_time_limits
-from .loader import Environment, layer_of, load, read_dotenv
+from .loader import Environment, ignored_layer, layer_of, load, read_dotenv
 from .redis import BROKER, CACHE, COUNTER, redis_url
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "broker_url",
     "database_settings",
     "faults",
+    "ignored_layer",
     "layer_of",
     "load",
     "read_dotenv",

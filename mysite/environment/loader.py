@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,15 @@ from .check import examine
 from .contract import VARIABLES
 from .fault import report
 from .names import base
-from .variable import LAYERS, ROOT, Scope, Value, is_true
+from .variable import LAYERS, ROOT, SHARED, Scope, Value, is_true
 
 SETTINGS_MODULE: Final = "DJANGO_SETTINGS_MODULE"
+
+# Servers by their names in docker compose's network, which no program outside of it reaches.
+_IN_COMPOSE: Final = re.compile(
+    r"^(DB_HOST=db|REDIS_HOST=redis|BROKER_HOST=broker)$"
+    r"|^(DATABASE|REDIS|CELERY_BROKER)_URL=\w+://([^/]*@)?(db|redis|broker)(:\d+)?(/|$)"
+)
 
 T = TypeVar("T")
 
@@ -88,19 +95,37 @@ def read_dotenv(
 ) -> dotenv.DotEnv:
     """Put `.env` into the environment, overriding nothing; its faults are told by load().
 
-    In a test layer there is no `.env`. The stack's own variables stay out: the application has no
-    use for the stats page's password.
+    In a test layer there is no `.env`, and neither is one of another layer for local work: its
+    hosts, database and secrets are that stack's. The stack's own variables stay out: the
+    application has no use for the stats page's password. Nor does local work reach servers by the
+    names that they have in docker compose's network.
     """
     environ = os.environ if environ is None else environ
     layer = layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
     found = find_dotenv(environ, layer, root)
+    if other_layer(found, layer):
+        return dotenv.DotEnv()
     for name, value in found.values.items():
         variable = VARIABLES.get(base(name))
-        if name not in environ and (variable is None or variable.scope is not Scope.STACK):
+        stack = variable is not None and variable.scope is Scope.STACK
+        unreachable = layer == "local" and _IN_COMPOSE.search(f"{name}={value}")
+        if name not in environ and not stack and not unreachable:
             environ[name] = value
             if environ is os.environ:
                 _from_dotenv[name] = value
     return found
+
+
+def other_layer(found: dotenv.DotEnv, layer: builtins.str) -> builtins.str:
+    """Return the layer that a `.env` is for, where local work does not read it; else nothing."""
+    named = found.values.get("LAYER", "")
+    return named if layer == "local" and named in SHARED else ""
+
+
+def ignored_layer(root: Path = ROOT) -> builtins.str:
+    """Return the layer of a `.env` that this process does not read; else nothing."""
+    layer = layer_of(os.environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
+    return other_layer(find_dotenv(os.environ, layer, root), layer)
 
 
 def load(

@@ -14,6 +14,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
+from mysite import environment
+
 HOST = "127.0.0.1"
 # uWSGI's exit code when `need-app` is set and the application cannot be imported.
 APP_NOT_LOADED = 22
@@ -30,6 +32,10 @@ class Command(BaseCommand):
         if not uwsgi.exists():
             raise CommandError("uWSGI is not installed beside this Python. Use `make run`.")
         refuse_taken_port(settings.RUN_PORT)
+        if layer := environment.ignored_layer():
+            self.stdout.write(
+                f".env is for LAYER={layer} and is not read here; set variables before `make run`"
+            )
         for folder in (settings.STATIC_ROOT, settings.MEDIA_ROOT):
             folder.mkdir(parents=True, exist_ok=True)
         call_command("migrate_with_lock", verbosity=0, stdout=self.stdout)

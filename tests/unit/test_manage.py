@@ -1,0 +1,124 @@
+"""./manage.py finds its packages by itself, and local work is not led by another layer's .env."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from mysite import environment
+from mysite.environment import render
+from tests.tree import ROOT
+
+COMMANDS = [("createsuperuser",), ("makemigrations", "shop", "--dry-run"), ("shell", "-c", "1")]
+# The Python that .venv is made of, without what is installed there.
+BARE = (str(Path(sys.executable).resolve()), "-S")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone in which nothing is installed."""
+    shutil.copy(ROOT / "manage.py", tmp_path)
+    shutil.copytree(ROOT / "mysite", tmp_path / "mysite")
+    return tmp_path
+
+
+def manage(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run manage.py with a Python that has no packages."""
+    return subprocess.run(
+        [*BARE, "manage.py", *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_continues_in_venv(clone: Path, command: tuple[str, ...]) -> None:
+    python = clone / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "in .venv: $*"\n')
+    python.chmod(0o755)
+
+    done = manage(clone, *command)
+
+    assert done.stdout == f"in .venv: manage.py {' '.join(command)}\n"
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("has_venv", [True, False])
+def test_without_django_the_next_step_is_named(clone: Path, has_venv: bool) -> None:
+    if has_venv:
+        venv.create(clone / ".venv", symlinks=True)
+
+    done = manage(clone, "migrate")
+
+    assert done.returncode == 1
+    assert "`make setup`" in done.stderr and "`make run`" in done.stderr
+    assert "Traceback" not in done.stderr and "No module" not in done.stderr
+    assert manage(clone, "env", "get", "RUN_PORT").stdout == "8000\n"
+
+
+def loaded(folder: Path, text: str, **environ: str) -> environment.Environment:
+    """Return what the settings of local work read from this .env."""
+    (folder / ".env").write_text(text)
+    return environment.load(dict(environ), folder)
+
+
+@pytest.mark.parametrize("layer", ["dev", "production"])
+def test_local_work_does_not_read_another_layer_s_dotenv(tmp_path: Path, layer: str) -> None:
+    text, _ = render.fresh(layer)
+    text += "DJANGO_ALLOWED_HOSTS=www.example.com\nDATABASE_URL=mysql://u:p@h/n\nODD LINE\n"
+
+    found = loaded(tmp_path, text)
+
+    settings = environment.database_settings(found)
+    assert settings["ENGINE"] == "django.db.backends.sqlite3"
+    assert found.list("DJANGO_ALLOWED_HOSTS") == ["localhost", "127.0.0.1", "[::1]"]
+    assert environment.redis_url(found, environment.CACHE) == ""
+    # A variable that is set by hand counts.
+    assert loaded(tmp_path, text, RUN_PORT="8123").int("RUN_PORT") == 8123
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "DB_ENGINE=mysql\nDB_NAME=n\nDB_USER=u\nDB_PASSWORD=p\nDB_HOST=db\n",
+        "DATABASE_URL=mysql://u:p@db:3306/n\n",
+        "DATABASE_URL=postgres://u:p@db/n\n",
+        "REDIS_HOST=redis\nREDIS_PASSWORD=p\n",
+        "REDIS_URL=redis://redis:6379/0\n",
+        "BROKER=rabbitmq\nBROKER_HOST=broker\nBROKER_PASSWORD=p\n",
+        "CELERY_BROKER_URL=amqp://u:p@broker//\n",
+    ],
+)
+def test_local_work_does_not_use_compose_s_own_servers(tmp_path: Path, lines: str) -> None:
+    found = loaded(tmp_path, f"LAYER=local\n{lines}")
+
+    assert environment.database_settings(found)["ENGINE"] == "django.db.backends.sqlite3"
+    assert environment.redis_url(found, environment.CACHE) == ""
+    assert environment.broker_url(found) == ""
+
+
+def test_local_work_uses_other_servers_of_its_own_dotenv(tmp_path: Path) -> None:
+    lines = "DATABASE_URL=mysql://u:p@db.example.com/n\nREDIS_URL=redis://redis.example.com/0\n"
+
+    found = loaded(tmp_path, lines)
+
+    assert environment.database_settings(found)["HOST"] == "db.example.com"
+    assert environment.redis_url(found, environment.CACHE) == "redis://redis.example.com/1"
+
+
+def test_production_s_settings_read_production_s_dotenv(tmp_path: Path) -> None:
+    text, _ = render.fresh("production")
+    module = {"DJANGO_SETTINGS_MODULE": "mysite.settings.production"}
+
+    found = loaded(tmp_path, f"{text}DJANGO_ALLOWED_HOSTS=www.example.com\n", **module)
+
+    assert environment.database_settings(found)["HOST"] == "db"
