@@ -37,7 +37,7 @@ class Apache:
             StackctlError: Apache does not answer, or does not know the server.
         """
         result = engine.execute(self.container, MEMBER, server, *change)
-        if not result.ok or not result.out.strip().isdigit():
+        if not result.ok or not result.out.strip().isdecimal():
             raise StackctlError(
                 f"Apache cannot be asked about {server}: {result.text()}",
                 "Is it well? `docker compose logs --tail 30 apache`. "

@@ -141,7 +141,7 @@ class Project:
             )
             for service, described in self.services.items()
             for port in described.get("ports") or ()
-            if str(port.get("published", "")).isdigit()
+            if str(port.get("published", "")).isdecimal()
         ]
 
     @property

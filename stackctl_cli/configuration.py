@@ -90,7 +90,7 @@ def _servers(lines: Iterable[str]) -> Iterable[tuple[tuple[str, str], Address]]:
             backend = words[1] if words[0] in ("backend", "listen") and len(words) > 1 else ""
         elif backend and words[:1] == ["server"] and len(words) > 2:
             host, _, port = words[2].rpartition(":")
-            if host and port.isdigit():
+            if host and port.isdecimal():
                 yield (backend, words[1]), Address(host, int(port))
 
 

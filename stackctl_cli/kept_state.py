@@ -23,10 +23,13 @@ def state_file(answer: str, servers: dict[tuple[str, str], Address]) -> str:
         answer: what HAProxy answered to `show servers state`.
         servers: where the next configuration's servers are; those that it does not name are left
             out.
+
+    Raises:
+        ValueError: the answer is of another kind or version; a reload would forget who is drained.
     """
     first, *lines = answer.strip().splitlines() or [""]
     if first.strip() != VERSION:
-        return ""
+        raise ValueError(f"version {first[:20]!r} where {VERSION} belongs")
     rows = (line.split() for line in lines if line.strip() and not line.startswith("#"))
     kept = [_row(row, servers) for row in rows if len(row) > RECORD]
     return "".join(f"{line}\n" for line in (VERSION, *filter(None, kept)))

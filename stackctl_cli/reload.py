@@ -87,7 +87,9 @@ class Reload:
     def _replace(self, wanted: Configuration, servers: dict[str, haproxy.Server]) -> None:
         """Have the master start a new worker that knows what the present one knows."""
         answer = self.balancer.command("show servers state")
-        self._write_state(kept_state.state_file(answer, wanted.servers))
+        with outputs.read("show servers state"):
+            text = kept_state.state_file(answer, wanted.servers)
+        self._write_state(text)
         try:
             said = self.balancer.reload(servers)
         finally:

@@ -8,6 +8,7 @@ import pytest
 
 from stackctl_cli import (
     compose,
+    configuration,
     engine,
     haproxy,
     listening,
@@ -21,6 +22,7 @@ from stackctl_cli.faults import StackctlError
 from stackctl_cli.inside import ask
 from stackctl_cli.preflight import examine
 from stackctl_cli.release import from_git
+from tests.unit.test_stackctl_parts import container
 
 ODD = (
     "",
@@ -110,6 +112,7 @@ READERS: dict[str, Callable[[], object]] = {
     "record": lambda: record.read(PROJECT),
     "git": from_git,
     "machine": examine,
+    "haproxy -c": lambda: configuration.check(container()),
     "config hashes": PROJECT.config_hashes,
 }
 

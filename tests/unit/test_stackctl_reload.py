@@ -74,8 +74,9 @@ def test_a_server_that_the_new_configuration_does_not_name_is_left_out() -> None
 
 
 @pytest.mark.parametrize("answer", ["", "Unknown command", "2\n# other\n1 2 3\n"])
-def test_an_answer_of_another_kind_keeps_nothing(answer: str) -> None:
-    assert kept_state.state_file(answer, SERVERS) == ""
+def test_an_answer_of_another_kind_is_refused(answer: str) -> None:
+    with pytest.raises(ValueError, match="where 1 belongs"):
+        kept_state.state_file(answer, SERVERS)
 
 
 BROKEN = """[NOTICE]   (95) : haproxy version is 3.0.11
