@@ -144,7 +144,8 @@ class Attempt:
                 ended = interrupted and not (last and last.cut_off)
                 words = error.problem if isinstance(error, StackctlError) else repr(error)
                 if isinstance(error, RolledBackError):
-                    words = error.cure
+                    # Why, and which migrations stay.
+                    words = f"{error.problem}\n{error.cure}"
                 self.note(Outcome.INTERRUPTED if ended else Outcome.FAILED, words)
             if not interrupted:
                 _prune(self.project, self.console)
