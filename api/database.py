@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 # https://dev.mysql.com/doc/mysql-errors/9.7/en/client-error-reference.html
 # https://dev.mysql.com/doc/mysql-errors/9.7/en/server-error-reference.html
 MYSQL_OUTAGE = {
+    0,  # the connection is closed already
     1040,  # too many connections
     1053,  # server shutdown in progress
     1205,  # lock wait timeout
@@ -19,7 +20,10 @@ MYSQL_OUTAGE = {
     2003,  # no connection through TCP
     2005,  # unknown host: the container is gone, or not there yet
     2006,  # server has gone away
+    2012,  # the handshake went wrong
     2013,  # connection lost during a query
+    2027,  # a malformed packet: cut off in the middle
+    2055,  # connection lost, with the system's reason
     2026,  # the handshake was cut off
 }
 # Likewise PostgreSQL; the first two characters are a class.

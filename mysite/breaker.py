@@ -148,7 +148,11 @@ class Breaker:
             if now - max(began, succeeded) < max(PATIENCE_SECONDS, (now - began) / 2):
                 blocked = 0.0
             elif self._lock():
-                self.give_back(away=not check())
+                answered = False
+                try:
+                    answered = check()
+                finally:
+                    self.give_back(away=not answered)
             else:
                 # Another one connects or checks; longer than this, it hangs there.
                 blocked = blocked or now

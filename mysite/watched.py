@@ -44,7 +44,7 @@ class Watched(Base):
             away = True
             reason = f"the database did not answer within {CONNECT_SECONDS:g} s"
             raise self.away_error(reason) from None
-        except self.Database.OperationalError as error:
+        except self.Database.Error as error:
             away = self.is_away(error)
             raise
         finally:
@@ -56,7 +56,7 @@ class Watched(Base):
             close(within(CHECK_SECONDS, lambda: self.connect_now(conn_params), close))
         except TimeoutError:
             return False
-        except self.Database.OperationalError as error:
+        except self.Database.Error as error:
             return self.was_answered(error)
         return True
 

@@ -69,6 +69,11 @@ class WatchedConnection(Connection):
         """Take a transaction back."""
         self.query(b"ROLLBACK")
 
+    def autocommit(self, on: bool) -> None:
+        """Begin a transaction with the next statement, or end that."""
+        if bool(on) != self.get_autocommit():
+            self.query(b"SET autocommit = %d" % bool(on))
+
 
 class DatabaseWrapper(Watched, base.DatabaseWrapper):
     """Connects only when no other worker of this server is waiting for a database that is away."""
@@ -94,4 +99,4 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
 
     def was_answered(self, error: Exception) -> bool:
         """Tell whether the database itself has refused a connection."""
-        return bool(error.args[0] < FIRST_CLIENT_ERROR)
+        return bool(0 < error.args[0] < FIRST_CLIENT_ERROR)

@@ -11,8 +11,8 @@ FILES = "filesystem://localhost//"
 
 # Longest wait for Redis: every worker may be in it once, before the breaker opens
 # (mysite/breaker.py).
-CONNECT_SECONDS = 0.6
-ANSWER_SECONDS = 0.6
+CONNECT_SECONDS = 0.5
+ANSWER_SECONDS = 0.5
 # A worker waits for its next message within this.
 WORKER_ANSWER_SECONDS = 2
 

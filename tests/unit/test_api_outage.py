@@ -18,6 +18,8 @@ OUTAGES = [
     AWAY,
     OperationalError(2006, f"{HIDDEN} has gone away"),
     InterfaceError(2013, f"Lost connection to {HIDDEN}"),
+    InterfaceError(0, ""),
+    OperationalError(2055, f"Lost connection to {HIDDEN}, system error: 113"),
     OperationalError(f'connection to server at "{HIDDEN}" failed: Connection refused'),
 ]
 MISTAKES = [
