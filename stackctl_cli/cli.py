@@ -24,6 +24,7 @@ from . import engine, lock, parts, record, release, servers, stack, state
 from . import heal as healing
 from . import reload as reloading
 from . import restore as restoring
+from . import rotate as rotating
 from .console import Console
 from .faults import ExitCode, StackctlError, from_system
 from .preflight import Check
@@ -221,6 +222,18 @@ def restore(
 def adopt(as_json: Json = False) -> None:
     """Run the stack from this folder from now on; another clone has run it until now."""
     _run(as_json, stack.adopt)
+
+
+@app.command()
+def rotate(
+    name: Annotated[str, typer.Argument(metavar="SECRET", help=f"{', '.join(rotating.NAMES)}.")],
+    health_seconds: HealthSeconds = HEALTH_SECONDS,
+    watch_seconds: WatchSeconds = WATCH_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Give a server of the stack, or Django, a new secret, without a failed request."""
+    limits = Limits(health_seconds, watch_seconds)
+    _run(as_json, lambda console: rotating.rotate(console, name, limits))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import compose, engine, state
+from . import compose, engine, passwords, state
 from .faults import StackctlError
 from .preflight import Check
 
@@ -194,6 +194,8 @@ def _drift(
     if project.services.get(service, {}).get("scale") == 0:
         return "it runs, and the present variables switch it off", f"{UP} removes it"
     if not hashes.get(service) or container.config_hash == hashes[service]:
+        return None
+    if passwords.is_rotated(project, container):
         return None
     names = changed_variables(service, container, project)
     what = f" ({', '.join(names)})" if names else ""

@@ -23,6 +23,7 @@ from mysite.environment.variable import LAYERS
 from . import certificate, compose, engine, process
 from .answers import fields
 from .faults import StackctlError
+from .passwords import DB, REDIS
 
 ENGINE: Final = (25,)
 COMPOSE: Final = (2, 30)
@@ -121,6 +122,8 @@ def examine() -> tuple[list[Check], compose.Project | None]:
     checks.append(_environment(layer, project))
     if project is not None:
         checks += _ports(project, engine_answers=daemon.ok)
+        if daemon.ok:
+            checks += refused_passwords(project)
         if project.tls and daemon.ok:
             checks.append(_certificate(project))
     checks.append(_disk(root))
@@ -258,6 +261,30 @@ def _certificate(project: compose.Project) -> Check:
         return Check("certificate", certificate.check(project))
     except StackctlError as error:
         return Check("certificate", problem=error.problem, cure=error.cure)
+
+
+def refused_passwords(project: compose.Project) -> list[Check]:
+    """Return the passwords that a server of the stack refuses, as after a change by hand."""
+    checks = []
+    for password in (DB, REDIS):
+        value = project.environment(project.servers[0]).get(password.variable, "")
+        try:
+            if not password.is_own(project) or password.accepts(project, value):
+                continue
+        except StackctlError:
+            # It is down, which is another check's to say.
+            continue
+        name = password.variable
+        checks.append(
+            Check(
+                name,
+                problem=f"{password.service} refuses it: the variable was changed, the password in "
+                "the server was not",
+                cure=f"./stackctl rotate {password.name} sets the server's password to it; or put "
+                "the former one back.",
+            )
+        )
+    return checks
 
 
 def _given_by_compose(

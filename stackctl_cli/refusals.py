@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import compose, engine, haproxy, record, state
+from . import compose, engine, haproxy, passwords, record, state
 from .console import Console
 from .faults import StackctlError
 
@@ -110,7 +110,8 @@ def require_backing(project: compose.Project, console: Console) -> None:
             f"Start it first: docker compose up --detach --wait --no-deps {names}",
         )
     for name in project.backing:
-        if containers[name].config_hash != project.config_hash(name):
+        other = containers[name].config_hash != project.config_hash(name)
+        if other and not passwords.is_rotated(project, containers[name]):
             _warn_of_old(name, console)
 
 

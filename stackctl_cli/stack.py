@@ -7,7 +7,7 @@ from typing import Any
 
 from mysite.environment.variable import LAYERS
 
-from . import compose, deploy, engine, lock, parts, preflight, process, release, state
+from . import compose, deploy, engine, lock, parts, passwords, preflight, process, release, state
 from .answers import get
 from .console import Console
 from .faults import ExitCode, StackctlError
@@ -47,6 +47,8 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
         if attempt:
             _note(attempt, started=result.ok)
         if not result.ok:
+            for check in preflight.refused_passwords(project):
+                raise StackctlError(f"{check.name}: {check.problem}", check.cure)
             raise StackctlError(
                 "the stack did not start", culprits(project), output=_last(result.out, 10)
             )
@@ -88,6 +90,8 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
         image = engine.image_id(str(service.get("image", "")))
         if found.config_hash != hashes.get(name) or (image and found.image != image):
             around.append(name)
+            if passwords.is_rotated(project, found):
+                continue
             console.warn(
                 f"{name} keeps its present configuration or image; {compose.anew(name)} brings "
                 "the new one, which visitors notice for a moment"

@@ -9,6 +9,22 @@ replaced=stackctl_replaced
 action=$1
 database=${2:-$live}
 
+# As the application signs in: by the network, which is not there during the first start.
+accepts() {
+    local said
+    said=$(MYSQL_PWD=$1 mysql --protocol=tcp --host=127.0.0.1 --user="$DB_USER" --connect-timeout=5 --execute='DO 0' 2>&1) ||
+        case $said in
+            *'ERROR 1045'*) return 3 ;;
+            *) echo "$said" >&2; return 1 ;;
+        esac
+}
+if [ "$action" = knows ]; then
+    IFS= read -r password
+    code=0
+    accepts "$password" || code=$?
+    exit $code
+fi
+
 # The largest packet that there is: a row that the application has written in pieces is longer than its own limit.
 packet=1073741824
 account=(--user=stackctl --protocol=socket)
@@ -201,5 +217,23 @@ case $action in
 
     remove)
         remove "$database"
+        ;;
+
+    # MySQL keeps one former password; accepted already means that a run before this one was cut off.
+    accept)
+        IFS= read -r password
+        if ! accepts "$password" 2>/dev/null; then
+            client <<END
+SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES';
+ALTER USER '${DB_USER//\'/\'\'}'@'%' IDENTIFIED BY '${password//\'/\'\'}' RETAIN CURRENT PASSWORD;
+END
+        fi
+        ;;
+
+    retire)
+        client <<END
+SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES';
+ALTER USER '${DB_USER//\'/\'\'}'@'%' DISCARD OLD PASSWORD;
+END
         ;;
 esac

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs inside PostgreSQL's container, as the server's own user. Arguments: what to do, and with which database (default:
-# the application's). A restore loads into a database of its own, which then takes the other one's name.
+# Runs inside PostgreSQL's container, as the server's own user. Arguments: what to do, with which database (default:
+# the application's), and more. A restore loads into a database of its own, which then takes the other one's name.
 set -euo pipefail
 
 live=$POSTGRES_DB
@@ -123,5 +123,39 @@ END
 
     remove)
         remove "$database"
+        ;;
+
+    knows)
+        IFS= read -r password
+        said=$(PGPASSWORD=$password PGCONNECT_TIMEOUT=5 psql --no-psqlrc --host=127.0.0.1 --username="$DB_USER" --command='' 2>&1) ||
+            case $said in
+                *'password authentication failed'*) exit 3 ;;
+                *) echo "$said" >&2; exit 1 ;;
+            esac
+        ;;
+
+    # A role has one password. Clients that have the former one still connect by their address, until it is retired.
+    accept)
+        IFS= read -r password
+        for address in "${@:3}"; do
+            printf 'host "%s" "%s" %s/32 trust\n' "${live//\"/\"\"}" "${DB_USER//\"/\"\"}" "$address"
+        done >/var/run/postgresql/rotation.conf
+        before=$(client --command='SELECT pg_conf_load_time()')
+        client --command='SELECT pg_reload_conf()' >/dev/null
+        for _ in {1..50}; do
+            [ "$(client --command='SELECT pg_conf_load_time()')" = "$before" ] || break
+            sleep 0.1
+        done
+        PASSWORD=$password client <<'END'
+\getenv user DB_USER
+\getenv password PASSWORD
+SET log_min_error_statement = panic;
+ALTER ROLE :"user" PASSWORD :'password';
+END
+        ;;
+
+    retire)
+        rm -f /var/run/postgresql/rotation.conf
+        client --command='SELECT pg_reload_conf()' >/dev/null
         ;;
 esac

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import secrets
 import shutil
 import subprocess
@@ -279,11 +280,8 @@ APPLICATIONS = (
 
 def cluster(site: Site) -> str:
     """Return all that the server holds, roles included, but for what the worker writes."""
-    return site.run_in(
-        "db",
-        *("pg_dumpall", "--username=postgres", "--restrict-key=x"),
-        *("--exclude-database=stackctl_*",),
-    ).split("COPY public.api_workerbeat")[0]
+    dump = site.run_in("db", "pg_dumpall", "--username=postgres", "--restrict-key=x")
+    return re.sub(r"(?s)COPY public\.api_workerbeat.*?\\\.\n", "", dump)
 
 
 def sorted_lines(text: str) -> list[str]:

@@ -80,6 +80,13 @@ DJANGO: Final = Section(
             secret=True,
         ),
         Variable(
+            name="DJANGO_SECRET_KEY_FALLBACKS",
+            kind=Kind.LIST,
+            help="Former keys, the latest first: what they signed is still accepted, so that "
+            "nobody is signed out. `./stackctl rotate secret-key` writes them.",
+            secret=True,
+        ),
+        Variable(
             name="DJANGO_ALLOWED_HOSTS",
             kind=Kind.LIST,
             help="Host names that the site answers to.",

@@ -1,0 +1,226 @@
+"""Changes the stack's secrets while it serves.
+
+A server accepts the new password next to the former one, its clients are recreated one at a time,
+then the former one is refused. The new value is in `.env` before anything uses it: the next run
+completes one that was cut off, and a change by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mysite.environment.contract import VARIABLES
+from mysite.environment.loader import find_dotenv
+
+from . import compose, deploy, dotenv_file, lock, process, refusals, stack
+from .console import Console
+from .faults import ExitCode, InterruptedByUserError, StackctlError, UsageError
+from .interrupt import Interrupt
+from .passwords import BROKER, DB, PASSWORDS, REDIS, Password
+from .record import Outcome
+from .roll import Limits, Roll, ServerFailedError
+
+KEY, FALLBACKS = "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS"
+# Enough for a session of two weeks, rotated every few days.
+KEPT_KEYS: Final = 4
+
+
+NAMES: Final = (*PASSWORDS, "secret-key", "all")
+
+
+def rotate(console: Console, name: str, limits: Limits) -> dict[str, Any]:
+    """Give a server of the stack, or Django, a new secret, without a failed request.
+
+    Raises:
+        StackctlError: refused, nothing was changed; or it ended in the middle, and the next run
+            completes it. The stack works in both cases.
+    """
+    if name not in NAMES:
+        raise UsageError(f"there is no secret {name!r}", f"There are: {', '.join(NAMES)}.")
+    project = stack.load()
+    interrupt = Interrupt()
+    with lock.held(project, f"rotate {name}"), interrupt.noted(console.warn):
+        change = _Rotation(project, name, console, interrupt, limits)
+        return change.run()
+
+
+class _Rotation:
+    """One run."""
+
+    def __init__(
+        self,
+        project: compose.Project,
+        name: str,
+        console: Console,
+        interrupt: Interrupt,
+        limits: Limits,
+    ) -> None:
+        """Check what may be changed; nothing is changed yet."""
+        self.project, self.name, self.console = project, name, console
+        self.interrupt, self.limits = interrupt, limits
+        broker = project.environment(project.servers[0]).get("BROKER", "redis")
+        if name == "broker" and broker != "rabbitmq":
+            cure = "./stackctl rotate redis" if broker == "redis" else "Kafka here has no password."
+            raise UsageError(f"the broker is {broker}, and has no password of its own", cure)
+        rotated = [REDIS, DB, *([BROKER] if broker == "rabbitmq" else [])]
+        self.passwords = [p for p in rotated if name in (p.name, "all")]
+        self.key = name in ("secret-key", "all")
+        self.given = project.environment(project.servers[0])
+        self.dotenv = find_dotenv(os.environ, project.layer, process.ROOT).values
+        for password in self.passwords:
+            self._require_own(password)
+        for variable in [p.variable for p in self.passwords] + ([KEY, FALLBACKS] * self.key):
+            self._require_dotenv(variable)
+
+        former = self._value(KEY)
+        if self.key and ("," in former or former != former.strip()):
+            raise StackctlError(
+                f"{KEY} has a comma or a space at its end, and cannot be one of {FALLBACKS}; "
+                "nothing was changed",
+                f"Write another {KEY} into .env and ./stackctl deploy: everybody is signed out.",
+            )
+
+    def run(self) -> dict[str, Any]:
+        """Change them."""
+        pending = [p for p in self.passwords if self._is_pending(p)]
+        containers = self.project.containers()
+        serving = any(containers[s].running for s in self.project.servers if s in containers)
+        fresh = [p for p in self.passwords if p not in pending]
+        for password in pending:
+            self.console.say(f"{password.variable}: completing the change to the value in .env")
+            password.accept(self.project, self._value(password.variable))
+        if not serving:
+            if fresh or self.key:
+                raise StackctlError(
+                    "the stack is not running; secrets change while it serves", "./stackctl up"
+                )
+            self.console.say("./stackctl up starts the stack")
+            return self._result([])
+        balancer = refusals.require(self.project, self.console)
+        self._switch(fresh)
+        self._roll(balancer)
+        for password in self.passwords:
+            password.retire(self.project, self._value(password.variable))
+        if self.key:
+            self._sign_with_the_new_key(balancer)
+        changed = [p.variable for p in self.passwords] + [KEY] * self.key
+        self.console.good(f"rotated: {', '.join(changed)}; the new values are in .env")
+        return self._result(changed)
+
+    def _switch(self, fresh: list[Password]) -> None:
+        """Write new values into `.env`, and have the servers accept them."""
+        before = {p.variable: self._value(p.variable) for p in fresh}
+        values = {p.variable: secrets.token_urlsafe(32) for p in fresh}
+        keys = {}
+        if self.key:
+            # Every server must know the new key before one signs with it.
+            self.new_key = secrets.token_urlsafe(64)
+            keys = {FALLBACKS: ",".join([self.new_key, *self._fallbacks()][:KEPT_KEYS])}
+        self._write({**values, **keys})
+        try:
+            for password in fresh:
+                password.accept(self.project, values[password.variable])
+        except BaseException:
+            left = {p.variable: before[p.variable] for p in fresh if not self._accepted(p, values)}
+            self._write(left)
+            raise
+
+    def _accepted(self, password: Password, values: Mapping[str, str]) -> bool:
+        try:
+            return password.accepts(self.project, values[password.variable])
+        except StackctlError:
+            return False
+
+    def _sign_with_the_new_key(self, balancer: Any) -> None:
+        before = self._value(KEY)
+        fallbacks = [key for key in (before, *self._fallbacks()) if key != self.new_key]
+        self._write({KEY: self.new_key, FALLBACKS: ",".join(fallbacks[:KEPT_KEYS])})
+        self._roll(balancer)
+
+    def _roll(self, balancer: Any) -> None:
+        """Recreate the servers and workers with the present `.env`, one at a time."""
+        running = self.project.containers()
+        images = {running[s].image: running[s].release for s in self.project.servers}
+        if len(images) > 1:
+            raise StackctlError(
+                "the servers run different releases", "./stackctl deploy, then rotate again."
+            )
+        ((image, release),) = images.items()
+        roll = Roll(self.project, balancer, self.console, self.interrupt, self.limits)
+        again = f"./stackctl rotate {self.name} completes it; until then both secrets work."
+        try:
+            finished = roll.all(image, release)
+        except ServerFailedError as error:
+            self.console.lines("\n".join(error.log.splitlines()[-30:]))
+            try:
+                roll.back()
+            except (ServerFailedError, StackctlError) as failed:
+                self.console.bad(f"not back in service: {failed}")
+            raise StackctlError(
+                f"{error.server} does not serve with the new secrets: {error.reason}", again
+            ) from None
+        if not finished:
+            raise InterruptedByUserError("interrupted; every server is in service", again)
+        deploy.Attempt(self.project, f"rotate {self.name}", release, self.console, image).note(
+            Outcome.OK
+        )
+
+    def _is_pending(self, password: Password) -> bool:
+        """Tell whether `.env` has a value that not every client or not the server has yet."""
+        wanted = self._value(password.variable)
+        running = self.project.containers()
+        clients = (*self.project.servers, *self.project.workers)
+        default = VARIABLES[password.variable].default_in(self.project.layer)
+        have = {
+            running[name].environ.get(password.variable) or default
+            for name in clients
+            if name in running
+        }
+        return not password.accepts(self.project, wanted) or not have <= {wanted}
+
+    def _fallbacks(self) -> list[str]:
+        return [key for key in self._value(FALLBACKS).split(",") if key]
+
+    def _value(self, variable: str) -> str:
+        """Return what the application is given, by compose or by its layer's default."""
+        default = VARIABLES[variable].default_in(self.project.layer)
+        return self.given.get(variable) or default
+
+    def _write(self, values: Mapping[str, str]) -> None:
+        dotenv_file.update(values)
+        self.given |= values
+
+    def _require_own(self, password: Password) -> None:
+        host, _ = password.host
+        if not password.is_own(self.project):
+            raise StackctlError(
+                f"the application uses another server than {password.service} ({password.url} or "
+                f"{host} names it); nothing was changed",
+                f"Change the password there, then in {password.url} or {password.variable}; "
+                "./stackctl deploy brings it to the servers.",
+            )
+
+    def _require_dotenv(self, variable: str) -> None:
+        by_hand = "Change it there and in the server by hand, then ./stackctl deploy."
+        if variable in os.environ:
+            raise StackctlError(
+                f"{variable} comes from this shell's environment, which overrides .env; nothing "
+                "was changed",
+                f"Put it into .env and unset it here. Or: {by_hand}",
+            )
+        file = f"{variable}_FILE"
+        if os.environ.get(file) or self.dotenv.get(file) or self.given.get(file):
+            raise StackctlError(f"{variable} comes from {file}; nothing was changed", by_hand)
+        if (
+            self.given.get(variable, "") != self.dotenv.get(variable, "")
+            and variable in self.dotenv
+        ):
+            raise StackctlError(
+                f"compose reads {variable} from elsewhere than .env; nothing was changed", by_hand
+            )
+
+    def _result(self, changed: list[str]) -> dict[str, Any]:
+        return {"rotated": changed, "project": self.project.name, "code": int(ExitCode.OK)}

@@ -1,0 +1,104 @@
+"""New secrets for a stack that serves, and passwords that were changed by hand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+import requests
+
+from mysite.environment import dotenv
+from tests.background import InBackground
+from tests.stack.stackctl.site import QUICK, Site, visitors
+from tests.waiting import eventually
+
+SECRETS = ("DJANGO_SECRET_KEY", "DB_PASSWORD", "REDIS_PASSWORD")
+SIGN_IN = """
+import django; django.setup()
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+user = User.objects.create_superuser("rotated")
+session = SessionStore()
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+session.save()
+print(session.session_key)
+"""
+
+
+@contextmanager
+def secrets_in_dotenv(site: Site) -> Iterator[dict[str, str]]:
+    """Move the secrets to `.env` for the block's time; give the former ones."""
+    former = {name: site.environment.pop(name) for name in SECRETS}
+    env = site.tree / ".env"
+    env.write_text("".join(f"{name}={dotenv.write(text)}\n" for name, text in former.items()))
+    env.chmod(0o600)
+    try:
+        yield former
+    finally:
+        site.environment |= dotenv.read(env).values
+        env.unlink()
+
+
+def admin(site: Site, session: str) -> requests.Response:
+    """Ask for a page of the administrators'."""
+    headers = {"Cookie": f"sessionid={session}"}
+    return site.get("/admin/", headers=headers, allow_redirects=False)
+
+
+@contextmanager
+def signed_in(site: Site) -> Iterator[None]:
+    """Stay signed in with one session for the block's time."""
+    session = site.python_in("server1", SIGN_IN).splitlines()[-1]
+    assert admin(site, session).status_code == 200
+    seen = []
+
+    def visit(over: Event) -> None:
+        while not over.wait(0.3):
+            seen.append(admin(site, session).status_code)
+
+    with InBackground([visit], end_seconds=30):
+        yield
+    assert len(seen) > 10 and set(seen) == {200}
+
+
+def test_rotate_all_fails_no_request_and_signs_nobody_out(site: Site) -> None:
+    with secrets_in_dotenv(site) as former:
+        backing = [site.container(name) for name in ("db", "redis")]
+        with visitors(site), signed_in(site):
+            told = site.ctl("rotate", "all", *QUICK)
+
+        values = dotenv.read(site.tree / ".env").values
+        assert not any(text in told for text in (*former.values(), *values.values()))
+        assert all(values[name] != former[name] for name in SECRETS)
+        assert site.run_in("server1", "printenv", "DB_PASSWORD").strip() == values["DB_PASSWORD"]
+        assert "refused user 'mysite'" in with_password(site, former["DB_PASSWORD"])
+        assert site.ask("doctor")["code"] == 0
+        # Their containers keep the variables of their start, and restart with the new passwords.
+        assert [site.container(name) for name in ("db", "redis")] == backing
+        site.compose("restart", "db", "redis")
+        eventually(lambda: site.get("/healthz").ok, seconds=60, what="all is well")
+        changed_by_hand(site, values["DB_PASSWORD"])
+    assert "mysite" in site.ctl("status")
+
+
+def with_password(site: Site, password: str) -> str:
+    """Return what migrate says with this password."""
+    arguments = ("run", "--rm", "--no-deps", "-e", f"DB_PASSWORD={password}", "migrate")
+    return site.compose(*arguments, check=False).stdout
+
+
+def changed_by_hand(site: Site, former: str) -> None:
+    """Change the database's password in `.env` alone: each command says so at once."""
+    env = site.tree / ".env"
+    env.write_text(env.read_text().replace(former, "changed-by-hand"))
+    for command in ("doctor", "up", "deploy"):
+        told = site.ctl(command, code=1)
+        assert "DB_PASSWORD: db refuses it" in told
+        assert "./stackctl rotate db" in told
+    with visitors(site):
+        site.ctl("rotate", "db", *QUICK)
+    assert "refused user" not in with_password(site, "changed-by-hand")
+    assert site.ask("doctor")["code"] == 0

@@ -1,0 +1,331 @@
+"""Secrets change while the stack serves; a run that was cut off is completed by the next one."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mysite.environment import dotenv
+from stackctl_cli import compose, deploy, dotenv_file, lock, preflight, process, refusals, rotate
+from stackctl_cli import stack as stacks
+from stackctl_cli.console import Console
+from stackctl_cli.engine import Container
+from stackctl_cli.faults import InterruptedByUserError, StackctlError, UsageError
+from stackctl_cli.passwords import PASSWORDS, Password
+from stackctl_cli.roll import Limits, Roll, ServerFailedError
+from tests.unit.test_stackctl_parts import container, fake_project
+
+FORMER = "a\"b$c d#e\\f'"
+GIVEN = {"DB_HOST": "db", "REDIS_HOST": "redis", "BROKER_HOST": "broker", "BROKER": "rabbitmq"}
+SECRETS = ("DB_PASSWORD", "REDIS_PASSWORD", "BROKER_PASSWORD", "DJANGO_SECRET_KEY")
+
+
+class Stack:
+    """A stack of one server and a worker, whose backing servers are sets of accepted passwords."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Give every secret the same former value."""
+        self.env = root / ".env"
+        self.env.write_text("# kept\nLAYER=local\n")
+        self.env.chmod(0o640)
+        self.given = dict(GIVEN)
+        monkeypatch.setattr(process, "ROOT", root)
+        for name in SECRETS:
+            monkeypatch.delenv(name, raising=False)
+        dotenv_file.update(dict.fromkeys(SECRETS, FORMER))
+        self.accepted = {name: {FORMER} for name in PASSWORDS}
+        self.seen: list[dict[str, str]] = []
+        self.running = True
+        self.clients = {
+            name: container(service=name, environ=self.values()) for name in ("server2", "worker")
+        }
+        # Called before each service is recreated.
+        self.before_each: Callable[[str], None] = lambda _: None
+        patches: list[tuple[Any, str, Any]] = [
+            (stacks, "load", self.project),
+            (lock, "held", lambda *_: nullcontext()),
+            (refusals, "require", lambda *_: None),
+            (compose.Project, "containers", lambda _: self.containers()),
+            (compose.Project, "environment", lambda *_: {**self.values(), **self.given}),
+            (Roll, "all", lambda roll, *_: self.roll(roll)),
+            (Roll, "back", lambda _: None),
+            (deploy.Attempt, "note", lambda *_: None),
+            (Password, "accepts", lambda p, _, word: word in self.accepted[p.name]),
+            (Password, "accept", lambda p, _, word: self.accepted[p.name].add(word)),
+            (Password, "retire", lambda p, _, word: self.accepted.update({p.name: {word}})),
+        ]
+        for owner, name, value in patches:
+            monkeypatch.setattr(owner, name, value)
+
+    def project(self) -> compose.Project:
+        """Return the project, with one server."""
+        project = fake_project()
+        services = {k: v for k, v in project.services.items() if k != "server10"}
+        return replace(project, model={"name": "project", "services": services})
+
+    def values(self) -> dict[str, str]:
+        """Return what is in `.env`."""
+        return dict(dotenv.read(self.env).values)
+
+    def containers(self) -> dict[str, Container]:
+        """Return the containers of the application."""
+        return {name: replace(c, running=self.running) for name, c in self.clients.items()}
+
+    def roll(self, roll: Roll) -> bool:
+        """Recreate what has another environment; no client may be refused meanwhile."""
+        for name, client in self.clients.items():
+            self.before_each(name)
+            if roll.interrupt.asked:
+                return False
+            self.check_nothing_is_refused()
+            self.clients[name] = replace(client, environ=self.values())
+            self.seen.append(self.values())
+        self.check_nothing_is_refused()
+        return True
+
+    def check_nothing_is_refused(self) -> None:
+        """Assert that each client's passwords are accepted, and each one's key known to all."""
+        clients = [client.environ for client in self.clients.values()]
+        for password in PASSWORDS.values():
+            assert all(c[password.variable] in self.accepted[password.name] for c in clients)
+        for one in clients:
+            for other in clients:
+                keys = [other["DJANGO_SECRET_KEY"], *other.get(rotate.FALLBACKS, "").split(",")]
+                assert one["DJANGO_SECRET_KEY"] in keys
+
+    def check_all_have(self, values: dict[str, str], *passwords: str) -> None:
+        """Assert that these are rotated: in `.env`, in the clients, and alone in the server."""
+        for password in (PASSWORDS[name] for name in passwords):
+            word = values[password.variable]
+            assert word != FORMER
+            assert self.accepted[password.name] == {word}
+            assert {c.environ[password.variable] for c in self.clients.values()} == {word}
+
+    def rotate(self, name: str) -> dict[str, Any]:
+        """Rotate a secret."""
+        return rotate.rotate(Console(as_json=True), name, Limits())
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """A stack that serves."""
+    return Stack(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", list(PASSWORDS))
+def test_rotate_changes_one_password(stack: Stack, name: str) -> None:
+    stack.rotate(name)
+
+    values = stack.values()
+    stack.check_all_have(values, name)
+    assert sum(values[secret] == FORMER for secret in SECRETS) == 3
+    assert stack.env.read_text().startswith("# kept\nLAYER=local\n")
+    assert stack.env.stat().st_mode & 0o777 == 0o640
+
+
+def test_rotate_all_changes_every_secret_and_keeps_former_keys_valid(
+    stack: Stack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack.rotate("all")
+
+    values = stack.values()
+    stack.check_all_have(values, *PASSWORDS)
+    assert values["DJANGO_SECRET_KEY"] != FORMER
+    assert values[rotate.FALLBACKS] == FORMER
+    # The first roll makes the new key known, the second signs with it.
+    assert [v["DJANGO_SECRET_KEY"] == FORMER for v in stack.seen] == [True, True, False, False]
+    told = "".join(capfd.readouterr())
+    assert not any(word in told for word in (FORMER, *(values[name] for name in SECRETS)))
+
+
+def test_former_keys_are_bounded(stack: Stack) -> None:
+    for _ in range(rotate.KEPT_KEYS + 2):
+        stack.rotate("secret-key")
+
+    fallbacks = stack.values()[rotate.FALLBACKS].split(",")
+    assert len(fallbacks) == len(set(fallbacks)) == rotate.KEPT_KEYS
+
+
+@pytest.mark.parametrize("service", ["server2", "worker"])
+@pytest.mark.parametrize("name", ["db", "secret-key", "all"])
+@pytest.mark.parametrize("fault", ["interrupt", "failure", "kill"])
+def test_rotation_that_was_cut_off_leaves_a_stack_that_works_and_is_completed(
+    stack: Stack, service: str, name: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Ends this process for good."""
+
+    def cut(reached: str) -> None:
+        if reached != service:
+            return
+        if fault == "interrupt":
+            os.kill(os.getpid(), 2)
+        elif fault == "failure":
+            raise ServerFailedError(service, "it is never healthy")
+        else:
+            raise Killed
+
+    stack.before_each = cut
+    expected = {"interrupt": InterruptedByUserError, "failure": StackctlError, "kill": Killed}
+    with pytest.raises(expected[fault]) as ended:
+        stack.rotate(name)
+    if isinstance(ended.value, StackctlError):
+        assert f"./stackctl rotate {name} completes it" in ended.value.cure
+    stack.check_nothing_is_refused()
+    begun = stack.values()
+
+    stack.before_each = lambda _: None
+    stack.rotate(name)
+
+    if name != "secret-key":
+        stack.check_all_have(stack.values(), "db")
+        # No password more than was begun.
+        assert stack.values()["DB_PASSWORD"] == begun["DB_PASSWORD"]
+    if name != "db":
+        assert stack.values()["DJANGO_SECRET_KEY"] != FORMER
+
+
+def test_password_that_the_server_does_not_take_leaves_the_former_in_place(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def accept(password: Password, *_: object) -> None:
+        raise StackctlError("no room")
+
+    before = stack.env.read_bytes()
+    monkeypatch.setattr(Password, "accept", accept)
+
+    with pytest.raises(StackctlError, match="no room"):
+        stack.rotate("all")
+
+    left = {n: v for n, v in stack.values().items() if n != rotate.FALLBACKS}
+    assert left == dict(dotenv.parse(before.decode()).values)
+    assert stack.seen == []
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_password_changed_by_hand_is_brought_to_the_server(stack: Stack, running: bool) -> None:
+    stack.running = running
+    dotenv_file.update({"DB_PASSWORD": "by hand"})
+
+    (check,) = preflight.refused_passwords(stack.project())
+    assert check.name == "DB_PASSWORD"
+    assert check.cure.startswith("./stackctl rotate db ")
+
+    stack.rotate("db")
+
+    assert stack.values()["DB_PASSWORD"] == "by hand"
+    assert "by hand" in stack.accepted["db"]
+    assert bool(stack.seen) == running
+    assert preflight.refused_passwords(stack.project()) == []
+
+
+def refuse(
+    stack: Stack, name: str, problem: str, error: type[StackctlError] = StackctlError
+) -> StackctlError:
+    """Assert that a rotation is refused and changes nothing."""
+    before = stack.env.read_bytes()
+    with pytest.raises(error, match=problem) as refused:
+        stack.rotate(name)
+    assert refused.value.cure
+    assert FORMER not in str(refused.value) + refused.value.cure
+    assert stack.env.read_bytes() == before
+    assert stack.seen == []
+    return refused.value
+
+
+def test_rotate_refuses_what_is_not_in_dotenv(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", FORMER)
+    refuse(stack, "all", "DB_PASSWORD comes from this shell's environment")
+    monkeypatch.delenv("DB_PASSWORD")
+
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", "/run/secrets/redis")
+    refuse(stack, "redis", "REDIS_PASSWORD comes from REDIS_PASSWORD_FILE")
+    monkeypatch.delenv("REDIS_PASSWORD_FILE")
+
+    dotenv_file.update({"DJANGO_SECRET_KEY": f"{FORMER},{FORMER}"})
+    refuse(stack, "secret-key", "DJANGO_SECRET_KEY has a comma")
+    stack.given["DJANGO_SECRET_KEY"] = "another"
+    refuse(stack, "secret-key", "from elsewhere than .env")
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "value"),
+    [
+        ("db", "DATABASE_URL", "mysql://elsewhere/db"),
+        ("db", "DB_HOST", "elsewhere"),
+        ("redis", "REDIS_URL", "redis://elsewhere"),
+        ("broker", "CELERY_BROKER_URL", "amqp://elsewhere"),
+    ],
+)
+def test_rotate_refuses_a_server_outside_the_stack(
+    stack: Stack, name: str, variable: str, value: str
+) -> None:
+    stack.given[variable] = value
+
+    refuse(stack, name, "uses another server")
+
+
+def test_rotate_refuses_what_has_no_secret(stack: Stack) -> None:
+    refuse(stack, "nosuch", "no secret 'nosuch'", UsageError)
+    stack.given["BROKER"] = "redis"
+    assert "rotate redis" in refuse(stack, "broker", "the broker is redis", UsageError).cure
+    stack.given["BROKER"] = "kafka"
+    refuse(stack, "broker", "the broker is kafka", UsageError)
+    # Without a broker of its own there is no password of one.
+    stack.rotate("all")
+    assert stack.values()["BROKER_PASSWORD"] == FORMER
+
+
+def test_rotate_refuses_fresh_secrets_while_the_stack_is_stopped(stack: Stack) -> None:
+    stack.running = False
+
+    assert refuse(stack, "all", "not running").cure == "./stackctl up"
+
+
+@pytest.fixture
+def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A `.env`."""
+    monkeypatch.setattr(process, "ROOT", tmp_path)
+    yield tmp_path / ".env"
+    assert [path.name for path in tmp_path.iterdir() if path.name != "real"] == [".env"]
+
+
+def test_dotenv_update_keeps_other_lines(env: Path) -> None:
+    env.write_text("# A=comment\nA='old' # why\nexport B=1\nA=later")
+
+    dotenv_file.update({"A": "it's", "C": "new"})
+
+    assert env.read_text() == '# A=comment\nA="it\'s"\nexport B=1\nC=new\n'
+    assert dict(dotenv.read(env).values) == {"A": "it's", "B": "1", "C": "new"}
+
+
+def test_dotenv_update_creates_a_file_of_the_owner_alone(env: Path) -> None:
+    dotenv_file.update({"A": "1"})
+
+    assert env.read_text() == "A=1\n"
+    assert env.stat().st_mode & 0o777 == 0o600
+
+
+def test_dotenv_update_keeps_a_link_and_a_file_that_cannot_be_replaced(
+    env: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = env.with_name("real")
+    real.write_text("A=1\n")
+    env.symlink_to(real)
+
+    dotenv_file.update({"A": "2"})
+    assert env.is_symlink() and real.read_text() == "A=2\n"
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        dotenv_file.update({"A": "3"})
+    assert real.read_text() == "A=2\n"
