@@ -269,7 +269,8 @@ def refused_passwords(project: compose.Project) -> list[Check]:
     for password in (DB, REDIS):
         value = project.environment(project.servers[0]).get(password.variable, "")
         try:
-            if not password.is_own(project) or password.accepts(project, value):
+            # Without a value it comes from a file, which only its readers can open.
+            if not value or not password.is_own(project) or password.accepts(project, value):
                 continue
         except StackctlError:
             # It is down, which is another check's to say.

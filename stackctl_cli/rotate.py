@@ -153,14 +153,17 @@ class _Rotation:
         again = f"./stackctl rotate {self.name} completes it; until then both secrets work."
         try:
             finished = roll.all(image, release)
-        except ServerFailedError as error:
-            self.console.lines("\n".join(error.log.splitlines()[-30:]))
+        except (ServerFailedError, StackctlError) as error:
+            reason = str(error)
+            if isinstance(error, ServerFailedError):
+                reason = f"{error.server}: {reason}"
+                self.console.lines("\n".join(error.log.splitlines()[-30:]))
             try:
                 roll.back()
             except (ServerFailedError, StackctlError) as failed:
                 self.console.bad(f"not back in service: {failed}")
             raise StackctlError(
-                f"{error.server} does not serve with the new secrets: {error.reason}", again
+                f"not every server runs with the new secrets: {reason}", again
             ) from None
         if not finished:
             raise InterruptedByUserError("interrupted; every server is in service", again)
