@@ -52,7 +52,7 @@ def test_costly_images_keep_no_page_waiting(loaded: Stack, load: Load, figures: 
 
     figures.add(
         f"{COSTLY} uploads at once of a JPEG of 277 kB that takes a minute to decode",
-        "0 failed; each is accepted, and failed after 10 s of processor time, at its first attempt",
+        "0 failed; each is accepted, and failed after 8 s of processor time, at its first attempt",
         load,
     )
     assert [answer.status_code for answer in answers] == [201] * COSTLY
