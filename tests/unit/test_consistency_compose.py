@@ -132,7 +132,19 @@ def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
     both = set(services()["env-check"]["environment"])
     assert both == set(compose()["x-environment"]) | BY_MIGRATE | set(
         compose()["x-stack-environment"]
-    ) | set(compose()["x-nginx-balancer-environment"]) | {WITH_TLS[0]}
+    ) | set(compose()["x-nginx-balancer-environment"]) | {WITH_TLS[0]} | set(
+        compose()["x-secret-files"]
+    )
+
+
+def test_the_check_sees_every_secret_s_file_and_nothing_else_does() -> None:
+    files = {f"{name}_FILE" for name, variable in VARIABLES.items() if variable.secret}
+    knowing = {
+        name for name, service in services().items() if files & {*service.get("environment", ())}
+    }
+
+    assert set(compose()["x-secret-files"]) == files
+    assert knowing == {"env-check"}
 
 
 def test_the_first_superuser_s_password_is_migrate_s_alone() -> None:
