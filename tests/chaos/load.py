@@ -35,6 +35,7 @@ class Request:
     status: int = 200
     # How long the client takes to send its body; 0: it has none.
     body_seconds: float = 0
+    cookie: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Client:
             if self.connection is None:
                 self.connection = self.connect(port)
             headers = {} if self.keep_alive else {"Connection": "close"}
+            if request.cookie:
+                headers["Cookie"] = request.cookie
             body = None
             if request.body_seconds:
                 body = dripping(request.body_seconds)
@@ -117,6 +120,28 @@ class Client:
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+
+class Arrivals(Client):
+    """Visitors who come on time, `pause` apart, whether or not those before have their answer."""
+
+    def run(self, port: int, over: threading.Event) -> None:
+        """Send each request in a thread of its own until the load is over; wait for the answers."""
+        due = time.monotonic()
+        threads = []
+        for request in self.requests:
+            if over.wait(max(0.0, due - time.monotonic())):
+                break
+            threads.append(threading.Thread(target=self.arrive, args=(port, request)))
+            threads[-1].start()
+            due += self.pause
+        for thread in threads:
+            thread.join()
+
+    def arrive(self, port: int, request: Request) -> None:
+        """Be one of them."""
+        visitor = Client(iter(()), keep_alive=False)
+        self.outcomes.append(visitor.ask(port, request))
 
 
 def dripping(seconds: float) -> Iterator[bytes]:
