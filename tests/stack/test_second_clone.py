@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.stack.compose import Stack, docker
 from tests.tree import copy_tree
+from tests.waiting import eventually
 
 
 def containers(stack: Stack) -> set[str]:
@@ -49,5 +50,9 @@ def test_second_clone_cannot_use_or_remove_the_data(production: Stack, tmp_path:
         for service in ("db", "redis"):
             assert production.inspect(service, "{{.State.Status}}") == "created"
     finally:
-        production.compose("up", "--detach", "--no-build", "--wait")
+        production.compose("up", "--detach", "--no-build")
     production.wait_for_both()
+    # The worker too, which was without its broker.
+    eventually(
+        lambda: production.get("/healthz").status_code == 200, seconds=90, what="all is well again"
+    )
