@@ -49,7 +49,8 @@ POSTGRESQL_REFUSAL = (
 # What the clients of both say of TLS that no waiting cures; a handshake that was cut off is none.
 TLS_FAULT = re.compile(
     r"certificate|private key file|ssl_?mode|(ssl|tls) (is|was) required|not support ssl"
-    r"|insecure transport|no encryption|wrong version number|handshake failure|\balert\b",
+    r"|insecure transport|no encryption|wrong version number|handshake failure|\balert\b"
+    r"|verification failed|unsupported protocol",
     re.IGNORECASE,
 )
 MYSQL_TLS = {
@@ -161,6 +162,8 @@ def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
             f"the {where(connection)} cannot be used: {error}. Does its folder exist, and may this "
             "user write there? DATABASE_URL, or DB_NAME, says where it is."
         )
+    if "invalid connection option" in str(error):
+        return f"DATABASE_URL has a wrong option after its ?: {error}".strip()
     if is_tls_fault(error):
         cure = tls_cure(connection.vendor, str(error).lower())
         return f"the {where(connection)} and its client do not agree on TLS: {error}. {cure}"

@@ -245,7 +245,8 @@ POSTGRESQL = 'connection to server at "10.0.0.2", port 5432 failed: '
 # As libmariadb 3.4 and libpq 17 say it of real servers.
 TLS_FAULTS = [
     ((2026, "TLS/SSL error: self-signed certificate in certificate chain"), "ssl_ca=PATH"),
-    ((2026, "TLS/SSL error: Hostname verification failed: certificate"), "ssl_ca=PATH"),
+    ((2026, "TLS/SSL error: Hostname verification failed"), "ssl_ca=PATH"),
+    ((2026, "TLS/SSL error: unsupported protocol"), "Check ssl_mode"),
     ((2026, "TLS/SSL error: SSL is required, but the server does not support it"), "offers no TLS"),
     ((3159, "Connections using insecure transport are prohibited"), "?ssl_mode=REQUIRED"),
     (("Unknown ssl_mode specification",), "Check ssl_mode"),
@@ -301,6 +302,13 @@ def test_an_option_that_the_client_does_not_know_is_told(clock: Clock) -> None:
     connection = Connection(TypeError("unexpected keyword argument 'ssl_verify'"))
 
     with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*ssl_verify"):
+        wait(connection, 60)
+
+
+def test_an_option_that_postgresql_s_client_does_not_know_is_told(clock: Clock) -> None:
+    connection = Connection(ProgrammingError('invalid connection option "sslmod"\n'))
+
+    with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*sslmod"):
         wait(connection, 60)
 
 
