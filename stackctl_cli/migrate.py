@@ -15,6 +15,7 @@ LOOK_SECONDS = 180.0
 # As api/management/commands/migrate_with_lock.py ends and speaks; a test compares.
 LOCK_NOT_FREE = 75
 SAYS = "migrate: "
+REASON = "CommandError: "
 
 Say = Callable[[str], object]
 
@@ -106,8 +107,10 @@ def run(project: compose.Project, image: str, before: Plan, say: Say, detail: Sa
     if result.ok:
         return
     why = "a migration failed"
-    if result.code == LOCK_NOT_FREE and lines:
-        why = f"a migration waited for a lock: {lines.pop().removeprefix('CommandError: ')}"
+    # Behind `Applying ...`, perhaps, and before an empty line.
+    reasons = [words for words in (line.partition(REASON)[2] for line in lines) if words]
+    if result.code == LOCK_NOT_FREE and reasons:
+        why = f"a migration waited for a lock: {reasons[-1]}"
     raise RolledBackError(
         f"{why}\nThe release before serves, and no server was touched",
         _what_was_applied(project, image, before),

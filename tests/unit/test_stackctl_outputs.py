@@ -18,7 +18,7 @@ from stackctl_cli import (
     process,
     record,
 )
-from stackctl_cli.faults import StackctlError
+from stackctl_cli.faults import RolledBackError, StackctlError
 from stackctl_cli.inside import ask
 from stackctl_cli.preflight import examine
 from stackctl_cli.release import from_git
@@ -98,6 +98,34 @@ def test_migration_plan_of_another_kind_is_refused(
         migrate.look(PROJECT, "p:1")
 
     assert "its errors" in refused.value.output
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("  Applying a.2...", "migrate: waiting for a lock", "CommandError: no lock on a table"),
+        ("  Applying a.2...CommandError: no lock on a table",),
+        ("CommandError: no lock on a table", "", "migrate: waiting for a lock", ""),
+    ],
+)
+def test_reason_of_a_migration_that_waited_is_found(
+    lines: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def migrates(*_: object, on_line: Callable[[str], object]) -> process.Result:
+        for line in lines:
+            on_line(line)
+        return process.Result(migrate.LOCK_NOT_FREE, "", "")
+
+    monkeypatch.setattr(compose.Project, "migrate", migrates)
+    printing(monkeypatch, lambda mark: f"{mark}{answer()}")
+
+    with pytest.raises(RolledBackError) as failed:
+        migrate.run(PROJECT, "p:1", migrate.Plan((), ("a.2",)), said.append, print)
+
+    assert failed.value.problem.startswith("a migration waited for a lock: no lock on a table\n")
+    assert said == [line for line in lines if line.startswith("migrate: ")]
 
 
 READERS: dict[str, Callable[[], object]] = {
