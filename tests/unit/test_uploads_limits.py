@@ -94,12 +94,20 @@ def test_parent_that_is_interrupted_leaves_no_process(monkeypatch: pytest.Monkey
     def interrupted(reader: int) -> bytes:
         raise KeyboardInterrupt
 
+    children: list[int] = []
+    fork = os.fork
+
+    def noted() -> int:
+        children.append(fork())
+        return children[-1]
+
     monkeypatch.setattr(limits, "read", interrupted)
+    monkeypatch.setattr(os, "fork", noted)
 
     with pytest.raises(KeyboardInterrupt):
         within_limits(sleep, LIMIT)
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(children[0], os.WNOHANG)
 
 
 def test_child_shares_no_connection_with_its_parent() -> None:
