@@ -39,9 +39,7 @@ class Password:
         """Return the command that runs an action of the service's script in its container."""
         container = project.containers().get(self.service)
         if container is None or not container.running:
-            raise StackctlError(
-                f"{self.service} is not running", f"Start it: docker compose start {self.service}"
-            )
+            raise StackctlError(f"{self.service} is not running", "Start the stack: ./stackctl up")
         if self.service == compose.DATABASE:
             server = databases.server_of(str(project.services[self.service].get("image", "")))
             script = (server or databases.MYSQL).script
