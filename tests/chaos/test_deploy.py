@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mysite.settings.backing import VISIBILITY_SECONDS
 from tests.chaos import release
 from tests.chaos.conftest import check_nothing_lost, check_writes
 from tests.chaos.disk import watched_disk
-from tests.chaos.load import Load
+from tests.chaos.load import Client, Load, always
+from tests.chaos.new_task import Tasks, release_with_a_new_task
 from tests.chaos.release import all_on, another_release, answering, ends, stackctl, timed
 from tests.chaos.reliability import Figures
 from tests.stack.compose import DB_ENGINE, Stack
@@ -24,22 +26,35 @@ QUICK = ("--watch-seconds", "0.5")
 HEALTH_SECONDS = "15"
 # What a release may add to the longest request of the steady state.
 LONGER_SECONDS = 1.0
+# A task whose worker was killed comes again after VISIBILITY_SECONDS.
+LOST = VISIBILITY_SECONDS + 60
 
 
 def test_deploys_and_a_rollback_lose_nothing(loaded: Stack, load: Load, figures: Figures) -> None:
+    """Neither requests nor tasks: r3 adds a task, and the rollback meets what it sent."""
     seconds = []
-    with load:
+    monitor = Load(loaded.http_port, [Client(always("GET", "/healthz")(), pause=0.5)])
+    tasks = Tasks(loaded)
+    with load, monitor:
         load.warm_up()
         begun = time.monotonic()
         load.over.wait(release.STEADY_SECONDS)
         released = time.monotonic()
         # Commits that wait for the disk hold all workers: told with the figures, and no excuse.
         with watched_disk(loaded.inspect("server1", "{{.Image}}")) as disk:
-            for name in ("r1", "r2", "r3"):
+            for name in ("r1", "r2"):
                 with another_release(loaded, name):
                     seconds.append(timed(loaded, "deploy", "--release", name))
                 assert answering(loaded) == all_on(name)
-            seconds.append(timed(loaded, "rollback"))
+            with tasks:
+                with release_with_a_new_task(loaded):
+                    seconds.append(timed(loaded, "deploy", "--release", "r3"))
+                assert answering(loaded) == all_on("r3")
+                eventually(
+                    lambda: not tasks.lost(), seconds=LOST, what="all accepted tasks are done"
+                )
+                added = len(tasks.accepted)
+                seconds.append(timed(loaded, "rollback"))
             assert answering(loaded) == all_on("r2")
 
     steady, during = release.longest(load, begun, released), release.longest(load, released)
@@ -51,6 +66,24 @@ def test_deploys_and_a_rollback_lose_nothing(loaded: Stack, load: Load, figures:
         + ", ".join(f"{name} {during[name]:.2f} s ({steady[name]:.2f} steady)" for name in steady)
         + f"; the disk {disk.longest_seconds:.2f} s",
     )
+    # What r2 does not know is kept for a release that does.
+    eventually(
+        lambda: len(tasks.lost()) <= tasks.counted()[1],
+        seconds=LOST,
+        what="every accepted task is done or parked",
+    )
+    figures.note(
+        "a release that adds a task, whose view is asked four times a second; then `rollback`",
+        "every accepted task is done after the release; after the rollback it is done or parked",
+        requests=len(tasks.outcomes),
+        failed=sum(outcome.status not in (202, 404) for outcome in tasks.outcomes),
+        longest=max(outcome.seconds for outcome in tasks.outcomes),
+        seen=f"{added} accepted and done at the release's end; "
+        f"{len(tasks.accepted)} accepted, {len(tasks.lost())} parked after the rollback",
+    )
+    figures.add("`/healthz` during these releases", "200 throughout", monitor)
+    assert added > 20
+    assert not monitor.failed, monitor.summary()
     check_nothing_lost(load, loaded)
     assert set(steady) == set(during)
     for name, before in steady.items():

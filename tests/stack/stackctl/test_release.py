@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
-from tests.stack.stackctl.site import QUICK, Site, ended, visitors
+from tests.stack.stackctl.site import ANY, QUICK, Site, ended, visitors
 from tests.waiting import eventually
 
+FORGET_WORKERS = """
+import django
+django.setup()
+from api.models import WorkerBeat
+WorkerBeat.objects.all().delete()
+"""
 SERVERS_ON_THE_WAY = ("starting", "healthy", "failed", "stopped")
 
 
@@ -29,16 +35,38 @@ def log_of(container: str) -> Iterator[list[str]]:
             follower.kill()
 
 
-def interrupt_a_deploy(site: Site) -> str:
-    """Press Ctrl-C while the first server is replaced, and return what was said."""
+def deploy_at_server1(site: Site) -> "subprocess.Popen[str]":
+    """Start a deploy and return it while the first server is replaced."""
     deploy = site.start("deploy", *QUICK)
     eventually(
         lambda: site.states()["server1"] in SERVERS_ON_THE_WAY,
         seconds=60,
         what="server1 is on its way",
     )
+    return deploy
+
+
+def interrupt_a_deploy(site: Site) -> str:
+    """Press Ctrl-C while the first server is replaced, and return what was said."""
+    deploy = deploy_at_server1(site)
     deploy.send_signal(signal.SIGINT)
     return ended(deploy, 130)
+
+
+def check_rollback_after_a_kill(site: Site, old: str) -> None:
+    """Kill a deploy while the first server is replaced; `rollback` brings back what served."""
+    deploy = deploy_at_server1(site)
+    deploy.kill()
+    deploy.communicate(timeout=60)
+    # The `docker compose up` of that server goes on, and holds the lock.
+    eventually(
+        lambda: not site.ask("status", code=ANY)["busy"], seconds=120, what="the lock is free"
+    )
+
+    said = site.ctl("rollback", *QUICK)
+
+    assert "was cut off" in said and f"back to {old}" in said
+    site.whole_on(old)
 
 
 def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> None:
@@ -48,6 +76,7 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
         site.edited("api/profile.py", '"""What this', '"""Again: what this') as new,
         visitors(site),
     ):
+        check_rollback_after_a_kill(site, old)
         said = interrupt_a_deploy(site)
         assert f"server1 runs {new}, server2 runs {old}" in said
         assert "runs with another configuration" not in said
@@ -67,6 +96,8 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
 
         # What is down already is no fault of a release, which may be its cure.
         site.compose("stop", "worker")
+        # It would count for STALE_SECONDS more.
+        site.python_in("server1", FORGET_WORKERS)
         eventually(
             lambda: site.get("/healthz").json()["components"]["worker"]["status"] == "down",
             seconds=60,

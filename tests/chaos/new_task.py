@@ -1,0 +1,91 @@
+"""A release that adds a task and a view that sends it, and what became of each task."""
+
+import itertools
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from tests.chaos.load import Client, Load, Request
+from tests.stack.compose import Stack
+from tests.stack.test_live_edit import edited
+
+# Four requests a second.
+PAUSE = 0.25
+ACCEPTED = 202
+TASK = """
+from api.models import Counter
+
+
+@app.task(name="api.added")
+def added(key: str) -> None:
+    Counter.objects.get_or_create(name=key)
+
+
+@app.task"""
+VIEW = """
+from django.http import HttpRequest, HttpResponse
+
+from mysite.celery import app
+
+
+def add(request: HttpRequest, key: str) -> HttpResponse:
+    # Its name is all that a server knows of it.
+    app.send_task("api.added", args=[f"added-{key}"])
+    return HttpResponse(status=202)
+
+
+urlpatterns = [
+    path("api/added/<str:key>/", add),
+"""
+COUNTED = """
+import json
+import django
+django.setup()
+from api.models import Counter, ParkedTask
+done = Counter.objects.filter(name__startswith="added-").values_list("name", flat=True)
+print(json.dumps([list(done), ParkedTask.objects.filter(task="api.added").count()]))
+"""
+
+
+@contextmanager
+def release_with_a_new_task(stack: Stack) -> Iterator[None]:
+    """Add the task and its view to the tree for the block's time."""
+    api = stack.tree / "api"
+    with ExitStack() as edits:
+        edits.enter_context(edited(api / "tasks.py", "\n@app.task", TASK))
+        edits.enter_context(edited(api / "urls.py", "\nurlpatterns = [\n", VIEW))
+        yield
+
+
+def senders() -> Iterator[Request]:
+    """Yield requests that send a task each; a release without the view answers 404."""
+    for _ in itertools.count():
+        yield Request("GET", f"/api/added/{uuid.uuid4()}/", ACCEPTED)
+
+
+class Tasks(Load):
+    """A client that sends tasks all the while, each of its own key."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Describe it; the block starts it."""
+        self.stack = stack
+        super().__init__(stack.http_port, [Client(senders(), pause=PAUSE)])
+
+    @property
+    def accepted(self) -> set[str]:
+        """Return the counters of the tasks that were accepted."""
+        return {
+            f"added-{outcome.request.path.split('/')[-2]}"
+            for outcome in self.outcomes
+            if outcome.status == ACCEPTED
+        }
+
+    def lost(self) -> set[str]:
+        """Return the accepted tasks that were not done; some may be parked or queued still."""
+        return self.accepted - set(self.counted()[0])
+
+    def counted(self) -> tuple[list[str], int]:
+        """Return the counters of the tasks that were done, and how many tasks are parked."""
+        done, parked = json.loads(self.stack.python_in("server1", COUNTED))
+        return done, int(parked)
