@@ -180,6 +180,16 @@ def memory(text: str) -> None:
         )
 
 
+def loopback_address(text: str) -> None:
+    """Accept an address that only this machine reaches."""
+    bind_address(text)
+    if not ipaddress.ip_address(text.strip("[]")).is_loopback:
+        raise InvalidValueError(
+            f"{text!r} is reached from other machines, whose X-Forwarded-For would be believed",
+            "Use 127.0.0.1, and reach it from elsewhere through an SSH tunnel.",
+        )
+
+
 def basic_auth_user(text: str) -> None:
     """Accept a user name for HTTP's basic authentication."""
     if not re.fullmatch(r"[A-Za-z0-9._@-]+", text):

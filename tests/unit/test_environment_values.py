@@ -43,6 +43,8 @@ GOOD: list[tuple[str, str, Value]] = [
     ("STATIC_ROOT", "var/static", ROOT / "var/static"),
     ("HTTP_ADDRESS", "0.0.0.0", "0.0.0.0"),
     ("HTTP_ADDRESS", "[::1]", "[::1]"),
+    ("DIRECT_ADDRESS", "127.0.0.2", "127.0.0.2"),
+    ("DIRECT_ADDRESS", "[::1]", "[::1]"),
     ("STATS_USER", "ops", "ops"),
     ("TLS_CERTIFICATE", "certs/localhost", "certs/localhost"),
     ("TLS_CERTIFICATE", "./certs/letsencrypt/live/www.example.com/",
@@ -98,6 +100,11 @@ BAD = [
     ("RELEASE", "-x", "letters"),
     ("HTTP_ADDRESS", "localhost", "127.0.0.1"),
     ("HTTP_ADDRESS", "::1", "127.0.0.1"),
+    ("DIRECT_ADDRESS", "0.0.0.0", "X-Forwarded-For"),
+    ("DIRECT_ADDRESS", "192.168.1.5", "127.0.0.1"),
+    ("DIRECT_ADDRESS", "[::]", "127.0.0.1"),
+    ("DIRECT_ADDRESS", "[fd00::1]", "127.0.0.1"),
+    ("DIRECT_ADDRESS", "localhost", "127.0.0.1"),
     ("STATS_USER", "a:b", "letters"),
 ]
 

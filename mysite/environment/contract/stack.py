@@ -59,10 +59,10 @@ STACK: Final = Section(
         ),
         Variable(
             name="DIRECT_ADDRESS",
-            help="The host's address for both: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            help="The host's address for both, a loopback one: they believe X-Forwarded-For.",
             default="127.0.0.1",
             scope=Scope.STACK,
-            validate=validators.bind_address,
+            validate=validators.loopback_address,
         ),
         Variable(
             name="NGINX_BALANCE",
