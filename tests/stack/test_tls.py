@@ -20,9 +20,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.chaos.release import stackctl
+from tests.ports import free_port
 from tests.stack.compose import Stack, docker
 from tests.stack.tls import Secure, make_certificate, start_balancer, with_certificate
 from tests.unit.test_stackctl_certs import expired
+from tests.waiting import eventually
 
 CHALLENGES = "/.well-known/acme-challenge"
 HSTS = "Strict-Transport-Security"
@@ -89,7 +91,7 @@ def test_old_versions_and_ciphers_are_refused(tls: Secure) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("path", ["/", "/profile/?format=txt&a=%20b", "/livez/x", "//a/../healthz"])
+@pytest.mark.parametrize("path", ["/", "/profile/?format=txt&a=%20b", "/livez/x", "//a//healthz"])
 def test_http_is_sent_to_https(tls: Secure, method: str, path: str) -> None:
     address = f"http://localhost:{tls.stack.http_port}"
     asked = requests.Request(method, address).prepare()
@@ -109,6 +111,78 @@ def test_without_the_site_s_name_there_is_nowhere_to_send_to(tls: Secure) -> Non
     connection.endheaders()
 
     assert connection.getresponse().status == 400
+
+
+def redirected(port: int, host: str) -> tuple[int, str]:
+    """Ask by http under this name; return the answer's status and where it leads."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/profile/", headers={"Host": host})
+    answer = connection.getresponse()
+    return answer.status, answer.headers.get("Location", "")
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST", "localhost:80", "127.0.0.1:1234", "localhost."])
+def test_http_is_redirected_under_every_allowed_name(tls: Secure, host: str) -> None:
+    status, location = redirected(tls.stack.http_port, host)
+
+    assert status == 308
+    assert location.startswith(f"https://{host.partition(':')[0]}:{tls.port}/")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "localhost.evil.example", "evil.localhost", "xlocalhost", "127.0.0.11"),
+        *("localhost@evil.example", "localhost/evil.example", "evil.example,localhost", "*", ","),
+        *(
+            "evil.example|,evil.example,",
+            "localhost|",
+            "27.0.0.1",
+            "localhos",
+            "",
+            ".",
+            ".localhost",
+            "localhost,127.0.0.1",
+        ),
+    ],
+)
+def test_http_is_redirected_to_no_other_name(tls: Secure, host: str) -> None:
+    """Neither where a link leads is the client's to choose, nor what a cache keeps."""
+    assert redirected(tls.stack.http_port, host) == (400, "")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "status"),
+    [
+        (".shop.example, other.example", "a.b.shop.example", 308),
+        (".shop.example", "shop.example", 308),
+        (".shop.example", "ashop.example", 400),
+        ("a.shop.example", "b.a.shop.example", 400),
+        ("other.example,*", "any.example", 308),
+        ("other.example,*", "any.example/path", 400),
+        ("[::1]", "[::1]:8080", 308),
+        ("a-b.example", "a.b.example", 400),
+    ],
+)
+def test_allowed_hosts_mean_what_django_means(
+    tls: Secure, allowed: str, host: str, status: int
+) -> None:
+    """https://docs.djangoproject.com/en/5.2/ref/settings/#allowed-hosts."""
+    name, port = f"{tls.stack.project}-names", free_port()
+    docker(
+        *("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:8080"),
+        *("--volume", f"{tls.stack.tree}/haproxy:/config:ro"),
+        *("--volume", f"{tls.stack.project}_certificates:/srv/certificates:ro"),
+        *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99", "--env", "HAPROXY_BALANCE=roundrobin"),
+        *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
+        *("--env", "HTTPS_PORT=8443", "--env", f"DJANGO_ALLOWED_HOSTS={allowed}"),
+        *("haproxy:3.0", "haproxy", "-f", "/config/haproxy.cfg"),
+    )
+    try:
+        found = eventually(lambda: redirected(port, host), seconds=10, what="HAProxy answers")
+    finally:
+        docker("rm", "--force", name)
+    assert found[0] == status
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])

@@ -288,7 +288,7 @@ def test_without_a_certificate_nothing_of_tls_counts() -> None:
 
 def test_probes_and_challenges_are_not_sent_to_https() -> None:
     lines = haproxy_sections()["frontend site"]
-    plain = {word for line in lines if line.startswith("acl plain ") for word in line.split()[3:]}
+    plain = {word for line in lines if line.startswith("acl plain ") for word in line.split()[5:]}
     challenges = "/.well-known/acme-challenge/"
 
     assert plain == {"/livez", "/readyz", "/healthz", challenges}

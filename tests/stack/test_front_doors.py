@@ -1,0 +1,274 @@
+"""HAProxy, nginx as the balancer, Apache and each server's nginx read a request alike."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+from tests.ports import free_port
+from tests.stack.compose import Stack
+from tests.waiting import eventually
+
+DOORS = {
+    "haproxy": "haproxy:8080",
+    "nginx-balancer": "nginx-balancer:8090",
+    "apache": "apache:8002",
+    "nginx": "server1:7999",
+}
+# Inside a server, which reaches every door by name: sends each request as it is, prints each
+# answer's status and request id.
+ASK = """
+import json, socket, sys
+answers = []
+for address, text in json.load(sys.stdin):
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(text.encode("latin1"))
+        read = b""
+        while b"\\r\\n\\r\\n" not in read and (more := connection.recv(65536)):
+            read += more
+    first, *lines = read.partition(b"\\r\\n\\r\\n")[0].decode("latin1").split("\\r\\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+    answers.append([int(first.split(" ")[1]), headers.get("x-request-id", "")])
+print(json.dumps(answers))
+"""
+REFUSED, FILES, DJANGO = "refused", "nginx itself", "Django"
+# Who answers a GET of each: the same behind every door.
+PATHS = {
+    **dict.fromkeys(
+        (
+            "/static/../profile/",
+            "/static/./x",
+            "/static/..",
+            "/static/.",
+            "/static/x/../../profile/",
+            "/static/%2e%2e/profile/",
+            "/static/.%2E/profile/",
+            "/static/%2E",
+            "/static%2f..%2fprofile/",
+            "/static/..%2Fprofile/",
+            "/static//..//../profile/",
+            "/static/../profile/?a=/static/",
+            "/profile/..?a",
+            "/media/..",
+            "/media/%2e%2e%2F%2e%2e/profile/",
+            "/.well-known/acme-challenge/../../profile/",
+            "/static/%3F/../../profile/",
+            "http://localhost/static/../profile/",
+            "/profile/%2e%2e/static/x",
+            "/static/x%00",
+            "/static/..%00/profile/",
+            "/%zz",
+            "/static/%",
+            "/static/#/../../profile/",
+            "/profile/#",
+            "/st\u00e4tic/",
+            "/static/\x01",
+            "/static/\tx",
+            "/a b",
+            "profile/",
+            "*",
+            "",
+            "http://elsewhere/profile/",
+        ),
+        REFUSED,
+    ),
+    **dict.fromkeys(
+        (
+            "/static/x",
+            "//static/x",
+            "/static//x",
+            "///static///x",
+            "/%2Fstatic/x",
+            "/static%2Fx",
+            "/%73tatic/x",
+            "/static/?/../profile/",
+            "/static/x?a=../../profile/",
+            "/static/...",
+            "/static/.x",
+            "/static/x.",
+            "/static/x..",
+            "/static/..x/y",
+            "/static/;/x",
+            "/static/..;/profile/",
+            "/static/%252e%252e/profile/",
+            "/static/..%5Cprofile/",
+            "/static/\\..\\profile/",
+            "/static/%0d%0ax",
+            "/static/%E4",
+            "/static/a+b",
+            "/media/x",
+            "/%6dedia/x",
+            "//.well-known//acme-challenge/x",
+            "http://localhost/static/x",
+            f"/static/{'x' * 7000}",
+        ),
+        FILES,
+    ),
+    **dict.fromkeys(
+        (
+            "/",
+            "///",
+            "//profile/",
+            "/profile//",
+            "/profile/?a=/../static/x",
+            "/profile/?a=%00",
+            "/static",
+            "/media",
+            "/static;a/x",
+            "/static%5Cx",
+            "/static\\..\\profile/",
+            "/STATIC/x",
+            "/Static/x",
+            "/staticx/",
+            "/x/static/y",
+            "/static%252Fx",
+            "/a/b%2Fc",
+            "/a/%2F/c",
+            "/...",
+            "/a+b%20c",
+            "/%C3%A4",
+            "/.well-known/acme-challenge",
+            "/.well-known/other",
+            "http://localhost/profile/",
+            "http://localhost",
+            f"/{'x' * 7000}",
+        ),
+        DJANGO,
+    ),
+}
+POST = "POST /profile/ HTTP/1.1\r\nHost: localhost\r\n"
+GET = "GET /profile/ HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+# None of them is a request that a server should begin to work on.
+MALFORMED = {
+    **{
+        f"Content-Length: {value}": f"{POST}Content-Length: {value}\r\n\r\nabcde"
+        for value in (
+            *("-5", "+5", "0x5", "5 x", "5, 6", "5;", ""),
+            *(str(2**63 - 1), str(2**63), str(2**64 - 1), str(2**64), "9" * 40, "999999999"),
+        )
+    },
+    "two lengths": f"{POST}Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+    "unknown coding": f"{POST}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked is not last": f"{POST}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "chunked twice": f"{POST}{CHUNKED}{CHUNKED}\r\n0\r\n\r\n",
+    "gzip, chunked": f"{POST}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    **{
+        f"chunk of {size}": f"{POST}{CHUNKED}\r\n{size}\r\nx\r\n0\r\n\r\n"
+        for size in ("ffffffffffffffff", "fffffffffffffffff", "xyz", "-1", "+1", "0x1")
+    },
+    "a chunk longer than it says": f"{POST}{CHUNKED}\r\n1\r\nabc\r\n0\r\n\r\n",
+    "no host": "GET /profile/ HTTP/1.1\r\n\r\n",
+    "two hosts": f"{GET}Host: elsewhere\r\n\r\n",
+    "a space before the colon": f"{GET}X-Forwarded-For : 203.0.113.9\r\n\r\n",
+    "NUL in a header": f"{GET}X-A: b\0c\r\n\r\n",
+}
+# So many headers, and how long each value is.
+HEADERS = [(60, 1), (95, 1), (118, 1), (250, 1), (900, 1), (1, 7000), (3, 4800), (40, 350)]
+
+
+@pytest.fixture(scope="module")
+def doors(production: Stack) -> Iterator[Stack]:
+    """Every front door at once: Apache and nginx as the balancer join the production stack."""
+    services = ("apache", "nginx-balancer")
+    ports = {f"{name}_PORT": str(free_port()) for name in ("NGINX", "APACHE", "NGINX_BALANCER")}
+    profile = ("--profile", "nginx-balancer")
+    try:
+        production.compose(
+            *(*profile, "up", "--detach", "--wait", "--no-deps", *services),
+            environment={"APACHE": "1", **ports},
+        )
+        yield production
+    finally:
+        production.compose(
+            *(*profile, "rm", "--stop", "--force", *services), environment={"APACHE": "1"}
+        )
+
+
+def ask(stack: Stack, asked: list[tuple[str, str]]) -> list[tuple[int, str]]:
+    """Send each request to its door; return each answer's status and request id."""
+    command = ["docker", "exec", "--interactive", stack.container("server1"), "python", "-c", ASK]
+    done = subprocess.run(
+        command, input=json.dumps(asked), capture_output=True, text=True, check=True, timeout=120
+    )
+    return [(status, identity) for status, identity in json.loads(done.stdout)]
+
+
+def lines(stack: Stack, *services: str) -> dict[str, dict[str, Any]]:
+    """Return the services' lines, by the request's id."""
+    found = (line for name in services for line in stack.logs(name).splitlines())
+    records = [json.loads(line) for line in found if line.startswith('{"time"')]
+    return {line["request_id"]: line for line in records if line["server"] in ("haproxy", "nginx")}
+
+
+def test_every_door_reads_a_path_alike(doors: Stack) -> None:
+    """Who answers, and the backend that HAProxy chose for it: only files go round its queue."""
+    asked = {(door, path): f"path-{n:04}" for n, (path, door) in enumerate(product(PATHS, DOORS))}
+    answers = ask(
+        doors,
+        [
+            (
+                DOORS[door],
+                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {identity}\r\n"
+                "Connection: close\r\n\r\n",
+            )
+            for (door, path), identity in asked.items()
+        ],
+    )
+    answered = dict(zip(asked, answers, strict=True))
+    marker = answered["haproxy", list(PATHS)[-1]][1]
+    eventually(lambda: marker in lines(doors, "haproxy"), seconds=10, what="HAProxy's last line")
+    eventually(
+        lambda: marker in lines(doors, "server1", "server2"), seconds=10, what="nginx's last line"
+    )
+    chosen, served = lines(doors, "haproxy"), lines(doors, "server1", "server2")
+
+    def who(door: str, path: str) -> str:
+        status, identity = answered[door, path]
+        if door not in ("haproxy", "nginx-balancer"):
+            identity = asked[door, path]
+        # Apache answers 404 to %00 in a path before any rule.
+        if status == 400 or (status == 404 and identity not in served):
+            return REFUSED
+        return DJANGO if served[identity]["upstream_seconds"] else FILES
+
+    found = {(door, path): who(door, path) for door, path in asked}
+    assert {key: value for key, value in found.items() if value != PATHS[key[1]]} == {}
+    backends = {FILES: "static_backend", DJANGO: "dynamic_backend"}
+    assert {
+        path: backend
+        for path, expected in PATHS.items()
+        if expected in backends
+        and (backend := chosen[answered["haproxy", path][1]]["backend"]) != backends[expected]
+    } == {}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_malformed_request_is_refused(doors: Stack, door: str) -> None:
+    answers = ask(doors, [(DOORS[door], text) for text in MALFORMED.values()])
+
+    status = {name: status for name, (status, _) in zip(MALFORMED, answers, strict=True)}
+    # 422 is HAProxy's word for a coding that it does not know, 501 nginx's.
+    assert {name: code for name, code in status.items() if code not in (400, 413, 422, 501)} == {}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_headers_are_passed_or_refused_and_never_break_a_server(doors: Stack, door: str) -> None:
+    """The limits of uWSGI or gunicorn lie above those of every door."""
+    asked = [
+        f"{GET}Connection: close\r\n"
+        + "".join(f"x{number}: {'v' * size}\r\n" for number in range(count))
+        + "\r\n"
+        for count, size in HEADERS
+    ]
+    asked += [text.replace("/profile/", f"/profile/?{'q' * 7900}") for text in asked]
+
+    statuses = [status for status, _ in ask(doors, [(DOORS[door], text) for text in asked])]
+
+    assert set(statuses) <= {200, 400}
+    # Each door passes what fits into HAProxy.
+    assert statuses[0] == statuses[1] == 200
