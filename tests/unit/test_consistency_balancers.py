@@ -40,7 +40,7 @@ def backend_members() -> dict[str, dict[str, str]]:
     return {
         section: {line.split()[1]: line.split()[2] for line in lines if line.startswith("server ")}
         for section, lines in haproxy_sections().items()
-        if section.startswith("backend ")
+        if section.startswith("backend ") and section != "backend retry_backend"
     }
 
 

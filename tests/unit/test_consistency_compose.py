@@ -132,7 +132,7 @@ def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
     both = set(services()["env-check"]["environment"])
     assert both == set(compose()["x-environment"]) | BY_MIGRATE | set(
         compose()["x-stack-environment"]
-    ) | set(compose()["x-nginx-balancer-environment"]) | {WITH_TLS[0]} | set(
+    ) | set(compose()["x-nginx-balancer-environment"]) | {WITH_TLS[0], "DIRECT_ADDRESS"} | set(
         compose()["x-secret-files"]
     )
 
@@ -255,7 +255,11 @@ def test_with_a_certificate_a_layer_is_published_by_https_too(layer: str) -> Non
     assert service["ports"] == [f"{address}:{port}:8443"]
     # dev's and production's are the same.
     assert service["extends"] == {"service": f"haproxy-{'local' if layer == 'local' else 'dev'}"}
-    assert service["environment"] == {"HTTPS_PORT": port}
+    hosts = VARIABLES["DJANGO_ALLOWED_HOSTS"].default_in("local")
+    assert service["environment"] == {
+        "HTTPS_PORT": port,
+        "DJANGO_ALLOWED_HOSTS": f"${{DJANGO_ALLOWED_HOSTS:-{hosts}}}",
+    }
     assert service["volumes"] == ["certificates:/srv/certificates:ro"]
 
 

@@ -100,7 +100,7 @@ BAD = [
     ("RELEASE", "-x", "letters"),
     ("HTTP_ADDRESS", "localhost", "127.0.0.1"),
     ("HTTP_ADDRESS", "::1", "127.0.0.1"),
-    ("DIRECT_ADDRESS", "0.0.0.0", "X-Forwarded-For"),
+    ("DIRECT_ADDRESS", "0.0.0.0", "SSH tunnel"),
     ("DIRECT_ADDRESS", "192.168.1.5", "127.0.0.1"),
     ("DIRECT_ADDRESS", "[::]", "127.0.0.1"),
     ("DIRECT_ADDRESS", "[fd00::1]", "127.0.0.1"),
