@@ -292,13 +292,22 @@ def test_probes_and_challenges_are_not_sent_to_https() -> None:
     challenges = "/.well-known/acme-challenge/"
 
     assert plain == {"/livez", "/readyz", "/healthz", challenges}
-    (static,) = [line for line in lines if line.startswith("use_backend static_backend")]
-    assert challenges in static.split()
+    (files,) = [line for line in lines if line.startswith("acl files ")]
+    assert challenges in files.split()
+    assert "use_backend static_backend if files" in lines
     (location,) = [item for item in nginx_directives() if "/srv/acme" in item.arguments]
     assert location.blocks[-1] == f"location ^~ {challenges}"
     for name in compose_servers():
         assert "acme:/srv/acme:ro" in compose()["services"][name]["volumes"]
     assert "acme:/srv/acme" in compose()["services"]["certbot"]["volumes"]
+
+
+def test_haproxy_nginx_and_apache_refuse_the_same_paths() -> None:
+    """Dot segments in any spelling, and NUL."""
+    for name in ("haproxy/haproxy.cfg", "nginx/nginx.conf", "apache/httpd.conf"):
+        (line,) = [text for text in text_of(name).splitlines() if "(/|%2f)" in text]
+        assert r"((/|%2f)(\.|%2e){1,2}(/|%2f|" in line or r"'(/|%2f)(\.|%2e){1,2}(/|%2f|" in line
+        assert "|%00" in line
 
 
 def test_haproxy_can_be_reloaded() -> None:

@@ -173,6 +173,26 @@ def test_the_first_refusal_takes_a_server_out_and_leaves_tries_for_another() -> 
     )
 
 
+def test_haproxy_moves_requests_from_a_hanging_server_within_5_s() -> None:
+    static = haproxy_sections()["backend static_backend"]
+    words = [word for line in static if line.startswith("default-server ") for word in line.split()]
+    interval, quick = (
+        seconds(words[words.index(name) + 1], unit="ms") for name in ("inter", "fastinter")
+    )
+    check = haproxy_seconds("backend static_backend", "timeout check")
+    (pause,) = re.findall(r"core\.msleep\((\d+)\)", text_of("haproxy/hanging.lua"))
+
+    assert words[words.index("fall") + 1] == "2"
+    assert interval + check + quick + check + int(pause) / 1000 < 5
+    assert haproxy_seconds("backend static_backend", "timeout server") < 5
+    # The inner side's answer 504 comes first, and each client counts on both sides.
+    own = haproxy_seconds("backend retry_backend", "timeout server")
+    assert own > haproxy_seconds("defaults", "timeout server")
+    assert int(haproxy_value("global", "maxconn")) == 2 * int(
+        haproxy_value("frontend site", "maxconn")
+    )
+
+
 def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
     keepalive = seconds(nginx_value("keepalive_timeout"))
 
@@ -319,7 +339,7 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
         f"within {header:g} s, a body of up to 15 KB (with the header) within {body:g} s"
         in reliability
     )
-    assert f"And {haproxy_value('global', 'maxconn')} connections at once" in reliability
+    assert f"And {haproxy_value('frontend site', 'maxconn')} connections at once" in reliability
     assert places == "10" and "has ten places for such requests in each server" in reliability
     stackctl = words("docs/stackctl.md")
     assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in stackctl
