@@ -9,10 +9,15 @@ its answer, and none is left idle.
 
 A server that stops has no address any more. It stays in the list at its last one: nginx itself
 finds that it does not answer, without a reload, and sends the request to the next one.
+
+A server that hangs accepts connections and never answers. Each second every server's nginx is
+asked; one that is silent twice is marked down in the list. Its relay ends (relay.conf), and with it
+the requests for pages that wait there: nginx sends them to the next server.
 """
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -29,8 +34,13 @@ FOLDER = Path(__file__).resolve().parent
 LIST = Path("/run/nginx-balancer/servers.conf")
 # While it exists, connections end with their answers (nginx.conf).
 MOVING = LIST.with_name("moving")
-NGINX = ("nginx", "-e", "/dev/stderr", "-c", str(FOLDER / "nginx.conf"))
+RUN = LIST.parent
+NGINX = ("nginx", "-e", "/dev/stderr", "-c")
 LOOK_SECONDS = 1.0
+# nginx in each server answers this path alone, at once. One that does not, this often, hangs.
+CHECK_PATH = "/readyz/files"
+CHECK_SECONDS = 1.0
+CHECKS = 2
 # Longer than keepalive_timeout: what was idle is closed by then.
 IDLE_SECONDS = 6.0
 # Until the former process does not answer on connections any more.
@@ -52,6 +62,8 @@ class Servers:
     names: Mapping[str, tuple[str, int]]
     # Address and port by name.
     places: dict[str, str] = field(default_factory=dict)
+    # The names of those that hang.
+    hanging: frozenset[str] = frozenset()
     lock: threading.Lock = field(default_factory=threading.Lock)
     moved: threading.Event = field(default_factory=threading.Event)
 
@@ -75,16 +87,79 @@ class Servers:
             self.places = {**kept, name: place}
             self.moved.set()
 
+    def note_hang(self, name: str, *, hangs: bool) -> None:
+        """Note whether a server hangs."""
+        with self.lock:
+            known = self.hanging
+            self.hanging = known | {name} if hangs else known - {name}
+            if self.hanging != known:
+                self.moved.set()
+
     def block(self, method: str) -> str:
-        """Return nginx's `upstream` block, the servers in the order of SERVERS."""
+        """Return nginx's `upstream` blocks, the servers in the order of SERVERS."""
         with self.lock:
             lines = [
-                f"server {self.places[name]} {SERVER_OPTIONS};  # {name}"
+                f"server {self.places[name]} "
+                f"{'down' if name in self.hanging else SERVER_OPTIONS};  # {name}"
                 for name in self.names
                 if name in self.places
             ]
-        inner = [line for line in (METHODS[method], *(lines or [NOBODY])) if line]
-        return "\n".join(("upstream servers {", *(f"    {line}" for line in inner), "}", ""))
+        relays = [f"server unix:{socket_of(name)} {SERVER_OPTIONS};" for name in self.names]
+        return upstream("servers", method, lines) + upstream("relays", method, relays)
+
+
+def upstream(group: str, method: str, lines: list[str]) -> str:
+    """Return one `upstream` block."""
+    inner = [line for line in (METHODS[method], *(lines or [NOBODY])) if line]
+    return "\n".join((f"upstream {group} {{", *(f"    {line}" for line in inner), "}", ""))
+
+
+def socket_of(name: str) -> Path:
+    """Return where a server's relay listens."""
+    return RUN / f"{name}.sock"
+
+
+class Relay:
+    """The process that GETs pass on their way to one server."""
+
+    def __init__(self, name: str, host: str, port: int) -> None:
+        """Write its configuration and start it."""
+        self.socket = socket_of(name)
+        self.config = RUN / f"{name}.conf"
+        template = (FOLDER / "relay.conf").read_text(encoding="utf-8")
+        text = template.replace("@NAME@", name).replace("@ADDRESS@", f"{host}:{port}")
+        self.config.write_text(text, encoding="utf-8")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it unless it runs."""
+        if self.process is None or self.process.poll() is not None:
+            self.socket.unlink(missing_ok=True)
+            self.process = subprocess.Popen((*NGINX, str(self.config)))  # noqa: S603 (our own words)
+
+    def end(self) -> None:
+        """End it at once, and every request that it has."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def is_silent(place: str) -> bool:
+    """Tell whether a server accepts a connection and is silent."""
+    host, _, port = place.rpartition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=CHECK_SECONDS)
+    try:
+        connection.request("GET", CHECK_PATH, headers={"Host": "balancer"})
+        connection.getresponse().read()
+    except TimeoutError:
+        # Without a connection it is gone, and nginx itself notices that.
+        return connection.sock is not None
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return False
 
 
 def look_up(servers: Servers, name: str) -> None:
@@ -97,11 +172,20 @@ def look_up(servers: Servers, name: str) -> None:
     servers.found(name, str(found[0][4][0]))
 
 
-def keep_looking(servers: Servers, name: str) -> None:
+def keep_looking(servers: Servers, name: str, relay: Relay) -> None:
     """Follow one server for ever; a slow answer holds no other one up."""
+    silent = 0
     while True:
         look_up(servers, name)
-        time.sleep(LOOK_SECONDS)
+        place = servers.places.get(name)
+        silent = silent + 1 if place and is_silent(place) else 0
+        if silent >= CHECKS:
+            servers.note_hang(name, hangs=True)
+            relay.end()
+        elif not silent:
+            servers.note_hang(name, hangs=False)
+            relay.start()
+            time.sleep(LOOK_SECONDS)
 
 
 def write(servers: Servers, method: str) -> None:
@@ -117,7 +201,9 @@ def keep_current(servers: Servers, method: str, nginx: subprocess.Popen[bytes]) 
     while True:
         servers.moved.wait()
         MOVING.touch()
-        time.sleep(IDLE_SECONDS)
+        # Requests to a server that hangs are worse than closed idle connections.
+        if not servers.hanging:
+            time.sleep(IDLE_SECONDS)
         write(servers, method)
         nginx.send_signal(signal.SIGHUP)
         time.sleep(HANDOVER_SECONDS)
@@ -136,7 +222,8 @@ def main() -> int:
     for name in servers.names:
         look_up(servers, name)
     write(servers, method)
-    nginx = subprocess.Popen(NGINX)  # noqa: S603 (its words stand above)
+    relays = {name: Relay(name, *address) for name, address in servers.names.items()}
+    nginx = subprocess.Popen((*NGINX, str(FOLDER / "nginx.conf")))  # noqa: S603 (our own words)
 
     def stop(number: int, frame: FrameType | None) -> None:
         nginx.send_signal(signal.SIGQUIT)
@@ -144,7 +231,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     for name in servers.names:
-        threading.Thread(target=keep_looking, args=(servers, name), daemon=True).start()
+        watch = (servers, name, relays[name])
+        threading.Thread(target=keep_looking, args=watch, daemon=True).start()
     threading.Thread(target=keep_current, args=(servers, method, nginx), daemon=True).start()
     return nginx.wait()
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.chaos.conftest import check_writes
-from tests.chaos.load import Load
+from tests.chaos.load import Load, mixed_clients
 from tests.chaos.recovery import RECOVERY_SECONDS, WORKERS, answers, recovered
 from tests.chaos.reliability import Figures
+from tests.chaos.test_balancing import ask, nginx
 from tests.stack.compose import Stack
 from tests.waiting import eventually
 
@@ -53,4 +54,37 @@ def test_requests_of_hanging_server_end_on_the_other(
     assert len(failed) <= WORKERS, load.summary()
     assert {outcome.status for outcome in failed} <= {502}, load.summary()
     assert longest < SLOW_SECONDS + RECOVERY_SECONDS, load.summary()
+    check_writes(load, loaded)
+
+
+def test_pages_of_hanging_server_end_on_the_other_behind_nginx(
+    loaded: Stack, static: str, figures: Figures
+) -> None:
+    with nginx(loaded, "round_robin") as (_, port):
+        load = Load(port, mixed_clients(static))
+        with load:
+            load.warm_up()
+            with hanging(loaded, "server1"):
+                began = time.monotonic()
+                eventually(
+                    lambda: set(ask(port, 10)) == {"set2"}, seconds=30, what="server2 answers"
+                )
+            since = time.monotonic()
+            seconds = recovered(load, since, lambda: "set1" in ask(port, 10))
+    loaded.wait_for_both()
+
+    gets = [outcome for outcome in load.outcomes if outcome.request.method == "GET"]
+    posts = [outcome for outcome in load.outcomes if outcome.request.method == "POST"]
+    waited = [outcome for outcome in posts if outcome.seconds > RECOVERY_SECONDS]
+    figures.add(
+        f"nginx as the balancer: server1 hangs for {HANG_SECONDS} s",
+        f"0 GETs failed, none waits longer than {RECOVERY_SECONDS} s for another server; POSTs "
+        f"that server1 got in the first {RECOVERY_SECONDS} s wait for it, none written twice",
+        load,
+        f"{len(waited)} of {len(posts)} POSTs waited; back in service after {seconds:.1f} s",
+    )
+    assert not [outcome for outcome in gets if outcome.failed], load.summary()
+    assert max(outcome.seconds for outcome in gets) < SLOW_SECONDS + RECOVERY_SECONDS
+    assert not [o for o in waited if o.started > began + RECOVERY_SECONDS], load.summary()
+    assert 409 not in {outcome.status for outcome in load.failed}
     check_writes(load, loaded)

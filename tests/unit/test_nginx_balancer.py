@@ -1,7 +1,9 @@
 """The list of servers that nginx as the load balancer reads, and how it is kept true."""
 
 import importlib.util
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -45,13 +47,58 @@ def test_the_list_names_the_method_and_each_server_where_it_is(follow: ModuleTyp
         f"    server 10.0.0.1:7999 {follow.SERVER_OPTIONS};  # set1\n"
         f"    server 10.0.0.2:7999 {follow.SERVER_OPTIONS};  # set2\n"
         "}\n"
+        "upstream relays {\n"
+        "    least_conn;\n"
+        f"    server unix:/run/nginx-balancer/set1.sock {follow.SERVER_OPTIONS};\n"
+        f"    server unix:/run/nginx-balancer/set2.sock {follow.SERVER_OPTIONS};\n"
+        "}\n"
     )
 
 
 def test_nginx_can_start_before_any_server_is_known(follow: ModuleType) -> None:
     block = follow.Servers.parse(TWO).block("round_robin")
 
-    assert block.split("\n")[1:-2] == [f"    {follow.NOBODY}"]
+    assert block.split("\n")[:3] == ["upstream servers {", f"    {follow.NOBODY}", "}"]
+
+
+def test_server_that_hangs_is_down_until_it_answers(follow: ModuleType) -> None:
+    servers = follow.Servers.parse(TWO)
+    servers.found("set1", "10.0.0.1")
+    servers.moved.clear()
+
+    servers.note_hang("set1", hangs=True)
+    assert servers.moved.is_set()
+    assert "server 10.0.0.1:7999 down;" in servers.block("round_robin")
+
+    servers.moved.clear()
+    servers.note_hang("set1", hangs=True)
+    assert not servers.moved.is_set()
+
+    servers.note_hang("set1", hangs=False)
+    assert servers.moved.is_set()
+    assert "down" not in servers.block("round_robin")
+
+
+def test_only_a_server_that_accepts_and_says_nothing_hangs(
+    follow: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "CHECK_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = "{}:{}".format(*server.getsockname())
+        # The kernel accepts.
+        assert follow.is_silent(place)
+    assert not follow.is_silent(place)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.0 503 Service Unavailable\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert not follow.is_silent("{}:{}".format(*server.getsockname()))
 
 
 def test_a_server_that_has_moved_is_told_once(follow: ModuleType) -> None:
