@@ -6,25 +6,27 @@
 
 local TIMED_OUT = { L4TOUT = true, L7TOUT = true }
 
-local function end_requests(server)
-    -- Its own next good checks bring it back.
-    if server:get_stats().status:find("^UP") then
+-- Its own next good checks bring it back.
+local function take_out(server)
+    if server and server:get_stats().status:find("^UP") then
         server:check_force_down()
     end
-    server:shut_sess()
 end
 
 core.register_task(function()
-    local checked = core.backends.static_backend.servers
+    local files = core.backends.static_backend.servers
     local dynamic = core.backends.dynamic_backend.servers
     while true do
-        for name, server in pairs(checked) do
+        for name, server in pairs(files) do
             local stats = server:get_stats()
             if stats.status == "DOWN" and TIMED_OUT[stats.check_status] then
-                end_requests(dynamic[name])
-                -- Apache notices a server that hangs only after its ProxyTimeout.
-                if dynamic.apache then
-                    end_requests(dynamic.apache)
+                -- Apache itself notices a server that hangs only after its ProxyTimeout.
+                take_out(files.apache)
+                for _, other in ipairs({ name, "apache" }) do
+                    take_out(dynamic[other])
+                    if dynamic[other] then
+                        dynamic[other]:shut_sess()
+                    end
                 end
             end
         end
