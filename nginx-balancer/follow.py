@@ -201,9 +201,7 @@ def keep_current(servers: Servers, method: str, nginx: subprocess.Popen[bytes]) 
     while True:
         servers.moved.wait()
         MOVING.touch()
-        # Requests to a server that hangs are worse than closed idle connections.
-        if not servers.hanging:
-            time.sleep(IDLE_SECONDS)
+        time.sleep(IDLE_SECONDS)
         write(servers, method)
         nginx.send_signal(signal.SIGHUP)
         time.sleep(HANDOVER_SECONDS)

@@ -126,7 +126,7 @@ def test_http_is_redirected_under_every_allowed_name(tls: Secure, host: str) -> 
     status, location = redirected(tls.stack.http_port, host)
 
     assert status == 308
-    assert location.startswith(f"https://{host.partition(':')[0]}:{tls.port}/")
+    assert location.startswith(f"https://{host.partition(':')[0].lower()}:{tls.port}/")
 
 
 @pytest.mark.parametrize(
