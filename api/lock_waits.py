@@ -248,7 +248,7 @@ class LockWaits:
         return self.retry(partial(self.in_savepoint, statement), lambda _: True)
 
     def without_limit(self, statement: Work) -> Any:
-        """Run what holds up nobody while it waits, and leaves a broken index when it gives up."""
+        """Run a statement that blocks no reader and leaves a broken index when it gives up."""
         self.past_django("SET lock_timeout = 0")
         try:
             return statement()

@@ -14,7 +14,7 @@ worker_class = "sync"
 workers = int(os.environ["WEB_CONCURRENCY"])
 
 # Loaded once and then forked, as uWSGI does it, so that workers share what is made for all of them
-# (mysite/breaker.py). Not where the code is edited while it runs: each worker loads it anew.
+# (mysite/breaker.py). Not where the code is edited while it runs: each worker imports it again.
 preload_app = "--reload" not in os.environ.get("GUNICORN_CMD_ARGS", "")
 
 # harakiri: a request that takes longer is cut off together with its worker. gunicorn looks once a

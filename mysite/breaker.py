@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 # Between two tries while the server is away.
 PAUSE_SECONDS = 1.0
-# A failure that no try has renewed for so long, since nobody needed the server, is forgotten.
+# An older failure is forgotten: no request has needed the server since.
 # Longer than the longest try (api/bucket_storage.py).
 STALE_SECONDS = 20.0
 # A server that is up takes milliseconds. Far below HAProxy's `timeout queue`.
 PATIENCE_SECONDS = 0.25
 POLL_SECONDS = 0.005
-# What connecting may take, name server and login included; and as a check beside a slow statement.
+# The limits for connecting (name server and login included), and for the check of a slow statement.
 CONNECT_SECONDS = 1.0
 CHECK_SECONDS = 0.5
 # When a try last failed (0: none since one succeeded), and when one last succeeded.
@@ -64,7 +64,7 @@ class Breaker:
     def take(self) -> bool:
         """Wait for the turn to connect; false when the server is away and this is not the try.
 
-        Whoever gets it has to give it back. One whose process ends has given it back.
+        The process that gets it has to give it back; its end gives it back too.
         """
         asked = time.monotonic()
         while not self._lock():

@@ -1,5 +1,6 @@
-"""A connection to a database that may hang: nobody waits for it longer than for one that is up."""
+"""A connection to a database that may hang: requests do not wait for one that is known to."""
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from mysite.breaker import CHECK_SECONDS, CONNECT_SECONDS, DATABASE, within
@@ -10,24 +11,24 @@ else:
     Base = object
 
 
-class Watched(Base):
+class Watched(ABC, Base):
     """Connects only when no other worker of this server waits for a database that is away."""
 
     def connect_now(self, conn_params: dict[str, Any]) -> Any:
         """Return a new connection of the driver's."""
         return super().get_new_connection(conn_params)
 
+    @abstractmethod
     def away_error(self, reason: str) -> Exception:
         """Return the driver's error that says so."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_away(self, error: Exception) -> bool:
         """Tell whether a try to connect failed because the database is away or full."""
-        raise NotImplementedError
 
+    @abstractmethod
     def was_answered(self, error: Exception) -> bool:
         """Tell whether the database itself has refused a connection."""
-        raise NotImplementedError
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Return a connection, or say at once that the database is away.
@@ -66,5 +67,5 @@ class Watched(Base):
 
 
 def close(connection: Any) -> None:
-    """Close a connection that nobody needs."""
+    """Close a connection that came too late."""
     connection.close()

@@ -227,7 +227,7 @@ class Project:
         return engine.image_id(image)
 
     def migrate(self, image: str, *, on_line: Lines) -> process.Result:
-        """Migrate in a fresh container of an image beside the stack."""
+        """Migrate in a new container of an image, next to the stack."""
         return process.follow(
             *self._once(),
             stdin=json.dumps(self._with_image(image, "")),

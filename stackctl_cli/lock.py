@@ -38,7 +38,7 @@ exec cat >/dev/null"""
 # Whole, or as it was.
 _STORE = 'cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1"'
 _RECORD = "releases.jsonl"
-# The records of the stacks whose lock this process holds: nobody else writes them meanwhile.
+# The records of the stacks whose lock this process holds: no other process writes them meanwhile.
 _records: dict[str, str] = {}
 
 

@@ -82,7 +82,7 @@ def run(work: Callable[[], bytes], writer: int, max_megapixels: int) -> NoReturn
     status = 1
     try:
         limit(max_megapixels)
-        # Not the parent's: its connections, and what it does when it is told to end.
+        # The child must use neither the parent's connections nor its signal handlers.
         os.closerange(3, writer)
         os.closerange(writer + 1, os.sysconf("SC_OPEN_MAX"))
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -87,7 +87,7 @@ SELECT format('REASSIGN OWNED BY %I TO %I', pg_get_userbyid(datdba), :'user') FR
 END
         ;;
 
-    # Both names change at once, as soon as nobody is connected to either database; clients that connect again are in time.
+    # Both names change at once, as soon as no client is connected to either database; clients that connect again are in time.
     switch)
         cat >/dev/null
         remove $replaced

@@ -15,10 +15,10 @@ from tests.waiting import eventually
 
 RATE = 20
 USUAL_SECONDS = 4
-# Whoever needs what hangs has a 503 by then; all others wait no longer than so much over the usual.
+# A request that needs what hangs has its 503 by then; the others take this much longer at most.
 REFUSED_SECONDS = 2
 EXTRA_SECONDS = 1
-# A session that nobody has: Django looks for it in the database.
+# An unknown session: Django looks for it in the database.
 SESSION = "sessionid=abcdefghijklmnopqrstuvwxyz012345"
 REDIS_NEEDED, DATABASE_NEEDED = "/api/hits/", "/loadtest/order/"
 

@@ -63,7 +63,7 @@ def test_a_fault_of_tls_is_named_and_not_waited_for(production: Stack) -> None:
 
 @mysql_alone
 def test_a_statement_without_an_answer_is_given_up_and_a_long_one_is_not(production: Stack) -> None:
-    """The checks beside a long statement tell it from a server that hangs."""
+    """The checks during a long statement tell it from a server that hangs."""
     told = production.python_in(
         "server1",
         "import django; django.setup()\n"

@@ -86,7 +86,7 @@ def test_turns_to_connect_follow_each_other(shared: Breaker) -> None:
 def test_while_one_connection_hangs_others_are_refused_at_once(shared: Breaker) -> None:
     with another_worker(shared):
         assert not shared.take()
-        # Having waited once, nobody waits again.
+        # After one wait no further call waits.
         started = time.monotonic()
         assert not any(shared.take() for _ in range(100))
         # The machine may be busy; a hundred waits would be twice as long.
@@ -228,7 +228,7 @@ def test_a_statement_is_given_up_once_the_server_is_known_to_hang(shared: Breake
     with pytest.raises(AwayError):
         wait_with(look)
     assert shared.is_open
-    # Nobody else has to check.
+    # No other process has to check.
     with pytest.raises(AwayError):
         other()
 

@@ -83,7 +83,7 @@ DJANGO: Final = Section(
             name="DJANGO_SECRET_KEY_FALLBACKS",
             kind=Kind.LIST,
             help="Former keys, the latest first: what they signed is still accepted, so that "
-            "nobody is signed out. `./stackctl rotate secret-key` writes them.",
+            "users stay signed in. `./stackctl rotate secret-key` writes them.",
             secret=True,
         ),
         Variable(
