@@ -49,7 +49,7 @@ POSTGRESQL_REFUSAL = (
 # What the clients of both say of TLS that no waiting cures; a handshake that was cut off is none.
 TLS_FAULT = re.compile(
     r"certificate|private key file|ssl_?mode|(ssl|tls) (is|was) required|not support ssl"
-    r"|insecure transport|no encryption|wrong version number|handshake failure|\balert\b"
+    r"|insecure transport|no pg_hba.*no encryption|wrong version number|handshake failure|\balert\b"
     r"|verification failed|unsupported protocol",
     re.IGNORECASE,
 )

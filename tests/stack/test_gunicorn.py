@@ -33,10 +33,11 @@ CASES: dict[str, tuple[str, str, dict[str, str], str]] = {
     ),
     "not found": ("GET", "/nowhere/", {}, ""),
     "escaped": ("GET", "/nowhere/%2561%3Fb%23c/%C3%A9%FF;d", {}, ""),
-    "dots and slashes": ("GET", "/x/..//profile/", {}, ""),
+    "slashes": ("GET", "//profile//", {}, ""),
+    "dots": ("GET", "/x/../profile/", {}, ""),
     "long address": ("GET", f"/profile/?{'a' * 7000}", {}, ""),
     "a header of nginx's own": (
-        *("GET", "/metrics/../metrics"),
+        *("GET", "//metrics"),
         {"Nginx-Server-Port": "9145"},
         "",
     ),
@@ -142,11 +143,11 @@ def test_the_cases_are_what_they_are_called(answers: dict[str, Any]) -> None:
 
     assert status == {
         **dict.fromkeys(CASES, 200),
-        **{"redirect": 301, "redirect to sign in": 302, "unknown host": 400},
+        **{"redirect": 301, "redirect to sign in": 302, "unknown host": 400, "dots": 400},
         **{"not found": 404, "escaped": 404, "a header of nginx's own": 404, "no such file": 404},
         **{"not allowed": 405, "signed in by nobody": 401, "form": 400, "too large": 413},
     }
-    assert [json.loads(body)["server"] for _, _, body in answers["dots and slashes"]] == [
+    assert [json.loads(body)["server"] for _, _, body in answers["slashes"]] == [
         *("set1", "set2")
     ]
 

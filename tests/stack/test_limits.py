@@ -3,6 +3,7 @@
 import subprocess
 
 from tests.stack.compose import Stack, docker
+from tests.waiting import eventually
 
 # More than the container's share, written to; and processes until the kernel refuses one.
 TAKE_MEMORY = "b'x' * (6 << 30)"
@@ -39,3 +40,8 @@ def test_a_fork_bomb_leaves_the_other_containers_serving(production: Stack) -> N
         assert {production.get("/profile/").status_code for _ in range(6)} == {200}
         assert docker("exec", production.container("server2"), "echo", "one more") == "one more"
     production.wait_for_both()
+    # What it left in its own container is reaped.
+    fork = ("worker", "sh", "-c", "(echo forked)")
+    eventually(
+        lambda: production.run_in(*fork, check=False) == "forked\n", seconds=30, what="a fork again"
+    )

@@ -285,6 +285,15 @@ def test_a_fault_of_tls_is_named_at_once(
     assert "Is it running" not in message and "refused user" not in message
 
 
+def test_a_user_whom_postgresql_rejects_is_no_fault_of_tls(clock: Clock) -> None:
+    words = f'{POSTGRESQL}FATAL:  pg_hba.conf rejects connection for user "web", no encryption'
+    connection = Connection(OperationalError(words))
+    connection.vendor = "postgresql"
+
+    with pytest.raises(DatabaseNotReadyError, match="refused user 'web'"):
+        wait(connection, 60)
+
+
 @pytest.mark.parametrize(
     "words",
     [
