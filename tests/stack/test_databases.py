@@ -20,8 +20,9 @@ from tests.tree import ROOT
 # Not in the image, and plain Python, whatever version of it runs there.
 BROUGHT = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest-django")
 BROUGHT_FOR_IMPORTS = ("requests", "idna")
-# These need more than that, which is not plain Python: a stand-in for S3, a generator of requests.
-LEFT_OUT = {"tests/unit/test_s3.py", "tests/unit/test_api_schema.py"}
+# These need more than that, which is not plain Python: a stand-in for S3, a generator of requests,
+# Kafka's client.
+LEFT_OUT = {f"tests/unit/test_{name}.py" for name in ("s3", "api_schema", "parked_tasks")}
 # The database is there; the tests themselves do not wait.
 WAIT = (
     "import django; django.setup(); from django.db import connection; "
@@ -135,6 +136,8 @@ def test_the_unit_tests_pass_on_it(
     mounts = {
         packages: "/srv/packages",
         ROOT / "tests": "/srv/project/tests",
+        # For the fixtures that all unit tests share.
+        ROOT / "stackctl_cli": "/srv/project/stackctl_cli",
         ROOT / "pyproject.toml": "/srv/project/pyproject.toml",
     }
     assert len(files) > 10

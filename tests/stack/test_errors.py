@@ -58,6 +58,9 @@ def ask(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
             if not block:
                 break
             answer += block
+    if not answer:
+        # The engine's proxy accepts a connection before nginx listens.
+        raise ConnectionResetError("closed without an answer")
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)

@@ -147,9 +147,7 @@ def test_the_cases_are_what_they_are_called(answers: dict[str, Any]) -> None:
         **{"not found": 404, "escaped": 404, "a header of nginx's own": 404, "no such file": 404},
         **{"not allowed": 405, "signed in by nobody": 401, "form": 400, "too large": 413},
     }
-    assert [json.loads(body)["server"] for _, _, body in answers["slashes"]] == [
-        *("set1", "set2")
-    ]
+    assert [json.loads(body)["server"] for _, _, body in answers["slashes"]] == [*("set1", "set2")]
 
 
 def test_it_is_gunicorn_that_answers(mixed: Stack) -> None:
