@@ -44,6 +44,7 @@ class Site:
                 [
                     Path(sys.executable).with_name("uwsgi"),
                     *("--ini", ROOT / "uwsgi" / "common.ini"),
+                    *("--module", "mysite.wsgi_http:direct"),
                     *("--http-socket", f"127.0.0.1:{self.port}"),
                     *("--http-socket", METRICS_ADDRESS),
                     *("--processes", str(WORKERS)),
