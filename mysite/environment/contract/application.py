@@ -137,8 +137,8 @@ DJANGO: Final = Section(
         Variable(
             name="DJANGO_HSTS_PRELOAD",
             kind=Kind.BOOL,
-            help="Allow browsers to ship with the promise (https://hstspreload.org/), which takes "
-            "months to undo.",
+            help="Lets browsers preload that they must use https (https://hstspreload.org/), which "
+            "takes months to undo.",
             default="false",
         ),
         Variable(

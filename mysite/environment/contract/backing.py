@@ -108,7 +108,7 @@ REDIS: Final = Section(
         Variable(
             name="REDIS_HOST",
             help="Redis' host name, for its usual port, database 0 and user mysite, as docker "
-            "compose starts it. Name any other by REDIS_URL.",
+            "compose starts it. For any other, set REDIS_URL.",
         ),
         Variable(
             name="REDIS_PASSWORD",

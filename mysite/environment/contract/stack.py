@@ -59,7 +59,7 @@ STACK: Final = Section(
         ),
         Variable(
             name="DIRECT_ADDRESS",
-            help="The host's address for both, a loopback one: they believe X-Forwarded-For.",
+            help="The host's address for both. Only a loopback one: they trust X-Forwarded-For.",
             default="127.0.0.1",
             scope=Scope.STACK,
             validate=validators.loopback_address,
@@ -102,15 +102,15 @@ STACK: Final = Section(
         ),
         Variable(
             name="APP_MEMORY",
-            help="The memory that each server, and the worker, may use at most: 1500m, 2g. Its "
-            "1 GB for bodies in /tmp counts too.",
+            help="The memory limit of each server and of the worker: 1500m, 2g. It includes up to "
+            "1 GB of request bodies in /tmp.",
             default="2g",
             scope=Scope.STACK,
             validate=validators.memory,
         ),
         Variable(
             name="DB_MEMORY",
-            help="The memory that the database server may use at most.",
+            help="The memory limit of the database server.",
             default="2g",
             scope=Scope.STACK,
             validate=validators.memory,
