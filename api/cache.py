@@ -1,4 +1,4 @@
-"""The caches: quick to give up on a Redis that is away, exact in the database."""
+"""The caches: quick to give up on a Redis that is down, exact in the database."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from api.redis_client import AskOnce
 
 
 class QuickRedisCache(RedisCache):
-    """Redis, asked once, and not at all while it is away."""
+    """Redis, asked once, and not at all while it is down."""
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         """Take the client's retries away."""

@@ -153,7 +153,7 @@ class Holders(threading.Thread):
 
 
 class LockWaits:
-    """Repeats what a lock was in the way of.
+    """Repeats the work that a lock has blocked.
 
     What can be undone as a whole is repeated as a whole, so that its own locks are free meanwhile:
     on PostgreSQL a migration, on MySQL an operation in a transaction. Else the statement is.
@@ -276,7 +276,7 @@ class LockWaits:
         self.retry(work, lambda _: self.whole)
 
     def retry(self, work: Work, may_repeat: Callable[[object], bool]) -> Any:
-        """Do the work until no lock is in its way.
+        """Repeat the work until no lock blocks it.
 
         Raises:
             LockNotFreeError: one was for too long, or the work cannot be repeated.

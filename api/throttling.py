@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # it imports this module
 logger = logging.getLogger(__name__)
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-# While the cache is away requests are let through; the log says so once in so many seconds.
+# While the cache is down no request is limited; the log says so once in this many seconds.
 WARN_SECONDS = 5
 
 

@@ -1,4 +1,4 @@
-"""Breakers: while the database, Redis or the broker is away, one process at a time tries it.
+"""Breakers: while the database, Redis or the broker is down, one process at a time tries it.
 
 A server that hangs answers nothing, and each call to it takes until its time limit. With every
 worker in such a call no page would be served, nor the load balancer's checks. So the processes of
@@ -19,7 +19,7 @@ from api.threads import DaemonThreads
 
 T = TypeVar("T")
 
-# Between two tries while the server is away.
+# Between two tries while the server is down.
 PAUSE_SECONDS = 1.0
 # An older failure is forgotten: no request has needed the server since.
 # Longer than the longest try (api/bucket_storage.py).
@@ -35,7 +35,7 @@ RECORD = struct.Struct("dd")
 
 
 class AwayError(OSError):
-    """The server was not asked, or is not waited for any longer: it does not answer."""
+    """The server does not answer: the call was not made, or was given up."""
 
 
 class Breaker:
@@ -50,7 +50,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether the server is away, as far as is known."""
+        """Tell whether the server is down, as far as is known."""
         return bool(self._read()[0])
 
     def open(self) -> None:
@@ -62,7 +62,7 @@ class Breaker:
         self._write(0, time.monotonic())
 
     def take(self) -> bool:
-        """Wait for the turn to connect; false when the server is away and this is not the try.
+        """Wait for the turn to connect; false when the server is down and this is not the try.
 
         The process that gets it has to give it back; its end gives it back too.
         """
@@ -81,7 +81,7 @@ class Breaker:
         return True
 
     def give_back(self, *, away: bool) -> None:
-        """End the turn, and let the others know whether the server was away."""
+        """End the turn, and let the others know whether the server was down."""
         if away:
             self.open()
         else:
@@ -95,11 +95,11 @@ class Breaker:
         """Guard a short call.
 
         Args:
-            away: the types of errors that say that the server is away.
+            away: the types of errors that say that the server is down.
             but: those among them that the server itself has sent.
 
         Raises:
-            AwayError: it is away, and another process tries it, or has just tried.
+            AwayError: it is down, and another process tries it, or has just tried.
         """
         # Connecting is a call inside another one's.
         if getattr(self._inside, "call", False):

@@ -31,14 +31,14 @@ def breaker_of(url: str) -> Breaker:
 
 
 class Application(Celery):
-    """Asks a broker that is away no more than one process at a time does."""
+    """Lets one process at a time ask a broker that is down."""
 
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Guard a block that speaks to the broker.
 
         Raises:
-            kombu.exceptions.OperationalError: it is away, and was not asked.
+            kombu.exceptions.OperationalError: it is down, and was not asked.
         """
         try:
             with breaker_of(settings.CELERY["broker_url"]).call(Exception, but=OF_THE_TASK):

@@ -12,7 +12,7 @@ else:
 
 
 class Watched(ABC, Base):
-    """Connects only when no other worker of this server waits for a database that is away."""
+    """Connects only when no other worker of this server waits for a database that is down."""
 
     def connect_now(self, conn_params: dict[str, Any]) -> Any:
         """Return a new connection of the driver's."""
@@ -24,14 +24,14 @@ class Watched(ABC, Base):
 
     @abstractmethod
     def is_away(self, error: Exception) -> bool:
-        """Tell whether a try to connect failed because the database is away or full."""
+        """Tell whether a try to connect failed because the database is down or full."""
 
     @abstractmethod
     def was_answered(self, error: Exception) -> bool:
         """Tell whether the database itself has refused a connection."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Return a connection, or say at once that the database is away.
+        """Return a connection, or say at once that the database is down.
 
         Raises:
             OperationalError: the driver's, which Django makes its own.

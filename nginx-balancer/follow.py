@@ -37,7 +37,7 @@ MOVING = LIST.with_name("moving")
 RUN = LIST.parent
 NGINX = ("nginx", "-e", "/dev/stderr", "-c")
 LOOK_SECONDS = 1.0
-# nginx in each server answers this path alone, at once. One that does not, this often, hangs.
+# nginx in each server answers this path itself, at once. A server that is silent this often hangs.
 CHECK_PATH = "/readyz/files"
 CHECK_SECONDS = 1.0
 CHECKS = 2
@@ -120,7 +120,7 @@ def socket_of(name: str) -> Path:
 
 
 class Relay:
-    """The process that GETs pass on their way to one server."""
+    """The process that passes GETs to one server (relay.conf)."""
 
     def __init__(self, name: str, host: str, port: int) -> None:
         """Write its configuration and start it."""
@@ -153,7 +153,7 @@ def is_silent(place: str) -> bool:
         connection.request("GET", CHECK_PATH, headers={"Host": "balancer"})
         connection.getresponse().read()
     except TimeoutError:
-        # Without a connection it is gone, and nginx itself notices that.
+        # Without a connection it is down, and nginx itself detects that.
         return connection.sock is not None
     except (OSError, http.client.HTTPException):
         return False

@@ -53,7 +53,7 @@ def copy_whole(path: Path, target: Path) -> None:
 
 
 def remove_unused(shared: Path, days: float, releases: int) -> None:
-    """Remove what neither the latest releases nor those of so many days have marked."""
+    """Remove files that no release of the last `days` and none of the latest has marked."""
     files = {path: int(path.stat().st_mtime) for path in shared.rglob("*") if path.is_file()}
     latest = sorted(set(files.values()), reverse=True)[:releases]
     limit = min([time.time() - days * 86400, *latest])

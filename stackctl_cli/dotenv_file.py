@@ -54,4 +54,4 @@ def _line(name: str, value: str) -> str:
     try:
         return f"{name}={dotenv.write(value)}"
     except ValueError:
-        raise StackctlError(f"the value of {name} cannot stand in .env") from None
+        raise StackctlError(f"the value of {name} cannot be written to .env") from None

@@ -93,7 +93,7 @@ def held(project: Project, command: str, *, adopt: bool = False) -> Iterator[str
                 return
         if "already in use" not in taken.err:
             raise StackctlError(
-                f"the stack's lock cannot be taken: {taken.err.strip()}",
+                f"the stack's lock cannot be acquired: {taken.err.strip()}",
                 "`./stackctl doctor` checks this machine.",
             )
         if holds := holder(project):

@@ -49,7 +49,7 @@ def look(project: compose.Project, image: str, *, lint: bool = False) -> Plan:
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         reason = f": {error}" if result.ok else f" (exit code {result.code})"
         raise StackctlError(
-            f"the new release cannot say what it would migrate{reason}; nothing was changed",
+            f"the new release cannot list its migrations{reason}; nothing was changed",
             "Is the database up? `./stackctl status`. The image's last lines are above.",
             output="\n".join(result.text().splitlines()[-30:]),
         ) from None

@@ -1,4 +1,4 @@
-"""What other programs print, taken for what it should be only once it is."""
+"""Reads what other programs print, and checks that it is what was expected."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
     if manifest.layer != project.layer and not force:
         raise StackctlError(
             f"this backup is of the {manifest.layer} layer, and this is {project.layer}",
-            "Set LAYER to it, or take it over on purpose with --force.",
+            "Set LAYER to that layer, or restore it here with --force.",
         )
     with lock.held(project, "restore"):
         _refuse_running(project, force)
@@ -128,9 +128,9 @@ class _Load:
                 forced = " --force" if force else ""
                 raise NotWholeError(
                     f"{error.problem}; the data are not whole now",
-                    f"Bring back what was there: ./stackctl restore {saved}{forced}\n"
+                    f"Restore the data as they were: ./stackctl restore {saved}{forced}\n"
                     f"Or try again: ./stackctl restore {wanted}{forced}\n"
-                    "Not before that: ./stackctl up, which would start and migrate what is left.",
+                    "Do not run ./stackctl up before that: it would migrate the incomplete data.",
                 ) from None
 
     def _load(self) -> None:
@@ -201,5 +201,5 @@ def _refuse_running(project: compose.Project, force: bool) -> None:
         raise StackctlError(
             f"the stack is running ({', '.join(users)}), and would read and write meanwhile; "
             "nothing was changed",
-            f"Stop it first: docker compose stop {' '.join(users)}. Or say --force.",
+            f"Stop it first: docker compose stop {' '.join(users)}. Or add --force.",
         )

@@ -80,7 +80,7 @@ class _Rotation:
             raise StackctlError(
                 f"{KEY} has a comma or a space at its end, and cannot be one of {FALLBACKS}; "
                 "nothing was changed",
-                f"Write another {KEY} into .env and ./stackctl deploy: everybody is signed out.",
+                f"Write another {KEY} into .env and ./stackctl deploy; that signs all users out.",
             )
 
     def run(self) -> dict[str, Any]:

@@ -21,11 +21,11 @@ SIDEWAYS = 5
 ORIENTATION = 0x0112
 # What comes before the pixels, such as a camera's data; more would keep a server's process busy.
 HEADER_BYTES = 2**20
-UNSUPPORTED = "This is no picture that can be taken: use JPEG, PNG, GIF or WebP."
+UNSUPPORTED = "Unsupported image: use JPEG, PNG, GIF or WebP."
 
 
 class PictureError(Exception):
-    """It is no picture that can be taken; the message is for the one who sent it."""
+    """The image is not accepted; the message is for the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def header(file: IO[bytes]) -> IO[bytes]:
 
 
 def format_of(image: Image.Image) -> str:
-    """Return the name of a picture's format, of those that are taken.
+    """Return the name of a picture's format, one of those that are accepted.
 
     Raises:
         PictureError: it is another one.

@@ -78,8 +78,8 @@ def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
     problem = "every page redirects to https, and nothing answers there: TLS_CERTIFICATE is not set"
     cure = (
         "Set TLS_CERTIFICATE (`make certs` makes one for localhost; docs/tls.md). "
-        "Or DJANGO_SECURE_SSL_REDIRECT=false: to try the site by http, or behind a proxy that ends "
-        "TLS, then with DJANGO_CSRF_TRUSTED_ORIGINS=https://NAME."
+        "To try the site by http, set DJANGO_SECURE_SSL_REDIRECT=false. Behind a proxy that ends "
+        "TLS, set that and DJANGO_CSRF_TRUSTED_ORIGINS=https://NAME."
     )
     return [Fault("DJANGO_SECURE_SSL_REDIRECT", problem, cure)]
 

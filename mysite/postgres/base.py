@@ -16,7 +16,7 @@ Steps = Generator[Any, Any, Any]
 
 
 class DatabaseWrapper(Watched, base.DatabaseWrapper):
-    """Connects only when no other worker of this server is waiting for a database that is away."""
+    """Connects only when no other worker of this server is waiting for a database that is down."""
 
     def connect_now(self, conn_params: dict[str, Any]) -> Any:
         """Return a connection; with a `read_timeout` its statements are watched.
@@ -38,7 +38,7 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
         return self.Database.OperationalError(reason)
 
     def is_away(self, error: Exception) -> bool:
-        """Tell whether a try to connect failed because the database is away or full."""
+        """Tell whether a try to connect failed because the database is down or full."""
         return postgresql_outage(error)
 
     def was_answered(self, error: Exception) -> bool:

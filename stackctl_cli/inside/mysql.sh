@@ -51,7 +51,7 @@ ended() {
     [ $code = 0 ] || [ $switched = 0 ] || exit 9
 }
 trap ended EXIT
-# A database that goes again is of no use to a restore to a point in time.
+# The scratch database is removed again, so it does not belong in the binary log.
 log=1
 [ "$database" != stackctl_verify ] || log=0
 

@@ -98,7 +98,7 @@ def test_production_without_secrets_names_them_all_and_starts_nothing(production
         bare.down(volumes=True)
 
 
-def test_a_redirect_to_https_where_nothing_answers_is_warned_of(production: Stack) -> None:
+def test_env_check_warns_of_a_redirect_to_https_where_nothing_answers(production: Stack) -> None:
     run = ("run", "--rm", "--no-deps", "env-check")
     redirects = {"DJANGO_SECURE_SSL_REDIRECT": "true"}
     certified = {**redirects, "TLS_CERTIFICATE": "certs/localhost"}

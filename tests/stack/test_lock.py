@@ -118,7 +118,7 @@ def test_the_lock_excludes_another_process_and_is_free_when_that_is_killed(
     assert lock.holder(project) == ""
 
 
-def test_a_lock_whose_start_was_cut_off_is_taken(
+def test_a_lock_whose_start_was_cut_off_is_acquired(
     project: compose.Project, clones: tuple[Path, Path]
 ) -> None:
     docker("create", "--name", lock.container_of(project), IMAGE)

@@ -130,7 +130,7 @@ def test_response_that_a_server_cuts_off_is_cut_for_the_client(silent: Silent) -
             ask(port, "GET", "/cut", {}, "")
 
 
-def test_a_page_whose_answer_never_began_is_asked_for_again(silent: Silent) -> None:
+def test_a_page_whose_answer_never_began_is_requested_again(silent: Silent) -> None:
     """By HAProxy alone, to which Apache says it by a status that no server has."""
     status, headers, body = ask(silent.apache, "GET", "/page/1", {}, "")
     assert status == 502
@@ -221,7 +221,7 @@ def test_trailers_are_no_headers(silent: Silent) -> None:
         assert all(len(found[name]) == 1 for name in SET)
 
 
-def test_the_stats_page_stops_answering_who_guesses_its_password(silent: Silent) -> None:
+def test_stats_page_limits_password_guesses(silent: Silent) -> None:
     url = f"http://127.0.0.1:{silent.stats}/stats"
     assert requests.get(url, auth=("u", "p"), timeout=10).status_code == 200
 

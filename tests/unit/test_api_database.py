@@ -307,14 +307,14 @@ def test_a_handshake_that_is_cut_off_is_an_outage(words: tuple[object, ...]) -> 
     assert is_outage(OperationalError(*words))
 
 
-def test_an_option_that_the_client_does_not_know_is_told(clock: Clock) -> None:
+def test_an_option_that_the_client_does_not_know_is_reported(clock: Clock) -> None:
     connection = Connection(TypeError("unexpected keyword argument 'ssl_verify'"))
 
     with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*ssl_verify"):
         wait(connection, 60)
 
 
-def test_an_option_that_postgresql_s_client_does_not_know_is_told(clock: Clock) -> None:
+def test_an_option_that_postgresql_s_client_does_not_know_is_reported(clock: Clock) -> None:
     connection = Connection(ProgrammingError('invalid connection option "sslmod"\n'))
 
     with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*sslmod"):

@@ -132,7 +132,7 @@ def test_a_busy_start_waits_as_long_as_others_succeed(
     assert shared.take()
 
 
-def test_nobody_in_the_load_balancers_queue_is_sent_away_by_the_wait() -> None:
+def test_the_wait_is_shorter_than_the_load_balancers_queue() -> None:
     longest = max(breaker.CONNECT_SECONDS, breaker.PATIENCE_SECONDS + breaker.CHECK_SECONDS)
 
     assert haproxy_seconds("defaults", "timeout queue") > longest
@@ -176,7 +176,7 @@ def test_while_one_call_tries_another_process_is_refused(shared: Breaker) -> Non
         pytest.fail("two have asked")
 
 
-def test_an_old_failure_refuses_nobody(shared: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_failure_refuses_no_call(shared: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two come at once, an hour after an outage: neither is refused because the other one tries."""
     shared.open()
     monkeypatch.setattr(breaker, "STALE_SECONDS", 0.1)

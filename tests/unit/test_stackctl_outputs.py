@@ -94,7 +94,7 @@ def test_migration_plan_of_another_kind_is_refused(
 ) -> None:
     printing(monkeypatch, shown)
 
-    with pytest.raises(StackctlError, match="cannot say what it would migrate") as refused:
+    with pytest.raises(StackctlError, match="cannot list its migrations") as refused:
         migrate.look(PROJECT, "p:1")
 
     assert "its errors" in refused.value.output

@@ -65,7 +65,7 @@ def test_a_small_picture_is_not_made_larger() -> None:
 
 @pytest.mark.parametrize("size", [(400, 300), (4000, 3000)])
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
-def test_every_kind_of_pixel_is_taken(mode: str, size: tuple[int, int]) -> None:
+def test_every_kind_of_pixel_is_accepted(mode: str, size: tuple[int, int]) -> None:
     output = io.BytesIO()
     picture_format = "JPEG" if mode == "CMYK" else "PNG"
     Image.new(mode, size).save(output, picture_format)

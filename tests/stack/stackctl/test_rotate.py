@@ -68,7 +68,7 @@ def signed_in(site: Site) -> Iterator[None]:
     assert len(seen) > 10 and set(seen) == {200}
 
 
-def test_rotate_all_fails_no_request_and_signs_nobody_out(site: Site) -> None:
+def test_rotate_all_fails_no_request_and_keeps_users_signed_in(site: Site) -> None:
     with secrets_in_dotenv(site) as former:
         backing = [site.container(name) for name in ("db", "redis")]
         with visitors(site), signed_in(site):
