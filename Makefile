@@ -60,9 +60,10 @@ eb-rehearsal: .venv/.test ## eb create, deploy and failing deploys under load, w
 bench: .venv/.test ## Requests per second and CPU against peers, measured in one run
 	@.venv/bin/python -m benchmarks
 
+# var/stackctl: the record of releases of a stack that an earlier stackctl started.
 clean: ## Remove .venv, .venv-eb and what `make run` keeps in var
 	rm -rf .venv .venv-eb
-	find var -mindepth 1 -maxdepth 1 ! -name .gitignore -exec rm -rf {} +
+	find var -mindepth 1 -maxdepth 1 ! -name .gitignore ! -name stackctl -exec rm -rf {} +
 
 .venv-eb/.eb: requirements/eb.txt
 	@echo "Installing requirements/eb.txt into .venv-eb ..." >&2

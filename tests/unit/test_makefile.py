@@ -10,7 +10,11 @@ MADE = (".venv/bin/python", ".venv-eb/.eb", "var/db.sqlite3", "var/broker/messag
 
 
 def test_clean_removes_what_was_made_and_nothing_else(tmp_path: Path) -> None:
-    kept = {tmp_path / "Makefile", tmp_path / "var/.gitignore"}
+    kept = {
+        tmp_path / "Makefile",
+        tmp_path / "var/.gitignore",
+        tmp_path / "var/stackctl/x/releases",
+    }
     for path in kept | {tmp_path / name for name in MADE}:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
