@@ -16,6 +16,7 @@ from mysite.environment.check import ALL_SCOPES
 from mysite.environment.check import warnings as environment_warnings
 from mysite.environment.contract import SAMPLE_PASSWORD, VARIABLES
 from mysite.environment.fault import Fault
+from mysite.environment.files import SUFFIX
 from mysite.environment.loader import find_dotenv
 from mysite.environment.names import near_misses
 from mysite.environment.variable import LAYERS
@@ -239,8 +240,12 @@ def warnings(project: compose.Project) -> list[Fault]:
 def _environment(layer: str, project: compose.Project | None) -> Check:
     dotenv = find_dotenv(os.environ, layer, process.ROOT)
     own: dict[str, str] = {**dotenv.values, **os.environ}
-    environ = {**own, **_given_by_compose(own, project)}
+    given = _given_by_compose(own, project)
+    environ = {**own, **given}
     wrong = environment_faults(environ, layer if layer in LAYERS else "production", dotenv=dotenv)
+    # A file that an override file alone names is in the container, where env-check looks at it.
+    mounted = {name for name in given if name.endswith(SUFFIX) and not own.get(name)}
+    wrong = [fault for fault in wrong if fault.name not in mounted]
     # Once more without compose's defaults, which look as if the right name was set.
     wrong += [fault for fault in near_misses(own, dotenv.values, ALL_SCOPES) if fault not in wrong]
     if layer not in LAYERS:
