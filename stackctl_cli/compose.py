@@ -25,6 +25,7 @@ ENV_CHECK = "env-check"
 BALANCER = "haproxy"
 APACHE = "apache"
 NGINX_BALANCER = "nginx-balancer"
+PROXIES = (BALANCER, NGINX_BALANCER, APACHE)
 CERTIFICATES = "certificates"
 DATABASE = "db"
 # What servers and workers use over the network. A release leaves them alone.
@@ -173,6 +174,15 @@ class Project:
         declared = self.model.get("networks") or {}
         named = self.services.get(service, {}).get("networks") or ()
         return frozenset(declared[name]["name"] for name in named if name in declared)
+
+    def before_anew(self, service: str, containers: Mapping[str, engine.Container]) -> str:
+        """Return what comes before a service is recreated, or nothing.
+
+        A proxy in a network that the servers are not in yet would reach none of them.
+        """
+        servers = [containers[name] for name in self.servers if name in containers]
+        early = any(self.networks(service) - server.networks for server in servers)
+        return "./stackctl deploy first, then " if service in PROXIES and early else ""
 
     def config_hash(self, service: str) -> str:
         """Return compose's own fingerprint of a service, which its containers carry as a label."""

@@ -13,7 +13,7 @@ from .faults import StackctlError
 from .preflight import Check
 
 # In the order of a request; then whatever else there is.
-ORDER = (compose.BALANCER, compose.NGINX_BALANCER, compose.APACHE)
+ORDER = compose.PROXIES
 # They end when they are done.
 ONE_SHOTS = (compose.ENV_CHECK, compose.MIGRATE, compose.CERTIFICATES)
 LOGS = "docker compose logs --tail 30 {}"
@@ -75,10 +75,10 @@ def _problem(
     return (
         _down(service, container)
         or _unhealthy(service, container, seen)
-        or _disconnected(service, container, seen.project)
+        or _disconnected(service, container, seen, hashes)
         or _silent(service, seen)
         or _not_in_service(service, seen)
-        or _drift(service, container, seen.project, hashes)
+        or _drift(service, container, seen, hashes)
         or ("", "")
     )
 
@@ -139,14 +139,21 @@ def _unhealthy(
 
 
 def _disconnected(
-    service: str, container: engine.Container, project: compose.Project
+    service: str,
+    container: engine.Container,
+    seen: state.StackStatus,
+    hashes: Mapping[str, str],
 ) -> tuple[str, str] | None:
-    missing = project.networks(service) - container.networks
-    if not missing:
+    missing = seen.project.networks(service) - container.networks
+    # A network that is new in the compose files, with no container in it yet, is drift.
+    joined = frozenset[str]().union(*(other.networks for other in seen.containers.values()))
+    is_old = container.config_hash != hashes.get(service, container.config_hash)
+    if not missing or (is_old and not missing & joined):
         return None
+    first = seen.project.before_anew(service, seen.containers)
     return (
         f"it is not connected to the network {', '.join(sorted(missing))}",
-        f"docker compose up --detach --no-deps --force-recreate {service}",
+        f"{first}docker compose up --detach --no-deps --force-recreate {service}",
     )
 
 
@@ -187,10 +194,11 @@ def way_back(server: state.ServerStatus, seen: state.StackStatus) -> str:
 def _drift(
     service: str,
     container: engine.Container,
-    project: compose.Project,
+    seen: state.StackStatus,
     hashes: Mapping[str, str],
 ) -> tuple[str, str] | None:
     """Judge a container that runs, but that compose would not start like this now."""
+    project = seen.project
     if project.services.get(service, {}).get("scale") == 0:
         return "it runs, and the present variables switch it off", f"{UP} removes it"
     if not hashes.get(service) or container.config_hash == hashes[service]:
@@ -202,7 +210,8 @@ def _drift(
     if service in (*project.servers, *project.workers):
         cure = "./stackctl deploy brings the present one, one server at a time"
     else:
-        cure = f"{compose.anew(service)} brings the present one, with a short interruption"
+        first = project.before_anew(service, seen.containers)
+        cure = f"{first}{compose.anew(service)} brings the present one, with a short interruption"
     return (
         f"it runs with another configuration than .env and the compose files have now{what}",
         cure,

@@ -89,7 +89,8 @@ def require_present_balancer(
             f"{compose.anew(compose.BALANCER)}",
         )
     if container.config_hash != project.config_hash(compose.BALANCER):
-        _warn_of_old(compose.BALANCER, console)
+        first = project.before_anew(compose.BALANCER, project.containers())
+        _warn_of_old(compose.BALANCER, console, first)
 
 
 def require_backing(project: compose.Project, console: Console) -> None:
@@ -115,9 +116,9 @@ def require_backing(project: compose.Project, console: Console) -> None:
             _warn_of_old(name, console)
 
 
-def _warn_of_old(service: str, console: Console) -> None:
+def _warn_of_old(service: str, console: Console, first: str = "") -> None:
     console.warn(
         f"{service} runs with another configuration than the present one (a variable or a compose "
         "file has changed), and a release leaves it alone: "
-        f"docker compose up --detach --wait --no-deps {service}"
+        f"{first}docker compose up --detach --wait --no-deps {service}"
     )

@@ -92,8 +92,9 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
             around.append(name)
             if passwords.is_rotated(project, found):
                 continue
+            command = project.before_anew(name, running) + compose.anew(name)
             console.warn(
-                f"{name} keeps its present configuration or image; {compose.anew(name)} brings "
+                f"{name} keeps its present configuration or image; {command} brings "
                 "the new one, which visitors notice for a moment"
             )
     return [c.service for c in servers if len(images) > 1 or other] + around

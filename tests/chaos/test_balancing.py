@@ -73,7 +73,7 @@ def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
     """Run another HAProxy before the stack's servers; give its container and its port."""
     name, port = f"{stack.project}-{balance}", free_port()
     docker(
-        *("run", "--detach", "--name", name, "--network", f"{stack.project}_edge"),
+        *("run", "--detach", "--name", name, "--network", f"{stack.project}_front"),
         *("--publish", f"127.0.0.1:{port}:8080", "--volume", f"{stack.tree}/haproxy:/config:ro"),
         *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99", "--env", f"HAPROXY_BALANCE={balance}"),
         *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
@@ -230,7 +230,7 @@ def test_nginx_finds_a_server_at_its_new_address(
 
 def address(stack: Stack, service: str) -> str:
     """Return where a service is in the network of the load balancers."""
-    network = f'(index .NetworkSettings.Networks "{stack.project}_edge")'
+    network = f'(index .NetworkSettings.Networks "{stack.project}_front")'
     return stack.inspect(service, f"{{{{{network}.IPAddress}}}}")
 
 
@@ -241,7 +241,7 @@ def in_its_place(stack: Stack) -> Iterator[Callable[[], None]]:
 
     def start() -> None:
         docker(
-            *("run", "--detach", "--name", name, "--network", f"{stack.project}_edge"),
+            *("run", "--detach", "--name", name, "--network", f"{stack.project}_front"),
             *("--entrypoint", "sleep", image_of(stack), "infinity"),
         )
 

@@ -65,8 +65,8 @@ def networks(stack: Stack, service: str) -> set[str]:
 
 
 def test_the_edge_does_not_reach_the_database(production: Stack) -> None:
-    assert networks(production, "haproxy") == {"edge"}
-    assert networks(production, "server1") == {"dialout", "edge", "backend"}
+    assert networks(production, "haproxy") == {"front"}
+    assert networks(production, "server1") == {"edge", "front", "backend"}
     assert networks(production, "db") == {"backend"}
     assert networks(production, "redis") == {"backend"}
     assert docker(
@@ -92,10 +92,10 @@ def gateway(stack: Stack, network: str) -> str:
 
 def test_only_servers_and_worker_have_a_way_out(production: Stack) -> None:
     for service in (*APPLICATION, "worker"):
-        assert default_route(production, service) == gateway(production, "dialout")
-    assert default_route(production, "haproxy") == gateway(production, "edge")
+        assert default_route(production, service) == gateway(production, "edge")
+    assert default_route(production, "haproxy") == gateway(production, "front")
     options = docker(
-        "network", "inspect", "--format", "{{json .Options}}", f"{production.project}_edge"
+        "network", "inspect", "--format", "{{json .Options}}", f"{production.project}_front"
     )
     # What leaves from there keeps its private address, so no answer comes back.
     assert json.loads(options)["com.docker.network.bridge.enable_ip_masquerade"] == "false"

@@ -49,7 +49,7 @@ def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     broken = tmp_path_factory.mktemp("fatal") / "wsgi.py"
     broken.write_text("raise RuntimeError('not today')\n")
     docker(
-        *("run", "--detach", "--name", name, "--network", f"{production.project}_edge"),
+        *("run", "--detach", "--name", name, "--network", f"{production.project}_front"),
         *("-e", "DRAIN_SECONDS=0", "-e", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
         *("-e", "REDIS_URL=redis://redis:6379/0", "-e", f"APP_SERVER={APP_SERVER}"),
         *("-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
@@ -127,7 +127,7 @@ def test_a_stopped_server_has_drained_and_is_found_again_elsewhere(production: S
     production.compose("rm", "--force", "server1")
     # Something else takes the address that has become free.
     squatter = docker(
-        *("run", "--detach", "--network", f"{production.project}_edge", "--entrypoint", "sleep"),
+        *("run", "--detach", "--network", f"{production.project}_front", "--entrypoint", "sleep"),
         *(production.image, "300"),
     )
     try:

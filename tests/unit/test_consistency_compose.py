@@ -348,11 +348,13 @@ def test_every_service_has_a_limit_of_memory_and_processes() -> None:
 def test_what_needs_no_outside_has_no_way_out() -> None:
     networks = compose()["networks"]
     no_answer = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-    assert networks["edge"] == {"driver_opts": no_answer} and networks["backend"]["internal"]
-    out = {name for name, service in services().items() if "dialout" in service.get("networks", ())}
+    assert networks["front"] == {"driver_opts": no_answer} and networks["backend"]["internal"]
+    out = {name for name, service in services().items() if "edge" in service.get("networks", ())}
     assert out == {"server1", "server2", "server3", "worker", "certbot"}
     # The engine takes the default route of the first by name that is not internal.
-    assert min(set(networks) - {"backend"}) == "dialout"
+    assert min(set(networks) - {"backend"}) == "edge"
+    # As in stacks that run: with other options compose would remove it while they serve.
+    assert networks["edge"] is None
 
 
 def test_nobody_depends_on_what_may_have_no_container() -> None:

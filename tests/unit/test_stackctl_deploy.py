@@ -66,6 +66,7 @@ def present_balancer(
     """Look at a HAProxy that publishes a port and sends requests to server1 and server3."""
     runs = container(service="haproxy", published=frozenset({port}), config_hash=config_hash)
     monkeypatch.setattr(engine, "inspect", lambda _: [runs])
+    monkeypatch.setattr(engine, "containers", lambda *_: [runs])
     servers = {
         name: haproxy.Server(name, "UP", "L7OK", "10.0.0.1", 0, 0, 0, 0)
         for name in ("server1", "server3", "apache")

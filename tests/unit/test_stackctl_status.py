@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console as RichConsole
 
-from stackctl_cli import cli, compose, engine, parts, process, stack, state
+from stackctl_cli import cli, compose, engine, haproxy, parts, process, refusals, stack, state
 from stackctl_cli.console import Console
 from stackctl_cli.preflight import Check
 from tests.unit.test_stackctl_heal import KILLED
@@ -81,6 +81,43 @@ def test_each_fault_of_a_part_is_named_with_its_next_step(
         wrong = [name for name, row in rows.items() if not row.ok]
         assert wrong == [service]
     assert cli._status(Console(as_json=True), watch=False, seconds=1)["code"] == 1
+
+
+def test_a_haproxy_is_not_recreated_in_a_network_before_the_servers(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The compose files have a network `front` that nothing of the stack was started with."""
+    services = {
+        name: {**service, "networks": {"front": None}}
+        for name, service in machine.project.services.items()
+        if name in ("haproxy", "server1", "server2", "server3")
+    }
+    model = {
+        "name": "project",
+        "services": {**machine.project.services, **services},
+        "networks": {"front": {"name": "project_front"}},
+    }
+    machine.project = compose.Project("project", "local", model)
+    for name in services:
+        machine.change_quietly(name, networks=frozenset({"project_edge"}), config_hash="former")
+    recreate = "docker compose up --detach --no-deps haproxy"
+
+    rows = status(machine)
+    machine.up()
+
+    assert rows["server2"].cure.startswith("./stackctl deploy brings")
+    assert rows["haproxy"].cure.startswith(f"./stackctl deploy first, then {recreate}")
+    assert machine.recreated is False
+    assert f"./stackctl deploy first, then {recreate}" in capsys.readouterr().err
+
+    monkeypatch.setattr(engine, "one", lambda _: machine.containers["haproxy"])
+    monkeypatch.setattr(compose.Project, "site", lambda _: compose.Site("", 80))
+    machine.change_quietly("haproxy", published=frozenset({80}))
+    refusals.require_present_balancer(machine.project, haproxy.Balancer("h"), Console())
+    assert "./stackctl deploy first, then docker compose up" in capsys.readouterr().err
+    for name in machine.project.servers:
+        machine.change_quietly(name, networks=frozenset({"project_front"}), config_hash="present")
+    assert status(machine)["haproxy"].cure.startswith("docker compose up --detach --no-deps --forc")
 
 
 @pytest.mark.parametrize(

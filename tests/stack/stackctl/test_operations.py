@@ -39,7 +39,7 @@ def test_up_leaves_a_haproxy_that_runs(site: Site) -> None:
 def test_doctor_and_status_name_what_is_down_and_their_next_steps_mend_it(site: Site) -> None:
     site.compose("stop", "worker")
     site.compose("pause", "redis")
-    docker("network", "disconnect", f"{PROJECT}_edge", site.container("server2"))
+    docker("network", "disconnect", f"{PROJECT}_front", site.container("server2"))
     site.environment["DB_CONN_MAX_AGE"] = "61"
     try:
         found = [
@@ -53,7 +53,7 @@ def test_doctor_and_status_name_what_is_down_and_their_next_steps_mend_it(site: 
     for rows in found:
         assert rows["worker"]["problem"].startswith("it is stopped: exit code 0")
         assert rows["redis"]["problem"] == "it is paused"
-        assert rows["server2"]["problem"] == f"it is not connected to the network {PROJECT}_edge"
+        assert rows["server2"]["problem"] == f"it is not connected to the network {PROJECT}_front"
         assert rows["server1"]["problem"].endswith("now (DB_CONN_MAX_AGE)")
         assert "./stackctl deploy" in rows["server1"]["next"]
         assert rows["haproxy"]["ok"] and rows["db"]["ok"]
