@@ -93,6 +93,9 @@ class _Rotation:
             self.console.say(f"{password.variable}: completing the change to the value in .env")
             password.accept(self.project, self._value(password.variable))
         if not serving:
+            if not any(containers[c].running for c in self._clients if c in containers):
+                for password in pending:
+                    password.retire(self.project, self._value(password.variable))
             if fresh or self.key:
                 raise StackctlError(
                     "the stack is not running; secrets change while it serves", "./stackctl up"
@@ -100,6 +103,7 @@ class _Rotation:
             self.console.say("./stackctl up starts the stack")
             return self._result([])
         balancer = refusals.require(self.project, self.console)
+        self.image, self.release = self._present_image()
         self._switch(fresh)
         self._roll(balancer)
         for password in self.passwords:
@@ -113,6 +117,9 @@ class _Rotation:
     def _switch(self, fresh: list[Password]) -> None:
         """Write new values into `.env`, and have the servers accept them."""
         before = {p.variable: self._value(p.variable) for p in fresh}
+        for password in fresh:
+            # MySQL keeps its primary password as the former one; the clients' may be the secondary.
+            password.retire(self.project, before[password.variable])
         values = {p.variable: secrets.token_urlsafe(32) for p in fresh}
         keys = {}
         if self.key:
@@ -142,17 +149,10 @@ class _Rotation:
 
     def _roll(self, balancer: Any) -> None:
         """Recreate the servers and workers with the present `.env`, one at a time."""
-        running = self.project.containers()
-        images = {running[s].image: running[s].release for s in self.project.servers}
-        if len(images) > 1:
-            raise StackctlError(
-                "the servers run different releases", "./stackctl deploy, then rotate again."
-            )
-        ((image, release),) = images.items()
         roll = Roll(self.project, balancer, self.console, self.interrupt, self.limits)
         again = f"./stackctl rotate {self.name} completes it; until then both secrets work."
         try:
-            finished = roll.all(image, release)
+            finished = roll.all(self.image, self.release)
         except (ServerFailedError, StackctlError) as error:
             reason = str(error)
             if isinstance(error, ServerFailedError):
@@ -167,22 +167,40 @@ class _Rotation:
             ) from None
         if not finished:
             raise InterruptedByUserError("interrupted; every server is in service", again)
-        deploy.Attempt(self.project, f"rotate {self.name}", release, self.console, image).note(
+        attempt = f"rotate {self.name}"
+        deploy.Attempt(self.project, attempt, self.release, self.console, self.image).note(
             Outcome.OK
         )
+
+    def _present_image(self) -> tuple[str, str]:
+        """Return the image that every server runs, and its release."""
+        containers = self.project.containers()
+        servers = [containers[s] for s in self.project.servers if s in containers]
+        images = {server.image: server.release for server in servers}
+        if len(servers) < len(self.project.servers) or len(images) > 1:
+            raise StackctlError(
+                "a server has no container, or the servers run different releases; no new secret "
+                "was written",
+                "./stackctl deploy, then rotate again.",
+            )
+        ((image, release),) = images.items()
+        return image, release
 
     def _is_pending(self, password: Password) -> bool:
         """Tell whether `.env` has a value that not every client or not the server has yet."""
         wanted = self._value(password.variable)
         running = self.project.containers()
-        clients = (*self.project.servers, *self.project.workers)
         default = VARIABLES[password.variable].default_in(self.project.layer)
         have = {
             running[name].environ.get(password.variable) or default
-            for name in clients
+            for name in self._clients
             if name in running
         }
         return not password.accepts(self.project, wanted) or not have <= {wanted}
+
+    @property
+    def _clients(self) -> tuple[str, ...]:
+        return (*self.project.servers, *self.project.workers)
 
     def _fallbacks(self) -> list[str]:
         return [key for key in self._value(FALLBACKS).split(",") if key]

@@ -230,9 +230,12 @@ END
         fi
         ;;
 
+    # The given password may be the one that MySQL would discard: a former value was put back into .env.
     retire)
+        IFS= read -r password
         client <<END
 SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES';
+ALTER USER '${DB_USER//\'/\'\'}'@'%' IDENTIFIED BY '${password//\'/\'\'}';
 ALTER USER '${DB_USER//\'/\'\'}'@'%' DISCARD OLD PASSWORD;
 END
         ;;

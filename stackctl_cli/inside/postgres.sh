@@ -137,6 +137,10 @@ END
     # A role has one password. Clients that have the former one still connect by their address, until it is retired.
     accept)
         IFS= read -r password
+        grep -q rotation.conf /etc/postgresql/pg_hba.conf || {
+            echo "it is of an earlier release; recreate it: docker compose up --detach --no-deps db" >&2
+            exit 1
+        }
         for address in "${@:3}"; do
             printf 'host "%s" "%s" %s/32 trust\n' "${live//\"/\"\"}" "${DB_USER//\"/\"\"}" "$address"
         done >/var/run/postgresql/rotation.conf

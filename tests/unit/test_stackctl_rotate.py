@@ -73,7 +73,9 @@ class Stack:
 
     def containers(self) -> dict[str, Container]:
         """Return the containers of the application."""
-        return {name: replace(c, running=self.running) for name, c in self.clients.items()}
+        return {
+            name: replace(c, running=self.running and c.running) for name, c in self.clients.items()
+        }
 
     def roll(self, roll: Roll) -> bool:
         """Recreate what has another environment; no client may be refused meanwhile."""
@@ -218,9 +220,54 @@ def test_password_changed_by_hand_is_brought_to_the_server(stack: Stack, running
     stack.rotate("db")
 
     assert stack.values()["DB_PASSWORD"] == "by hand"
-    assert "by hand" in stack.accepted["db"]
+    assert stack.accepted["db"] == {"by hand"}
     assert bool(stack.seen) == running
     assert preflight.refused_passwords(stack.project()) == []
+
+
+def test_former_password_is_kept_for_a_worker_that_runs_alone(stack: Stack) -> None:
+    stack.clients["server2"] = replace(stack.clients["server2"], running=False)
+    dotenv_file.update({"DB_PASSWORD": "by hand"})
+
+    stack.rotate("db")
+
+    assert stack.accepted["db"] == {FORMER, "by hand"}
+
+
+def test_clients_keep_their_password_where_the_server_has_a_newer_one(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary = "newer"
+    stack.accepted["db"] = {primary, FORMER}
+
+    def accept(_: Password, __: object, word: str) -> None:
+        # As MySQL does: the primary password becomes the only former one.
+        nonlocal primary
+        stack.accepted["db"], primary = {primary, word}, word
+
+    def retire(_: Password, __: object, word: str) -> None:
+        nonlocal primary
+        stack.accepted["db"], primary = {word}, word
+
+    monkeypatch.setattr(Password, "accept", accept)
+    monkeypatch.setattr(Password, "retire", retire)
+
+    stack.rotate("db")
+
+    stack.check_all_have(stack.values(), "db")
+
+
+@pytest.mark.parametrize("image", ["", "sha256:2"])
+def test_rotate_changes_nothing_where_servers_differ(
+    stack: Stack, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacks, "load", fake_project)
+    if image:
+        stack.clients["server10"] = replace(stack.clients["server2"], image=image)
+
+    problem = "no container, or the servers run different releases"
+    assert "./stackctl deploy" in refuse(stack, "all", problem).cure
+    assert set(stack.accepted["db"]) == {FORMER}
 
 
 def refuse(
