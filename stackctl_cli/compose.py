@@ -28,8 +28,9 @@ NGINX_BALANCER = "nginx-balancer"
 PROXIES = (BALANCER, NGINX_BALANCER, APACHE)
 CERTIFICATES = "certificates"
 DATABASE = "db"
+REDIS = "redis"
 # What servers and workers use over the network. A release leaves them alone.
-BACKING = (DATABASE, "redis", "broker")
+BACKING = (DATABASE, REDIS, "broker")
 
 BUILD_SECONDS = 1800.0
 START_SECONDS = 300.0

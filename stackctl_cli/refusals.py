@@ -99,7 +99,7 @@ def require_backing(project: compose.Project, console: Console) -> None:
     One that is down is no reason to refuse: the release may be what it waits for.
 
     Raises:
-        StackctlError: one has no container.
+        StackctlError: one has no container, or Redis' is of an earlier release.
     """
     containers = project.containers()
     missing = [name for name in project.backing if name not in containers]
@@ -109,6 +109,13 @@ def require_backing(project: compose.Project, console: Console) -> None:
             f"refused, because the release would use what is not there: {names}; nothing was "
             "changed",
             f"Start it first: docker compose up --detach --wait --no-deps {names}",
+        )
+    old = containers.get(compose.REDIS)
+    if old is not None and passwords.REDIS.is_own(project) and "REDIS_USERNAME" not in old.environ:
+        raise StackctlError(
+            "refused, because redis' container is of an earlier release and does not know the user "
+            "that servers sign in as; nothing was changed",
+            f"Recreate it first: docker compose up --detach --wait --no-deps {compose.REDIS}",
         )
     for name in project.backing:
         other = containers[name].config_hash != project.config_hash(name)

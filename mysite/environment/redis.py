@@ -18,7 +18,8 @@ BROKER: Final = 0
 CACHE: Final = 1
 COUNTER: Final = 2
 
-# The stack's Redis is set up with this user (redis/start).
+# The stack's Redis is set up with this user (redis/start); any other has `default`.
+SERVICE: Final = "redis"
 USER: Final = "mysite"
 
 _WAYS: Final = ("REDIS_URL", "REDIS_HOST", "CELERY_BROKER_URL")
@@ -35,9 +36,10 @@ def redis_url(environment: Environment, database: int) -> str:
     values = environment.values
     url = str(values["REDIS_URL"])
     if not url and values["REDIS_HOST"]:
-        password = quote(str(values["REDIS_PASSWORD"]), safe="")
-        user = f"{USER}:{password}@" if password else ""
-        url = f"redis://{user}{values['REDIS_HOST']}:6379"
+        host, password = values["REDIS_HOST"], quote(str(values["REDIS_PASSWORD"]), safe="")
+        user = USER if host == SERVICE else ""
+        sign_in = f"{user}:{password}@" if password else ""
+        url = f"redis://{sign_in}{host}:6379"
     if not url:
         return ""
     parts = urlsplit(url)

@@ -14,23 +14,25 @@ if [ -e $kept ]; then
     [ "$former" != "$given" ] || current=$replaced
 fi
 
-# set PASSWORDS RULES...: the passwords of the next start, and the rules of the application's user now.
-set_user() {
-    local answer
+# set_users PASSWORDS RULES...: the passwords of the next start, and the rules of both users of the application now.
+set_users() {
+    local answer user
     [ -e /data/administrator ] || {
         echo "it is of an earlier release; recreate it: docker compose up --detach --no-deps redis" >&2
         exit 1
     }
     echo "$given $1" >$kept.new
     mv $kept.new $kept
-    answer=$(REDISCLI_AUTH=$(cat /data/administrator) redis-cli --user administrator -t 5 \
-        ACL SETUSER "$REDIS_USERNAME" "${@:2}")
-    [ "$answer" = OK ] || { echo "$answer" >&2; exit 1; }
+    for user in default "$REDIS_USERNAME"; do
+        answer=$(REDISCLI_AUTH=$(cat /data/administrator) redis-cli --user administrator -t 5 \
+            ACL SETUSER "$user" "${@:2}")
+        [ "$answer" = OK ] || { echo "$answer" >&2; exit 1; }
+    done
 }
 
 case $1 in
     knows)
-        answer=$(REDISCLI_AUTH=$password redis-cli --user "$REDIS_USERNAME" -t 5 ping 2>&1) || true
+        answer=$(REDISCLI_AUTH=$password redis-cli --user "${REDIS_USERNAME:-default}" -t 5 ping 2>&1) || true
         case $answer in
             *WRONGPASS* | *NOAUTH*) exit 3 ;;
             *PONG) ;;
@@ -40,7 +42,7 @@ case $1 in
     accept)
         # With the former ones, but no password twice.
         [[ " $current " = *" $new "* ]] || current="$new $current"
-        set_user "$current" "$new"
+        set_users "$current" "$new"
         ;;
-    retire) set_user "$new" resetpass "$new" ;;
+    retire) set_users "$new" resetpass "$new" ;;
 esac

@@ -175,8 +175,8 @@ def test_the_worker_says_that_it_is_well_and_is_missed(production: Stack) -> Non
         )
 
 
-# As the application's user: each command on a line of its own.
-AS_APPLICATION = "REDISCLI_AUTH=$REDIS_PASSWORD redis-cli --user $REDIS_USERNAME"
+# Each command on a line of its own.
+AS_USER = "REDISCLI_AUTH=$REDIS_PASSWORD redis-cli --user "
 REFUSED_BY_REDIS = (
     *("CONFIG GET *", "CONFIG SET dir /tmp", "CONFIG REWRITE", "REPLICAOF 10.0.0.9 6379"),
     *("SLAVEOF NO ONE", "KEYS *", "FLUSHALL", "SWAPDB 0 1", "DEBUG SLEEP 0", "MODULE LIST"),
@@ -187,9 +187,11 @@ REFUSED_BY_REDIS = (
 )
 
 
-def test_redis_refuses_the_application_what_it_does_not_need(production: Stack) -> None:
+@pytest.mark.parametrize("user", ["mysite", "default"])
+def test_redis_refuses_the_application_what_it_does_not_need(production: Stack, user: str) -> None:
+    sign_in = AS_USER + user
     said = production.run_in(
-        *("redis", "sh", "-c", 'printf "%s\\n" "$@" | ' + AS_APPLICATION, "sh"),
+        *("redis", "sh", "-c", 'printf "%s\\n" "$@" | ' + sign_in, "sh"),
         *REFUSED_BY_REDIS,
         check=False,
     )
@@ -200,8 +202,8 @@ def test_redis_refuses_the_application_what_it_does_not_need(production: Stack) 
     off = ("ERR DEBUG command not allowed", "ERR MODULE command not allowed")
     assert all(line.startswith(("NOPERM", *off)) for line in answers), said
     # Nor from inside a script, as the worker sends them.
-    sha = "$(" + AS_APPLICATION + " script load \"return redis.call('FLUSHALL')\")"
-    run = f"{AS_APPLICATION} evalsha {sha} 0"
+    sha = "$(" + sign_in + " script load \"return redis.call('FLUSHALL')\")"
+    run = f"{sign_in} evalsha {sha} 0"
     assert "ACL failure in script" in production.run_in("redis", "sh", "-c", run, check=False)
 
 
@@ -213,10 +215,12 @@ def test_the_worker_used_nothing_that_redis_refuses(production: Stack, user: Upl
 
 
 def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -> None:
-    for password in ("", "REDISCLI_AUTH=$REDIS_PASSWORD "):
-        said = production.run_in("redis", "sh", "-c", f"{password}redis-cli ping", check=False)
-        # The user `default` is off, also with the right password.
-        assert "NOAUTH" in said
+    assert "NOAUTH" in production.run_in("redis", "redis-cli", "ping", check=False)
+    for user in ("mysite", "default"):
+        guess = f"REDISCLI_AUTH=guess redis-cli --user {user} ping 2>&1"
+        assert "WRONGPASS" in production.run_in("redis", "sh", "-c", guess, check=False)
+        said = production.run_in("redis", "sh", "-c", f"{AS_USER}{user} ping")
+        assert said.strip() == "PONG"
     command = production.run_in("redis", "cat", "/proc/1/cmdline")
     assert not tells(command, production.environment["REDIS_PASSWORD"])
     assert "redis-server" in command

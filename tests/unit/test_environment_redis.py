@@ -43,6 +43,13 @@ def test_any_password_will_do() -> None:
     assert parsed["username"] == redis.USER
 
 
+def test_another_host_has_the_default_user() -> None:
+    parsed = parse_url(url(CACHE, REDIS_HOST="cache.example.com", REDIS_PASSWORD=AWKWARD))
+
+    assert (parsed["host"], parsed["password"]) == ("cache.example.com", AWKWARD)
+    assert not parsed.get("username")
+
+
 def test_the_url_wins_and_nothing_is_nothing() -> None:
     assert url(BROKER, REDIS_URL="redis://one", REDIS_HOST="two") == "redis://one/0"
     assert url(BROKER) == ""

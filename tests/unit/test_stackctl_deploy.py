@@ -18,7 +18,11 @@ SERVICES: dict[str, Any] = {
 
 def project(monkeypatch: pytest.MonkeyPatch, *there: str, **services: Any) -> compose.Project:
     """Return a stack of which these services have containers, made of the present configuration."""
-    containers = {name: container(service=name, config_hash=f"hash of {name}") for name in there}
+    environ = {"REDIS_USERNAME": "mysite"}
+    containers = {
+        name: container(service=name, config_hash=f"hash of {name}", environ=environ)
+        for name in there
+    }
     monkeypatch.setattr(compose.Project, "containers", lambda _: containers)
     monkeypatch.setattr(compose.Project, "config_hash", lambda _, name: f"hash of {name}")
     return compose.Project("p", "production", {"services": {**SERVICES, **services}})
@@ -33,6 +37,22 @@ def test_a_broker_that_was_never_started_is_named_with_the_command(
         )
 
     assert refused.value.cure.endswith("docker compose up --detach --wait --no-deps broker")
+
+
+def test_redis_of_an_earlier_release_is_recreated_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = project(monkeypatch, "db", "redis")
+    found.containers()["redis"].environ.clear()
+
+    with pytest.raises(StackctlError, match="nothing was changed") as refused:
+        refusals.require_backing(found, Console(as_json=True))
+    assert refused.value.cure.endswith("docker compose up --detach --wait --no-deps redis")
+
+    # A Redis elsewhere has users of its own.
+    url = {"environment": {"REDIS_URL": "redis://elsewhere"}}
+    monkeypatch.setitem(SERVICES, "server1", {**SERVICES["server1"], **url})
+    found = project(monkeypatch, "db", "redis")
+    found.containers()["redis"].environ.clear()
+    refusals.require_backing(found, Console(as_json=True))
 
 
 def test_what_is_switched_off_is_not_missed(
