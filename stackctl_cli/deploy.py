@@ -140,8 +140,8 @@ class Attempt:
         except Exception as error:
             interrupted = isinstance(error, InterruptedByUserError)
             if not self._noted:
-                # Nothing was touched: what an attempt before was cut off in is still to be ended.
-                ended = interrupted and not (last and last.cut_off)
+                # Nothing was touched: an attempt before that is unfinished is the one to resume.
+                ended = interrupted and last is None
                 words = error.problem if isinstance(error, StackctlError) else repr(error)
                 if isinstance(error, RolledBackError):
                     # Why, and which migrations stay.
@@ -204,7 +204,7 @@ def release_before(project: compose.Project) -> str:
     """Return where a rollback without a name goes: one step back, and never forward again.
 
     After an unfinished deploy that is what served before it, wherever the deploy ended. An
-    unfinished rollback is resumed.
+    unfinished rollback is resumed, whatever was attempted after it without success.
 
     Raises:
         StackctlError: there is none on record that has an image.
@@ -213,8 +213,11 @@ def release_before(project: compose.Project) -> str:
     images = release.offered(project)
     entries = record.read(project)
     last = record.unfinished(project)
-    if last and last.action == "rollback" and last.outcome != Outcome.NOT_ROLLED_BACK:
-        return last.release
+    for entry in reversed(entries):
+        if entry.served or entry.outcome == Outcome.NOT_ROLLED_BACK:
+            break
+        if entry.action == "rollback" and entry.unfinished:
+            return entry.release
     past = record.past(entries)
     if len(present) == 1 and not last:
         while past and past[-1] not in present and present & set(past):

@@ -263,6 +263,23 @@ def test_a_rollback_that_ended_at_any_step_is_resumed_by_rollback(
         assert stack.whole_on("A") or stack.whole_on("B"), (moment, stack)
 
 
+@pytest.mark.parametrize("later", ["interrupt", "kill", "crash"])
+@pytest.mark.parametrize("how", ["interrupt", "kill"])
+def test_an_unfinished_rollback_is_resumed_whatever_became_of_a_deploy_after_it(
+    machine: Callable[[], Stack], how: str, later: str
+) -> None:
+    for moment in range(0, 60, 2):
+        stack = machine()
+        end_at(stack, 14, how, stack.rollback)
+        assert record.unfinished(stack.project)
+        end_at(stack, moment, later, stack.deploy, "C")
+        ended = record.read(stack.project)[-1]
+
+        stack.rollback()
+
+        assert stack.whole_on("B" if ended.outcome == "ok" else "A"), (moment, stack, ended)
+
+
 def test_of_servers_that_differ_without_a_record_the_first_built_served_before(
     machine: Callable[[], Stack], kept: Kept
 ) -> None:
