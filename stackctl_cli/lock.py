@@ -144,11 +144,12 @@ def read_record(project: Project) -> str:
     """Return the record's text; empty when there is none."""
     if project.name in _records:
         return _records[project.name]
+    text = ""
     # `docker run` would make it.
-    if not process.run("docker", "volume", "inspect", volume_of(project)).ok:
-        return ""
-    script = f"[ ! -e {_RECORD} ] || cat {_RECORD}"
-    return engine.docker("run", "--rm", "--quiet", *_options(project), "-c", script)
+    if process.run("docker", "volume", "inspect", volume_of(project)).ok:
+        script = f"[ ! -e {_RECORD} ] || cat {_RECORD}"
+        text = engine.docker("run", "--rm", "--quiet", *_options(project), "-c", script)
+    return text or _old_record(project)
 
 
 def write_record(project: Project, text: str) -> None:
@@ -220,16 +221,28 @@ def _owner_by_labels(project: Project) -> str:
     return min(others) if others and others == folders else ""
 
 
-def _move_old_record(project: Project) -> None:
-    """Bring the record of an earlier version, which was the clone's, into the stack's volume."""
-    folder = process.ROOT / "var" / "stackctl" / project.name
-    old = folder / _RECORD
+def _old_folder(project: Project) -> Path:
+    return process.ROOT / "var" / "stackctl" / project.name
+
+
+def _old_record(project: Project) -> str:
+    """Return the record of an earlier version, which was the clone's; empty when there is none."""
+    old = _old_folder(project) / _RECORD
     if not old.exists():
-        return
+        return ""
     # A crash may have cut the last line off.
-    write_record(project, old.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n")
+    return old.read_text(encoding="utf-8", errors="replace").rstrip("\n") + "\n"
+
+
+def _move_old_record(project: Project) -> None:
+    """Bring the record of an earlier version into the stack's volume."""
+    text = _old_record(project)
+    if not text:
+        return
+    write_record(project, text)
+    folder = _old_folder(project)
     with suppress(OSError):
-        old.unlink()
+        (folder / _RECORD).unlink()
         (folder / "lock").unlink(missing_ok=True)
         folder.rmdir()
         folder.parent.rmdir()

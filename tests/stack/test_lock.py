@@ -136,7 +136,7 @@ def test_the_record_of_an_earlier_version_moves_into_the_stack(
     # A crash has cut the last line off.
     old.write_text(f'{line}\n{{"time": ')
 
-    assert record.read(project) == []
+    assert record.releases(project) == ["a"]
     with lock.held(project, "up"):
         assert not old.exists()
         record.append(project, entry("b"))
