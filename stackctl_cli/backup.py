@@ -137,9 +137,17 @@ def checked(path: Path) -> Manifest:
 
 
 def save(
-    project: compose.Project, console: Console, suffix: str = "", *, verify: bool = False
+    project: compose.Project,
+    console: Console,
+    suffix: str = "",
+    *,
+    verify: bool = False,
+    lenient: bool = False,
 ) -> tuple[Path, Manifest]:
-    """Save all parts; the database first, so that no row's file is missing."""
+    """Save all parts; the database first, so that no row's file is missing.
+
+    With `lenient` a broken view, which may be why somebody restores, is left out with a warning.
+    """
     server = own_database(project)
     database = running_database(project)
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -149,7 +157,10 @@ def save(
     partial.mkdir(mode=0o700)
     try:
         with console.step("saving the database"):
-            dump = _write(partial / DATABASE, *server.command(database, "dump"))
+            how = ("", "lenient") if lenient else ()
+            dump = _write(partial / DATABASE, *server.command(database, "dump", *how))
+            if lenient and dump.said:
+                console.warn(dump.said)
             if server.dump_end not in dump.tail:
                 raise StackctlError("the database's dump is cut off", "Try again; is db healthy?")
             _write(partial / EXTRAS, *server.command(database, "extras"))
@@ -187,6 +198,8 @@ class _Output:
     """What is kept of a program's output."""
 
     tail: bytes = b""
+    # On standard error.
+    said: str = ""
     sum: Any = field(default_factory=hashlib.sha256)
 
     def add(self, piece: bytes) -> None:
@@ -250,6 +263,7 @@ def _write(path: Path, *command: str) -> _Output:
             f"{path.name} could not be saved: {result.err.strip()[-500:]}",
             "Nothing was kept. `./stackctl doctor` tells whether the stack is well.",
         )
+    output.said = result.err.strip()
     return output
 
 

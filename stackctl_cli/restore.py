@@ -18,8 +18,8 @@ from .faults import (
 from .interrupt import Interrupt
 
 NOTHING = "nothing was changed"
-# mysql.sh: the tables are the backup's, and something after them failed.
-HALF_SWITCHED = 9
+# What the scripts end with only when they know that the live data are as they were.
+UNTOUCHED = 8
 
 _STAGED, _REPLACED = f"/srv/media/{backup.STAGED}", f"/srv/media/{backup.REPLACED}"
 _DISCARD = f"rm -rf {_STAGED} {_REPLACED}"
@@ -63,7 +63,7 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
                 "Start the stack with the DB_ENGINE that it was saved from, and restore it there.",
             )
         _start_database(project, console)
-        saved, _ = backup.save(project, console, suffix="-before-restore")
+        saved, _ = backup.save(project, console, suffix="-before-restore", lenient=True)
         console.say(f"what was there is in {saved.relative_to(process.ROOT)}")
         _Load(project, path, manifest, console).run(saved.name, wanted, force=force)
     console.good(f"restored {path.name}, saved by release {manifest.release}")
@@ -127,7 +127,7 @@ class _Load:
             except NotWholeError as error:
                 forced = " --force" if force else ""
                 raise NotWholeError(
-                    f"{error.problem}; the data are not whole now",
+                    f"{error.problem}; the data may not be whole now",
                     f"Restore the data as they were: ./stackctl restore {saved}{forced}\n"
                     f"Or try again: ./stackctl restore {wanted}{forced}\n"
                     "Do not run ./stackctl up before that: it would migrate the incomplete data.",
@@ -148,11 +148,11 @@ class _Load:
             command = self._command("switch", databases.RESTORED)
             result = process.pump_in(*command, pieces=self._extras())
             problem = f"the database could not be replaced: {result.err.strip()[-500:]}"
-            if result.code == HALF_SWITCHED:
-                raise NotWholeError(problem)
-            if not result.ok:
+            if result.code == UNTOUCHED:
                 self._discard()
                 raise StackctlError(f"{problem}; {NOTHING}", "Does another client hold a lock?")
+            if not result.ok:
+                raise NotWholeError(problem)
             result = process.pump_in(*self._media(SWITCH), pieces=())
             if not result.ok:
                 raise NotWholeError(

@@ -41,14 +41,14 @@ if ! mysql "${account[@]}" --execute='DO 0' 2>/dev/null; then
     export MYSQL_PWD=${DB_PASSWORD:-$MYSQL_PASSWORD}
 fi
 
-# 9: a switch that ended in the middle.
-switched=0
+# 8: a switch that failed, and the live data are as they were.
+untouched=0
 folder=$(mktemp -d)
 ended() {
     local code=$?
     rm -r "$folder"
     [ -z "${limit:-}" ] || client --execute="SET GLOBAL max_allowed_packet = $limit"
-    [ $code = 0 ] || [ $switched = 0 ] || exit 9
+    [ $code = 0 ] || [ $untouched = 0 ] || exit 8
 }
 trap ended EXIT
 # The scratch database is removed again, so it does not belong in the binary log.
@@ -79,6 +79,7 @@ names() {
     case $1 in
         tables) query --execute="SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA = $schema ORDER BY 1" ;;
         views) query --execute="SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = $schema ORDER BY 1" ;;
+        broken) query --execute="SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'VIEW' AND TABLE_COMMENT <> 'VIEW' AND TABLE_SCHEMA = $schema ORDER BY 1" ;;
         triggers) query --execute="SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = $schema ORDER BY 1" ;;
         procedures) query --execute="SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'PROCEDURE' AND ROUTINE_SCHEMA = $schema ORDER BY 1" ;;
         functions) query --execute="SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' AND ROUTINE_SCHEMA = $schema ORDER BY 1" ;;
@@ -151,9 +152,32 @@ accounts() {
     done <"$folder/accounts"
 }
 
+# all_moves: both halves of the RENAME TABLE that switches.
+all_moves() {
+    moves "$live" $replaced
+    moves "$database" "$live"
+}
+
+# After an error: if no table has moved, the triggers that were dropped come back.
+put_back() {
+    [ "$(all_moves)" = "$(<"$folder/moves")" ] || exit 1
+    client --force "$live" <"$folder/old" 2>/dev/null || true
+    [ "$(names triggers "$live")" = "$(<"$folder/triggers")" ] || exit 1
+    untouched=1
+    exit 1
+}
+
 case $action in
+    # `lenient`: without the views that are broken, which MySQL can neither dump nor create.
     dump)
-        dumper --routines --triggers "$database" | neutral "$database"
+        options=()
+        if [ "${3:-}" = lenient ]; then
+            while IFS= read -r each; do
+                echo "left out, because it is broken: the view $each" >&2
+                options+=("--ignore-table=$database.$each")
+            done < <(names broken "$database")
+        fi
+        dumper --routines --triggers "${options[@]}" "$database" | neutral "$database"
         echo '-- Dump completed'
         ;;
 
@@ -180,24 +204,23 @@ case $action in
 
     # Everything that can fail for what the backup is has been tried by now, in `load`.
     switch)
+        untouched=1
         cat >"$folder/extras"
         objects "$database" >"$folder/new"
         dumper --no-create-info --no-data --ignore-views --triggers "$live" >"$folder/old"
         drop triggers TRIGGER "$database"
         remove $replaced
         client --execute="CREATE DATABASE $replaced"
-        { moves "$live" $replaced; moves "$database" "$live"; } >"$folder/moves"
-        drop triggers TRIGGER "$live"
+        all_moves >"$folder/moves"
+        names triggers "$live" >"$folder/triggers"
+        untouched=0
+        drop triggers TRIGGER "$live" || put_back
         if [ -s "$folder/moves" ]; then
             {
                 echo 'SET SESSION foreign_key_checks = 0; RENAME TABLE'
                 sed '$!s/$/,/; $s/$/;/' "$folder/moves"
-            } | client || {
-                client "$live" <"$folder/old"
-                exit 1
-            }
+            } | client || put_back
         fi
-        switched=1
         drop views VIEW "$live"
         drop events EVENT "$live"
         drop procedures PROCEDURE "$live"

@@ -17,8 +17,11 @@ remove() { PGDATABASE=postgres client --set "gone=$1" <<<'SET client_min_message
 
 case $action in
     dump)
-        # The key of \restrict is random by default, and a dump of the same data another text.
-        pg_dump --restrict-key=stackctl
+        # The key of \restrict is random by default, and a dump of the same data another text. Releases before August 2025
+        # have none.
+        options=()
+        [[ $(pg_dump --help) != *--restrict-key* ]] || options=(--restrict-key=stackctl)
+        pg_dump "${options[@]}"
         ;;
 
     # What of a database no dump has: who may own something in it, and its own settings. For psql, whose variable `database`
@@ -88,9 +91,10 @@ END
         ;;
 
     # Both names change at once, as soon as no client is connected to either database; clients that connect again are in time.
+    # 8: it failed, and the live data are as they were.
     switch)
         cat >/dev/null
-        remove $replaced
+        remove $replaced || exit 8
         for left in 4 3 2 1 0; do
             if PGDATABASE=postgres client --set replaced=$replaced >/dev/null <<'END'
 SET client_min_messages = warning;
@@ -103,7 +107,11 @@ END
             then
                 break
             fi
-            [ $left != 0 ]
+            if [ $left = 0 ]; then
+                found=$(PGDATABASE=postgres client --set replaced=$replaced <<<"SELECT count(*) FROM pg_database WHERE datname = :'replaced'")
+                [ "$found" != 0 ] || exit 8
+                exit 1
+            fi
         done
         remove $replaced || true
         ;;

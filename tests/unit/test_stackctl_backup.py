@@ -155,7 +155,8 @@ def test_restore_of_an_incomplete_dump_changes_nothing(
 def test_restore_that_cannot_load_or_switch_changes_nothing(
     restored: Restore, command: str
 ) -> None:
-    restored.instead[command] = "cat >/dev/null; echo no room >&2; exit 1"
+    code = restore.UNTOUCHED if command.startswith("switch") else 1
+    restored.instead[command] = f"cat >/dev/null; echo no room >&2; exit {code}"
 
     with pytest.raises(StackctlError, match="no room; nothing was changed") as ended:
         restored.run()
@@ -165,14 +166,16 @@ def test_restore_that_cannot_load_or_switch_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [("switch stackctl_restore", restore.HALF_SWITCHED), ("exchange", 1)]
+    ("command", "code"),
+    # 137: the container was killed, and the script could say nothing.
+    [*(("switch stackctl_restore", code) for code in (1, 137)), ("exchange", 1)],
 )
 def test_restore_that_fails_after_the_switch_names_the_backup_of_before(
     restored: Restore, command: str, code: int
 ) -> None:
     restored.instead[command] = f"cat >/dev/null; echo no room >&2; exit {code}"
 
-    with pytest.raises(NotWholeError, match="no room; the data are not whole now") as ended:
+    with pytest.raises(NotWholeError, match="no room; the data may not be whole now") as ended:
         restored.run(force=True)
 
     assert ended.value.code == ExitCode.NOT_WHOLE
@@ -254,6 +257,17 @@ def test_backup_that_is_not_complete_is_not_kept(
         saved.save()
 
     assert saved.kept() == []
+
+
+def test_backup_before_a_restore_names_what_it_leaves_out(
+    saved: Backup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved.instead["dump  lenient"] = f"echo 'left out: the view a' >&2; {saved.instead['dump']}"
+
+    backup.save(fake_project(), Console(as_json=True), lenient=True)
+
+    assert "warning: left out: the view a" in capsys.readouterr().err
+    assert len(saved.kept()) == 1
 
 
 def test_backup_on_a_full_disk_is_not_kept(saved: Backup, monkeypatch: pytest.MonkeyPatch) -> None:
