@@ -34,6 +34,7 @@ worker_tmp_dir = "/dev/shm"  # noqa: S108
 # nginx has its own, smaller limits, and may write a URL longer than it came.
 limit_request_line = 0
 limit_request_fields = 1000
+limit_request_field_size = 0
 # Django alone says whether a request came by https, from the header that the settings name.
 secure_scheme_headers: dict[str, str] = {}
 # No header of a client becomes a variable of another name.

@@ -13,21 +13,31 @@ local function take_out(server)
     end
 end
 
+local function cut(server)
+    take_out(server)
+    if server then
+        server:shut_sess()
+    end
+end
+
 core.register_task(function()
     local files = core.backends.static_backend.servers
     local dynamic = core.backends.dynamic_backend.servers
+    -- Apache passes requests on to all servers, so it is cut only once for each server that hangs.
+    local hanging = {}
     while true do
         for name, server in pairs(files) do
             local stats = server:get_stats()
             if stats.status == "DOWN" and TIMED_OUT[stats.check_status] then
+                cut(dynamic[name])
                 -- Apache itself notices a server that hangs only after its ProxyTimeout.
-                take_out(files.apache)
-                for _, other in ipairs({ name, "apache" }) do
-                    take_out(dynamic[other])
-                    if dynamic[other] then
-                        dynamic[other]:shut_sess()
-                    end
+                if not hanging[name] then
+                    take_out(files.apache)
+                    cut(dynamic.apache)
                 end
+                hanging[name] = true
+            else
+                hanging[name] = nil
             end
         end
         core.msleep(250)

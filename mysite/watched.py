@@ -46,7 +46,8 @@ class Watched(ABC, Base):
             reason = f"the database did not answer within {CONNECT_SECONDS:g} s"
             raise self.away_error(reason) from None
         except self.Database.Error as error:
-            away = self.is_away(error)
+            # One that refuses is up: the connections that it has already are good.
+            away = self.is_away(error) and not self.was_answered(error)
             raise
         finally:
             DATABASE.give_back(away=away)

@@ -41,7 +41,12 @@ def within_limits(work: Callable[[], bytes], max_megapixels: int) -> bytes:
     # Every plugin now: a child that imports could wait for a thread that it does not have.
     Image.init()
     reader, writer = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(reader)
+        os.close(writer)
+        raise
     if not child:
         run(work, writer, max_megapixels)
     os.close(writer)
@@ -53,8 +58,12 @@ def within_limits(work: Callable[[], bytes], max_megapixels: int) -> bytes:
         # One that has ended is not changed by it.
         os.kill(child, signal.SIGKILL)
         _, status, used = os.wait4(child, 0)
-    if answer is None and used.ru_utime + used.ru_stime < BUSY_CPU_SECONDS:
+    cpu = used.ru_utime + used.ru_stime
+    if answer is None and cpu < BUSY_CPU_SECONDS:
         raise TimeoutError(f"the machine is too busy: not decoded within {SECONDS} s")
+    if answer is not None and status == signal.SIGKILL and cpu < CPU_SECONDS - 1:
+        # Within its own limits: the container ran out of memory, and the kernel chose this process.
+        raise OSError("the container ran out of memory while the image was decoded")
     if answer is None or status:
         raise PictureError(TOO_MUCH)
     kind, content = answer[:1], answer[1:]
@@ -81,6 +90,8 @@ def run(work: Callable[[], bytes], writer: int, max_megapixels: int) -> NoReturn
     """Work in the child, write the answer, and end without a trace of the parent's clean-up."""
     status = 1
     try:
+        # Should the parent be killed while this process waits.
+        signal.setitimer(signal.ITIMER_REAL, SECONDS + 5)
         limit(max_megapixels)
         # The child must use neither the parent's connections nor its signal handlers.
         os.closerange(3, writer)

@@ -99,4 +99,5 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
 
     def was_answered(self, error: Exception) -> bool:
         """Tell whether the database itself has refused a connection."""
-        return bool(0 < error.args[0] < FIRST_CLIENT_ERROR)
+        code = error.args[0] if error.args else None
+        return isinstance(code, int) and 0 < code < FIRST_CLIENT_ERROR

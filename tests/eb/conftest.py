@@ -73,6 +73,7 @@ def database(network: str) -> Iterator[dict[str, str]]:
         *("--network", network, "--env", "MYSQL_DATABASE=mysite", "--env", "DB_USER=mysite"),
         *("--env", f"DB_PASSWORD={password}", "--env", "MYSQL_RANDOM_ROOT_PASSWORD=yes"),
         # The image's own way to a user fails at such a password.
+        *("--volume", f"{ROOT / 'mysql/conf.d'}:/etc/mysql/conf.d:ro"),
         *("--volume", f"{ROOT / 'mysql/init'}:/docker-entrypoint-initdb.d:ro"),
         *("--tmpfs", "/var/lib/mysql:size=1g"),
         "mysql:9.7",
