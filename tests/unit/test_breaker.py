@@ -3,11 +3,13 @@
 import os
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import kombu.exceptions
 import pytest
@@ -16,9 +18,10 @@ from celery import Celery
 
 from api import counters
 from api.redis_client import AskOnce, NotAskedError
-from mysite import breaker
+from mysite import breaker, watched
 from mysite.breaker import BROKER, REDIS, AwayError, Breaker, within
 from mysite.celery import app
+from mysite.watched import Watched
 from tests.unit.config_files import haproxy_seconds
 from tests.waiting import eventually
 
@@ -246,6 +249,37 @@ def test_no_statement_is_waited_for_without_end(shared: Breaker) -> None:
     look = shared.watch(lambda: True, seconds=PATIENCE)
     with pytest.raises(AwayError):
         wait_with(look)
+
+
+class Refusing(Watched):
+    """A connection that the database refuses, as one too many."""
+
+    Database = sqlite3
+
+    def connect_now(self, conn_params: dict[str, Any]) -> Any:
+        raise sqlite3.Error("too many connections")
+
+    def away_error(self, reason: str) -> Exception:
+        return OSError(reason)
+
+    def is_away(self, error: Exception) -> bool:
+        return True
+
+    def was_answered(self, error: Exception) -> bool:
+        return True
+
+
+def test_a_full_database_costs_no_connection_that_is_open(
+    shared: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "DATABASE", shared)
+    look = shared.watch(lambda: True, seconds=600)
+
+    with pytest.raises(sqlite3.Error):
+        Refusing().get_new_connection({})
+
+    assert not shared.is_open
+    look()
 
 
 def test_what_comes_too_late_is_undone() -> None:
