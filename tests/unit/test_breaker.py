@@ -184,9 +184,12 @@ def test_an_old_failure_refuses_no_call(shared: Breaker, monkeypatch: pytest.Mon
     shared.open()
     monkeypatch.setattr(breaker, "STALE_SECONDS", 0.1)
     eventually(lambda: not shared.is_open, seconds=5, what="the failure is old")
+    called = False
 
     with another_worker(shared), shared.call(OSError):
-        pass
+        called = True
+
+    assert called
 
 
 def test_a_call_inside_a_call_is_part_of_it(shared: Breaker) -> None:
