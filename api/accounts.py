@@ -3,17 +3,15 @@
 https://docs.djangoproject.com/en/5.2/topics/auth/default/#module-django.contrib.auth.views
 """
 
-from django.contrib.auth.views import LogoutView
+from django.contrib.auth.views import LoginView, LogoutView
 from django.db.transaction import non_atomic_requests
 from django.urls import path
-
-from api.views.accounts import SignInView
 
 urlpatterns = [
     # The form itself needs no database, with ATOMIC_REQUESTS neither.
     path(
         "login/",
-        non_atomic_requests(SignInView.as_view(redirect_authenticated_user=True)),
+        non_atomic_requests(LoginView.as_view(redirect_authenticated_user=True)),
         name="login",
     ),
     path("logout/", LogoutView.as_view(), name="logout"),

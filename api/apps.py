@@ -10,6 +10,6 @@ class ApiConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signals."""
-        from api import job_log, request_log, tokens  # noqa: F401
+        from api import job_log, login_throttle, request_log, tokens  # noqa: F401
         from api.metrics import scrape  # noqa: F401
         from api.uploads import removal  # noqa: F401

@@ -77,6 +77,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # After CSRF and sign-in: a form without its token is no attempt.
+    "api.login_throttle.LoginThrottleMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     # Last: the first to see what a view raises.
@@ -153,6 +155,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "status"
 LOGOUT_REDIRECT_URL = "status"
+# POST requests to these URL names or paths count as sign-in attempts (THROTTLE_LOGIN).
+THROTTLE_LOGIN_PATHS = ["login", "admin:login", "token"]
 
 # Static files in a bucket, where servers share no disk: each server brings its own release's there,
 # and pages load them from STATIC_URL.

@@ -124,27 +124,6 @@ def test_users_have_a_limit_of_their_own() -> None:
 
 
 @pytest.mark.usefixtures("rates")
-@pytest.mark.parametrize("path", ["/api/token/", "/accounts/login/", "/admin/login/"])
-def test_passwords_cannot_be_tried_without_end(client: Client, path: str) -> None:
-    account = {"username": "someone", "password": "guess"}
-    answers = [client.post(path, account) for _ in range(3)]
-
-    assert answers[0].status_code == answers[1].status_code != 429
-    assert answers[2].status_code == 429
-    assert int(answers[2].headers["Retry-After"]) >= 1
-
-
-@pytest.mark.usefixtures("rates")
-def test_passwords_are_counted_together_wherever_they_are_tried(client: Client) -> None:
-    account = {"username": "someone", "password": "guess"}
-    paths = ("/accounts/login/", "/admin/login/", "/api/token/")
-
-    assert [client.post(path, account).status_code for path in paths] == [200, 200, 429]
-    # The forms themselves are shown.
-    assert [client.get(path).status_code for path in paths[:2]] == [200, 200]
-
-
-@pytest.mark.usefixtures("rates")
 @pytest.mark.parametrize("path", ["/profile/", "/livez", "/readyz", "/"])
 def test_what_people_look_for_faults_with_is_never_refused(client: Client, path: str) -> None:
     assert set(statuses(client, 9, path)) == {200}

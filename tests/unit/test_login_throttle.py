@@ -1,0 +1,134 @@
+"""The limit on sign-in attempts, on every login path whatever view serves it."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.core.checks import run_checks
+from django.test import Client
+from pytest_django import Settings
+from rest_framework.settings import api_settings
+
+from api import throttling
+from api.throttling import RateThrottle
+
+pytestmark = pytest.mark.django_db
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+LOGIN_PATHS = ("/api/token/", "/accounts/login/", "/admin/login/")
+ATTEMPT = {"username": "someone", "password": "guess"}
+
+
+@pytest.fixture(autouse=True)
+def two_attempts_a_minute(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    rates = {"anon": "off", "user": "off", "login": "2/minute"}
+    monkeypatch.setattr(api_settings, "DEFAULT_THROTTLE_RATES", rates)
+    monkeypatch.setattr(throttling, "time", lambda: 1_000_000_030.0)
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def post(client: Client, path: str, accept: str = "*/*") -> int:
+    return client.post(path, ATTEMPT, headers={"Accept": accept}).status_code
+
+
+@pytest.mark.parametrize("path", LOGIN_PATHS)
+def test_third_attempt_gets_429_with_retry_after(client: Client, path: str) -> None:
+    first, second = post(client, path), post(client, path)
+    third = client.post(path, ATTEMPT)
+
+    assert first == second != 429
+    assert third.status_code == 429
+    assert 1 <= int(third["Retry-After"]) <= 120
+
+
+def test_attempts_on_all_login_paths_count_together(client: Client) -> None:
+    assert [post(client, path) for path in LOGIN_PATHS] == [400, 200, 429]
+
+
+@pytest.mark.parametrize("path", LOGIN_PATHS)
+@pytest.mark.parametrize(
+    ("accept", "content_type", "text"),
+    [
+        (BROWSER, "text/html", "then try again."),
+        ("*/*", "application/json", '{"detail": "Request was throttled. Expected available in '),
+        ("application/json", "application/json", '{"detail": "Request was throttled.'),
+        ("image/png", "application/json", '{"detail": "Request was throttled.'),
+    ],
+)
+def test_429_is_a_page_for_browsers_and_json_for_other_clients(
+    client: Client, path: str, accept: str, content_type: str, text: str
+) -> None:
+    for _ in range(2):
+        post(client, path)
+
+    refused = client.post(path, ATTEMPT, headers={"Accept": accept})
+
+    assert refused.status_code == 429
+    assert refused["Content-Type"].partition(";")[0] == content_type
+    assert text in refused.content.decode()
+    assert refused["Retry-After"] in refused.content.decode()
+
+
+def test_forms_and_other_pages_are_not_limited(client: Client) -> None:
+    client.force_login(get_user_model()._default_manager.create_superuser("chief"))
+    for _ in range(3):
+        post(client, "/admin/login/")
+    assert post(client, "/admin/login/") == 429
+
+    for path in ("/", "/admin/", "/api/uploads/", "/api/docs/"):
+        assert client.get(path).status_code == 200
+    assert client.post("/api/hits/").status_code == 200
+    assert client.post("/accounts/logout/").status_code == 302
+    for path in ("/accounts/login/", "/admin/login/"):
+        assert client.get(path).status_code == 200
+
+
+def test_another_address_is_not_limited(client: Client) -> None:
+    for _ in range(3):
+        post(client, "/accounts/login/")
+
+    answer = client.post("/accounts/login/", ATTEMPT, REMOTE_ADDR="192.0.2.1")
+
+    assert answer.status_code == 200
+
+
+def test_form_without_csrf_token_is_no_attempt(client: Client) -> None:
+    forged = Client(enforce_csrf_checks=True)
+
+    assert [post(forged, "/accounts/login/") for _ in range(5)] == [403] * 5
+    assert post(client, "/accounts/login/") == 200
+
+
+@pytest.mark.parametrize("entry", ["hits", "/api/hits/"])
+def test_any_url_name_or_path_can_be_limited(
+    client: Client, settings: Settings, entry: str
+) -> None:
+    settings.THROTTLE_LOGIN_PATHS = [entry]
+
+    assert [post(client, "/api/hits/") for _ in range(3)] == [200, 200, 429]
+    assert post(client, "/accounts/login/") == 200
+
+
+def test_limit_can_be_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "login", "off")
+
+    assert {post(client, "/accounts/login/") for _ in range(30)} == {200}
+
+
+def test_cache_outage_limits_no_attempt(client: Client, settings: Settings) -> None:
+    settings.CACHES = {"default": {"BACKEND": "tests.unit.test_throttling.DeadCache"}}
+    RateThrottle.warned = float("-inf")
+
+    assert {post(client, "/accounts/login/") for _ in range(5)} == {200}
+
+
+def test_check_warns_of_an_entry_that_no_url_has(settings: Settings) -> None:
+    assert [found for found in run_checks() if found.id == "api.W001"] == []
+
+    settings.THROTTLE_LOGIN_PATHS = ["login", "logn", "/accounts/login/", "/no/such/page"]
+
+    named = [str(found.msg) for found in run_checks() if found.id == "api.W001"]
+    assert [message.partition("path ")[2] for message in named] == ["'logn'.", "'/no/such/page'."]
