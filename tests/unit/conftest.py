@@ -11,6 +11,9 @@ from django.db.backends.sqlite3.base import DatabaseWrapper
 from stackctl_cli import compose, lock
 from stackctl_cli.faults import StackctlError
 from tests.ports import free_port
+from tests.unit.scripted.stack import scripted, stack
+
+__all__ = ["scripted", "stack"]
 
 # What lets a test use the settings' database.
 ASKS_FOR_ONE = {"db", "transactional_db", "django_db_setup"}
@@ -73,9 +76,11 @@ class Kept:
 
 
 @pytest.fixture(autouse=True)
-def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
-    """Have stackctl's lock and record in memory; tests/stack/test_lock.py has the real ones."""
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """Have stackctl's lock and record in memory; the scripted engine has them itself."""
     found = Kept()
+    if "scripted" in request.fixturenames:
+        return found
     for name in ("held", "holder", "other_owner", "read_record", "write_record"):
         monkeypatch.setattr(lock, name, getattr(found, name))
     return found

@@ -1,167 +1,444 @@
-"""What a release refuses and warns of before it touches anything, and where a rollback goes."""
+"""`stackctl deploy`, run whole: what a good release does in order, and how each bad one ends."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from stackctl_cli import compose, engine, haproxy, record, refusals, release
-from stackctl_cli.console import Console
-from stackctl_cli.deploy import release_before
-from stackctl_cli.faults import StackctlError
-from tests.unit.test_stackctl_parts import container
+from tests.unit.scripted.balancer import profile
+from tests.unit.scripted.engine import NAME
+from tests.unit.scripted.model import Reply
+from tests.unit.scripted.stack import Stack, fails
 
-SERVICES: dict[str, Any] = {
-    **{"db": {}, "redis": {}, "broker": {"scale": 0}},
-    "server1": {"image": "mysite-production"},
+BEGUN = ["lock deploy", "write owner", "write releases found", "write releases started"]
+
+
+def rolled(server: str, release: str) -> list[str]:
+    """Return the steps of one server."""
+    return [
+        *(f"drain {server}", f"mark {server} drained", f"name {release} latest"),
+        *(f"recreate {server} {release}", f"ask {server}", f"ready {server}"),
+    ]
+
+
+def test_deploy_migrates_then_replaces_one_server_at_a_time(stack: Stack) -> None:
+    stack.data.migrations["bbbb"] = ["shop.0002"]
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 0
+    assert stack.steps == [
+        *(*BEGUN, "build bbbb", "lint migrations", "migrate", "keep static bbbb", "ask server1"),
+        *(*rolled("server1", "bbbb"), *rolled("server2", "bbbb")),
+        *("name bbbb latest", "recreate worker bbbb", "name bbbb latest", "write releases ok"),
+    ]
+    assert stack.serves("bbbb") and stack.locks == {}
+    assert stack.data.applied == ["shop.0001", "shop.0002"]
+    assert [line[1:] for line in stack.record()][::2] == [("aaaa", "found"), ("bbbb", "ok")]
+    assert ended.result == {
+        **{"action": "deploy", "project": NAME, "release": "bbbb", "changed": True, "code": 0},
+        "servers": {"server1": "bbbb", "server2": "bbbb"},
+    }
+
+
+def test_deploy_of_the_running_release_changes_nothing_unless_forced(stack: Stack) -> None:
+    ended = stack.deploy("aaaa")
+
+    assert (ended.code, ended.result["changed"]) == (0, False)
+    assert "every server runs aaaa already" in ended.err
+    assert not any("drain" in step or "name" in step for step in stack.steps)
+
+    assert stack.deploy("aaaa", "--force").result["changed"] is True
+    assert [step for step in stack.steps if "recreate" in step] == [
+        "recreate server1 aaaa",
+        "recreate server2 aaaa",
+        "recreate worker aaaa",
+    ]
+
+
+def test_deploy_recreates_what_has_another_configuration_alone(stack: Stack) -> None:
+    stack.extra["worker"] = {"mem_limit": "1g"}
+
+    stack.deploy("aaaa")
+
+    assert [step for step in stack.steps if "recreate" in step] == ["recreate worker aaaa"]
+
+
+def test_drain_waits_until_running_requests_have_ended(stack: Stack) -> None:
+    stack.balancer.requests = {"server1": [stack.clock.now + 7.0]}
+    at: list[float] = []
+    stack.faults["recreate server1 bbbb"] = lambda: at.append(stack.clock.now)
+
+    assert stack.deploy("bbbb").code == 0
+    # And a few quiet looks.
+    assert at[0] >= 1007.4
+    assert "mark server1 drained" in stack.steps
+
+
+def test_drain_gives_up_on_a_request_that_never_ends(stack: Stack) -> None:
+    stack.balancer.requests = {"server1": [stack.clock.now + 9000.0]}
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 0 and stack.serves("bbbb")
+    assert "server1: 1 requests still run after 25 s" in ended.err
+    # It waits for the request itself.
+    assert "mark server1 drained" not in stack.steps and "mark server2 drained" in stack.steps
+
+
+DOWN = '{"components": {"database": {"status": "down", "error": "gone"}}}'
+BAD_RELEASES: dict[str, tuple[dict[str, Any], str]] = {
+    "never healthy": ({"becomes": "starting"}, "it was not healthy within 120 s"),
+    "unhealthy": ({"becomes": "unhealthy"}, "it is unhealthy"),
+    "ends": ({"ends": True}, "its container ended by itself"),
+    "raises": (
+        {"ends": True, "log": "Traceback (most recent call last):\n  File x\nKeyError: 'A'"},
+        "its container ended by itself: KeyError: 'A'",
+    ),
+    "not reached": ({"check": "L4CON"}, "HAProxy does not see it up within 30 s: DOWN, L4CON"),
+    "readyz": ({"answers": {"/readyz": (503, "")}}, "/readyz answers 503"),
+    "redirects": ({"answers": {"/readyz": (302, "")}}, "/readyz answers 302"),
+    "silent": ({"answers": {"/profile/": (0, "timed out")}}, "/profile/ answers nothing"),
+    "error page": (
+        {"answers": {"/": (500, "<title>Server Error</title>")}},
+        "/ answers 500: Server Error",
+    ),
+    "component": (
+        {"answers": {"/healthz": (503, DOWN)}},
+        "/healthz calls down what was up before: database (gone)",
+    ),
+    "other release": ({"release": "aaaa"}, "it answers as release aaaa, not bbbb"),
+    "errors": ({"errors": 0.5}, "answers were errors (5xx)"),
 }
 
 
-def project(monkeypatch: pytest.MonkeyPatch, *there: str, **services: Any) -> compose.Project:
-    """Return a stack of which these services have containers, made of the present configuration."""
-    environ = {"REDIS_USERNAME": "mysite"}
-    containers = {
-        name: container(service=name, config_hash=f"hash of {name}", environ=environ)
-        for name in there
-    }
-    monkeypatch.setattr(compose.Project, "containers", lambda _: containers)
-    monkeypatch.setattr(compose.Project, "config_hash", lambda _, name: f"hash of {name}")
-    return compose.Project("p", "production", {"services": {**SERVICES, **services}})
-
-
-def test_a_broker_that_was_never_started_is_named_with_the_command(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("server", ["server1", "server2"])
+@pytest.mark.parametrize(("facts", "words"), BAD_RELEASES.values(), ids=BAD_RELEASES)
+def test_deploy_of_a_bad_release_rolls_back(
+    stack: Stack, server: str, facts: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(StackctlError, match="not there: broker;") as refused:
-        refusals.require_backing(
-            project(monkeypatch, "db", "redis", broker={}), Console(as_json=True)
-        )
+    stack.behave("bbbb", server, **facts)
+    stack.data.migrations["bbbb"] = ["shop.0002"]
 
-    assert refused.value.cure.endswith("docker compose up --detach --wait --no-deps broker")
+    ended = stack.deploy("bbbb")
 
-
-def test_redis_of_an_earlier_release_is_recreated_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = project(monkeypatch, "db", "redis")
-    found.containers()["redis"].environ.clear()
-
-    with pytest.raises(StackctlError, match="nothing was changed") as refused:
-        refusals.require_backing(found, Console(as_json=True))
-    assert refused.value.cure.endswith("docker compose up --detach --wait --no-deps redis")
-
-    # A Redis elsewhere has users of its own.
-    url = {"environment": {"REDIS_URL": "redis://elsewhere"}}
-    monkeypatch.setitem(SERVICES, "server1", {**SERVICES["server1"], **url})
-    found = project(monkeypatch, "db", "redis")
-    found.containers()["redis"].environ.clear()
-    refusals.require_backing(found, Console(as_json=True))
-
-
-def test_what_is_switched_off_is_not_missed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    refusals.require_backing(project(monkeypatch, "db", "redis"), Console(as_json=True))
-
-    assert capsys.readouterr().err == ""
-
-
-def test_another_configuration_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = project(monkeypatch, "db", "redis")
-    monkeypatch.setattr(compose.Project, "config_hash", lambda _, name: f"hash of {name[:2]}")
-
-    refusals.require_backing(found, Console(as_json=True))
-
-    said = capsys.readouterr().err
-    assert "redis runs with another configuration" in said
-    assert "up --detach --wait --no-deps redis" in said
-    assert "db runs" not in said
-
-
-HAPROXY = {"ports": [{"target": 8080, "published": "8080", "host_ip": "127.0.0.1"}]}
-
-
-def present_balancer(
-    monkeypatch: pytest.MonkeyPatch, *, port: int = 8080, config_hash: str = "hash of haproxy"
-) -> None:
-    """Look at a HAProxy that publishes a port and sends requests to server1 and server3."""
-    runs = container(service="haproxy", published=frozenset({port}), config_hash=config_hash)
-    monkeypatch.setattr(engine, "inspect", lambda _: [runs])
-    monkeypatch.setattr(engine, "containers", lambda *_: [runs])
-    servers = {
-        name: haproxy.Server(name, "UP", "L7OK", "10.0.0.1", 0, 0, 0, 0)
-        for name in ("server1", "server3", "apache")
-    }
-    monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: servers)
-    there = project(monkeypatch, haproxy=HAPROXY, server3={"scale": int(port == 8080)})
-    refusals.require_present_balancer(there, haproxy.Balancer("h"), Console(as_json=True))
-
-
-def test_a_haproxy_at_another_port_with_a_server_that_is_off_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where the release would be looked for, and who would answer with the one before."""
-    with pytest.raises(StackctlError) as refused:
-        present_balancer(monkeypatch, port=9090)
-
-    assert "does not publish port 8080" in refused.value.problem
-    assert "sends requests to server3, which is switched off" in refused.value.problem
-    assert "apache" not in refused.value.problem
-    assert refused.value.cure.endswith("docker compose up --detach --no-deps haproxy")
-
-
-def test_a_haproxy_with_another_configuration_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    present_balancer(monkeypatch)
-    assert capsys.readouterr().err == ""
-
-    present_balancer(monkeypatch, config_hash="of an older one")
-    assert "haproxy runs with another configuration" in capsys.readouterr().err
+    assert ended.code == ended.result["code"] == 3
+    assert f"deploy of bbbb failed: {server}: " in ended.result["error"]
+    assert words in ended.result["error"]
+    assert "Every server is back on the release before, and serves." in ended.result["next"]
+    assert "Its migrations are applied, and stay: shop.0002." in ended.result["next"]
+    assert stack.serves("aaaa") and stack.locks == {}
+    assert stack.record()[-1] == ("deploy", "bbbb", "rolled back")
+    # What never served is no target of a rollback, and its image goes.
+    assert "shop-local:bbbb" not in stack.images
+    # The last one first, and none that was not touched.
+    back = [step for step in stack.steps if step.startswith("recreate") and "aaaa" in step]
+    touched = ["server1", "server2"][: int(server[-1])]
+    assert back == [f"recreate {name} aaaa" for name in reversed(touched)]
 
 
 @pytest.mark.parametrize(
-    ("history", "present", "target"),
-    [
-        ("deploy A, deploy B", "BB", "A"),
-        ("deploy A, deploy B, deploy C, rollback B", "BB", "A"),
-        ("deploy A, deploy B, deploy C, rollback B, deploy D", "DD", "B"),
-        ("deploy A, deploy B, deploy A", "AA", "B"),
-        ("found A, deploy B!", "AB", "A"),
-        ("deploy A, deploy B, rollback A!", "AB", "A"),
-        ("deploy A, deploy B, deploy C!, rollback A!", "CA", "A"),
-        # Everything ran C when it was cut off, or nothing yet.
-        ("deploy A, deploy B, deploy C!", "CC", "B"),
-        ("deploy A, deploy B, deploy C!", "BB", "B"),
-        ("deploy A, deploy B, deploy C!, rollback B", "BB", "A"),
-        # Nothing on record says how it came there.
-        ("deploy A, deploy B", "XX", "B"),
-    ],
+    ("traffic", "share", "good"),
+    [(50, 0.1, True), (50, 0.13, False), (1.5, 1.0, False), (0.9, 1.0, True), (3, 0.4, True)],
 )
-def test_a_rollback_goes_one_step_back_and_never_forward(
-    monkeypatch: pytest.MonkeyPatch, history: str, present: str, target: str
+def test_a_release_may_answer_a_few_errors_while_it_is_watched(
+    stack: Stack, traffic: float, share: float, good: bool
 ) -> None:
-    entries = [
-        record.Entry("", action, name[0], "", "interrupted" if "!" in name else "ok", "")
-        for action, name in (step.split() for step in history.split(", "))
-    ]
-    monkeypatch.setattr(record, "read", lambda _: entries)
-    monkeypatch.setattr(release, "available", lambda _: dict.fromkeys("ABCDX", "sha256:1"))
-    stack = compose.Project("p", "production", {"services": {"server1": {}, "server2": {}}})
-    monkeypatch.setattr(
-        compose.Project,
-        "containers",
-        lambda _: {
-            f"server{number}": container(environ={"RELEASE": name})
-            for number, name in enumerate(present, start=1)
-        },
+    """At most a tenth of the answers, or two of them."""
+    stack.balancer.traffic = traffic
+    stack.behave("bbbb", errors=share)
+
+    assert stack.deploy("bbbb").code == (0 if good else 3)
+
+
+def test_errors_count_as_long_as_the_watch_lasts(stack: Stack) -> None:
+    stack.balancer.traffic = 1
+    stack.behave("bbbb", errors=1.0)
+
+    assert stack.deploy("bbbb", "--watch-seconds", "1").code == 0
+    assert stack.deploy("cccc", "--watch-seconds", "8").code == 0
+    stack.behave("dddd", errors=1.0)
+    ended = stack.deploy("dddd", "--watch-seconds", "8")
+    assert ended.code == 3 and "8 of its first 8 answers" in ended.result["error"]
+
+
+def test_a_server_that_goes_down_while_it_is_watched_is_rolled_back(stack: Stack) -> None:
+    def visit(path: str) -> tuple[int, str]:
+        answer = stack.balancer.answer(path)
+        if answer == (200, profile("set1", "bbbb")):
+            stack.containers["server1"].health = "unhealthy"
+        return answer
+
+    stack.visitors_get(visit)
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3 and "server1: HAProxy took it out again: DOWN" in ended.result["error"]
+    assert stack.serves("aaaa")
+
+
+def test_a_server_that_haproxy_does_not_take_back_is_rolled_back(stack: Stack) -> None:
+    stack.faults["ready server1"] = lambda: setattr(
+        stack.containers["server1"], "health", "unhealthy"
     )
 
-    assert release_before(stack) == target
+    ended = stack.deploy("bbbb")
+
+    # The release before fails in the same way: one server serves.
+    assert ended.code == 4
+    assert "server1: HAProxy does not take it into service: DOWN" in ended.result["error"]
+    assert not stack.balancer.drained() and stack.record()[-1][2] == "not rolled back"
 
 
-def test_without_a_step_back_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "read", lambda _: [])
-    monkeypatch.setattr(release, "available", lambda _: {"A": "sha256:1"})
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((503, "no server"), "it does not answer through HAProxy (last: 503)"),
+        ((200, profile("set1", "zzzz")), "through HAProxy it answers as release zzzz"),
+        ((200, profile("set2", "aaaa")), "it does not answer through HAProxy (last: 200)"),
+    ],
+)
+def test_a_release_that_visitors_do_not_get_is_rolled_back(
+    stack: Stack, answer: tuple[int, str], words: str
+) -> None:
+    def visit(path: str) -> tuple[int, str]:
+        new = stack.releases()["server1"] == "bbbb"
+        return answer if new else stack.balancer.answer(path)
 
-    with pytest.raises(StackctlError, match="no earlier release"):
-        release_before(project(monkeypatch, "server1"))
+    stack.visitors_get(visit)
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3 and words in ended.result["error"]
+    assert stack.serves("aaaa")
+
+
+@pytest.mark.parametrize(
+    "answer", [(302, ""), (200, "<html>"), (200, profile("set3", "aaaa"))], ids=str
+)
+def test_one_answer_is_enough_where_visitors_cannot_see_the_server(
+    stack: Stack, answer: tuple[int, str]
+) -> None:
+    """/profile/ redirects or hides it, or HAProxy sends each address to one server."""
+    if "set3" in answer[1]:
+        stack.extra["haproxy"] = {"environment": {"HAPROXY_BALANCE": "source"}}
+    stack.visitors_get(lambda _: answer)
+
+    assert stack.deploy("bbbb").code == 0
+
+
+def test_what_was_down_before_is_no_fault_of_a_release(stack: Stack) -> None:
+    stack.behave("aaaa", answers={"/healthz": (503, DOWN)})
+    stack.behave("bbbb", answers={"/healthz": (503, DOWN)})
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 0 and "database is down already: gone" in ended.err
+
+
+def drained(stack: Stack) -> None:
+    stack.run("drain", "server2")
+
+
+def changed(service: str, **facts: Any) -> Callable[[Stack], None]:
+    """Return what changes a container."""
+
+    def change(stack: Stack) -> None:
+        for name, fact in facts.items():
+            setattr(stack.containers[service], name, fact)
+
+    return change
+
+
+REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
+    "drained": (drained, "not every server is in service", "./stackctl ready server2"),
+    "down": (
+        changed("server2", status="exited"),
+        "not every server is in service",
+        "server2 is stopped, HAProxy says DOWN: docker compose logs --tail 30 server2",
+    ),
+    "unhealthy": (
+        changed("server1", health="unhealthy"),
+        "not every server is in service",
+        "server1 is failed",
+    ),
+    "no stack": (lambda s: s.containers.clear(), "the stack is not running", "./stackctl up"),
+    "no haproxy": (
+        changed("haproxy", status="exited"),
+        "the stack is not running",
+        "./stackctl up",
+    ),
+    "silent": (
+        lambda s: setattr(s.balancer, "silent", "no answer within 10 s"),
+        "HAProxy's admin socket does not answer: no answer within 10 s",
+        "docker compose logs haproxy",
+    ),
+    "unknown": (
+        lambda s: s.balancer.names.remove("server2"),
+        "not every server is in service",
+        "HAProxy does not know server2",
+    ),
+    "another port": (
+        changed("haproxy", port=1),
+        "it does not publish port",
+        "docker compose up --detach --no-deps haproxy",
+    ),
+    "no database": (
+        lambda s: s.containers.pop("db"),
+        "would use what is not there: db;",
+        "docker compose up --detach --wait --no-deps db",
+    ),
+    "old redis": (
+        lambda s: s.containers["redis"].environ.pop("REDIS_USERNAME"),
+        "redis' container is of an earlier release",
+        "docker compose up --detach --wait --no-deps redis",
+    ),
+    "busy": (
+        lambda s: s.locks.update(
+            {f"{NAME}-stackctl": {"c": "up", "w": "me@here", "s": "noon", "p": "7"}}
+        ),
+        "`stackctl deploy` was refused: `stackctl up` of me@here is running since noon",
+        "./stackctl status",
+    ),
+    "another clone": (
+        lambda s: s.volumes.update({f"{NAME}_stackctl": {"owner": "/elsewhere\n"}}),
+        "belongs to the folder /elsewhere",
+        "./stackctl adopt",
+    ),
+    "password": (
+        lambda s: s.data.accepted.update({"mysql.sh": ["another"]}),
+        "nothing was done: 1 fault",
+        "DB_PASSWORD: db refuses it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "problem", "cure"), REFUSALS.values(), ids=REFUSALS)
+def test_deploy_is_refused_before_anything_is_touched(
+    stack: Stack, change: Callable[[Stack], object], problem: str, cure: str
+) -> None:
+    change(stack)
+    containers, images = dict(stack.containers), dict(stack.images)
+    locks = dict(stack.locks)
+
+    ended = stack.deploy("bbbb")
+
+    assert (ended.code, ended.result["code"]) == (1, 1)
+    assert problem in ended.result["error"] and cure in ended.result["next"]
+    assert set(stack.steps) <= {"lock deploy", "write owner"}
+    assert (stack.containers, stack.images) == (containers, images)
+    assert stack.locks == locks
+
+
+def test_a_release_cannot_be_called_latest(stack: Stack) -> None:
+    ended = stack.run("deploy", "--json", "--release", "latest")
+
+    assert ended.code == 2 and "cannot be a release's name" in ended.result["error"]
+    assert set(stack.steps) <= {"lock deploy", "write owner"}
+
+
+def test_an_image_that_cannot_be_built_touches_nothing(stack: Stack) -> None:
+    stack.faults["build bbbb"] = fails("no space left on device")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 1
+    assert ended.result["error"] == "the image cannot be built; nothing was changed"
+    assert "no space left on device" in ended.err
+    assert stack.record()[-1] == ("deploy", "bbbb", "failed")
+    assert stack.serves("aaaa") and not any("drain" in step for step in stack.steps)
+
+
+def test_incompatible_migrations_are_refused_unless_allowed(stack: Stack) -> None:
+    stack.data.migrations["bbbb"] = ["shop.0002"]
+    stack.data.findings = {
+        "errors": {"shop.0002": ["it drops a column"]},
+        "warnings": {"shop.0002": ["it runs Python"]},
+    }
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 1
+    assert "cannot live with these migrations; nothing was changed" in ended.result["error"]
+    assert "shop.0002: it drops a column" in ended.result["next"]
+    assert "./stackctl deploy --allow-incompatible" in ended.result["next"]
+    assert "warning: migration shop.0002: it runs Python" in ended.err
+    assert "migrate" not in stack.steps and stack.serves("aaaa")
+    assert stack.record()[-1][2] == "failed"
+
+    ended = stack.deploy("bbbb", "--allow-incompatible")
+    assert ended.code == 0
+    assert "incompatible, but allowed: shop.0002: it drops a column" in ended.err
+
+
+def test_the_first_migrations_of_an_empty_database_break_nothing(stack: Stack) -> None:
+    stack.data.applied = []
+    stack.data.migrations["bbbb"] = ["shop.0001"]
+    stack.data.findings = {"errors": {"shop.0001": ["NOT NULL"]}}
+
+    assert stack.deploy("bbbb").code == 0
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("mysql:9.7", "MySQL cannot undo a change of a table"),
+        ("postgres:18", "PostgreSQL has undone all of it"),
+    ],
+)
+def test_a_failed_migration_is_on_record_and_says_what_was_applied(
+    stack: Stack, image: str, words: str
+) -> None:
+    stack.extra["db"] = {"image": image}
+    stack.data.accepted["postgres.sh"] = ["a-password"]
+    stack.data.migrations["bbbb"] = ["shop.0002", "shop.0003", "shop.0004"]
+    stack.data.migration_fails = (1, 1, "Applying shop.0003...\nOperationalError: no column")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3
+    assert ended.result["error"].startswith("a migration failed\n")
+    assert "no server was touched" in ended.result["error"]
+    assert ended.result["next"].splitlines() == [
+        "Applied, and they stay: shop.0002.",
+        next(line for line in ended.result["next"].splitlines() if words in line),
+        "Not tried: shop.0004.",
+    ]
+    assert "Failed: shop.0003. " in ended.result["next"]
+    assert "OperationalError: no column" in ended.err
+    assert stack.record()[-1] == ("deploy", "bbbb", "failed")
+    assert stack.serves("aaaa") and not any("drain" in step for step in stack.steps)
+
+
+def test_a_migration_that_waited_for_a_lock_says_who_has_it(stack: Stack) -> None:
+    stack.data.migrations["bbbb"] = ["shop.0002"]
+    words = "migrate: waiting for 1.2.3.4\nApplying shop.0002...CommandError: 1.2.3.4 holds it\n"
+    stack.data.migration_fails = (0, 75, words)
+
+    ended = stack.deploy("bbbb")
+
+    assert "a migration waited for a lock: 1.2.3.4 holds it" in ended.result["error"]
+    assert "Applied, and they stay: none." in ended.result["next"]
+    # At once, not with the last lines alone.
+    assert "Z migrate: waiting for 1.2.3.4\n" in ended.err
+
+
+def test_a_release_that_cannot_list_its_migrations_touches_nothing(stack: Stack) -> None:
+    stack.faults["lint migrations"] = lambda: Reply(1, "ImportError: no module", "")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 1
+    assert "cannot list its migrations (exit code 1); nothing was changed" in ended.result["error"]
+    assert "ImportError: no module" in ended.err
+
+
+def test_what_was_applied_is_not_known_without_a_database(stack: Stack) -> None:
+    stack.data.migrations["bbbb"] = ["shop.0002"]
+    stack.data.migration_fails = (0, 1, "gone")
+    stack.faults["state migrations"] = fails("no database")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3
+    assert "cannot be told: the database does not answer" in ended.result["next"]

@@ -1,0 +1,428 @@
+"""Docker's answers: an engine with images, containers and volumes, and Compose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mysite.environment import clone, dotenv
+from stackctl_cli import roll
+from tests.unit.scripted.balancer import Balancer, profile
+from tests.unit.scripted.clock import Clock
+from tests.unit.scripted.data import Data
+from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
+
+NAME = "shop"
+IMAGE = "shop-local"
+APPLICATION = ("server1", "server2", "worker")
+NEVER = "0001-01-01T00:00:00Z"
+
+
+class Engine:
+    """The engine, and what stackctl starts that asks it."""
+
+    def __init__(self, root: Path, clock: Clock, port: int) -> None:
+        """Start a stack whose servers and worker run the release `aaaa`, an hour ago."""
+        self.root, self.clock, self.port = root, clock, port
+        self.data = Data(self)
+        self.balancer = Balancer(self)
+        # All calls; and the changes, in words.
+        self.calls: list[str] = []
+        self.steps: list[str] = []
+        # What happens instead of a step, or before it where that is nothing.
+        self.faults: dict[str, Callable[[], Reply | None]] = {}
+        # Called before each call of a program.
+        self.before: Callable[[int], Reply | None] = lambda _: None
+        self.commit = "aaaa"
+        self.images: dict[str, str] = {}
+        self.behaviours: dict[tuple[str, str], Behaviour] = {}
+        self.volumes: dict[str, dict[str, str]] = {}
+        self.locks: dict[str, dict[str, str]] = {}
+        self.extra: dict[str, dict[str, Any]] = {}
+        self.state_file = ""
+        self.configuration_error = ""
+        self.containers: dict[str, Container] = {}
+        self._ids = 0
+        self.build("aaaa")
+        self.images[f"{IMAGE}:latest"] = "sha256:aaaa"
+        for service in self.model()["services"]:
+            if service not in ("migrate", "env-check"):
+                self.create(service).started -= 3600
+
+    # -- the model ----------------------------------------------------------------------------
+
+    def model(self) -> dict[str, Any]:
+        """Return the project as `docker compose config` prints it, with `.env` as it is now."""
+        given = {
+            **{"DJANGO_ALLOWED_HOSTS": "*", "BROKER": "redis", "DB_ENGINE": "mysql"},
+            **{"DB_HOST": "db", "DB_NAME": "shop", "DB_USER": "shop", "DB_PASSWORD": "a-password"},
+            **{"REDIS_HOST": "redis", "REDIS_PASSWORD": "a-password"},
+            **dotenv.read(self.root / ".env").values,
+        }
+        application = {"image": IMAGE, "environment": given, "networks": {"backend": None}}
+        ports = [{"host_ip": "127.0.0.1", "target": 8080, "published": str(self.port)}]
+        password = {"DB_PASSWORD": given["DB_PASSWORD"]}
+        redis = {"REDIS_PASSWORD": given["REDIS_PASSWORD"], "REDIS_USERNAME": "shop"}
+        services: dict[str, dict[str, Any]] = {
+            "server1": {**application, "environment": {**given, "PROFILE": "set1"}},
+            "server2": {**application, "environment": {**given, "PROFILE": "set2"}},
+            "worker": application,
+            "migrate": application,
+            "env-check": {**application, "build": {"context": "."}},
+            "haproxy": {"image": "haproxy:3.0", "ports": ports, "networks": {"backend": None}},
+            "db": {"image": "mysql:9.7", "environment": password},
+            "redis": {"image": "redis:8", "environment": redis},
+        }
+        for name, changes in self.extra.items():
+            services[name] = {**services.get(name, {}), **changes}
+        networks = {"backend": {"name": f"{NAME}_backend"}}
+        return {"name": NAME, "services": services, "networks": networks}
+
+    def create(self, service: str) -> Container:
+        """Make a service's container, in the place of the one that is there."""
+        described = self.model()["services"][service]
+        self._ids += 1
+        image = described["image"]
+        identity = self.images.get(f"{image}:latest", image)
+        environ = {name: str(text) for name, text in described.get("environment", {}).items()}
+        if image == IMAGE:
+            environ["RELEASE"] = identity.removeprefix("sha256:")
+        ports = described.get("ports") or [{"published": 0}]
+        made = Container(
+            *(f"{service}-{self._ids:08d}", service, identity, environ, hash_of(described)),
+            *(f"10.0.0.{self._ids % 250}", self.clock.now, int(ports[0]["published"])),
+        )
+        self.containers[service] = made
+        if self.behaviour(made).ends:
+            made.restarts, made.health = 1, "starting"
+        return made
+
+    def behave(self, name: str, service: str = "", /, **facts: Any) -> None:
+        """Have the containers of a release, or one service's, do something else than well."""
+        self.behaviours[name, service] = Behaviour(**facts)
+
+    def behaviour(self, container: Container) -> Behaviour:
+        """Return what a container does."""
+        release = container.environ.get("RELEASE", "")
+        for key in ((release, container.service), (release, "")):
+            if key in self.behaviours:
+                return self.behaviours[key]
+        return Behaviour()
+
+    def running(self, service: str) -> Container | None:
+        """Return a service's container if it runs."""
+        found = self.containers.get(service)
+        return found if found is not None and found.status == "running" else None
+
+    def releases(self) -> dict[str, str]:
+        """Return what each server and worker runs."""
+        return {
+            name: self.containers[name].environ["RELEASE"]
+            for name in APPLICATION
+            if name in self.containers
+        }
+
+    def answer(self, container: Container, path: str) -> tuple[int, str]:
+        """Return what a server answers."""
+        behaviour = self.behaviour(container)
+        if path in behaviour.answers:
+            return behaviour.answers[path]
+        if path == "/profile/":
+            release = behaviour.release or container.environ["RELEASE"]
+            return 200, profile(container.environ["PROFILE"], release)
+        return 200, "{}"
+
+    def step(self, name: str) -> Reply | None:
+        """Note a change; return how it fails, where a test says so."""
+        self.steps.append(name)
+        fault = self.faults.get(name)
+        return fault() if fault else None
+
+    def build(self, release: str) -> None:
+        """Make a release's image, the newest."""
+        self.images = {f"{IMAGE}:{release}": f"sha256:{release}", **self.images}
+
+    def by_id(self, identity: str) -> Container | None:
+        """Return a container by its id."""
+        return next((c for c in self.containers.values() if c.id == identity), None)
+
+    # -- the programs -------------------------------------------------------------------------
+
+    def call(self, argv: tuple[str, ...], stdin: bytes = b"") -> Reply:
+        """Run a program."""
+        self.calls.append(" ".join(argv)[:200])
+        if reply := self.before(len(self.calls)):
+            return reply
+        match argv:
+            case ["git", "rev-parse", *_]:
+                return Reply(out=f"{self.commit}\n")
+            case ["git", *_]:
+                return Reply()
+            case ["docker", "compose", *rest]:
+                return self.compose(rest, stdin)
+            case ["docker", "exec", "-i", identity, *command]:
+                found = self.by_id(identity)
+                if identity == f"{NAME}-stackctl":
+                    return self.store(command[4], stdin.decode())
+                if found is None or found.status != "running":
+                    return Reply(
+                        1, err=f"Error response from daemon: No such container: {identity}"
+                    )
+                return self.execute(found, command, stdin)
+            case ["docker", *rest]:
+                return self.docker(rest)
+        pytest.fail(f"the scripted engine does not know: {argv}")
+
+    def docker(self, argv: list[str]) -> Reply:
+        """Answer the docker client."""
+        match argv:
+            case ["info", *_]:
+                return Reply(out=json.dumps({"ServerVersion": "28.1.0"}))
+            case ["buildx", "version"]:
+                return Reply(out="github.com/docker/buildx v0.29.1 x")
+            case ["ps", "--quiet", *options]:
+                everything = "--all" in options
+                found = [c for c in self.containers.values() if everything or c.status == "running"]
+                return Reply(out="\n".join(c.id for c in found))
+            case ["ps", "--filter", rule, *_] if rule.startswith("name="):
+                return Reply(out="\t".join(self.locks.get(rule[7:-1], {}).values()))
+            case ["ps", *_]:
+                return Reply()
+            case ["container", "inspect", *identities]:
+                known = [c for c in map(self.by_id, identities) if c is not None]
+                gone = [f"No such container: {i}" for i in identities if self.by_id(i) is None]
+                out = json.dumps([self.inspected(c) for c in known])
+                return Reply(int(bool(gone)), out, "\n".join(f"Error: {text}" for text in gone))
+            case ["inspect", "--format", form, identity]:
+                one = self.by_id(identity)
+                return Reply(out=str(one.exit_code) if one and "ExitCode" in form else "")
+            case ["logs", *_, identity]:
+                one = self.by_id(identity)
+                return Reply(out=self.behaviour(one).log if one else "")
+            case ["image", "inspect", "--format", form, name]:
+                image = self.images.get(name, name if name in self.images.values() else "")
+                if not image:
+                    return Reply(1, err=f"Error: No such image: {name}")
+                return Reply(out=f"RELEASE={image[7:]}" if "Env" in form else image)
+            case ["image", "ls", *_, repository]:
+                lines = [
+                    f"{name.partition(':')[2]} {image}"
+                    for name, image in self.images.items()
+                    if name.startswith(f"{repository}:")
+                ]
+                return Reply(out="\n".join(lines))
+            case ["image", "tag", image, name]:
+                if reply := self.step(f"name {image[7:]} {name.partition(':')[2]}"):
+                    return reply
+                self.images[name] = image
+                return Reply()
+            case ["image", "rm", name]:
+                if reply := self.step(f"remove image {name.partition(':')[2]}"):
+                    return reply
+                return Reply(0 if self.images.pop(name, "") else 1)
+            case ["events", *options]:
+                one = self.by_id(options[options.index("--filter") + 1].removeprefix("container="))
+                return Reply(out="stop\n" if one and one.stopped else "")
+            case ["start" | "restart" as verb, *_, identity]:
+                return self.revive(verb, identity)
+            case ["volume", "inspect", name]:
+                return Reply(int(name not in self.volumes))
+            case ["volume", "create", *_, name]:
+                self.volumes.setdefault(name, {})
+                return Reply(out=name)
+            case ["volume", "rm", name]:
+                self.step("remove the record")
+                self.volumes.pop(name, None)
+                return Reply()
+            case ["run", *_, "-c", script]:
+                return Reply(out=self.in_volume(script))
+        pytest.fail(f"the scripted engine does not know: docker {argv}")
+
+    def revive(self, verb: str, identity: str) -> Reply:
+        """Start a container that ended, or restart one."""
+        found = self.by_id(identity)
+        assert found is not None
+        if reply := self.step(f"{verb} {found.service}"):
+            return reply
+        found.status, found.health, found.started = "running", "", self.clock.now
+        if self.behaviour(found).ends:
+            found.status, found.exit_code = "exited", 1
+        return Reply()
+
+    def inspected(self, container: Container) -> dict[str, Any]:
+        """Return a container as `docker inspect` tells it."""
+        health = container.health_at(self.clock.now, self.behaviour(container))
+        address = {f"{NAME}_backend": {"IPAddress": container.address}}
+        labels = {"service": container.service, "config-hash": container.hash}
+        ports = {"8080/tcp": [{"HostPort": str(container.port)}]} if container.port else {}
+        return {
+            "Id": container.id,
+            "Name": f"/{NAME}-{container.service}-1",
+            "Image": container.image,
+            "RestartCount": container.restarts,
+            "Config": {
+                "Labels": {f"com.docker.compose.{name}": text for name, text in labels.items()},
+                "Env": [f"{name}={text}" for name, text in container.environ.items()],
+            },
+            "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
+            "State": {
+                "Running": container.status == "running",
+                "Status": container.status,
+                "Health": {"Status": health},
+                "StartedAt": f"{container.started:.0f}",
+                "FinishedAt": NEVER,
+                "ExitCode": container.exit_code,
+                "OOMKilled": container.out_of_memory,
+            },
+            "NetworkSettings": {"Networks": address, "Ports": ports},
+        }
+
+    def compose(self, argv: list[str], stdin: bytes) -> Reply:
+        """Answer Compose."""
+        while argv[0].startswith("--"):
+            del argv[:2]
+        match argv:
+            case ["version", *_]:
+                return Reply(out="2.40.3")
+            case ["config", "--format", "json"]:
+                return Reply(out=json.dumps(self.model()))
+            case ["config", "--hash", _]:
+                services = self.model()["services"]
+                lines = [f"{name} {hash_of(service)}" for name, service in services.items()]
+                return Reply(out="\n".join(lines))
+            case ["build", service]:
+                described = json.loads(stdin)["services"][service]
+                release = described["build"]["args"]["RELEASE"]
+                if reply := self.step(f"build {release}"):
+                    return reply
+                self.build(release)
+                return Reply(out="#1 building\n")
+            case ["run", "--rm", "--no-deps", "-T", "migrate", *command]:
+                image = json.loads(stdin)["services"]["migrate"]["image"]
+                release = self.images.get(image, image).removeprefix("sha256:")
+                if command[:1] == ["python"] and "keep_static" in command[1]:
+                    return self.step(f"keep static {release}") or Reply()
+                return self.data.migrate(release, command)
+            case ["run", "--rm", "--no-deps", "-T", _, "sh", "-c", script]:
+                return self.data.media_volume(script, stdin)
+            case ["up", "--detach", "--no-deps", "--no-build", "--force-recreate", service]:
+                release = self.images[f"{IMAGE}:latest"].removeprefix("sha256:")
+                self.containers.pop(service, None)
+                if reply := self.step(f"recreate {service} {release}"):
+                    return reply
+                self.create(service)
+                return Reply()
+            case ["up", *options]:
+                return self.up(options)
+            case ["down", *options]:
+                if reply := self.step("down"):
+                    return reply
+                self.containers.clear()
+                return Reply()
+        pytest.fail(f"the scripted engine does not know: docker compose {argv}")
+
+    def up(self, options: list[str]) -> Reply:
+        """Start what is not running; replace what has another image or configuration."""
+        named = options[options.index("--wait-timeout") + 2 :]
+        if reply := self.step(" ".join(["up", *named])):
+            return reply
+        for service, described in self.model()["services"].items():
+            if service in ("migrate", "env-check") or (named and service not in named):
+                continue
+            found = self.containers.get(service)
+            image = self.images.get(f"{described['image']}:latest", described["image"])
+            other = found and (found.image, found.hash) != (image, hash_of(described))
+            if found is None or (other and "--no-recreate" not in options):
+                self.create(service).started -= 60
+            elif found.status != "running":
+                found.status, found.started = "running", self.clock.now - 60
+        return Reply()
+
+    def execute(self, container: Container, command: list[str], stdin: bytes) -> Reply:
+        """Run a command in a container."""
+        text = stdin.decode(errors="replace")
+        match command:
+            case ["perl", "-e", _, socket, _]:
+                if self.balancer.silent:
+                    return Reply(1, err=self.balancer.silent)
+                master = socket.endswith("master.sock")
+                answer = self.balancer.master if master else self.balancer.command
+                return Reply(out="".join(answer(line) for line in text.strip().split(";")))
+            case ["perl", "-e", _, _]:
+                self.state_file = text
+                return Reply()
+            case ["perl", "-e", _]:
+                return Reply()
+            case ["rm", "-f", _]:
+                self.state_file = ""
+                return Reply()
+            case ["haproxy", "-c", *options]:
+                lines = [f"\tserver {name} {name}:7999 " for name in self.balancer.names]
+                dump = "\n".join(
+                    line
+                    for b in ("dynamic", "static")
+                    for line in [f"backend {b}_backend ", *lines]
+                )
+                code = 2 if "-dC" in options else int(bool(self.configuration_error))
+                return Reply(code, dump if "-dC" in options else "", self.configuration_error)
+            case ["python3", "-", mark, _, *paths]:
+                self.step(f"ask {container.service}")
+                answers = [self.answer(container, path) for path in paths]
+                found = [{"status": status, "body": body} for status, body in answers]
+                return Reply(out=f"[]\n{mark}{json.dumps(found)}\n[]\n")
+            case ["sh", "-c", roll.MARK_DRAINED]:
+                return self.step(f"mark {container.service} drained") or Reply()
+            case ["test", "-e", _]:
+                return Reply(1)
+            case ["bash", "-c", _, script, *arguments]:
+                return self.data.server(script, arguments, stdin)
+        pytest.fail(f"the scripted engine does not know: docker exec {container.service} {command}")
+
+    # -- the lock and the record --------------------------------------------------------------
+
+    def take(self, argv: tuple[str, ...]) -> Reply:
+        """Take the lock, if it is free."""
+        name = argv[argv.index("--name") + 1]
+        if name in self.locks:
+            return Reply(125, err=f'Conflict. The container name "/{name}" is already in use')
+        labels = [argv[number + 1] for number, word in enumerate(argv) if word == "--label"]
+        fields = dict(label.removeprefix("stackctl.").partition("=")[::2] for label in labels)
+        if reply := self.step(f"lock {fields['command']}"):
+            return reply
+        self.locks[name] = fields
+        return Reply(out=self.in_volume(argv[-1]))
+
+    def release_lock(self) -> None:
+        """Free the lock: its holder has closed its input."""
+        self.locks.clear()
+
+    def in_volume(self, script: str) -> str:
+        """Return what a script prints of the volume with the owner and the record."""
+        files = self.volumes.get(f"{NAME}_stackctl", {})
+        out = ""
+        if "mountinfo" in script:
+            out = f"1 2 0:1 {self.root}/haproxy {clone.MOUNT} ro - ext4 /dev/sda ro\n"
+            out += f"owner {files.get('owner', '').strip()}\n"
+        if "releases.jsonl" in script:
+            out += files.get("releases.jsonl", "")
+        return f"{out}held\n" if "echo held" in script else out
+
+    def store(self, name: str, text: str) -> Reply:
+        """Write a file of that volume."""
+        done = (
+            f" {json.loads(text.splitlines()[-1])['outcome']}" if name == "releases.jsonl" else ""
+        )
+        if reply := self.step(f"write {name.partition('.')[0]}{done}"):
+            return reply
+        self.volumes[f"{NAME}_stackctl"][name] = text
+        return Reply()
+
+    def record(self) -> list[tuple[str, str, str]]:
+        """Return each line of the record: action, release and outcome."""
+        text = self.volumes[f"{NAME}_stackctl"].get("releases.jsonl", "")
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [(line["action"], line["release"], line["outcome"]) for line in lines]

@@ -1,0 +1,172 @@
+"""A command of stackctl, run whole: what it prints, how it ends, and what it leaves behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from stackctl_cli import cli, preflight, process
+from tests.unit.scripted.balancer import Answer, Site
+from tests.unit.scripted.clock import Clock
+from tests.unit.scripted.engine import APPLICATION, IMAGE, Engine
+from tests.unit.scripted.model import Reply
+
+site = cache(Site)
+# The same for each command, and a fifth of its time.
+get_command = cache(typer.main.get_command)
+
+
+class Killed(BaseException):
+    """The end of the process, as by kill -9: nothing that it starts later does anything."""
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Return what it printed for scripts."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+class Stack(Engine):
+    """The engine, and stackctl in front of it."""
+
+    def visitors_get(self, answer: Answer) -> None:
+        """Have the site answer this."""
+        site().answer = answer
+
+    def run(self, *argv: str) -> Ended:
+        """Run a command."""
+        del self.steps[:], self.calls[:]
+        raw = io.BytesIO(), io.BytesIO()
+        out, err = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in raw)
+        code = 137
+        with redirect_stdout(out), redirect_stderr(err), suppress(Killed):
+            try:
+                cli.main(argv)
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return Ended(code, *(stream.getvalue().decode() for stream in raw))
+
+    def deploy(self, commit: str, *options: str) -> Ended:
+        """Deploy a commit."""
+        self.commit = commit
+        return self.run("deploy", "--json", *options)
+
+    def serves(self, release: str) -> bool:
+        """Tell whether all runs a release, in service, and Compose would start that."""
+        return (
+            self.releases() == dict.fromkeys(APPLICATION, release)
+            and not self.balancer.drained()
+            and self.images[f"{IMAGE}:latest"] == f"sha256:{release}"
+        )
+
+
+def fails(words: str, code: int = 1, *, times: int = 1000) -> Callable[[], Reply | None]:
+    """Return what has a step fail, the first few times."""
+    left = iter(range(times))
+
+    def fail() -> Reply | None:
+        return Reply(code, words, words) if next(left, None) is not None else None
+
+    return fail
+
+
+def interrupts() -> None:
+    """Press Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Stack]:
+    """Return what makes a stack: two servers and a worker of release `aaaa`, all well."""
+    (tmp_path / "haproxy").mkdir()
+    (tmp_path / "supervisor").mkdir()
+    for name in ("haproxy/haproxy.cfg", "supervisor/entrypoint"):
+        (tmp_path / name).touch(0o644)
+    monkeypatch.setattr(process, "ROOT", tmp_path)
+    monkeypatch.setattr(typer.main, "get_command", get_command)
+    for name in set(os.environ) - {"PATH", "HOME"}:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    # The site of the scripted HAProxy is there.
+    monkeypatch.setattr(preflight, "bind_error", lambda *_: None)
+    present: list[Stack] = []
+    clock = Clock()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("stackctl_cli.") and getattr(module, "time", None) is time:
+            monkeypatch.setattr(module, "time", clock)
+
+    def call(*command: str, stdin: bytes = b"") -> process.Result:
+        reply = present[0].call(command, stdin)
+        return process.Result(reply.code, reply.out, reply.err)
+
+    def run(*command: str, stdin: str | None = None, **_: object) -> process.Result:
+        return call(*command, stdin=(stdin or "").encode())
+
+    def follow(
+        *command: str,
+        on_line: Callable[[str], object],
+        stdin: str | None = None,
+        cut_short: Callable[[], bool] = lambda: False,
+        **_: object,
+    ) -> process.Result:
+        result = call(*command, stdin=(stdin or "").encode())
+        for line in result.out.splitlines():
+            on_line(line)
+        return process.Result(-15, result.out, "") if cut_short() else result
+
+    @contextmanager
+    def attended(*command: str, **_: object) -> Iterator[process.Result]:
+        reply = present[0].take(command)
+        try:
+            yield process.Result(reply.code, reply.out, reply.err)
+        finally:
+            if not reply.code:
+                present[0].release_lock()
+
+    def pump_out(*command: str, sink: Callable[[bytes], object]) -> process.Result:
+        reply = present[0].call(command)
+        sink(reply.data)
+        return process.Result(reply.code, "", reply.err)
+
+    def pump_in(*command: str, pieces: Iterable[bytes]) -> process.Result:
+        return call(*command, stdin=b"".join(pieces))
+
+    for replacement in (run, follow, attended, pump_out, pump_in):
+        monkeypatch.setattr(process, replacement.__name__, replacement)
+
+    def make() -> Stack:
+        (tmp_path / ".env").write_text("LAYER=local\n")
+        clock.now = 1000.0
+        present[:] = [Stack(tmp_path, clock, site().port)]
+        site().answer = present[0].balancer.answer
+        return present[0]
+
+    return make
+
+
+@pytest.fixture
+def stack(scripted: Callable[[], Stack]) -> Stack:
+    """Return a stack: two servers and a worker of release `aaaa`, all well."""
+    return scripted()
