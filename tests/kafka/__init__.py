@@ -1,1 +1,1 @@
-"""What the tests of Kafka's messages run: a cluster without servers, and jobs."""
+"""The tests of Kafka's messages, on a cluster without servers, and the jobs that they run."""

@@ -3,7 +3,7 @@
 import datetime
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from api.models import ParkedTask
 from api.worker import parking
 from mysite import message_files
 from mysite.settings.backing import FILES
-from tests.kafka.harness import Cluster
-from tests.kafka.jobs import on
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,26 +52,22 @@ def parked() -> int:
         return 0
 
 
-@pytest.fixture
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Return Celery's settings of a broker, with a queue of the test's own: files, or Kafka."""
+def own_queue() -> dict[str, Any]:
+    """Return Celery's settings of a queue that no other test uses."""
     name = f"queue-{uuid.uuid4()}"
-    queue: dict[str, Any] = {"task_default_queue": name, "worker_enable_remote_control": False}
-    if getattr(request, "param", "") == "kafka":
-        cluster = Cluster(tmp_path, name)
-        try:
-            yield {**on(cluster.address), **queue}
-        finally:
-            cluster.kill()
-        return
+    return {"task_default_queue": name, "worker_enable_remote_control": False}
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> dict[str, Any]:
+    """Return Celery's settings of a broker of files, with a queue of the test's own."""
     folder = str(tmp_path)
     options = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": folder}
     message_files.prepare(options)
     quick = {**options, "polling_interval": 0.1}
-    yield {**queue, "broker_url": FILES, "broker_transport_options": quick}
+    return {**own_queue(), "broker_url": FILES, "broker_transport_options": quick}
 
 
-@pytest.mark.parametrize("broker", ["files", "kafka"], indirect=True)
 def test_a_task_that_is_not_registered_waits_for_a_release_that_knows_it(
     broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,9 +27,10 @@ def test_what_shares_a_stack_runs_in_one_process(tmp_path: Path) -> None:
     options = re.search(r"^SIDE_BY_SIDE := (.+)$", text_of("Makefile"), re.MULTILINE)
     assert options
     (tmp_path / "test_groups.py").write_text(TESTS)
-    command = (sys.executable, "-m", "pytest", "-p", "no:django", "-p", "no:cacheprovider")
+    command = (sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "no:cacheprovider")
     # The options of the run that this test is a part of are not its own.
     environment = {name: text for name, text in os.environ.items() if "PYTEST" not in name}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
     done = subprocess.run(
         [*command, "--rootdir", str(tmp_path), *options[1].split(), "test_groups.py"],

@@ -1,0 +1,26 @@
+"""A test of tests/unit/test_parked_tasks.py once more, with Kafka as broker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kafka.harness import Cluster
+from tests.kafka.jobs import on
+from tests.unit.test_parked_tasks import (
+    own_queue,
+    pytestmark,
+    test_a_task_that_is_not_registered_waits_for_a_release_that_knows_it,
+)
+
+__all__ = ["pytestmark", "test_a_task_that_is_not_registered_waits_for_a_release_that_knows_it"]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Return Celery's settings of Kafka, with a queue of the test's own."""
+    queue = own_queue()
+    cluster = Cluster(tmp_path, queue["task_default_queue"])
+    yield {**on(cluster.address), **queue}
+    cluster.kill()
