@@ -213,6 +213,8 @@ def release_before(project: compose.Project) -> str:
     images = release.offered(project)
     entries = record.read(project)
     last = record.unfinished(project)
+    if last and last.action.startswith(record.ROTATE):
+        last = None
     for entry in reversed(entries):
         if entry.served or entry.outcome == Outcome.NOT_ROLLED_BACK:
             break
@@ -291,7 +293,7 @@ def _roll(
         finished = roll.all(attempt.image, attempt.release, force=force)
     except Exception as error:
         # Whatever it is, a fault of this program too: visitors are better off with what ran before.
-        reason = _show(error, console)
+        reason = show(error, console)
         _back(attempt, roll, latest, reason)
         raise RolledBackError(
             f"{attempt.action} of {attempt.release} failed: {reason}",
@@ -316,7 +318,7 @@ def _prune(project: compose.Project, console: Console) -> None:
         console.warn(f"older releases' images were not looked at: {error.problem}")
 
 
-def _show(error: Exception, console: Console) -> str:
+def show(error: Exception, console: Console) -> str:
     """Show the failed container's last lines, and return what went wrong in one line."""
     if isinstance(error, StackctlError):
         return error.problem
@@ -337,7 +339,7 @@ def _back(attempt: Attempt, roll: Roll, latest: str, reason: str) -> None:
         roll.back()
     except Exception as error:
         attempt.note(Outcome.NOT_ROLLED_BACK, reason)
-        why = _show(error, attempt.console)
+        why = show(error, attempt.console)
         raise NotRolledBackError(
             f"{attempt.action} of {attempt.release} failed ({reason}), and so did the way back: "
             f"{why}",

@@ -208,7 +208,9 @@ def _drift(
     names = changed_variables(service, container, project)
     what = f" ({', '.join(names)})" if names else ""
     if service in (*project.servers, *project.workers):
-        cure = "./stackctl deploy brings the present one, one server at a time"
+        rotated = [p.name for p in passwords.PASSWORDS.values() if p.is_changed(project, names)]
+        how = f"rotate {rotated[0]}" if rotated else "deploy"
+        cure = f"./stackctl {how} brings the present one, one server at a time"
     else:
         first = project.before_anew(service, seen.containers)
         cure = f"{first}{compose.anew(service)} brings the present one, with a short interruption"

@@ -5,6 +5,7 @@ A password goes to a server's container by standard input: no list of processes 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,12 @@ class Password:
         given = project.environment(project.servers[0])
         host, own = self.host
         return not given.get(self.url) and given.get(host, own) == own
+
+    def is_changed(self, project: compose.Project, variables: Collection[str]) -> bool:
+        """Tell whether these variables change the password of the stack's own server."""
+        return (
+            self.variable in variables and self.service in project.services and self.is_own(project)
+        )
 
     def command(self, project: compose.Project, *arguments: str) -> tuple[str, ...]:
         """Return the command that runs an action of the service's script in its container."""

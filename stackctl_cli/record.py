@@ -23,6 +23,8 @@ class Outcome(StrEnum):
     FOUND = "found"  # it ran before there was a record of it
 
 
+# Begins the action of a rotation of secrets, which leaves the release as it is.
+ROTATE = "rotate"
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED, Outcome.NOT_ROLLED_BACK)
 # Those that may leave a server out of service.
 CUT_OFF = (Outcome.STARTED, Outcome.NOT_ROLLED_BACK)

@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from mysite.environment.contract import VARIABLES
 from mysite.environment.loader import find_dotenv
 
-from . import compose, deploy, dotenv_file, lock, process, refusals, stack
+from . import compose, deploy, dotenv_file, lock, process, record, refusals, stack
 from .console import Console
 from .faults import ExitCode, InterruptedByUserError, StackctlError, UsageError
 from .interrupt import Interrupt
 from .passwords import BROKER, DB, PASSWORDS, REDIS, Password
 from .record import Outcome
-from .roll import Limits, Roll, ServerFailedError
+from .roll import Limits, Roll
 
 KEY, FALLBACKS = "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS"
 # Enough for a session of two weeks, rotated every few days.
@@ -65,8 +66,8 @@ class _Rotation:
         if name == "broker" and broker != "rabbitmq":
             cure = "./stackctl rotate redis" if broker == "redis" else "Kafka here has no password."
             raise UsageError(f"the broker is {broker}, and has no password of its own", cure)
-        rotated = [REDIS, DB, *([BROKER] if broker == "rabbitmq" else [])]
-        self.passwords = [p for p in rotated if name in (p.name, "all")]
+        self.all = [REDIS, DB, *([BROKER] if broker == "rabbitmq" else [])]
+        self.passwords = [p for p in self.all if name in (p.name, "all")]
         self.key = name in ("secret-key", "all")
         self.given = project.environment(project.servers[0])
         self.dotenv = find_dotenv(os.environ, project.layer, process.ROOT).values
@@ -85,7 +86,8 @@ class _Rotation:
 
     def run(self) -> dict[str, Any]:
         """Change them."""
-        pending = [p for p in self.passwords if self._is_pending(p)]
+        # A roll brings all of `.env` to the servers, so each value in it has to be accepted.
+        pending = [p for p in self.all if self._is_pending(p)]
         containers = self.project.containers()
         serving = any(containers[s].running for s in self.project.servers if s in containers)
         fresh = [p for p in self.passwords if p not in pending]
@@ -104,13 +106,19 @@ class _Rotation:
             return self._result([])
         balancer = refusals.require(self.project, self.console)
         self.image, self.release = self._present_image()
-        self._switch(fresh)
-        self._roll(balancer)
-        for password in self.passwords:
-            password.retire(self.project, self._value(password.variable))
-        if self.key:
-            self._sign_with_the_new_key(balancer)
-        changed = [p.variable for p in self.passwords] + [KEY] * self.key
+        done = [p for p in self.all if p in fresh or p in pending]
+        attempt = deploy.Attempt(
+            self.project, f"{record.ROTATE} {self.name}", self.release, self.console, self.image
+        )
+        with attempt.begun():
+            self._switch(fresh)
+            self._roll(balancer, attempt)
+            for password in done:
+                password.retire(self.project, self._value(password.variable))
+            if self.key:
+                self._sign_with_the_new_key(balancer, attempt)
+            attempt.note(Outcome.OK)
+        changed = [p.variable for p in done] + [KEY] * self.key
         self.console.good(f"rotated: {', '.join(changed)}; the new values are in .env")
         return self._result(changed)
 
@@ -141,46 +149,42 @@ class _Rotation:
         except StackctlError:
             return False
 
-    def _sign_with_the_new_key(self, balancer: Any) -> None:
+    def _sign_with_the_new_key(self, balancer: Any, attempt: deploy.Attempt) -> None:
         before = self._value(KEY)
         fallbacks = [key for key in (before, *self._fallbacks()) if key != self.new_key]
         self._write({KEY: self.new_key, FALLBACKS: ",".join(fallbacks[:KEPT_KEYS])})
-        self._roll(balancer)
+        self._roll(balancer, attempt)
 
-    def _roll(self, balancer: Any) -> None:
+    def _roll(self, balancer: Any, attempt: deploy.Attempt) -> None:
         """Recreate the servers and workers with the present `.env`, one at a time."""
         roll = Roll(self.project, balancer, self.console, self.interrupt, self.limits)
         again = f"./stackctl rotate {self.name} completes it; until then both secrets work."
         try:
             finished = roll.all(self.image, self.release)
-        except (ServerFailedError, StackctlError) as error:
-            reason = str(error)
-            if isinstance(error, ServerFailedError):
-                reason = f"{error.server}: {reason}"
-                self.console.lines("\n".join(error.log.splitlines()[-30:]))
+        except Exception as error:
+            # Whatever it is, as in a deploy: no server stays out of service.
+            reason = deploy.show(error, self.console)
             try:
                 roll.back()
-            except (ServerFailedError, StackctlError) as failed:
+                attempt.note(Outcome.ROLLED_BACK, reason)
+            except Exception as failed:
+                attempt.note(Outcome.NOT_ROLLED_BACK, reason)
                 self.console.bad(f"not back in service: {failed}")
             raise StackctlError(
                 f"not every server runs with the new secrets: {reason}", again
             ) from None
         if not finished:
+            attempt.note(Outcome.INTERRUPTED)
             raise InterruptedByUserError("interrupted; every server is in service", again)
-        attempt = f"rotate {self.name}"
-        deploy.Attempt(self.project, attempt, self.release, self.console, self.image).note(
-            Outcome.OK
-        )
 
     def _present_image(self) -> tuple[str, str]:
         """Return the image that every server runs, and its release."""
         containers = self.project.containers()
         servers = [containers[s] for s in self.project.servers if s in containers]
         images = {server.image: server.release for server in servers}
-        if len(servers) < len(self.project.servers) or len(images) > 1:
+        if len(images) != 1:
             raise StackctlError(
-                "a server has no container, or the servers run different releases; no new secret "
-                "was written",
+                "the servers run different releases, or none; no new secret was written",
                 "./stackctl deploy, then rotate again.",
             )
         ((image, release),) = images.items()
@@ -188,6 +192,8 @@ class _Rotation:
 
     def _is_pending(self, password: Password) -> bool:
         """Tell whether `.env` has a value that not every client or not the server has yet."""
+        if password not in self.passwords and not self._is_answering(password):
+            return False
         wanted = self._value(password.variable)
         running = self.project.containers()
         default = VARIABLES[password.variable].default_in(self.project.layer)
@@ -197,6 +203,13 @@ class _Rotation:
             if name in running
         }
         return not password.accepts(self.project, wanted) or not have <= {wanted}
+
+    def _is_answering(self, password: Password) -> bool:
+        """Tell whether a server whose password is not to be rotated is the stack's own, and up."""
+        with suppress(StackctlError):
+            password.accepts(self.project, self._value(password.variable))
+            return password.is_own(self.project)
+        return False
 
     @property
     def _clients(self) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ Each test walks through all steps of the command, and has it interrupted, killed
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mysite.environment import dotenv
 from stackctl_cli import (
     compose,
     deploy,
@@ -21,7 +23,9 @@ from stackctl_cli import (
     record,
     refusals,
     release,
+    rotate,
 )
+from stackctl_cli import stack as stacks
 from stackctl_cli.console import Console
 from stackctl_cli.faults import InterruptedByUserError, StackctlError
 from stackctl_cli.roll import Limits, Roll
@@ -46,6 +50,7 @@ class Stack:
     images: dict[str, str] = field(default_factory=lambda: {"A": "A", "latest": "A"})
     drained: set[str] = field(default_factory=set)
     asked: bool = False
+    is_present: bool = True
     # Called before and after each step.
     at: Callable[[int], None] = lambda _: None
     count: int = 0
@@ -86,6 +91,9 @@ class Stack:
         self.step(lambda: self.runs.update({service: self.images["latest"]}))
         return process.Result(0, "", "")
 
+    def has(self, name: str, image: str) -> bool:
+        return self.is_present and self.runs.get(name) == image
+
     def containers(self) -> dict[str, engine.Container]:
         return {
             name: container(id=name, service=name, image=image, environ={"RELEASE": image})
@@ -106,6 +114,9 @@ class Stack:
 
     def deploy(self, name: str) -> None:
         deploy.deploy(Console(as_json=True), deploy.Wish(name))
+
+    def rotate(self) -> None:
+        rotate.rotate(Console(as_json=True), "secret-key", Limits())
 
     def rollback(self) -> None:
         deploy.rollback(Console(as_json=True), "", Limits())
@@ -136,10 +147,12 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, kept: Kept) -> Calla
         for owner, name, fake in (
             (preflight, "require", lambda: stack.project),
             (deploy, "Interrupt", lambda: Interrupt(stack)),
+            (rotate, "Interrupt", lambda: Interrupt(stack)),
+            (stacks, "load", lambda: stack.project),
             (deploy, "build", stack.build),
             (compose.Project, "containers", stack.containers),
             (compose.Project, "recreate", stack.recreate),
-            (compose.Project, "runs", lambda _, name, image: stack.runs.get(name) == image),
+            (compose.Project, "runs", stack.has),
             (engine, "tag", stack.tag),
             (engine, "untag", stack.untag),
             (engine, "tags", lambda _: dict(stack.images)),
@@ -278,6 +291,30 @@ def test_an_unfinished_rollback_is_resumed_whatever_became_of_a_deploy_after_it(
         stack.rollback()
 
         assert stack.whole_on("B" if ended.outcome == "ok" else "A"), (moment, stack, ended)
+
+
+@pytest.mark.parametrize("resume", [Stack.rotate, Stack.deploy, Stack.rollback])
+@pytest.mark.parametrize("how", ["interrupt", "kill", "crash"])
+def test_a_rotation_that_ended_at_any_step_leaves_no_server_out_and_is_no_release(
+    machine: Callable[[], Stack],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    how: str,
+    resume: Callable[..., None],
+) -> None:
+    env = tmp_path / ".env"
+    env.touch()
+    monkeypatch.setattr(compose.Project, "environment", lambda *_: dict(dotenv.read(env).values))
+    for moment in range(0, 60, 2):
+        stack = machine()
+        # Every service is recreated.
+        stack.is_present = False
+        end_at(stack, moment, how, stack.rotate)
+
+        resume(stack, *["C"] * (resume == Stack.deploy))
+
+        release = {Stack.rotate: "B", Stack.deploy: "C", Stack.rollback: "A"}[resume]
+        assert stack.whole_on(release), (moment, stack)
 
 
 def test_of_servers_that_differ_without_a_record_the_first_built_served_before(

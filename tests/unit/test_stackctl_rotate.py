@@ -257,17 +257,26 @@ def test_clients_keep_their_password_where_the_server_has_a_newer_one(
     stack.check_all_have(stack.values(), "db")
 
 
-@pytest.mark.parametrize("image", ["", "sha256:2"])
 def test_rotate_changes_nothing_where_servers_differ(
-    stack: Stack, image: str, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stacks, "load", fake_project)
-    if image:
-        stack.clients["server10"] = replace(stack.clients["server2"], image=image)
+    stack.clients["server10"] = replace(stack.clients["server2"], image="sha256:2")
 
-    problem = "no container, or the servers run different releases"
+    problem = "the servers run different releases"
     assert "./stackctl deploy" in refuse(stack, "all", problem).cure
     assert set(stack.accepted["db"]) == {FORMER}
+
+
+def test_every_value_in_dotenv_is_accepted_before_servers_are_recreated(stack: Stack) -> None:
+    """A roll brings all of them, also those that the command does not name."""
+    dotenv_file.update({"DB_PASSWORD": "by hand", "REDIS_PASSWORD": "as well"})
+
+    stack.rotate("redis")
+
+    assert stack.accepted["db"] == {"by hand"}
+    assert stack.accepted["redis"] == {"as well"}
+    assert stack.values()["BROKER_PASSWORD"] == FORMER
 
 
 def refuse(

@@ -123,8 +123,8 @@ def test_a_haproxy_is_not_recreated_in_a_network_before_the_servers(
 @pytest.mark.parametrize(
     ("service", "cure"),
     [
-        ("server2", "./stackctl deploy"),
-        ("worker", "./stackctl deploy"),
+        ("server2", "./stackctl rotate db"),
+        ("worker", "./stackctl rotate db"),
         ("haproxy", "docker compose up --detach --no-deps haproxy"),
         ("db", "docker compose up --detach --no-deps db"),
     ],
