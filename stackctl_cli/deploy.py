@@ -62,11 +62,11 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
             if not (wish.force or last) and is_running(project, attempt.image):
                 attempt.note(Outcome.UNCHANGED)
                 console.good(f"every server runs {name.text} already; nothing to do")
-                return _result("deploy", project, name.text, changed=False)
+                return _result(attempt, changed=False)
             attempt.restart_clock()
             attempt.migrated = migrate_first(project, attempt.image, wish, console, interrupt)
             _roll(attempt, balancer, interrupt, wish.limits, force=wish.force)
-        return _result("deploy", project, name.text, changed=True)
+        return _result(attempt, changed=True)
 
 
 def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
@@ -100,11 +100,11 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
                     f"the {last.action} of {last.release} did not end; what served before it "
                     "serves. Once more: ./stackctl rollback goes one release further back"
                 )
-            return _result("rollback", project, target, changed=False)
+            return _result(attempt, changed=False)
         console.say(f"back to {target}; migrations are not undone")
         with attempt.begun():
             _roll(attempt, balancer, interrupt, limits)
-        return _result("rollback", project, target, changed=True)
+        return _result(attempt, changed=True)
 
 
 class Attempt:
@@ -378,16 +378,19 @@ def _next(attempt: Attempt) -> str:
     )
 
 
-def _result(action: str, project: compose.Project, name: str, *, changed: bool) -> dict[str, Any]:
+def _result(attempt: Attempt, *, changed: bool) -> dict[str, Any]:
+    project = attempt.project
+    try:
+        running = running_releases(project)
+    except StackctlError as error:
+        # The release serves: an engine that does not answer afterwards is no failure of it.
+        attempt.console.warn(f"which release each server runs is not known: {error.problem}")
+        running = {}
     return {
-        "action": action,
+        "action": attempt.action,
         "project": project.name,
-        "release": name,
+        "release": attempt.release,
         "changed": changed,
-        "servers": {
-            name: running
-            for name, running in running_releases(project).items()
-            if name in project.servers
-        },
+        "servers": {name: running[name] for name in project.servers if name in running},
         "code": int(ExitCode.OK),
     }

@@ -1,384 +1,383 @@
-"""A deploy or a rollback that ends at any of its steps: `rollback` then ends on what served before.
+"""Releases that end in the middle: every server serves, and the next command resumes.
 
-Each test walks through all steps of the command, and has it interrupted, killed or crash there.
+Most tests walk through a command: it is interrupted, killed or refused at each of its steps.
 """
 
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import pytest
 
-from mysite.environment import dotenv
-from stackctl_cli import (
-    compose,
-    deploy,
-    engine,
-    haproxy,
-    migrate,
-    preflight,
-    process,
-    record,
-    refusals,
-    release,
-    rotate,
-)
-from stackctl_cli import stack as stacks
-from stackctl_cli.console import Console
-from stackctl_cli.faults import InterruptedByUserError, StackctlError
-from stackctl_cli.roll import Limits, Roll
-from tests.unit.conftest import Kept
-from tests.unit.test_stackctl_parts import container
+from tests.unit.scripted.engine import IMAGE
+from tests.unit.scripted.model import Reply
+from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
 
-SERVERS = ("server1", "server2")
-SERVICES = (*SERVERS, "worker")
-IMAGE = "mysite-production"
+Make = Callable[[], Stack]
+NO_ENGINE = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
 
 
-class Killed(BaseException):
-    """The end of the process, as by kill -9."""
+def each_call(
+    make: Make, action: Callable[[int, int], Reply | None], every: int
+) -> Iterator[tuple[int, Stack, Ended]]:
+    """Deploy once for each of a deploy's calls, where something happens before that call."""
+    stack = make()
+    stack.deploy("bbbb")
+    for number in range(1, len(stack.calls) + 1, every):
+        stack = make()
+        stack.before = partial(action, number)
+        yield number, stack, stack.deploy("bbbb")
+        stack.before = lambda _: None
 
 
-@dataclass
-class Stack:
-    """Two servers, a worker, HAProxy and the images, in memory; each change of them is a step."""
-
-    runs: dict[str, str] = field(default_factory=lambda: dict.fromkeys(SERVICES, "A"))
-    # The newest first.
-    images: dict[str, str] = field(default_factory=lambda: {"A": "A", "latest": "A"})
-    drained: set[str] = field(default_factory=set)
-    asked: bool = False
-    is_present: bool = True
-    # Called before and after each step.
-    at: Callable[[int], None] = lambda _: None
-    count: int = 0
-
-    project = compose.Project(
-        "p",
-        "production",
-        {"services": {**{name: {"image": IMAGE} for name in SERVICES}, "haproxy": {}}},
-    )
-
-    def step(self, change: Callable[[], object]) -> None:
-        """Change something, unless the command ends before."""
-        self.at(self.count)
-        change()
-        self.at(self.count + 1)
-        self.count += 2
-
-    def tag(self, image: str, name: str) -> None:
-        tag = name.rpartition(":")[2]
-        self.step(lambda: self.images.update({tag: image}))
-
-    def untag(self, name: str) -> bool:
-        self.step(lambda: self.images.pop(name.rpartition(":")[2]))
-        return True
-
-    def build(self, _: compose.Project, name: str, *__: object) -> str:
-        def change() -> None:
-            self.images = {name: name, **self.images}
-
-        self.step(change)
-        if self.asked:
-            raise InterruptedByUserError("interrupted while building")
-        return name
-
-    def recreate(self, service: str) -> process.Result:
-        """Stop a container, which is a moment when it is down, and start another."""
-        self.step(lambda: self.runs.pop(service, None))
-        self.step(lambda: self.runs.update({service: self.images["latest"]}))
-        return process.Result(0, "", "")
-
-    def has(self, name: str, image: str) -> bool:
-        return self.is_present and self.runs.get(name) == image
-
-    def containers(self) -> dict[str, engine.Container]:
-        return {
-            name: container(id=name, service=name, image=image, environ={"RELEASE": image})
-            for name, image in (*self.runs.items(), ("haproxy", "h"))
-        }
-
-    def servers(self) -> dict[str, haproxy.Server]:
-        return {name: self.server(name) for name in SERVERS}
-
-    def server(self, name: str) -> haproxy.Server:
-        status = "DRAIN" if name in self.drained else "UP" if name in self.runs else "DOWN"
-        return haproxy.Server(name, status, "L7OK", "10.0.0.1", 0, 0, 0, 0)
-
-    def whole_on(self, release: str) -> bool:
-        """Tell whether everything runs a release, in service, and compose would start it."""
-        same = self.runs == dict.fromkeys(SERVICES, release)
-        return same and not self.drained and self.images["latest"] == release
-
-    def deploy(self, name: str) -> None:
-        deploy.deploy(Console(as_json=True), deploy.Wish(name))
-
-    def rotate(self) -> None:
-        rotate.rotate(Console(as_json=True), "secret-key", Limits())
-
-    def rollback(self) -> None:
-        deploy.rollback(Console(as_json=True), "", Limits())
+WAYS = ("interrupt", "kill", "crash")
 
 
-class Interrupt:
-    """A person's Ctrl-C, as the stack's test presses it."""
+def each_step(make: Make, command: Callable[[Stack], Ended], how: str, every: int) -> range:
+    """Return the numbers of a command's steps, in a stack that was on `aaaa` and is on `bbbb`.
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-
-    @property
-    def asked(self) -> bool:
-        return self.stack.asked
-
-    @contextmanager
-    def noted(self, _: object) -> Iterator[None]:
-        yield
+    Each way to end takes others of them.
+    """
+    stack = on_second_release(make)
+    command(stack)
+    return range(WAYS.index(how), len(stack.steps), every)
 
 
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, kept: Kept) -> Callable[[], Stack]:
-    """Return what makes a stack on release B that ran A before, each with a record of its own."""
-
-    def make() -> Stack:
-        stack = Stack()
-        kept.records.clear()
-        for owner, name, fake in (
-            (preflight, "require", lambda: stack.project),
-            (deploy, "Interrupt", lambda: Interrupt(stack)),
-            (rotate, "Interrupt", lambda: Interrupt(stack)),
-            (stacks, "load", lambda: stack.project),
-            (deploy, "build", stack.build),
-            (compose.Project, "containers", stack.containers),
-            (compose.Project, "recreate", stack.recreate),
-            (compose.Project, "runs", stack.has),
-            (engine, "tag", stack.tag),
-            (engine, "untag", stack.untag),
-            (engine, "tags", lambda _: dict(stack.images)),
-            (engine, "image_id", lambda name: stack.images.get(name.rpartition(":")[2], "")),
-            (haproxy.Balancer, "servers", stack.servers),
-            (
-                haproxy.Balancer,
-                "drain",
-                lambda _, name: stack.step(lambda: stack.drained.add(name)),
-            ),
-            (
-                *(haproxy.Balancer, "ready"),
-                lambda _, name: stack.step(lambda: stack.drained.discard(name)),
-            ),
-            (migrate, "run", lambda *_: stack.step(lambda: None)),
-            (migrate, "keep_static", lambda *_: stack.step(lambda: None)),
-            (record, "append", lambda *entry: stack.step(lambda: append(*entry))),
-        ):
-            monkeypatch.setattr(owner, name, fake)
-        stack.deploy("B")
-        return stack
-
-    append = record.append
-    monkeypatch.setattr(process, "ROOT", tmp_path)
-    for check in ("require_present_balancer", "require_backing"):
-        monkeypatch.setattr(refusals, check, lambda *_: None)
-    monkeypatch.setattr(migrate, "look", lambda *_, **__: migrate.Plan(("a.0001",), ("a.0002",)))
-    monkeypatch.setattr(engine, "image_release", lambda image: image)
-    monkeypatch.setattr(Roll, "_look_at_health", lambda _: frozenset())
-    for check in ("_spare_second_drain", "_wait_healthy", "_wait_seen", "_check_itself"):
-        monkeypatch.setattr(Roll, check, lambda *_: None)
-    monkeypatch.setattr(Roll, "_check_through_balancer", lambda *_: None)
-    monkeypatch.setattr("stackctl_cli.roll.POLL_SECONDS", 0)
-    return make
+def on_second_release(make: Make) -> Stack:
+    stack = make()
+    stack.deploy("bbbb")
+    assert stack.serves("bbbb")
+    return stack
 
 
-def moments_of_a_deploy(machine: Callable[[], Stack]) -> range:
-    """Return the moments at which a deploy may end: before each of its steps."""
-    stack = machine()
-    stack.count = 0
-    stack.deploy("C")
-    assert stack.count > 30
-    return range(0, stack.count, 2)
+def rollback(stack: Stack) -> Ended:
+    return stack.run("rollback", "--json")
 
 
-def end_at(
-    stack: Stack, moment: int, how: str, command: Callable[..., None], *arguments: str
+def deploy(stack: Stack) -> Ended:
+    return stack.deploy("cccc")
+
+
+def test_deploy_interrupted_at_any_call_leaves_every_server_in_service(scripted: Make) -> None:
+    def action(number: int, now: int) -> None:
+        if now == number:
+            interrupts()
+
+    before = signal.getsignal(signal.SIGINT)
+    codes = set()
+    for number, stack, ended in each_call(scripted, action, 4):
+        codes.add(ended.code)
+        what = (number, ended, stack.releases())
+        assert not stack.balancer.drained() and not stack.locks, what
+        assert set(stack.releases().values()) <= {"aaaa", "bbbb"}, what
+        if ended.code == 130:
+            assert "interrupted" in ended.result["error"] and ended.result["code"] == 130, what
+            assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa", what
+        else:
+            # Too late: the last one is on its way.
+            assert ended.code == 0 and stack.serves("bbbb"), what
+    assert codes == {0, 130}
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_deploy_survives_any_call_that_fails_once(scripted: Make) -> None:
+    def action(number: int, now: int) -> Reply | None:
+        return Reply(1, "", NO_ENGINE) if now == number else None
+
+    codes = set()
+    for number, stack, ended in each_call(scripted, action, 2):
+        codes.add(ended.code)
+        what = (number, ended, stack.releases(), stack.record() if stack.volumes else None)
+        assert stack.serves("bbbb" if ended.code == 0 else "aaaa"), what
+        assert "Traceback" not in ended.err and not stack.locks, what
+        if ended.code:
+            assert ended.result["error"] and ended.result["next"], what
+    assert codes == {0, 1, 3}
+
+
+def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_command(
+    scripted: Make,
 ) -> None:
-    """Run a command that ends at a moment: by Ctrl-C, by kill -9, or by a fault of its own."""
+    def action(number: int, now: int) -> Reply | None:
+        return Reply(1, "", NO_ENGINE) if now >= number else None
 
-    def at(now: int) -> None:
-        if how == "kill" and now >= moment:
-            raise Killed
-        if how == "crash" and now >= moment and not crashed:
-            crashed.append(now)
-            raise RuntimeError("a fault of stackctl")
-        stack.asked = how == "interrupt" and now >= moment
-
-    crashed: list[int] = []
-    stack.count, stack.at = 0, at
-    try:
-        command(*arguments)
-    except (Killed, RuntimeError, StackctlError):
-        pass
-    finally:
-        stack.at, stack.asked = lambda _: None, False
+    for number, stack, ended in each_call(scripted, action, 5):
+        what = (number, ended)
+        assert ended.code in (0, 1, 4) and "Traceback" not in ended.err, what
+        if ended.code == 4:
+            assert ended.result["next"].startswith("what runs where cannot be told"), what
+        stack.before = lambda _: None
+        repaired = stack.run("rollback", "aaaa", "--json") if number % 2 else stack.deploy("bbbb")
+        assert repaired.code == 0, (what, repaired)
+        assert stack.serves("aaaa" if number % 2 else "bbbb"), (what, repaired)
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_rollback_after_a_deploy_that_ended_at_any_step(
-    machine: Callable[[], Stack], how: str
-) -> None:
-    for moment in moments_of_a_deploy(machine):
-        stack = machine()
-        end_at(stack, moment, how, stack.deploy, "C")
-        ended = record.read(stack.project)[-1]
+def test_rollback_after_a_deploy_that_ended_at_any_step(scripted: Make, how: str) -> None:
+    for step in each_step(scripted, deploy, how, 2):
+        stack = on_second_release(scripted)
+        ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))
+        begun, whole = stack.record()[-1][1] == "cccc", stack.record()[-1][2] == "ok"
+        what = (step, stack.releases(), ended)
 
-        stack.rollback()
-        if ended.outcome != "ok":
-            assert stack.whole_on("B"), (moment, stack, ended)
-            stack.rollback()
-            assert stack.whole_on("A"), (moment, stack, ended)
-        stack.deploy("C")
-        assert stack.whole_on("C"), (moment, stack, ended)
+        assert rollback(stack).code == 0, what
+        assert stack.serves("bbbb" if begun else "aaaa"), what
+        if begun and not whole:
+            rollback(stack)
+            assert stack.serves("aaaa"), what
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill", "crash"])
-def test_a_deploy_that_ended_at_any_step_is_resumed_by_deploy(
-    machine: Callable[[], Stack], how: str
-) -> None:
-    for moment in moments_of_a_deploy(machine):
-        stack = machine()
-        end_at(stack, moment, how, stack.deploy, "C")
+def test_deploy_resumes_a_deploy_that_ended_at_any_step(scripted: Make, how: str) -> None:
+    for step in each_step(scripted, deploy, how, 3):
+        stack = on_second_release(scripted)
+        ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))
+        what = (step, stack.releases(), ended)
         if how == "crash":
-            assert stack.whole_on("B") or stack.whole_on("C"), (moment, stack)
+            assert stack.serves("bbbb") or stack.serves("cccc"), what
 
-        stack.deploy("C")
-
-        assert stack.whole_on("C"), (moment, stack)
-        stack.rollback()
-        assert stack.whole_on("B"), (moment, stack)
+        assert stack.deploy("cccc").code == 0, what
+        assert stack.serves("cccc") and stack.record()[-1][2] in ("ok", "unchanged"), what
+        rollback(stack)
+        assert stack.serves("bbbb"), what
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
-@pytest.mark.parametrize("half_way", [10, 20, 30])
-def test_a_rollback_that_ended_at_any_step_is_resumed_by_rollback(
-    machine: Callable[[], Stack], how: str, half_way: int
-) -> None:
-    """One of an unfinished deploy, and one of a deploy that ended well."""
-    for moment in range(0, 60, 2):
-        stack = machine()
-        end_at(stack, half_way, "kill", stack.deploy, "C")
-        end_at(stack, moment, how, stack.rollback)
-        if record.unfinished(stack.project):
-            stack.rollback()
-        assert stack.whole_on("B"), (moment, stack)
+def test_rollback_resumes_a_rollback_that_ended_at_any_step(scripted: Make, how: str) -> None:
+    """One of a deploy that ended well, and one of a deploy that was killed half-way."""
+    for step in each_step(scripted, rollback, how, 2):
+        stack = on_second_release(scripted)
+        half_way = step % 4 > 1
+        if half_way:
+            stack.cut_off("kill", 18, partial(stack.deploy, "cccc"))
+            assert set(stack.releases().values()) == {"bbbb", "cccc"}
+        stack.cut_off(how, step, partial(rollback, stack))
+        what = (step, stack.releases(), stack.record())
 
-        end_at(stack, moment, how, stack.rollback)
-        if record.unfinished(stack.project):
-            stack.rollback()
-        assert stack.whole_on("A") or stack.whole_on("B"), (moment, stack)
+        if (stack.record()[-1][0], stack.record()[-1][2]) != ("rollback", "ok"):
+            assert rollback(stack).code == 0, what
+        assert stack.serves("bbbb" if half_way else "aaaa"), what
 
 
 @pytest.mark.parametrize("later", ["interrupt", "kill", "crash"])
-@pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_an_unfinished_rollback_is_resumed_whatever_became_of_a_deploy_after_it(
-    machine: Callable[[], Stack], how: str, later: str
-) -> None:
-    for moment in range(0, 60, 2):
-        stack = machine()
-        end_at(stack, 14, how, stack.rollback)
-        assert record.unfinished(stack.project)
-        end_at(stack, moment, later, stack.deploy, "C")
-        ended = record.read(stack.project)[-1]
+def test_rollback_resumes_whatever_became_of_a_deploy_after_it(scripted: Make, later: str) -> None:
+    for step in each_step(scripted, deploy, later, 6):
+        stack = on_second_release(scripted)
+        stack.cut_off("kill", 12, partial(rollback, stack))
+        assert set(stack.releases().values()) == {"aaaa", "bbbb"}
+        stack.cut_off(later, step, partial(stack.deploy, "cccc"))
+        done = stack.record()[-1][2] == "ok"
 
-        stack.rollback()
+        rollback(stack)
 
-        assert stack.whole_on("B" if ended.outcome == "ok" else "A"), (moment, stack, ended)
+        assert stack.serves("bbbb" if done else "aaaa"), (step, stack.record())
 
 
-@pytest.mark.parametrize("resume", [Stack.rotate, Stack.deploy, Stack.rollback])
-@pytest.mark.parametrize("how", ["interrupt", "kill", "crash"])
+def rotate(stack: Stack) -> Ended:
+    return stack.run("rotate", "secret-key", "--json")
+
+
+@pytest.mark.parametrize(
+    ("resume", "release"), [(rotate, "bbbb"), (deploy, "cccc"), (rollback, "aaaa")]
+)
+@pytest.mark.parametrize("how", WAYS)
 def test_a_rotation_that_ended_at_any_step_leaves_no_server_out_and_is_no_release(
-    machine: Callable[[], Stack],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    how: str,
-    resume: Callable[..., None],
+    scripted: Make, how: str, resume: Callable[[Stack], Ended], release: str
 ) -> None:
-    env = tmp_path / ".env"
-    env.touch()
-    monkeypatch.setattr(compose.Project, "environment", lambda *_: dict(dotenv.read(env).values))
-    for moment in range(0, 60, 2):
-        stack = machine()
-        # Every service is recreated.
-        stack.is_present = False
-        end_at(stack, moment, how, stack.rotate)
+    for step in each_step(scripted, rotate, how, 5):
+        stack = on_second_release(scripted)
+        stack.cut_off(how, step, partial(rotate, stack))
 
-        resume(stack, *["C"] * (resume == Stack.deploy))
+        ended = resume(stack)
 
-        release = {Stack.rotate: "B", Stack.deploy: "C", Stack.rollback: "A"}[resume]
-        assert stack.whole_on(release), (moment, stack)
+        assert ended.code == 0 and stack.serves(release), (step, ended, stack.record())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_between_two_servers_says_what_each_runs(stack: Stack, number: int) -> None:
+    stack.data.migrations["bbbb"] = ["shop.0002"]
+    stack.faults["ask server1"] = lambda: signal.raise_signal(number)
+
+    ended = stack.deploy("bbbb")
+
+    # The first look at health comes before any server, so none is touched.
+    assert ended.code == 130
+    assert "server1 runs aaaa, server2 runs aaaa, worker runs aaaa" in ended.result["error"]
+
+    stack.faults = {"ready server1": lambda: signal.raise_signal(number)}
+    ended = stack.deploy("bbbb")
+
+    assert "interrupted: stopping as soon as every server is in service again" in ended.err
+    assert ended.result["error"] == (
+        "interrupted; server1 runs bbbb, server2 runs aaaa, worker runs aaaa"
+    )
+    assert "Every server is in service. ./stackctl deploy goes on" in ended.result["next"]
+    assert "./stackctl rollback goes back" in ended.result["next"]
+    assert stack.record()[-1] == ("deploy", "bbbb", "interrupted")
+    assert stack.balancer.up() == ["server1", "server2"]
+    # `docker compose up` starts what it would have started before.
+    assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
+    assert "drain server2" not in stack.steps
+
+
+def test_an_interrupted_drain_gives_the_server_back(stack: Stack) -> None:
+    stack.balancer.requests = {"server1": [stack.clock.now + 9000.0]}
+    stack.faults["drain server1"] = interrupts
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 130
+    assert stack.steps[-4:-1] == ["drain server1", "ready server1", "name aaaa latest"]
+    assert stack.serves("aaaa")
+
+
+def test_an_interrupt_does_not_stop_a_rollback_of_a_bad_release(stack: Stack) -> None:
+    stack.behave("bbbb", "server2", becomes="unhealthy")
+    for step in ("recreate server2 bbbb", "recreate server2 aaaa", "recreate server1 aaaa"):
+        stack.faults[step] = interrupts
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3 and stack.serves("aaaa")
+
+
+def test_an_interrupt_before_it_migrates_changes_nothing(stack: Stack) -> None:
+    stack.data.migrations["bbbb"] = ["shop.0002"]
+    stack.faults["lint migrations"] = interrupts
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 130
+    assert ended.result["error"] == "interrupted before migrating; nothing was changed"
+    assert stack.data.applied == ["shop.0001"] and stack.serves("aaaa")
+
+
+@pytest.mark.parametrize("service", ["server1", "server2", "worker"])
+def test_a_rollback_that_fails_in_one_service_goes_on_with_the_others(
+    stack: Stack, service: str
+) -> None:
+    stack.behave("bbbb", "worker", becomes="unhealthy")
+    stack.faults[f"recreate {service} aaaa"] = fails("no space left on device")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == ended.result["code"] == 4
+    assert "deploy of bbbb failed (worker: it is unhealthy)" in ended.result["error"]
+    assert f"{service}: compose could not start it" in ended.result["error"]
+    others = {name: "aaaa" for name in ("server1", "server2", "worker") if name != service}
+    assert {k: v for k, v in stack.releases().items() if k != service} == others
+    assert "./stackctl rollback RELEASE" in ended.result["next"]
+    assert f"{next(iter(others))} runs aaaa" in ended.result["next"]
+    assert not stack.balancer.drained()
+    assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
+    assert stack.record()[-1] == ("deploy", "bbbb", "not rolled back")
+
+    del stack.faults[f"recreate {service} aaaa"]
+    assert rollback(stack).code == 0 and stack.serves("aaaa")
+
+
+def test_the_release_before_may_take_its_time_however_impatient_the_deploy(stack: Stack) -> None:
+    stack.behave("aaaa", healthy_after=90)
+    stack.behave("bbbb", healthy_after=90)
+
+    ended = stack.deploy("bbbb", "--health-seconds", "5")
+
+    assert ended.code == 3 and "not healthy within 5 s" in ended.result["error"]
+    assert stack.serves("aaaa")
+
+
+def test_a_release_before_that_ails_is_good_enough_to_go_back_to(stack: Stack) -> None:
+    """It has to serve; what else is down is not asked."""
+    stack.behave("aaaa", answers={"/healthz": (503, "no JSON")})
+    stack.behave("bbbb", becomes="unhealthy")
+
+    assert stack.deploy("bbbb").code == 3 and stack.serves("aaaa")
+
+
+def test_a_fault_of_stackctl_rolls_back_and_shows_where(stack: Stack) -> None:
+    def fault() -> None:
+        raise IndexError("list index out of range")
+
+    stack.faults["recreate server2 bbbb"] = fault
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3 and "IndexError: list index out of range" in ended.result["error"]
+    assert "Traceback" in ended.err and stack.serves("aaaa")
+
+
+def test_a_service_without_a_container_gets_what_compose_would_have_started(stack: Stack) -> None:
+    """Removed by hand while the image was built."""
+
+    def remove() -> None:
+        del stack.containers["worker"]
+
+    stack.faults["build bbbb"] = remove
+    stack.behave("bbbb", "worker", becomes="unhealthy")
+
+    assert stack.deploy("bbbb").code == 3 and stack.serves("aaaa")
+
+
+def test_a_record_that_cannot_be_written_changes_nothing_of_how_a_deploy_ends(
+    stack: Stack,
+) -> None:
+    for outcome in ("started", "ok"):
+        stack.faults[f"write releases {outcome}"] = fails("No space left on device")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 0 and stack.serves("bbbb")
+    assert "this is not in the record of releases: volume shop_stackctl: No space" in ended.err
 
 
 def test_of_servers_that_differ_without_a_record_the_first_built_served_before(
-    machine: Callable[[], Stack], kept: Kept
+    scripted: Make,
 ) -> None:
-    stack = machine()
-    end_at(stack, 20, "kill", stack.deploy, "C")
-    assert set(stack.runs.values()) == {"B", "C"}
-    kept.records.clear()
-    stack.drained.clear()
+    stack = on_second_release(scripted)
+    stack.cut_off("kill", 18, partial(stack.deploy, "cccc"))
+    assert set(stack.releases().values()) == {"bbbb", "cccc"}
+    stack.volumes.clear()
+    stack.balancer.admin.clear()
 
-    stack.rollback()
+    rollback(stack)
 
-    assert stack.whole_on("B")
+    assert stack.serves("bbbb")
 
 
-def test_a_drain_by_hand_after_an_interrupt_is_refused(machine: Callable[[], Stack]) -> None:
+def test_a_cut_off_deploy_is_named_by_the_next_one(scripted: Make) -> None:
+    stack = on_second_release(scripted)
+    stack.cut_off("kill", 15, partial(stack.deploy, "cccc"))
+    out = set(stack.balancer.names) - set(stack.balancer.up())
+    assert out == {"server2"}
+
+    ended = stack.deploy("cccc")
+
+    assert "the deploy of cccc was cut off (" in ended.err
+    # What is out of service comes first: the others serve meanwhile.
+    first = next(step for step in stack.steps if "recreate" in step)
+    assert first == "recreate server2 cccc"
+
+
+def test_a_drain_by_hand_after_an_interrupt_is_refused(scripted: Make) -> None:
     """Only an attempt that was cut off may have left a server drained."""
-    stack = machine()
-    end_at(stack, 14, "interrupt", stack.deploy, "C")
-    assert record.read(stack.project)[-1].outcome == "interrupted"
-    stack.drained = {"server1"}
+    stack = on_second_release(scripted)
+    stack.faults["ready server1"] = interrupts
+    assert stack.deploy("cccc").code == 130
+    stack.faults.clear()
+    stack.run("drain", "server2")
 
-    with pytest.raises(StackctlError, match="not every server is in service"):
-        stack.rollback()
+    ended = rollback(stack)
 
-
-def test_what_never_served_is_not_offered_and_its_image_goes(
-    machine: Callable[[], Stack], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A release that the gate refuses, and one that was cut off."""
-    stack = machine()
-    end_at(stack, 20, "kill", stack.deploy, "C")
-    stack.rollback()
-    assert "C" not in stack.images
-
-    def refuse(*_: object, **__: object) -> None:
-        raise StackctlError("the running release cannot live with these migrations")
-
-    monkeypatch.setattr(migrate, "gate", refuse)
-    with pytest.raises(StackctlError, match="cannot live"):
-        stack.deploy("D")
-    assert "D" not in stack.images
-    stack.images["D"] = "D"
-    assert set(release.offered(stack.project)) == {"A", "B"}
-    with pytest.raises(StackctlError, match="'D' that served") as refused:
-        deploy.rollback(Console(as_json=True), "D", Limits())
-    assert refused.value.cure == "There are: B, A."
-    assert record.read(stack.project)[-1].outcome == "failed"
-    # It is no step of the way back.
-    stack.rollback()
-    assert stack.whole_on("A")
+    assert ended.code == 1 and "not every server is in service" in ended.result["error"]
 
 
-def test_an_image_that_cannot_be_built_is_on_record_as_failed(
-    machine: Callable[[], Stack], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack = machine()
+def test_an_engine_that_is_gone_once_a_release_serves_is_no_failure_of_it(stack: Stack) -> None:
+    stack.faults["write releases ok"] = lambda: setattr(
+        stack, "before", lambda _: Reply(1, "", NO_ENGINE)
+    )
 
-    def fail(*_: object) -> str:
-        raise StackctlError("the image cannot be built; nothing was changed")
+    ended = stack.deploy("bbbb")
 
-    monkeypatch.setattr(deploy, "build", fail)
-    with pytest.raises(StackctlError, match="cannot be built"):
-        stack.deploy("C")
-
-    assert [entry.outcome for entry in record.read(stack.project)] == ["found", "ok", "failed"]
+    assert ended.code == 0 and ended.result["servers"] == {}
+    assert f"not known: docker ps: {NO_ENGINE}" in ended.err.replace("ps --quiet", "ps")
+    assert stack.serves("bbbb")

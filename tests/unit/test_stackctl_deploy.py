@@ -1,6 +1,5 @@
 """`stackctl deploy`, run whole: what a good release does in order, and how each bad one ends."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -107,6 +106,11 @@ BAD_RELEASES: dict[str, tuple[dict[str, Any], str]] = {
         {"answers": {"/healthz": (503, DOWN)}},
         "/healthz calls down what was up before: database (gone)",
     ),
+    "no component": (
+        {"answers": {"/healthz": (503, '{"components": {"cache": {"status": "up"}}}')}},
+        "/healthz answers 503",
+    ),
+    "no JSON": ({"answers": {"/healthz": (503, "<html>")}}, "/healthz answers 503: <html>"),
     "other release": ({"release": "aaaa"}, "it answers as release aaaa, not bbbb"),
     "errors": ({"errors": 0.5}, "answers were errors (5xx)"),
 }
@@ -234,100 +238,6 @@ def test_what_was_down_before_is_no_fault_of_a_release(stack: Stack) -> None:
     ended = stack.deploy("bbbb")
 
     assert ended.code == 0 and "database is down already: gone" in ended.err
-
-
-def drained(stack: Stack) -> None:
-    stack.run("drain", "server2")
-
-
-def changed(service: str, **facts: Any) -> Callable[[Stack], None]:
-    """Return what changes a container."""
-
-    def change(stack: Stack) -> None:
-        for name, fact in facts.items():
-            setattr(stack.containers[service], name, fact)
-
-    return change
-
-
-REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
-    "drained": (drained, "not every server is in service", "./stackctl ready server2"),
-    "down": (
-        changed("server2", status="exited"),
-        "not every server is in service",
-        "server2 is stopped, HAProxy says DOWN: docker compose logs --tail 30 server2",
-    ),
-    "unhealthy": (
-        changed("server1", health="unhealthy"),
-        "not every server is in service",
-        "server1 is failed",
-    ),
-    "no stack": (lambda s: s.containers.clear(), "the stack is not running", "./stackctl up"),
-    "no haproxy": (
-        changed("haproxy", status="exited"),
-        "the stack is not running",
-        "./stackctl up",
-    ),
-    "silent": (
-        lambda s: setattr(s.balancer, "silent", "no answer within 10 s"),
-        "HAProxy's admin socket does not answer: no answer within 10 s",
-        "docker compose logs haproxy",
-    ),
-    "unknown": (
-        lambda s: s.balancer.names.remove("server2"),
-        "not every server is in service",
-        "HAProxy does not know server2",
-    ),
-    "another port": (
-        changed("haproxy", port=1),
-        "it does not publish port",
-        "docker compose up --detach --no-deps haproxy",
-    ),
-    "no database": (
-        lambda s: s.containers.pop("db"),
-        "would use what is not there: db;",
-        "docker compose up --detach --wait --no-deps db",
-    ),
-    "old redis": (
-        lambda s: s.containers["redis"].environ.pop("REDIS_USERNAME"),
-        "redis' container is of an earlier release",
-        "docker compose up --detach --wait --no-deps redis",
-    ),
-    "busy": (
-        lambda s: s.locks.update(
-            {f"{NAME}-stackctl": {"c": "up", "w": "me@here", "s": "noon", "p": "7"}}
-        ),
-        "`stackctl deploy` was refused: `stackctl up` of me@here is running since noon",
-        "./stackctl status",
-    ),
-    "another clone": (
-        lambda s: s.volumes.update({f"{NAME}_stackctl": {"owner": "/elsewhere\n"}}),
-        "belongs to the folder /elsewhere",
-        "./stackctl adopt",
-    ),
-    "password": (
-        lambda s: s.data.accepted.update({"mysql.sh": ["another"]}),
-        "nothing was done: 1 fault",
-        "DB_PASSWORD: db refuses it",
-    ),
-}
-
-
-@pytest.mark.parametrize(("change", "problem", "cure"), REFUSALS.values(), ids=REFUSALS)
-def test_deploy_is_refused_before_anything_is_touched(
-    stack: Stack, change: Callable[[Stack], object], problem: str, cure: str
-) -> None:
-    change(stack)
-    containers, images = dict(stack.containers), dict(stack.images)
-    locks = dict(stack.locks)
-
-    ended = stack.deploy("bbbb")
-
-    assert (ended.code, ended.result["code"]) == (1, 1)
-    assert problem in ended.result["error"] and cure in ended.result["next"]
-    assert set(stack.steps) <= {"lock deploy", "write owner"}
-    assert (stack.containers, stack.images) == (containers, images)
-    assert stack.locks == locks
 
 
 def test_a_release_cannot_be_called_latest(stack: Stack) -> None:

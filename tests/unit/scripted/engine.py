@@ -35,7 +35,8 @@ class Engine:
         self.steps: list[str] = []
         # What happens instead of a step, or before it where that is nothing.
         self.faults: dict[str, Callable[[], Reply | None]] = {}
-        # Called before each call of a program.
+        # Called before each step, and before each call of a program, with its number.
+        self.at_step: Callable[[int], None] = lambda _: None
         self.before: Callable[[int], Reply | None] = lambda _: None
         self.commit = "aaaa"
         self.images: dict[str, str] = {}
@@ -139,6 +140,7 @@ class Engine:
     def step(self, name: str) -> Reply | None:
         """Note a change; return how it fails, where a test says so."""
         self.steps.append(name)
+        self.at_step(len(self.steps) - 1)
         fault = self.faults.get(name)
         return fault() if fault else None
 
@@ -164,6 +166,8 @@ class Engine:
                 return Reply()
             case ["docker", "compose", *rest]:
                 return self.compose(rest, stdin)
+            case ["docker", "run", "--rm", "--interactive", *_]:
+                return self.take(argv)
             case ["docker", "exec", "-i", identity, *command]:
                 found = self.by_id(identity)
                 if identity == f"{NAME}-stackctl":

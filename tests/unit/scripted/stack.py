@@ -73,6 +73,25 @@ class Stack(Engine):
         self.commit = commit
         return self.run("deploy", "--json", *options)
 
+    def cut_off(self, how: str, step: int, command: Callable[[], Ended]) -> Ended | None:
+        """Run a command that ends before a step: by Ctrl-C, kill -9 or a fault of stackctl."""
+
+        def at(number: int) -> None:
+            if how == "kill" and number >= step:
+                raise Killed
+            if how == "interrupt" and number == step:
+                interrupts()
+            if how == "crash" and number == step:
+                raise RuntimeError("a fault of stackctl")
+
+        self.at_step = at
+        try:
+            return command()
+        except RuntimeError:
+            return None
+        finally:
+            self.at_step = lambda _: None
+
     def serves(self, release: str) -> bool:
         """Tell whether all runs a release, in service, and Compose would start that."""
         return (
@@ -138,7 +157,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], St
 
     @contextmanager
     def attended(*command: str, **_: object) -> Iterator[process.Result]:
-        reply = present[0].take(command)
+        reply = present[0].call(command)
         try:
             yield process.Result(reply.code, reply.out, reply.err)
         finally:
