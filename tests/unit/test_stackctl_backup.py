@@ -1,329 +1,432 @@
-"""Only complete backups are kept, and a restore changes nothing until everything is loaded."""
+"""`stackctl backup` and `restore`, run whole: only complete backups are kept and restored."""
 
-import errno
 import gzip
+import json
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stackctl_cli import backup, compose, deploy, engine, process, release, restore, stack
-from stackctl_cli.backup import DATABASE, EXTRAS, MEDIA, Manifest
-from stackctl_cli.console import Console
-from stackctl_cli.databases import MYSQL, Server
-from stackctl_cli.faults import (
-    ExitCode,
-    InterruptedByUserError,
-    NotWholeError,
-    StackctlError,
-)
-from tests.unit.test_stackctl_parts import container, fake_project
+from stackctl_cli import backup, process
+from stackctl_cli.backup import DATABASE, EXTRAS, MANIFEST, MEDIA
+from stackctl_cli.databases import MYSQL
+from tests.unit.scripted.data import LIVE, unpacked
+from tests.unit.scripted.engine import IMAGE, NAME
+from tests.unit.scripted.model import Reply
+from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-SAVED = "20300101T000000Z-before-restore"
+SAVED = ["database dump", "database extras", "save media"]
+VERIFIED = [
+    *("database prepare stackctl_verify", "database load stackctl_verify"),
+    *("database dump stackctl_verify", "database inventory"),
+    *("database inventory stackctl_verify", "database remove stackctl_verify"),
+]
+LOADED = ["database prepare stackctl_restore", "database load stackctl_restore", "unpack media"]
+SWITCHED = ["database switch stackctl_restore", "switch media"]
+DISCARDED = ["database remove stackctl_restore", "discard media"]
 
 
-class Restore:
-    """A restore whose database and media volume are files: one for each command that was run."""
+def folders(stack: Stack) -> list[Path]:
+    """Return what is in the folder of the stack's backups, the oldest first."""
+    top = stack.root / "backups" / NAME
+    return sorted(top.iterdir()) if top.exists() else []
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Save a backup, of MySQL."""
-        self.folder, self.monkeypatch = folder, monkeypatch
-        self.ran: list[str] = []
-        # What each command does instead of writing down what it is given.
-        self.instead: dict[str, str] = {}
-        self.format = backup.FORMAT
-        self.write(DATABASE, b"SELECT 1;\n" + MYSQL.dump_end)
-        self.write(EXTRAS, b"GRANT")
-        self.write(MEDIA, b"files")
-        monkeypatch.setattr(backup, "running_database", lambda _: "db")
-        monkeypatch.setattr(backup, "own_database", lambda _: MYSQL)
-        monkeypatch.setattr(Server, "command", lambda _, __, *words: self.command(" ".join(words)))
-        names = {restore.STAGE: "stage", restore.SWITCH: "exchange", restore._DISCARD: "discard"}
-        monkeypatch.setattr(
-            compose.Project, "once", lambda _, *words: self.command(names[words[-1]])
-        )
 
-    def write(self, name: str, content: bytes) -> None:
-        """Make a part of the backup."""
-        (self.folder / name).write_bytes(gzip.compress(content))
+def save(stack: Stack, *options: str) -> Ended:
+    return stack.run("backup", "--json", *options)
 
-    def command(self, name: str) -> tuple[str, ...]:
-        """Return the program that takes a part."""
-        self.ran.append(name)
-        return ("sh", "-c", self.instead.get(name, f"cat >'{self.folder / name}'"))
 
-    def given(self, name: str) -> bytes:
-        """Return what arrived."""
-        path = self.folder / name
-        return path.read_bytes() if path.exists() else b""
-
-    def run(self, *, force: bool = False) -> None:
-        """Load the backup."""
-        manifest = Manifest(self.format, "mysite", "local", "abc", "now", {})
-        load = restore._Load(fake_project(), self.folder, manifest, Console(as_json=True))
-        load.run(SAVED, "wanted", force=force)
-
-    def interrupted_after(self, name: str, number: int) -> None:
-        """Have a signal come when a part's first piece is read."""
-
-        def unzipped(path: Path) -> Iterator[bytes]:
-            pieces = original(path)
-            yield next(pieces)
-            if path.name == name:
-                os.kill(os.getpid(), number)
-            yield from pieces
-
-        original = backup.unzipped
-        self.monkeypatch.setattr(backup, "unzipped", unzipped)
+def stop(stack: Stack) -> None:
+    for name in ("server1", "server2", "worker"):
+        stack.containers[name].status = "exited"
 
 
 @pytest.fixture
-def restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Restore:
-    """A backup, and where it goes."""
-    return Restore(tmp_path, monkeypatch)
+def saved(stack: Stack) -> Stack:
+    """A stack with a backup, whose data are others now, and whose servers are stopped."""
+    assert save(stack).code == 0
+    stack.data.rows[LIVE] = ["b.png"]
+    stack.data.media = {"b.png": b"B"}
+    stop(stack)
+    return stack
 
 
-LOADED = ["prepare stackctl_restore", "load stackctl_restore", "stage"]
-DISCARDED = ["remove stackctl_restore", "discard"]
+def restore(stack: Stack, *options: str) -> Ended:
+    return stack.run("restore", folders(stack)[0].name, "--json", *options)
 
 
-def test_restore_switches_once_both_parts_are_loaded(restored: Restore) -> None:
-    restored.run()
-
-    assert restored.ran == [*LOADED, "switch stackctl_restore", "exchange"]
-    assert restored.given("load stackctl_restore") == b"SELECT 1;\n" + MYSQL.dump_end
-    assert restored.given("switch stackctl_restore") == b"GRANT"
-    assert restored.given("stage") == b"files"
+def is_restored(stack: Stack) -> bool:
+    return stack.data.rows == {LIVE: ["a.png"]} and stack.data.media == {"a.png": b"A"}
 
 
-def test_restore_loads_a_backup_of_the_former_format_as_the_application(restored: Restore) -> None:
-    restored.format = 1
-    (restored.folder / EXTRAS).unlink()
-
-    restored.run()
-
-    assert "load stackctl_restore application" in restored.ran
-    assert restored.given("switch stackctl_restore") == b""
+def is_unchanged(stack: Stack) -> bool:
+    return stack.data.rows[LIVE] == ["b.png"] and stack.data.media == {"b.png": b"B"}
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("part", [DATABASE, MEDIA])
-def test_interrupted_restore_changes_nothing(restored: Restore, part: str, number: int) -> None:
-    restored.interrupted_after(part, number)
+def test_backup_saves_every_part_for_its_owner_alone(stack: Stack) -> None:
+    ended = save(stack)
+
+    assert ended.code == 0 and stack.steps[-3:] == SAVED and not stack.locks
+    (path,) = folders(stack)
+    assert ended.result["path"] == str(path) and not ended.result["verified"]
+    assert sorted(file.name for file in path.iterdir()) == sorted(
+        [DATABASE, EXTRAS, MEDIA, MANIFEST]
+    )
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
+    assert (path.parent.parent / ".gitignore").read_text() == "*\n"
+    manifest = json.loads((path / MANIFEST).read_text())
+    assert manifest["release"] == "aaaa" and manifest["layer"] == "local"
+    assert manifest["parts"][EXTRAS]["bytes"] == (path / EXTRAS).stat().st_size
+    assert gzip.decompress((path / EXTRAS).read_bytes()) == b"GRANT"
+    assert backup.checked(path).database == "MySQL"
+
+
+def test_no_row_of_a_backup_names_a_file_that_it_has_not(stack: Stack) -> None:
+    """Visitors upload all the while: the database is saved first."""
+    names = iter("bcde")
+    stack.data.meanwhile = lambda: stack.data.upload(f"{next(names)}.png")
+
+    save(stack)
+
+    (path,) = folders(stack)
+    rows = gzip.decompress((path / DATABASE).read_bytes()).decode().splitlines()[:-1]
+    files = unpacked(gzip.decompress((path / MEDIA).read_bytes()))
+    assert rows == ["a.png", "b.png"] and set(rows) <= set(files)
+
+
+def test_verified_backup_is_loaded_and_compared(stack: Stack) -> None:
+    ended = save(stack, "--verify")
+
+    assert stack.steps[-9:] == [*SAVED, *VERIFIED]
+    assert ended.result["verified"] is True and LIVE in stack.data.rows
+    assert list(stack.data.rows) == [LIVE]
+
+
+INCOMPLETE: dict[str, tuple[str, Callable[[], Reply | None], str]] = {
+    "cut off": ("database dump", lambda: Reply(data=b"a row\n"), "the database's dump is cut off"),
+    "dump": ("database dump", fails("gone away", 3), f"{DATABASE} could not be saved: gone away"),
+    "extras": ("database extras", fails("denied"), f"{EXTRAS} could not be saved: denied"),
+    "media": ("save media", fails("no volume"), f"{MEDIA} could not be saved: no volume"),
+    "prepare": (VERIFIED[0], fails("no room"), "cannot be loaded, and was not kept: no room"),
+    "load": (VERIFIED[1], fails("too long"), "cannot be loaded, and was not kept: too long"),
+    "again": (VERIFIED[2], fails("gone"), "cannot be loaded, and was not kept: gone"),
+    "rows": (VERIFIED[2], lambda: Reply(data=b"another"), "was not kept: the contents"),
+    "names": (VERIFIED[4], lambda: Reply(out="tables other"), "not kept: tables other, tables up"),
+    "archive": ("save media", lambda: Reply(data=os.urandom(700)), "cannot be loaded"),
+}
+
+
+@pytest.mark.parametrize(("step", "fault", "words"), INCOMPLETE.values(), ids=INCOMPLETE)
+def test_backup_that_is_not_complete_is_not_kept(
+    stack: Stack, step: str, fault: Callable[[], Reply | None], words: str
+) -> None:
+    stack.faults[step] = fault
+
+    ended = save(stack, "--verify")
+
+    assert ended.code == 1 and words in ended.result["error"] and ended.result["next"]
+    assert folders(stack) == [] and not stack.locks
+    assert list(stack.data.rows) == [LIVE]
+
+
+@pytest.mark.parametrize("step", [*SAVED, *VERIFIED[:-1]])
+def test_interrupted_backup_is_not_kept(stack: Stack, step: str) -> None:
+    stack.faults[step] = interrupts
+
+    ended = save(stack, "--verify")
+
+    assert ended.code == 130 and ended.result["error"] == "interrupted"
+    assert folders(stack) == [] and not stack.locks
+    assert list(stack.data.rows) == [LIVE]
+
+
+def test_backup_on_a_full_disk_is_not_kept(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    ended = save(stack)
+
+    assert ended.code == 1 and "No space left on device" in ended.result["error"]
+    assert "Make room on that disk" in ended.result["next"] and folders(stack) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda s: s.containers.pop("db"), "the database is not running"),
+        (lambda s: setattr(s.containers["db"], "status", "exited"), "the database is not running"),
+        (
+            lambda s: (s.root / ".env").write_text("DB_HOST=elsewhere\n"),
+            "the application's database is not this stack's MySQL or PostgreSQL",
+        ),
+        (
+            lambda s: (s.root / ".env").write_text("DATABASE_URL=mysql://elsewhere/db\n"),
+            "the application's database is not this stack's MySQL or PostgreSQL",
+        ),
+        (
+            lambda s: s.extra.update(db={"image": "mariadb:12"}),
+            "the application's database is not this stack's MySQL or PostgreSQL",
+        ),
+    ],
+)
+def test_backup_of_another_database_is_refused(
+    stack: Stack, change: Callable[[Stack], object], problem: str
+) -> None:
+    change(stack)
+
+    ended = save(stack)
+
+    assert ended.code == 1 and problem in ended.result["error"] and ended.result["next"]
+    assert folders(stack) == [] and not any("database" in step for step in stack.steps)
+
+
+def test_restore_saves_what_is_there_then_loads_then_switches(saved: Stack) -> None:
+    ended = restore(saved)
+
+    assert saved.steps == ["lock restore", "up db", *SAVED, *LOADED, *SWITCHED]
+    assert ended.code == 0 and is_restored(saved) and not saved.locks
+    before = folders(saved)[1]
+    assert before.name.endswith("-before-restore")
+    assert gzip.decompress((before / DATABASE).read_bytes()).startswith(b"b.png\n")
+    assert "warning: left out: the view broken" in ended.err
+    assert f"what was there is in backups/{NAME}/{before.name}" in ended.err
+    assert "./stackctl up starts the stack" in ended.err
+    assert saved.data.loaded_as == ""
+
+    # And back.
+    stop(saved)
+    assert saved.run("restore", str(before)).code == 0 and is_unchanged(saved)
+
+
+def test_restore_of_the_former_format_loads_as_the_application(saved: Stack) -> None:
+    (path,) = folders(saved)
+    manifest = json.loads((path / MANIFEST).read_text())
+    del manifest["parts"][EXTRAS], manifest["database"]
+    (path / MANIFEST).write_text(json.dumps({**manifest, "format": 1}))
+    (path / EXTRAS).unlink()
+
+    assert restore(saved).code == 0
+
+    assert saved.data.loaded_as == "application" and saved.data.extras == b""
+    assert is_restored(saved)
+
+
+def test_restore_under_running_servers_needs_force(saved: Stack) -> None:
+    saved.containers["server2"].status = "running"
+    saved.containers["worker"].status = "running"
+
+    ended = restore(saved)
+
+    assert ended.code == 1 and is_unchanged(saved) and saved.steps == ["lock restore"]
+    assert "the stack is running (server2, worker)" in ended.result["error"]
+    assert ended.result["next"].startswith("Stop it first: docker compose stop server2 worker.")
+
+    assert restore(saved, "--force").code == 0 and is_restored(saved)
+
+
+def rewritten(**changes: object) -> Callable[[Stack, Path], object]:
+    """Return what changes a backup's manifest."""
+
+    def change(_: Stack, path: Path) -> None:
+        manifest = json.loads((path / MANIFEST).read_text())
+        (path / MANIFEST).write_text(json.dumps({**manifest, **changes}))
+
+    return change
+
+
+def damaged(part: str) -> Callable[[Stack, Path], object]:
+    """Return what changes one byte of a part."""
+
+    def change(_: Stack, path: Path) -> None:
+        content = bytearray((path / part).read_bytes())
+        content[-1] ^= 1
+        (path / part).write_bytes(content)
+
+    return change
+
+
+UNFIT: dict[str, tuple[Callable[[Stack, Path], object], str]] = {
+    **{
+        part: (damaged(part), f"{part} is missing, or not what was saved (wrong checksum)")
+        for part in (DATABASE, EXTRAS, MEDIA)
+    },
+    "missing": (lambda _, path: (path / MEDIA).unlink(), f"{MEDIA} is missing"),
+    "layer": (rewritten(layer="production"), "of the production layer, and this is local"),
+    "database": (rewritten(database="PostgreSQL"), "of PostgreSQL, and the stack's database is"),
+    "format": (rewritten(format=3), "has the format 3, and this release of stackctl knows 1 to 2"),
+    "parts": (rewritten(parts={}), f"{MANIFEST} cannot be read"),
+    "more": (rewritten(other=1), f"{MANIFEST} cannot be read"),
+    "no JSON": (lambda _, path: (path / MANIFEST).write_text("{"), f"{MANIFEST} cannot be read"),
+    "database down": (
+        lambda s, _: s.faults.update({"up db": fails("port is taken")}),
+        "the database does not start; nothing was changed",
+    ),
+    "not saved": (
+        lambda s, _: s.faults.update({"save media": fails("no volume")}),
+        f"{MEDIA} could not be saved",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), UNFIT.values(), ids=UNFIT)
+def test_restore_of_an_unfit_backup_is_refused(
+    saved: Stack, change: Callable[[Stack, Path], object], words: str
+) -> None:
+    change(saved, folders(saved)[0])
+
+    ended = restore(saved)
+
+    assert ended.code == 1 and words in ended.result["error"] and ended.result["next"]
+    assert is_unchanged(saved) and not saved.locks and not set(saved.steps) & set(LOADED)
+    assert len(folders(saved)) == 1
+
+
+def test_restore_of_another_layer_needs_force(saved: Stack) -> None:
+    rewritten(layer="production")(saved, folders(saved)[0])
+
+    assert restore(saved, "--force").code == 0 and is_restored(saved)
+
+
+def test_restore_without_a_name_lists_the_backups(saved: Stack) -> None:
+    ended = saved.run("restore", "--json")
+
+    assert (ended.code, ended.result["error"]) == (2, "say which backup")
+    assert ended.result["next"] == f"There are: {folders(saved)[0].name}."
+    ended = saved.run("restore", "nosuch", "--json")
+    assert (ended.code, ended.result["error"]) == (2, "there is no backup 'nosuch'")
+    shutil.rmtree(folders(saved)[0])
+    assert "./stackctl backup makes one" in saved.run("restore", "--json").result["next"]
+
+
+@pytest.mark.parametrize("step", [*LOADED, "database switch stackctl_restore"])
+def test_restore_that_fails_before_the_switch_changes_nothing(saved: Stack, step: str) -> None:
+    saved.faults[step] = fails("no room", 8 if "switch" in step else 1)
+
+    ended = restore(saved)
+
+    assert ended.code == 1 and ended.result["error"].endswith("no room; nothing was changed")
+    assert saved.steps[-3:] == [step, *DISCARDED] and is_unchanged(saved)
+    assert list(saved.data.rows) == [LIVE] and saved.data.staged == {}
+
+
+@pytest.mark.parametrize(("step", "code"), [(SWITCHED[0], 1), (SWITCHED[0], 137), (SWITCHED[1], 1)])
+def test_restore_that_fails_in_the_switch_names_the_backup_of_before(
+    saved: Stack, step: str, code: int
+) -> None:
+    """137: the container was killed, and the script could say nothing."""
+    saved.faults[step] = fails("no room", code)
+
+    ended = restore(saved, "--force")
+
+    first, before = folders(saved)
+    assert ended.code == ended.result["code"] == 5
+    assert ended.result["error"].endswith("no room; the data may not be whole now")
+    assert f"./stackctl restore {before.name} --force\n" in ended.result["next"]
+    assert f"./stackctl restore {first.name} --force\n" in ended.result["next"]
+    # What is left is needed for the next try.
+    assert not set(DISCARDED) & set(saved.steps)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("step", LOADED)
+def test_interrupted_load_changes_nothing(saved: Stack, step: str, number: int) -> None:
     before = signal.getsignal(number)
+    saved.faults[step] = partial(signal.raise_signal, number)
 
-    with pytest.raises(InterruptedByUserError, match="interrupted; nothing was changed"):
-        restored.run()
+    ended = restore(saved)
 
-    assert restored.ran[-2:] == DISCARDED
-    assert not any("switch" in name for name in restored.ran)
+    assert ended.code == 130
+    assert ended.result["error"] == "interrupted; nothing was changed"
+    assert saved.steps[-3:] == [step, *DISCARDED] and is_unchanged(saved)
     # A later signal ends the command as any other.
     assert signal.getsignal(number) == before
 
 
-def damaged(dump: bytes) -> bytes:
-    """Return a compressed dump that cannot be unpacked to its end."""
-    return gzip.compress(dump + os.urandom(3 * process.PIECE_BYTES))[: -process.PIECE_BYTES]
+@pytest.mark.parametrize("step", SWITCHED)
+def test_interrupted_switch_completes(saved: Stack, step: str) -> None:
+    saved.faults[step] = interrupts
+
+    ended = restore(saved)
+
+    assert ended.code == 0 and is_restored(saved)
+    assert "interrupted: the restore completes first" in ended.err
+
+
+def test_what_cannot_be_removed_is_warned_of(saved: Stack) -> None:
+    saved.faults[LOADED[1]] = fails("no room")
+    saved.faults[DISCARDED[0]] = fails("gone")
+
+    ended = restore(saved)
+
+    assert ended.code == 1 and "not removed until the next restore: gone" in ended.err
+    assert saved.steps[-1] == "discard media"
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("dump", "reason"),
     [
-        (damaged(b"SELECT 1;\n"), f"{DATABASE} cannot be unpacked"),
-        (gzip.compress(b"SELECT 1;\n"), f"{DATABASE} is cut off"),
+        (
+            gzip.compress(b"x\n" + os.urandom(3 * process.PIECE_BYTES))[: -process.PIECE_BYTES],
+            f"{DATABASE} cannot be unpacked",
+        ),
+        (gzip.compress(b"a.png\n"), f"{DATABASE} is cut off"),
     ],
     ids=["damaged", "without its end"],
 )
 def test_restore_of_an_incomplete_dump_changes_nothing(
-    restored: Restore, content: bytes, reason: str
+    saved: Stack, dump: bytes, reason: str
 ) -> None:
-    (restored.folder / DATABASE).write_bytes(content)
+    """As it was saved: its checksum is right."""
+    (path,) = folders(saved)
+    (path / DATABASE).write_bytes(dump)
+    parts: dict[str, Any] = json.loads((path / MANIFEST).read_text())["parts"]
+    parts[DATABASE]["sha256"] = backup._sha256(path / DATABASE)
+    rewritten(parts=parts)(saved, path)
 
-    with pytest.raises(StackctlError) as ended:
-        restored.run()
+    ended = restore(saved)
 
-    assert ended.value.code == ExitCode.REFUSED
-    assert reason in ended.value.problem and "nothing was changed" in ended.value.problem
-    assert restored.ran == [*LOADED[:2], *DISCARDED]
+    assert ended.code == 1 and reason in ended.result["error"]
+    assert ended.result["error"].endswith("; nothing was changed")
+    assert saved.steps[-2:] == DISCARDED and is_unchanged(saved)
 
 
-@pytest.mark.parametrize("command", [*LOADED, "switch stackctl_restore"])
-def test_restore_that_cannot_load_or_switch_changes_nothing(
-    restored: Restore, command: str
+def test_on_a_new_machine_restore_builds_the_image_that_the_database_waits_for(
+    saved: Stack,
 ) -> None:
-    code = restore.UNTOUCHED if command.startswith("switch") else 1
-    restored.instead[command] = f"cat >/dev/null; echo no room >&2; exit {code}"
+    for name in [name for name in saved.images if name.startswith(IMAGE)]:
+        del saved.images[name]
+    saved.containers.clear()
 
-    with pytest.raises(StackctlError, match="no room; nothing was changed") as ended:
-        restored.run()
-
-    assert ended.value.code == ExitCode.REFUSED
-    assert restored.ran[-3:] == [command, *DISCARDED]
-
-
-@pytest.mark.parametrize(
-    ("command", "code"),
-    # 137: the container was killed, and the script could say nothing.
-    [*(("switch stackctl_restore", code) for code in (1, 137)), ("exchange", 1)],
-)
-def test_restore_that_fails_after_the_switch_names_the_backup_of_before(
-    restored: Restore, command: str, code: int
-) -> None:
-    restored.instead[command] = f"cat >/dev/null; echo no room >&2; exit {code}"
-
-    with pytest.raises(NotWholeError, match="no room; the data may not be whole now") as ended:
-        restored.run(force=True)
-
-    assert ended.value.code == ExitCode.NOT_WHOLE
-    assert f"./stackctl restore {SAVED} --force\n" in ended.value.cure
-    assert "./stackctl restore wanted --force\n" in ended.value.cure
+    assert restore(saved).code == 0
+    assert saved.steps[1:4] == ["build aaaa", "name aaaa latest", "up db"]
+    assert is_restored(saved)
 
 
-def test_interrupted_switch_completes(restored: Restore) -> None:
-    restored.instead["switch stackctl_restore"] = f"cat >/dev/null; kill -INT {os.getpid()}"
+def test_what_keeps_the_database_from_its_start_is_shown(saved: Stack) -> None:
+    saved.behave("aaaa", log="DB_PASSWORD is wrong")
+    saved.create("env-check").status = "exited"
+    saved.containers["env-check"].exit_code = 1
+    saved.faults["up db"] = fails("dependency failed to start")
 
-    restored.run()
+    ended = restore(saved)
 
-    assert restored.ran[-1] == "exchange"
-
-
-class Backup(Restore):
-    """A backup of a database whose commands are files."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have everything go well."""
-        super().__init__(folder, monkeypatch)
-        tar = "tar --create --file - --files-from /dev/null"
-        dump = f"echo row; echo '{MYSQL.dump_end.decode()}'"
-        self.instead = {
-            "dump": dump,
-            "dump stackctl_verify": dump,
-            "extras": "echo GRANT",
-            "inventory ": "echo tables a",
-            "inventory stackctl_verify": "echo tables a",
-            "pack": tar,
-        }
-        monkeypatch.setattr(backup, "folder", lambda _: folder / "backups")
-        (folder / "backups").mkdir()
-        monkeypatch.setattr(compose.Project, "containers", lambda _: {})
-        monkeypatch.setattr(compose.Project, "once", lambda *_: self.command("pack"))
-
-    def save(self) -> Manifest:
-        """Save it, verified."""
-        return backup.save(fake_project(), Console(as_json=True), verify=True)[1]
-
-    def kept(self) -> list[Path]:
-        """Return what is in the backups' folder."""
-        return list((self.folder / "backups").iterdir())
+    assert "env-check is exited" in ended.result["next"]
+    assert "DB_PASSWORD is wrong" in ended.result["next"]
+    assert "server2" not in ended.result["next"]
+    assert "dependency failed to start" in ended.err
 
 
-@pytest.fixture
-def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backup:
-    """A database to save."""
-    return Backup(tmp_path, monkeypatch)
-
-
-def test_verified_backup_was_loaded_and_is_kept(saved: Backup) -> None:
-    manifest = saved.save()
-
-    assert manifest.verified and set(manifest.parts) == {DATABASE, EXTRAS, MEDIA}
-    assert len(saved.kept()) == 1
-    assert b"row" in saved.given("load stackctl_verify")
-    assert saved.ran[-1] == "remove stackctl_verify"
-
-
-@pytest.mark.parametrize(
-    ("command", "script", "reason"),
-    [
-        ("dump", "echo row", "cut off"),
-        ("dump", "echo row; echo gone >&2; exit 3", "could not be saved: gone"),
-        ("extras", "exit 3", "extras.sql.gz could not be saved"),
-        ("load stackctl_verify", "cat >/dev/null; echo too long >&2; exit 1", "too long"),
-        ("dump stackctl_verify", "echo another row", "the contents"),
-        ("inventory ", "echo tables a; echo events b", "events b"),
-        ("pack", "head -c 700 /dev/urandom", "cannot be loaded"),
-    ],
-)
-def test_backup_that_is_not_complete_is_not_kept(
-    saved: Backup, command: str, script: str, reason: str
-) -> None:
-    saved.instead[command] = script
-
-    with pytest.raises(StackctlError, match=reason):
-        saved.save()
-
-    assert saved.kept() == []
-
-
-def test_backup_before_a_restore_names_what_it_leaves_out(
-    saved: Backup, capsys: pytest.CaptureFixture[str]
-) -> None:
-    saved.instead["dump  lenient"] = f"echo 'left out: the view a' >&2; {saved.instead['dump']}"
-
-    backup.save(fake_project(), Console(as_json=True), lenient=True)
-
-    assert "warning: left out: the view a" in capsys.readouterr().err
-    assert len(saved.kept()) == 1
-
-
-def test_backup_on_a_full_disk_is_not_kept(saved: Backup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
+def test_the_dump_s_end_is_found_at_the_end_alone(stack: Stack) -> None:
+    stack.faults["database dump"] = lambda: Reply(
+        data=MYSQL.dump_end + b"\n" + b"a row\n" * backup.TAIL_BYTES
     )
 
-    with pytest.raises(OSError, match="No space left"):
-        saved.save()
-
-    assert saved.kept() == []
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A machine without an image of the application; what was built and started."""
-    did: dict[str, Any] = {"built": "", "started": ()}
-
-    def build(project: compose.Project, name: str, *_: object) -> str:
-        did["built"] = name
-        return "sha256:new"
-
-    def up(_: compose.Project, on_line: object, *services: str) -> process.Result:
-        did["started"] = services
-        return process.Result(0 if did["built"] else 1, "", "")
-
-    monkeypatch.setattr(release, "from_git", lambda: release.Name("abc"))
-    monkeypatch.setattr(release, "keep_running_images", lambda _: {})
-    monkeypatch.setattr(deploy, "build", build)
-    monkeypatch.setattr(engine, "image_id", lambda _: did["built"])
-    monkeypatch.setattr(engine, "tag", lambda *_: None)
-    monkeypatch.setattr(compose.Project, "up", up)
-    return did
-
-
-def test_on_a_new_machine_the_image_is_built_that_the_database_waits_for(
-    machine: dict[str, Any],
-) -> None:
-    restore._start_database(fake_project(), Console(as_json=True))
-
-    assert machine == {"built": "abc", "started": (compose.DATABASE,)}
-
-
-def test_what_keeps_the_database_from_its_start_is_shown(
-    machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "image_id", lambda _: "there")
-    refused = container(service=compose.ENV_CHECK, running=False, status="exited", health="none")
-    stopped = container(running=False, status="exited")
-    found = {compose.ENV_CHECK: refused, "server2": stopped}
-    monkeypatch.setattr(compose.Project, "containers", lambda _: found)
-    monkeypatch.setattr(stack.engine, "exit_code", lambda _: 1)
-    monkeypatch.setattr(stack.engine, "last_lines", lambda *_: "DB_PASSWORD is wrong")
-
-    with pytest.raises(StackctlError, match="the database does not start") as ended:
-        restore._start_database(fake_project(), Console(as_json=True))
-
-    assert "DB_PASSWORD is wrong" in ended.value.cure
-    assert "server2" not in ended.value.cure
+    assert save(stack).code == 1 and folders(stack) == []

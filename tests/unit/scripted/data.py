@@ -27,6 +27,8 @@ class Data:
     engine: Engine
     # The rows of each database. A row names a media file.
     rows: dict[str, list[str]] = field(default_factory=lambda: {LIVE: ["a.png"]})
+    extras: bytes = b"GRANT"
+    loaded_as: str = ""
     media: dict[str, bytes] = field(default_factory=lambda: {"a.png": b"A"})
     staged: dict[str, bytes] = field(default_factory=dict)
     # Called before each part is saved: what visitors upload meanwhile.
@@ -103,14 +105,17 @@ class Data:
             case "dump":
                 self.meanwhile()
                 text = "\n".join(self.rows[database])
-                return Reply(data=text.encode() + b"\n" + databases.MYSQL.dump_end)
+                said = "left out: the view broken" if "lenient" in arguments else ""
+                return Reply(err=said, data=text.encode() + b"\n" + databases.MYSQL.dump_end)
             case "extras":
-                return Reply(data=b"GRANT")
+                return Reply(data=self.extras)
             case "prepare":
                 self.rows[database] = []
             case "load":
+                self.loaded_as = "".join(arguments[2:])
                 self.rows[database] = stdin.decode().splitlines()[:-1]
             case "switch":
+                self.extras = stdin
                 self.rows[LIVE] = self.rows.pop(database)
             case "inventory":
                 return Reply(out="tables uploads\n")

@@ -1,0 +1,91 @@
+"""The scripts that run inside the databases' containers, with programs that fail as theirs do."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stackctl_cli.databases import MYSQL, POSTGRESQL, RESTORED, Server
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+# A table that is written to while it is dumped.
+MYSQLDUMP = """case " $* " in
+*" --single-transaction "*) echo 'INSERT 1'; echo 'INSERT 2' ;;
+*) echo 'INSERT 1'; echo 'INSERT of later' ;;
+esac"""
+# As psql: an error ends it only with ON_ERROR_STOP.
+PSQL = """while IFS= read -r line; do
+    case $line in
+        *BROKEN*) echo "ERROR: $line" >&2; case " $* " in *' ON_ERROR_STOP=1 '*) exit 3 ;; esac ;;
+        *) echo "$line" >>"$RAN" ;;
+    esac
+done"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Return what runs an action of a server's script with these programs first on the PATH."""
+    programs = {"mysql": "exit 0", "mysqldump": MYSQLDUMP, "psql": PSQL, "pg_dump": "echo SELECT 1"}
+
+    def run(
+        server: Server, *arguments: str, stdin: str = "", **others: str
+    ) -> subprocess.CompletedProcess[str]:
+        for name, text in {**programs, **others}.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / name).chmod(0o755)
+        environ = {
+            **{"PATH": f"{tmp_path}:/usr/bin:/bin", "RAN": str(tmp_path / "ran")},
+            **{"MYSQL_DATABASE": "shop", "POSTGRES_DB": "shop", "POSTGRES_USER": "postgres"},
+        }
+        command = server.command("container", *arguments)[4:]
+        return subprocess.run(
+            command, env=environ, input=stdin, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_mysql_is_dumped_as_it_was_at_one_moment(run: Run) -> None:
+    result = run(MYSQL, "dump")
+
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[-3:] == ["INSERT 1", "INSERT 2", MYSQL.dump_end.decode()]
+
+
+def test_a_dump_of_mysql_that_fails_half_way_has_no_end(run: Run) -> None:
+    result = run(MYSQL, "dump", mysqldump="echo 'INSERT 1'; echo lost connection >&2; exit 3")
+
+    assert result.returncode == 3 and "lost connection" in result.stderr
+    assert MYSQL.dump_end.decode() not in result.stdout
+
+
+def test_a_dump_of_postgresql_that_fails_ends_with_its_code(run: Run) -> None:
+    assert run(POSTGRESQL, "dump").stdout == "SELECT 1\n"
+    assert run(POSTGRESQL, "dump", pg_dump="echo SELECT 1; exit 3").returncode == 3
+
+
+@pytest.mark.parametrize("role", [[], ["application"]])
+def test_a_dump_that_postgresql_refuses_is_not_loaded(run: Run, role: list[str]) -> None:
+    result = run(POSTGRESQL, "load", RESTORED, *role, stdin="one\nBROKEN\nthree\n")
+
+    assert result.returncode == 3 and "ERROR: BROKEN" in result.stderr
+
+
+def test_extras_that_postgresql_refuses_end_the_preparation(run: Run) -> None:
+    assert run(POSTGRESQL, "prepare", RESTORED, stdin="ROLE\n").returncode == 0
+    assert run(POSTGRESQL, "prepare", RESTORED, stdin="BROKEN\n").returncode == 3
+
+
+def test_a_dump_that_mysql_refuses_is_not_loaded(run: Run) -> None:
+    refuses = 'case "$*" in *stackctl_restore) cat >/dev/null; exit 1 ;; esac'
+
+    assert run(MYSQL, "load", RESTORED, stdin="SELECT 1;").returncode == 0
+    assert run(MYSQL, "load", RESTORED, stdin="SELECT 1;", mysql=refuses).returncode == 1
+
+
+def test_a_mysql_of_an_earlier_release_says_how_to_recreate_it(run: Run) -> None:
+    result = run(MYSQL, "load", RESTORED, mysql="exit 1")
+
+    assert result.returncode == 1
+    assert "Recreate it: docker compose up --detach --no-deps db" in result.stderr
