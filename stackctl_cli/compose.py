@@ -7,11 +7,17 @@ count as they do for compose itself.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from mysite.environment.fault import InvalidValueError
+from mysite.environment.files import MOUNTED, content
+from mysite.environment.secret_files import CHANGED
 
 from . import engine, outputs, process
 from .faults import StackctlError
@@ -132,6 +138,23 @@ class Project:
         # `$$` is compose's way of writing a dollar.
         return {name: str(text).replace("$$", "$") for name, text in given.items() if text}
 
+    def secret(self, variable: str) -> str:
+        """Return what the application gets for a secret; empty where only root can read it."""
+        path = self.secret_file(variable)
+        if not path:
+            return self.environment(self.servers[0]).get(variable, "")
+        try:
+            return content(Path(path))
+        except InvalidValueError:
+            return ""
+
+    def secret_file(self, variable: str) -> str:
+        """Return the file of this machine that has a secret; nothing where none has."""
+        for mount in self.services.get(ENV_CHECK, {}).get("volumes") or ():
+            if mount.get("target") == str(MOUNTED / variable) and mount["source"] != os.devnull:
+                return str(mount["source"])
+        return ""
+
     def ports(self) -> list[Published]:
         """Return what the services that would run publish on this machine."""
         return [
@@ -236,6 +259,25 @@ class Project:
                 output="\n".join(result.out.splitlines()[-30:]),
             )
         return engine.image_id(image)
+
+    def check_environment(self, image: str) -> bool:
+        """Check the variables as the image does, which also copies the secrets that are in files.
+
+        Returns whether one of those changed.
+
+        Raises:
+            StackctlError: there are faults.
+        """
+        command = ("run", "--rm", "--no-deps", "-T", ENV_CHECK)
+        model = json.dumps(self._with_image(image, ""))
+        result = process.run(
+            *self._renamed(), "--progress", "quiet", *command, stdin=model, seconds=START_SECONDS
+        )
+        if not result.ok:
+            raise StackctlError(
+                f"{ENV_CHECK} refuses the environment; nothing was changed", result.err.strip()
+            )
+        return CHANGED in result.out
 
     def migrate(self, image: str, *, on_line: Lines) -> process.Result:
         """Migrate in a new container of an image, next to the stack."""

@@ -46,7 +46,8 @@ def check(container: engine.Container) -> Configuration:
     Raises:
         StackctlError: HAProxy refuses it; its own words, with file and line, come along.
     """
-    result = engine.execute(container.id, "haproxy", "-c", "-f", haproxy.CONFIG)
+    command = (haproxy.START, "haproxy", "-c", "-f", haproxy.CONFIG)
+    result = engine.execute(container.id, *command)
     told = Messages.of(result.err, container)
     if not result.ok:
         words = told.alerts or (f"`haproxy -c` ended with code {result.code}.",)
@@ -55,7 +56,7 @@ def check(container: engine.Container) -> Configuration:
             "\n".join((*words, "Correct it, then: ./stackctl reload")),
         )
     # A dump ends with an exit code of its own, also when all is right. Secrets are in it.
-    dump = engine.execute(container.id, "haproxy", "-c", "-dC", "-f", haproxy.CONFIG).out
+    dump = engine.execute(container.id, *command, "-dC").out
     listening.require(container.id, dump.splitlines(), SHOWN)
     return Configuration(dict(_servers(dump.splitlines())), told.warnings)
 
@@ -95,7 +96,8 @@ def _servers(lines: Iterable[str]) -> Iterable[tuple[tuple[str, str], Address]]:
 
 
 def _without_secrets(text: str, container: engine.Container) -> str:
-    for name, value in container.environ.items():
-        if value and _SECRET.search(name):
-            text = text.replace(value, "***")
+    in_files = engine.execute(container.id, "sh", "-c", "cat /run/secrets/* 2>/dev/null || true")
+    given = [value for name, value in container.environ.items() if _SECRET.search(name)]
+    for value in filter(None, [*given, *in_files.out.splitlines()]):
+        text = text.replace(value, "***")
     return text

@@ -59,13 +59,15 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
         attempt = Attempt(project, "deploy", name.text, console)
         with attempt.begun():
             attempt.image = build(project, name.text, console, interrupt)
-            if not (wish.force or last) and is_running(project, attempt.image):
+            with console.step("checking the environment with it"):
+                force = project.check_environment(attempt.image) or wish.force
+            if not (force or last) and is_running(project, attempt.image):
                 attempt.note(Outcome.UNCHANGED)
                 console.good(f"every server runs {name.text} already; nothing to do")
                 return _result(attempt, changed=False)
             attempt.restart_clock()
             attempt.migrated = migrate_first(project, attempt.image, wish, console, interrupt)
-            _roll(attempt, balancer, interrupt, wish.limits, force=wish.force)
+            _roll(attempt, balancer, interrupt, wish.limits, force=force)
         return _result(attempt, changed=True)
 
 

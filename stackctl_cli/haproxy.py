@@ -22,6 +22,8 @@ BACKEND = "dynamic_backend"
 # The backends with health checks of their own; upload_backend tracks the first.
 CHECKED = (BACKEND, "static_backend")
 SOCKET = "/var/lib/haproxy/admin.sock"
+# Runs a command with the password that the configuration takes from a file.
+START = "/usr/local/etc/haproxy/start"
 # docker-compose.yaml starts HAProxy with it.
 MASTER_SOCKET = "/var/lib/haproxy/master.sock"
 CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"

@@ -113,7 +113,7 @@ def is_rotated(project: compose.Project, container: engine.Container) -> bool:
     for password in PASSWORDS.values():
         if password.service == container.service:
             own = {password.variable, *(["POSTGRES_PASSWORD"] if password is DB else [])}
-            value = project.environment(project.servers[0]).get(password.variable, "")
+            value = project.secret(password.variable)
             try:
                 return bool(changed) and changed <= own and password.accepts(project, value)
             except StackctlError:

@@ -272,9 +272,9 @@ def refused_passwords(project: compose.Project) -> list[Check]:
     """Return the passwords that a server of the stack refuses, as after a change by hand."""
     checks = []
     for password in (DB, REDIS):
-        value = project.environment(project.servers[0]).get(password.variable, "")
+        value = project.secret(password.variable)
         try:
-            # Without a value it comes from a file, which only its readers can open.
+            # Without a value it comes from a file that this user cannot read.
             if not value or not password.is_own(project) or password.accepts(project, value):
                 continue
         except StackctlError:

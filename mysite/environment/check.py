@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
@@ -13,11 +12,10 @@ from . import broker, database, names, redis, static
 from .contract import VARIABLES
 from .dotenv import DotEnv
 from .fault import Fault, InvalidValueError
-from .files import SUFFIX, text_of
-from .variable import SHARED, Kind, Scope, Value, Variable, is_true
+from .files import is_unreadable, text_of
+from .variable import SHARED, Kind, Scope, Value, Variable
 
 BUILD: Final = "DJANGO_BUILD"
-READ_DOTENV: Final = "DJANGO_READ_DOTENV"
 COMMAND: Final = "./manage.py env"
 ALL_SCOPES: Final = frozenset(Scope)
 
@@ -111,12 +109,14 @@ def examine(
     for variable in VARIABLES.values():
         if variable.scope in scopes:
             before = len(found)
+            # The stack's check may be another user's than root's, as whom env-check reads the file.
+            unknown = Scope.STACK in scopes and is_unreadable(variable, environ)
             values[variable.name] = (
                 _EMPTY.get(variable.kind)
-                if Scope.STACK in scopes and _in_a_file(variable, environ, found)
-                else _value(variable, environ, layer, building, found, Scope.STACK in scopes)
+                if unknown
+                else _value(variable, environ, layer, building, found)
             )
-            if len(found) > before:
+            if unknown or len(found) > before:
                 broken.add(variable.name)
     found += _across(values, layer, scopes, building, broken)
     if installed and not building and Scope.DJANGO in scopes:
@@ -142,37 +142,12 @@ def _misplaced(dotenv: DotEnv) -> list[Fault]:
     ]
 
 
-def _in_a_file(variable: Variable, environ: Mapping[str, str], found: list[Fault]) -> bool:
-    """Refuse a secret in a file, where the check is for docker compose's whole stack.
-
-    A container that has it outside of the project got it by an override file (docs/environment.md).
-    """
-    name = variable.name + SUFFIX
-    if not (variable.secret and environ.get(name)):
-        return False
-    path = Path(environ[name])
-    in_container = not is_true(environ.get(READ_DOTENV) or VARIABLES[READ_DOTENV].default)
-    if in_container and path.is_absolute() and path.is_file():
-        return False
-    problem = (
-        "docker compose does not pass it, because the containers' users could not read a file that "
-        "is yours alone"
-    )
-    cure = (
-        f"Set {variable.name} in .env in its place (chmod 600 .env). For `make run` or containers "
-        f"of your own {name} is right: `{COMMAND} check --scope django`."
-    )
-    found.append(Fault(name, problem, cure))
-    return True
-
-
 def _value(
     variable: Variable,
     environ: Mapping[str, str],
     layer: str,
     building: bool,
     found: list[Fault],
-    whole_stack: bool,
 ) -> Value:
     """Return one variable's value, adding what is wrong with it to `found`."""
     text = text_of(variable, environ)
@@ -183,7 +158,7 @@ def _value(
         text = variable.default_in(layer)
         if not text and layer in variable.required_in:
             if not building:
-                found.append(_missing(variable, layer, whole_stack))
+                found.append(_missing(variable, layer))
             elif variable.secret:
                 # Good for this process alone; nothing that is built may depend on it.
                 text = secrets.token_urlsafe(64)
@@ -196,12 +171,11 @@ def _value(
         return _EMPTY.get(variable.kind)
 
 
-def _missing(variable: Variable, layer: str, whole_stack: bool) -> Fault:
+def _missing(variable: Variable, layer: str) -> Fault:
     cure = f"Set it in the environment or in .env: {variable.help}"
     if variable.secret:
         cure = (
-            f"Set {variable.name}"
-            f"{'' if whole_stack else f', or {variable.name}_FILE to a file that holds it'}; "
+            f"Set {variable.name}, or {variable.name}_FILE to a file that holds it; "
             f"`{COMMAND} init --layer {layer}` writes a .env with a fresh one."
         )
     return Fault(variable.name, f"it is not set, and {layer} requires it", cure)

@@ -6,7 +6,7 @@ import argparse
 import os
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import dotenv, render
@@ -20,6 +20,7 @@ from .variable import LAYERS, ROOT, Scope
 
 SAMPLE_PATH = ROOT / ".env.sample"
 DOCS_PATH = ROOT / "docs" / "environment.md"
+COMPOSE_PATH = ROOT / "docker-compose.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("name", metavar="NAME")
     get.set_defaults(run=_get)
 
-    for name, run, what in (("sample", _sample, ".env.sample"), ("docs", _docs, "docs/")):
+    for name, run, what in (
+        ("sample", _sample, ".env.sample"),
+        ("docs", _docs, "docs/"),
+        ("compose", _compose, "docker-compose.yaml"),
+    ):
         command = commands.add_parser(name, help=f"renew {what} from the contract")
         command.add_argument("--check", action="store_true", help="only tell whether it is in step")
         command.set_defaults(run=run)
@@ -159,11 +164,19 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 
 def _docs(arguments: argparse.Namespace) -> int:
+    return _renew_within("docs", DOCS_PATH, render.docs, arguments.check)
+
+
+def _compose(arguments: argparse.Namespace) -> int:
+    return _renew_within("compose", COMPOSE_PATH, render.compose, arguments.check)
+
+
+def _renew_within(command: str, path: Path, renewed: Callable[[str], str], check: bool) -> int:
     try:
-        text = render.docs(DOCS_PATH.read_text(encoding="utf-8"))
+        text = renewed(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        return _fail(f"{DOCS_PATH.relative_to(ROOT)}: {error}")
-    return _renew("docs", DOCS_PATH, text, arguments.check)
+        return _fail(f"{path.relative_to(ROOT)}: {error}")
+    return _renew(command, path, text, check)
 
 
 def _renew(command: str, path: Path, text: str, check: bool) -> int:

@@ -4,6 +4,8 @@
 # quote in a password ends its first start, and a backslash makes it another password.
 set -eu
 
+secret=/run/secrets/DB_PASSWORD
+[ ! -f $secret ] || DB_PASSWORD=$(cat $secret)
 if [ "$DB_USER" = root ]; then
     echo "DB_USER is root, the superuser's name. Choose another one, then: docker compose down --volumes" >&2
     exit 1

@@ -3,6 +3,8 @@
 # else. The image's POSTGRES_USER stays the superuser, and is nobody's to sign in as (pg_hba.conf).
 set -eu
 
+secret=/run/secrets/DB_PASSWORD
+[ ! -f $secret ] || POSTGRES_PASSWORD=$(cat $secret)
 if [ "$DB_USER" = "$POSTGRES_USER" ]; then
     echo "DB_USER is $DB_USER, the superuser's name. Choose another one, then: docker compose down --volumes" >&2
     exit 1

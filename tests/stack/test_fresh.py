@@ -1,18 +1,51 @@
-"""The dev layer from the start: a new database, migrated by several at once, then the site."""
+"""The dev layer from the start: a new database, migrated by several at once, then the site.
 
+All its secrets are in files that only their owner can read.
+"""
+
+import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 
-from tests.stack.compose import Stack, secret_environment
+from mysite.environment.contract import VARIABLES
+from tests.stack.compose import Stack, docker, secret_environment, tells
+
+# A path from the project's root.
+FOLDER = "var/secrets"
+# Another user's, who is no container's user either.
+OWNER = 12345
 
 
 @pytest.fixture(scope="module")
-def dev(tree: Path) -> Iterator[Stack]:
+def secrets() -> dict[str, str]:
+    """The secrets, by variable."""
+    own = {name: text for name, text in secret_environment().items() if VARIABLES[name].secret}
+    return {**own, "DJANGO_SUPERUSER_PASSWORD": f"Super {own['DB_PASSWORD']}"}
+
+
+@pytest.fixture(scope="module")
+def dev(tree: Path, secrets: dict[str, str]) -> Iterator[Stack]:
     """The dev layer; of it, only an empty database runs."""
-    stack = Stack(tree, "dev", DRAIN_SECONDS="0", **secret_environment())
+    folder = tree / FOLDER
+    folder.mkdir(mode=0o700)
+    for name, text in secrets.items():
+        (folder / name).write_text(f"{text}\n")
+        (folder / name).chmod(0o600)
+        if os.getuid() == 0:
+            os.chown(folder / name, OWNER, OWNER)
+    stack = Stack(
+        tree,
+        "dev",
+        DRAIN_SECONDS="0",
+        DJANGO_SUPERUSER_USERNAME="first",
+        **{f"{name}_FILE": f"{FOLDER}/{name}" for name in secrets},
+        DJANGO_ALLOWED_HOSTS="localhost,127.0.0.1",
+    )
     stack.down(volumes=True)
     try:
         stack.compose("build", "--quiet", "env-check")
@@ -41,3 +74,57 @@ def test_dev_layer_runs_with_debug(dev: Stack) -> None:
 
     profile = dev.get("/profile/").json()
     assert (profile["settings"], profile["debug"]) == ("dev", True)
+
+
+READERS = {
+    "server1": {"DJANGO_SECRET_KEY", "DB_PASSWORD", "REDIS_PASSWORD"},
+    "worker": {"DJANGO_SECRET_KEY", "DB_PASSWORD", "REDIS_PASSWORD"},
+    "db": {"DB_PASSWORD"},
+    "redis": {"REDIS_PASSWORD"},
+    "haproxy": {"STATS_PASSWORD"},
+}
+
+
+def test_secrets_in_files_reach_their_readers_alone(dev: Stack, secrets: dict[str, str]) -> None:
+    for service, names in READERS.items():
+        mounted = dev.run_in(service, "sh", "-c", "ls /run/secrets; cat /run/secrets/*")
+        assert {name for name in secrets if name in mounted.split()} == names, service
+        assert {name for name, text in secrets.items() if text in mounted} == names, service
+    ids = dev.output("ps", "--all", "--quiet").split()
+    described = json.dumps(json.loads(docker("inspect", *ids)))
+    assert not [name for name, text in secrets.items() if tells(described, text)]
+
+    stats = f"http://127.0.0.1:{dev.stats_port}/stats"
+    answers = [
+        requests.get(stats, auth=("admin", password), timeout=10).status_code
+        for password in (secrets["STATS_PASSWORD"], "local-sample-password")
+    ]
+    assert answers == [200, 401]
+    token = {"username": "first", "password": secrets["DJANGO_SUPERUSER_PASSWORD"]}
+    assert dev.post("/api/token/", json=token).status_code == 200
+    assert dev.get("/healthz").status_code == 200
+
+
+def test_a_secret_s_file_that_gives_none_is_named_before_anything_starts(
+    dev: Stack, secrets: dict[str, str]
+) -> None:
+    run = ("run", "--rm", "--no-deps", "env-check")
+    empty = dev.tree / FOLDER / "empty"
+    empty.touch()
+    faults = {
+        "REDIS_PASSWORD_FILE: /run/secrets/REDIS_PASSWORD is empty": {
+            "REDIS_PASSWORD_FILE": f"{FOLDER}/empty"
+        },
+        "REDIS_PASSWORD_FILE: REDIS_PASSWORD is set too": {"REDIS_PASSWORD": "another"},
+        f"{dev.tree}/{FOLDER}/nowhere": {"REDIS_PASSWORD_FILE": f"{FOLDER}/nowhere"},
+    }
+    for fault, environment in faults.items():
+        refused = dev.compose(*run, check=False, environment=environment)
+        assert refused.returncode and fault in refused.stdout, refused.stdout
+
+    # What changed is copied, and named to stackctl.
+    (dev.tree / FOLDER / "SENTRY_DSN").write_text("https://key@127.0.0.1/1")
+    given = {"SENTRY_DSN_FILE": f"{FOLDER}/SENTRY_DSN"}
+    assert "changed: SENTRY_DSN" in dev.compose(*run, environment=given).stdout
+    assert "changed" not in dev.compose(*run, environment=given).stdout
+    assert "changed: SENTRY_DSN" in dev.compose(*run).stdout

@@ -182,6 +182,12 @@ def database_service(engine: str) -> dict[str, Any]:
     return {**chosen, **compose()["services"]["db"]}
 
 
+def broker_service(name: str) -> dict[str, Any]:
+    """Return the service `broker` as it is for a value of BROKER."""
+    chosen = compose("docker-compose.brokers.yaml")["services"][name]
+    return {**chosen, **compose()["services"]["broker"]}
+
+
 def dockerfile(name: str) -> list[tuple[str, str]]:
     """Return the instructions of a Dockerfile, each with its arguments on one line."""
     lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]

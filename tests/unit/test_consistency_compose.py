@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from mysite.environment import files, secret_files
 from mysite.environment.contract import VARIABLES
-from mysite.environment.variable import Kind, Scope
+from mysite.environment.variable import Scope
 from tests.unit.config_files import (
+    broker_service,
     compose,
     database_service,
     dockerfile,
@@ -132,19 +134,36 @@ def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
     both = set(services()["env-check"]["environment"])
     assert both == set(compose()["x-environment"]) | BY_MIGRATE | set(
         compose()["x-stack-environment"]
-    ) | set(compose()["x-nginx-balancer-environment"]) | {WITH_TLS[0], "DIRECT_ADDRESS"} | set(
-        compose()["x-secret-files"]
-    )
+    ) | set(compose()["x-nginx-balancer-environment"]) | {WITH_TLS[0], "DIRECT_ADDRESS"}
 
 
-def test_the_check_sees_every_secret_s_file_and_nothing_else_does() -> None:
-    files = {f"{name}_FILE" for name, variable in VARIABLES.items() if variable.secret}
-    knowing = {
-        name for name, service in services().items() if files & {*service.get("environment", ())}
+def test_each_reader_of_secrets_in_files_has_a_volume_that_only_env_check_fills() -> None:
+    """As mysite/environment/secret_files.py says; a reader cannot change what it reads."""
+    layers = compose("docker-compose.layers.yaml")["services"]
+    every = {**services(), **layers, "postgres": database_service("postgres")}
+    every |= {"mysql": database_service("mysql"), "rabbitmq": broker_service("rabbitmq")}
+    mounts = {
+        (mount, name)
+        for name, service in every.items()
+        for mount in service.get("volumes", ())
+        if "-secrets:" in mount
+    }
+    given = {f"{name}-secrets:{secret_files.VOLUMES}/{name}" for name in secret_files.READERS}
+    readers = {"db": ("mysql", "postgres"), "broker": ("rabbitmq",)}
+    readers["application"] = ("server1", "server2", "server3", "worker")
+    read = {
+        (f"{name}-secrets:{files.MOUNTED}:ro", reader)
+        for name in secret_files.READERS
+        for reader in readers.get(name, (name,))
     }
 
-    assert set(compose()["x-secret-files"]) == files
-    assert knowing == {"env-check"}
+    assert mounts == {(mount, "env-check") for mount in given} | read
+    # Each reads as its own user.
+    for name, (user, _) in secret_files.READERS.items():
+        if name in services() and "user" in services()[name]:
+            assert services()[name]["user"].startswith(f"{user}:")
+    assert services()["env-check"]["user"] == "0:0"
+    assert services()["env-check"]["network_mode"] == "none"
 
 
 def test_the_first_superuser_s_password_is_migrate_s_alone() -> None:
@@ -202,6 +221,9 @@ def test_every_variable_of_the_stack_is_used() -> None:
 def test_every_variable_that_compose_uses_is_declared() -> None:
     assert uses()
     for name, rest in uses():
+        if name.removesuffix("_FILE") != name:
+            assert VARIABLES[name.removesuffix("_FILE")].secret and rest == ":-/dev/null"
+            continue
         assert name in VARIABLES, name
         # Forms in which an empty value counts as not set, as it does for the application.
         assert rest.startswith(":+" if name in SWITCHES else ":-"), f"{name}: {rest}"
@@ -215,7 +237,7 @@ def test_a_switch_has_one_value_and_no_default() -> None:
 
 def test_defaults_are_the_contract_s() -> None:
     for name, rest in uses():
-        if name in SWITCHES:
+        if name in SWITCHES or name not in VARIABLES:
             continue
         variable = VARIABLES[name]
         allowed = {variable.default, *variable.layer_defaults.values(), variable.sample}
@@ -313,7 +335,7 @@ def test_the_key_is_read_by_its_copier_and_by_haproxy_alone() -> None:
     layers = compose("docker-compose.layers.yaml")["services"]
     every = {**services(), **layers}
     folders = {
-        name: {mount.partition(":")[0] for mount in service.get("volumes", ())}
+        name: {str(mount).partition(":")[0] for mount in service.get("volumes", ())}
         for name, service in every.items()
     }
 
@@ -374,7 +396,7 @@ def test_nobody_depends_on_what_may_have_no_container() -> None:
 
 def test_secrets_have_no_default_but_the_refused_sample() -> None:
     for name, rest in uses():
-        if VARIABLES[name].secret or VARIABLES[name].kind is Kind.DATABASE_URL:
+        if name in VARIABLES and VARIABLES[name].secret:
             assert rest == f":-{VARIABLES[name].sample}"
 
 

@@ -74,8 +74,7 @@ def test_everything_that_is_missing_is_named_at_once(layer: str) -> None:
         "REDIS_URL",
     ]
     assert all(fault.cure for fault in faults)
-    assert "_FILE" not in faults[0].cure
-    assert "DJANGO_SECRET_KEY_FILE" in environment.faults({}, layer, {Scope.DJANGO})[0].cure
+    assert "DJANGO_SECRET_KEY_FILE" in faults[0].cure
     assert "./manage.py env init" in faults[0].cure
 
 
@@ -347,50 +346,39 @@ def test_other_programs_variables_are_left_alone(name: str) -> None:
     assert names({name: "x"}, "local") == []
 
 
-@pytest.mark.parametrize("name", sorted(n for n, v in VARIABLES.items() if v.secret))
-@pytest.mark.parametrize("compose_s", ["", SAMPLE_PASSWORD])
-def test_the_stack_refuses_a_secret_in_a_file_with_one_reason(
-    tmp_path: Path, name: str, compose_s: str
-) -> None:
-    """Docker compose would not pass it, and its own default is no second fault."""
-    path = tmp_path / "secret"
-    path.write_text("redis://:a-secret@h/0" if name == "REDIS_URL" else "x" * 60)
-    given = {f"{name}_FILE": str(path), name: compose_s}
-
-    for dotenv in (None, parse(f"{name}_FILE={path}")):
-        wrong = environment.faults({**GOOD, **given}, "production", dotenv=dotenv)
-        assert [fault.name for fault in wrong] == [f"{name}_FILE"]
-        assert "docker compose does not pass it" in wrong[0].problem
-        assert f"Set {name} in .env" in wrong[0].cure
-
-
-def test_a_container_that_has_the_file_reads_it(tmp_path: Path) -> None:
-    """By an override file; one that only has its name is refused."""
-    path = tmp_path / "key"
-    path.write_text(KEY)
-    container = {**GOOD, "DJANGO_SECRET_KEY": "", "DJANGO_READ_DOTENV": "false"}
-
-    assert names({**container, "DJANGO_SECRET_KEY_FILE": str(path)}) == []
-    # The local layer's container has the clone, and so what is named from its root.
-    for other in ("secrets/key", "README.md", "/nowhere"):
-        assert names({**container, "DJANGO_SECRET_KEY_FILE": other}) == ["DJANGO_SECRET_KEY_FILE"]
-
-
 @pytest.mark.parametrize("name", ["DB_PASSWORD", "REDIS_PASSWORD"])
-def test_a_password_in_a_file_is_not_missing_as_well(name: str) -> None:
+def test_a_secret_in_a_file_counts_for_the_whole_stack(tmp_path: Path, name: str) -> None:
+    """Compose's own default, the sample, is not a second value."""
+    path = tmp_path / "secret"
+    path.write_text("x" * 60)
     stack = {**GROUP, "DB_USER": "u", "DB_HOST": "db", "REDIS_URL": "", "REDIS_HOST": "redis"}
-    stack |= {"REDIS_PASSWORD": "x", name: SAMPLE_PASSWORD, f"{name}_FILE": "pw"}
+    stack |= {"REDIS_PASSWORD": "x", name: SAMPLE_PASSWORD, f"{name}_FILE": str(path)}
 
+    assert names(stack) == names({**stack, name: ""}) == []
+    assert names({**stack, name: "another"}) == [f"{name}_FILE"]
+    for content in ("", "\n"):
+        path.write_text(content)
+        assert names(stack) == [f"{name}_FILE"]
+    path.unlink()
     assert names(stack) == [f"{name}_FILE"]
-    assert names({**stack, name: ""}) == [f"{name}_FILE"]
 
 
-def test_the_application_alone_reads_a_secret_from_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text(KEY)
-    own = {**GOOD, "DJANGO_SECRET_KEY": "", "DJANGO_SECRET_KEY_FILE": str(path)}
+@pytest.mark.parametrize("name", sorted(n for n, v in VARIABLES.items() if v.secret))
+def test_the_stack_s_check_leaves_another_user_s_file_to_env_check(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It reads the file as root. The application itself has to read it."""
 
-    assert names(own, scopes={Scope.DJANGO}) == []
+    def refused(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refused)
+    given = {**GOOD, f"{name}_FILE": "/etc/mysite/secret", name: ""}
+
+    assert names(given) == []
+    own = environment.faults(given, "production", {VARIABLES[name].scope} - {Scope.STACK})
+    in_django = VARIABLES[name].scope is Scope.DJANGO
+    assert [fault.name for fault in own] == [f"{name}_FILE"] * in_django
 
 
 def test_a_file_for_what_is_no_secret_is_a_fault() -> None:

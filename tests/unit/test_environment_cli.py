@@ -30,7 +30,8 @@ def project(tmp_path: Path) -> Path:
         (settings / f"{layer}.py").touch()
     (tmp_path / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "environment.md", tmp_path / "docs")
-    shutil.copy(ROOT / ".env.sample", tmp_path)
+    for name in (".env.sample", "docker-compose.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
@@ -259,16 +260,21 @@ def test_get_refuses(run: Run, name: str, environ: dict[str, str], told: str) ->
 
 
 @pytest.mark.parametrize(
-    ("command", "file"), [("sample", ".env.sample"), ("docs", "docs/environment.md")]
+    ("command", "file", "text"),
+    [
+        ("sample", ".env.sample", "Signs sessions"),
+        ("docs", "docs/environment.md", "Signs sessions"),
+        ("compose", "docker-compose.yaml", "target: /run/secrets/DB_PASSWORD"),
+    ],
 )
 def test_what_is_generated_is_compared_and_renewed(
-    run: Run, project: Path, command: str, file: str
+    run: Run, project: Path, command: str, file: str, text: str
 ) -> None:
     """`--check` only tells."""
     path = project / file
     good = path.read_text()
     assert run(command, "--check").returncode == 0
-    path.write_text(good.replace("Signs sessions", "Sings"))
+    path.write_text(good.replace(text, "Sings"))
     done = run(command, "--check")
     assert done.returncode == 1
     assert f"`./manage.py env {command}`" in done.stderr

@@ -24,6 +24,14 @@ def test_the_committed_table_is_in_step_with_the_contract() -> None:
     assert render.table() in text
 
 
+def test_the_committed_mounts_of_secrets_are_in_step_with_the_contract() -> None:
+    """`./manage.py env compose` renews them."""
+    text = cli.COMPOSE_PATH.read_text(encoding="utf-8")
+    assert text == render.compose(text)
+    secrets = {name for name, variable in VARIABLES.items() if variable.secret}
+    assert set(re.findall(r"source: \"\$\{(\w+)_FILE:-/dev/null\}\"", text)) == secrets
+
+
 def test_the_sample_has_every_variable_that_may_stand_in_dotenv_once() -> None:
     """Required ones to fill in, the others commented out, with the local layer's default.
 

@@ -165,7 +165,7 @@ def test_a_misspelt_name_is_found_although_compose_has_a_default(
 
 
 def test_a_secret_in_a_file_that_an_override_file_mounts_is_no_fault(machine: Machine) -> None:
-    """The container's own check sees the file; named in .env it is refused."""
+    """The container's own check sees the file; named in .env it is looked for here."""
     set_so = {"LAYER": "production", "DJANGO_SECRET_KEY": "k3y-" * 5 + "0123456789" * 4}
     set_so |= {"DJANGO_ALLOWED_HOSTS": "example.com", "REDIS_PASSWORD": "another"}
     set_so |= {"REDIS_HOST": "redis", "STATS_PASSWORD": "a-third"}
@@ -178,7 +178,7 @@ def test_a_secret_in_a_file_that_an_override_file_mounts_is_no_fault(machine: Ma
     assert found["ok"], found["next"]
 
     machine.environ = {**set_so, **mounted}
-    assert "DB_PASSWORD_FILE: docker compose does not pass it" in machine.refused("doctor")
+    assert "DB_PASSWORD_FILE: /run/secrets/db cannot be read" in machine.refused("doctor")
 
 
 def test_productions_servers_are_the_stack_s_where_compose_cannot_be_asked(

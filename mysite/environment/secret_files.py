@@ -1,0 +1,73 @@
+"""Copies secrets from files of the host to the containers that need them.
+
+Often only its owner can read a file of the host, and no container's user is that one. Compose's
+service env-check mounts each file that a variable X_FILE names, and reads it as root. Each reader
+has a volume with its copies, which only its user can read.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from .contract import VARIABLES
+from .files import MOUNTED, content, is_mounted
+from .variable import Scope
+
+# The volumes, by the service that reads one; `application` is the servers' and workers'.
+VOLUMES: Final = Path("/srv/secrets")
+
+_APPLICATION: Final = frozenset(
+    name
+    for name, variable in VARIABLES.items()
+    if variable.secret and variable.scope is Scope.DJANGO
+)
+# Printed before the names of those that changed, which stackctl looks for.
+CHANGED: Final = "Secrets in files, changed: "
+SUPERUSER: Final = "DJANGO_SUPERUSER_PASSWORD"
+# Each reader's user, and its secrets.
+READERS: Final = {
+    "application": (10001, _APPLICATION - {SUPERUSER}),
+    "migrate": (10001, _APPLICATION),
+    "db": (999, frozenset({"DB_PASSWORD"})),
+    "redis": (999, frozenset({"REDIS_PASSWORD"})),
+    "broker": (999, frozenset({"BROKER_PASSWORD"})),
+    "haproxy": (99, frozenset({"STATS_PASSWORD"})),
+}
+
+
+def main() -> None:
+    """Copy what is in files, and remove what no longer is."""
+    changed = set()
+    for reader, (user, names) in READERS.items():
+        folder = VOLUMES / reader
+        # Only Compose's service env-check has them.
+        if folder.is_dir():
+            changed |= {name for name in names if _copy(name, folder / name, user)}
+    if changed:
+        print(CHANGED + ", ".join(sorted(changed)))
+
+
+def _copy(name: str, target: Path, user: int) -> bool:
+    """Copy one, and return whether it changed."""
+    before = target.read_text(encoding="utf-8") if target.exists() else None
+    text = content(MOUNTED / name) if is_mounted(VARIABLES[name]) else None
+    if text is None:
+        target.unlink(missing_ok=True)
+        return before is not None
+    if text == before:
+        return False
+    new = target.with_name(f"{name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(0o600, exist_ok=False)
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o400)
+    os.chown(new, user, user)
+    # Whole or as it was: a reader may start at any moment.
+    new.replace(target)
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Copies of secrets in files: each reader of Compose's services gets its own, and no others."""
+
+from pathlib import Path
+
+import pytest
+
+from mysite.environment import files, secret_files
+from mysite.environment.contract import VARIABLES
+
+SECRETS = {name for name, variable in VARIABLES.items() if variable.secret}
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the mounted files; that of the volumes is next to it."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    for module in (files, secret_files):
+        monkeypatch.setattr(module, "MOUNTED", folder)
+    monkeypatch.setattr(secret_files, "VOLUMES", tmp_path / "volumes")
+    monkeypatch.setattr("os.chown", lambda *_: None)
+    for reader in secret_files.READERS:
+        (tmp_path / "volumes" / reader).mkdir(parents=True)
+    return folder
+
+
+def copies(mounted: Path) -> dict[str, dict[str, str]]:
+    """Return what each reader has."""
+    volumes = mounted.parent / "volumes"
+    return {
+        reader.name: {path.name: path.read_text() for path in reader.iterdir()}
+        for reader in volumes.iterdir()
+    }
+
+
+def test_each_secret_has_readers_and_a_new_one_is_the_application_s() -> None:
+    read = {name for _, names in secret_files.READERS.values() for name in names}
+
+    assert read == SECRETS
+    own = {"STATS_PASSWORD", "DJANGO_SUPERUSER_PASSWORD"}
+    assert secret_files.READERS["application"][1] == SECRETS - own
+
+
+def test_each_reader_gets_its_own_secrets_and_loses_what_is_no_longer_in_a_file(
+    mounted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in SECRETS:
+        (mounted / name).write_text(f"of {name}\n")
+    secret_files.main()
+
+    wanted = {
+        reader: {name: f"of {name}" for name in names}
+        for reader, (_, names) in secret_files.READERS.items()
+    }
+    assert copies(mounted) == wanted
+    for path in (mounted.parent / "volumes").glob("*/*"):
+        assert path.stat().st_mode & 0o777 == 0o400
+    assert capsys.readouterr().out == secret_files.CHANGED + ", ".join(sorted(SECRETS)) + "\n"
+
+    secret_files.main()
+    assert capsys.readouterr().out == ""
+    (mounted / "REDIS_PASSWORD").unlink()
+    (mounted / "REDIS_PASSWORD").symlink_to("/dev/null")
+    secret_files.main()
+    assert capsys.readouterr().out == f"{secret_files.CHANGED}REDIS_PASSWORD\n"
+    assert not [reader for reader, has in copies(mounted).items() if "REDIS_PASSWORD" in has]
+
+
+def test_a_container_reads_its_copy_in_place_of_the_sample(mounted: Path) -> None:
+    """And not next to a value, of which one would win silently."""
+    variable = VARIABLES["DB_PASSWORD"]
+    (mounted / "DB_PASSWORD").write_text("of the file")
+
+    for given in ({}, {"DB_PASSWORD": variable.sample}):
+        assert files.text_of(variable, given) == "of the file"
+    fault = files.text_of(variable, {"DB_PASSWORD": "another"})
+    assert "DB_PASSWORD_FILE: DB_PASSWORD is set too" in str(fault)
