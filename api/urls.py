@@ -1,6 +1,7 @@
 """The application's paths. /livez and /readyz are answered earlier, by `api.middleware`.
 
-What is answered without the database is so with ATOMIC_REQUESTS too: `non_atomic_requests`.
+What is answered without the database is so with ATOMIC_REQUESTS too: `non_atomic_requests`. So is
+an upload, which removes its file if its own transaction fails.
 """
 
 from django.db.transaction import non_atomic_requests
@@ -26,7 +27,7 @@ urlpatterns = [
     path("healthz", non_atomic_requests(HealthView.as_view()), name="healthz"),
     path("api/hits/", non_atomic_requests(HitsView.as_view()), name="hits"),
     path("api/status/", non_atomic_requests(StatusApiView.as_view()), name="status-api"),
-    path("api/uploads/", UploadListView.as_view(), name="uploads"),
+    path("api/uploads/", non_atomic_requests(UploadListView.as_view()), name="uploads"),
     path("api/uploads/<uuid:pk>/", UploadView.as_view(), name="upload"),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),

@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import partial
 
 from django.contrib.auth.models import User
-from django.core.files.base import File
+from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
@@ -18,7 +18,7 @@ from api.uploads.pictures import Picture
 def take_in(owner: User, file: File, picture: Picture) -> Upload:
     """Keep an examined picture and send it to the worker once its row is committed.
 
-    If the row cannot be written, the file is removed again.
+    If the row cannot be written, the file is removed again: what its client is refused is not kept.
 
     Args:
         owner: whose it is.
@@ -38,14 +38,48 @@ def take_in(owner: User, file: File, picture: Picture) -> Upload:
     content = File(file)
     content.content_type = names.content_type(picture.format)  # for S3, which serves it
     wanted = names.image_file(upload.id, picture.format)
+    written = False
     try:
         upload.image.name = default_storage.save(wanted, content)
         with transaction.atomic():
             upload.save(force_insert=True)
             transaction.on_commit(partial(jobs.send, upload.id), robust=True)
+            written = True
     except BaseException:
         # Of a file that was begun, too.
         with suppress(Exception):
             default_storage.delete(upload.image.name or wanted)
+        if written:
+            refuse(upload.id)
         raise
     return upload
+
+
+def refuse(upload: uuid.UUID) -> None:
+    """Remove a row whose COMMIT failed: the database may have done it, and not have said so.
+
+    It may be down, or still be at it, so the worker removes the row as well.
+    """
+    with suppress(Exception):
+        default_storage.save(names.refused_file(upload), ContentFile(b""))
+    with suppress(Exception):
+        Upload.objects.filter(pk=upload).delete()
+
+
+def remove_refused() -> int:
+    """Remove the rows that are left of refused uploads; return how many.
+
+    Raises:
+        django.db.Error: the database is away.
+        OSError: the storage is away; S3's client has its own errors.
+    """
+    try:
+        _, refused = default_storage.listdir(names.REFUSED)
+    except FileNotFoundError:
+        return 0
+    count = 0
+    for name in refused:
+        with suppress(ValueError):
+            count += Upload.objects.filter(pk=uuid.UUID(name)).delete()[0]
+        default_storage.delete(f"{names.REFUSED}/{name}")
+    return count

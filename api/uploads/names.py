@@ -6,6 +6,8 @@ from uuid import UUID
 
 LONGEST = 100
 NAMELESS = "picture"
+# The folder of uploads whose row may have to be removed.
+REFUSED = "refused"
 
 # What each format's files are called; nginx's mime.types knows them all.
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
@@ -29,6 +31,11 @@ def shown(name: str) -> str:
 def image_file(upload: UUID, picture_format: str) -> str:
     """Return the name of the original's file; nothing of the client's own name is in it."""
     return f"uploads/{upload}.{EXTENSIONS[picture_format]}"
+
+
+def refused_file(upload: UUID) -> str:
+    """Return the name of the empty file that says that an upload was refused."""
+    return f"{REFUSED}/{upload}"
 
 
 def thumbnail_file(upload: UUID, picture_format: str) -> str:

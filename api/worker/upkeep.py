@@ -14,19 +14,21 @@ import structlog
 from celery import bootsteps
 from django.conf import settings
 
-from api.uploads import jobs
+from api.uploads import intake, jobs
 from api.worker import beats, parking
 from api.worker.regularly import Regularly
 
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 5
+# Each time lists a folder, which is a paid request where it is in a bucket.
+CLEAN_SECONDS = 60
 # The worker's loop wakes up every few seconds; longer than this it hangs.
 LOOP_SECONDS = 20
 
 
 class Upkeep(bootsteps.StartStopStep):
-    """Runs beside the pool: one thread for the heartbeat, one for the sweep."""
+    """Runs beside the pool: a thread each for the heartbeat, the sweep and the removal."""
 
     requires = {"celery.worker.components:Pool", "celery.worker.components:Timer"}
 
@@ -39,6 +41,7 @@ class Upkeep(bootsteps.StartStopStep):
         self.asked = False
         self.heartbeat = Regularly("the worker's heartbeat", beats.EVERY_SECONDS, self.beat)
         self.sweeper = Regularly("the search for lost uploads", SWEEP_SECONDS, self.sweep)
+        self.cleaner = Regularly("the removal of refused uploads", CLEAN_SECONDS, self.clean)
 
     def start(self, worker: Any) -> None:
         """Begin, once the pool's processes are there."""
@@ -47,6 +50,7 @@ class Upkeep(bootsteps.StartStopStep):
             worker.timer.call_repeatedly(beats.EVERY_SECONDS, self.tick)
         self.heartbeat.start()
         self.sweeper.start()
+        self.cleaner.start()
 
     def stop(self, worker: Any) -> None:
         """End the sweep; the heartbeat goes on while running tasks are finished.
@@ -55,12 +59,14 @@ class Upkeep(bootsteps.StartStopStep):
         replaces the only worker.
         """
         self.sweeper.stop()
+        self.cleaner.stop()
         self.ticked = time.monotonic() + settings.JOB_LEASE_SECONDS
 
     def terminate(self, worker: Any) -> None:
         """End at once."""
         self.heartbeat.stop()
         self.sweeper.stop()
+        self.cleaner.stop()
 
     def tick(self) -> None:
         """Note that the worker's loop turns."""
@@ -97,6 +103,11 @@ class Upkeep(bootsteps.StartStopStep):
                 logger.info("sent %d uploads again", count)
             if count := parking.send_known():
                 logger.info("sent %d parked tasks", count)
+
+    def clean(self) -> None:
+        """Remove what is left of uploads that were refused."""
+        if count := intake.remove_refused():
+            logger.info("removed %d refused uploads", count)
 
     def end_with_parent(self) -> None:
         """End if the one who started this worker was killed: nobody else would end it then."""

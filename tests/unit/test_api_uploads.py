@@ -20,7 +20,7 @@ from rest_framework.authtoken.models import Token
 
 from api.models import Upload
 from api.tasks import process_upload
-from api.uploads import jobs
+from api.uploads import intake, jobs
 from mysite.celery import app
 from tests.pictures import HTML, SVG, bomb, picture
 
@@ -339,24 +339,39 @@ def test_a_row_that_cannot_be_written_leaves_no_file(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_whose_commit_was_not_heard_of_fails_without_its_file(
-    signed_in: Client, media: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("atomic_requests", [True, False])
+def test_an_upload_whose_commit_failed_is_not_kept(
+    signed_in: Client,
+    media: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    committed: bool,
+    atomic_requests: bool,
 ) -> None:
+    """Whether the database has done it or not, and once it is back."""
     commit = connection.commit
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic_requests)
+
+    def away(*_: object) -> None:
+        raise utils.OperationalError(2013, "Lost connection to MySQL server during query")
 
     def unheard() -> None:
-        commit()
-        monkeypatch.undo()
-        raise utils.OperationalError(2013, "Lost connection to MySQL server during query")
+        if committed:
+            commit()
+        # Until all is undone, the database is down.
+        monkeypatch.setattr(connection, "cursor", away)
+        away()
 
     monkeypatch.setattr(connection, "commit", unheard)
 
     assert send(signed_in, picture()).status_code == 503
-    assert files(media) == []
-    # The worker's last attempt; test_uploads_jobs.py has those before.
-    Upload.objects.update(attempts=jobs.MAX_ATTEMPTS - 1)
-    process_upload.apply(args=[str(Upload.objects.get().pk)])
-    assert Upload.objects.get().status == Upload.Status.FAILED
+    assert not [name for name in files(media) if not name.startswith("refused")]
+    monkeypatch.undo()
+    connection.close()
+    assert Upload.objects.count() == committed
+    assert intake.remove_refused() == committed
+    assert (Upload.objects.count(), files(media)) == (0, [])
+    assert intake.remove_refused() == 0
 
 
 def test_a_disk_that_is_full_is_said(
