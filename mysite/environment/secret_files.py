@@ -23,8 +23,8 @@ _APPLICATION: Final = frozenset(
     for name, variable in VARIABLES.items()
     if variable.secret and variable.scope is Scope.DJANGO
 )
-# Printed before the names of those that changed, which stackctl looks for.
-CHANGED: Final = "Secrets in files, changed: "
+# Printed before the names of those that changed, so that stackctl recreates the servers.
+CHANGED: Final = "The application's secrets in files, changed: "
 SUPERUSER: Final = "DJANGO_SUPERUSER_PASSWORD"
 # Each reader's user, and its secrets.
 READERS: Final = {
@@ -39,14 +39,14 @@ READERS: Final = {
 
 def main() -> None:
     """Copy what is in files, and remove what no longer is."""
-    changed = set()
+    changed: dict[str, set[str]] = {"application": set()}
     for reader, (user, names) in READERS.items():
         folder = VOLUMES / reader
         # Only Compose's service env-check has them.
         if folder.is_dir():
-            changed |= {name for name in names if _copy(name, folder / name, user)}
-    if changed:
-        print(CHANGED + ", ".join(sorted(changed)))
+            changed[reader] = {name for name in names if _copy(name, folder / name, user)}
+    if changed["application"]:
+        print(CHANGED + ", ".join(sorted(changed["application"])))
 
 
 def _copy(name: str, target: Path, user: int) -> bool:
