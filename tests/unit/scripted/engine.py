@@ -311,6 +311,8 @@ class Engine:
                 if command[:1] == ["python"] and "keep_static" in command[1]:
                     return self.step(f"keep static {release}") or Reply()
                 return self.data.migrate(release, command)
+            case ["run", "--rm", "--no-deps", "-T", "env-check"]:
+                return Reply()
             case ["run", "--rm", "--no-deps", "-T", _, "sh", "-c", script]:
                 return self.data.media_volume(script, stdin)
             case ["up", "--detach", "--no-deps", "--no-build", "--force-recreate", service]:
