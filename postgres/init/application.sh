@@ -5,6 +5,7 @@ set -eu
 
 secret=/run/secrets/DB_PASSWORD
 [ ! -f $secret ] || POSTGRES_PASSWORD=$(cat $secret)
+export POSTGRES_PASSWORD
 if [ "$DB_USER" = "$POSTGRES_USER" ]; then
     echo "DB_USER is $DB_USER, the superuser's name. Choose another one, then: docker compose down --volumes" >&2
     exit 1
