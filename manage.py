@@ -29,12 +29,12 @@ def main() -> None:
     cannot be loaded, and that is when it is needed.
     """
     if sys.argv[1:2] == ["env"]:
-        from mysite.environment.cli import main as env_main
+        from ops.environment.cli import main as env_main
 
         sys.exit(env_main(sys.argv[2:]))
 
     use_venv()
-    from mysite import environment
+    from ops import environment
 
     environment.read_dotenv()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")

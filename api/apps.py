@@ -4,12 +4,10 @@ from django.apps import AppConfig
 
 
 class ApiConfig(AppConfig):
-    """The api app."""
+    """The API: /profile/, its description, token and errors."""
 
     name = "api"
 
     def ready(self) -> None:
         """Connect the signals."""
-        from api import job_log, login_throttle, request_log, tokens  # noqa: F401
-        from api.metrics import scrape  # noqa: F401
-        from api.uploads import removal  # noqa: F401
+        from api import tokens  # noqa: F401

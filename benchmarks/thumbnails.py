@@ -17,8 +17,8 @@ django.setup()
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from PIL import Image
-from api.uploads import pictures
-from api.uploads.intake import take_in
+from demo.uploads import pictures
+from demo.uploads.intake import take_in
 file = io.BytesIO()
 noise = Image.effect_noise((1000, 750), 60).resize((4000, 3000)).convert("RGB")
 noise.save(file, "JPEG", quality=85)
@@ -33,7 +33,7 @@ import json, time
 import django
 django.setup()
 from django.db.models import Max, Min
-from api.models import Upload
+from demo.models import Upload
 deadline = time.monotonic() + {WAIT_SECONDS}
 open_jobs = Upload.objects.filter(status__in=("queued", "running"))
 while open_jobs.exists() and time.monotonic() < deadline:
@@ -43,7 +43,7 @@ times = done.aggregate(first=Min("started"), last=Max("finished"))
 seconds = (times["last"] - times["first"]).total_seconds() if times["last"] else 0
 print(json.dumps({{"done": done.count(), "seconds": seconds}}))
 """
-PROCESSES = "python -m mysite.environment get WORKER_CONCURRENCY"
+PROCESSES = "python -m ops.environment get WORKER_CONCURRENCY"
 
 
 @dataclass(frozen=True)

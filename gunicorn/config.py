@@ -7,14 +7,14 @@ import os
 from typing import Any
 
 chdir = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (no Path here)
-wsgi_app = "mysite.wsgi_http:application"
+wsgi_app = "ops.wsgi_http:application"
 
 # One process a request, no threads.
 worker_class = "sync"
 workers = int(os.environ["WEB_CONCURRENCY"])
 
 # Loaded once and then forked, as uWSGI does it, so that workers share what is made for all of them
-# (mysite/breaker.py). Not where the code is edited while it runs: each worker imports it again.
+# (ops/breaker.py). Not where the code is edited while it runs: each worker imports it again.
 preload_app = "--reload" not in os.environ.get("GUNICORN_CMD_ARGS", "")
 
 # harakiri: a request that takes longer is cut off together with its worker. gunicorn looks once a
@@ -55,9 +55,9 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Have the worker count in its place's files (api/metrics/processes.py)."""
+    """Have the worker count in its place's files (ops/metrics/processes.py)."""
     # Only now: the application is not loaded yet where it is edited.
-    from api.metrics import processes
+    from ops.metrics import processes
 
     processes.take_place(worker.place)
 

@@ -1,4 +1,4 @@
-"""The project's URLs: the API's own, and the admin."""
+"""The project's URLs: the apps' own come first, then the API's, the admin's and the stack's."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -8,6 +8,8 @@ handler400 = "api.views.errors.bad_request"
 handler500 = "api.views.errors.server_error"
 
 urlpatterns = [
+    path("", include("demo.urls")),
+    path("", include("ops.urls")),
     path("", include("api.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.wsgi import get_wsgi_application
 
-from mysite import environment
+from ops import environment
 
 environment.read_dotenv()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mysite.environment.cli import main as env_main
+from ops.environment.cli import main as env_main
 
 from . import backup as saving
 from . import deploy as deploying

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mysite.environment.fault import InvalidValueError
-from mysite.environment.files import MOUNTED, content
-from mysite.environment.secret_files import CHANGED
+from ops.environment.fault import InvalidValueError
+from ops.environment.files import MOUNTED, content
+from ops.environment.secret_files import CHANGED
 
 from . import engine, outputs, process
 from .faults import StackctlError

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from mysite.environment import dotenv
+from ops.environment import dotenv
 
 from . import process
 from .faults import StackctlError

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mysite.environment import clone
+from ops.environment import clone
 
 from . import engine, outputs, process
 from .compose import Project

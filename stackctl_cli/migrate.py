@@ -12,7 +12,7 @@ from .faults import RolledBackError, StackctlError
 
 SCRIPT = Path(__file__).with_name("inside") / "migrations.py"
 LOOK_SECONDS = 180.0
-# As api/management/commands/migrate_with_lock.py ends and speaks; a test compares.
+# As ops/management/commands/migrate_with_lock.py ends and speaks; a test compares.
 LOCK_NOT_FREE = 75
 SAYS = "migrate: "
 REASON = "CommandError: "

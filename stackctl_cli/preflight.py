@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mysite.environment import faults as environment_faults
-from mysite.environment.check import ALL_SCOPES
-from mysite.environment.check import warnings as environment_warnings
-from mysite.environment.contract import SAMPLE_PASSWORD, VARIABLES
-from mysite.environment.fault import Fault
-from mysite.environment.files import SUFFIX
-from mysite.environment.loader import find_dotenv
-from mysite.environment.names import near_misses
-from mysite.environment.variable import LAYERS
+from ops.environment import faults as environment_faults
+from ops.environment.check import ALL_SCOPES
+from ops.environment.check import warnings as environment_warnings
+from ops.environment.contract import SAMPLE_PASSWORD, VARIABLES
+from ops.environment.fault import Fault
+from ops.environment.files import SUFFIX
+from ops.environment.loader import find_dotenv
+from ops.environment.names import near_misses
+from ops.environment.variable import LAYERS
 
 from . import certificate, compose, engine, process
 from .answers import fields

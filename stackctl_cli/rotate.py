@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from mysite.environment.contract import VARIABLES
-from mysite.environment.loader import find_dotenv
+from ops.environment.contract import VARIABLES
+from ops.environment.loader import find_dotenv
 
 from . import compose, deploy, dotenv_file, lock, process, record, refusals, stack
 from .console import Console

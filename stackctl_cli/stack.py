@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from mysite.environment.variable import LAYERS
+from ops.environment.variable import LAYERS
 
 from . import compose, deploy, engine, lock, parts, passwords, preflight, process, release, state
 from .answers import get

@@ -10,7 +10,7 @@ from pathlib import Path
 import uwsgi
 
 ROOT = Path(__file__).resolve().parent.parent
-WATCHED = ("api", "mysite")
+WATCHED = ("api", "demo", "mysite", "ops")
 SECONDS = 1
 # Any number that no other signal of this uWSGI has.
 SIGNAL = 17

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api import schema
-from api.profile import active_profile, public_profile
+from ops.profile import active_profile, public_profile
 
 
 class SettingsNameRenderer(BaseRenderer):

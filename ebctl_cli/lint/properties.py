@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from ebctl_cli.lint.finding import Finding
 from ebctl_cli.lint.settings import PROPERTIES, SECRETS, Setting
-from mysite.environment.contract import VARIABLES
-from mysite.environment.fault import InvalidValueError
+from ops.environment.contract import VARIABLES
+from ops.environment.fault import InvalidValueError
 
 # All of them together, as NAME=value. https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/environments-cfg-softwaresettings.html
 LONGEST = 4096

@@ -4,9 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mysite import environment
-
-from .backing import (
+from ops import environment
+from ops.settings.backing import (
     JOB_HARD_SECONDS,
     JOB_SOFT_SECONDS,
     broker_settings,
@@ -14,8 +13,8 @@ from .backing import (
     cache_settings,
     file_storage,
 )
-from .errors import report_errors
-from .logs import logging_config
+from ops.settings.errors import report_errors
+from ops.settings.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
@@ -61,28 +60,30 @@ INSTALLED_APPS = [
     "django_structlog",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "ops",
     "api",
+    "demo",
 ]
 
 MIDDLEWARE = [
     # First: a probe is answered whatever its Host header, never redirected and never logged.
-    "api.middleware.ProbeMiddleware",
+    "ops.middleware.ProbeMiddleware",
     # As a probe, but on a port of its own; all else is counted.
-    "api.metrics.scrape.MetricsMiddleware",
-    "api.metrics.requests.CountRequests",
+    "ops.metrics.scrape.MetricsMiddleware",
+    "ops.metrics.requests.CountRequests",
     "django_structlog.middlewares.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "api.csp.ContentSecurityPolicyMiddleware",
+    "ops.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # After CSRF and sign-in: a form without its token is no attempt.
-    "api.login_throttle.LoginThrottleMiddleware",
+    "ops.login_throttle.LoginThrottleMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     # Last: the first to see what a view raises.
-    "api.middleware.DatabaseOutageMiddleware",
+    "ops.middleware.DatabaseOutageMiddleware",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -103,7 +104,7 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASES = {"default": environment.database_settings(env)}
 # How long a command waits for a database that is not up yet.
 DB_WAIT_SECONDS = env.int("DB_WAIT_SECONDS")
-# How long a migration tries to get a lock, a second at a time (api/lock_waits.py).
+# How long a migration tries to get a lock, a second at a time (ops/database/lock_waits.py).
 DB_LOCK_WAIT_SECONDS = env.int("DB_LOCK_WAIT_SECONDS")
 
 CACHES = cache_settings(env)
@@ -129,7 +130,7 @@ CELERY = {
     "task_reject_on_worker_lost": True,
     "worker_prefetch_multiplier": 1,
     # A task that this release does not know is kept for one that does.
-    "worker_consumer": "api.worker.parking:TaskConsumer",
+    "worker_consumer": "ops.worker.parking:TaskConsumer",
     "task_soft_time_limit": JOB_SOFT_SECONDS,
     "task_time_limit": JOB_HARD_SECONDS,
     "worker_max_tasks_per_child": 500,
@@ -164,7 +165,7 @@ STATIC_BUCKET = bucket_options(env, env.str("AWS_STATIC_BUCKET_NAME"))
 STATIC_ELSEWHERE = [env.str("STATIC_URL")] if STATIC_BUCKET else []
 
 # A page loads from this site alone, and runs nothing that stands in the page itself. Where static
-# files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `api.csp`
+# files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `ops.csp`
 # adds that place for pictures.
 # https://django-csp.readthedocs.io/en/latest/configuration.html
 CONTENT_SECURITY_POLICY = {
@@ -207,7 +208,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = (UPLOAD_MAX_MB + 1) * 2**20
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [
-        "api.parsers.JSONParser",
+        "ops.parsers.JSONParser",
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
@@ -217,7 +218,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.AnonThrottle", "api.throttling.UserThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["ops.throttling.AnonThrottle", "ops.throttling.UserThrottle"],
     "DEFAULT_THROTTLE_RATES": {
         "anon": env.str("THROTTLE_ANON"),
         "user": env.str("THROTTLE_USER"),
@@ -234,7 +235,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/",
-    "PREPROCESSING_HOOKS": ["api.schema.public_paths"],
+    "PREPROCESSING_HOOKS": ["ops.schema.public_paths"],
     # The page's scripts and styles come from this site.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -257,7 +258,7 @@ LOGGING = logging_config(level=LOG_LEVEL, json=True)
 # https://django-structlog.readthedocs.io/en/latest/configuration.html
 # One line a request, at its end; nginx and HAProxy log its start time and duration.
 DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
-# `api.request_log` adds both, without a query or a look at forgeable headers.
+# `ops.logs.requests` adds both, without a query or a look at forgeable headers.
 DJANGO_STRUCTLOG_USER_ID_FIELD = None
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 # nginx checks the id, or makes one; it never takes a client's as it is.

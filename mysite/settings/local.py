@@ -2,9 +2,10 @@
 
 from importlib.util import find_spec
 
+from ops.settings.logs import logging_config
+
 from .base import *  # noqa: F403
 from .base import DEBUG, INSTALLED_APPS, LOG_LEVEL, MIDDLEWARE, TEMPLATES
-from .logs import logging_config
 
 LOGGING = logging_config(level=LOG_LEVEL, json=False)
 

@@ -24,7 +24,7 @@ named() {
     printf '`%s`' "${name//\`/\`\`}"
 }
 
-# The grants on performance_schema say who holds a lock that a migration waits for (api/lock_waits.py), but not
+# The grants on performance_schema say who holds a lock that a migration waits for (ops/database/lock_waits.py), but not
 # what that session runs or writes.
 # By standard input: no password is among a process's arguments. The image made root's, and the database.
 MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql --protocol=socket --user=root --default-character-set=utf8mb4 <<SQL

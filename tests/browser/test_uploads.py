@@ -59,7 +59,7 @@ def test_the_page_looks_again_until_the_job_has_ended(local_user: Stack, page: P
     answers = [
         open_job | {"status": "queued"},
         open_job | {"status": "running"},
-        job | {"status": "done", "sha256": "ab" * 32, "thumbnail": "/static/api/icon.svg"},
+        job | {"status": "done", "sha256": "ab" * 32, "thumbnail": "/static/ops/icon.svg"},
     ]
 
     def answer(route: Route) -> None:

@@ -14,7 +14,7 @@ from tests.stack.test_live_edit import edited
 PAUSE = 0.25
 ACCEPTED = 202
 TASK = """
-from api.models import Counter
+from demo.models import Counter
 
 
 @app.task(name="api.added")
@@ -42,7 +42,8 @@ COUNTED = """
 import json
 import django
 django.setup()
-from api.models import Counter, ParkedTask
+from demo.models import Counter
+from ops.models import ParkedTask
 done = Counter.objects.filter(name__startswith="added-").values_list("name", flat=True)
 print(json.dumps([list(done), ParkedTask.objects.filter(task="api.added").count()]))
 """
@@ -51,10 +52,10 @@ print(json.dumps([list(done), ParkedTask.objects.filter(task="api.added").count(
 @contextmanager
 def release_with_a_new_task(stack: Stack) -> Iterator[None]:
     """Add the task and its view to the tree for the block's time."""
-    api = stack.tree / "api"
+    demo = stack.tree / "demo"
     with ExitStack() as edits:
-        edits.enter_context(edited(api / "tasks.py", "\n@app.task", TASK))
-        edits.enter_context(edited(api / "urls.py", "\nurlpatterns = [\n", VIEW))
+        edits.enter_context(edited(demo / "tasks.py", "\n@app.task", TASK))
+        edits.enter_context(edited(demo / "urls.py", "\nurlpatterns = [\n", VIEW))
         yield
 
 

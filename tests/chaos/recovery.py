@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from tests.chaos.load import Load
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually

@@ -56,7 +56,7 @@ def timed(stack: Stack, *arguments: str) -> float:
 def another_release(stack: Stack, name: str) -> Iterator[str]:
     """Change one module for the block's time, as the next release would."""
     old = '"""What this process'
-    with edited(stack.tree / "api" / "profile.py", old, f'"""Release {name}. {old[3:]}'):
+    with edited(stack.tree / "ops" / "profile.py", old, f'"""Release {name}. {old[3:]}'):
         yield name
 
 

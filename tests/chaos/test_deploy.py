@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mysite.settings.backing import VISIBILITY_SECONDS
+from ops.settings.backing import VISIBILITY_SECONDS
 from tests.chaos import release
 from tests.chaos.conftest import check_nothing_lost, check_writes
 from tests.chaos.disk import watched_disk
@@ -118,13 +118,13 @@ BAD_RELEASES = (
         (LAST_LINES, "No module named 'no_such_view'"),
     ),
     BadRelease(
-        *("never-ready", "api/middleware.py"),
+        *("never-ready", "ops/middleware.py"),
         *("if settings.DRAIN_FILE.exists():", "if settings.DRAIN_FILE:"),
         (LAST_LINES, f"it was not healthy within {HEALTH_SECONDS} s"),
         options=("--health-seconds", HEALTH_SECONDS),
     ),
     BadRelease(
-        *("answers-500", "api/profile.py"),
+        *("answers-500", "ops/profile.py"),
         "def active_profile() -> dict[str, str | bool]:",
         "def active_profile() -> dict[str, str | bool]:\n    raise RuntimeError('not me')\n",
         (LAST_LINES, "/profile/ answers 500", "not me"),
@@ -171,7 +171,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("api", "{after}")]
+    dependencies = [("demo", "{after}")]
     operations = [{operations}]
 """
 
@@ -184,7 +184,7 @@ def run_sql(*statements: str) -> str:
 @contextmanager
 def migrations(stack: Stack, **operations: str) -> Iterator[None]:
     """Add migrations to the app, in order, for the block's time."""
-    folder = stack.tree / "api" / "migrations"
+    folder = stack.tree / "demo" / "migrations"
     after = max(path.stem for path in folder.glob("[0-9]*.py"))
     added: list[Path] = []
     try:
@@ -232,7 +232,7 @@ def test_a_bad_migration_is_refused_or_reported_and_loses_nothing(
         load.warm_up()
         with migrations(loaded, drop="migrations.RemoveField('counter', 'value')"):
             refused = ends(1, stackctl(loaded, "deploy", "--release", "drops-a-column"))
-        shown = loaded.run_in("server2", "python", "manage.py", "showmigrations", "api")
+        shown = loaded.run_in("server2", "python", "manage.py", "showmigrations", "demo")
         with migrations(loaded, **half_way):
             stopped = ends(3, stackctl(loaded, "deploy", "--release", "half-way"))
         try:
@@ -251,12 +251,12 @@ def test_a_bad_migration_is_refused_or_reported_and_loses_nothing(
         load,
     )
     check_nothing_lost(load, loaded)
-    assert "api.9000_drop: DROPPING columns (api_counter.value)" in refused
+    assert "demo.9000_drop: DROPPING columns (demo_counter.value)" in refused
     assert "--allow-incompatible" in refused
     assert "9000" not in shown
-    assert "Applied, and they stay: api.9000_good." in stopped
-    assert "Failed: api.9001_bad." in stopped
-    assert "Not tried: api.9002_never." in stopped
+    assert "Applied, and they stay: demo.9000_good." in stopped
+    assert "Failed: demo.9001_bad." in stopped
+    assert "Not tried: demo.9002_never." in stopped
     assert "nowhere" in stopped
     assert release.containers(loaded) == containers
 

@@ -25,7 +25,7 @@ import django
 django.setup()
 from django.db import connection, transaction
 with transaction.atomic(), connection.cursor() as cursor:
-    cursor.execute("SELECT COUNT(*) FROM api_upload")
+    cursor.execute("SELECT COUNT(*) FROM demo_upload")
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -72,14 +72,14 @@ def test_migration_that_waits_for_a_lock_fails_no_request(
                 lines = []
                 for line in deploy.stdout:
                     lines.append(line)
-                    if "waiting for a lock on api_upload" in line:
+                    if "waiting for a lock on demo_upload" in line:
                         let_go()
             assert deploy.wait(60) == 0, "".join(lines)[-3000:]
             assert answering(loaded) == all_on("patient")
         finally:
             half_way_tables(
                 loaded,
-                "ALTER TABLE api_upload DROP COLUMN locked_column",
+                "ALTER TABLE demo_upload DROP COLUMN locked_column",
                 "DELETE FROM django_migrations WHERE name LIKE '9%%'",
             )
 
@@ -90,9 +90,9 @@ def test_migration_that_waits_for_a_lock_fails_no_request(
         load,
     )
     assert not load.failed, load.summary()
-    assert any("waiting for a lock on api_upload, held by session" in line for line in lines)
+    assert any("waiting for a lock on demo_upload, held by session" in line for line in lines)
     record = next(entry for entry in entries if entry["release"] == "never")
     assert record["outcome"] == "failed"
     for said in (refused, record["note"]):
-        assert f"no lock within {PATIENCE_SECONDS} s on api_upload, held by session" in said
+        assert f"no lock within {PATIENCE_SECONDS} s on demo_upload, held by session" in said
     assert "Applied, and they stay: none." in refused

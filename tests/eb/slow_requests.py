@@ -19,9 +19,9 @@ from tests.eb.docker import Container
 
 SECONDS = 2
 HITS = "/api/hits/"
-# Another transaction has the counter's row; the site waits for it for 5 s at most (mysite/mysql).
+# Another transaction has the counter's row; the site waits for it 5 s at most (ops/database/mysql).
 LOCK = (
-    "START TRANSACTION; SELECT value FROM api_counter WHERE name = 'visits' FOR UPDATE; "
+    "START TRANSACTION; SELECT value FROM demo_counter WHERE name = 'visits' FOR UPDATE; "
     f"DO SLEEP({SECONDS}); COMMIT;"
 )
 

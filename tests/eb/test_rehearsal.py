@@ -43,7 +43,7 @@ def fail(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("api", "0001_counter")]
+    dependencies = [("demo", "0001_initial")]
     operations = [migrations.RunPython(fail)]
 """
 
@@ -100,7 +100,7 @@ def test_of_the_first_two_one_migrates(created: Rehearsal) -> None:
     applied = [re.findall(r"Applying (\S+)\.\.\. OK", log) for log in logs]
 
     assert sorted(map(bool, applied)) == [False, True]
-    assert "api.0001_counter" in applied[0] + applied[1]
+    assert "demo.0001_initial" in applied[0] + applied[1]
 
 
 def test_status_tells(created: Rehearsal) -> None:
@@ -141,7 +141,7 @@ def test_a_deploy_and_the_way_back_lose_nothing(created: Rehearsal) -> None:
     """With requests that take seconds, and pages whose files are another release's in between."""
     first, label = created.git("rev-parse", "--short", "HEAD"), created.environment.version
     balancer = created.environment.platform.balancer
-    style = created.tree / "api/static/api/status.css"
+    style = created.tree / "ops/static/ops/status.css"
     with changed(style, "/* The next release. */\n" + style.read_text()):
         second = created.commit("the next release")
     before = hits(created, "POST")
@@ -248,12 +248,12 @@ FAULTS = {
         "no EXPOSE directive found in Dockerfile",
     ),
     "with a failing migration": (
-        "api/migrations/9999_broken.py",
+        "demo/migrations/9999_broken.py",
         lambda text: BROKEN_MIGRATION,
         "the migrations failed (above), so this server is not started",
     ),
     "that is not healthy": (
-        "api/middleware.py",
+        "ops/middleware.py",
         lambda text: text.replace("if settings.DRAIN_FILE.exists():", "if True:"),
         "is not healthy",
     ),

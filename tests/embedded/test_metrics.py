@@ -13,8 +13,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.metrics import PORT, uwsgi
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
+from ops.metrics import PORT, uwsgi
 from tests.ports import free_port
 from tests.tree import ROOT
 from tests.waiting import eventually
@@ -44,7 +44,7 @@ class Site:
                 [
                     Path(sys.executable).with_name("uwsgi"),
                     *("--ini", ROOT / "uwsgi" / "common.ini"),
-                    *("--module", "mysite.wsgi_http:direct"),
+                    *("--module", "ops.wsgi_http:direct"),
                     *("--http-socket", f"127.0.0.1:{self.port}"),
                     *("--http-socket", METRICS_ADDRESS),
                     *("--processes", str(WORKERS)),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from tests.pictures import picture
 from tests.ports import free_port
 from tests.tree import copy_tree
@@ -99,7 +99,7 @@ def test_a_fresh_clone_answers(clone: Path) -> None:
         }
         # The picture of what answers.
         assert "uWSGI" in site.get("/").text
-        for path in ("/static/api/status.css", "/static/admin/css/base.css"):
+        for path in ("/static/ops/status.css", "/static/admin/css/base.css"):
             assert site.get(path).status_code == 200
         assert (clone / "var" / "db.sqlite3-wal").exists()
         assert f"http://127.0.0.1:{site.port}/" in site.output()
@@ -164,7 +164,7 @@ def workers(clone: Path) -> list[str]:
 
 
 def test_an_edit_is_live_and_a_mistake_heals(clone: Path) -> None:
-    module = clone / "api" / "profile.py"
+    module = clone / "ops" / "profile.py"
     original = module.read_text()
     with running(clone, seconds=15) as site:
 

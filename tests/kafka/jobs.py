@@ -10,8 +10,9 @@ from pathlib import Path
 from celery import Celery
 from django.conf import settings
 
-from mysite import environment, kafka_messages
-from mysite.settings.backing import broker_settings
+from ops import environment
+from ops.brokers import kafka as kafka_messages
+from ops.settings.backing import broker_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.test")
 

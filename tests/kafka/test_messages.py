@@ -12,10 +12,10 @@ from confluent_kafka import Producer
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from mysite.environment import KAFKA_SCHEME
-from mysite.kafka_messages import clients, prepare
-from mysite.kafka_messages.clients import ANSWER_SECONDS, NoBrokersAvailable
-from mysite.kafka_messages.transport import Channel
+from ops.brokers.kafka import clients, prepare
+from ops.brokers.kafka.clients import ANSWER_SECONDS, NoBrokersAvailable
+from ops.brokers.kafka.transport import Channel
+from ops.environment import KAFKA_SCHEME
 from tests.kafka.cluster import handle, librdkafka
 from tests.kafka.harness import Cluster
 from tests.waiting import eventually
@@ -179,7 +179,7 @@ def test_a_message_without_an_answer_is_not_written_twice(
         tried.append(topic)
         raise NoBrokersAvailable("no answer to a message")
 
-    monkeypatch.setattr("mysite.kafka_messages.transport.write", write)
+    monkeypatch.setattr("ops.brokers.kafka.transport.write", write)
 
     with pytest.raises(OperationalError):
         publish("unanswered")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mysite.kafka_messages.transport import SESSION_SECONDS
+from ops.brokers.kafka.transport import SESSION_SECONDS
 from tests.kafka.harness import Cluster
 from tests.waiting import eventually
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from tests.ports import free_port
 from tests.tree import ROOT
 from tests.waiting import eventually

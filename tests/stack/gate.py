@@ -15,7 +15,7 @@ INSTALLED_APPS += [
     "django.contrib.sites", "django.contrib.flatpages", "django.contrib.redirects", "shop",
 ]
 SITE_ID = 1
-MIGRATION_MODULES = {"api": "more_api"}
+MIGRATION_MODULES = {"demo": "more_demo"}
 """
 HEAD = """from django.db import migrations, models
 def fill(apps, schema_editor):
@@ -52,7 +52,7 @@ SHOP = {
     ],
 }
 # On tables in use.
-API = {
+DEMO = {
     "9000_free": [
         ADD.format("upload", "color", "null=True"),
         ADD.format("upload", "depth", "db_default=0"),
@@ -78,7 +78,7 @@ API = {
     ],
     "9007_unique": ['migrations.AlterUniqueTogether("upload", {("name", "owner")})'],
     "9008_sql": [
-        'migrations.RunSQL(["ALTER TABLE api_upload ADD z int NOT NULL, '
+        'migrations.RunSQL(["ALTER TABLE demo_upload ADD z int NOT NULL, '
         'ADD zz int NOT NULL DEFAULT 1"])'
     ],
 }
@@ -103,9 +103,9 @@ def main() -> None:
     for folder in (shop.parent, shop):
         (folder / "__init__.py").touch()
     write(shop, "shop", SHOP, "")
-    shutil.copytree("/srv/project/api/migrations", root / "more_api")
-    last = max(path.stem for path in (root / "more_api").glob("0*.py"))
-    write(root / "more_api", "api", API, last)
+    shutil.copytree("/srv/project/demo/migrations", root / "more_demo")
+    last = max(path.stem for path in (root / "more_demo").glob("0*.py"))
+    write(root / "more_demo", "demo", DEMO, last)
     (root / "gate_settings.py").write_text(SETTINGS)
     environment = {
         **os.environ,

@@ -22,7 +22,7 @@ from django.db.models.signals import pre_migrate
 
 django.setup()
 
-from api.lock_waits import LockNotFreeError, short_lock_waits  # noqa: E402
+from ops.database.lock_waits import LockNotFreeError, short_lock_waits  # noqa: E402
 
 APP = f"locked_{'_'.join(sys.argv[1:]).replace(' ', '_')}"
 THING, PARENT = f"{APP}_thing", f"{APP}_parent"

@@ -38,7 +38,7 @@ CASES: dict[str, Case] = {
     "style, with a query": ("GET", "{style}?a=b", {}, ""),
     "style of an earlier release": ("GET", "{old}", {}, ""),
     "style of no release": ("GET", "/static/api/status.0123456789ab.css", {}, ""),
-    "a name without a hash": ("GET", "/static/api/status.css", {}, ""),
+    "a name without a hash": ("GET", "/static/ops/status.css", {}, ""),
     "a compressed file itself": ("GET", "{style}.gz", {}, ""),
     "folder": ("GET", "/static/api/", {}, ""),
     "out of the folder": ("GET", "/static/../manage.py", {}, ""),

@@ -26,7 +26,7 @@ LEFT_OUT = {f"tests/unit/test_{name}.py" for name in ("s3", "api_schema", "parke
 # The database is there; the tests themselves do not wait.
 WAIT = (
     "import django; django.setup(); from django.db import connection; "
-    "from api.database import wait_for_database; "
+    "from ops.database.outage import wait_for_database; "
     "connection.settings_dict['NAME'] = {'mysql': 'test_site'}.get(connection.vendor, 'postgres'); "
     "wait_for_database(connection, 120, print)"
 )

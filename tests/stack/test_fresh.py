@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from tests.stack.compose import Stack, docker, secret_environment, tells
 
 # A path from the project's root.

@@ -87,7 +87,18 @@ def test_nothing_private_is_in_the_image(packages: object) -> None:
     names = set(docker("run", "--rm", PRODUCTION, "ls", "-A", "/srv/project").split())
 
     assert names == {
-        *("api", "gunicorn", "manage.py", "mysite", "nginx", "requirements", "supervisor", "uwsgi"),
+        *(
+            "api",
+            "demo",
+            "gunicorn",
+            "manage.py",
+            "mysite",
+            "nginx",
+            "ops",
+            "requirements",
+            "supervisor",
+            "uwsgi",
+        ),
     }
 
 
@@ -109,7 +120,7 @@ def test_a_changed_file_is_in_the_image_and_nothing_else_is_made_anew(
 ) -> None:
     """So that a build takes seconds: no package is installed, no static file compressed again."""
     stack = Stack(tree, "production")
-    module = tree / "api" / "profile.py"
+    module = tree / "ops" / "profile.py"
     original = module.read_text()
     mark = f"MARK = '{secrets.token_hex(4)}'"
     try:

@@ -21,7 +21,7 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
 
 
 def test_an_edited_module_is_live_on_both_servers(local: Stack) -> None:
-    module = local.tree / "api" / "profile.py"
+    module = local.tree / "ops" / "profile.py"
     with edited(module, '"server": settings.PROFILE', '"server": settings.PROFILE.upper()'):
         eventually(
             lambda: local.in_service() == {"SET1", "SET2"}, seconds=60, what="both show the edit"
@@ -30,16 +30,16 @@ def test_an_edited_module_is_live_on_both_servers(local: Stack) -> None:
 
 
 def test_an_edited_template_and_stylesheet_are_live(local: Stack) -> None:
-    template = local.tree / "api" / "templates" / "api" / "status.html"
+    template = local.tree / "ops" / "templates" / "ops" / "status.html"
     with edited(template, "The site is up", "Edited just now"):
         assert all("Edited just now" in local.get("/").text for _ in range(4))
-    style = local.tree / "api" / "static" / "api" / "status.css"
+    style = local.tree / "ops" / "static" / "ops" / "status.css"
     with edited(style, ":root {", "/* edited */ :root {"):
-        assert all("/* edited */" in local.get("/static/api/status.css").text for _ in range(4))
+        assert all("/* edited */" in local.get("/static/ops/status.css").text for _ in range(4))
 
 
 def test_a_syntax_error_heals_with_the_next_edit(local: Stack) -> None:
-    module = local.tree / "api" / "profile.py"
+    module = local.tree / "ops" / "profile.py"
     with edited(module, "def active_profile", "def def active_profile"):
         eventually(
             lambda: "SyntaxError" in local.logs("server1"), seconds=60, what="the log shows it"

@@ -27,22 +27,22 @@ def check_gate(stack: Stack) -> None:
     assert {"sites.0002_alter_domain_unique", "shop.0004_renamed"} <= set(plan["unapplied"])
     assert "shop.0001_initial" not in plan["applied"]
     assert sorted(errors) == [
-        "api.9001_no_default",
-        "api.9002_not_null",
-        "api.9003_null_written",
-        "api.9004_drop",
-        "api.9005_rename",
-        "api.9006_table",
-        "api.9007_unique",
-        "api.9008_sql",
+        "demo.9001_no_default",
+        "demo.9002_not_null",
+        "demo.9003_null_written",
+        "demo.9004_drop",
+        "demo.9005_rename",
+        "demo.9006_table",
+        "demo.9007_unique",
+        "demo.9008_sql",
     ]
     for name, column in (("9001_no_default", "y"), ("9002_not_null", "shade"), ("9008_sql", "z")):
         (finding,) = errors[f"api.{name}"]
-        assert f"NOT NULL constraint on api_upload.{column}: " in finding
+        assert f"NOT NULL constraint on demo_upload.{column}: " in finding
         assert "db_default=..., or null=True" in finding
-    (finding,) = errors["api.9003_null_written"]
-    assert "api_upload.sent: the running release may write NULL" in finding
-    assert errors["api.9004_drop"] == ["DROPPING columns (api_upload.error)"]
+    (finding,) = errors["demo.9003_null_written"]
+    assert "demo_upload.sent: the running release may write NULL" in finding
+    assert errors["demo.9004_drop"] == ["DROPPING columns (demo_upload.error)"]
     assert plan["warnings"] == {}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.metrics import PORT
+from ops.metrics import PORT
 from tests.pictures import picture
 from tests.stack.compose import APP_SERVER, Stack, tells, uwsgi_alone
 from tests.tree import ROOT

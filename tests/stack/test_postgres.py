@@ -30,7 +30,7 @@ FAST_SECONDS = 5
 HOLDER = f"""
 import sys
 {SETUP}
-from api.locks import exclusive_lock
+from ops.database.locks import exclusive_lock
 with exclusive_lock(c, "migrate", 60, print):
     print("held", flush=True)
     sys.stdin.read()
@@ -226,7 +226,7 @@ def test_a_statement_without_an_answer_is_given_up(postgres: Site) -> None:
     told = postgres.python_in(
         "server1",
         f"{SETUP}from django.db import OperationalError\n"
-        "from api.database import is_outage\n"
+        "from ops.database.outage import is_outage\n"
         "c.settings_dict['OPTIONS']['read_timeout'] = 1\n"
         "try:\n"
         "    c.cursor().execute('SELECT pg_sleep(8)')\n"
@@ -281,7 +281,7 @@ APPLICATIONS = (
 def cluster(site: Site) -> str:
     """Return all that the server holds, roles included, but for what the worker writes."""
     dump = site.run_in("db", "pg_dumpall", "--username=postgres", "--restrict-key=x")
-    return re.sub(r"(?s)COPY public\.api_workerbeat.*?\\\.\n", "", dump)
+    return re.sub(r"(?s)COPY public\.ops_workerbeat.*?\\\.\n", "", dump)
 
 
 def sorted_lines(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from mysite.rabbitmq_messages import CONFIRM_SECONDS
+from ops.brokers.rabbitmq import CONFIRM_SECONDS
 from tests.pictures import picture
 from tests.stack.compose import AWKWARD, Stack, docker, tells
 from tests.stack.test_privileges import check_bare
@@ -30,14 +30,14 @@ UPLOADS = 150
 # Sends a job that is to wait at the broker, for an upload that is not there.
 LATER = """
 import django; django.setup()
-from api.uploads.jobs import TASK
+from demo.uploads.jobs import TASK
 from mysite.celery import app
 app.send_task(TASK, args=["00000000-0000-0000-0000-000000000000"], task_id={id!r}, countdown=2)
 """
 WAITING = """
 import django; django.setup()
-from api.uploads import jobs
-print(jobs.queue_length())
+from ops.celery import app
+print(app.queue_length())
 """
 
 

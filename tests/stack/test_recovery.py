@@ -191,7 +191,7 @@ def test_a_database_outage_is_a_fast_503_and_drains_no_server(production: Stack)
         assert production.get("/readyz").status_code == 200
         # The counter is in Redis.
         assert production.get("/api/hits/").status_code == 200
-        assert production.get("/static/api/status.css").status_code == 200
+        assert production.get("/static/ops/status.css").status_code == 200
         assert production.in_service() == {"set1", "set2"}
     finally:
         production.compose("start", "db")

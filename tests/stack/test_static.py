@@ -95,7 +95,7 @@ def test_hashed_names_may_be_kept_for_ever(production: Stack, stylesheet: str) -
 
 
 def test_other_names_are_asked_again(production: Stack) -> None:
-    assert production.get("/static/api/status.css").headers["Cache-Control"] == "no-cache"
+    assert production.get("/static/ops/status.css").headers["Cache-Control"] == "no-cache"
 
 
 @pytest.mark.parametrize("path", ["/static/api/status.0123456789ab.css", "/media/nothing.png"])

@@ -30,7 +30,7 @@ def replace(stack: Stack, server: str) -> None:
 
 def build_with_another_stylesheet(stack: Stack) -> None:
     """Build the next release's image and keep its static files."""
-    style = stack.tree / "api" / "static" / "api" / "status.css"
+    style = stack.tree / "ops" / "static" / "ops" / "status.css"
     with edited(style, ":root {", f"/* {uuid.uuid4()} */ :root {{"):
         stack.compose("build", "--quiet", "env-check")
     stack.compose("run", "--rm", "--no-deps", "migrate", "python", "nginx/keep_static.py")

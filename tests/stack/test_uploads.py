@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from tests.pictures import picture, slow
 from tests.stack.compose import Stack, docker, tells
 from tests.stack.uploads import (

@@ -30,8 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     """Let each test look for itself, whatever the one before has found."""
-    from api import servers, status
-    from mysite import breaker
+    from ops import breaker, servers, status
 
     servers.RECENT.forget()
     status.HEALTH.forget()

@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from api.models import Upload
-from api.uploads import jobs
+from demo.models import Upload
+from demo.uploads import jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -32,17 +32,17 @@ def failed(admin_user: User, monkeypatch: pytest.MonkeyPatch) -> Upload:
 
 
 def test_uploads_are_shown_with_their_thumbnails(admin_client: Client, failed: Upload) -> None:
-    page = admin_client.get("/admin/api/upload/", {"status": "failed"}).content.decode()
+    page = admin_client.get("/admin/demo/upload/", {"status": "failed"}).content.decode()
 
     assert '<img src="/media/thumbnails/x.jpg"' in page
     assert "The disk was away." in page
     assert "&lt;b&gt;holiday" in page and "<b>holiday" not in page
-    assert admin_client.get(f"/admin/api/upload/{failed.pk}/change/").status_code == 200
+    assert admin_client.get(f"/admin/demo/upload/{failed.pk}/change/").status_code == 200
 
 
 def test_a_failed_upload_is_tried_again(admin_client: Client, failed: Upload) -> None:
     answer = admin_client.post(
-        "/admin/api/upload/",
+        "/admin/demo/upload/",
         {"action": "try_again", "_selected_action": [str(failed.pk)]},
         follow=True,
     )
@@ -53,9 +53,9 @@ def test_a_failed_upload_is_tried_again(admin_client: Client, failed: Upload) ->
 
 
 def test_nothing_is_made_by_hand(admin_client: Client) -> None:
-    for model in ("upload", "workerbeat"):
-        assert admin_client.get(f"/admin/api/{model}/").status_code == 200
-        assert admin_client.get(f"/admin/api/{model}/add/").status_code == 403
+    for model in ("demo/upload", "ops/workerbeat", "ops/parkedtask"):
+        assert admin_client.get(f"/admin/{model}/").status_code == 200
+        assert admin_client.get(f"/admin/{model}/add/").status_code == 403
 
 
 def test_users_are_there(admin_client: Client) -> None:

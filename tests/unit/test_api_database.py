@@ -17,8 +17,8 @@ from django.db import (
 from django.db import Error as DatabaseError
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
-from api import database
-from api.database import DatabaseNotReadyError, is_outage, wait_for_database
+from ops.database import outage as database
+from ops.database.outage import DatabaseNotReadyError, is_outage, wait_for_database
 
 PASSWORD = "hidden-password"
 GONE = OperationalError(2003, "Can't connect to MySQL server on 'db:3306' (111)")

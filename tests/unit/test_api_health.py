@@ -19,12 +19,12 @@ from django.utils import timezone
 from health_check.base import HealthCheck
 from pytest_django import Settings
 
-from api import health
-from api.models import WorkerBeat
-from api.threads import DaemonThreads
-from api.uploads import jobs
-from api.views.health import HEALTH
-from api.worker import beats
+from demo.uploads import jobs
+from ops import health, registry
+from ops.models import WorkerBeat
+from ops.threads import DaemonThreads
+from ops.views.health import HEALTH
+from ops.worker import beats
 from tests.tree import ROOT
 
 # The checks run in threads of their own, which do not see a test's open transaction.
@@ -53,7 +53,7 @@ def media(settings: Settings, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each check time on a busy machine; what hangs has a test of its own."""
-    for check in health.COMPONENTS.values():
+    for check in registry.health_checks.values():
         monkeypatch.setattr(check, "timeout", PATIENCE)
 
 
@@ -122,7 +122,7 @@ def test_the_database_is_down(
 @pytest.fixture
 def pending_migration() -> Iterator[None]:
     """Let the database forget one migration."""
-    newest = MigrationLoader(connection).graph.leaf_nodes("api")[0]
+    newest = MigrationLoader(connection).graph.leaf_nodes("demo")[0]
     MigrationRecorder(connection).record_unapplied(*newest)
     yield
     MigrationRecorder(connection).record_applied(*newest)
@@ -179,7 +179,7 @@ def test_the_bucket_is_down(client: Client, settings: Settings) -> None:
     settings.STORAGES = {
         **settings.STORAGES,
         "default": {
-            "BACKEND": "api.bucket_storage.BucketStorage",
+            "BACKEND": "ops.storage.bucket.BucketStorage",
             "OPTIONS": {
                 "bucket_name": HIDDEN,
                 "endpoint_url": "http://127.0.0.1:1",
@@ -200,7 +200,7 @@ def test_the_bucket_is_down(client: Client, settings: Settings) -> None:
 def test_a_check_that_hangs_does_not_keep_the_process_from_ending() -> None:
     code = (
         "import time\n"
-        "from api.threads import DaemonThreads\n"
+        "from ops.threads import DaemonThreads\n"
         "DaemonThreads().submit(time.sleep, 600)\n"
     )
 
@@ -245,13 +245,13 @@ def test_components_that_hang_are_down_and_delay_nobody(
     released = threading.Event()
     # Those that do not hang have time.
     for name in names:
-        monkeypatch.setattr(health.COMPONENTS[name], "timeout", health.TIMEOUT)
+        monkeypatch.setattr(registry.health_checks[name], "timeout", health.TIMEOUT)
 
     def hang(check: HealthCheck) -> None:
         released.wait(60)
 
     for name in names:
-        monkeypatch.setattr(health.COMPONENTS[name], "run", hang)
+        monkeypatch.setattr(registry.health_checks[name], "run", hang)
     try:
         begun = time.monotonic()
         answer = client.get("/healthz")
@@ -273,7 +273,7 @@ def test_all_components_are_looked_at_together(
     def meet(check: HealthCheck) -> None:
         together.wait()
 
-    for check in health.COMPONENTS.values():
+    for check in registry.health_checks.values():
         monkeypatch.setattr(check, "run", meet)
 
     assert states(client.get("/healthz")) == dict.fromkeys(NAMES, "up")

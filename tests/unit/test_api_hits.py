@@ -13,7 +13,7 @@ from django.db import connections
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, DjangoDbBlocker, Settings
 
-from api.models import Counter
+from demo.models import Counter
 
 THREADS = 8
 VISITS_EACH = 25

@@ -9,8 +9,8 @@ from django.db import IntegrityError, InterfaceError, OperationalError, Programm
 from django.db.backends.utils import CursorWrapper
 from django.test import Client
 
-from api import counters
-from api.models import Counter
+from demo import counters
+from demo.models import Counter
 
 HIDDEN = "hidden"
 AWAY = OperationalError(2003, f"Can't connect to MySQL server on '{HIDDEN}-db:3306' (111)")
@@ -23,7 +23,7 @@ OUTAGES = [
     OperationalError(f'connection to server at "{HIDDEN}" failed: Connection refused'),
 ]
 MISTAKES = [
-    ProgrammingError(1146, f"Table '{HIDDEN}.api_counter' doesn't exist"),
+    ProgrammingError(1146, f"Table '{HIDDEN}.demo_counter' doesn't exist"),
     OperationalError(1045, f"Access denied for user '{HIDDEN}'"),
     OperationalError(1054, f"Unknown column '{HIDDEN}'"),
     IntegrityError(1062, f"Duplicate entry '{HIDDEN}'"),
@@ -70,7 +70,7 @@ def test_an_outage_is_logged(
 
     client.get("/api/hits/")
 
-    records = [record for record in caplog.records if record.name == "api.middleware"]
+    records = [record for record in caplog.records if record.name == "ops.middleware"]
     assert [record.levelname for record in records] == ["ERROR"]
     assert f"{HIDDEN}-db" in records[0].getMessage()
     assert not any(record.exc_info for record in caplog.records)

@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
-from api.profile import active_profile
-from mysite.environment.contract import PROFILE_FIELDS
+from ops.environment.contract import PROFILE_FIELDS
+from ops.profile import active_profile
 
 # Also without a database mark pytest-django lets nothing reach the database.
 PATHS = ("/profile/", "/profile")

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from api.models import Counter
+from demo.models import Counter
 
 HIDDEN = "hidden"
 

@@ -22,8 +22,8 @@ from pytest_django import Settings
 from rest_framework.authtoken.models import Token
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from api.throttling import RateThrottle
 from mysite.wsgi import application
+from ops.throttling import RateThrottle
 
 # Few enough for a unit test, and the same in each run.
 EXAMPLES = hypothesis.settings(
@@ -205,7 +205,7 @@ def test_django_s_own_errors_are_json_too(client: Client, monkeypatch: pytest.Mo
     def fail(name: str) -> int:
         raise KeyError(name)
 
-    monkeypatch.setattr("api.counters.read", fail)
+    monkeypatch.setattr("demo.counters.read", fail)
     client.raise_request_exception = False
     broken = client.get("/api/hits/")
     foreign = client.get("/api/hits/", headers={"host": "evil.example"})

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from api import servers
-from api.servers import Server, look
+from ops import servers
+from ops.servers import Server, look
 from tests.ports import free_port
 
 

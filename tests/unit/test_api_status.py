@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
-from api.picture import APP_SERVERS
+from ops.diagram import APP_SERVERS
 
 # What a stranger must not learn.
 SERVER = "server-of-the-test"
@@ -67,7 +67,7 @@ def test_with_debug_on_everyone_sees_the_profile(client: Client, settings: Setti
 
     assert SERVER in answer.content.decode()
     assert RELEASE in answer.content.decode()
-    assert links(answer) == ["/profile/", "/healthz", "/api/hits/", "/admin/"]
+    assert links(answer) == ["/api/hits/", "/profile/", "/healthz", "/admin/"]
 
 
 @pytest.mark.django_db
@@ -146,7 +146,7 @@ def test_values_are_escaped(client: Client, settings: Settings) -> None:
 def test_browsers_find_the_icon_where_they_look_for_it(client: Client) -> None:
     answer = client.get("/favicon.ico")
 
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/static/api/icon.svg")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/static/ops/icon.svg")
 
 
 @pytest.mark.parametrize("debug", [True, False])
@@ -162,4 +162,4 @@ def test_the_page_is_whole_and_loads_nothing_from_elsewhere(
     assert [tag for tag, _ in page.found].count("title") == 1
     sources = [attrs.get("href") or attrs.get("src") or "" for _, attrs in page.found]
     assert not [source for source in sources if "//" in source]
-    assert "/static/api/status.css" in sources
+    assert "/static/ops/status.css" in sources

@@ -10,10 +10,10 @@ from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
-from api import health, servers, status
-from api.models import Counter
-from api.servers import Found, Server
-from api.worker import beats
+from demo.models import Counter
+from ops import registry, servers, status
+from ops.servers import Found, Server
+from ops.worker import beats
 
 # The components' checks run in threads, which do not see a test's open transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,7 +34,7 @@ def this_server(settings: Settings, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each check time on a busy machine."""
-    for check in health.COMPONENTS.values():
+    for check in registry.health_checks.values():
         monkeypatch.setattr(check, "timeout", datetime.timedelta(seconds=10))
 
 

@@ -18,9 +18,9 @@ from PIL import Image
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from rest_framework.authtoken.models import Token
 
-from api.models import Upload
-from api.tasks import process_upload
-from api.uploads import intake, jobs
+from demo.models import Upload
+from demo.tasks import process_upload
+from demo.uploads import intake, jobs
 from mysite.celery import app
 from tests.pictures import HTML, SVG, bomb, picture
 

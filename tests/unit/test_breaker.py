@@ -16,12 +16,13 @@ import pytest
 import redis
 from celery import Celery
 
-from api import counters
-from api.redis_client import AskOnce, NotAskedError
-from mysite import breaker, watched
-from mysite.breaker import BROKER, REDIS, AwayError, Breaker, within
+from demo import counters
 from mysite.celery import app
-from mysite.watched import Watched
+from ops import breaker
+from ops.breaker import BROKER, REDIS, AwayError, Breaker, within
+from ops.database import watched
+from ops.database.watched import Watched
+from ops.redis_client import AskOnce, NotAskedError
 from tests.unit.config_files import haproxy_seconds
 from tests.waiting import eventually
 
@@ -329,7 +330,7 @@ def test_a_redis_that_hangs_is_asked_once_for_all_its_clients(
         monkeypatch.setattr("django.conf.settings.COUNTER_REDIS_URL", url)
         monkeypatch.setitem(app.conf, "broker_write_url", url)
         monkeypatch.setitem(app.conf, "broker_url", url)
-        monkeypatch.setattr("mysite.celery.breaker_of", lambda _: REDIS)
+        monkeypatch.setattr("ops.celery.breaker_of", lambda _: REDIS)
         for _ in range(3):
             with pytest.raises(counters.CounterUnavailableError):
                 counters.increment("visits")

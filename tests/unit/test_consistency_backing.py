@@ -4,9 +4,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mysite import environment
-from mysite.environment import broker, redis
-from mysite.environment.contract import VARIABLES
+from ops import environment
+from ops.environment import broker, redis
+from ops.environment.contract import VARIABLES
 from stackctl_cli.databases import server_of
 from tests.unit.config_files import (
     compose,

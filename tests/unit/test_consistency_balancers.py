@@ -2,7 +2,7 @@
 
 import re
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from stackctl_cli import compose as stackctl_compose
 from stackctl_cli import haproxy, preflight
 from tests.tree import ROOT

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from api.middleware import ProbeMiddleware
 from ebctl_cli import bundle
 from ebctl_cli.lint import config_files, findings_of, saved
 from ebctl_cli.lint.settings import SECRETS, Setting
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
+from ops.middleware import ProbeMiddleware
 from tests.tree import ROOT
 from tests.unit.config_files import (
     dockerfile,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from mysite.environment import files, secret_files
-from mysite.environment.contract import VARIABLES
-from mysite.environment.variable import Scope
+from ops.environment import files, secret_files
+from ops.environment.contract import VARIABLES
+from ops.environment.variable import Scope
 from tests.unit.config_files import (
     broker_service,
     compose,
@@ -138,7 +138,7 @@ def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
 
 
 def test_each_reader_of_secrets_in_files_has_a_volume_that_only_env_check_fills() -> None:
-    """As mysite/environment/secret_files.py says; a reader cannot change what it reads."""
+    """As ops/environment/secret_files.py says; a reader cannot change what it reads."""
     layers = compose("docker-compose.layers.yaml")["services"]
     every = {**services(), **layers, "postgres": database_service("postgres")}
     every |= {"mysql": database_service("mysql"), "rabbitmq": broker_service("rabbitmq")}

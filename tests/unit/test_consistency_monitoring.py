@@ -2,7 +2,7 @@
 
 import re
 
-from api.metrics import PATH, PORT
+from ops.metrics import PATH, PORT
 from tests.unit.config_files import (
     compose,
     dockerfile_environment,

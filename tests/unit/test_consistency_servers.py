@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from api.views.uploads import FORM_BYTES
-from mysite import wsgi_http
-from mysite.environment.contract import VARIABLES
+from demo.views.uploads import FORM_BYTES
+from ops import wsgi_http
+from ops.environment.contract import VARIABLES
 from tests.tree import ROOT
 from tests.unit.config_files import (
     compose,
@@ -186,7 +186,7 @@ def test_nginx_sets_every_header_that_django_believes() -> None:
         "HTTP_NGINX_SERVER_PORT": "$server_port",
     }
     assert wsgi_http.VARIABLES.keys() <= headers.keys()
-    assert uwsgi_option("module") == "mysite.wsgi_http:application"
+    assert uwsgi_option("module") == "ops.wsgi_http:application"
 
 
 def nginx_form(socket: str) -> str:

@@ -6,17 +6,18 @@ import signal
 
 import pytest
 
-from api import bucket_storage, lock_waits
-from api.management.commands import migrate_with_lock
-from api.worker.beats import EVERY_SECONDS, STALE_SECONDS
-from mysite import breaker, environment
-from mysite.environment.contract import VARIABLES
-from mysite.settings.backing import (
+from ops import breaker, environment
+from ops.database import lock_waits
+from ops.environment.contract import VARIABLES
+from ops.management.commands import migrate_with_lock
+from ops.settings.backing import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     JOB_HARD_SECONDS,
     JOB_SOFT_SECONDS,
 )
+from ops.storage import bucket as bucket_storage
+from ops.worker.beats import EVERY_SECONDS, STALE_SECONDS
 from stackctl_cli import migrate, reload
 from tests.tree import ROOT
 from tests.unit.config_files import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from tests.tree import ROOT, tracked_files
 from tests.unit.config_files import dockerfile, text_of
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
-from api.locks import exclusive_lock
+from ops.database.locks import exclusive_lock
 from tests.tree import ROOT, copy_tree
 from tests.waiting import eventually
 
 STARTED = "supervisord was started"
 WORKS = "the worker was started"
-LATEST = max(path.stem for path in (ROOT / "api/migrations").glob("[0-9]*.py"))
+LATEST = max(path.stem for path in (ROOT / "demo/migrations").glob("[0-9]*.py"))
 BROKEN = f"""
 from django.db import migrations
 
@@ -24,7 +24,7 @@ def fail(apps, schema_editor):
     raise RuntimeError("this migration is broken")
 
 class Migration(migrations.Migration):
-    dependencies = [("api", "{LATEST}")]
+    dependencies = [("demo", "{LATEST}")]
     operations = [migrations.RunPython(fail)]
 """
 
@@ -103,7 +103,7 @@ def test_a_server_migrates_before_it_starts(tmp_path: Path, yes: str) -> None:
     start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS=yes)
 
     assert start.ended() == 0
-    assert "api.0001_counter" in start.applied
+    assert "demo.0001_initial" in start.applied
     assert start.said.rindex("Applying") < start.said.index(STARTED)
 
 
@@ -138,7 +138,7 @@ def test_told_to_stop_it_ends_the_migrations_and_starts_nothing(
 
 def test_a_failing_migration_stops_the_start(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree")
-    (tree / "api/migrations/9999_broken.py").write_text(BROKEN)
+    (tree / "demo/migrations/9999_broken.py").write_text(BROKEN)
     start = Start(tmp_path / "one", "serve", tree=tree, RUN_MIGRATIONS="true")
 
     assert start.ended() == 1

@@ -6,9 +6,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from mysite import environment
-from mysite.environment import broker
-from mysite.settings.backing import FILES, broker_settings
+from ops import environment
+from ops.environment import broker
+from ops.settings.backing import FILES, broker_settings
 from tests.unit.test_environment_redis import AWKWARD, faults
 
 RABBITMQ = {"BROKER": "rabbitmq", "BROKER_HOST": "broker", "BROKER_PASSWORD": AWKWARD}

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mysite import environment
-from mysite.environment.check import ALL_SCOPES, PUBLISHED, warnings
-from mysite.environment.contract import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY, VARIABLES
-from mysite.environment.dotenv import parse
-from mysite.environment.loader import layer_of
-from mysite.environment.variable import Scope
+from ops import environment
+from ops.environment.check import ALL_SCOPES, PUBLISHED, warnings
+from ops.environment.contract import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY, VARIABLES
+from ops.environment.dotenv import parse
+from ops.environment.loader import layer_of
+from ops.environment.variable import Scope
 from stackctl_cli.preflight import PORT_NAMES
 
 KEY = "k3y-" + "abcdefghij" * 6

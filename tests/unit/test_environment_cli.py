@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mysite.environment.variable import ROOT
+from ops.environment.variable import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -19,13 +19,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def project(tmp_path: Path) -> Path:
     """Return a copy of what the command needs, where files can be written."""
     shutil.copytree(
-        ROOT / "mysite" / "environment",
-        tmp_path / "mysite" / "environment",
+        ROOT / "ops" / "environment",
+        tmp_path / "ops" / "environment",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    (tmp_path / "mysite" / "__init__.py").touch()
+    (tmp_path / "ops" / "__init__.py").touch()
     settings = tmp_path / "mysite" / "settings"
-    settings.mkdir()
+    settings.mkdir(parents=True)
     for layer in ("local", "dev", "production", "test"):
         (settings / f"{layer}.py").touch()
     (tmp_path / "docs").mkdir()
@@ -41,7 +41,7 @@ def run(project: Path) -> Run:
 
     def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "mysite.environment", *arguments],
+            [sys.executable, "-m", "ops.environment", *arguments],
             cwd=project,
             env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environ},
             capture_output=True,
@@ -75,7 +75,7 @@ def test_check_of_a_fresh_clone_is_one_line(run: Run) -> None:
         {"DB_ENGINE": "postgres"},
     ],
 )
-@pytest.mark.parametrize("program", ["manage.py", "-mmysite.environment"])
+@pytest.mark.parametrize("program", ["manage.py", "-mops.environment"])
 def test_check_needs_no_package(program: str, environ: dict[str, str]) -> None:
     """Python alone, as before `make setup`."""
     done = subprocess.run(

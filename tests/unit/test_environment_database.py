@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from mysite.environment import database
-from mysite.environment.check import examine
-from mysite.environment.fault import Fault
-from mysite.environment.variable import ROOT
+from ops.environment import database
+from ops.environment.check import examine
+from ops.environment.fault import Fault
+from ops.environment.variable import ROOT
 
 GROUP = {
     "DB_ENGINE": "mysql",
@@ -23,8 +23,8 @@ RDS = {
     "RDS_USERNAME": "eb",
     "RDS_PASSWORD": "hidden",
 }
-MYSQL = "mysite.mysql"
-POSTGRES = "mysite.postgres"
+MYSQL = "ops.database.mysql"
+POSTGRES = "ops.database.postgres"
 SQLITE = "django.db.backends.sqlite3"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mysite.environment import dotenv
+from ops.environment import dotenv
 
 # Line -> value, for every form that is allowed.
 SAFE = {

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mysite.environment.contract import VARIABLES
-from mysite.environment.fault import Fault
-from mysite.environment.files import text_of
+from ops.environment.contract import VARIABLES
+from ops.environment.fault import Fault
+from ops.environment.files import text_of
 
 KEY = VARIABLES["DJANGO_SECRET_KEY"]
 

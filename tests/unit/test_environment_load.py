@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from mysite import environment
-from mysite.environment import loader
-from mysite.environment.contract import SAMPLE_SECRET_KEY, VARIABLES
-from mysite.environment.variable import ROOT, Kind, Scope
+from ops import environment
+from ops.environment import loader
+from ops.environment.contract import SAMPLE_SECRET_KEY, VARIABLES
+from ops.environment.variable import ROOT, Kind, Scope
 
 PRODUCTION = {"DJANGO_SETTINGS_MODULE": "mysite.settings.production"}
 GOOD = {
@@ -223,7 +223,7 @@ def test_a_build_has_throw_away_secrets_and_no_database(tmp_path: Path) -> None:
 def test_the_package_imports_without_django() -> None:
     """So that `./manage.py env check` answers at once, and before anything is installed."""
     code = (
-        "import sys, mysite.environment.cli; "
+        "import sys, ops.environment.cli; "
         "print({name.partition('.')[0] for name in sys.modules} & {'django', 'environ', 'celery'})"
     )
     done = subprocess.run(

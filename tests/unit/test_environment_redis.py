@@ -3,8 +3,8 @@
 import pytest
 from redis.connection import parse_url
 
-from mysite import environment
-from mysite.environment import BROKER, CACHE, COUNTER, redis, redis_url
+from ops import environment
+from ops.environment import BROKER, CACHE, COUNTER, redis, redis_url
 
 AWKWARD = "a\"b$c'd w#e\\f/@:%"
 SHARED = {

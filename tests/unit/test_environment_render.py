@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from mysite import environment
-from mysite.environment import cli, dotenv, render
-from mysite.environment.contract import VARIABLES
-from mysite.environment.variable import SHARED
+from ops import environment
+from ops.environment import cli, dotenv, render
+from ops.environment.contract import VARIABLES
+from ops.environment.variable import SHARED
 
 ASSIGNMENT = re.compile(r"^(#?)([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mysite.environment.contract import CONTRACT, VARIABLES
-from mysite.environment.fault import InvalidValueError
-from mysite.environment.variable import LAYERS, ROOT, SHARED, Kind, Scope, Value, Variable
+from ops.environment.contract import CONTRACT, VARIABLES
+from ops.environment.fault import InvalidValueError
+from ops.environment.variable import LAYERS, ROOT, SHARED, Kind, Scope, Value, Variable
 
 GOOD: list[tuple[str, str, Value]] = [
     *(("DJANGO_DEBUG", text, True) for text in ("true", "True", "1", "yes", "on", " ON ")),

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from mysite import environment
-from mysite.environment.fault import InvalidValueError
-from mysite.environment.validators import dsn
+from ops import environment
+from ops.environment.fault import InvalidValueError
+from ops.environment.validators import dsn
 from tests.tree import ROOT
 
 FAIL_TWICE = """
 import sentry_sdk
 from werkzeug.test import Client
 from mysite.wsgi import application
-from api import counters
+from demo import counters
 from mysite.celery import app
 
 def fail(*args):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from api.metrics import PORT
+from ops.metrics import PORT
 from tests.ports import free_port
 from tests.tree import ROOT
 

@@ -6,10 +6,10 @@ import pytest
 import structlog
 from celery.signals import before_task_publish
 
-from api import tasks
-from api.uploads import jobs
+from demo import tasks
+from demo.uploads import jobs
 from mysite.celery import app
-from mysite.settings.logs import logging_config
+from ops.settings.logs import logging_config
 
 PASSED = "__django_structlog__"
 

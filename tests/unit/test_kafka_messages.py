@@ -11,12 +11,12 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from kombu import Connection
 
-from mysite.environment import KAFKA_SCHEME
-from mysite.kafka_messages import prepare
-from mysite.kafka_messages.clients import NoBrokersAvailable
-from mysite.kafka_messages.progress import Positions, Progress
-from mysite.kafka_messages.transport import HUNG_SECONDS, PARTITIONS, Channel, Transport
-from mysite.settings.backing import JOB_HARD_SECONDS
+from ops.brokers.kafka import prepare
+from ops.brokers.kafka.clients import NoBrokersAvailable
+from ops.brokers.kafka.progress import Positions, Progress
+from ops.brokers.kafka.transport import HUNG_SECONDS, PARTITIONS, Channel, Transport
+from ops.environment import KAFKA_SCHEME
+from ops.settings.backing import JOB_HARD_SECONDS
 
 TOPIC = "jobs"
 
@@ -131,7 +131,7 @@ def test_a_topic_is_made_for_all_workers(
 ) -> None:
     admin = Admin(error)
     monkeypatch.setattr(Channel, "_open", lambda self: admin)
-    monkeypatch.setattr("mysite.kafka_messages.transport.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("ops.brokers.kafka.transport.ANSWER_SECONDS", 0.1)
     prepare()
     channel = Connection(f"{KAFKA_SCHEME}://none:1").default_channel
 

@@ -15,9 +15,9 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
-from api import locks
-from api.database import DatabaseNotReadyError
-from api.locks import exclusive_lock
+from ops.database import locks
+from ops.database.locks import exclusive_lock
+from ops.database.outage import DatabaseNotReadyError
 from tests.tree import ROOT
 from tests.waiting import eventually
 
@@ -26,8 +26,8 @@ HOLDER = """
 import sys
 import django
 from django.db import connection
-from api.database import DatabaseNotReadyError
-from api.locks import exclusive_lock
+from ops.database.outage import DatabaseNotReadyError
+from ops.database.locks import exclusive_lock
 
 django.setup()
 name, seconds = sys.argv[1], float(sys.argv[2])

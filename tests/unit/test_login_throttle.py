@@ -10,8 +10,8 @@ from django.test import Client
 from pytest_django import Settings
 from rest_framework.settings import api_settings
 
-from api import throttling
-from api.throttling import RateThrottle
+from ops import throttling
+from ops.throttling import RateThrottle
 
 pytestmark = pytest.mark.django_db
 
@@ -126,9 +126,9 @@ def test_cache_outage_limits_no_attempt(client: Client, settings: Settings) -> N
 
 
 def test_check_warns_of_an_entry_that_no_url_has(settings: Settings) -> None:
-    assert [found for found in run_checks() if found.id == "api.W001"] == []
+    assert [found for found in run_checks() if found.id == "ops.W001"] == []
 
     settings.THROTTLE_LOGIN_PATHS = ["login", "logn", "/accounts/login/", "/no/such/page"]
 
-    named = [str(found.msg) for found in run_checks() if found.id == "api.W001"]
+    named = [str(found.msg) for found in run_checks() if found.id == "ops.W001"]
     assert [message.partition("path ")[2] for message in named] == ["'logn'.", "'/no/such/page'."]

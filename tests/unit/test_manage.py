@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mysite import environment
-from mysite.environment import render
+from ops import environment
+from ops.environment import render
 from tests.tree import ROOT
 
 COMMANDS = [("createsuperuser",), ("makemigrations", "shop", "--dry-run"), ("shell", "-c", "1")]
@@ -22,7 +22,8 @@ BARE = (str(Path(sys.executable).resolve()), "-S")
 def clone(tmp_path: Path) -> Path:
     """A clone in which nothing is installed."""
     shutil.copy(ROOT / "manage.py", tmp_path)
-    shutil.copytree(ROOT / "mysite", tmp_path / "mysite")
+    for package in ("mysite", "ops"):
+        shutil.copytree(ROOT / package, tmp_path / package)
     return tmp_path
 
 

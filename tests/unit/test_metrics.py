@@ -12,11 +12,14 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
-from api import tasks
-from api.metrics import PATH, PORT, backlog, processes
-from api.metrics.jobs import Queue
-from api.models import ParkedTask, Upload
-from api.uploads import jobs
+from demo import tasks
+from demo.metrics import Uploads
+from demo.models import Upload
+from demo.uploads import jobs
+from ops.celery import app
+from ops.metrics import PATH, PORT, backlog, processes
+from ops.metrics.jobs import Queue
+from ops.models import ParkedTask
 
 NOTHING = "00000000-0000-0000-0000-000000000000"
 
@@ -52,7 +55,7 @@ def test_a_mistake_is_counted_by_its_kind(client: Client, monkeypatch: pytest.Mo
     def fail(name: str) -> int:
         raise KeyError(name)
 
-    monkeypatch.setattr("api.counters.read", fail)
+    monkeypatch.setattr("demo.counters.read", fail)
     client.raise_request_exception = False
     before = value("django_http_exceptions_total", view="hits", type="KeyError")
 
@@ -74,7 +77,7 @@ def test_a_job_is_counted_by_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise KeyError
 
-    monkeypatch.setattr("api.uploads.jobs.claim", fail)
+    monkeypatch.setattr("demo.uploads.jobs.claim", fail)
     tasks.process_upload.apply([NOTHING])
     assert [new - old for new, old in zip(counts(), begin, strict=True)] == [2, 1, 1]
     assert isinstance(tasks.process_upload, Task)
@@ -84,14 +87,15 @@ def test_a_job_is_counted_by_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.django_db
 def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     # The test's transaction goes on afterwards.
-    monkeypatch.setattr("api.metrics.jobs.connection.close", lambda: None)
+    monkeypatch.setattr("ops.metrics.jobs.connection.close", lambda: None)
+    monkeypatch.setattr("demo.metrics.connection.close", lambda: None)
     owner = User.objects.create_user("someone")
     for status in ("queued", "running", "done", "failed"):
         Upload.objects.create(owner=owner, status=status, bytes=1, width=1, height=1)
 
     ParkedTask.objects.create(task="later", message="{}", parked=timezone.now())
 
-    found = told(list(Queue().collect()))
+    found = told([*Queue().collect(), *Uploads().collect()])
 
     assert found["mysite_uploads_waiting"] == 2
     assert found["mysite_tasks_parked"] == 1
@@ -104,11 +108,12 @@ def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     def away() -> int:
         raise OSError("the broker is away")
 
-    monkeypatch.setattr(jobs, "queue_length", away)
-    monkeypatch.setattr("api.metrics.jobs.connection.close", lambda: None)
+    monkeypatch.setattr(app, "queue_length", away)
+    monkeypatch.setattr("ops.metrics.jobs.connection.close", lambda: None)
+    monkeypatch.setattr("demo.metrics.connection.close", lambda: None)
 
     # Without a database mark the table cannot be asked either.
-    assert told(list(Queue().collect())) == {"celery_broker_up": 0}
+    assert told([*Queue().collect(), *Uploads().collect()]) == {"celery_broker_up": 0}
 
 
 @pytest.mark.parametrize("port", ["80", str(PORT)])

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from tests.tree import ROOT
 
 TWO = "set1=server1:7999,set2=server2:7999"

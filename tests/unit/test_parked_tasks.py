@@ -14,10 +14,10 @@ from django.conf import settings
 from django.db import OperationalError
 from django.utils import timezone
 
-from api.models import ParkedTask
-from api.worker import parking
-from mysite import message_files
-from mysite.settings.backing import FILES
+from ops.brokers import files as message_files
+from ops.models import ParkedTask
+from ops.settings.backing import FILES
+from ops.worker import parking
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)

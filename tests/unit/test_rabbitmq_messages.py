@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from kombu import Connection
 
-from mysite import environment, rabbitmq_messages
-from mysite.settings.backing import broker_settings
+from ops import environment
+from ops.brokers import rabbitmq as rabbitmq_messages
+from ops.settings.backing import broker_settings
 from tests.tree import ROOT
 from tests.unit.test_consistency_backing import TEST_LAYER
 from tests.waiting import eventually

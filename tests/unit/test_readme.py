@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mysite.environment.contract import VARIABLES
+from ops.environment.contract import VARIABLES
 from tests.tree import ROOT, tracked_files
 
 README = (ROOT / "README.md").read_text()
@@ -76,10 +76,10 @@ def test_the_sample_password_is_the_contracts() -> None:
     ("message", "source"),
     [
         ("No server is free to answer", "haproxy/haproxy.cfg"),
-        ("The database is not available", "api/middleware.py"),
+        ("The database is not available", "ops/middleware.py"),
         ("this Python cannot make a virtual environment", "requirements/install"),
-        ("refused user", "api/database.py"),
-        ("did not answer within", "api/database.py"),
+        ("refused user", "ops/database/outage.py"),
+        ("did not answer within", "ops/database/outage.py"),
     ],
 )
 def test_quoted_messages_are_what_people_see(message: str, source: str) -> None:

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from api.recent import Recent
+from ops.recent import Recent
 
 
 @pytest.fixture

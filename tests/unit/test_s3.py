@@ -13,13 +13,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from api.models import Upload
-from api.tasks import process_upload
-from api.uploads import jobs
-from mysite import environment
-from mysite.breaker import STORAGE
+from demo.models import Upload
+from demo.tasks import process_upload
+from demo.uploads import jobs
 from mysite.celery import app
-from mysite.settings.backing import file_storage
+from ops import environment
+from ops.breaker import STORAGE
+from ops.settings.backing import file_storage
 from tests.pictures import picture
 from tests.ports import free_port
 
@@ -133,7 +133,7 @@ def test_a_bucket_that_hangs_is_said_before_the_worker_s_time_is_over(
     bucket: Any, settings: Settings, signed_in: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Shorter here; that the real ones fit is the last line's.
-    monkeypatch.setattr("api.bucket_storage.READ_SECONDS", 0.5)
+    monkeypatch.setattr("ops.storage.bucket.READ_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings.STORAGES = {
             **settings.STORAGES,
@@ -151,7 +151,7 @@ def test_a_bucket_that_is_known_to_hang_is_not_asked(
     bucket: Any, signed_in: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every worker waits for it in turn, and no page is served."""
-    monkeypatch.setattr("mysite.breaker.PAUSE_SECONDS", 600)
+    monkeypatch.setattr("ops.breaker.PAUSE_SECONDS", 600)
     STORAGE.open()
     assert send(signed_in, picture()).status_code == 503
     STORAGE.close()
@@ -159,4 +159,6 @@ def test_a_bucket_that_is_known_to_hang_is_not_asked(
 
 
 def test_without_a_bucket_files_are_on_the_disk() -> None:
-    assert storage("", AWS_STORAGE_BUCKET_NAME="") == {"BACKEND": "api.storage.DurableFileStorage"}
+    assert storage("", AWS_STORAGE_BUCKET_NAME="") == {
+        "BACKEND": "ops.storage.local.DurableFileStorage"
+    }

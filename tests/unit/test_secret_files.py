@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mysite.environment import files, secret_files
-from mysite.environment.contract import VARIABLES
+from ops.environment import files, secret_files
+from ops.environment.contract import VARIABLES
 
 SECRETS = {name for name, variable in VARIABLES.items() if variable.secret}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mysite.environment.contract import SAMPLE_SECRET_KEY
+from ops.environment.contract import SAMPLE_SECRET_KEY
 from tests.tree import ROOT
 
 SECRET_KEY = "k3y-" + "abcdefghij" * 6
@@ -339,14 +339,14 @@ def test_a_server_is_never_a_build() -> None:
 
 
 def test_a_build_step_needs_no_secret_and_has_no_database() -> None:
-    done = run("manage.py", "findstatic", "api/status.css", layer="production", DJANGO_BUILD="1")
+    done = run("manage.py", "findstatic", "ops/status.css", layer="production", DJANGO_BUILD="1")
     asked = run("manage.py", "showmigrations", layer="production", DJANGO_BUILD="1")
 
     assert done.returncode == 0, done.stderr
     assert asked.returncode != 0
 
 
-@pytest.mark.parametrize("module", ["api.views.hits", "api.middleware", "api.health"])
+@pytest.mark.parametrize("module", ["demo.views.hits", "ops.middleware", "ops.health"])
 def test_a_module_that_cannot_be_imported_keeps_the_server_from_starting(module: str) -> None:
     """Rather than becoming the first visitor's error."""
     broken = f"import sys; sys.modules[{module!r}] = None; import mysite.wsgi"

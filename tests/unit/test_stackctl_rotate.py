@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mysite.environment import dotenv
+from ops.environment import dotenv
 from stackctl_cli import compose, deploy, dotenv_file, lock, preflight, process, refusals, rotate
 from stackctl_cli import stack as stacks
 from stackctl_cli.console import Console

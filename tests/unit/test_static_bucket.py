@@ -16,9 +16,9 @@ from django.core.management import CommandError, call_command
 from django.templatetags.static import static
 from pytest_django import Settings
 
-from api import static_bucket
-from mysite import environment
-from mysite.settings.backing import bucket_options
+from ops import environment
+from ops.settings.backing import bucket_options
+from ops.storage import static_bucket
 from tests import guide
 from tests.ports import free_port
 from tests.tree import ROOT

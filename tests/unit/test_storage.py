@@ -11,7 +11,7 @@ import pytest
 from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import TemporaryUploadedFile
 
-from api.storage import DurableFileStorage
+from ops.storage.local import DurableFileStorage
 
 CONTENT = b"x" * 100_000
 

@@ -3,8 +3,8 @@
 import pytest
 from django.contrib.auth.models import User
 
-from api.superuser import SuperuserRefusedError, ensure_superuser
-from mysite import environment
+from ops import environment
+from ops.superuser import SuperuserRefusedError, ensure_superuser
 
 pytestmark = pytest.mark.django_db
 

@@ -15,8 +15,8 @@ from django.test import Client
 from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.settings import api_settings
 
-from api import throttling
-from api.throttling import RateThrottle
+from ops import throttling
+from ops.throttling import RateThrottle
 
 pytestmark = pytest.mark.django_db
 
@@ -156,7 +156,7 @@ def test_the_database_s_cache_counts_exactly(
 ) -> None:
     """`make run` has no Redis, but two processes."""
     settings.CACHES = {
-        "default": {"BACKEND": "api.cache.ExactDatabaseCache", "LOCATION": "cache"},
+        "default": {"BACKEND": "ops.cache.ExactDatabaseCache", "LOCATION": "cache"},
     }
     path = tmp_path / "db.sqlite3"
 

@@ -15,12 +15,12 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 from pytest_django import Settings
 
-from api.models import Upload
-from api.tasks import process_upload
-from api.uploads import jobs, limits, names, work
-from api.uploads.jobs import Status
-from mysite.breaker import BROKER
-from mysite.settings.backing import VISIBILITY_SECONDS
+from demo.models import Upload
+from demo.tasks import process_upload
+from demo.uploads import jobs, limits, names, work
+from demo.uploads.jobs import Status
+from ops.breaker import BROKER
+from ops.settings.backing import VISIBILITY_SECONDS
 from tests.pictures import costly, picture
 
 pytestmark = pytest.mark.django_db
@@ -54,7 +54,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the uploads whose messages were sent."""
     messages: list[str] = []
     monkeypatch.setattr(jobs.app, "send_task", lambda name, args, **_: messages.extend(args))
-    monkeypatch.setattr(jobs, "queue_length", lambda: 0)
+    monkeypatch.setattr(jobs.app, "queue_length", lambda: 0)
     return messages
 
 
@@ -145,7 +145,7 @@ def test_a_fault_is_tried_again_after_growing_pauses_and_then_fails(
     def fail(upload: Upload) -> None:
         raise OSError("the disk is away")
 
-    monkeypatch.setattr("api.tasks.work_on", fail)
+    monkeypatch.setattr("demo.tasks.work_on", fail)
     pauses = []
 
     def retry(*, countdown: int, **options: object) -> Exception:
@@ -209,7 +209,7 @@ def test_the_sweep_sends_what_has_lost_its_message_and_nothing_else(
     found: bool,
 ) -> None:
     upload = make(status=status, sent=ago(sent_ago), started=ago(started_ago))
-    monkeypatch.setattr(jobs, "queue_length", lambda: waiting)
+    monkeypatch.setattr(jobs.app, "queue_length", lambda: waiting)
 
     assert jobs.sweep() == found
     assert sent == [str(upload.pk)] * found
@@ -284,7 +284,7 @@ def test_an_upload_that_is_deleted_meanwhile_leaves_nothing(
         Upload.objects.filter(pk=claimed.pk).delete()
         return result
 
-    monkeypatch.setattr("api.tasks.work_on", work_and_delete)
+    monkeypatch.setattr("demo.tasks.work_on", work_and_delete)
     process_upload.apply(args=[str(upload.pk)])
 
     assert thumbnails() == []

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from api.uploads import limits, work
-from api.uploads.limits import TOO_MUCH, within_limits
-from api.uploads.pictures import PictureError
-from mysite.settings.backing import JOB_SOFT_SECONDS
+from demo.uploads import limits, work
+from demo.uploads.limits import TOO_MUCH, within_limits
+from demo.uploads.pictures import PictureError
+from ops.settings.backing import JOB_SOFT_SECONDS
 from tests.pictures import costly
 
 LIMIT = 40

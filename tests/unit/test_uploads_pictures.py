@@ -9,9 +9,9 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from api.uploads import names
-from api.uploads.names import EXTENSIONS, SAME_AS
-from api.uploads.pictures import Picture, PictureError, examine, shrink
+from demo.uploads import names
+from demo.uploads.names import EXTENSIONS, SAME_AS
+from demo.uploads.pictures import Picture, PictureError, examine, shrink
 from tests.pictures import bomb, picture
 
 LIMIT = 40

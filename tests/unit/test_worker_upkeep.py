@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from api.worker import upkeep
-from api.worker.upkeep import LOOP_SECONDS, Upkeep
+from ops.worker import upkeep
+from ops.worker.upkeep import LOOP_SECONDS, Upkeep
 
 
 class Consumer:
@@ -72,7 +72,8 @@ def test_a_worker_that_stops_is_well_while_its_tasks_end_and_no_longer(clock: An
 
     watch.stop(watch.worker)
 
-    assert watch.sweeper.over.is_set() and not watch.heartbeat.over.is_set()
+    assert watch.periodic and all(thread.over.is_set() for thread in watch.periodic)
+    assert not watch.heartbeat.over.is_set()
     clock.now += settings.JOB_LEASE_SECONDS
     assert watch.is_well()
     clock.now += LOOP_SECONDS

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mysite import wsgi_http
+from ops import wsgi_http
 
 UWSGI = {"uwsgi.version": b"2", "SERVER_PROTOCOL": "HTTP/1.1", "REQUEST_METHOD": "GET"}
 

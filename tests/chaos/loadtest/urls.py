@@ -9,7 +9,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from loadtest.models import Order
 
-from api.models import Upload
+from demo.models import Upload
 from mysite.urls import urlpatterns as site_urls
 
 

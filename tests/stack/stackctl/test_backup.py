@@ -66,7 +66,7 @@ APPLICATIONS = (
 # Not what the worker writes all the while.
 CONTENTS = """
 SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysite'
-    AND TABLE_TYPE = 'BASE TABLE' AND TABLE_NAME <> 'api_workerbeat';
+    AND TABLE_TYPE = 'BASE TABLE' AND TABLE_NAME <> 'ops_workerbeat';
 """
 OBJECTS = """
 SELECT ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_DEFINITION, DEFINER FROM information_schema.ROUTINES

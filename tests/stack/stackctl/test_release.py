@@ -12,7 +12,7 @@ from tests.waiting import eventually
 FORGET_WORKERS = """
 import django
 django.setup()
-from api.models import WorkerBeat
+from ops.models import WorkerBeat
 WorkerBeat.objects.all().delete()
 """
 SERVERS_ON_THE_WAY = ("starting", "healthy", "failed", "stopped")
@@ -73,7 +73,7 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
     """Ctrl-C ends it where both servers serve; the next deploy does what is left, and no more."""
     old = site.release()
     with (
-        site.edited("api/profile.py", '"""What this', '"""Again: what this') as new,
+        site.edited("ops/profile.py", '"""What this', '"""Again: what this') as new,
         visitors(site),
     ):
         check_rollback_after_a_kill(site, old)

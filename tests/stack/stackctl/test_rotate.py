@@ -6,7 +6,7 @@ from threading import Event
 
 import requests
 
-from mysite.environment import dotenv
+from ops.environment import dotenv
 from tests.background import InBackground
 from tests.stack.stackctl.site import QUICK, Site, visitors
 from tests.waiting import eventually

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mysite.environment import clone, dotenv
+from ops.environment import clone, dotenv
 from stackctl_cli import roll
 from tests.unit.scripted.balancer import Balancer, profile
 from tests.unit.scripted.clock import Clock

@@ -1,0 +1,49 @@
+"""The demo's tables in the admin."""
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from demo.models import Counter, Upload
+from demo.uploads import jobs
+
+
+@admin.register(Counter)
+class CounterAdmin(admin.ModelAdmin):
+    """Counters are counted by the application; people look at them."""
+
+    list_display = ("name", "value")
+    readonly_fields = ("name", "value")
+
+
+@admin.register(Upload)
+class UploadAdmin(admin.ModelAdmin):
+    """Uploads come through the API; people look at them, remove them, and try failed ones again."""
+
+    list_display = ("picture", "name", "owner", "status", "error", "bytes", "attempts", "created")
+    list_display_links = ("picture", "name")
+    list_filter = ("status", "created")
+    list_select_related = ("owner",)
+    search_fields = ("id", "name", "owner__username", "sha256")
+    date_hierarchy = "created"
+    actions = ("try_again",)
+    readonly_fields = ("picture", *(field.name for field in Upload._meta.fields))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Say no: a row without its file would be worth nothing."""
+        return False
+
+    @admin.display(description="thumbnail")
+    def picture(self, upload: Upload) -> SafeString | str:
+        """Show the thumbnail, if there is one."""
+        if not upload.thumbnail:
+            return "-"
+        return format_html('<img src="{}" alt="" height="60">', upload.thumbnail.url)
+
+    @admin.action(description="Try failed uploads again", permissions=["change"])
+    def try_again(self, request: HttpRequest, chosen: QuerySet[Upload]) -> None:
+        """Queue those that failed; the others stay as they are."""
+        count = jobs.again(list(chosen.values_list("pk", flat=True)))
+        self.message_user(request, f"{count} queued again.", messages.SUCCESS)

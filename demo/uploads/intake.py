@@ -1,0 +1,90 @@
+"""Taking a picture in: a file, a row, a message; or nothing at all."""
+
+import logging
+import uuid
+from contextlib import suppress
+from functools import partial
+
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+
+from demo.models import Upload
+from demo.uploads import jobs, names
+from demo.uploads.pictures import Picture
+
+logger = logging.getLogger(__name__)
+
+
+def take_in(owner: User, file: File, picture: Picture) -> Upload:
+    """Keep an examined picture and send it to the worker once its row is committed.
+
+    If the row cannot be written, the file is removed again: what its client is refused is not kept.
+
+    Args:
+        owner: whose it is.
+        file: the picture, with the name that the user gave it.
+        picture: what `pictures.examine` found in it.
+    """
+    upload = Upload(
+        id=uuid.uuid4(),
+        owner=owner,
+        name=names.shown(file.name or ""),
+        bytes=file.size,
+        width=picture.width,
+        height=picture.height,
+        sent=timezone.now(),
+    )
+    file.seek(0)
+    content = File(file)
+    content.content_type = names.content_type(picture.format)  # for S3, which serves it
+    wanted = names.image_file(upload.id, picture.format)
+    written = False
+    try:
+        upload.image.name = default_storage.save(wanted, content)
+        with transaction.atomic():
+            upload.save(force_insert=True)
+            transaction.on_commit(partial(jobs.send, upload.id), robust=True)
+            written = True
+    except BaseException:
+        # Of a file that was begun, too.
+        with suppress(Exception):
+            default_storage.delete(upload.image.name or wanted)
+        if written:
+            refuse(upload.id)
+        raise
+    return upload
+
+
+def refuse(upload: uuid.UUID) -> None:
+    """Remove a row whose COMMIT failed: the database may have done it, and not have said so.
+
+    It may be down, or still be at it, so the worker removes the row as well.
+    """
+    with suppress(Exception):
+        default_storage.save(names.refused_file(upload), ContentFile(b""))
+    with suppress(Exception):
+        Upload.objects.filter(pk=upload).delete()
+
+
+def remove_refused() -> int:
+    """Remove the rows that are left of refused uploads; return how many.
+
+    Raises:
+        django.db.Error: the database is away.
+        OSError: the storage is away; S3's client has its own errors.
+    """
+    try:
+        _, refused = default_storage.listdir(names.REFUSED)
+    except FileNotFoundError:
+        return 0
+    count = 0
+    for name in refused:
+        with suppress(ValueError):
+            count += Upload.objects.filter(pk=uuid.UUID(name)).delete()[0]
+        default_storage.delete(f"{names.REFUSED}/{name}")
+    if count:
+        logger.info("removed %d refused uploads", count)
+    return count

@@ -1,0 +1,122 @@
+"""/api/uploads/: pictures of signed-in users."""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import UnreadablePostError
+from drf_spectacular.utils import extend_schema_view
+from rest_framework import generics, status
+from rest_framework.exceptions import APIException, ParseError, ValidationError
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from demo import schema
+from demo.models import Upload
+from demo.serializers import NewUploadSerializer, UploadSerializer, too_large
+from demo.uploads import pictures
+from demo.uploads.intake import take_in
+from ops.storage.local import is_outage
+
+logger = logging.getLogger(__name__)
+
+# Of a form, around the picture in it.
+FORM_BYTES = 1_000_000
+
+
+class TooLargeError(APIException):
+    """More bytes than are taken."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self) -> None:
+        """Say the limit."""
+        super().__init__(too_large(), "too_large")
+
+
+class StorageUnavailableError(APIException):
+    """The picture cannot be kept at present."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The picture cannot be kept at present. Please try again shortly."
+    default_code = "storage_unavailable"
+    # DRF makes a Retry-After header of it.
+    wait = 5
+
+
+class UploadPages(PageNumberPagination):
+    """Twenty at a time, or as many as are asked for, up to a hundred."""
+
+    page_size = 20
+    page_size_query_param = "page_size"
+    max_page_size = 100
+
+    def get_page_size(self, request: Request) -> int:
+        """Return how many; what is no such number is told, rather than passed over."""
+        text = request.query_params.get(self.page_size_query_param, str(self.page_size))
+        # As ASCII: int() takes the digits of every script. Nine of them: it refuses thousands.
+        digits = text.lstrip("0")[:9] or "0"
+        if not (text.isascii() and text.isdigit() and 0 < int(digits) <= self.max_page_size):
+            raise ValidationError(
+                {self.page_size_query_param: [f"Use a number from 1 to {self.max_page_size}."]}
+            )
+        return int(digits)
+
+
+class OwnUploadsMixin:
+    """One's own uploads; those of others do not exist."""
+
+    serializer_class = UploadSerializer
+    request: Request
+
+    def get_queryset(self) -> QuerySet[Upload]:
+        """Return them, newest first."""
+        return Upload.objects.filter(owner=self.request.user.pk)
+
+
+@extend_schema_view(get=schema.list_uploads, post=schema.send_upload)
+class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
+    """List one's uploads, or send a picture."""
+
+    parser_classes = (MultiPartParser,)
+    pagination_class = UploadPages
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Keep a picture and queue it: 201, before it has been worked on."""
+        file = self.picture_file(request)
+        try:
+            picture = pictures.examine(file, settings.UPLOAD_MAX_MEGAPIXELS)
+        except pictures.PictureError as error:
+            raise ValidationError({"image": [str(error)]}) from error
+        try:
+            upload = take_in(request.user, file, picture)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            logger.error("storage unavailable: %s", error)
+            raise StorageUnavailableError from error
+        return Response(UploadSerializer(upload).data, status=status.HTTP_201_CREATED)
+
+    def picture_file(self, request: Request) -> Any:
+        """Return the file that was sent, of a size that is taken."""
+        if int(request.META.get("CONTENT_LENGTH") or 0) > (
+            settings.UPLOAD_MAX_MB * 1_000_000 + FORM_BYTES
+        ):
+            raise TooLargeError
+        try:
+            form = NewUploadSerializer(data=request.data)
+        except UnreadablePostError as error:
+            raise ParseError("The request ended too early.") from error
+        if form.is_valid():
+            return form.validated_data["image"]
+        if "too_large" in [problem.code for problem in form.errors.get("image", [])]:
+            raise TooLargeError
+        raise ValidationError(form.errors)
+
+
+@extend_schema_view(get=schema.read_upload)
+class UploadView(OwnUploadsMixin, generics.RetrieveAPIView):
+    """One of one's own uploads."""

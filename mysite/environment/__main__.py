@@ -1,7 +1,0 @@
-"""`python -m mysite.environment` is `./manage.py env`, also where Django is not installed."""
-
-import sys
-
-from .cli import main
-
-sys.exit(main())

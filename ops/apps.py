@@ -1,0 +1,18 @@
+"""The stack's entry in INSTALLED_APPS."""
+
+from django.apps import AppConfig
+
+
+class OpsConfig(AppConfig):
+    """What the stack needs of Django: health, metrics, logs, worker, database, settings values."""
+
+    name = "ops"
+
+    def ready(self) -> None:
+        """Connect the signals, and make the Celery application the one that tasks use."""
+        from ops import celery, health, login_throttle, registry  # noqa: F401
+        from ops.logs import requests, tasks  # noqa: F401
+        from ops.metrics import scrape  # noqa: F401
+        from ops.worker import parking
+
+        registry.add_periodic_work("the search for parked tasks", 5, parking.send_known)

@@ -1,0 +1,325 @@
+"""The transport: what Kombu and Celery use."""
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from contextlib import suppress
+from functools import cached_property
+from queue import Empty
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from kombu.exceptions import OperationalError
+from kombu.transport import confluentkafka, virtual
+from kombu.utils.encoding import str_to_bytes
+from kombu.utils.json import dumps, loads
+
+from ops.brokers.kafka.clients import (
+    ANSWER_SECONDS,
+    WAIT_SECONDS,
+    NoBrokersAvailable,
+    answer,
+    kept,
+    write,
+)
+from ops.brokers.kafka.progress import Positions
+
+logger = logging.getLogger(__name__)
+
+# Kafka takes no position while it gives partitions out anew, and no message while it is away; both
+# are tried again after this.
+AGAIN_SECONDS = 1
+# As many workers can work at a time: each partition is read by one.
+PARTITIONS = 8
+# A worker that is gone without a word is missed after this, and its partitions are others'.
+SESSION_SECONDS = 10
+# One that asks for no message for so long is taken for hung. While all its places are taken it asks
+# for none; a job's process is killed long before (JOB_HARD_SECONDS).
+HUNG_SECONDS = 300
+# A topic that was made, or lost and made anew, is seen after this; it would be five minutes.
+SEEN_SECONDS = 5
+
+
+class Message(virtual.Message):
+    """A message that knows its place."""
+
+    def __init__(self, payload: dict[str, Any], channel: Any = None, **options: Any) -> None:
+        """Take it out of the payload."""
+        self.place: tuple[str, int, int] = tuple(payload["place"])
+        super().__init__(payload, channel=channel, **options)
+
+
+class QoS(virtual.QoS):
+    """What is fetched and not acknowledged."""
+
+    _delivered: OrderedDict[str, Message]  # type: ignore[assignment]  # made later, says Kombu
+
+    def ack(self, delivery_tag: str) -> None:
+        """Commit as far as all is done."""
+        message = self._delivered.get(delivery_tag)
+        super().ack(delivery_tag)
+        if message is not None:
+            self.channel.done(*message.place)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Let it be written anew, if told; else it is done.
+
+        Its place is free at once, and nothing here can fail: Celery would swallow that. Until it is
+        written it is not done, so it outlives this worker.
+        """
+        message = self._delivered.get(delivery_tag)
+        if not requeue or message is None:
+            self.ack(delivery_tag)
+            return
+        self.channel.rejected.append(message)
+        super().ack(delivery_tag)
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Leave it where it is: what is not committed is given out again."""
+
+
+class Channel(confluentkafka.Channel):
+    """Writes and reads topics, one a queue."""
+
+    QoS = QoS  # type: ignore[assignment]  # next to Kombu's own for Kafka, not below it
+    Message = Message  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Begin with nothing fetched."""
+        self.positions = Positions()
+        self.telling = threading.Lock()
+        self.told = 0.0
+        # To be written anew, by the thread that fetches.
+        self.rejected: deque[Message] = deque()
+        self.refused = 0.0
+        super().__init__(*args, **options)
+
+    @cached_property
+    def common_config(self) -> dict[str, Any]:
+        """Return what all clients are told; what goes wrong is raised, not written."""
+        server = self.connection.client
+        address = f"{server.hostname}:{server.port or confluentkafka.DEFAULT_PORT}"
+        return {"bootstrap.servers": address, "log_level": 2}
+
+    def _open(self) -> AdminClient:
+        """Ask for Kafka's topics: there is no other way to see whether it is there."""
+        client = kept.get(AdminClient, self.common_config)
+        answer(client.list_topics)
+        return client
+
+    def _put(self, queue: str, message: dict[str, Any], **options: Any) -> None:
+        """Write a message, and return when Kafka has it.
+
+        Raises:
+            OperationalError: it has not, or has not said so; not a lost connection, which would be
+                tried again while somebody waits, and could write it twice.
+        """
+        try:
+            self.write(self.sanitize_queue_name(queue), message)
+        except NoBrokersAvailable as error:
+            # The next one looks first whether the topic is there.
+            self.connection.client.declared_entities.clear()
+            raise OperationalError(f"Kafka has not taken a message: {error}") from error
+
+    def write(self, topic: str, message: dict[str, Any]) -> None:
+        """Write a message; NoBrokersAvailable if Kafka has not said that it has it."""
+        # Without its former place, if it is written anew.
+        text = dumps({name: part for name, part in message.items() if name != "place"})
+        write(self.common_config, topic, str_to_bytes(text))
+
+    def _get_consumer(self, queue: str) -> Consumer:
+        """Return the one that reads this queue."""
+        topic = self.sanitize_queue_name(queue)
+        if topic not in self._kafka_consumers:
+            consumer = Consumer(
+                {
+                    **self.group(topic),
+                    # A partition stays where it is when another worker comes or goes.
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "session.timeout.ms": SESSION_SECONDS * 1000,
+                    "max.poll.interval.ms": HUNG_SECONDS * 1000,
+                    "topic.metadata.refresh.interval.ms": SEEN_SECONDS * 1000,
+                    "on_commit": self.committed,
+                }
+            )
+            consumer.subscribe([topic], on_revoke=self.forget, on_lost=self.forget)
+            self._kafka_consumers[topic] = consumer
+        return self._kafka_consumers[topic]
+
+    def group(self, topic: str) -> dict[str, Any]:
+        """Return what all readers of a topic have in common."""
+        return {
+            **self.common_config,
+            "group.id": f"{topic}-consumer-group",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+
+    def _get(self, queue: str, timeout: Any = None, **options: Any) -> dict[str, Any]:
+        """Return the next message; Empty if there is none for a moment."""
+        message = self._get_consumer(queue).poll(WAIT_SECONDS)
+        if message is None:
+            raise Empty
+        if fault := message.error():
+            logger.warning("Kafka: %s", fault)
+            raise Empty
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        # They are only None for a message that is to be sent.
+        if topic is None or partition is None or offset is None:
+            raise Empty
+        self.positions.fetched(topic, partition, offset)
+        try:
+            return self.payload(message.value(), (topic, partition, offset))
+        except Exception as error:
+            # Whatever stands there: it would come again for ever, and nothing after it.
+            words = "Kafka: passed over what is no message in topic %s, partition %s, offset %s: %s"
+            logger.error(words, topic, partition, offset, type(error).__name__)
+            self.done(topic, partition, offset)
+            raise Empty from error
+
+    def payload(self, value: Any, place: tuple[str, int, int]) -> dict[str, Any]:
+        """Return a message's parts with a tag of their own; what is written anew had one.
+
+        Raises:
+            Exception: it has no such parts, or Celery could do nothing with them.
+        """
+        payload: dict[str, Any] = {**loads(value), "place": place}
+        payload["properties"]["delivery_tag"] = self._next_delivery_tag()
+        headers = self.Message(payload, channel=self).headers
+        # What has no task's name Celery refuses well by itself.
+        if "task" in headers and not all(isinstance(headers[name], str) for name in ("id", "task")):
+            raise TypeError("its headers are no job's")
+        return payload
+
+    def done(self, topic: str, partition: int, offset: int) -> None:
+        """Let it be committed how far all is done."""
+        self.positions.done(topic, partition, offset)
+        self.commit()
+
+    def commit(self) -> None:
+        """Tell Kafka how far all is done, without waiting; what it is not told comes twice."""
+        # One at a time: the position that is told last counts.
+        with self.telling:
+            self.told = time.monotonic()
+            for topic, consumer in list(self._kafka_consumers.items()):
+                self.tell(topic, consumer)
+
+    def tell(self, topic: str, consumer: Consumer, *, wait: bool = False) -> None:
+        """Tell Kafka of one topic."""
+        owed = self.positions.to_tell(topic)
+        if owed:
+            # Refused, or closed meanwhile.
+            with suppress(KafkaException, RuntimeError):
+                places = [TopicPartition(topic, partition, end) for partition, end in owed]
+                if wait:
+                    consumer.commit(offsets=places, asynchronous=False)
+                else:
+                    consumer.commit(offsets=places, asynchronous=True)
+
+    def committed(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        """Note what Kafka has taken."""
+        for place in places:
+            if not (error or place.error):
+                self.positions.confirmed(place.topic, place.partition, place.offset)
+
+    def drain_events(self, timeout: float | None = None, callback: Any = None) -> Any:
+        """Deliver a message, and do again what Kafka did not take."""
+        now = time.monotonic()
+        if self.positions.owed and now - self.told > AGAIN_SECONDS:
+            self.commit()
+        if self.rejected and now - self.refused > AGAIN_SECONDS:
+            self.write_rejected()
+        return super().drain_events(timeout=timeout, callback=callback)
+
+    def write_rejected(self) -> None:
+        """Write anew, at the end, what was rejected; then it is done where it was."""
+        while self.rejected:
+            message = self.rejected[0]
+            topic = message.place[0]
+            try:
+                self.write(topic, {**message.serializable(), "redelivered": True})
+            except NoBrokersAvailable as error:
+                logger.warning("Kafka: a job that is to be done again is not written: %s", error)
+                self.refused = time.monotonic()
+                return
+            self.rejected.popleft()
+            self.done(*message.place)
+
+    def forget(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        """Leave partitions to the one whose they are now."""
+        for place in places:
+            self.positions.forget(place.topic, place.partition)
+
+    def _new_queue(self, queue: str, **options: Any) -> None:
+        """Make the topic, unless it is there."""
+        topic = self.sanitize_queue_name(queue)
+        if self._has_queue(topic):
+            return
+        (made,) = self.client.create_topics(
+            [NewTopic(topic, PARTITIONS)], request_timeout=ANSWER_SECONDS
+        ).values()
+        try:
+            made.result(ANSWER_SECONDS)
+        except TimeoutError as error:
+            raise NoBrokersAvailable(f"topic {topic} is not made in time") from error
+        except KafkaException as error:
+            # Another process was quicker.
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise NoBrokersAvailable(error) from error
+
+    def _has_queue(self, queue: str, **options: Any) -> bool:
+        """Tell whether there is a topic."""
+        return self.sanitize_queue_name(queue) in answer(self.client.list_topics).topics
+
+    def _size(self, queue: str) -> int:
+        """Return how many messages are not done, whoever has them."""
+        topic = self.sanitize_queue_name(queue)
+        known = answer(self.client.list_topics).topics.get(topic)
+        # Made a moment ago.
+        if known is None:
+            return 0
+        reader = kept.get(Consumer, self.group(topic))
+        places = [TopicPartition(topic, number) for number in known.partitions]
+        size = 0
+        for place in answer(reader.committed, places):
+            first, end = answer(reader.get_watermark_offsets, place)
+            # Below the first where Kafka has removed old ones, or nothing was ever done.
+            size += end - max(first, place.offset)
+        return size
+
+    def close(self) -> None:
+        """Leave, and wait no longer for Kafka's answer than for any other."""
+        with self.telling:
+            consumers, self._kafka_consumers = self._kafka_consumers, {}
+        super().close()
+        if consumers:
+            # A client has no limit of its own for it.
+            leaving = threading.Thread(target=self.leave, args=(consumers,), daemon=True)
+            leaving.start()
+            leaving.join(ANSWER_SECONDS)
+
+    def leave(self, consumers: dict[str, Consumer]) -> None:
+        """Say how far all is done before the partitions are given to others."""
+        for topic, consumer in consumers.items():
+            self.tell(topic, consumer, wait=True)
+            consumer.close()
+
+
+class Transport(confluentkafka.Transport):
+    """Waits for messages a moment at a time."""
+
+    Channel = Channel
+    polling_interval = WAIT_SECONDS
+    # Also for a worker that starts while Kafka does.
+    connection_errors: tuple[type[Exception], ...] = (  # type: ignore[assignment]  # one more
+        *confluentkafka.Transport.connection_errors,
+        NoBrokersAvailable,
+    )
+
+    def drain_events(  # type: ignore[override]  # its two parents differ themselves
+        self, connection: Any, timeout: float | None = None
+    ) -> None:
+        """Deliver a message, or raise TimeoutError soon."""
+        super().drain_events(connection, timeout=min(timeout or WAIT_SECONDS, WAIT_SECONDS))

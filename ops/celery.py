@@ -1,0 +1,89 @@
+"""The project's Celery application: how tasks are sent and run.
+
+https://docs.celeryq.dev/en/stable/django/first-steps-with-django.html
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kombu.exceptions
+from celery import Celery, current_task, signals
+from django.conf import settings
+from django_structlog.celery.steps import DjangoStructLogInitStep
+
+from ops import environment
+from ops.breaker import BROKER, REDIS, AwayError, Breaker
+from ops.settings.backing import FILES
+
+# What is wrong with a task itself. Every other error, a refusal too, opens the breaker.
+OF_THE_TASK = (kombu.exceptions.SerializationError, TypeError, ValueError)
+
+
+def breaker_of(url: str) -> Breaker:
+    """Return the breaker of a message broker; Redis is one server for all."""
+    return REDIS if url.startswith("redis") else BROKER
+
+
+class Application(Celery):
+    """Lets one process at a time ask a broker that is down."""
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Guard a block that speaks to the broker.
+
+        Raises:
+            kombu.exceptions.OperationalError: it is down, and was not asked.
+        """
+        try:
+            with breaker_of(settings.CELERY["broker_url"]).call(Exception, but=OF_THE_TASK):
+                yield
+        except AwayError as error:
+            raise kombu.exceptions.OperationalError(str(error)) from None
+
+    def send_task(self, *args: Any, **options: Any) -> Any:
+        """Send a task, quickly or not at all; a task that sends another has time."""
+        if current_task:
+            return super().send_task(*args, **options)
+        with self.asking():
+            return super().send_task(*args, **options)
+
+    def queue_length(self) -> int:
+        """Return how many messages wait at the broker.
+
+        Raises:
+            kombu.exceptions.OperationalError: the broker is down; OSError may say so too.
+        """
+        with self.asking(), self.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+            with connection.channel() as channel:
+                try:
+                    declared = channel.queue_declare(self.conf.task_default_queue, passive=True)
+                except connection.channel_errors:
+                    # No queue: nothing was sent yet, or all was fetched.
+                    return 0
+                return int(declared.message_count)
+
+
+app = Application(settings.WSGI_APPLICATION.partition(".")[0])
+app.config_from_object(settings.CELERY)
+app.autodiscover_tasks()
+app.steps["worker"].add(DjangoStructLogInitStep)
+
+if settings.CELERY["broker_url"] == FILES:
+    from ops.brokers import files
+
+    files.prepare(settings.CELERY["broker_transport_options"])
+elif settings.CELERY["broker_url"].startswith("amqp"):
+    from ops.brokers import rabbitmq
+
+    rabbitmq.prepare()
+elif settings.CELERY["broker_url"].startswith(environment.KAFKA_SCHEME):
+    from ops.brokers import kafka
+
+    kafka.prepare()
+
+
+@signals.setup_logging.connect
+def keep_django_logging(**kwargs: Any) -> None:
+    """Log as the servers do: without a receiver Celery would set up its own."""

@@ -1,0 +1,308 @@
+"""What the application itself is told: its layer, Django, limits, monitoring."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ops.environment import validators
+from ops.environment.variable import SHARED, Kind, Scope, Section, Variable
+
+from .samples import SAMPLE_SECRET_KEY
+
+# What /profile/ can show; see PROFILE_FIELDS.
+PROFILE_FIELDS: Final = (
+    "settings",
+    "server",
+    "release",
+    "hostname",
+    "django",
+    "python",
+    "debug",
+)
+
+LAYER: Final = Section(
+    "Layer",
+    "Which of the layers runs, and what this server is called.",
+    (
+        Variable(
+            name="LAYER",
+            kind=Kind.CHOICE,
+            help="The layer whose images docker compose runs.",
+            choices=("local", "dev", "production"),
+            default="local",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="STACK_NAME",
+            help="Begins the names of images, containers and volumes; another clone has another.",
+            default="mysite",
+            scope=Scope.STACK,
+            validate=validators.stack_name,
+        ),
+        Variable(
+            name="DJANGO_SETTINGS_MODULE",
+            help="The settings module; each image sets its own layer's.",
+            default="mysite.settings.local",
+            validate=validators.module,
+        ),
+        Variable(
+            name="PROFILE",
+            help="This server's name, shown by /profile/ (set1, set2).",
+            default="standalone",
+            validate=validators.label,
+        ),
+        Variable(
+            name="RELEASE",
+            help="The release that runs, shown by /profile/.",
+            default="unreleased",
+            validate=validators.label,
+        ),
+        Variable(
+            name="CONTAINER_COMMAND",
+            kind=Kind.CHOICE,
+            help="What a container runs where only variables can be passed (Elastic Beanstalk).",
+            choices=("serve", "worker"),
+            default="serve",
+        ),
+    ),
+)
+
+DJANGO: Final = Section(
+    "Django",
+    "What the application itself reads.",
+    (
+        Variable(
+            name="DJANGO_SECRET_KEY",
+            help="Signs sessions and tokens; at least 50 random characters.",
+            layer_defaults={"local": SAMPLE_SECRET_KEY, "test": SAMPLE_SECRET_KEY},
+            sample=SAMPLE_SECRET_KEY,
+            required_in=SHARED,
+            secret=True,
+        ),
+        Variable(
+            name="DJANGO_SECRET_KEY_FALLBACKS",
+            kind=Kind.LIST,
+            help="Former keys, the latest first: what they signed is still accepted, so that "
+            "users stay signed in. `./stackctl rotate secret-key` writes them.",
+            secret=True,
+        ),
+        Variable(
+            name="DJANGO_ALLOWED_HOSTS",
+            kind=Kind.LIST,
+            help="Host names that the site answers to.",
+            layer_defaults={
+                "local": "localhost,127.0.0.1,[::1]",
+                "test": "localhost,127.0.0.1,[::1]",
+            },
+            required_in=SHARED,
+            validate=validators.host,
+        ),
+        Variable(
+            name="DJANGO_CSRF_TRUSTED_ORIGINS",
+            kind=Kind.LIST,
+            help="Origins besides the site's own whose forms are accepted, with their scheme.",
+            validate=validators.origin,
+        ),
+        Variable(
+            name="DJANGO_DEBUG",
+            kind=Kind.BOOL,
+            help="Debug pages; cannot be on in production.",
+            default="false",
+            layer_defaults={"local": "true", "dev": "true"},
+        ),
+        Variable(
+            name="DJANGO_SECURE_SSL_REDIRECT",
+            kind=Kind.BOOL,
+            help="Redirect http to https.",
+            default="false",
+            layer_defaults={"production": "true"},
+        ),
+        # An hour, so that a first deployment whose HTTPS turns out broken can be undone. Browsers
+        # hold a site to the full time: https://docs.djangoproject.com/en/5.2/ref/middleware/#http-strict-transport-security
+        Variable(
+            name="DJANGO_HSTS_SECONDS",
+            kind=Kind.INT,
+            help="How long browsers insist on https; 31536000 (a year) once HTTPS is proven.",
+            default="0",
+            layer_defaults={"production": "3600"},
+            minimum=0,
+            maximum=63_072_000,
+        ),
+        Variable(
+            name="DJANGO_HSTS_INCLUDE_SUBDOMAINS",
+            kind=Kind.BOOL,
+            help="Browsers insist on https for all subdomains too: each must have it.",
+            default="false",
+        ),
+        Variable(
+            name="DJANGO_HSTS_PRELOAD",
+            kind=Kind.BOOL,
+            help="Lets browsers preload that they must use https (https://hstspreload.org/), which "
+            "takes months to undo.",
+            default="false",
+        ),
+        Variable(
+            name="DJANGO_LOG_LEVEL",
+            kind=Kind.CHOICE,
+            help="The least level that is logged.",
+            choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+            default="INFO",
+            layer_defaults={"test": "WARNING"},
+        ),
+        Variable(
+            name="DJANGO_LANGUAGE_CODE",
+            help="The site's language.",
+            default="en-us",
+            validate=validators.language,
+        ),
+        Variable(
+            name="DJANGO_TIME_ZONE",
+            help="The site's time zone.",
+            default="UTC",
+            validate=validators.time_zone,
+        ),
+        Variable(
+            name="PROFILE_FIELDS",
+            kind=Kind.LIST,
+            help="What /profile/ shows to strangers.",
+            choices=PROFILE_FIELDS,
+            default=",".join(PROFILE_FIELDS),
+            layer_defaults={"production": "settings,server,release"},
+        ),
+        Variable(
+            name="DJANGO_SUPERUSER_USERNAME",
+            help="The first superuser's name, whatever the user model's USERNAME_FIELD is; migrate "
+            "creates it while there is none.",
+        ),
+        Variable(name="DJANGO_SUPERUSER_EMAIL", help="The first superuser's e-mail address."),
+        Variable(
+            name="DJANGO_SUPERUSER_PASSWORD",
+            help="The first superuser's password; can be removed once they have signed in.",
+            secret=True,
+        ),
+        Variable(
+            name="SERVERS",
+            kind=Kind.LIST,
+            help="The servers that the status page watches; docker compose sets its own.",
+            validate=validators.server,
+        ),
+        Variable(
+            name="STATIC_ROOT",
+            kind=Kind.PATH,
+            help="Where collectstatic writes; the images set /srv/static.",
+            default="var/static",
+        ),
+        Variable(
+            name="AWS_STATIC_BUCKET_NAME",
+            help="Servers bring static files to this S3 bucket when they start; the AWS_S3_* "
+            "variables count for it too.",
+            validate=validators.bucket,
+        ),
+        Variable(
+            name="STATIC_URL",
+            kind=Kind.URL,
+            help="Where browsers get what is in that bucket under static/, there or from a CDN: "
+            "https://.../static/.",
+            validate=validators.folder_url,
+        ),
+        Variable(
+            name="MEDIA_ROOT",
+            kind=Kind.PATH,
+            help="Where uploads are kept; the images set /srv/media.",
+            default="var/media",
+        ),
+        Variable(
+            name="DRAIN_FILE",
+            kind=Kind.PATH,
+            help="While this file exists, /readyz answers 404.",
+            default="var/drain",
+        ),
+        Variable(
+            name="DRAIN_SECONDS",
+            kind=Kind.INT,
+            help="Seconds that a stopping server waits for load balancers to see that 404.",
+            default="5",
+            minimum=0,
+            maximum=10,
+        ),
+        Variable(
+            name="RUN_PORT",
+            kind=Kind.PORT,
+            help="The port of `make run`.",
+            default="8000",
+        ),
+        Variable(
+            name="APP_SERVER",
+            kind=Kind.CHOICE,
+            help="What runs Django in each server container.",
+            choices=("uwsgi", "gunicorn"),
+            default="uwsgi",
+        ),
+        Variable(
+            name="WEB_CONCURRENCY",
+            kind=Kind.INT,
+            help="Workers of uWSGI or gunicorn in each server.",
+            default="2",
+            minimum=1,
+            maximum=64,
+        ),
+        Variable(
+            name="DJANGO_READ_DOTENV",
+            kind=Kind.BOOL,
+            help="Read .env; the images say no, because docker compose has read it already.",
+            default="true",
+        ),
+        Variable(
+            name="DJANGO_BUILD",
+            kind=Kind.BOOL,
+            help="For build steps only (collectstatic): no secrets, no database, no server.",
+            default="false",
+            in_dotenv=False,
+        ),
+    ),
+)
+
+LIMITS: Final = Section(
+    "Limits",
+    "Requests to /api/ that a client may make, as 1200/minute (second, minute, hour, day), or off. "
+    "Counted over all servers.",
+    (
+        Variable(
+            name="THROTTLE_ANON",
+            help="For each address that is not signed in.",
+            default="1200/minute",
+            validate=validators.rate,
+        ),
+        Variable(
+            name="THROTTLE_USER",
+            help="For each user.",
+            default="6000/minute",
+            validate=validators.rate,
+        ),
+        Variable(
+            name="THROTTLE_LOGIN",
+            help="Sign-ins, the admin's too, and requests for a token, for each address.",
+            default="20/minute",
+            validate=validators.rate,
+        ),
+    ),
+)
+
+MONITORING: Final = Section(
+    "Monitoring",
+    "Numbers and errors; docs/monitoring.md says what there is.",
+    (
+        Variable(
+            name="PROMETHEUS_MULTIPROC_DIR",
+            help="Where the processes of a server keep what they count; the images set it. Empty: "
+            "there are no metrics.",
+        ),
+        Variable(
+            name="SENTRY_DSN",
+            kind=Kind.URL,
+            help="Where errors are sent, as Sentry and its likes give it; empty: nowhere.",
+            secret=True,
+            validate=validators.dsn,
+        ),
+    ),
+)

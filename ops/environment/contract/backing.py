@@ -1,0 +1,156 @@
+"""The servers that the application uses: database, Redis, message broker."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ops.environment import validators
+from ops.environment.variable import Kind, Section, Variable
+
+from .samples import SAMPLE_PASSWORD
+
+DATABASE: Final = Section(
+    "Database",
+    "One of three ways, the first that is set: DATABASE_URL, DB_ENGINE with DB_*, or "
+    "RDS_HOSTNAME with RDS_*. The local layer falls back to SQLite in var/; dev and production "
+    "have no fallback.",
+    (
+        Variable(
+            name="DATABASE_URL",
+            kind=Kind.DATABASE_URL,
+            help="mysql://user:password@host:3306/name, postgres://...:5432/name or "
+            "sqlite:///path. With TLS: mysql://...?ssl_mode=VERIFY_IDENTITY&ssl_ca=PATH or "
+            "postgres://...?sslmode=verify-full&sslrootcert=PATH.",
+            secret=True,
+        ),
+        Variable(
+            name="DB_ENGINE",
+            kind=Kind.CHOICE,
+            help="Makes the DB_* variables count; docker compose starts this database server. In "
+            "the local layer mysql and postgres need DB_HOST to count: without it they are docker "
+            "compose's alone.",
+            choices=("sqlite", "mysql", "postgres"),
+            aliases={
+                "sqlite3": "sqlite",
+                "postgresql": "postgres",
+                "django.db.backends.sqlite3": "sqlite",
+                "django.db.backends.mysql": "mysql",
+                "django.db.backends.postgresql": "postgres",
+            },
+        ),
+        Variable(name="DB_NAME", help="The database's name; for sqlite, its file."),
+        Variable(name="DB_USER", help="The database's user."),
+        Variable(
+            name="DB_PASSWORD",
+            help="The database user's password.",
+            secret=True,
+            sample=SAMPLE_PASSWORD,
+        ),
+        Variable(name="DB_HOST", help="The database's host name."),
+        Variable(
+            name="DB_PORT", kind=Kind.PORT, help="The database's port, if not its engine's own."
+        ),
+        Variable(name="RDS_HOSTNAME", help="Set by Elastic Beanstalk for a coupled database."),
+        Variable(
+            name="RDS_PORT", kind=Kind.PORT, help="5432 means PostgreSQL, any other port MySQL."
+        ),
+        Variable(name="RDS_DB_NAME", help="The coupled database's name."),
+        Variable(name="RDS_USERNAME", help="The coupled database's user."),
+        Variable(name="RDS_PASSWORD", help="The coupled database's password.", secret=True),
+        Variable(name="TEST_DB_NAME", help="The name of the database that the tests create."),
+        Variable(
+            name="DB_CONN_MAX_AGE",
+            kind=Kind.INT,
+            help="Seconds that a connection is kept for the next request.",
+            default="60",
+            minimum=0,
+            maximum=86_400,
+        ),
+        Variable(
+            name="RUN_MIGRATIONS",
+            kind=Kind.BOOL,
+            help="A server migrates before it starts, one at a time; for Elastic Beanstalk.",
+            default="false",
+        ),
+        Variable(
+            name="DB_WAIT_SECONDS",
+            kind=Kind.INT,
+            help="Seconds that migrate waits for the database to come up.",
+            default="60",
+            minimum=0,
+            maximum=3_600,
+        ),
+        Variable(
+            name="DB_LOCK_WAIT_SECONDS",
+            kind=Kind.INT,
+            help="Seconds that migrate tries to get a lock that another transaction holds.",
+            default="60",
+            minimum=0,
+            maximum=3_600,
+        ),
+    ),
+)
+
+REDIS: Final = Section(
+    "Redis",
+    "Cache, visit counter and, unless another is named, message broker: REDIS_URL, or REDIS_HOST "
+    "with REDIS_PASSWORD. The local layer falls back to the database and to files in var/; dev and "
+    "production have no fallback.",
+    (
+        Variable(
+            name="REDIS_URL",
+            kind=Kind.URL,
+            help="redis://user:password@host:6379/0, or rediss:// for TLS. Three databases are "
+            "used: the numbered one is the broker's, the next the cache's, then the counter's.",
+            secret=True,
+            validate=validators.redis_url,
+        ),
+        Variable(
+            name="REDIS_HOST",
+            help="Redis' host name, for its usual port and database 0. docker compose's own, "
+            "redis, has the user mysite; another host, the user default. For the rest, set "
+            "REDIS_URL.",
+        ),
+        Variable(
+            name="REDIS_PASSWORD",
+            help="Redis' password.",
+            secret=True,
+            sample=SAMPLE_PASSWORD,
+        ),
+    ),
+)
+
+BROKER: Final = Section(
+    "Message broker",
+    "What carries a job to the worker: Redis, unless BROKER with BROKER_HOST and BROKER_PASSWORD, "
+    "or CELERY_BROKER_URL, says otherwise.",
+    (
+        Variable(
+            name="BROKER",
+            kind=Kind.CHOICE,
+            help="The message broker, which docker compose starts; cache and counter stay in "
+            "Redis. For kafka the image is built anew.",
+            choices=("redis", "rabbitmq", "kafka"),
+            default="redis",
+        ),
+        Variable(
+            name="BROKER_HOST",
+            help="The broker's host name, where it is not Redis; docker compose's own is broker.",
+        ),
+        Variable(
+            name="BROKER_PASSWORD",
+            help="The password of RabbitMQ's user mysite.",
+            layer_defaults={"local": SAMPLE_PASSWORD, "test": SAMPLE_PASSWORD},
+            sample=SAMPLE_PASSWORD,
+            secret=True,
+        ),
+        Variable(
+            name="CELERY_BROKER_URL",
+            kind=Kind.URL,
+            help="Another message broker, as Celery writes it: amqps://user:password@host/vhost; "
+            "several with a ; between them. It wins over BROKER.",
+            secret=True,
+            validate=validators.url,
+        ),
+    ),
+)

@@ -1,0 +1,150 @@
+"""What docker compose and HAProxy read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ops.environment import validators
+from ops.environment.variable import SHARED, Kind, Scope, Section, Variable
+
+from .samples import SAMPLE_PASSWORD
+
+STACK: Final = Section(
+    "Stack",
+    "What docker compose and HAProxy read; the application's servers never see these.",
+    (
+        Variable(
+            name="HTTP_PORT",
+            kind=Kind.PORT,
+            help="The host's port for the site through HAProxy.",
+            default="8080",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="HAPROXY_BALANCE",
+            kind=Kind.CHOICE,
+            help="Which server gets the next request: each in turn, the one with the fewest "
+            "running, or by the client's address always the same.",
+            choices=("roundrobin", "leastconn", "source"),
+            default="roundrobin",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="SERVER3",
+            kind=Kind.CHOICE,
+            help="1 adds a third server; empty, there are two.",
+            choices=("1",),
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="APACHE",
+            kind=Kind.CHOICE,
+            help="1 adds Apache httpd beside nginx; empty, there is none.",
+            choices=("1",),
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="NGINX_PORT",
+            kind=Kind.PORT,
+            help="With APACHE, the host's port for server1's nginx, asked directly.",
+            default="8001",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="APACHE_PORT",
+            kind=Kind.PORT,
+            help="The host's port for Apache, asked directly.",
+            default="8002",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="DIRECT_ADDRESS",
+            help="The host's address for both. Only a loopback one: they trust X-Forwarded-For.",
+            default="127.0.0.1",
+            scope=Scope.STACK,
+            validate=validators.loopback_address,
+        ),
+        Variable(
+            name="NGINX_BALANCE",
+            kind=Kind.CHOICE,
+            help="The same where nginx is the load balancer; ip_hash goes by an IPv4 address's "
+            "first three numbers.",
+            choices=("round_robin", "least_conn", "ip_hash"),
+            default="round_robin",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="NGINX_BALANCER_PORT",
+            kind=Kind.PORT,
+            help="The host's port for the site through nginx as the load balancer.",
+            default="8090",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="NGINX_BALANCER_ADDRESS",
+            help="The host's address for it: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            default="127.0.0.1",
+            scope=Scope.STACK,
+            validate=validators.bind_address,
+        ),
+        Variable(
+            name="TLS_CERTIFICATE",
+            help="A folder in certs/ with fullchain.pem and privkey.pem: the site by https.",
+            scope=Scope.STACK,
+            validate=validators.certificate_folder,
+        ),
+        Variable(
+            name="HTTPS_PORT",
+            kind=Kind.PORT,
+            help="The host's port for the site by https, where there is a certificate.",
+            default="8443",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="APP_MEMORY",
+            help="The memory limit of each server and of the worker: 1500m, 2g. It includes up to "
+            "1 GB of request bodies in /tmp.",
+            default="2g",
+            scope=Scope.STACK,
+            validate=validators.memory,
+        ),
+        Variable(
+            name="DB_MEMORY",
+            help="The memory limit of the database server.",
+            default="2g",
+            scope=Scope.STACK,
+            validate=validators.memory,
+        ),
+        Variable(
+            name="STATS_PORT",
+            kind=Kind.PORT,
+            help="The host's port for HAProxy's stats page.",
+            default="8888",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="HTTP_ADDRESS",
+            help="The host's address of the site: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            default="0.0.0.0",  # noqa: S104 (what a server is for; the sample layer is not one)
+            layer_defaults={"local": "127.0.0.1", "test": "127.0.0.1"},
+            scope=Scope.STACK,
+            validate=validators.bind_address,
+        ),
+        Variable(
+            name="STATS_USER",
+            help="The stats page's user.",
+            default="admin",
+            scope=Scope.STACK,
+            validate=validators.basic_auth_user,
+        ),
+        Variable(
+            name="STATS_PASSWORD",
+            help="The stats page's password.",
+            layer_defaults={"local": SAMPLE_PASSWORD, "test": SAMPLE_PASSWORD},
+            sample=SAMPLE_PASSWORD,
+            required_in=SHARED,
+            secret=True,
+            scope=Scope.STACK,
+        ),
+    ),
+)

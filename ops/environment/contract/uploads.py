@@ -1,0 +1,74 @@
+"""The worker, and the uploads that it works on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ops.environment import validators
+from ops.environment.variable import Kind, Section, Variable
+
+WORKER: Final = Section(
+    "Worker",
+    "The process that does the work behind the requests.",
+    (
+        Variable(
+            name="WORKER_CONCURRENCY",
+            kind=Kind.INT,
+            help="Jobs that a worker does at a time, each in a process of its own.",
+            default="2",
+            minimum=1,
+            maximum=64,
+        ),
+        Variable(
+            name="WORKER_HEARTBEAT_FILE",
+            kind=Kind.PATH,
+            help="The worker touches this file while it is well.",
+            default="var/worker-heartbeat",
+        ),
+    ),
+)
+
+UPLOADS: Final = Section(
+    "Uploads",
+    "What may be uploaded, and where it is kept: in MEDIA_ROOT, or in S3 if a bucket is named.",
+    (
+        # nginx.conf's client_max_body_size has room for the maximum; a test compares.
+        Variable(
+            name="UPLOAD_MAX_MB",
+            kind=Kind.INT,
+            help="The largest picture in megabytes; for more, raise client_max_body_size too.",
+            default="10",
+            minimum=1,
+            maximum=10,
+        ),
+        Variable(
+            name="UPLOAD_MAX_MEGAPIXELS",
+            kind=Kind.INT,
+            help="The largest picture in million pixels; a worker may need 20 bytes for each.",
+            default="40",
+            minimum=1,
+            maximum=200,
+        ),
+        Variable(name="AWS_STORAGE_BUCKET_NAME", help="Keep files in this S3 bucket."),
+        Variable(name="AWS_S3_REGION_NAME", help="The bucket's region."),
+        Variable(
+            name="AWS_S3_ENDPOINT_URL",
+            kind=Kind.URL,
+            help="The address of an S3 server that is not Amazon's.",
+            validate=validators.origin,
+        ),
+        Variable(
+            name="AWS_S3_ADDRESSING_STYLE",
+            kind=Kind.CHOICE,
+            help="How the bucket is named in addresses; many servers of one's own want path.",
+            choices=("auto", "path", "virtual"),
+            default="auto",
+        ),
+        Variable(
+            name="AWS_ACCESS_KEY_ID",
+            help="The key for S3; not needed where the machine has a role.",
+            secret=True,
+        ),
+        Variable(name="AWS_SECRET_ACCESS_KEY", help="The key's secret part.", secret=True),
+    ),
+)

@@ -1,0 +1,99 @@
+"""The site on one machine without Docker: what `make run` starts."""
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from ops import environment
+
+HOST = "127.0.0.1"
+# uWSGI's exit code when `need-app` is set and the application cannot be imported.
+APP_NOT_LOADED = 22
+
+
+class Command(BaseCommand):
+    """Prepare the database and static files, then serve with uWSGI until interrupted."""
+
+    help = "Migrates, collects static files and serves the site with one uWSGI on 127.0.0.1."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do it; each fault ends it with one clear message."""
+        uwsgi = Path(sys.executable).with_name("uwsgi")
+        if not uwsgi.exists():
+            raise CommandError("uWSGI is not installed beside this Python. Use `make run`.")
+        refuse_taken_port(settings.RUN_PORT)
+        if layer := environment.ignored_layer():
+            self.stdout.write(
+                f".env is for LAYER={layer} and is not read here; set variables before `make run`"
+            )
+        for folder in (settings.STATIC_ROOT, settings.MEDIA_ROOT):
+            folder.mkdir(parents=True, exist_ok=True)
+        call_command("migrate_with_lock", verbosity=0, stdout=self.stdout)
+        call_command("collectstatic", interactive=False, verbosity=0)
+        self.stdout.write(f"http://{HOST}:{settings.RUN_PORT}/  (Ctrl-C ends it)")
+        self.stdout.flush()
+        try:
+            while serve(uwsgi) == APP_NOT_LOADED:
+                wait_for_application()
+        except KeyboardInterrupt:
+            self.stdout.write("stopped")
+
+
+def serve(uwsgi: Path) -> int:
+    """Run uWSGI until it ends and return its exit code."""
+    config = settings.BASE_DIR / "uwsgi" / "embedded.ini"
+    address = f"{HOST}:{settings.RUN_PORT}"
+    process = subprocess.Popen(  # noqa: S603 (our own configuration)
+        # On a reload pyuwsgi starts Python anew; left alone it forgets the virtual environment.
+        [uwsgi, "--ini", config, "--http-socket", address, "--binary-path", sys.executable],
+        # For the worker, which uwsgi/embedded.ini starts.
+        env={**os.environ, "PYTHON": sys.executable},
+    )
+    try:
+        return process.wait()
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End uWSGI; told while it starts up it may not hear the first time."""
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+
+
+def wait_for_application() -> None:
+    """Return once the application can be imported again."""
+    python_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(  # noqa: S603
+        [settings.BASE_DIR / "uwsgi" / "wait-for-application"],
+        env={**os.environ, "PATH": python_first},
+        check=True,
+    )
+
+
+def refuse_taken_port(port: int) -> None:
+    """Raise CommandError if something listens on the port already."""
+    with socket.socket() as probe:
+        # As servers do, so that a port whose last user has just ended counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise CommandError(f"cannot listen on {HOST}:{port}: {error.strerror}") from None
+            raise CommandError(
+                f"port {port} is taken by another program. Choose another: "
+                f"RUN_PORT={port + 1} make run"
+            ) from None

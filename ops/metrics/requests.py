@@ -1,0 +1,77 @@
+"""What is counted of requests: how many, how long, and which mistakes came up."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.core.signals import got_request_exception
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponseBase
+from prometheus_client import Counter, Histogram
+
+from ops.metrics import processes  # noqa: F401  (first: it says where metrics are kept)
+
+# Up to the longest request that there can be (uWSGI's harakiri).
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+OTHER = "other"
+
+REQUESTS = Counter(
+    "django_http_requests",
+    "Requests answered, but for probes and scrapes.",
+    ["view", "method", "status"],
+)
+DURATION = Histogram(
+    "django_http_request_duration_seconds",
+    "From the request's arrival in Django to its answer.",
+    ["view", "method"],
+    buckets=SECONDS,
+)
+EXCEPTIONS = Counter(
+    "django_http_exceptions", "Mistakes that became an answer 500.", ["view", "type"]
+)
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class CountRequests:
+    """Count each request that comes this far, whatever becomes of it.
+
+    No label is of a client's making, so that nobody can make there be ever more of them.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        """Keep the rest of the chain."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on, and count."""
+        begun = time.perf_counter()
+        response = self.get_response(request)
+        seconds = time.perf_counter() - begun
+        labels = (view_of(request), method_of(request))
+        DURATION.labels(*labels).observe(seconds)
+        REQUESTS.labels(*labels, response.status_code).inc()
+        return response
+
+
+@receiver(got_request_exception)
+def count_exception(request: HttpRequest | None = None, **kwargs: Any) -> None:
+    """Count a mistake; its traceback is in the log."""
+    import sys
+
+    kind = sys.exc_info()[0]
+    EXCEPTIONS.labels(view_of(request), kind.__name__ if kind else OTHER).inc()
+
+
+def view_of(request: HttpRequest | None) -> str:
+    """Return the name of what answers: the URL's name, or its namespace, such as "admin"."""
+    match = getattr(request, "resolver_match", None)
+    if match is None:
+        return "none"
+    return str(match.namespaces[0] if match.namespaces else match.url_name or match._func_path)
+
+
+def method_of(request: HttpRequest) -> str:
+    """Return the method, if it is one that there is."""
+    return request.method if request.method in METHODS else OTHER

@@ -1,0 +1,76 @@
+"""What stands before and around the views: the probes, and the answer to a database outage."""
+
+import logging
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+from ops.database.outage import is_outage
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class ProbeMiddleware:
+    """Answer /livez and /readyz before anything else can refuse or redirect the request.
+
+    Load balancers send their own idea of a Host header and speak plain http, so neither
+    ALLOWED_HOSTS nor the redirect to https may stand in the way. Neither probe asks the database:
+    its outage would take every server out of service at once.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        """Keep the rest of the chain."""
+        self.get_response = get_response
+        self.probes = {"/livez": self.livez, "/readyz": self.readyz}
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer a probe, or pass the request on."""
+        probe = self.probes.get(request.path)
+        if probe is None:
+            return self.get_response(request)
+        response = probe()
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def livez(self) -> HttpResponse:
+        """Say that the process answers."""
+        return HttpResponse("alive\n", content_type="text/plain")
+
+    def readyz(self) -> HttpResponse:
+        """Say whether new requests are welcome: 200, or 404 while draining.
+
+        404 is what HAProxy's `http-check disable-on-404` takes for "finish what you have".
+        https://docs.haproxy.org/3.0/configuration.html#4.2-http-check%20disable-on-404
+        """
+        if settings.DRAIN_FILE.exists():
+            return HttpResponse("draining\n", content_type="text/plain", status=404)
+        return HttpResponse("ready\n", content_type="text/plain")
+
+
+class DatabaseOutageMiddleware:
+    """Answer 503 with Retry-After when the database is away, rather than 500 with a traceback."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        """Keep the rest of the chain."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Turn an outage into an answer; leave every other error to Django."""
+        if not (isinstance(error, DatabaseError) and is_outage(error)):
+            return None
+        logger.error("database unavailable: %s", error)
+        return JsonResponse(
+            {"detail": "The database is not available. Please try again shortly."},
+            status=503,
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS), "Cache-Control": "no-store"},
+        )

@@ -1,0 +1,19 @@
+"""The stack's paths. /livez, /readyz and /metrics are answered earlier, by its middleware.
+
+What is answered without the database is so with ATOMIC_REQUESTS too: `non_atomic_requests`.
+"""
+
+from django.db.transaction import non_atomic_requests
+from django.urls import path
+
+from ops.views.favicon import FaviconView
+from ops.views.health import HealthView
+from ops.views.status import StatusView
+from ops.views.status_api import StatusApiView
+
+urlpatterns = [
+    path("", non_atomic_requests(StatusView.as_view()), name="status"),
+    path("favicon.ico", non_atomic_requests(FaviconView.as_view())),
+    path("healthz", non_atomic_requests(HealthView.as_view()), name="healthz"),
+    path("api/status/", non_atomic_requests(StatusApiView.as_view()), name="status-api"),
+]

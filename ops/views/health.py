@@ -1,0 +1,58 @@
+"""/healthz: each component's health, for people and deploys."""
+
+import asyncio
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.views.generic import View
+from health_check.base import HealthCheckResult
+
+from ops.recent import Recent
+from ops.registry import health_checks
+from ops.threads import DaemonThreads
+
+# How long the components' states are kept: anyone may ask, and each look costs connections to the
+# database, the cache and the broker.
+HEALTH_SECONDS = 2.0
+
+
+class HealthView(View):
+    """200 when every component is up, else 503; JSON says which."""
+
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """Answer with the components' states, which may be HEALTH_SECONDS old."""
+        components = HEALTH.get()
+        down = "down" in {line["status"] for line in components.values()}
+        body = {"status": "down" if down else "up", "components": components}
+        return JsonResponse(
+            body, status=503 if down else 200, headers={"Cache-Control": "no-store"}
+        )
+
+
+def look_at_components() -> dict[str, dict[str, Any]]:
+    """Return each component's state, all looked at at once."""
+    results = asyncio.run(check_components())
+    return {name: describe(result) for name, result in results.items()}
+
+
+async def check_components() -> dict[str, HealthCheckResult]:
+    """Run every check in a thread of its own; a thread that hangs is not waited for."""
+    threads = DaemonThreads()
+    results = await asyncio.gather(
+        *(check().get_result(threads) for check in health_checks.values())
+    )
+    return dict(zip(health_checks, results, strict=True))
+
+
+def describe(result: HealthCheckResult) -> dict[str, Any]:
+    """Return one component's line: its state, how long the look took, and what is wrong."""
+    line: dict[str, Any] = {
+        "status": "down" if result.error else "up",
+        "milliseconds": round(result.time_taken * 1000, 1),
+    }
+    if result.error:
+        line["error"] = str(result.error)
+    return line
+
+
+HEALTH = Recent(look_at_components, seconds=HEALTH_SECONDS)

@@ -1,0 +1,30 @@
+"""/: the page that a person sees first."""
+
+from typing import Any
+
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.generic import TemplateView
+
+from ops.diagram import picture
+from ops.registry import cards
+from ops.status import may_see, profile_for, report
+
+
+@method_decorator(never_cache, name="dispatch")
+class StatusView(TemplateView):
+    """The stack, live. With DEBUG off strangers learn no more than that the site is up."""
+
+    template_name = "ops/status.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the present state, for those who may see it; the page's script renews it."""
+        user = self.request.user
+        shown = [card for card in cards.values() if card.public and user.is_authenticated]
+        if may_see(user):
+            state = report(profile_for(user))
+            shown = list(cards.values())
+            kwargs |= {"report": state, "picture": picture(state)}
+        scripts = [script for card in cards.values() for script in card.page_scripts]
+        scripts += [script for card in shown for script in card.scripts]
+        return super().get_context_data(cards=shown, scripts=scripts, **kwargs)

@@ -1,0 +1,33 @@
+"""A worker's sign of life: a row for /healthz, a file for its container's health check."""
+
+import datetime
+
+from django.conf import settings
+from django.utils import timezone
+
+from ops.models import WorkerBeat
+
+EVERY_SECONDS = 5
+# A worker that was not seen for so long is down; supervisor/worker-healthcheck says the same.
+STALE_SECONDS = 30
+# Rows of workers that are gone are kept for so long, for people.
+FORGET_SECONDS = 3600
+
+
+def touch() -> None:
+    """Tell this container's health check that the worker is well."""
+    settings.WORKER_HEARTBEAT_FILE.parent.mkdir(parents=True, exist_ok=True)
+    settings.WORKER_HEARTBEAT_FILE.touch()
+
+
+def beat(name: str) -> None:
+    """Tell everyone that this worker is well."""
+    now = timezone.now()
+    WorkerBeat.objects.update_or_create(name=name, defaults={"seen": now})
+    WorkerBeat.objects.filter(seen__lt=now - datetime.timedelta(seconds=FORGET_SECONDS)).delete()
+
+
+def fresh() -> int:
+    """Return how many workers are well."""
+    since = timezone.now() - datetime.timedelta(seconds=STALE_SECONDS)
+    return WorkerBeat.objects.filter(seen__gte=since).count()
