@@ -163,12 +163,12 @@ def save(
                 console.warn(dump.said)
             if server.dump_end not in dump.tail:
                 raise StackctlError("the database's dump is cut off", "Try again; is db healthy?")
-            _write(partial / EXTRAS, *server.command(database, "extras"))
+            extras = _write(partial / EXTRAS, *server.command(database, "extras"))
         with console.step("saving the media files"):
             _write(partial / MEDIA, *project.once("sh", "-c", PACK))
         if verify:
             with console.step("loading the backup into a database of its own, and comparing"):
-                _verify(partial, server, database, dump)
+                _verify(partial, server, database, dump, extras)
         manifest = _manifest(project, partial, server.name, verified=verify)
         _private(partial / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
         partial.rename(target)
@@ -207,18 +207,25 @@ class _Output:
         self.sum.update(piece)
 
 
-def _verify(partial: Path, server: databases.Server, container: str, dump: _Output) -> None:
-    """Load a backup into a database of its own, whose dump and names must be the same."""
+def _verify(
+    partial: Path, server: databases.Server, container: str, dump: _Output, extras: _Output
+) -> None:
+    """Load a backup into a database of its own, whose dump and names must be the same.
+
+    The extras (accounts, roles and their grants, events) cannot be loaded next to the live ones;
+    they are read again.
+    """
 
     def command(*arguments: str) -> tuple[str, ...]:
         return server.command(container, *arguments)
 
     name = databases.VERIFIED
-    again = _Output()
+    again, extras_again = _Output(), _Output()
     try:
         for action, part in (("prepare", EXTRAS), ("load", DATABASE)):
             done(process.pump_in(*command(action, name), pieces=unzipped(partial / part)))
         done(process.pump_out(*command("dump", name), sink=again.add))
+        done(process.pump_out(*command("extras"), sink=extras_again.add))
         live, loaded = (
             set(done(process.run(*command("inventory", database))).out.splitlines())
             for database in ("", name)
@@ -233,8 +240,11 @@ def _verify(partial: Path, server: databases.Server, container: str, dump: _Outp
         ) from None
     finally:
         process.pump_in(*command("remove", name), pieces=())
-    if again.sum.digest() != dump.sum.digest() or live != loaded:
-        names = ", ".join(sorted(live ^ loaded)) or "the contents"
+    different = [*sorted(live ^ loaded)]
+    if extras_again.sum.digest() != extras.sum.digest():
+        different.append("accounts, roles or events")
+    if again.sum.digest() != dump.sum.digest() or different:
+        names = ", ".join(different) or "the contents"
         raise StackctlError(
             f"the backup, loaded, is not what is in the database, and was not kept: {names}",
             "Did a migration run meanwhile? Try again.",

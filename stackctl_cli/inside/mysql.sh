@@ -121,17 +121,19 @@ moves() {
     done
 }
 
-# The accounts that may do something in the application's database or define something there, and what they may do.
+# The accounts that may do something in the application's database or define something there, those that have one of them
+# as a role, and what they may do.
 accounts() {
-    local each schema escaped pattern
+    local each schema escaped pattern known
     # In a GRANT on a database `_` and `%` are wildcards, unless escaped.
     escaped=${live//\\/\\\\}
     escaped=${escaped//_/\\_}
     escaped=${escaped//%/\\%}
     schema=$(text "$live")
     pattern=$(text "$escaped")
-    query --execute="
-        SELECT DISTINCT CONCAT(QUOTE(User), '@', QUOTE(Host)) FROM mysql.user WHERE
+    known="
+        WITH RECURSIVE known (User, Host) AS (
+        SELECT User, Host FROM mysql.user WHERE
             User NOT LIKE 'mysql.%' AND NOT (User IN ('root', 'stackctl') AND Host = 'localhost') AND (
             (User, Host) IN (SELECT User, Host FROM mysql.db WHERE Db IN ($schema, $pattern)
                 UNION SELECT User, Host FROM mysql.tables_priv WHERE Db = $schema
@@ -140,16 +142,26 @@ accounts() {
                 SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = $schema
                 UNION SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = $schema
                 UNION SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = $schema
-                UNION SELECT DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA = $schema))" >"$folder/accounts"
+                UNION SELECT DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA = $schema))
+        UNION SELECT TO_USER, TO_HOST FROM mysql.role_edges JOIN known ON (FROM_USER, FROM_HOST) = (User, Host))"
+    query --execute="$known SELECT CONCAT(QUOTE(User), '@', QUOTE(Host)) FROM known ORDER BY 1" >"$folder/accounts"
     while IFS= read -r each; do
+        # A default role has to exist, and be granted, before (below).
+        # shellcheck disable=SC2016 # the backticks are SQL's
         query --execute="SET print_identified_with_as_hex = ON; SHOW CREATE USER $each" |
-            sed 's/^CREATE USER /CREATE USER IF NOT EXISTS /; s/$/;/'
+            sed -E 's/^CREATE USER /CREATE USER IF NOT EXISTS /; s/ DEFAULT ROLE (,?`([^`]|``)*`@`([^`]|``)*`)+ REQUIRE / REQUIRE /; s/$/;/'
         query --execute="SHOW GRANTS FOR $each" >"$folder/grants"
         for each in "$live" "$escaped"; do
             grep --fixed-strings --regexp=" ON $(name "$each")." --regexp=" ON PROCEDURE $(name "$each")." \
                 --regexp=" ON FUNCTION $(name "$each")." "$folder/grants" | sed 's/$/;/' || true
         done | sort --unique
     done <"$folder/accounts"
+    query --execute="$known SELECT CONCAT('GRANT ', QUOTE(FROM_USER), '@', QUOTE(FROM_HOST), ' TO ', QUOTE(TO_USER), '@',
+        QUOTE(TO_HOST), IF(WITH_ADMIN_OPTION = 'Y', ' WITH ADMIN OPTION;', ';')) FROM mysql.role_edges
+        WHERE (FROM_USER, FROM_HOST) IN (SELECT * FROM known) AND (TO_USER, TO_HOST) IN (SELECT * FROM known) ORDER BY 1"
+    query --execute="SET SESSION group_concat_max_len = 1048576; $known SELECT CONCAT('ALTER USER ', QUOTE(USER), '@', QUOTE(HOST), ' DEFAULT ROLE ',
+        GROUP_CONCAT(QUOTE(DEFAULT_ROLE_USER), '@', QUOTE(DEFAULT_ROLE_HOST) ORDER BY DEFAULT_ROLE_USER), ';') FROM mysql.default_roles
+        WHERE (DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST) IN (SELECT * FROM known) GROUP BY USER, HOST ORDER BY 1"
 }
 
 # all_moves: both halves of the RENAME TABLE that switches.

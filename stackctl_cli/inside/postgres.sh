@@ -15,6 +15,11 @@ export PGOPTIONS='-c default_transaction_read_only=off -c statement_timeout=0 -c
 client() { psql --no-psqlrc --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 --set "database=$database" --set "live=$live" "$@"; }
 remove() { PGDATABASE=postgres client --set "gone=$1" <<<'SET client_min_messages = warning; DROP DATABASE IF EXISTS :"gone" WITH (FORCE);'; }
 
+# Of the extras, what counts for the roles of all databases (`only`), or the rest (`without`).
+of_roles() { awk -v only="$([ "$1" = only ] && echo 1)" '
+    { roles = /^GRANT .* TO .* WITH ADMIN (true|false), INHERIT / || /^ALTER ROLE / && !/ IN DATABASE :"database" SET / }
+    (roles != 0) == (only != "")'; }
+
 case $action in
     dump)
         # The key of \restrict is random by default, and a dump of the same data another text. Releases before August 2025
@@ -72,7 +77,7 @@ END
             echo '\getenv user DB_USER
 CREATE DATABASE :"database" TEMPLATE template0 OWNER :"user";
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;'
-            cat
+            of_roles without
         } | PGDATABASE=postgres client >/dev/null
         ;;
 
@@ -90,18 +95,19 @@ SELECT format('REASSIGN OWNED BY %I TO %I', pg_get_userbyid(datdba), :'user') FR
 END
         ;;
 
-    # Both names change at once, as soon as no client is connected to either database; clients that connect again are in time.
+    # Both names and the roles change at once, as soon as no client is connected to either database; clients that connect again are in time.
     # 8: it failed, and the live data are as they were.
     switch)
-        cat >/dev/null
+        roles=$(of_roles only)
         remove $replaced || exit 8
         for left in 4 3 2 1 0; do
-            if PGDATABASE=postgres client --set replaced=$replaced >/dev/null <<'END'
+            if PGDATABASE=postgres client --set replaced=$replaced >/dev/null <<END
 SET client_min_messages = warning;
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (:'live', :'database');
 BEGIN;
 ALTER DATABASE :"live" RENAME TO :"replaced";
 ALTER DATABASE :"database" RENAME TO :"live";
+$roles
 COMMIT;
 END
             then

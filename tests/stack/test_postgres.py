@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,46 @@ def test_a_statement_without_an_answer_is_given_up(postgres: Site) -> None:
     assert answered == "(5,)"
 
 
+SLOW_COMMIT = """
+CREATE TABLE committed (id uuid);
+CREATE FUNCTION slow_commit () RETURNS trigger LANGUAGE plpgsql AS
+ 'BEGIN INSERT INTO committed VALUES (NEW.id); PERFORM pg_sleep(4); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON api_upload DEFERRABLE INITIALLY DEFERRED
+ FOR EACH ROW EXECUTE FUNCTION slow_commit();
+"""
+
+
+def test_an_upload_whose_commit_got_no_answer_is_not_kept(postgres: Site) -> None:
+    """The database hangs there, and commits afterwards what the client was refused."""
+    user = Uploader(postgres)
+
+    def sql(text: str) -> str:
+        psql = ("psql", "--no-psqlrc", "--no-align", "--tuples-only", "--username=postgres")
+        return postgres.run_in("db", *psql, "--dbname=mysite", f"--command={text}").strip()
+
+    committing = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    sql(SLOW_COMMIT + "GRANT INSERT ON committed TO mysite")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(user.send)
+            eventually(lambda: sql(committing) == "1", seconds=20, what="it commits")
+            postgres.compose("pause", "db")
+            try:
+                assert sending.result().status_code == 503
+            finally:
+                postgres.compose("unpause", "db")
+        eventually(lambda: sql("SELECT count(*) FROM committed") == "1", seconds=20, what="it did")
+        # The worker does so every minute.
+        code = f"{SETUP}from api.uploads.intake import remove_refused; remove_refused()"
+        postgres.python_in("server1", code)
+        upload = sql("SELECT id FROM committed")
+        assert sql(f"SELECT count(*) FROM api_upload WHERE id = '{upload}'") == "0"
+        kept = postgres.run_in("server1", "find", "/srv/media", "-type", "f")
+        assert upload and upload not in kept
+    finally:
+        sql("DROP TABLE committed; DROP FUNCTION slow_commit CASCADE")
+
+
 def count_rows(site: Site, method: str = "read") -> int:
     """Return a number that is kept in the database, counted up first if told."""
     code = f"{SETUP}from api.models import Counter"
@@ -259,6 +300,8 @@ CREATE TABLE drill.theirs (pairs hstore);
 INSERT INTO drill.theirs VALUES ('a=>1');
 GRANT SELECT ON drill.theirs TO mysite, reader;
 COMMENT ON TABLE drill.theirs IS 'kept';
+GRANT reader TO mysite;
+ALTER ROLE reader SET lock_timeout = '7s';
 """
 APPLICATIONS = (
     "CREATE TYPE drill.mood AS ENUM ('well', 'ill')",
@@ -300,7 +343,8 @@ def test_backup_and_restore(postgres: Site) -> None:
     folder = Path(saved["path"])
     count_rows(postgres, "increment")
     as_superuser(postgres, "CREATE TABLE later (a int); DROP VIEW drill.a CASCADE")
-    as_superuser(postgres, "ALTER DATABASE mysite RESET search_path")
+    as_superuser(postgres, "ALTER DATABASE mysite RESET search_path; REVOKE reader FROM mysite")
+    as_superuser(postgres, "ALTER ROLE reader SET lock_timeout = '8s'")
 
     before = postgres.ask("restore", folder.name, "--force")["before"]
 
@@ -316,7 +360,12 @@ def test_backup_and_restore(postgres: Site) -> None:
 
 @pytest.fixture
 def damaged(postgres: Site) -> Path:
-    """A backup whose dump is all there, but what stands behind it cannot be unpacked."""
+    """A backup whose dump is all there, but what stands behind it cannot be unpacked.
+
+    When it was saved, roles had other settings and members.
+    """
+    as_superuser(postgres, "CREATE ROLE former; GRANT former TO mysite")
+    as_superuser(postgres, "ALTER ROLE mysite SET lock_timeout = '7s'")
     folder = Path(postgres.ask("backup")["path"])
     damaged = shutil.copytree(folder, folder.with_name("damaged"))
     dump = damaged / "database.sql.gz"
@@ -325,15 +374,18 @@ def damaged(postgres: Site) -> Path:
     manifest = json.loads((damaged / "manifest.json").read_text())
     manifest["parts"][dump.name]["sha256"] = hashlib.sha256(dump.read_bytes()).hexdigest()
     (damaged / "manifest.json").write_text(json.dumps(manifest))
+    as_superuser(postgres, "ALTER ROLE mysite RESET lock_timeout; REVOKE former FROM mysite")
     return damaged
 
 
 def test_a_restore_that_ends_in_the_middle_changes_nothing(postgres: Site, damaged: Path) -> None:
     """The program in the container sees no more than an input that has ended."""
     rows = count_rows(postgres, "increment")
+    before = cluster(postgres)
 
     refused = postgres.ctl("restore", damaged.name, "--force", code=1)
 
+    assert sorted_lines(cluster(postgres)) == sorted_lines(before)
     assert "database.sql.gz cannot be unpacked" in refused and "nothing was changed" in refused
     databases = "SELECT count(*) FROM pg_database WHERE datname LIKE 'stackctl%'"
     assert facts(postgres, databases) == [0]

@@ -56,6 +56,12 @@ CREATE VIEW drill_a AS SELECT * FROM drill_z;
 CREATE USER 'a reader'@'%' IDENTIFIED BY 'it''s';
 GRANT SELECT (id) ON drill_child TO 'a reader'@'%';
 GRANT EXECUTE ON PROCEDURE drill_say TO 'a reader'@'%';
+CREATE ROLE 'a role', 'a wider role';
+GRANT SELECT ON drill_big TO 'a role';
+GRANT 'a role' TO 'a wider role', 'mysite'@'%';
+CREATE USER 'a member'@'%' IDENTIFIED BY 'x';
+GRANT 'a role', 'a wider role' TO 'a member'@'%' WITH ADMIN OPTION;
+ALTER USER 'a member'@'%' DEFAULT ROLE 'a wider role', 'a role';
 """
 APPLICATIONS = (
     "CREATE TABLE drill_parent (id INT PRIMARY KEY AUTO_INCREMENT, name TEXT) CHARSET latin1",
@@ -81,6 +87,11 @@ SELECT TABLE_NAME, DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'm
 SELECT * FROM drill_a;
 SHOW GRANTS FOR 'a reader'@'%';
 SHOW GRANTS FOR 'mysite'@'%';
+SHOW GRANTS FOR 'a member'@'%';
+SHOW GRANTS FOR 'a wider role';
+SHOW GRANTS FOR 'a role';
+SELECT User, HEX(authentication_string), account_locked FROM mysql.user ORDER BY 1;
+SELECT * FROM mysql.default_roles ORDER BY 1, 2, 3, 4;
 SHOW CREATE TABLE drill_child;
 SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME, @@GLOBAL.max_allowed_packet
     FROM information_schema.SCHEMATA ORDER BY 1;
@@ -128,6 +139,7 @@ def test_backup_and_restore(site: Site) -> None:
         site, "CREATE TABLE later (a INT); DROP FUNCTION drill_next; DROP EVENT drill_tick"
     )
     administrator(site, "DROP VIEW drill_a, drill_z; DROP TRIGGER drill_stamp")
+    administrator(site, "DROP USER 'a reader', 'a member'; DROP ROLE 'a role', 'a wider role'")
     site.run_in("server1", "sh", "-c", "rm -r /srv/media/drill; touch /srv/media/later")
     assert "the stack is running" in site.ctl("restore", folder.name, code=1)
     damaged = shutil.copytree(folder, folder.with_name("damaged"))
