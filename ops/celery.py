@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import kombu.exceptions
+import redis
 from celery import Celery, current_task, signals
 from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
@@ -16,8 +17,12 @@ from ops import environment
 from ops.breaker import BROKER, REDIS, AwayError, Breaker
 from ops.settings.backing import FILES
 
-# What is wrong with a task itself. Every other error, a refusal too, opens the breaker.
+# What is wrong with a task itself.
 OF_THE_TASK = (kombu.exceptions.SerializationError, TypeError, ValueError)
+
+
+class RefusedError(kombu.exceptions.OperationalError):
+    """Redis refuses a message, as when it is full. It answers, so other commands may succeed."""
 
 
 def breaker_of(url: str) -> Breaker:
@@ -35,9 +40,15 @@ class Application(Celery):
         Raises:
             kombu.exceptions.OperationalError: it is down, and was not asked.
         """
+        url = settings.CELERY["broker_url"]
         try:
-            with breaker_of(settings.CELERY["broker_url"]).call(Exception, but=OF_THE_TASK):
-                yield
+            with breaker_of(url).call(Exception, but=(*OF_THE_TASK, RefusedError)):
+                try:
+                    yield
+                except (redis.ResponseError, kombu.exceptions.OperationalError) as error:
+                    if isinstance(error.__cause__ or error, redis.ResponseError):
+                        raise RefusedError(str(error)) from error
+                    raise
         except AwayError as error:
             raise kombu.exceptions.OperationalError(str(error)) from None
 

@@ -116,6 +116,27 @@ def test_without_a_broker_uploads_are_taken_and_done_later(
     eventually(lambda: set(components(production).values()) == {"up"}, seconds=60, what="all is up")
 
 
+def test_a_redis_that_is_full_refuses_messages_alone(production: Stack, user: Uploader) -> None:
+    """The uploads are sent later; meanwhile everything but writing to Redis works."""
+
+    def limit(memory: str) -> None:
+        administrator = "REDISCLI_AUTH=$(cat /data/administrator) redis-cli --user administrator "
+        # The health check's account may change accounts, its own too.
+        acl = f"{administrator} acl setuser administrator +config|set"
+        command = f"{acl} && {administrator} config set maxmemory {memory}"
+        assert production.run_in("redis", "sh", "-c", command).split() == ["OK", "OK"]
+
+    limit("1")
+    try:
+        made = [user.sent()["id"] for _ in range(6)]
+        assert components(production)["cache"] == "up"
+        assert production.get("/api/hits/").status_code == 200
+    finally:
+        limit("256mb")
+    for upload in made:
+        user.done(upload, seconds=COMES_BACK_SECONDS)
+
+
 def test_a_worker_killed_in_the_middle_loses_nothing(user: Uploader) -> None:
     check_worker_killed_in_the_middle(user)
 
@@ -221,6 +242,6 @@ def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -
         assert "WRONGPASS" in production.run_in("redis", "sh", "-c", guess, check=False)
         said = production.run_in("redis", "sh", "-c", f"{AS_USER}{user} ping")
         assert said.strip() == "PONG"
-    command = production.run_in("redis", "cat", "/proc/1/cmdline")
+    command = production.run_in("redis", "sh", "-c", "cat /proc/[0-9]*/cmdline")
     assert not tells(command, production.environment["REDIS_PASSWORD"])
     assert "redis-server" in command

@@ -363,3 +363,18 @@ def test_a_task_that_cannot_be_written_down_is_no_outage(monkeypatch: pytest.Mon
         app.send_task("api.process_upload", args=[object()])
 
     assert not BROKER.is_open
+
+
+def test_a_redis_that_is_full_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses a message, and answers everything else."""
+
+    def fail(*_: object, **__: object) -> None:
+        full = redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+        raise kombu.exceptions.OperationalError(str(full)) from full
+
+    monkeypatch.setattr(Celery, "send_task", fail)
+    monkeypatch.setattr("mysite.celery.breaker_of", lambda _: REDIS)
+    with pytest.raises(kombu.exceptions.OperationalError, match="maxmemory"):
+        app.send_task("api.process_upload", args=["a"])
+
+    assert not REDIS.is_open
