@@ -367,6 +367,13 @@ def test_every_service_has_a_limit_of_memory_and_processes() -> None:
             assert {"mem_limit", "pids_limit"} <= set(service), name
 
 
+def test_servers_that_reap_no_foreign_children_run_under_an_init() -> None:
+    """Children of a killed health check, or of the worker's killed processes, become theirs."""
+    with_init = {name for name, service in services().items() if service.get("init")}
+
+    assert with_init == {"db", "redis", "broker", "worker"}
+
+
 def test_what_needs_no_outside_has_no_way_out() -> None:
     networks = compose()["networks"]
     no_answer = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
