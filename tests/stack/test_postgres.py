@@ -246,7 +246,7 @@ SLOW_COMMIT = """
 CREATE TABLE committed (id uuid);
 CREATE FUNCTION slow_commit () RETURNS trigger LANGUAGE plpgsql AS
  'BEGIN INSERT INTO committed VALUES (NEW.id); PERFORM pg_sleep(4); RETURN NULL; END';
-CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON api_upload DEFERRABLE INITIALLY DEFERRED
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON demo_upload DEFERRABLE INITIALLY DEFERRED
  FOR EACH ROW EXECUTE FUNCTION slow_commit();
 """
 
@@ -272,10 +272,10 @@ def test_an_upload_whose_commit_got_no_answer_is_not_kept(postgres: Site) -> Non
                 postgres.compose("unpause", "db")
         eventually(lambda: sql("SELECT count(*) FROM committed") == "1", seconds=20, what="it did")
         # The worker does so every minute.
-        code = f"{SETUP}from api.uploads.intake import remove_refused; remove_refused()"
+        code = f"{SETUP}from demo.uploads.intake import remove_refused; remove_refused()"
         postgres.python_in("server1", code)
         upload = sql("SELECT id FROM committed")
-        assert sql(f"SELECT count(*) FROM api_upload WHERE id = '{upload}'") == "0"
+        assert sql(f"SELECT count(*) FROM demo_upload WHERE id = '{upload}'") == "0"
         kept = postgres.run_in("server1", "find", "/srv/media", "-type", "f")
         assert upload and upload not in kept
     finally:

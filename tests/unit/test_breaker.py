@@ -373,7 +373,7 @@ def test_a_redis_that_is_full_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> N
         raise kombu.exceptions.OperationalError(str(full)) from full
 
     monkeypatch.setattr(Celery, "send_task", fail)
-    monkeypatch.setattr("mysite.celery.breaker_of", lambda _: REDIS)
+    monkeypatch.setattr("ops.celery.breaker_of", lambda _: REDIS)
     with pytest.raises(kombu.exceptions.OperationalError, match="maxmemory"):
         app.send_task("api.process_upload", args=["a"])
 
