@@ -14,7 +14,7 @@ import csv
 import io
 from dataclasses import dataclass
 
-from . import engine, outputs, process
+from . import engine, kept_state, outputs, process
 from .apache import Apache
 from .faults import StackctlError
 
@@ -61,16 +61,14 @@ class Server:
     errors: int
     # How many requests at once HAProxy gives it; 0 for any number.
     limit: int = 0
+    # Whether somebody took it out of service, by drain or maintenance. The status does not say it:
+    # a server that ended is DOWN, and `MAINT (resolution)` once its name is gone, drained or not.
+    drained_by_hand: bool = False
 
     @property
     def up(self) -> bool:
         """Tell whether it gets requests."""
         return self.status.startswith("UP")
-
-    @property
-    def drained_by_hand(self) -> bool:
-        """Tell whether somebody took it out of service: HAProxy's own drain or maintenance."""
-        return self.status.startswith(("DRAIN", "MAINT"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +144,13 @@ class Balancer:
         Raises:
             StackctlError: HAProxy cannot be reached, or its answer is not whole.
         """
-        answer = self.command("show stat")
-        with outputs.read("show stat"):
-            return self._servers(answer)
+        answer = self.command("show stat", "show servers state")
+        with outputs.read("show stat; show servers state"):
+            table, _, states = answer.partition("\n\n")
+            drained = set(kept_state.drained_by_hand(states))
+            return self._servers(table, drained)
 
-    def _servers(self, answer: str) -> dict[str, Server]:
+    def _servers(self, answer: str, drained: set[tuple[str, str]]) -> dict[str, Server]:
         rows = list(csv.DictReader(io.StringIO(answer.removeprefix("# "))))
         # A row that is cut off has columns without a value.
         if not answer.startswith("# ") or not rows or any(None in row.values() for row in rows):
@@ -174,6 +174,7 @@ class Balancer:
                 answers=sum(_number(row[f"hrsp_{code}"]) for code in codes),
                 errors=_number(row["hrsp_5xx"]),
                 limit=_number(row["slim"]),
+                drained_by_hand=(BACKEND, name) in drained,
             )
         return found
 

@@ -1,4 +1,4 @@
-"""What HAProxy should still know of its servers after a reload: HAProxy's server state file.
+"""What HAProxy knows of its servers, and should still know after a reload: its server state file.
 
 Made of what `show servers state` answers, in the words that are about the servers' condition. Where
 a server is and how it is spoken to is for the configuration to say, which the reload is about:
@@ -8,11 +8,17 @@ https://docs.haproxy.org/3.0/management.html#9.3-show%20servers%20state
 
 from __future__ import annotations
 
-from .configuration import Address
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .configuration import Address
 
 VERSION = "1"
 # The first 20 words of a row are required, and the rest is left out: TLS, the check's address.
-BACKEND, SERVER, ADDRESS, HOST, PORT, RECORD = 1, 3, 4, 17, 18, 19
+BACKEND, SERVER, ADDRESS, ADMIN, HOST, PORT, RECORD = 1, 3, 4, 6, 17, 18, 19
+# Of the administrative state the maintenance and the drain that somebody asked for.
+FORCED = 0x01 | 0x08
 _NONE = "-"
 
 
@@ -27,12 +33,23 @@ def state_file(answer: str, servers: dict[tuple[str, str], Address]) -> str:
     Raises:
         ValueError: the answer is of another kind or version; a reload would forget who is drained.
     """
+    kept = [_row(row, servers) for row in _rows(answer)]
+    return "".join(f"{line}\n" for line in (VERSION, *filter(None, kept)))
+
+
+def drained_by_hand(answer: str) -> Iterator[tuple[str, str]]:
+    """Yield the backend and server of each that somebody took out of service, as it answers."""
+    for row in _rows(answer):
+        if int(row[ADMIN]) & FORCED:
+            yield row[BACKEND], row[SERVER]
+
+
+def _rows(answer: str) -> list[list[str]]:
     first, *lines = answer.strip().splitlines() or [""]
     if first.strip() != VERSION:
         raise ValueError(f"version {first[:20]!r} where {VERSION} belongs")
     rows = (line.split() for line in lines if line.strip() and not line.startswith("#"))
-    kept = [_row(row, servers) for row in rows if len(row) > RECORD]
-    return "".join(f"{line}\n" for line in (VERSION, *filter(None, kept)))
+    return [row for row in rows if len(row) > RECORD]
 
 
 def _row(row: list[str], servers: dict[tuple[str, str], Address]) -> str:

@@ -209,6 +209,6 @@ def changed(before: dict[str, haproxy.Server], now: dict[str, haproxy.Server]) -
                 f"{name} was in service, and HAProxy says {new.status}, {new.check}: "
                 f"docker compose logs --tail 30 {name}"
             )
-        elif old.status == "DRAIN" and new.up:
+        elif old.drained_by_hand and new.up:
             wrong.append(f"{name} was drained, and is in service: ./stackctl drain {name}")
     return wrong

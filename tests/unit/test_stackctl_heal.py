@@ -1,336 +1,365 @@
-"""What `stackctl heal` does about what it sees; the engine is a fake, the lock is real."""
+"""`stackctl heal`, run whole: what it starts and restarts, what it leaves alone, how often."""
 
-from dataclasses import replace
+import signal
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stackctl_cli import compose, diagnosis, engine, haproxy, heal, lock, process, state
-from stackctl_cli.console import Console
-from stackctl_cli.diagnosis import Cure
-from stackctl_cli.engine import Container
-from stackctl_cli.faults import StackctlError
-from stackctl_cli.interrupt import Interrupt
-from tests.unit.test_stackctl_parts import container, seen
+from tests.unit.scripted.engine import NAME
+from tests.unit.scripted.model import Reply
+from tests.unit.scripted.stack import Ended, Stack, fails
 
-KILLED = {"running": False, "status": "exited", "exit_code": 137, "health": "unhealthy"}
-HUNG = {"health": "unhealthy"}
-IMAGES = {"db": "mysql:9.7", "haproxy": "haproxy:3.0"}
+NO_ENGINE = "Cannot connect to the Docker daemon"
+LOCKED = {f"{NAME}-stackctl": {"command": "up", "who": "me@here", "since": "noon", "process": "7"}}
 
 
-class Stack:
-    """A stack in the engine's and the load balancer's eyes, and what was done to it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Make one in which all is well."""
-        names = ("server1", "server2", "server3", "worker", "haproxy", "db", "migrate")
-        self.containers = {name: self.service(name) for name in names}
-        once = {"restart_policy": "no", "running": False, "status": "exited", "health": "none"}
-        self.change("migrate", **once)
-        self.balancer = {name: replace(seen("UP"), name=name) for name in names[:3]}
-        services = {name: {"image": IMAGES.get(name, "fake-local")} for name in names}
-        model = {"name": "project", "services": services}
-        self.project = compose.Project("project", "local", model)
-        self.done: list[str] = []
-        self.stopped: set[str] = set()
-        self.heals = True
-        monkeypatch.setattr(compose.Project, "containers", lambda _: dict(self.containers))
-        monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: dict(self.balancer))
-        monkeypatch.setattr(engine, "was_stopped", lambda c: c.id in self.stopped)
-        monkeypatch.setattr(engine, "last_lines", lambda *_: "the last line")
-        monkeypatch.setattr(engine, "execute", lambda *_: process.Result(1, "", ""))
-        monkeypatch.setattr(engine, "start", lambda name: self.act("start", name))
-        monkeypatch.setattr(engine, "restart", lambda name, *_: self.act("restart", name))
-        monkeypatch.setattr(heal, "BACK_SECONDS", 5)
-        monkeypatch.setattr(heal, "POLL_SECONDS", 0.01)
-
-    def service(self, name: str) -> Container:
-        """Return a container that is well."""
-        return container(id=name, service=name, restart_policy="unless-stopped")
-
-    def change(self, name: str, **facts: object) -> None:
-        """Change what the engine says of a container."""
-        self.change_quietly(name, **facts)
-        if name.startswith("server"):
-            self.balancer[name] = replace(seen("DOWN"), name=name)
-
-    def change_quietly(self, name: str, **facts: object) -> None:
-        """Change what the engine says of a container; HAProxy notices nothing."""
-        self.containers[name] = replace(self.containers[name], **facts)  # type: ignore[arg-type]
-
-    def act(self, what: str, name: str) -> process.Result:
-        """Do what stackctl asks for; what is done to it heals a container, or does not."""
-        self.done.append(f"{what} {name}")
-        if self.heals:
-            self.well(name)
-        return process.Result(0, "", "")
-
-    def well(self, name: str) -> None:
-        """Make a container well."""
-        self.containers[name] = self.service(name)
-        if name.startswith("server"):
-            self.balancer[name] = replace(seen("UP"), name=name)
-
-    def examined(self) -> dict[str, Cure]:
-        """Return what stackctl thinks of each service that is not well."""
-        return {f.service: f.cure for f in diagnosis.examine(state.look(self.project), set())}
-
-    def healer(self) -> heal.Healer:
-        """Return somebody who heals it."""
-        return heal.Healer(self.project, Console(), Interrupt())
+def heal(stack: Stack) -> Ended:
+    return stack.run("heal", "--json")
 
 
-@pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    """A stack in which all is well, and a folder of its own for the lock."""
-    monkeypatch.setattr(process, "ROOT", tmp_path)
-    return Stack(monkeypatch)
+def watch(stack: Stack, seconds: float, *options: str) -> Ended:
+    """Watch for some time, until SIGTERM."""
+    stack.clock.plan(seconds, partial(signal.raise_signal, signal.SIGTERM))
+    return stack.run("heal", "--watch", "--json", *options)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands still until its only item is changed."""
-    now = [1000.0]
-
-    def monotonic() -> float:
-        now[0] += 0.001
-        return now[0]
-
-    monkeypatch.setattr(heal.time, "monotonic", monotonic)
-    return now
+def acts(stack: Stack) -> list[str]:
+    """Return what was started and restarted."""
+    return [step for step in stack.steps if step.startswith(("start", "restart"))]
 
 
-def test_a_stack_that_is_well_is_left_alone(stack: Stack) -> None:
-    stack.heals = False
+def hang(stack: Stack, service: str) -> None:
+    stack.containers[service].health = "unhealthy"
 
-    report = stack.healer().look()
 
-    assert report.as_dict("project")["code"] == 0
-    assert stack.done == []
-    assert lock.holder(stack.project) == ""
+def drained(stack: Stack, action: Callable[[], object]) -> None:
+    stack.balancer.admin = {("dynamic_backend", "server1"): "drain"}
+    action()
+
+
+def facts(service: str, **changes: Any) -> Callable[[Stack], None]:
+    """Return what changes a container."""
+
+    def change(stack: Stack) -> None:
+        for name, fact in changes.items():
+            setattr(stack.containers[service], name, fact)
+
+    return change
+
+
+def test_heal_leaves_a_stack_alone_that_is_well(stack: Stack) -> None:
+    ended = heal(stack)
+
+    assert ended.code == 0 and "nothing to heal" in ended.err and stack.steps == []
+    assert ended.result["healed"] == [] and ended.result["left_alone"] == {}
+
+
+HEALED: dict[str, tuple[Callable[[Stack], object], str, str]] = {
+    "server killed": (lambda s: s.end("server1"), "start server1", "it ended with exit code 137"),
+    "database": (lambda s: s.end("db"), "start db", "it ended with exit code 137"),
+    "haproxy": (lambda s: s.end("haproxy"), "start haproxy", "it ended with exit code 137"),
+    "worker": (lambda s: s.end("worker", 1), "start worker", "it ended with exit code 1"),
+    "memory": (
+        lambda s: s.end("worker", out_of_memory=True),
+        "start worker",
+        "it ended with exit code 137 (out of memory)",
+    ),
+    "server hangs": (
+        lambda s: hang(s, "server1"),
+        "restart server1",
+        "it runs, but it is unhealthy",
+    ),
+    "worker hangs": (lambda s: hang(s, "worker"), "restart worker", "it runs, but it is unhealthy"),
+}
+
+
+@pytest.mark.parametrize(("change", "step", "reason"), HEALED.values(), ids=HEALED)
+def test_heal_starts_what_ended_and_restarts_what_hangs(
+    stack: Stack, change: Callable[[Stack], object], step: str, reason: str
+) -> None:
+    verb, service = step.split()
+    stack.behave("aaaa", log="its last words")
+    change(stack)
+
+    ended = heal(stack)
+
+    assert stack.steps == ["lock heal", "write owner", step] and not stack.locks
+    assert ended.code == 0 and ended.result["healed"] == [service]
+    assert f"{service}: {reason}; {verb}ing it. Its last lines:" in ended.err
+    assert f"{service}: back in service after " in ended.err
+    if service in ("server1", "worker"):
+        assert "    its last words" in ended.err
+    assert stack.containers[service].status == "running"
+    assert stack.balancer.up() == ["server1", "server2"] or service == "haproxy"
+    # A hung server gets the time of its longest request; all else its own grace period.
+    (call,) = [call for call in stack.calls if call.startswith(f"docker {verb} ")]
+    assert ("-t 25" in call) == (step == "restart server1")
+
+
+def alone_and_hangs(stack: Stack) -> None:
+    hang(stack, "server1")
+    stack.end("server2", 0)
+
+
+def once_and_failed(stack: Stack) -> None:
+    """Have a service end that is meant to end."""
+    stack.containers["worker"].policy = "no"
+    stack.end("worker")
+
+
+LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
+    "stopped": (lambda s: s.end("server1", 0), 0, "server1: it was stopped cleanly"),
+    "by a person": (
+        lambda s: s.end("server1", stopped=True),
+        0,
+        "server1: it ended with exit code 137, because somebody stopped it",
+    ),
+    "drained": (
+        lambda s: drained(s, lambda: s.end("server1")),
+        0,
+        "server1: it ended with exit code 137, but it was drained by hand",
+    ),
+    "drained and hangs": (
+        lambda s: drained(s, lambda: hang(s, "server1")),
+        0,
+        "server1: it is unhealthy, but it was drained by hand",
+    ),
+    "stopping": (
+        facts("server1", health="unhealthy", stopping=True),
+        0,
+        "server1: it is being stopped",
+    ),
+    "database hangs": (lambda s: hang(s, "db"), 1, "db: it is unhealthy; only servers and workers"),
+    "last server": (
+        alone_and_hangs,
+        1,
+        "server1: it is unhealthy, but no other server is in service",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "code", "words"), LEFT_ALONE.values(), ids=LEFT_ALONE)
+def test_heal_reports_what_it_leaves_alone(
+    stack: Stack, change: Callable[[Stack], object], code: int, words: str
+) -> None:
+    change(stack)
+
+    ended = heal(stack)
+
+    assert stack.steps == [] and ended.code == ended.result["code"] == code
+    assert words in ended.err and "it is left alone" in ended.err
+    service, _, reason = words.partition(": ")
+    assert ended.result["left_alone"][service].startswith(reason)
 
 
 @pytest.mark.parametrize(
-    ("service", "facts", "cure"),
+    "change",
     [
-        ("server1", KILLED, Cure.START),
-        ("db", KILLED, Cure.START),
-        ("haproxy", KILLED, Cure.START),
-        ("worker", {**KILLED, "exit_code": 1}, Cure.START),
-        ("server1", {**KILLED, "exit_code": 0}, Cure.RESPECT),
-        ("server1", HUNG, Cure.RESTART),
-        ("worker", HUNG, Cure.RESTART),
-        ("db", HUNG, Cure.REPORT),
-        ("haproxy", HUNG, Cure.REPORT),
+        facts("server1", status="restarting"),
+        facts("server1", status="paused"),
+        facts("server1", status="created"),
+        facts("server1", health="starting"),
+        once_and_failed,
     ],
 )
-def test_what_is_done_about_each_fault(
-    stack: Stack, service: str, facts: dict[str, object], cure: Cure
+def test_heal_leaves_to_docker_what_docker_does(
+    stack: Stack, change: Callable[[Stack], object]
 ) -> None:
-    stack.change(service, **facts)
+    change(stack)
 
-    assert stack.examined() == {service: cure}
+    ended = heal(stack)
 
-
-@pytest.mark.parametrize(
-    ("service", "facts"),
-    [
-        # Docker itself is at it.
-        ("server1", {**KILLED, "status": "restarting"}),
-        ("server1", {"health": "starting"}),
-        ("server1", {"status": "paused", "running": True}),
-        ("server1", {**KILLED, "status": "created", "exit_code": 0}),
-        # A service that is meant to end.
-        ("migrate", {**KILLED, "exit_code": 1}),
-    ],
-)
-def test_what_needs_no_help(stack: Stack, service: str, facts: dict[str, object]) -> None:
-    stack.change(service, **facts)
-
-    assert stack.examined() == {}
+    assert (ended.code, stack.steps, ended.result["left_alone"]) == (0, [], {})
 
 
-@pytest.mark.parametrize("facts", [KILLED, HUNG])
-@pytest.mark.parametrize("status", ["DRAIN", "MAINT"])
-def test_a_drained_server_is_left_alone(
-    stack: Stack, facts: dict[str, object], status: str
+@pytest.mark.parametrize("seconds", [1, 40])
+def test_a_drained_server_that_ended_is_told_from_one_that_ended(
+    stack: Stack, seconds: float
 ) -> None:
-    stack.change("server1", **facts)
-    stack.balancer["server1"] = replace(seen(status), name="server1")
+    """HAProxy shows both as DOWN at first, and both as `MAINT (resolution)` later."""
+    drained(stack, lambda: stack.end("server1"))
+    stack.clock.sleep(seconds)
+    assert heal(stack).result["healed"] == []
 
-    assert stack.examined() == {"server1": Cure.RESPECT}
-
-
-def test_a_server_that_is_being_stopped_is_left_alone(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack.change("server1", **HUNG, environ={"DRAIN_FILE": "/run/drain"})
-    assert stack.examined() == {"server1": Cure.RESTART}
-
-    asked: list[tuple[str, ...]] = []
-
-    def execute(*command: str) -> process.Result:
-        asked.append(command)
-        return process.Result(0, "", "")
-
-    monkeypatch.setattr(engine, "execute", execute)
-
-    assert stack.examined() == {"server1": Cure.RESPECT}
-    assert asked == [("server1", "test", "-e", "/run/drain")]
+    stack.balancer.admin.clear()
+    assert heal(stack).result["healed"] == ["server1"]
 
 
-def test_what_a_person_stopped_stays_so_also_when_the_engine_forgets(stack: Stack) -> None:
-    stack.change("server1", **KILLED)
-    stack.stopped = {"server1"}
-    healer = stack.healer()
+def test_heal_starts_the_database_first_and_servers_next(stack: Stack) -> None:
+    for service in ("haproxy", "redis", "server2", "db"):
+        stack.end(service)
 
-    assert list(healer.look().left_alone) == ["server1"]
-    stack.stopped = set()
-    assert list(healer.look().left_alone) == ["server1"]
+    ended = heal(stack)
+
+    assert acts(stack) == ["start db", "start server2", "start haproxy", "start redis"]
+    assert sorted(ended.result["healed"]) == ["db", "haproxy", "redis", "server2"]
+
+
+def test_heal_starts_what_ended_before_it_restarts_one_that_hangs(stack: Stack) -> None:
+    hang(stack, "server1")
+    hang(stack, "worker")
+    stack.end("server2")
+    heal(stack)
+    assert acts(stack) == ["start server2"]
+
+    # Never two at once.
+    heal(stack)
+    assert acts(stack) == ["restart server1"]
+    heal(stack)
+    assert acts(stack) == ["restart worker"]
+
+
+def test_heal_says_when_a_service_ends_again(stack: Stack) -> None:
+    stack.behave("aaaa", "worker", ends=True)
+    stack.end("worker")
+
+    ended = heal(stack)
+
+    assert ended.code == 1 and ended.result["failed"] == ["worker"]
+    assert "error: worker: ended again" in ended.err
+
+
+def test_heal_gives_a_service_time_to_come_back(stack: Stack) -> None:
+    stack.behave("aaaa", "server1", healthy_after=80)
+    stack.end("server1")
+    assert heal(stack).result["healed"] == ["server1"]
+
+    stack.behave("aaaa", "server1", becomes="starting")
+    stack.end("server1")
+    ended = heal(stack)
+    assert ended.result["failed"] == ["server1"]
+    assert "error: server1: not in service after 90 s" in ended.err
+
+
+def test_a_server_is_healed_once_haproxy_sends_it_requests(stack: Stack) -> None:
+    stack.end("server1")
+    stack.behave("aaaa", "server1", check="L4CON")
+    assert heal(stack).result["failed"] == ["server1"]
+
+    # Where HAProxy cannot say it, the container's own health has to do.
+    stack.end("server1")
+    stack.balancer.silent = "no answer within 10 s"
+    assert heal(stack).result["healed"] == ["server1"]
+
+
+def test_heal_says_what_the_engine_refuses(stack: Stack) -> None:
+    stack.end("server1")
+    stack.faults["start server1"] = fails("port is taken")
+
+    ended = heal(stack)
+
+    assert ended.code == 1 and ended.result["failed"] == ["server1"]
+    assert "error: server1: port is taken" in ended.err and not stack.locks
+
+
+def test_heal_is_refused_while_another_command_changes_the_stack(stack: Stack) -> None:
+    stack.end("server1")
+    stack.locks = dict(LOCKED)
+
+    ended = heal(stack)
+
+    assert ended.code == 1 and stack.steps == [] and stack.locks == LOCKED
+    assert ended.result["error"].startswith("something is to be healed, but `stackctl up` of me@")
+    assert ended.result["next"] == "Wait until it has ended."
+
+
+def test_watch_waits_for_another_command_and_says_so_once(stack: Stack) -> None:
+    stack.end("server1")
+    stack.locks = dict(LOCKED)
+    stack.clock.plan(33, stack.locks.clear)
+
+    ended = watch(stack, 60)
+
+    assert ended.code == 0 and acts(stack) == ["start server1"]
+    assert ended.err.count("`stackctl up` of me@here") == 1
+    assert "the next look tries again" in ended.err
+
+
+def test_watch_waits_for_an_engine_that_does_not_answer(stack: Stack) -> None:
+    stack.clock.plan(1, lambda: setattr(stack, "before", lambda _: Reply(1, "", NO_ENGINE)))
+    stack.clock.plan(31, lambda: setattr(stack, "before", lambda _: None))
+    stack.clock.plan(40, partial(stack.end, "server1"))
+
+    ended = watch(stack, 60)
+
+    assert ended.err.count(f"{NO_ENGINE}; the next look tries again") == 1
+    assert acts(stack) == ["start server1"]
+
+
+def test_watch_ends_with_a_signal_and_looks_as_often_as_it_should(stack: Stack) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    ended = watch(stack, 59, "--seconds", "10")
+
+    assert ended.code == 0 and stack.clock.now == pytest.approx(1059, abs=1)
+    assert ended.err.count("ending") == 1
+    assert f"watching {NAME}, a look every 10 s" in ended.err
+    # And one for what it is.
+    assert sum("ps --quiet" in call for call in stack.calls) == 6
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_watch_reports_each_look_that_did_something(stack: Stack) -> None:
+    stack.clock.plan(20, partial(stack.end, "worker"))
+    stack.clock.plan(300, partial(stack.end, "server2"))
+    stack.clock.plan(400, partial(stack.end, "server1", 0))
+
+    ended = watch(stack, 500)
+
+    lines = ended.out.splitlines()
+    assert ['"healed": ["worker"]' in line for line in lines] == [True, False, False]
+    assert ['"healed": ["server2"]' in line for line in lines] == [False, True, False]
+    assert ended.err.count("server1: it was stopped cleanly; it is left alone") == 1
+
+
+def test_what_a_person_stopped_stays_so_when_the_engine_forgets(stack: Stack) -> None:
+    stack.end("server1", stopped=True)
+    stack.clock.plan(20, partial(setattr, stack.containers["server1"], "stopped", False))
     # Another end is another matter.
-    stack.change("server1", finished="later")
-    assert healer.look().healed == ["server1"]
+    stack.clock.plan(60, partial(stack.end, "server1"))
+    stack.clock.plan(50, lambda: tried.extend(acts(stack)))
+    tried: list[str] = []
+
+    watch(stack, 100)
+
+    assert tried == [] and acts(stack) == ["start server1"]
 
 
-def test_what_ended_is_started_the_database_first(
-    stack: Stack, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for service in ("haproxy", "server2", "db"):
-        stack.change(service, **KILLED)
+def test_watch_tries_less_and_less_often_what_keeps_failing(stack: Stack) -> None:
+    stack.behave("aaaa", "worker", ends=True)
+    stack.end("worker")
+    tried: list[float] = []
+    stack.faults["start worker"] = lambda: tried.append(stack.clock.now)
 
-    report = stack.healer().look()
+    ended = watch(stack, 2500)
 
-    assert stack.done == ["start db", "start server2", "start haproxy"]
-    assert sorted(report.healed) == ["db", "haproxy", "server2"]
-    said = capsys.readouterr().err
-    assert "server2: it ended with exit code 137; starting it" in said
-    assert "the last line" in said
-    assert "server2: back in service" in said
-    assert lock.holder(stack.project) == ""
+    pauses = [after - before for before, after in pairwise(tried)]
+    expected = (10, 20, 40, 80, 160, 300, 300, 300, 300, 300)
+    assert len(pauses) >= len(expected)
+    assert all(e <= p <= e + 6 for p, e in zip(pauses, expected, strict=False)), pauses
+    assert ended.err.count("again soon after try 3; the next one comes 40 s after that") == 1
 
 
-def test_never_two_servers_are_restarted_at_once(stack: Stack) -> None:
-    stack.change("server1", **HUNG)
-    stack.change("server2", **HUNG)
-    healer = stack.healer()
+def test_earlier_tries_are_forgotten_once_a_service_stayed_well(stack: Stack) -> None:
+    ended_at = [100.0 + 80 * number for number in range(10)]
+    for moment in ended_at:
+        stack.clock.plan(moment, partial(stack.end, "worker"))
+    tried: list[float] = []
+    stack.faults["start worker"] = lambda: tried.append(stack.clock.now - 1000)
 
-    healer.look()
-    assert stack.done == ["restart server1"]
-    healer.look()
-    assert stack.done == ["restart server1", "restart server2"]
+    watch(stack, 1000)
 
-
-def test_the_last_server_in_service_is_not_restarted(stack: Stack) -> None:
-    stack.change("server1", **HUNG)
-    for server in ("server2", "server3"):
-        stack.change(server, **{**KILLED, "exit_code": 0})
-
-    report = stack.healer().look()
-
-    assert stack.done == []
-    assert "no other server is in service" in report.left_alone["server1"]
-    assert report.as_dict("project")["code"] == 1
+    assert tried == [pytest.approx(moment, abs=6) for moment in ended_at]
 
 
-def test_what_ended_comes_before_what_hangs(stack: Stack) -> None:
-    stack.change("server1", **HUNG)
-    stack.change("server2", **KILLED)
+def test_tries_are_remembered_while_a_service_was_well_for_a_moment(stack: Stack) -> None:
+    for number in range(40):
+        stack.clock.plan(20.0 * number, partial(stack.end, "worker"))
 
-    stack.healer().look()
+    watch(stack, 800)
 
-    assert stack.done == ["start server2"]
-
-
-def test_nothing_is_done_while_another_command_is_at_work(
-    stack: Stack, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stack.change("server1", **KILLED)
-    healer = stack.healer()
-
-    with lock.held(stack.project, "deploy"):
-        with pytest.raises(StackctlError) as refused:
-            healer.look()
-        assert "`stackctl deploy` of" in refused.value.problem
-        for _ in range(3):
-            healer.look_without_fail()
-    assert stack.done == []
-    # Once, not at every look.
-    assert capsys.readouterr().err.count("`stackctl deploy` of") == 1
-
-    healer.look_without_fail()
-    assert stack.done == ["start server1"]
-
-
-def test_an_engine_that_does_not_answer_is_waited_for(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def away(_: compose.Project) -> dict[str, Container]:
-        raise StackctlError("docker ps: no answer")
-
-    healer = stack.healer()
-    with monkeypatch.context() as patch:
-        patch.setattr(compose.Project, "containers", away)
-        healer.look_without_fail()
-        healer.look_without_fail()
-
-    assert capsys.readouterr().err.count("no answer; the next look tries again") == 1
-    stack.change("server1", **KILLED)
-    healer.look_without_fail()
-    assert stack.done == ["start server1"]
-
-
-def test_a_service_that_keeps_failing_is_tried_less_and_less_often(
-    stack: Stack,
-    clock: list[float],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(heal, "BACK_SECONDS", 0.05)
-    stack.heals = False
-    stack.change("worker", **KILLED)
-    healer = stack.healer()
-
-    tried_at: list[float] = []
-    started = clock[0]
-    while clock[0] < started + 2000:
-        before = len(stack.done)
-        healer.look()
-        if len(stack.done) > before:
-            tried_at.append(clock[0] - started)
-        clock[0] += 1
-
-    pauses = [round(after - before) for before, after in pairwise(tried_at)]
-    expected = (10, 20, 40, 80, 160, 300, 300, 300)
-    assert len(pauses) >= len(expected), pauses
-    assert all(e <= p <= e + 3 for p, e in zip(pauses, expected, strict=False)), pauses
-    said = capsys.readouterr().err
-    assert "again soon after try 3; the next one comes 40 s after that" in said
-    assert said.count("the next one comes 40 s") == 1
-
-
-def test_earlier_tries_are_forgotten_after_a_service_stayed_well(
-    stack: Stack, clock: list[float]
-) -> None:
-    healer = stack.healer()
-    # More tries than WELL_SECONDS would excuse: the pause after the fourth is longer than that.
-    for _ in range(6):
-        stack.change("worker", **KILLED)
-        healer.look()
-        clock[0] += heal.WELL_SECONDS + 1
-        healer.look()
-
-    assert stack.done == ["start worker"] * 6
-
-
-def test_a_refusal_of_the_engine_is_told(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stack.change("server1", **KILLED)
-    monkeypatch.setattr(engine, "start", lambda _: process.Result(1, "", "port is taken"))
-
-    report = stack.healer().look()
-
-    assert report.failed == ["server1"]
-    assert report.as_dict("project")["code"] == 1
-    assert "server1: port is taken" in capsys.readouterr().err
+    # After 0, 10, 30, 70, 150, 310 and 610 seconds, and a little later each.
+    assert len(acts(stack)) == 7

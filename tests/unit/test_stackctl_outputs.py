@@ -167,12 +167,12 @@ STAT = (
 
 
 def test_cut_off_table_of_servers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    printing(monkeypatch, STAT)
+    printing(monkeypatch, f"{STAT}\n1\n")
     assert list(haproxy.Balancer("c").servers()) == ["server1"]
 
-    for length in (1, 20, len(STAT) - 60, len(STAT) - 25):
+    for length in (1, 20, len(STAT) - 60, len(STAT) - 25, len(STAT)):
         printing(monkeypatch, STAT[:length])
-        with pytest.raises(StackctlError, match="`show stat` answered something"):
+        with pytest.raises(StackctlError, match="show servers state` answered"):
             haproxy.Balancer("c").servers()
 
 

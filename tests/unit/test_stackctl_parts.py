@@ -178,7 +178,10 @@ def container(**changes: object) -> Container:
 
 
 def seen(status: str, sessions: int = 0) -> haproxy.Server:
-    return haproxy.Server("server1", status, "L7OK", "10.0.0.1", sessions, 0, 0, 0)
+    by_hand = status in ("DRAIN", "MAINT")
+    return haproxy.Server(
+        *("server1", status, "L7OK", "10.0.0.1", sessions, 0, 0, 0), drained_by_hand=by_hand
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ def test_sessions_count_over_all_backends(monkeypatch: pytest.MonkeyPatch) -> No
         f"# pxname,svname,qcur,scur,slim,status,check_status,{codes},addr\n"
         "dynamic_backend,server1,1,2,2,UP,* L7OK,0,7,0,1,2,0,172.18.0.3:7999\n"
         "dynamic_backend,BACKEND,0,2,,UP,,0,7,0,1,2,0,\n"
-        "static_backend,server1,0,4,,UP,,0,0,0,0,0,0,172.18.0.3:7999\n"
+        "static_backend,server1,0,4,,UP,,0,0,0,0,0,0,172.18.0.3:7999\n\n1\n"
     )
     monkeypatch.setattr(haproxy.Balancer, "command", lambda *_: table)
 
@@ -231,7 +234,7 @@ def test_a_server_is_up_only_where_every_backend_has_it_up(monkeypatch: pytest.M
     table = (
         f"# pxname,svname,qcur,scur,slim,status,check_status,{codes},addr\n"
         "dynamic_backend,server1,0,0,2,UP,L7OK,0,0,0,0,0,0,172.18.0.3:7999\n"
-        "static_backend,server1,0,0,,DOWN 1/2,L7OK,0,0,0,0,0,0,172.18.0.3:7999\n"
+        "static_backend,server1,0,0,,DOWN 1/2,L7OK,0,0,0,0,0,0,172.18.0.3:7999\n\n1\n"
     )
     monkeypatch.setattr(haproxy.Balancer, "command", lambda *_: table)
 

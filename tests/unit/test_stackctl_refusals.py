@@ -23,12 +23,22 @@ def changed(service: str, **facts: Any) -> Callable[[Stack], None]:
     return change
 
 
+def ended_a_while_ago(stack: Stack) -> None:
+    stack.end("server2")
+    stack.clock.sleep(40)
+
+
 REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
     "drained": (drained, "not every server is in service", "./stackctl ready server2"),
     "down": (
         changed("server2", status="exited"),
         "not every server is in service",
         "server2 is stopped, HAProxy says DOWN: docker compose logs --tail 30 server2",
+    ),
+    "down for a while": (
+        ended_a_while_ago,
+        "not every server is in service",
+        "server2 is stopped, HAProxy says MAINT (resolution): docker compose logs",
     ),
     "unhealthy": (
         changed("server1", health="unhealthy"),

@@ -191,7 +191,10 @@ def test_the_processes_that_serve_are_told_apart(monkeypatch: pytest.MonkeyPatch
 
 
 def seen(status: str) -> haproxy.Server:
-    return haproxy.Server("server1", status, "L7OK", "10.0.0.1", 0, 0, 0, 0)
+    by_hand = status == "DRAIN"
+    return haproxy.Server(
+        *("server1", status, "L7OK", "10.0.0.1", 0, 0, 0, 0), drained_by_hand=by_hand
+    )
 
 
 @pytest.mark.parametrize(

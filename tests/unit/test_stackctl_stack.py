@@ -23,14 +23,70 @@ from stackctl_cli import (
     state,
 )
 from stackctl_cli.console import Console
+from stackctl_cli.engine import Container
 from stackctl_cli.faults import StackctlError
 from stackctl_cli.state import ServerState
-from tests.unit.test_stackctl_heal import KILLED, Stack
-from tests.unit.test_stackctl_parts import container
+from tests.unit.test_stackctl_parts import container, seen
 
+KILLED = {"running": False, "status": "exited", "exit_code": 137, "health": "unhealthy"}
+IMAGES = {"db": "mysql:9.7", "haproxy": "haproxy:3.0"}
 SILENT = "HAProxy's admin socket does not answer: no answer within 10 s"
 RUNNING = "sha256:1"
 FRESH = "sha256:fresh0123456789"
+
+
+class Stack:
+    """A stack in the engine's and the load balancer's eyes, and what was done to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make one in which all is well."""
+        names = ("server1", "server2", "server3", "worker", "haproxy", "db", "migrate")
+        self.containers = {name: self.service(name) for name in names}
+        once = {"restart_policy": "no", "running": False, "status": "exited", "health": "none"}
+        self.change("migrate", **once)
+        self.balancer = {name: replace(seen("UP"), name=name) for name in names[:3]}
+        services = {name: {"image": IMAGES.get(name, "fake-local")} for name in names}
+        model = {"name": "project", "services": services}
+        self.project = compose.Project("project", "local", model)
+        self.done: list[str] = []
+        self.stopped: set[str] = set()
+        self.heals = True
+        monkeypatch.setattr(compose.Project, "containers", lambda _: dict(self.containers))
+        monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: dict(self.balancer))
+        monkeypatch.setattr(engine, "was_stopped", lambda c: c.id in self.stopped)
+        monkeypatch.setattr(engine, "last_lines", lambda *_: "the last line")
+        monkeypatch.setattr(engine, "execute", lambda *_: process.Result(1, "", ""))
+        monkeypatch.setattr(engine, "start", lambda name: self.act("start", name))
+        monkeypatch.setattr(engine, "restart", lambda name, *_: self.act("restart", name))
+        monkeypatch.setattr(heal, "BACK_SECONDS", 5)
+        monkeypatch.setattr(heal, "POLL_SECONDS", 0.01)
+
+    def service(self, name: str) -> Container:
+        """Return a container that is well."""
+        return container(id=name, service=name, restart_policy="unless-stopped")
+
+    def change(self, name: str, **facts: object) -> None:
+        """Change what the engine says of a container."""
+        self.change_quietly(name, **facts)
+        if name.startswith("server"):
+            self.balancer[name] = replace(seen("DOWN"), name=name)
+
+    def change_quietly(self, name: str, **facts: object) -> None:
+        """Change what the engine says of a container; HAProxy notices nothing."""
+        self.containers[name] = replace(self.containers[name], **facts)  # type: ignore[arg-type]
+
+    def act(self, what: str, name: str) -> process.Result:
+        """Do what stackctl asks for; what is done to it heals a container, or does not."""
+        self.done.append(f"{what} {name}")
+        if self.heals:
+            self.well(name)
+        return process.Result(0, "", "")
+
+    def well(self, name: str) -> None:
+        """Make a container well."""
+        self.containers[name] = self.service(name)
+        if name.startswith("server"):
+            self.balancer[name] = replace(seen("UP"), name=name)
 
 
 class Machine(Stack):

@@ -10,9 +10,8 @@ from rich.console import Console as RichConsole
 from stackctl_cli import cli, compose, engine, haproxy, parts, process, refusals, stack, state
 from stackctl_cli.console import Console
 from stackctl_cli.preflight import Check
-from tests.unit.test_stackctl_heal import KILLED
 from tests.unit.test_stackctl_parts import container
-from tests.unit.test_stackctl_stack import Machine
+from tests.unit.test_stackctl_stack import KILLED, Machine
 
 STOPPED = {**KILLED, "exit_code": 0}
 

@@ -22,6 +22,8 @@ COLUMNS = (
 # A server is up this long after its container is healthy: two good checks.
 CHECK_SECONDS = 2.0
 FORMER_SECONDS = 3.0
+# Measured, as the states are: HAProxy 3.0 shows a drained server that ended as DOWN at first.
+HOLD_SECONDS = 30.0
 
 
 @dataclass
@@ -53,13 +55,19 @@ class Balancer:
             return "MAINT", ""
         container = self.engine.running(name)
         if container is None:
-            return "DOWN", "L4TOUT"
+            return ("MAINT (resolution)", "") if self.is_unresolved(name) else ("DOWN", "L4TOUT")
         behaviour = self.engine.behaviour(container)
         if behaviour.check != "L7OK":
             return "DOWN", behaviour.check
         if container.health_at(self.engine.clock.now - CHECK_SECONDS, behaviour) != "healthy":
             return "DOWN", "L7STS"
         return ("DRAIN" if admin == "drain" else "UP"), "L7OK"
+
+    def is_unresolved(self, name: str) -> bool:
+        """Tell whether a server's container ended so long ago that HAProxy forgets its address."""
+        found = self.engine.containers.get(name)
+        ended = found.finished if found and found.status == "exited" else "-"
+        return ended[0].isdigit() and self.engine.clock.now > float(ended) + HOLD_SECONDS
 
     def up(self) -> list[str]:
         """Return the servers that get requests."""
@@ -154,11 +162,16 @@ class Balancer:
         """Return the servers' state as a reload hands it on."""
         rows = [
             f"{3 + number} {backend} 1 {name} 10.0.0.1 2 "
-            f"{8 if (backend, name) in self.admin else 0} 1 1 9 15 3 3 6 0 0 0 {name} 7999 - 0 0"
+            f"{self.admin_state(backend, name)} 1 1 9 15 3 3 6 0 0 0 {name} 7999 - 0 0"
             for number, backend in enumerate(BACKENDS)
             for name in self.names
         ]
         return "1\n# be_id be_name srv_id ...\n" + "\n".join(rows) + "\n\n"
+
+    def admin_state(self, backend: str, name: str) -> int:
+        """Return a server's administrative state: drained, in maintenance, without an address."""
+        state = {"drain": 8, "maint": 1}.get(self.admin.get((backend, name), ""), 0)
+        return state | (32 if self.is_unresolved(name) else 0)
 
     def answer(self, path: str) -> tuple[int, str]:
         """Answer a visitor, by each server that is up in turn."""

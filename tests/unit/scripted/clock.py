@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +19,13 @@ class Clock:
     def __init__(self) -> None:
         """Start at some moment."""
         self.now = 1000.0
+        # What happens while stackctl waits, each with its moment.
+        self.plans: list[tuple[float, Callable[[], object]]] = []
+
+    def plan(self, seconds: float, action: Callable[[], object]) -> None:
+        """Have something happen in so many seconds."""
+        self.plans.append((self.now + seconds, action))
+        self.plans.sort(key=lambda plan: plan[0])
 
     def monotonic(self) -> float:
         """Return the present moment."""
@@ -26,6 +34,8 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         self.now += max(seconds, 0.001)
+        while self.plans and self.plans[0][0] <= self.now:
+            self.plans.pop(0)[1]()
         if self.now > LONGEST_SECONDS:
             pytest.fail("stackctl waits for ever")
 

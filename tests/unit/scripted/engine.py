@@ -19,7 +19,6 @@ from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
 NAME = "shop"
 IMAGE = "shop-local"
 APPLICATION = ("server1", "server2", "worker")
-NEVER = "0001-01-01T00:00:00Z"
 
 
 class Engine:
@@ -91,7 +90,7 @@ class Engine:
         identity = self.images.get(f"{image}:latest", image)
         environ = {name: str(text) for name, text in described.get("environment", {}).items()}
         if image == IMAGE:
-            environ["RELEASE"] = identity.removeprefix("sha256:")
+            environ |= {"RELEASE": identity.removeprefix("sha256:"), "DRAIN_FILE": "/run/drain"}
         ports = described.get("ports") or [{"published": 0}]
         made = Container(
             *(f"{service}-{self._ids:08d}", service, identity, environ, hash_of(described)),
@@ -254,8 +253,15 @@ class Engine:
             return reply
         found.status, found.health, found.started = "running", "", self.clock.now
         if self.behaviour(found).ends:
-            found.status, found.exit_code = "exited", 1
+            self.end(found.service, 1)
         return Reply()
+
+    def end(self, service: str, exit_code: int = 137, **facts: Any) -> None:
+        """Have a container end, as by `docker kill`."""
+        found = self.containers[service]
+        facts |= {"status": "exited", "exit_code": exit_code, "finished": f"{self.clock.now:.1f}"}
+        for name, fact in facts.items():
+            setattr(found, name, fact)
 
     def inspected(self, container: Container) -> dict[str, Any]:
         """Return a container as `docker inspect` tells it."""
@@ -272,13 +278,13 @@ class Engine:
                 "Labels": {f"com.docker.compose.{name}": text for name, text in labels.items()},
                 "Env": [f"{name}={text}" for name, text in container.environ.items()],
             },
-            "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
+            "HostConfig": {"RestartPolicy": {"Name": container.policy}},
             "State": {
                 "Running": container.status == "running",
                 "Status": container.status,
                 "Health": {"Status": health},
                 "StartedAt": f"{container.started:.0f}",
-                "FinishedAt": NEVER,
+                "FinishedAt": container.finished,
                 "ExitCode": container.exit_code,
                 "OOMKilled": container.out_of_memory,
             },
@@ -383,7 +389,7 @@ class Engine:
             case ["sh", "-c", roll.MARK_DRAINED]:
                 return self.step(f"mark {container.service} drained") or Reply()
             case ["test", "-e", _]:
-                return Reply(1)
+                return Reply(int(not container.stopping))
             case ["bash", "-c", _, script, *arguments]:
                 return self.data.server(script, arguments, stdin)
         pytest.fail(f"the scripted engine does not know: docker exec {container.service} {command}")

@@ -59,6 +59,10 @@ class Container:
     health: str = ""
     # Somebody stopped it, which the engine remembers.
     stopped: bool = False
+    # It has begun to stop, which it writes into a file.
+    stopping: bool = False
+    policy: str = "unless-stopped"
+    finished: str = "-"
 
     def health_at(self, moment: float, behaviour: Behaviour) -> str:
         """Return how its health check is at a moment."""

@@ -177,7 +177,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], St
 
     def make() -> Stack:
         (tmp_path / ".env").write_text("LAYER=local\n")
-        clock.now = 1000.0
+        clock.__init__()  # type: ignore[misc]
         present[:] = [Stack(tmp_path, clock, site().port)]
         site().answer = present[0].balancer.answer
         return present[0]
