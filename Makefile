@@ -38,7 +38,7 @@ test-databases: .venv/.test ## The unit tests that use a database, on MySQL and 
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md
 
-lint: .venv/.test ## ruff, mypy, shellcheck, yamllint, hadolint, and what Elastic Beanstalk reads
+lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, hadolint, and what Elastic Beanstalk reads
 	@tests/lint
 
 format: .venv/.test ## Format the Python code

@@ -10,7 +10,8 @@ class OpsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signals, and make the Celery application the one that tasks use."""
-        from ops import celery, health, login_throttle, registry  # noqa: F401
+        from ops import celery, login_throttle, registry  # noqa: F401
+        from ops.health import checks  # noqa: F401
         from ops.logs import requests, tasks  # noqa: F401
         from ops.metrics import scrape  # noqa: F401
         from ops.worker import parking

@@ -6,10 +6,10 @@ What is answered without the database is so with ATOMIC_REQUESTS too: `non_atomi
 from django.db.transaction import non_atomic_requests
 from django.urls import path
 
-from ops.views.favicon import FaviconView
-from ops.views.health import HealthView
-from ops.views.status import StatusView
-from ops.views.status_api import StatusApiView
+from ops.health.views import HealthView
+from ops.status.api import StatusApiView
+from ops.status.favicon import FaviconView
+from ops.status.views import StatusView
 
 urlpatterns = [
     path("", non_atomic_requests(StatusView.as_view()), name="status"),

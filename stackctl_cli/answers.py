@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
 from . import compose
+from .outputs import fields
 
 TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
 HEALTH = "/healthz"
@@ -80,12 +80,3 @@ def said(body: str) -> str:
     if title := TITLE.search(body):
         return title[1].strip()
     return str(fields(body).get("detail") or body[:300].strip())
-
-
-def fields(text: str) -> dict[str, Any]:
-    """Return a JSON object's fields; none where the text is something else."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

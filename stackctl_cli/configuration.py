@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from . import engine, haproxy, listening
 from .faults import StackctlError
+from .kept_state import Address
 
 # Where the file stands in this project.
 SHOWN = "haproxy/haproxy.cfg"
@@ -19,14 +20,6 @@ _HEAD = re.compile(r"^\[(?P<level>[A-Z]+)\]\s+\(\d+\) : (?:config : )*")
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN")
 # Told at every look where nothing was kept, which is as it should be.
 _USUAL = "server state file"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the configuration says that a server is."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .answers import fields
+from .outputs import fields
 
 TRACEBACK = "Traceback (most recent call last):"
 

@@ -9,10 +9,7 @@ https://docs.haproxy.org/3.0/management.html#9.3-show%20servers%20state
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .configuration import Address
+from dataclasses import dataclass
 
 VERSION = "1"
 # The first 20 words of a row are required, and the rest is left out: TLS, the check's address.
@@ -20,6 +17,14 @@ BACKEND, SERVER, ADDRESS, ADMIN, HOST, PORT, RECORD = 1, 3, 4, 6, 17, 18, 19
 # Of the administrative state the maintenance and the drain that somebody asked for.
 FORCED = 0x01 | 0x08
 _NONE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the configuration says that a server is."""
+
+    host: str
+    port: int
 
 
 def state_file(answer: str, servers: dict[tuple[str, str], Address]) -> str:

@@ -69,3 +69,12 @@ def strings(found: object) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise TypeError("no list of strings where one belongs")
     return tuple(found)
+
+
+def fields(text: str) -> dict[str, Any]:
+    """Return a JSON object's fields; none where the text is something else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

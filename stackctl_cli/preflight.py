@@ -22,8 +22,8 @@ from ops.environment.names import near_misses
 from ops.environment.variable import LAYERS
 
 from . import certificate, compose, engine, process
-from .answers import fields
 from .faults import StackctlError
+from .outputs import fields
 from .passwords import DB, REDIS
 
 ENGINE: Final = (25,)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from . import compose, container_log, engine, haproxy, outputs, state
-from .answers import HEALTH, SERVES, WHOLE, down, fields, get, wrong
+from .answers import HEALTH, SERVES, WHOLE, down, get, wrong
 from .console import Console
 from .faults import StackctlError
 from .interrupt import Interrupt
+from .outputs import fields
 
 ASK = Path(__file__).with_name("inside") / "ask.py"
 # uWSGI's harakiri and five seconds: no request of the application lives longer. A test compares.

@@ -6,8 +6,9 @@ contract/ declares them; settings read them through `load()`; `./manage.py env` 
 from .broker import KAFKA_SCHEME, broker_url
 from .check import faults
 from .database import database_settings, without_time_limits
-from .loader import Environment, ignored_layer, layer_of, load, read_dotenv
+from .loader import ignored_layer, layer_of, load, read_dotenv
 from .redis import BROKER, CACHE, COUNTER, redis_url
+from .typed import Environment
 
 __all__ = [
     "BROKER",

@@ -12,7 +12,7 @@ from .fault import Fault
 from .variable import SHARED, Value
 
 if TYPE_CHECKING:
-    from .loader import Environment
+    from .typed import Environment
 
 REDIS: Final = "redis"
 RABBITMQ: Final = "rabbitmq"

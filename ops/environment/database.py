@@ -11,7 +11,7 @@ from .fault import Fault, InvalidValueError
 from .variable import ROOT, SHARED, Value, did_you_mean
 
 if TYPE_CHECKING:
-    from .loader import Environment
+    from .typed import Environment
 
 Settings = dict[str, Any]
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import re
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from . import dotenv
 from .check import examine
 from .contract import VARIABLES
 from .fault import report
 from .names import base
-from .variable import LAYERS, ROOT, SHARED, Scope, Value, is_true
+from .typed import Environment
+from .variable import LAYERS, ROOT, SHARED, Scope, is_true
 
 SETTINGS_MODULE: Final = "DJANGO_SETTINGS_MODULE"
 
@@ -25,51 +24,11 @@ _IN_COMPOSE: Final = re.compile(
     r"|^(DATABASE|REDIS|CELERY_BROKER)_URL=\w+://([^/]*@)?(db|redis|broker)(:\d+)?(/|$)"
 )
 
-T = TypeVar("T")
-
 # What read_dotenv() put into os.environ, so that load() can tell it from what was there before.
-_from_dotenv: dict[builtins.str, builtins.str] = {}
+_from_dotenv: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The checked values of one environment, by the names of the contract."""
-
-    layer: builtins.str
-    # True while an image is built: secrets are throw-away values, and there is no database.
-    building: builtins.bool
-    # Kept out of repr(), since secrets are among them.
-    values: Mapping[builtins.str, Value] = field(repr=False)
-
-    def str(self, name: builtins.str) -> builtins.str:
-        """Return a text; empty when it is not set and has no default."""
-        return self._typed(name, builtins.str)
-
-    def bool(self, name: builtins.str) -> builtins.bool:
-        """Return a truth value."""
-        return self._typed(name, builtins.bool)
-
-    def int(self, name: builtins.str) -> builtins.int:
-        """Return a number."""
-        return self._typed(name, builtins.int)
-
-    def list(self, name: builtins.str) -> builtins.list[builtins.str]:
-        """Return a list of texts, a new one at each call."""
-        return [*self._typed(name, tuple)]
-
-    def path(self, name: builtins.str) -> Path:
-        """Return an absolute path."""
-        return self._typed(name, Path)
-
-    def _typed(self, name: builtins.str, wanted: type[T]) -> T:
-        """Return a value; a name or a type that is not the contract's is an error in the code."""
-        value = self.values[name]
-        if type(value) is wanted or (wanted is Path and isinstance(value, Path)):
-            return value  # type: ignore[return-value]
-        raise TypeError(f"{name} is declared as {VARIABLES[name].kind}, not {wanted.__name__}")
-
-
-def layer_of(settings_module: builtins.str) -> builtins.str:
+def layer_of(settings_module: str) -> str:
     """Return the layer that a settings module belongs to.
 
     A module of a team's own, such as mysite.settings.staging, has to meet what production has to.
@@ -78,9 +37,7 @@ def layer_of(settings_module: builtins.str) -> builtins.str:
     return last if last in LAYERS else "production"
 
 
-def find_dotenv(
-    environ: Mapping[builtins.str, builtins.str], layer: builtins.str, root: Path = ROOT
-) -> dotenv.DotEnv:
+def find_dotenv(environ: Mapping[str, str], layer: str, root: Path = ROOT) -> dotenv.DotEnv:
     """Return what `.env` says; nothing in a test layer, or where DJANGO_READ_DOTENV says no."""
     wanted = VARIABLES["DJANGO_READ_DOTENV"]
     text = environ.get(wanted.name) or wanted.default
@@ -91,7 +48,7 @@ def find_dotenv(
 
 
 def read_dotenv(
-    environ: MutableMapping[builtins.str, builtins.str] | None = None, root: Path = ROOT
+    environ: MutableMapping[str, str] | None = None, root: Path = ROOT
 ) -> dotenv.DotEnv:
     """Put `.env` into the environment, overriding nothing; its faults are told by load().
 
@@ -116,21 +73,19 @@ def read_dotenv(
     return found
 
 
-def other_layer(found: dotenv.DotEnv, layer: builtins.str) -> builtins.str:
+def other_layer(found: dotenv.DotEnv, layer: str) -> str:
     """Return the layer that a `.env` is for, where local work does not read it; else nothing."""
     named = found.values.get("LAYER", "")
     return named if layer == "local" and named in SHARED else ""
 
 
-def ignored_layer(root: Path = ROOT) -> builtins.str:
+def ignored_layer(root: Path = ROOT) -> str:
     """Return the layer of a `.env` that this process does not read; else nothing."""
     layer = layer_of(os.environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
     return other_layer(find_dotenv(os.environ, layer, root), layer)
 
 
-def load(
-    environ: MutableMapping[builtins.str, builtins.str] | None = None, root: Path = ROOT
-) -> Environment:
+def load(environ: MutableMapping[str, str] | None = None, root: Path = ROOT) -> Environment:
     """Return the checked environment, `.env` included, or raise ImproperlyConfigured.
 
     The message names all faults at once, each with its cure, and no secret's value.
@@ -149,7 +104,7 @@ def load(
     return Environment(layer, result.building, result.values)
 
 
-def _forget_dotenv(environ: MutableMapping[builtins.str, builtins.str]) -> None:
+def _forget_dotenv(environ: MutableMapping[str, str]) -> None:
     """Take out what came from `.env` before `--settings` named the test layer."""
     if environ is os.environ:
         for name, value in _from_dotenv.items():

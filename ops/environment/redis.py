@@ -10,7 +10,7 @@ from .fault import Fault
 from .variable import SHARED, Value
 
 if TYPE_CHECKING:
-    from .loader import Environment
+    from .typed import Environment
 
 # Databases of one server, counted from the one that REDIS_URL names. Clearing the cache empties its
 # database, so nothing that must stay is in it.

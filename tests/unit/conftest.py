@@ -30,7 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     """Let each test look for itself, whatever the one before has found."""
-    from ops import breaker, servers, status
+    from ops import breaker
+    from ops.status import report as status
+    from ops.status import servers
 
     servers.RECENT.forget()
     status.HEALTH.forget()

@@ -20,10 +20,11 @@ from health_check.base import HealthCheck
 from pytest_django import Settings
 
 from demo.uploads import jobs
-from ops import health, registry
+from ops import registry
+from ops.health import checks as health
+from ops.health.report import HEALTH
 from ops.models import WorkerBeat
 from ops.threads import DaemonThreads
-from ops.views.health import HEALTH
 from ops.worker import beats
 from tests.tree import ROOT
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from ops import servers
-from ops.servers import Server, look
+from ops.status import servers
+from ops.status.servers import Server, look
 from tests.ports import free_port
 
 

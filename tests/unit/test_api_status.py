@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
-from ops.diagram import APP_SERVERS
+from ops.status.diagram import APP_SERVERS
 
 # What a stranger must not learn.
 SERVER = "server-of-the-test"

@@ -11,8 +11,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from demo.models import Counter
-from ops import registry, servers, status
-from ops.servers import Found, Server
+from ops import registry
+from ops.status import report as status
+from ops.status import servers
+from ops.status.servers import Found, Server
 from ops.worker import beats
 
 # The components' checks run in threads, which do not see a test's open transaction.

@@ -346,7 +346,7 @@ def test_a_build_step_needs_no_secret_and_has_no_database() -> None:
     assert asked.returncode != 0
 
 
-@pytest.mark.parametrize("module", ["demo.views.hits", "ops.middleware", "ops.health"])
+@pytest.mark.parametrize("module", ["demo.views.hits", "ops.middleware", "ops.health.checks"])
 def test_a_module_that_cannot_be_imported_keeps_the_server_from_starting(module: str) -> None:
     """Rather than becoming the first visitor's error."""
     broken = f"import sys; sys.modules[{module!r}] = None; import mysite.wsgi"

@@ -6,9 +6,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
-from ops.diagram import picture
 from ops.registry import cards
-from ops.status import may_see, profile_for, report
+from ops.status.diagram import picture
+from ops.status.report import may_see, profile_for, report
 
 
 @method_decorator(never_cache, name="dispatch")

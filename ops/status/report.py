@@ -7,11 +7,11 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-from ops import servers
+from ops.health.report import HEALTH
 from ops.profile import active_profile, public_profile
 from ops.registry import Card, cards
-from ops.servers import Found
-from ops.views.health import HEALTH
+from ops.status import servers
+from ops.status.servers import Found
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ops.status import may_see, profile_for, report
+from ops.status.report import may_see, profile_for, report
 
 
 class MaySeeStatus(BasePermission):

@@ -1,10 +1,8 @@
-"""/healthz: each component's health, for people and deploys."""
+"""The components' states, which /healthz and the status page show."""
 
 import asyncio
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
-from django.views.generic import View
 from health_check.base import HealthCheckResult
 
 from ops.recent import Recent
@@ -14,19 +12,6 @@ from ops.threads import DaemonThreads
 # How long the components' states are kept: anyone may ask, and each look costs connections to the
 # database, the cache and the broker.
 HEALTH_SECONDS = 2.0
-
-
-class HealthView(View):
-    """200 when every component is up, else 503; JSON says which."""
-
-    def get(self, request: HttpRequest) -> JsonResponse:
-        """Answer with the components' states, which may be HEALTH_SECONDS old."""
-        components = HEALTH.get()
-        down = "down" in {line["status"] for line in components.values()}
-        body = {"status": "down" if down else "up", "components": components}
-        return JsonResponse(
-            body, status=503 if down else 200, headers={"Cache-Control": "no-store"}
-        )
 
 
 def look_at_components() -> dict[str, dict[str, Any]]:

@@ -1,0 +1,52 @@
+"""The environment as the settings read it: checked values by the names of the contract, typed."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from .contract import VARIABLES
+from .variable import Value
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The checked values of one environment, by the names of the contract."""
+
+    layer: builtins.str
+    # True while an image is built: secrets are throw-away values, and there is no database.
+    building: builtins.bool
+    # Kept out of repr(), since secrets are among them.
+    values: Mapping[builtins.str, Value] = field(repr=False)
+
+    def str(self, name: builtins.str) -> builtins.str:
+        """Return a text; empty when it is not set and has no default."""
+        return self._typed(name, builtins.str)
+
+    def bool(self, name: builtins.str) -> builtins.bool:
+        """Return a truth value."""
+        return self._typed(name, builtins.bool)
+
+    def int(self, name: builtins.str) -> builtins.int:
+        """Return a number."""
+        return self._typed(name, builtins.int)
+
+    def list(self, name: builtins.str) -> builtins.list[builtins.str]:
+        """Return a list of texts, a new one at each call."""
+        return [*self._typed(name, tuple)]
+
+    def path(self, name: builtins.str) -> Path:
+        """Return an absolute path."""
+        return self._typed(name, Path)
+
+    def _typed(self, name: builtins.str, wanted: type[T]) -> T:
+        """Return a value; a name or a type that is not the contract's is an error in the code."""
+        value = self.values[name]
+        if type(value) is wanted or (wanted is Path and isinstance(value, Path)):
+            return value  # type: ignore[return-value]
+        raise TypeError(f"{name} is declared as {VARIABLES[name].kind}, not {wanted.__name__}")

@@ -1,0 +1,1 @@
+"""/livez, /readyz and /healthz: whether this server, and what it needs, works."""

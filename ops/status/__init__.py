@@ -1,0 +1,1 @@
+"""The status page and /api/status/: the whole stack, live."""
