@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env certs setup test test-unit test-stack test-databases chaos lint format lock dockerfile eb-bundle eb-rehearsal bench clean
+.PHONY: help run env certs setup test test-unit test-stack test-databases chaos mutants lint format lock dockerfile eb-bundle eb-rehearsal bench clean
 
 # Two processes, each with stacks of its own; a time limit there leaves room for the other one. What measures
 # times or puts the machine under load runs alone.
@@ -38,6 +38,9 @@ test-databases: .venv/.test ## The unit tests that use a database, on MySQL and 
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md
 
+mutants: .venv/.test .venv/.mutants ## Which faults the unit tests miss: MODULE=ops/throttling.py SAMPLE=50 DIFF=1
+	@.venv/bin/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(DIFF),--diff)
+
 lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, hadolint, and what Elastic Beanstalk reads
 	@tests/lint
 
@@ -61,8 +64,8 @@ bench: .venv/.test ## Requests per second and CPU against peers, measured in one
 	@.venv/bin/python -m benchmarks
 
 # var/stackctl: the record of releases of a stack that an earlier stackctl started.
-clean: ## Remove .venv, .venv-eb and what `make run` keeps in var
-	rm -rf .venv .venv-eb
+clean: ## Remove .venv, .venv-eb, mutants and what `make run` keeps in var
+	rm -rf .venv .venv-eb mutants
 	find var -mindepth 1 -maxdepth 1 ! -name .gitignore ! -name stackctl -exec rm -rf {} +
 
 .venv-eb/.eb: requirements/eb.txt

@@ -1,0 +1,175 @@
+"""`make mutants`: mutmut changes one operator, constant or argument at a time and runs the tests.
+
+pyproject.toml lists the modules. A mutant runs the unit tests that call its function, of those
+files that import its module or package. tests/mutants.txt lists survivors that may survive.
+"""
+
+import argparse
+import fnmatch
+import os
+import random
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import libcst as cst
+from mutmut import __main__ as mutmut
+from mutmut.configuration import config
+from mutmut.mutation import file_mutation, mutators
+from mutmut.mutation.data import SourceFileMutationData
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.stats import status_by_exit_code
+from mutmut.utils.file_utils import walk_mutatable_files
+
+LISTED = Path("tests/mutants.txt")
+STATS = Path("mutants/mutmut-stats.json")
+
+
+def mutate_decorated_functions() -> None:
+    """Have mutmut mutate functions with decorators (context managers, properties) as well.
+
+    It skips them because its copies of the function would be decorated too; here they are not.
+    """
+    skip = file_mutation.MutationVisitor._skip_node_and_children
+    arrange = file_mutation.function_trampoline_arrangement
+
+    def skip_node(self: Any, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.FunctionDef):
+            node = node.with_changes(decorators=[])
+        return skip(self, node)
+
+    def bare_copies(function: cst.FunctionDef, *arguments: Any, **options: Any) -> Any:
+        empty, (trampoline, *copies), filled, names = arrange(function, *arguments, **options)
+        # What mutmut itself handles.
+        kept = [
+            one
+            for one in function.decorators
+            if isinstance(one.decorator, cst.Name)
+            and one.decorator.value in ("staticmethod", "classmethod")
+        ]
+        bare = [copy.with_changes(decorators=kept) for copy in copies]
+        return empty, [trampoline, *bare], filled, names
+
+    vars(file_mutation)["function_trampoline_arrangement"] = bare_copies
+    type.__setattr__(file_mutation.MutationVisitor, "_skip_node_and_children", skip_node)
+
+
+def leave_prose() -> None:
+    """Mutate no text with a space: it is for people, and tests quote only parts of it."""
+    mutate = mutators.operator_string
+
+    def words_only(node: cst.BaseString) -> Iterator[cst.BaseString]:
+        if not (isinstance(node, cst.SimpleString) and " " in node.value):
+            yield from mutate(node)
+
+    file_mutation.mutation_operators = [
+        (kind, words_only if operator is mutate else operator)
+        for kind, operator in mutators.mutation_operators
+    ]
+
+
+def tests_of(pattern: str) -> set[str]:
+    """Return the unit tests' files that import a module, or anything of a package.
+
+    Not those that compare the tree's files, which the copy has twice.
+    """
+    *packages, name = pattern.removesuffix("/*").removesuffix(".py").split("/")
+    package = ".".join(packages)
+    imported = re.compile(
+        rf"\b{package}(\.| import (.*\b)?){name}\b" if package else rf"\b{name}\b"
+    )
+    files = Path("tests/unit").glob("test_*.py")
+    return {
+        str(path)
+        for path in files
+        if imported.search(path.read_text()) and "consistency" not in path.name
+    }
+
+
+def prepare(modules: list[str]) -> None:
+    """Generate the mutants of these modules, in a copy of the tree."""
+    patterns = [
+        pattern
+        for pattern in config().only_mutate
+        if not modules or any(fnmatch.fnmatch(module, pattern) for module in modules)
+    ]
+    if not patterns:
+        raise SystemExit(f"{modules[0]} is not in pyproject.toml's tool.mutmut.only_mutate.")
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    tracked = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split()
+    sources = set(map(str, config().source_paths))
+    config().also_copy = [Path(top) for top in {name.split("/")[0] for name in tracked} - sources]
+    config().only_mutate = modules or patterns
+    config().pytest_add_cli_args_test_selection = sorted(set().union(*map(tests_of, patterns)))
+    # No other plugin is needed, and each mutant would load all of them.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    config().pytest_add_cli_args += ["-p", "pytest_django.plugin"]
+    Path("mutants").mkdir(exist_ok=True)
+    # Which tests call which function may have changed.
+    STATS.unlink(missing_ok=True)
+    with mutmut.CatchOutput():
+        mutmut.copy_src_dir()
+        mutmut.copy_also_copy_files()
+        mutmut.create_mutants(2)
+
+
+def mutants() -> Iterator[tuple[Path, str, str]]:
+    """Yield each mutant: its module, its name and what became of it."""
+    for path in sorted(walk_mutatable_files()):
+        data = SourceFileMutationData(path=path)
+        data.load()
+        for name, code in data.exit_code_by_key.items():
+            yield path, name, status_by_exit_code[code]
+
+
+def report(names: set[str], *, diff: bool) -> None:
+    """Print the survivors, and a line per module."""
+    lines = LISTED.read_text().splitlines() if LISTED.exists() else []
+    listed = {line.split()[0] for line in lines if line and not line.startswith("#")}
+    counts: dict[str, Counter[str]] = {}
+    for path, name, status in mutants():
+        if name not in names:
+            continue
+        kind = "survived" if status in ("survived", "no tests") else "killed"
+        if kind == "survived" and name in listed:
+            kind = "listed"
+        counts.setdefault(str(path), Counter())[kind] += 1
+        if kind == "survived":
+            print(get_diff_for_mutant(name, path=path) if diff else "", f"{status}: {name}")
+    counts["all"] = sum(counts.values(), Counter())
+    print(f"\n{'module':44} killed  listed  survived  share killed")
+    for module, count in counts.items():
+        share = count["killed"] / count.total()
+        columns = f"{count['killed']:6}  {count['listed']:6}  {count['survived']:8}  {share:12.0%}"
+        print(f"{module:44} {columns}")
+
+
+def main() -> None:
+    """Run the mutants and report."""
+    parser = argparse.ArgumentParser(prog="make mutants")
+    parser.add_argument("modules", nargs="*", help="modules' paths; all of them without any")
+    parser.add_argument("--sample", type=int, help="at most this many mutants per module")
+    parser.add_argument("--diff", action="store_true", help="print the survivors' diffs")
+    options = parser.parse_args()
+    mutate_decorated_functions()
+    leave_prose()
+    prepare(options.modules)
+    by_module: dict[Path, list[str]] = {}
+    for path, name, _ in mutants():
+        by_module.setdefault(path, []).append(name)
+    pick = random.Random(0)  # the same sample each time
+    names = {
+        name
+        for found in by_module.values()
+        for name in pick.sample(found, min(options.sample or len(found), len(found)))
+    }
+    mutmut.print_stats = lambda *_, **__: None
+    mutmut._run(tuple(names), None)
+    report(names, diff=options.diff)
+
+
+if __name__ == "__main__":
+    main()
