@@ -10,18 +10,17 @@ from pathlib import Path
 import uwsgi
 
 ROOT = Path(__file__).resolve().parent.parent
-WATCHED = ("api", "demo", "mysite", "ops")
 SECONDS = 1
 # Any number that no other signal of this uWSGI has.
 SIGNAL = 17
 
 
 def modification_times() -> dict[Path, int]:
-    """Return when each module was changed last."""
+    """Return when each module of a package of the project was changed last."""
     return {
         path: path.stat().st_mtime_ns
-        for folder in WATCHED
-        for path in (ROOT / folder).rglob("*.py")
+        for package in ROOT.glob("*/__init__.py")
+        for path in package.parent.rglob("*.py")
         if path.is_file()
     }
 

@@ -1,6 +1,7 @@
 """`make run` in a fresh clone: no Docker, no MySQL, no compiler; Python alone."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,24 @@ from tests.pictures import picture
 from tests.ports import free_port
 from tests.tree import copy_tree
 from tests.waiting import eventually
+
+NEW_APP = {
+    "views.py": """from django.shortcuts import render
+
+
+def shop(request):
+    return render(request, "shop/shop.html", {"count": 1})
+""",
+    "urls.py": """from django.urls import path
+
+from shop.views import shop
+
+urlpatterns = [path("shop/", shop)]
+""",
+    "templates/shop/shop.html": "{{ count }} in the shop\n",
+    "static/shop/shop.css": "/* first */",
+}
+SHOP_URL = ("urlpatterns = [\n", 'urlpatterns = [\n    path("", include("shop.urls")),\n')
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +202,35 @@ def test_an_edit_is_live_and_a_mistake_heals(clone: Path) -> None:
         finally:
             module.write_text(original)
         eventually(lambda: server() == "standalone", seconds=30, what="the edit heals it")
+
+
+def test_a_new_app_needs_its_two_lines_and_is_live(clone: Path) -> None:
+    """`startapp`, INSTALLED_APPS and urls.py: its page, template and static file are served."""
+    manage(clone, "startapp", "shop")
+    app = clone / "shop"
+    for name, content in NEW_APP.items():
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        (app / name).write_text(content)
+    settings, urls = (clone / "mysite" / name for name in ("settings/base.py", "urls.py"))
+    edits = ((settings, '    "demo",\n', '    "demo",\n    "shop",\n'), (urls, *SHOP_URL))
+    originals = {path: path.read_text() for path, _, _ in edits}
+    try:
+        for path, old, new in edits:
+            assert old in originals[path]
+            path.write_text(originals[path].replace(old, new))
+        with running(clone, seconds=30) as site:
+            assert site.get("/shop/").text == "1 in the shop\n"
+            assert site.get("/static/shop/shop.css").text == "/* first */"
+            (app / "static/shop/shop.css").write_text("/* second */")
+            assert site.get("/static/shop/shop.css").text == "/* second */"
+            (app / "views.py").write_text(NEW_APP["views.py"].replace('"count": 1', '"count": 2'))
+            eventually(
+                lambda: site.get("/shop/").text == "2 in the shop\n", seconds=30, what="the edit"
+            )
+    finally:
+        for path, text in originals.items():
+            path.write_text(text)
+        shutil.rmtree(app)
 
 
 def test_ctrl_c_ends_it_all(clone: Path) -> None:

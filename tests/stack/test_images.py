@@ -126,7 +126,7 @@ def test_a_changed_file_is_in_the_image_and_nothing_else_is_made_anew(
     try:
         module.write_text(f"{original}\n{mark}\n")
         said = stack.compose("--progress", "plain", "build", "env-check").stdout
-        tail = docker("run", "--rm", PRODUCTION, "tail", "-1", "/srv/project/api/profile.py")
+        tail = docker("run", "--rm", PRODUCTION, "tail", "-1", "/srv/project/ops/profile.py")
     finally:
         module.write_text(original)
         stack.compose("build", "--quiet")

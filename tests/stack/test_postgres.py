@@ -284,7 +284,7 @@ def test_an_upload_whose_commit_got_no_answer_is_not_kept(postgres: Site) -> Non
 
 def count_rows(site: Site, method: str = "read") -> int:
     """Return a number that is kept in the database, counted up first if told."""
-    code = f"{SETUP}from api.models import Counter"
+    code = f"{SETUP}from demo.models import Counter"
     return int(site.python_in("server1", f"{code}; print(Counter.{method}('drill'))"))
 
 

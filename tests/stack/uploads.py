@@ -20,7 +20,7 @@ from tests.waiting import eventually
 # A killed worker's job comes back after the lease (30 s) and the next sweep (5 s), when the broker
 # is reached again; the rest is for a busy machine.
 COMES_BACK_SECONDS = 120
-SETUP = "import django; django.setup()\nfrom api.models import Upload\n"
+SETUP = "import django; django.setup()\nfrom demo.models import Upload\n"
 
 
 class Uploader:

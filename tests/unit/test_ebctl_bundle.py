@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from ebctl_cli import bundle, certificate, cli, dockerfile, prebuilt
 from ebctl_cli.faults import EbctlError
 from ebctl_cli.lint import findings_in
-from tests.tree import ROOT, copy_tree
+from ebctl_cli.lint.container import is_ignored
+from tests.tree import ROOT, copy_tree, tracked_files
 
 # Folders and files of an instance, beside those that .dockerignore lets into the image.
 FOR_THE_PLATFORM = {".dockerignore", ".ebextensions", ".platform", "Dockerfile"}
@@ -51,10 +53,10 @@ def archive(clone: Path) -> Path:
     return target
 
 
-def let_into_the_image() -> set[str]:
-    """Return what .dockerignore lets in."""
-    lines = (ROOT / ".dockerignore").read_text().splitlines()
-    return {line.removeprefix("!") for line in lines if line.startswith("!")}
+def in_the_image(files: Iterable[str]) -> set[str]:
+    """Return the files that .dockerignore lets into the image."""
+    rules = (ROOT / ".dockerignore").read_text()
+    return {name for name in files if not is_ignored(name, rules)}
 
 
 def test_the_bundle_is_small(archive: Path) -> None:
@@ -62,9 +64,25 @@ def test_the_bundle_is_small(archive: Path) -> None:
 
 
 def test_it_holds_what_an_instance_needs_and_nothing_else(archive: Path) -> None:
-    tops = {name.partition("/")[0] for name in bundle.from_zip(archive).files}
+    files = set(bundle.from_zip(archive).files)
+    tree = {path.as_posix() for path in tracked_files()}
 
-    assert tops == let_into_the_image() | FOR_THE_PLATFORM
+    assert in_the_image(files) == in_the_image(tree)
+    rest = {name.partition("/")[0] for name in files - in_the_image(files)}
+    assert rest == FOR_THE_PLATFORM
+
+
+def test_a_new_app_is_in_it(clone: Path) -> None:
+    """Named in no list; a file of the root is in no image, and nothing hidden is."""
+    rules = (ROOT / ".dockerignore").read_text()
+
+    assert not is_ignored("shop/migrations/0001_initial.py", rules)
+    assert not is_ignored("shop/static/shop/shop.css", rules)
+    for name in (".env", "dump.sql", "id_ed25519", "shop/.env", "backups/db.sql", "var/db.sqlite3"):
+        assert is_ignored(name, rules), name
+
+    attribute = git(clone, "check-attr", "export-ignore", "shop", "shop/models.py")
+    assert attribute.count("export-ignore: unspecified") == 2
 
 
 def test_it_is_what_the_linter_reads_of_the_tree(clone: Path, archive: Path) -> None:

@@ -1,7 +1,8 @@
 "use strict";
 
 // The signed-in visitor's pictures: sends one, shows the latest, and looks again while one is waiting.
-{
+// Without the form, nobody is signed in.
+if (document.getElementById("upload-form")) {
   const SECOND = 1000;
   const LATEST = 12;
   // A space at which no line ends.

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -52,10 +53,14 @@ class Command(BaseCommand):
 def serve(uwsgi: Path) -> int:
     """Run uWSGI until it ends and return its exit code."""
     config = settings.BASE_DIR / "uwsgi" / "embedded.ini"
+    static = [f"--static-map={settings.STATIC_URL.rstrip('/')}={path}" for path in static_folders()]
     address = f"{HOST}:{settings.RUN_PORT}"
     process = subprocess.Popen(  # noqa: S603 (our own configuration)
         # On a reload pyuwsgi starts Python anew; left alone it forgets the virtual environment.
-        [uwsgi, "--ini", config, "--http-socket", address, "--binary-path", sys.executable],
+        [
+            *(uwsgi, *static, "--ini", config, "--http-socket", address),
+            *("--binary-path", sys.executable),
+        ],
         # For the worker, which uwsgi/embedded.ini starts.
         env={**os.environ, "PYTHON": sys.executable},
     )
@@ -63,6 +68,16 @@ def serve(uwsgi: Path) -> int:
         return process.wait()
     finally:
         stop(process)
+
+
+def static_folders() -> list[Path]:
+    """Return the static folders of the project's own apps."""
+    folders = [Path(app.path, "static") for app in apps.get_app_configs()]
+    return [
+        folder
+        for folder in folders
+        if folder.parent.parent == settings.BASE_DIR and folder.is_dir()
+    ]
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -34,7 +34,7 @@ def uploads(site: Site) -> Iterator[None]:
 
 def count_rows(site: Site, method: str = "read") -> int:
     """Return a number that is kept in the database, counted up first if told."""
-    code = "import django; django.setup(); from api.models import Counter"
+    code = "import django; django.setup(); from demo.models import Counter"
     return int(site.python_in("server1", f"{code}; print(Counter.{method}('drill'))"))
 
 
