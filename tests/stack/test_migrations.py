@@ -37,7 +37,7 @@ def check_gate(stack: Stack) -> None:
         "demo.9008_sql",
     ]
     for name, column in (("9001_no_default", "y"), ("9002_not_null", "shade"), ("9008_sql", "z")):
-        (finding,) = errors[f"api.{name}"]
+        (finding,) = errors[f"demo.{name}"]
         assert f"NOT NULL constraint on demo_upload.{column}: " in finding
         assert "db_default=..., or null=True" in finding
     (finding,) = errors["demo.9003_null_written"]
