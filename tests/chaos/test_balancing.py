@@ -16,6 +16,7 @@ from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Load, mixed_clients
 from tests.chaos.reliability import Figures
 from tests.ports import free_port
+from tests.stack import test_errors
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
@@ -342,13 +343,21 @@ def awaited(port: int) -> bool:
         return not answered_early([connection], 1)
 
 
-def test_nginx_says_in_json_that_nobody_answers(loaded: Stack) -> None:
+# What nginx in each server says in JSON as well.
+ERRORS = (
+    *("malformed", "no host", "a large body", "a long address", "a large header", "an encoding"),
+    *("a version", "no room for a body", "no application", "the error page itself"),
+)
+
+
+def test_nginx_says_every_error_in_json(loaded: Stack) -> None:
     """And it starts although there is no such server yet."""
     name, port = f"{loaded.project}-alone", free_port()
     image = loaded.environment["STACK_NAME"] + "-base"
     docker(
         *("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:8090"),
         *("--user", "10001:10001", "--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
+        *("--read-only", "--tmpfs", "/tmp:mode=1777,size=1m"),
         *("--volume", f"{loaded.tree}/nginx-balancer:/config:ro", "--env", "SERVERS=x=nowhere:1"),
         *("--entrypoint", "/config/follow.py", image),
     )
@@ -356,6 +365,12 @@ def test_nginx_says_in_json_that_nobody_answers(loaded: Stack) -> None:
         status, body = eventually(lambda: answered(port), seconds=20, what="nginx answers")
         assert status == 502
         assert json.loads(body)["detail"].startswith("No server answered")
+        for case in ERRORS:
+            request, expected = test_errors.CASES[case]
+            status, headers, body = test_errors.ask(port, request)
+            assert (status, headers["content-type"]) == (expected, "application/json"), case
+            assert json.loads(body).keys() == {"detail"}
+            assert headers["cache-control"] == "no-store" and headers["x-request-id"]
     finally:
         docker("rm", "--force", name)
 
