@@ -5,8 +5,8 @@ from typing import Any
 
 from health_check.base import HealthCheckResult
 
+from ops import registry
 from ops.recent import Recent
-from ops.registry import health_checks
 from ops.threads import DaemonThreads
 
 # How long the components' states are kept: anyone may ask, and each look costs connections to the
@@ -24,9 +24,9 @@ async def check_components() -> dict[str, HealthCheckResult]:
     """Run every check in a thread of its own; a thread that hangs is not waited for."""
     threads = DaemonThreads()
     results = await asyncio.gather(
-        *(check().get_result(threads) for check in health_checks.values())
+        *(check().get_result(threads) for check in registry.health_checks.values())
     )
-    return dict(zip(health_checks, results, strict=True))
+    return dict(zip(registry.health_checks, results, strict=True))
 
 
 def describe(result: HealthCheckResult) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from prometheus_client.core import InfoMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from ops import registry as added
 from ops.metrics import PATH, PORT, jobs, processes, uwsgi
 from ops.profile import active_profile
-from ops.registry import worker_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def server_registry() -> CollectorRegistry:
 def worker_registry() -> CollectorRegistry:
     """Return what a worker tells."""
     registry = processes.registry()
-    collectors: list[Collector] = [jobs.Queue(), Release(), *worker_metrics]
+    collectors: list[Collector] = [jobs.Queue(), Release(), *added.worker_metrics]
     for collector in collectors:
         registry.register(collector)
     return registry

@@ -7,9 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
+from ops import registry
 from ops.health.report import HEALTH
 from ops.profile import active_profile, public_profile
-from ops.registry import Card, cards
+from ops.registry import Card
 from ops.status import servers
 from ops.status.servers import Found
 
@@ -41,7 +42,7 @@ def report(profile: dict[str, str | bool]) -> dict[str, Any]:
         "status": overall(states, components),
         "servers": states,
         "components": components,
-        **{card.name: state_of(card) for card in cards.values() if card.state},
+        **{card.name: state_of(card) for card in registry.cards.values() if card.state},
     }
 
 

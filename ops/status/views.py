@@ -6,7 +6,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
-from ops.registry import cards
+from ops import registry
 from ops.status.diagram import picture
 from ops.status.report import may_see, profile_for, report
 
@@ -20,11 +20,11 @@ class StatusView(TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the present state, for those who may see it; the page's script renews it."""
         user = self.request.user
-        shown = [card for card in cards.values() if card.public and user.is_authenticated]
+        shown = [card for card in registry.cards.values() if card.public and user.is_authenticated]
         if may_see(user):
             state = report(profile_for(user))
-            shown = list(cards.values())
+            shown = list(registry.cards.values())
             kwargs |= {"report": state, "picture": picture(state)}
-        scripts = [script for card in cards.values() for script in card.page_scripts]
+        scripts = [script for card in registry.cards.values() for script in card.page_scripts]
         scripts += [script for card in shown for script in card.scripts]
         return super().get_context_data(cards=shown, scripts=scripts, **kwargs)

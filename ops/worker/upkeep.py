@@ -15,7 +15,7 @@ import structlog
 from celery import bootsteps
 from django.conf import settings
 
-from ops.registry import periodic_work
+from ops import registry
 from ops.worker import beats
 from ops.worker.regularly import Regularly
 
@@ -39,7 +39,8 @@ class Upkeep(bootsteps.StartStopStep):
         self.asked = False
         self.heartbeat = Regularly("the worker's heartbeat", beats.EVERY_SECONDS, self.beat)
         self.periodic = [
-            Regularly(each.name, each.seconds, traced(each.work)) for each in periodic_work.values()
+            Regularly(each.name, each.seconds, traced(each.work))
+            for each in registry.periodic_work.values()
         ]
 
     def start(self, worker: Any) -> None:

@@ -1,0 +1,90 @@
+"""What an app of the project adds to the stack by ops.registry."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from health_check.base import HealthCheck
+from health_check.exceptions import ServiceUnavailable
+from pytest_django import Settings
+
+from ops import registry
+from ops.registry import Card
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def registries(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> None:
+    """Start with empty registries, which get their entries back afterwards."""
+    settings.MEDIA_ROOT = tmp_path
+    for name in ("health_checks", "periodic_work", "cards"):
+        monkeypatch.setattr(registry, name, {})
+
+
+class SearchCheck(HealthCheck):
+    """A component that is down."""
+
+    def run(self) -> None:
+        """Fail."""
+        raise ServiceUnavailable("does not answer")
+
+
+def broken() -> int:
+    raise OSError("away")
+
+
+def test_added_health_check_is_a_component_of_healthz(client: Client) -> None:
+    registry.add_health_check("search", SearchCheck)
+
+    answer = client.get("/healthz")
+
+    assert answer.status_code == 503
+    assert answer.json()["components"]["search"]["error"].endswith("does not answer")
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [(lambda: 7, 7), (broken, None)], ids=["state", "state fails"]
+)
+def test_added_card_is_on_status_page_and_in_its_report(
+    client: Client, settings: Settings, state: Callable[[], int], shown: int | None
+) -> None:
+    settings.DEBUG = True
+    registry.add_card(
+        Card("stock", "ops/parts/icons.html", scripts=("demo/visit.js",), state=state)
+    )
+
+    assert client.get("/api/status/").json()["stock"] == shown
+    page = client.get("/").content.decode()
+    assert page.count("/static/demo/visit.js") == 1
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_card_is_shown_to_signed_in_users_only_where_it_is_public(
+    client: Client, public: bool
+) -> None:
+    registry.add_card(
+        Card("stock", "ops/parts/icons.html", scripts=("demo/visit.js",), public=public)
+    )
+
+    assert "visit.js" not in client.get("/").content.decode()
+    client.force_login(User.objects.create_user("someone"))
+    assert ("visit.js" in client.get("/").content.decode()) == public
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda: registry.add_health_check("search", SearchCheck),
+        lambda: registry.add_periodic_work("search", 5, broken),
+        lambda: registry.add_card(Card("search", "ops/parts/icons.html")),
+    ],
+    ids=["health check", "periodic work", "card"],
+)
+def test_second_entry_of_a_name_is_refused(add: Callable[[], None]) -> None:
+    add()
+
+    with pytest.raises(ValueError, match=r"'search' is registered twice\."):
+        add()
