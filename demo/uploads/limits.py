@@ -16,15 +16,13 @@ from typing import NoReturn
 from PIL import Image
 
 from demo.uploads.pictures import PictureError
+from ops.environment.check import image_bytes
 
 # Time on the processor: an image of 40 megapixels takes a second.
 CPU_SECONDS = 8
 # In all; shorter than a task's soft time limit. With less of the processor the machine was busy.
 SECONDS = 15
 BUSY_CPU_SECONDS = 1
-# WebP takes the most: 16 bytes a pixel.
-BYTES_PER_PIXEL = 20
-MORE_BYTES = 128 * 2**20
 BLOCK = 65536
 
 TOO_MUCH = "The picture takes too much time or memory to decode."
@@ -112,7 +110,7 @@ def limit(max_megapixels: int) -> None:
     pages = Path("/proc/self/statm")
     if pages.exists():
         present = int(pages.read_text().split()[0]) * resource.getpagesize()
-        most = present + MORE_BYTES + max_megapixels * 1_000_000 * BYTES_PER_PIXEL
+        most = present + image_bytes(max_megapixels)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 

@@ -69,8 +69,12 @@ def faults(
 
 
 def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
-    """Return what lets a stack start, but not be used."""
+    """Return what lets a stack start, but not be used, or not fully."""
     values = examine(environ, layer).values
+    return [*_redirects_nowhere(values), *_too_little_memory(values)]
+
+
+def _redirects_nowhere(values: Mapping[str, Value]) -> list[Fault]:
     if not values["DJANGO_SECURE_SSL_REDIRECT"] or values["TLS_CERTIFICATE"]:
         return []
     problem = "every page redirects to https, and nothing answers there: TLS_CERTIFICATE is not set"
@@ -80,6 +84,30 @@ def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
         "TLS, set that and DJANGO_CSRF_TRUSTED_ORIGINS=https://NAME."
     )
     return [Fault("DJANGO_SECURE_SSL_REDIRECT", problem, cure)]
+
+
+def _too_little_memory(values: Mapping[str, Value]) -> list[Fault]:
+    """Compare what the worker's images may take at once with its container's limit."""
+    tasks, megapixels = values["WORKER_CONCURRENCY"], values["UPLOAD_MAX_MEGAPIXELS"]
+    limit = str(values["APP_MEMORY"])
+    if not (isinstance(tasks, int) and isinstance(megapixels, int) and limit):
+        return []
+    megabytes = int(limit[:-1]) * (1024 if limit.endswith("g") else 1)
+    needed = tasks * image_bytes(megapixels) // 2**20
+    if needed <= megabytes:
+        return []
+    problem = (
+        f"it is {tasks}, and so many images of {megapixels} megapixels may take {needed} MB at "
+        f"once; the worker's container has {limit}"
+    )
+    cure = f"Set APP_MEMORY={needed + 256}m, or lower WORKER_CONCURRENCY or UPLOAD_MAX_MEGAPIXELS."
+    return [Fault("WORKER_CONCURRENCY", problem, cure)]
+
+
+def image_bytes(megapixels: int) -> int:
+    """Return the memory that decoding an image of that size may take."""
+    # WebP takes the most: 16 bytes a pixel.
+    return megapixels * 20_000_000 + 128 * 2**20
 
 
 def examine(

@@ -134,7 +134,11 @@ def test_the_application_s_servers_never_see_the_stack_s_variables() -> None:
     both = set(services()["env-check"]["environment"])
     assert both == set(compose()["x-environment"]) | BY_MIGRATE | set(
         compose()["x-stack-environment"]
-    ) | set(compose()["x-nginx-balancer-environment"]) | {WITH_TLS[0], "DIRECT_ADDRESS"}
+    ) | set(compose()["x-nginx-balancer-environment"]) | {
+        WITH_TLS[0],
+        "APP_MEMORY",
+        "DIRECT_ADDRESS",
+    }
 
 
 def test_each_reader_of_secrets_in_files_has_a_volume_that_only_env_check_fills() -> None:

@@ -56,6 +56,27 @@ def test_a_redirect_to_https_where_nothing_answers_is_warned_of(
     assert all("TLS_CERTIFICATE" in fault.cure and "=false" in fault.cure for fault in found)
 
 
+@pytest.mark.parametrize(
+    ("change", "needed"),
+    [
+        ({}, 0),
+        ({"WORKER_CONCURRENCY": "3"}, 2672),
+        ({"WORKER_CONCURRENCY": "3", "APP_MEMORY": "3g"}, 0),
+        ({"WORKER_CONCURRENCY": "3", "APP_MEMORY": "2671m"}, 2672),
+        ({"WORKER_CONCURRENCY": "3", "APP_MEMORY": "2672m"}, 0),
+        ({"UPLOAD_MAX_MEGAPIXELS": "50"}, 2163),
+    ],
+)
+def test_tasks_that_need_more_memory_than_the_worker_has_are_warned_of(
+    change: dict[str, str], needed: int
+) -> None:
+    found = warnings({**GOOD, **change, "DJANGO_SECURE_SSL_REDIRECT": "false"}, "production")
+
+    assert [fault.name for fault in found] == ["WORKER_CONCURRENCY"] * bool(needed)
+    assert all(f"{needed} MB at once" in fault.problem for fault in found)
+    assert all(f"APP_MEMORY={needed + 256}m" in fault.cure for fault in found)
+
+
 @pytest.mark.parametrize("layer", ["local", "test"])
 def test_an_empty_environment_is_good_on_a_laptop_and_in_tests(layer: str) -> None:
     """A fresh clone runs."""
