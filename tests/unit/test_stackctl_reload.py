@@ -1,12 +1,10 @@
 """stackctl's reload, without an engine: what is kept, what HAProxy says, what is wrong."""
 
 import dataclasses
-from collections.abc import Callable
 
 import pytest
 
 from stackctl_cli import (
-    compose,
     configuration,
     engine,
     haproxy,
@@ -16,9 +14,7 @@ from stackctl_cli import (
     reload,
 )
 from stackctl_cli.configuration import Address
-from stackctl_cli.console import Console
 from stackctl_cli.faults import StackctlError
-from stackctl_cli.interrupt import Interrupt
 from tests.unit.test_stackctl_parts import container
 
 # What HAProxy 3.0 answers to `show servers state`: server2 is drained by hand, and so is the server
@@ -222,58 +218,6 @@ def test_a_server_that_the_configuration_lost_on_purpose_is_not_missed() -> None
     assert reload.changed({"server1": seen("UP")}, {}) == []
 
 
-@pytest.fixture
-def under_way(monkeypatch: pytest.MonkeyPatch) -> tuple[reload.Reload, list[tuple[str, ...]]]:
-    """A reload of a stack that answers as it should, and the commands run in the container."""
-    ran: list[tuple[str, ...]] = []
-
-    def execute(identity: str, *command: str, stdin: str | None = None) -> process.Result:
-        ran.append(command)
-        return process.Result(0, "", "")
-
-    monkeypatch.setattr(engine, "execute", execute)
-    monkeypatch.setattr(engine, "inspect", lambda _: [container(service="haproxy")])
-    monkeypatch.setattr(reload.state, "balancer_of", lambda _: haproxy.Balancer("id"))
-    monkeypatch.setattr(haproxy.Balancer, "command", lambda *_: ANSWER)
-    project = compose.Project("project", "local", {"name": "project", "services": {}})
-    return reload.Reload(project, Console(), Interrupt()), ran
-
-
-def failing(_: haproxy.Balancer, *lines: str) -> str:
-    raise StackctlError("the engine does not answer")
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (
-            lambda *_: (
-                "Success=0\n--\n[ALERT]    (1) : Binding [/usr/local/etc/haproxy/haproxy.cfg:9]"
-                " for frontend site: cannot bind socket (Address already in use).\n"
-            ),
-            "Binding [haproxy/haproxy.cfg:9] for frontend site",
-        ),
-        (failing, ""),
-    ],
-)
-def test_a_failed_reload_says_why_and_leaves_no_state_behind(
-    under_way: tuple[reload.Reload, list[tuple[str, ...]]],
-    monkeypatch: pytest.MonkeyPatch,
-    answer: Callable[..., str],
-    words: str,
-) -> None:
-    """A later start or reload would believe it."""
-    move, ran = under_way
-    monkeypatch.setattr(haproxy.Balancer, "master", answer)
-
-    with pytest.raises(StackctlError) as failed:
-        move._replace(configuration.Configuration(SERVERS, ()), {})
-
-    assert words in failed.value.cure
-    assert [command[0] for command in ran[:2]] == ["perl", "rm"]
-    assert ran[1][-1] == ran[0][-1] == haproxy.STATE_FILE
-
-
 @pytest.mark.parametrize(
     ("answer", "restored"),
     [("\nSuccess=1\n--\n", []), ("\nSuccess=0\n--\n", ["dynamic_backend/server1 2"])],
@@ -313,12 +257,3 @@ def test_no_master_socket_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert "No such file" in refused.value.problem
     assert reload.NEW_CONTAINER in refused.value.cure
-
-
-def test_the_help_lists_reload(capsys: pytest.CaptureFixture[str]) -> None:
-    from stackctl_cli.cli import main
-
-    with pytest.raises(SystemExit):
-        main(["reload", "--help"])
-
-    assert "haproxy.cfg" in capsys.readouterr().out

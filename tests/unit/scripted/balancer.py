@@ -197,6 +197,8 @@ class Site:
 
             def do_GET(self) -> None:
                 status, body = site.answer(self.path)
+                if not status:
+                    return
                 content = body.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))

@@ -241,6 +241,8 @@ class Engine:
                 self.step("remove the record")
                 self.volumes.pop(name, None)
                 return Reply()
+            case ["rm", name]:
+                return self.step("remove the lock") or Reply()
             case ["run", *_, "-c", script]:
                 return Reply(out=self.in_volume(script))
         pytest.fail(f"the scripted engine does not know: docker {argv}")
@@ -365,14 +367,16 @@ class Engine:
                 answer = self.balancer.master if master else self.balancer.command
                 return Reply(out="".join(answer(line) for line in text.strip().split(";")))
             case ["perl", "-e", _, _]:
+                if reply := self.step("write state"):
+                    return reply
                 self.state_file = text
                 return Reply()
             case ["perl", "-e", _]:
                 return Reply()
             case ["rm", "-f", _]:
                 self.state_file = ""
-                return Reply()
-            case ["haproxy", "-c", *options]:
+                return self.step("remove state") or Reply()
+            case [_, "haproxy", "-c", *options]:
                 lines = [f"\tserver {name} {name}:7999 " for name in self.balancer.names]
                 dump = "\n".join(
                     line
@@ -386,6 +390,8 @@ class Engine:
                 answers = [self.answer(container, path) for path in paths]
                 found = [{"status": status, "body": body} for status, body in answers]
                 return Reply(out=f"[]\n{mark}{json.dumps(found)}\n[]\n")
+            case ["sh", "-c", script] if "/run/secrets" in script:
+                return Reply()
             case ["sh", "-c", roll.MARK_DRAINED]:
                 return self.step(f"mark {container.service} drained") or Reply()
             case ["test", "-e", _]:

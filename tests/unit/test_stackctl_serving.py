@@ -1,0 +1,318 @@
+"""`reload`, `drain`, `ready`, `up`, `down` and `adopt`, run whole."""
+
+import signal
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.unit.scripted.engine import IMAGE, NAME
+from tests.unit.scripted.model import Reply
+from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
+
+RELOADED = ["write state", "reload", "remove state"]
+ALERT = (
+    "Success=0\n--\n[ALERT]    (1) : Binding [/usr/local/etc/haproxy/haproxy.cfg:9] "
+    "for frontend site: cannot bind socket (Address already in use).\n"
+)
+
+
+def reload(stack: Stack) -> Ended:
+    return stack.run("reload", "--json")
+
+
+def drain(stack: Stack, *options: str) -> Ended:
+    return stack.run("drain", "server1", "--json", *options)
+
+
+def test_reload_hands_on_the_servers_state_and_waits_for_the_former_process(stack: Stack) -> None:
+    ended = reload(stack)
+
+    assert ended.code == 0 and not stack.locks
+    assert stack.steps == ["lock reload", "write owner", *RELOADED]
+    assert ended.result["worker"] == stack.balancer.pid == 9
+    assert ended.result["servers"] == {"server1": "ready", "server2": "ready"}
+    assert ended.result["other_container_wanted"] is False
+    assert stack.clock.now >= 1003 and stack.state_file == ""
+
+
+def test_a_drained_server_stays_drained_over_a_reload(stack: Stack) -> None:
+    drain(stack)
+
+    assert reload(stack).result["servers"]["server1"] == "drained"
+    assert stack.balancer.drained() == {"server1"}
+
+
+def forget_drain(stack: Stack) -> None:
+    """Drain a server, and have the new process not know of it."""
+    drain(stack)
+    stack.faults["remove state"] = lambda: stack.balancer.admin.clear()
+
+
+REFUSED: dict[str, tuple[Callable[[Stack], object], list[str], str, str]] = {
+    "configuration": (
+        lambda s: setattr(s, "configuration_error", "[ALERT]    (9) : config : unknown keyword"),
+        [],
+        "HAProxy refuses haproxy/haproxy.cfg; nothing was changed",
+        "unknown keyword\nCorrect it, then: ./stackctl reload",
+    ),
+    "state": (
+        lambda s: s.faults.update({"write state": fails("Read-only file system")}),
+        RELOADED[:1],
+        "the servers' state cannot be kept; nothing was changed: ",
+        "/var/lib/haproxy",
+    ),
+    "process": (
+        lambda s: setattr(s.balancer, "reloads", ALERT),
+        RELOADED,
+        "HAProxy could not start with the new configuration, though it is well-formed",
+        "Binding [haproxy/haproxy.cfg:9] for frontend site: cannot bind",
+    ),
+    "no answer": (
+        lambda s: s.faults.update({"reload": lambda: Reply(out="Success=1\n")}),
+        RELOADED,
+        "no new HAProxy process answers within 15 s of the reload",
+        "The former one serves on.",
+    ),
+    "server": (
+        lambda s: s.faults.update({"reload": partial(s.behave, "aaaa", "server1", check="L4CON")}),
+        RELOADED,
+        "the new configuration serves, but not every server is what it was before",
+        "server1 was in service, and HAProxy says DOWN, L4CON",
+    ),
+    "drain": (
+        forget_drain,
+        RELOADED,
+        "the new configuration serves, but not every server is what it was before",
+        "server1 was drained, and is in service: ./stackctl drain server1",
+    ),
+    "site": (
+        lambda s: s.visitors_get(lambda _: (0, "")),
+        RELOADED,
+        "the new configuration serves, but the site does not answer on port",
+        "Undo the change and reload.",
+    ),
+    "down": (lambda s: s.end("haproxy"), [], "the stack is not running", "./stackctl up"),
+}
+
+
+@pytest.mark.parametrize(("change", "steps", "problem", "cure"), REFUSED.values(), ids=REFUSED)
+def test_reload_that_is_refused_or_fails_says_what_serves(
+    stack: Stack, change: Callable[[Stack], object], steps: list[str], problem: str, cure: str
+) -> None:
+    change(stack)
+
+    ended = reload(stack)
+
+    assert ended.code == 1 and ended.result["error"].startswith(problem)
+    assert cure in ended.result["next"] and not stack.locks
+    assert [s for s in stack.steps if "lock" not in s and "owner" not in s] == steps
+    # A later start or reload would believe it.
+    assert stack.state_file == ""
+    # The former process serves on with its own limits.
+    assert set(stack.balancer.limits.values()) <= {2} or "no new" in problem
+
+
+def test_reload_ends_when_interrupted_after_the_change(stack: Stack) -> None:
+    stack.faults["remove state"] = interrupts
+
+    ended = reload(stack)
+
+    assert ended.code == 130 and stack.balancer.pid == 9
+    assert ended.result["error"].startswith("interrupted; the new configuration serves")
+
+
+def test_a_former_process_that_stays_is_named(stack: Stack) -> None:
+    stack.faults["remove state"] = lambda: stack.balancer.former.update({8: 9e9})
+
+    ended = reload(stack)
+
+    assert ended.code == 0 and "still there after 65 s: process 8" in ended.err
+
+
+def test_reload_says_that_it_brings_the_file_alone(stack: Stack) -> None:
+    stack.extra["haproxy"] = {"mem_limit": "1g"}
+
+    ended = reload(stack)
+
+    assert ended.code == 0 and ended.result["other_container_wanted"] is True
+    assert "docker compose up --detach --no-deps haproxy brings the rest" in ended.err
+
+
+def test_drain_waits_until_the_requests_that_run_have_ended(stack: Stack) -> None:
+    stack.balancer.requests = {"server1": [stack.clock.now + 5.0]}
+
+    ended = drain(stack)
+
+    assert ended.code == 0 and ended.result["state"] == "drained"
+    assert stack.steps == ["lock drain server1", "write owner", "drain server1"]
+    assert stack.clock.now >= 1005.4 and stack.balancer.up() == ["server2"]
+    assert "./stackctl ready server1 brings it back" in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_drain_leaves_the_server_in_service(stack: Stack, number: int) -> None:
+    stack.balancer.requests = {"server1": [stack.clock.now + 20.0]}
+    stack.clock.plan(2, partial(signal.raise_signal, number))
+
+    ended = drain(stack)
+
+    assert ended.code == 130
+    assert ended.result["error"] == "interrupted; server1 is in service again"
+    assert stack.balancer.up() == ["server1", "server2"] and not stack.locks
+
+
+def test_the_last_server_in_service_is_drained_by_force_alone(stack: Stack) -> None:
+    assert stack.run("drain", "server2").code == 0
+
+    ended = drain(stack)
+    assert ended.code == 1 and stack.balancer.up() == ["server1"]
+    assert "server1 is the last server in service" in ended.result["error"]
+    assert "./stackctl drain server1 --force" in ended.result["next"]
+
+    assert drain(stack, "--force").code == 0 and stack.balancer.up() == []
+
+
+def test_ready_brings_a_server_back(stack: Stack) -> None:
+    drain(stack)
+
+    ended = stack.run("ready", "server1", "--json")
+
+    assert ended.code == 0 and ended.result["state"] == "ready"
+    assert stack.steps == ["lock ready server1", "ready server1"]
+
+
+def test_a_server_in_maintenance_is_checked_before_it_gets_requests(stack: Stack) -> None:
+    stack.balancer.admin = {("dynamic_backend", "server1"): "maint"}
+
+    assert stack.run("ready", "server1").code == 0
+    assert stack.steps[-2:] == ["drain server1", "ready server1"]
+
+    stack.balancer.admin = {("dynamic_backend", "server1"): "maint"}
+    stack.containers["server1"].health = "unhealthy"
+    ended = stack.run("ready", "server1", "--json")
+    assert ended.code == 1 and "ready server1" not in stack.steps
+
+
+def test_ready_fails_where_checks_do(stack: Stack) -> None:
+    drain(stack)
+    stack.containers["server1"].health = "unhealthy"
+    before = stack.clock.now
+
+    ended = stack.run("ready", "server1", "--json")
+
+    assert ended.code == 1 and 15 <= stack.clock.now - before < 17
+    assert ended.result["error"] == ("server1 is not taken into service: HAProxy says DOWN, L7STS")
+    assert "docker compose logs --tail 30 server1" in ended.result["next"]
+
+
+@pytest.mark.parametrize("command", ["drain", "ready"])
+def test_a_server_that_does_not_exist_is_a_wrong_usage(stack: Stack, command: str) -> None:
+    ended = stack.run(command, "server9", "--json")
+
+    assert ended.code == 2 and stack.steps == []
+    assert ended.result["next"] == "The servers: server1, server2."
+
+
+def test_up_starts_all_and_says_where_the_site_is(stack: Stack) -> None:
+    stack.containers.clear()
+
+    ended = stack.run("up", "--json")
+
+    assert ended.code == 0 and stack.serves("aaaa") and not stack.locks
+    assert stack.steps == ["lock up", "write owner", "up", "write releases found"]
+    assert f"http://localhost:{stack.port}/" in ended.err and "warning" not in ended.err
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_up_builds_where_there_is_no_image_and_records_how_it_started(
+    stack: Stack, built: bool
+) -> None:
+    stack.containers.clear()
+    stack.images.clear()
+    stack.commit = "bbbb"
+    if not built:
+        stack.faults["up"] = fails("dependency failed to start: server1 is unhealthy")
+
+    ended = stack.run("up", "--json")
+
+    assert stack.steps[2:5] == ["build bbbb", "name bbbb latest", "up"]
+    if built:
+        assert ended.code == 0 and stack.serves("bbbb")
+        assert stack.record()[0] == ("up", "bbbb", "ok")
+    else:
+        assert ended.code == 1 and ended.result["error"] == "the stack did not start"
+        assert "server1 is unhealthy" in ended.err
+        assert stack.record() == [("up", "bbbb", "failed")]
+
+
+def test_up_names_what_did_not_start(stack: Stack) -> None:
+    stack.behave("aaaa", log="KeyError: 'A'")
+    stack.end("server1", 1)
+    stack.faults["up"] = fails("container server1 exited (1)")
+
+    ended = stack.run("up", "--json")
+
+    assert ended.code == 1
+    assert "server1 is exited" in ended.result["next"] and "KeyError: 'A'" in ended.result["next"]
+    assert "server2" not in ended.result["next"]
+
+
+def test_down_keeps_the_data_unless_told(stack: Stack) -> None:
+    stack.deploy("bbbb")
+
+    ended = stack.run("down", "--json")
+
+    assert ended.code == 0 and ended.result["volumes_removed"] is False
+    assert stack.steps == ["lock down", "down"] and stack.containers == {}
+    assert "--volumes" not in stack.calls[-1]
+    assert stack.record()[-1] == ("deploy", "bbbb", "ok")
+
+    assert stack.run("down", "--volumes").code == 1 and stack.steps == []
+    assert stack.run("down", "--volumes", "--yes").code == 0
+    # The lock, which mounts the volume, has to end first.
+    assert stack.steps == ["lock down", "down", "remove the record"] and stack.volumes == {}
+    assert any("--volumes" in call for call in stack.calls if "down" in call)
+
+
+def test_a_stack_that_does_not_stop_keeps_its_record(stack: Stack) -> None:
+    stack.deploy("bbbb")
+    stack.faults["down"] = fails("network is in use")
+
+    ended = stack.run("down", "--volumes", "--yes", "--json")
+
+    assert ended.code == 1 and ended.result["error"] == "the stack did not stop"
+    assert "network is in use" in ended.err and stack.record()
+
+
+def test_adopt_makes_the_stack_this_folder_s(stack: Stack) -> None:
+    stack.volumes = {f"{NAME}_stackctl": {"owner": "/elsewhere\n"}}
+    assert stack.run("up").code == 1
+
+    ended = stack.run("adopt", "--json")
+
+    assert ended.code == 0 and stack.steps == ["lock adopt", "write owner"]
+    assert ended.result["before"] == "/elsewhere" and ended.result["folder"] == str(stack.root)
+    assert "what runs still mounts /elsewhere" in ended.err
+    assert stack.run("up").code == 0
+    assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
+
+
+def test_a_lock_whose_holder_never_started_is_removed(stack: Stack) -> None:
+    """Its start was cut off between `create` and `start`: it has the name, and does not run."""
+    stack.locks = {f"{NAME}-stackctl": {}}
+    stack.faults["remove the lock"] = stack.locks.clear
+
+    ended = drain(stack)
+
+    assert ended.code == 0 and stack.steps[0] == "remove the lock"
+    assert stack.clock.now > 1003
+
+
+def test_a_lock_that_the_engine_refuses_is_no_busy_stack(stack: Stack) -> None:
+    stack.faults["lock drain server1"] = fails("no space left on device", 125)
+
+    ended = drain(stack)
+
+    assert ended.code == 1 and stack.balancer.up() == ["server1", "server2"]
+    assert ended.result["error"] == "the stack's lock cannot be acquired: no space left on device"
