@@ -23,7 +23,7 @@ from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
 SAVED = ["database dump", "database extras", "save media"]
 VERIFIED = [
     *("database prepare stackctl_verify", "database load stackctl_verify"),
-    *("database dump stackctl_verify", "database inventory"),
+    *("database dump stackctl_verify", "database extras", "database inventory"),
     *("database inventory stackctl_verify", "database remove stackctl_verify"),
 ]
 LOADED = ["database prepare stackctl_restore", "database load stackctl_restore", "unpack media"]
@@ -103,7 +103,7 @@ def test_no_row_of_a_backup_names_a_file_that_it_has_not(stack: Stack) -> None:
 def test_verified_backup_is_loaded_and_compared(stack: Stack) -> None:
     ended = save(stack, "--verify")
 
-    assert stack.steps[-9:] == [*SAVED, *VERIFIED]
+    assert stack.steps[-10:] == [*SAVED, *VERIFIED]
     assert ended.result["verified"] is True and LIVE in stack.data.rows
     assert list(stack.data.rows) == [LIVE]
 
@@ -117,7 +117,7 @@ INCOMPLETE: dict[str, tuple[str, Callable[[], Reply | None], str]] = {
     "load": (VERIFIED[1], fails("too long"), "cannot be loaded, and was not kept: too long"),
     "again": (VERIFIED[2], fails("gone"), "cannot be loaded, and was not kept: gone"),
     "rows": (VERIFIED[2], lambda: Reply(data=b"another"), "was not kept: the contents"),
-    "names": (VERIFIED[4], lambda: Reply(out="tables other"), "not kept: tables other, tables up"),
+    "names": (VERIFIED[5], lambda: Reply(out="tables other"), "not kept: tables other, tables up"),
     "archive": ("save media", lambda: Reply(data=os.urandom(700)), "cannot be loaded"),
 }
 
@@ -135,7 +135,17 @@ def test_backup_that_is_not_complete_is_not_kept(
     assert list(stack.data.rows) == [LIVE]
 
 
-@pytest.mark.parametrize("step", [*SAVED, *VERIFIED[:-1]])
+def test_backup_whose_accounts_changed_meanwhile_is_not_kept(stack: Stack) -> None:
+    seen = iter([None, Reply(data=b"GRANT more")])
+    stack.faults["database extras"] = lambda: next(seen)
+
+    ended = save(stack, "--verify")
+
+    assert ended.code == 1 and folders(stack) == []
+    assert "was not kept: accounts, roles or events" in ended.result["error"]
+
+
+@pytest.mark.parametrize("step", dict.fromkeys([*SAVED, *VERIFIED[:-1]]))
 def test_interrupted_backup_is_not_kept(stack: Stack, step: str) -> None:
     stack.faults[step] = interrupts
 
