@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache, caches
+from django.core.cache.backends import base, locmem
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 from django.db import connection, connections
@@ -28,12 +30,29 @@ class DeadCache(LocMemCache):
         raise ConnectionError("refused")
 
 
+# A minute, an hour and a day begin.
+MIDNIGHT = 1_000_080_000.0
+
+
+class Clock:
+    """The time of the throttles and of the cache, which moves only when a test says so."""
+
+    now = MIDNIGHT + 10
+
+    def read(self) -> float:
+        """Return the time."""
+        return self.now
+
+
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     """Count from nothing, in the middle of a period."""
+    clock = Clock()
     cache.clear()
-    monkeypatch.setattr(throttling, "time", lambda: 1_000_000_030.0)
-    yield
+    monkeypatch.setattr(throttling, "time", clock.read)
+    for module in (base, locmem):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.read))
+    yield clock
     cache.clear()
 
 
@@ -59,32 +78,65 @@ def test_too_many_requests_are_refused_with_when_to_come_again(client: Client) -
     assert 1 <= int(refused.headers["Retry-After"]) <= 120
 
 
+@pytest.mark.parametrize("rate", ["30/second", "30/minute", "30/hour", "30/day"])
 def test_it_ends_when_retry_after_says(
-    client: Client, rates: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    client: Client, rates: dict[str, str], clock: Clock, rate: str
 ) -> None:
-    rates["anon"] = "30/minute"
+    rates["anon"] = rate
+    refused = MIDNIGHT + 0.5
+    clock.now = refused
     assert statuses(client, 31)[-1] == 429
     wait = int(client.get("/api/hits/").headers["Retry-After"])
 
-    monkeypatch.setattr(throttling, "time", lambda: 1_000_000_030.0 + wait - 3)
+    # Retry-After is in whole seconds.
+    clock.now = refused + wait - 1.1
     assert client.get("/api/hits/").status_code == 429
-    monkeypatch.setattr(throttling, "time", lambda: 1_000_000_030.0 + wait + 1)
+    clock.now = refused + wait
     assert client.get("/api/hits/").status_code == 200
 
 
 @pytest.mark.usefixtures("rates")
+@pytest.mark.parametrize("counted", [0, 59])
 def test_the_limit_slides_over_the_edge_of_a_minute(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, clock: Clock, counted: int
 ) -> None:
-    """Three just before the edge and three just after would be six within a second."""
-    edge = 1_000_000_020.0 + 60
-    monkeypatch.setattr(throttling, "time", lambda: edge - 1)
+    """Three just before the edge and three just after would be six within a second.
+
+    The cache keeps a counter for as long, also one that it got when its minute began.
+    """
+    edge = MIDNIGHT + 60
+    clock.now = MIDNIGHT + counted
     assert statuses(client, 3) == [200] * 3
 
-    monkeypatch.setattr(throttling, "time", lambda: edge + 1)
-    assert statuses(client, 1) == [429]
-    monkeypatch.setattr(throttling, "time", lambda: edge + 59)
-    assert statuses(client, 2) == [200] * 2
+    # Of three, two count until a third of the next minute is over.
+    for seconds, expected in ((1, 429), (19, 429), (21, 200), (22, 429), (39, 429), (41, 200)):
+        clock.now = edge + seconds
+        answer = client.get("/api/hits/")
+        assert answer.status_code == expected, seconds
+        if expected == 429:
+            due = 20 if seconds < 20 else 40
+            assert due - seconds <= int(answer.headers["Retry-After"]) <= due - seconds + 1
+
+
+def test_of_requests_that_arrive_at_once_as_many_pass_as_may(
+    client: Client, rates: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each server has read the counters before another one adds to them."""
+    rates["anon"] = "4/minute"
+    # Five sixths of the minute before still count.
+    monkeypatch.setattr(cache, "get_many", lambda keys: {keys[0]: 2})
+
+    assert statuses(client, 2) == [200, 200]
+    refused = client.get("/api/hits/")
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"] == "50"
+
+
+@pytest.mark.usefixtures("rates")
+def test_clients_without_an_address_are_counted_as_one(client: Client) -> None:
+    found = [client.get("/api/hits/", REMOTE_ADDR=text).status_code for text in ("", "unix:", "-")]
+
+    assert [*found, *statuses(client, 1, REMOTE_ADDR="")] == [200, 200, 200, 429]
 
 
 @pytest.mark.usefixtures("rates")
@@ -137,15 +189,21 @@ def test_a_limit_can_be_off(client: Client, rates: dict[str, str]) -> None:
 
 @pytest.mark.usefixtures("rates")
 def test_without_the_cache_everyone_is_let_through(
-    client: Client, settings: Settings, caplog: pytest.LogCaptureFixture
+    client: Client,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.DeadCache"}}
-    RateThrottle.warned = float("-inf")
+    monkeypatch.setattr(RateThrottle, "warned", float("-inf"))
 
-    assert set(statuses(client, 9)) == {200}
-    told = [line for line in caplog.messages if "requests are not limited" in line]
     # One line in five seconds.
-    assert len(told) == 1
+    for seconds, lines in ((100, 1), (105, 1), (105.5, 2), (110, 2), (111, 3)):
+        monkeypatch.setattr(throttling, "monotonic", lambda now=seconds: now)
+        assert set(statuses(client, 9)) == {200}
+        told = [line for line in caplog.messages if "requests are not limited" in line]
+        assert len(told) == lines, seconds
+    assert "(refused)" in told[0]
 
 
 def test_the_database_s_cache_counts_exactly(
@@ -155,6 +213,8 @@ def test_the_database_s_cache_counts_exactly(
     django_db_blocker: DjangoDbBlocker,
 ) -> None:
     """`make run` has no Redis, but two processes."""
+    # This cache's clock is the database's.
+    monkeypatch.undo()
     settings.CACHES = {
         "default": {"BACKEND": "ops.cache.ExactDatabaseCache", "LOCATION": "cache"},
     }
