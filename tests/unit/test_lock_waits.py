@@ -1,0 +1,422 @@
+"""Short waits for locks while migrating, with a connection in memory.
+
+tests/stack/test_migrations.py has real servers and sessions that keep real locks.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import OperationalError, ProgrammingError
+from django.db.backends.signals import connection_created
+from django.db.migrations import Migration
+from django.db.migrations.operations import RunSQL
+from django.db.models.signals import pre_migrate
+
+from ops.database import lock_waits
+from ops.database.lock_waits import (
+    PAUSE_SECONDS,
+    SERVERS,
+    Holders,
+    LockNotFreeError,
+    LockWaits,
+    short_lock_waits,
+)
+
+SECONDS = 10
+ROWS = [
+    ("shop_order", 7, "site", "10.0.0.5", "Sleep", 42),
+    ("shop_order", 9, "report", "10.0.0.6", "Query", 3),
+]
+
+
+class DriverError(Exception):
+    """The driver's own error, with the server's code."""
+
+    def __init__(self, code: object) -> None:
+        """Note the code as PostgreSQL's driver does."""
+        super().__init__(code)
+        self.sqlstate = code
+
+
+def blocked(vendor: str, kind: str = "timeout") -> OperationalError:
+    """Return Django's error of a lock timeout or a deadlock."""
+    code = getattr(SERVERS[vendor], kind)
+    if vendor == "mysql":
+        return OperationalError(code, "Lock wait timeout exceeded")
+    error = OperationalError("canceling statement due to lock timeout")
+    error.__cause__ = DriverError(code)
+    return error
+
+
+class Connection:
+    """A connection that notes what runs past Django; it is its own cursor."""
+
+    alias = "default"
+
+    def __init__(self, vendor: str) -> None:
+        """Begin outside a transaction."""
+        self.vendor = vendor
+        self.in_atomic_block = False
+        self.executed: list[object] = []
+        self.rows: list[list[tuple[Any, ...]]] = []
+        self.wrappers: list[object] = []
+        self.connection = self
+
+    def copy(self) -> "Connection":
+        """Return itself: what watches the locks shares the script."""
+        return self
+
+    def close(self) -> None:
+        """End."""
+
+    def cursor(self) -> Any:
+        """Return a cursor."""
+        return nullcontext(self)
+
+    def execute(self, sql: str, parameters: object = None) -> None:
+        """Note it."""
+        self.executed.append(sql if parameters is None else (sql, parameters))
+
+    def fetchone(self) -> tuple[int, bool]:
+        """Answer which session this is, and that a timeout undoes only its statement."""
+        return (5, False)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return who holds what this session waits for; at last, that it may not see that."""
+        if self.rows:
+            return self.rows.pop(0)
+        raise ProgrammingError("permission denied")
+
+    def execute_wrapper(self, wrapper: object) -> Any:
+        """Note the wrapper."""
+        self.wrappers.append(wrapper)
+        return nullcontext()
+
+
+class Work:
+    """A statement that is blocked some times, then succeeds."""
+
+    def __init__(self, *errors: Exception) -> None:
+        """Give what goes wrong, in order."""
+        self.errors = list(errors)
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __call__(self, *arguments: Any) -> str:
+        """Run once."""
+        self.calls.append(arguments)
+        if self.errors:
+            raise self.errors.pop(0)
+        return "result"
+
+
+class Case:
+    """What runs a migration's statements on a server, and what it says."""
+
+    def __init__(self, vendor: str) -> None:
+        """Begin."""
+        self.vendor, self.connection = vendor, Connection(vendor)
+        connection: Any = self.connection
+        self.said: list[str] = []
+        self.holders = Holders(connection, SERVERS[vendor])
+        self.waits = LockWaits(connection, self.holders, SECONDS, self.said.append)
+
+    def execute(self, work: Work, sql: str = "UPDATE thing", *, many: bool = False) -> object:
+        """Run a statement as Django does."""
+        return self.waits.execute(work, sql, ("p",), many, {"more": 1})
+
+    def within_a_repeatable_whole(self, *, whole: bool) -> None:
+        """Be in a transaction, which is repeated as a whole or not."""
+        self.connection.in_atomic_block, self.waits.whole = True, whole
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Set a clock that only sleeping moves."""
+    clock = SimpleNamespace(now=1000.0)
+    clock.monotonic = lambda: clock.now
+    clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
+    monkeypatch.setattr(lock_waits, "time", clock)
+    return clock
+
+
+@pytest.fixture(params=["mysql", "postgresql"])
+def case(request: pytest.FixtureRequest) -> Case:
+    """Return a case on each server."""
+    return Case(request.param)
+
+
+@pytest.mark.parametrize("kind", ["timeout", "deadlock"])
+def test_a_blocked_statement_is_repeated_after_pauses(case: Case, clock: Any, kind: str) -> None:
+    work = Work(*(blocked(case.vendor, kind) for _ in range(3)))
+
+    assert case.execute(work) == "result"
+
+    assert work.calls == [("UPDATE thing", ("p",), False, {"more": 1})] * 4
+    assert clock.now == 1000 + 3 * PAUSE_SECONDS
+
+
+def test_repeating_ends_after_the_given_time(case: Case, clock: Any) -> None:
+    case.holders.keep(ROWS)
+    work = Work(*(blocked(case.vendor) for _ in range(99)))
+
+    with pytest.raises(LockNotFreeError) as caught:
+        case.execute(work)
+
+    assert len(work.calls) == 5
+    assert clock.now == 1000 + 4 * PAUSE_SECONDS
+    end = {"mysql": "KILL {}", "postgresql": "SELECT pg_terminate_backend({})"}[case.vendor]
+    message = str(caught.value)
+    for part in (
+        "no lock within 10 s on shop_order, held by session 7 of site@10.0.0.5 (Sleep for 42 s), "
+        "session 9 of report@10.0.0.6 (Query for 3 s). ",
+        f"End that transaction (SQL: {end.format(7)}; {end.format(9)}), and migrate again",
+        "DB_LOCK_WAIT_SECONDS",
+    ):
+        assert part in message
+
+
+def test_without_a_known_holder_the_message_still_says_what_to_do(case: Case) -> None:
+    work = Work(*(blocked(case.vendor) for _ in range(99)))
+
+    with pytest.raises(LockNotFreeError, match=r"on a table or a row\. End that transaction, and"):
+        case.execute(work)
+
+
+def test_another_error_is_not_repeated(case: Case) -> None:
+    for error in (OperationalError(1054, "Unknown column"), ProgrammingError("syntax")):
+        work = Work(error)
+        with pytest.raises(type(error)) as caught:
+            case.execute(work)
+        assert caught.value is error
+        assert len(work.calls) == 1
+
+
+def test_many_rows_at_once_are_not_repeated(case: Case) -> None:
+    """Some may be written already."""
+    for whole in (True, False):
+        work = Work(blocked(case.vendor))
+        case.waits.whole = whole
+        with pytest.raises(OperationalError):
+            case.execute(work, many=True)
+        assert len(work.calls) == 1
+        case.connection.in_atomic_block = True
+
+
+def test_each_holder_is_announced_once(case: Case) -> None:
+    def see(rows: list[tuple[Any, ...]], error: Exception) -> Any:
+        case.holders.keep(rows)
+        raise error
+
+    steps = [ROWS[:1], ROWS[:1], [], ROWS[1:]]
+    work: Callable[..., Any] = lambda *_: (  # noqa: E731
+        see(steps.pop(0), blocked(case.vendor)) if steps else None
+    )
+    case.waits.execute(work, "UPDATE thing", (), False, {})
+
+    assert case.said == [
+        "waiting for a lock on shop_order, held by session 7 of site@10.0.0.5 (Sleep for 42 s): "
+        "trying for up to 10 s",
+        "waiting for a lock on shop_order, held by session 9 of report@10.0.0.6 (Query for 3 s): "
+        "trying for up to 10 s",
+    ]
+
+
+def test_postgresql_builds_an_index_concurrently_without_a_limit() -> None:
+    for errors in ([], [blocked("postgresql")]):
+        case = Case("postgresql")
+        work = Work(*errors)
+        with pytest.raises(OperationalError) if errors else nullcontext():
+            case.execute(work, "create index concurrently i on thing (size)")
+        # Giving up would leave a broken index; the next statement has the limit.
+        assert len(work.calls) == 1
+        assert case.connection.executed == ["SET lock_timeout = 0", "SET lock_timeout = '1s'"]
+
+
+def test_mysql_has_no_concurrent_index() -> None:
+    case = Case("mysql")
+    assert case.execute(Work(blocked("mysql")), "-- CONCURRENTLY") == "result"
+    assert not case.connection.executed
+
+
+def test_a_statement_of_a_repeatable_transaction_leaves_the_repeating_to_it(case: Case) -> None:
+    case.within_a_repeatable_whole(whole=True)
+    work = Work(blocked(case.vendor))
+
+    with pytest.raises(OperationalError):
+        case.execute(work)
+
+    assert len(work.calls) == 1
+
+
+def test_mysql_commits_before_a_change_of_a_table_and_then_repeats_statements() -> None:
+    for sql in ("ALTER TABLE thing", "  create table x", "RENAME TABLE x", "TRUNCATE thing"):
+        case = Case("mysql")
+        case.within_a_repeatable_whole(whole=True)
+        assert case.execute(Work(blocked("mysql")), sql) == "result"
+        assert case.waits.whole is False
+
+    case = Case("postgresql")
+    case.within_a_repeatable_whole(whole=True)
+    case.execute(Work(), "ALTER TABLE thing")
+    assert case.waits.whole is True
+
+
+def test_mysql_repeats_no_statement_whose_transaction_is_undone() -> None:
+    for kind, undoes_all in (("deadlock", False), ("timeout", True)):
+        case = Case("mysql")
+        case.within_a_repeatable_whole(whole=False)
+        case.waits.timeout_undoes_all = undoes_all
+        work = Work(blocked("mysql", kind))
+        with pytest.raises(LockNotFreeError, match=r"a row\. What was begun cannot be repeated"):
+            case.execute(work)
+        assert len(work.calls) == 1
+
+
+def test_postgresql_repeats_a_statement_from_a_savepoint() -> None:
+    case = Case("postgresql")
+    case.within_a_repeatable_whole(whole=False)
+
+    assert case.execute(Work(blocked("postgresql"))) == "result"
+
+    assert case.connection.executed == [
+        "SAVEPOINT lock_waits",
+        "ROLLBACK TO SAVEPOINT lock_waits",
+        "SAVEPOINT lock_waits",
+        "RELEASE SAVEPOINT lock_waits",
+    ]
+
+
+def test_a_whole_is_repeated_unless_part_of_it_is_committed(case: Case) -> None:
+    work = Work(blocked(case.vendor))
+    case.waits.retry_whole(work)
+    assert len(work.calls) == 2
+
+    case.waits.whole = False
+    with pytest.raises(LockNotFreeError, match="cannot be repeated safely"):
+        case.waits.retry_whole(Work(blocked(case.vendor)))
+
+
+def test_only_operations_with_a_transaction_are_repeated_whole(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Django decides which have one, in a migration without."""
+    monkeypatch.setattr(lock_waits, "atomic", lambda alias: nullcontext())
+    for migration_atomic, operation_atomic, expected in (
+        (False, True, 2),
+        (False, None, 1),
+        (True, None, 2),
+        (True, False, 1),
+    ):
+        operation = RunSQL("SELECT 1")
+        vars(operation)["atomic"] = operation_atomic
+        wholes: list[bool] = []
+        errors = [blocked(case.vendor)]
+
+        def forwards(*_: Any, wholes: list[bool] = wholes, errors: Any = errors) -> None:
+            wholes.append(case.waits.whole)
+            if errors:
+                raise errors.pop()
+
+        vars(operation)["database_forwards"] = forwards
+        migration = Migration("0001_initial", "shop")
+        migration.atomic, migration.operations = migration_atomic, [operation]
+
+        def original(
+            state: Any, editor: Any, migration: Migration = migration, wholes: list[bool] = wholes
+        ) -> str:
+            for one in migration.operations:
+                one.database_forwards("shop", editor, state, state)
+                wholes.append(case.waits.whole)
+            return "state"
+
+        editor: Any = SimpleNamespace(atomic_migration=False)
+        if expected == 1:
+            with pytest.raises(OperationalError):
+                case.waits.apply(migration, original, None, editor)
+            assert wholes == [False]
+        else:
+            assert case.waits.apply(migration, original, None, editor) == "state"
+            assert wholes == [True, True, False]
+            assert migration.operations[0].atomic is False
+            assert case.waits.whole is True
+        # What Django has in memory is as before.
+        assert operation.atomic is operation_atomic
+        case.waits.whole = True
+
+
+def test_a_migration_in_a_transaction_is_applied_as_it_is(case: Case) -> None:
+    migration = Migration("0001_initial", "shop")
+    operations = migration.operations = [RunSQL("SELECT 1")]
+    editor: Any = SimpleNamespace(atomic_migration=True)
+    work = Work()
+
+    assert case.waits.apply(migration, work, "state", editor, True) == "result"
+
+    assert work.calls == [("state", editor, True)]
+    assert migration.operations is operations
+
+
+def test_the_connection_that_migrates_has_the_limit_and_is_watched(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_waits, "connections", {"default": case.connection})
+    server = SERVERS[case.vendor]
+    connection: Any = case.connection
+    other: Any = Connection(case.vendor)
+    case.connection.rows = [ROWS] * 3
+    receivers = (len(connection_created.receivers), len(pre_migrate.receivers))
+
+    with short_lock_waits(connection, SECONDS, print) as migrate:
+        assert connection.executed[:2] == [server.limit, server.session]
+        assert len(connection.wrappers) == 1
+        migration = Migration("0001_initial", "shop")
+        plan: Any = [(migration, False)]
+        pre_migrate.send(sender=None, plan=plan, using="other")
+        assert "apply" not in vars(migration)
+        for _ in range(2):
+            pre_migrate.send(sender=None, plan=plan, using="default")
+        # Once, although the signal comes for each app.
+        assert vars(migration)["apply"].args[1].__func__ is Migration.apply
+        # After a reconnect, too.
+        connection.executed.clear()
+        connection_created.send(sender=None, connection=other)
+        connection_created.send(sender=None, connection=connection)
+        assert [one for one in connection.executed if isinstance(one, str)] == [
+            server.limit,
+            server.session,
+        ]
+        assert not other.executed
+        assert migrate(Work(blocked(case.vendor))) is None
+
+    assert (len(connection_created.receivers), len(pre_migrate.receivers)) == receivers
+
+
+def test_holders_are_watched_until_the_end(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_waits, "POLL_SECONDS", 0.001)
+    case.connection.rows = [[], [*ROWS, *ROWS], []]
+    case.holders.session = 5
+
+    with case.holders as holders:
+        # The script ends with an error.
+        holders.join(30)
+
+    assert holders.daemon
+    assert case.connection.executed == [(SERVERS[case.vendor].holders, [5])] * 4
+    # Three at most; the last ones seen.
+    assert holders.sessions == [7, 9, 7]
+    assert holders.words.startswith("shop_order, held by session 7 of site@10.0.0.5")
+    assert holders.words.endswith(" (who holds it cannot be seen: permission denied)")
+
+
+def test_sqlite_migrates_as_ever() -> None:
+    """Its readers never wait for a writer."""
+    connection: Any = Connection("sqlite")
+    work = Work()
+
+    with short_lock_waits(connection, SECONDS, print) as migrate:
+        assert migrate(work) == "result"
+
+    assert not connection.executed and not connection.wrappers
