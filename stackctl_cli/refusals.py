@@ -25,7 +25,7 @@ def require(project: compose.Project, console: Console) -> haproxy.Balancer:
     return balancer
 
 
-def require_whole_stack(project: compose.Project, *, cut_off: bool = False) -> haproxy.Balancer:
+def require_whole_stack(project: compose.Project, *, cut_off: bool) -> haproxy.Balancer:
     """Return the load balancer; refuse to roll a stack that is not all in service.
 
     Args:

@@ -352,3 +352,13 @@ def test_what_was_applied_is_not_known_without_a_database(stack: Stack) -> None:
 
     assert ended.code == 3
     assert "cannot be told: the database does not answer" in ended.result["next"]
+
+
+def test_static_files_that_cannot_be_kept_touch_no_server(stack: Stack) -> None:
+    stack.faults["keep static bbbb"] = fails("no space left on device")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3 and stack.serves("aaaa")
+    assert "the release's static files cannot be kept" in ended.result["error"]
+    assert not any("drain" in step for step in stack.steps)

@@ -15,17 +15,14 @@ from stackctl_cli import (
     compose,
     engine,
     haproxy,
-    migrate,
     preflight,
     process,
     record,
     release,
 )
-from stackctl_cli.console import Console
 from stackctl_cli.engine import Container, version_numbers
 from stackctl_cli.faults import StackctlError, UsageError
-from stackctl_cli.interrupt import Interrupt
-from stackctl_cli.roll import DRAIN_SECONDS, HEALTH_SECONDS, MARK_DRAINED, Limits, Roll
+from stackctl_cli.roll import DRAIN_SECONDS
 from stackctl_cli.state import ServerState, judge
 from tests.tree import ROOT
 from tests.unit.conftest import Kept
@@ -264,45 +261,6 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
 
 
 @pytest.mark.parametrize(
-    ("server", "told"),
-    [(seen("DRAIN"), True), (seen("DRAIN", sessions=1), False), (seen("UP"), False)],
-    ids=["drained", "a request is left", "a reload forgot the drain"],
-)
-def test_only_a_drained_server_may_end_without_its_own_drain(
-    monkeypatch: pytest.MonkeyPatch, server: haproxy.Server, told: bool
-) -> None:
-    said: list[tuple[str, ...]] = []
-    monkeypatch.setattr(engine, "containers", lambda _: [container()])
-    monkeypatch.setattr(engine, "execute", lambda *command: said.append(command))
-    monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: {"server1": server})
-    balancer = haproxy.Balancer("id")
-
-    Roll(fake_project(), balancer, Console(), Interrupt(), Limits())._spare_second_drain("server1")
-
-    assert said == ([("1", "sh", "-c", MARK_DRAINED)] if told else [])
-
-
-def test_the_gate_refuses_unless_told() -> None:
-    plan = migrate.Plan(("a.0001",), ("a.0002",), {"a.0002": ("DROPPING columns (t.c)",)})
-    said: list[str] = []
-
-    with pytest.raises(StackctlError) as refused:
-        migrate.gate(plan, allow_incompatible=False, warn=said.append)
-    assert "a.0002: DROPPING columns (t.c)" in refused.value.cure
-
-    migrate.gate(plan, allow_incompatible=True, warn=said.append)
-    assert said == ["incompatible, but allowed: a.0002: DROPPING columns (t.c)"]
-
-
-def test_an_empty_database_has_nothing_to_be_compatible_with() -> None:
-    plan = migrate.Plan((), ("a.0001",), {"a.0001": ("NOT NULL constraint on columns",)})
-
-    said: list[str] = []
-    migrate.gate(plan, allow_incompatible=False, warn=said.append)
-    assert said == []
-
-
-@pytest.mark.parametrize(
     ("text", "numbers"),
     [("2.40.3-3", (2, 40, 3)), ("v2.30.0", (2, 30, 0)), ("28.5.2+dfsg4", (28, 5, 2)), ("x", ())],
 )
@@ -368,18 +326,6 @@ def test_the_json_of_a_fault_has_its_next_step(tmp_path: Path) -> None:
     said = json.loads(result.stdout)
     assert said["code"] == result.returncode == 1
     assert "not installed" in said["error"] and said["next"]
-
-
-def test_the_way_back_is_not_given_up_sooner_for_an_impatient_release() -> None:
-    """`--health-seconds 8` is how long the new release may take, not the old one."""
-    project = compose.Project("p", "production", {"services": {}})
-    roll = Roll(
-        project, haproxy.Balancer("c"), Console(as_json=True), Interrupt(), Limits(health=8.0)
-    )
-
-    roll.back()
-
-    assert roll.limits.health == HEALTH_SECONDS
 
 
 ENGINE_AWAY = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."

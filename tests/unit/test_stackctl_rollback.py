@@ -1,9 +1,12 @@
 """`stackctl rollback`, run whole: which release it goes to, in what order, and what it refuses."""
 
+import json
+
 import pytest
 
 from stackctl_cli import compose, record, release
 from stackctl_cli.deploy import release_before
+from tests.unit.scripted.engine import NAME
 from tests.unit.scripted.stack import Stack, fails
 from tests.unit.test_stackctl_deploy import rolled
 from tests.unit.test_stackctl_parts import container
@@ -105,6 +108,21 @@ def test_an_image_that_cannot_be_removed_fails_no_release(third: Stack) -> None:
     ended = third.deploy("ffff")
 
     assert ended.code == 0 and "removed the image" not in ended.err
+
+
+def test_the_record_of_an_earlier_version_is_moved_to_the_stack(stack: Stack) -> None:
+    """It was a file of the clone; a crash has cut its last line off."""
+    old = stack.root / "var" / "stackctl" / NAME / "releases.jsonl"
+    old.parent.mkdir(parents=True)
+    line = {"time": "", "action": "deploy", "release": "aaaa", "image": "", "outcome": "ok"}
+    old.write_text(json.dumps({**line, "who": ""}) + '\n{"time": "20')
+    assert stack.run("releases", "--json").result["releases"][0]["release"] == "aaaa"
+    assert old.exists()
+
+    assert stack.deploy("bbbb").code == 0
+
+    assert not old.parent.parent.exists()
+    assert stack.run("rollback").code == 0 and stack.serves("aaaa")
 
 
 def test_releases_lists_the_record_the_latest_first(third: Stack) -> None:

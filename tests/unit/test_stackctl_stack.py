@@ -15,17 +15,14 @@ from stackctl_cli import (
     heal,
     preflight,
     process,
-    record,
     refusals,
     release,
     servers,
     stack,
-    state,
 )
 from stackctl_cli.console import Console
 from stackctl_cli.engine import Container
 from stackctl_cli.faults import StackctlError
-from stackctl_cli.state import ServerState
 from tests.unit.test_stackctl_parts import container, seen
 
 KILLED = {"running": False, "status": "exited", "exit_code": 137, "health": "unhealthy"}
@@ -205,24 +202,6 @@ def test_up_and_doctor_warn_of_a_redirect_to_https_where_nothing_answers(
     assert "DJANGO_SECURE_SSL_REDIRECT" in [row["name"] for row in rows if not row["ok"]]
 
 
-def test_a_build_that_started_well_is_a_way_back(machine: Machine) -> None:
-    machine.up(build=True)
-
-    (entry, *_) = record.read(machine.project)
-    assert (entry.action, entry.release, entry.outcome) == ("up", "new", "ok")
-
-
-def test_a_build_that_does_not_start_is_no_way_back(machine: Machine) -> None:
-    machine.starts = False
-
-    with pytest.raises(StackctlError, match="did not start"):
-        machine.up(build=True)
-
-    (entry,) = record.read(machine.project)
-    assert (entry.release, entry.outcome) == ("new", "failed")
-    assert record.releases(machine.project) == []
-
-
 def test_before_a_build_what_runs_gets_its_release_s_name(machine: Machine) -> None:
     del machine.images["fake-local:old"]
 
@@ -321,7 +300,7 @@ def test_a_server_that_haproxy_does_not_know_is_told_with_the_command(machine: M
     assert machine.checks()["server3"].cure.endswith(command)
     # A release says the same.
     with pytest.raises(StackctlError) as told:
-        refusals.require_whole_stack(machine.project)
+        refusals.require_whole_stack(machine.project, cut_off=False)
     assert told.value.cure == f"{refused.value.problem}: {refused.value.cure}"
 
 
@@ -372,26 +351,6 @@ def test_status_shows_what_is_known_while_haproxy_is_silent(
 
 def _ctrl_c(_: float) -> None:
     raise KeyboardInterrupt
-
-
-def test_a_release_is_refused_while_haproxy_is_silent(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine.silence(monkeypatch)
-
-    with pytest.raises(StackctlError) as refused:
-        refusals.require_whole_stack(machine.project)
-    assert refused.value.problem == SILENT
-
-
-def test_what_is_healed_while_haproxy_is_silent_is_well_by_its_own_health(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine.silence(monkeypatch)
-    seen = state.glance(machine.project)
-
-    assert seen.servers["server1"].state is ServerState.HEALTHY
-    assert heal.is_well(seen, "server1") is True
 
 
 def test_a_service_of_several_containers_is_told(

@@ -431,9 +431,8 @@ class Engine:
 
     def store(self, name: str, text: str) -> Reply:
         """Write a file of that volume."""
-        done = (
-            f" {json.loads(text.splitlines()[-1])['outcome']}" if name == "releases.jsonl" else ""
-        )
+        whole = [line for line in text.splitlines() if line.endswith("}")]
+        done = f" {json.loads(whole[-1])['outcome']}" if whole else ""
         if reply := self.step(f"write {name.partition('.')[0]}{done}"):
             return reply
         self.volumes[f"{NAME}_stackctl"][name] = text
@@ -442,5 +441,5 @@ class Engine:
     def record(self) -> list[tuple[str, str, str]]:
         """Return each line of the record: action, release and outcome."""
         text = self.volumes[f"{NAME}_stackctl"].get("releases.jsonl", "")
-        lines = [json.loads(line) for line in text.splitlines()]
+        lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
         return [(line["action"], line["release"], line["outcome"]) for line in lines]
