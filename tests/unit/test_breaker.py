@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -251,8 +252,72 @@ def test_a_statement_is_given_up_while_another_process_hangs_connecting(
 
 def test_no_statement_is_waited_for_without_end(shared: Breaker) -> None:
     look = shared.watch(lambda: True, seconds=PATIENCE)
-    with pytest.raises(AwayError):
+    with pytest.raises(AwayError, match=r"the server has not answered for \d\.\d s"):
         wait_with(look)
+
+
+class Clock:
+    """A time that moves in steps without rounding errors."""
+
+    STEP = 1 / 64
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.now = 1000.0
+        self.sleep = None
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def steps(self, look: Callable[[], None], seconds: float) -> Iterator[float]:
+        """Let time pass, checking at each step; yield how long it has been."""
+        begun = self.now
+        while self.now < begun + seconds:
+            self.now += self.STEP
+            look()
+            yield self.now - begun
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Set the breaker's clock."""
+    clock = Clock()
+    monkeypatch.setattr(breaker, "time", clock)
+    return clock
+
+
+def test_a_long_statement_is_checked_each_time_after_twice_as_long(clock: Clock) -> None:
+    shared, checks = Breaker("the server"), []
+
+    def check() -> bool:
+        checks.append(clock.now - 1000)
+        return True
+
+    for _ in clock.steps(shared.watch(check, seconds=600), 5):
+        pass
+
+    assert checks == [0.25, 0.5, 1, 2, 4]
+
+
+def test_another_process_s_check_is_waited_for_as_long_as_one_takes(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait starts again when the server answers anyone."""
+    shared = Breaker("the server")
+    monkeypatch.setattr(shared, "_lock", lambda: False)
+    for seconds in clock.steps(shared.watch(lambda: True, seconds=600), 0.5):
+        if seconds == 0.5:
+            shared.close()
+    assert not shared.is_open
+
+    opened = next(
+        seconds
+        for seconds in clock.steps(shared.watch(lambda: True, seconds=600), 5)
+        if shared.is_open
+    )
+    # From the end of its patience on.
+    assert opened == breaker.PATIENCE_SECONDS + breaker.CHECK_SECONDS + Clock.STEP
 
 
 class Refusing(Watched):
@@ -287,17 +352,17 @@ def test_a_full_database_costs_no_connection_that_is_open(
 
 
 def test_what_comes_too_late_is_undone() -> None:
-    go, undone = threading.Event(), threading.Event()
+    go, undone = threading.Event(), Queue[str]()
 
     def late() -> str:
         go.wait(10)
         return "late"
 
     with pytest.raises(TimeoutError):
-        within(0.01, late, lambda _: undone.set())
+        within(0.01, late, undone.put)
     go.set()
 
-    assert undone.wait(10)
+    assert undone.get(timeout=10) == "late"
     assert within(10, lambda: "at once", lambda _: None) == "at once"
 
 
