@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from tests.background import InBackground
 
 DRIP_SECONDS = 1.0
+# HAProxy answers 503 to what has waited 1.5 s in a queue.
+HELD_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,19 @@ class SlowClients(InBackground):
         self.endings: list[Ending] = []
         # How many have sent what they send at once, over all the time.
         self.begun = 0
+        # Since when those that have sent it wait for an answer, by number.
+        self.waiting: dict[int, float] = {}
         super().__init__([lambda over: asyncio.run(self._all())], end_seconds=10)
+
+    def held(self) -> set[int]:
+        """Return the numbers of those that have waited longer than any answer takes."""
+        since = time.monotonic() - HELD_SECONDS
+        return {number for number, began in list(self.waiting.items()) if began < since}
+
+    def is_settled(self) -> bool:
+        """Tell whether each of the first connections has ended or is held."""
+        first = {number for number in list(self.waiting) if number < self.count}
+        return self.begun >= self.count and first <= self.held()
 
     def statuses(self) -> Counter[int]:
         """Return how often each answer ended a connection."""
@@ -71,6 +85,7 @@ class SlowClients(InBackground):
             writer.write(self.begin.replace(b"{number}", str(number).encode()))
             await writer.drain()
             self.begun += 1
+            self.waiting[number] = time.monotonic()
             while not self.over.is_set():
                 done, _ = await asyncio.wait({answer}, timeout=DRIP_SECONDS)
                 if done:
@@ -81,6 +96,7 @@ class SlowClients(InBackground):
         except OSError:
             return 0
         finally:
+            self.waiting.pop(number, None)
             answer.cancel()
             writer.close()
         return None

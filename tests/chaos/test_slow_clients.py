@@ -1,13 +1,16 @@
 """Clients that are slow on purpose, beside visitors who are not."""
 
 import uuid
+from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
 from tests.chaos.conftest import check_nothing_lost
-from tests.chaos.load import Load
+from tests.chaos.load import Load, mixed_clients
 from tests.chaos.reliability import Figures
 from tests.chaos.slow import SlowClients
+from tests.chaos.test_balancing import nginx
 from tests.stack.compose import Stack
 from tests.waiting import eventually
 
@@ -19,7 +22,25 @@ POST = (
 SHORT_BODY = POST + b"Content-Length: 1000\r\n\r\nx"
 # More than HAProxy keeps before it asks a server.
 FIRST_PIECE = b"x" * 40_000
+UPLOAD = b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n" + FIRST_PIECE
 LONG_BODY = POST + b"Content-Length: 5000000\r\n\r\n" + FIRST_PIECE
+# The first six name the same page, or one that Django would answer; the rest is refused.
+SPELLINGS = (
+    b"/api/uploads/",
+    b"//api//uploads/",
+    b"/%61pi/uploads/",
+    b"/API/uploads;x/",
+    b"http://localhost/api/uploads/",
+    b"/static\\..\\api/uploads/",
+    b"/static/../api/uploads/",
+    b"/static/%2e%2e/api/uploads/",
+    b"/static/..%2fapi/uploads/",
+    b"/./api/uploads/",
+    b"/static/..;/api/uploads/",
+    b"/static/%c0%ae%c0%ae/api/uploads/",
+)
+# HAProxy has ten slots for long bodies in each server, nginx as the balancer twenty.
+UPLOAD_SLOTS = 20
 CHUNKED_BODY = POST + b"Transfer-Encoding: chunked\r\n\r\n4c4b40\r\n" + FIRST_PIECE
 
 
@@ -79,6 +100,43 @@ def test_slow_uploads_take_nothing_from_those_who_look(
     check_nothing_lost(load, loaded)
     # And the places are free again.
     eventually(lambda: uploaded(loaded) == 201, seconds=30, what="an upload is taken")
+
+
+@pytest.mark.parametrize("door", ["HAProxy", "nginx as the balancer"])
+def test_no_spelling_of_a_path_goes_round_the_upload_limit(
+    loaded: Stack, static: str, figures: Figures, door: str
+) -> None:
+    taken_out = loaded.taken_out()
+    with ExitStack() as doors:
+        port = loaded.http_port
+        if door != "HAProxy":
+            _, port = doors.enter_context(nginx(loaded, "round_robin"))
+        load = doors.enter_context(Load(port, mixed_clients(static)))
+        load.warm_up()
+        floods = [SlowClients(port, b"POST " + path + UPLOAD, count=10) for path in SPELLINGS]
+        with ExitStack() as attack:
+            for flood in floods:
+                attack.enter_context(flood)
+            eventually(
+                lambda: all(flood.is_settled() for flood in floods),
+                seconds=60,
+                what="every body is refused or held",
+            )
+            held = sum(len(flood.held()) for flood in floods)
+            load.all_served_again()
+
+    ended = sum((flood.statuses() for flood in floods), Counter[int]())
+    figures.add(
+        f"{door}: {len(floods)} spellings of an upload's path (`/static/../api/uploads/`, "
+        f"`//api//uploads/`, ...), {floods[0].count} clients each, a byte a second",
+        f"0 failed; at most {UPLOAD_SLOTS} of them held; no server taken out",
+        load,
+        f"{held} held; {ended[503]} got 503, {ended[400] + ended[413]} got 400 or 413",
+    )
+    assert 0 < held <= UPLOAD_SLOTS
+    assert set(ended) <= {400, 413, 503}
+    check_nothing_lost(load, loaded)
+    assert loaded.taken_out() == taken_out
 
 
 def uploaded(stack: Stack) -> int:

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 import httpx
+import pytest
 
 from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import TIMEOUT_SECONDS, Client, Load, Outcome, Request, mixed_clients
@@ -92,4 +93,9 @@ def test_a_renewed_certificate_costs_nothing(loaded: Stack, static: str, figures
             load,
         )
         assert len(set(serials)) == 4
+        with httpx.Client(http1=False, http2=True, verify=tls.trusting()) as client:
+            assert client.get(tls.url("/loadtest/stream/1")).text == "0\n"
+            # A reset of its stream, which HTTP/2 has in place of a closed connection.
+            with pytest.raises(httpx.RemoteProtocolError, match="StreamReset"):
+                client.get(tls.url("/loadtest/stream/1?fail"))
         check_nothing_lost(load, loaded)
