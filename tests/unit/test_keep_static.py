@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,27 @@ def test_another_content_under_a_hashed_name_is_replaced(
 
     script.keep(release, shared)
 
+    assert target.read_text() == "a.0123456789ab.css"
+
+
+def test_a_file_is_never_seen_in_part(script: ModuleType, release: Path, tmp_path: Path) -> None:
+    """Nginx serves the folder meanwhile."""
+    shared = tmp_path / "shared"
+    target = shared / "api" / "a.0123456789ab.css"
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, usual[1]))
+    try:
+        with pytest.raises(OSError):
+            script.keep(release, shared)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert not target.exists()
+
+    target.write_text("of another release")
+    with target.open() as reading:
+        script.keep(release, shared)
+        assert reading.read() == "of another release"
     assert target.read_text() == "a.0123456789ab.css"
 
 
