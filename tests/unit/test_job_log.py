@@ -1,9 +1,11 @@
 """What a job's log lines carry: its request's id, and nothing else of the request."""
 
+import logging
 from typing import Any
 
 import pytest
 import structlog
+from celery.app.log import Logging
 from celery.signals import before_task_publish
 
 from demo import tasks
@@ -66,12 +68,15 @@ def test_nothing_stays_for_the_next_job() -> None:
     assert structlog.contextvars.get_contextvars() == {}
 
 
-def test_celery_logs_as_django_does() -> None:
-    """Its own set-up would replace the root logger's, and its lines would not be JSON."""
-    from celery.signals import setup_logging
+def test_celery_leaves_django_s_logging_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own set-up would change the root logger, and its lines would not be JSON."""
+    monkeypatch.setattr(Logging, "_setup", False)
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
 
-    assert setup_logging.receivers
-    assert app.conf.worker_hijack_root_logger is False
+    app.log.setup_logging_subsystem(loglevel="DEBUG")
+
+    assert (root.handlers, root.level) == before
 
 
 def test_a_job_s_end_is_one_line() -> None:
