@@ -276,6 +276,17 @@ def test_a_rollback_that_fails_in_one_service_goes_on_with_the_others(
     assert rollback(stack).code == 0 and stack.serves("aaaa")
 
 
+def test_what_each_server_runs_is_said_without_haproxy(stack: Stack) -> None:
+    stack.faults["recreate server1 bbbb"] = lambda: setattr(stack.balancer, "silent", "no answer")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 4 and "HAProxy's admin socket does not answer" in ended.result["error"]
+    assert ended.result["next"].startswith("server1 runs bbbb, server2 runs aaaa, worker runs aaaa")
+    # `docker compose up` starts what it would have started before.
+    assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
+
+
 def test_the_release_before_may_take_its_time_however_impatient_the_deploy(stack: Stack) -> None:
     stack.behave("aaaa", healthy_after=90)
     stack.behave("bbbb", healthy_after=90)

@@ -362,3 +362,15 @@ def test_static_files_that_cannot_be_kept_touch_no_server(stack: Stack) -> None:
     assert ended.code == 3 and stack.serves("aaaa")
     assert "the release's static files cannot be kept" in ended.result["error"]
     assert not any("drain" in step for step in stack.steps)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host"), [("*", "localhost"), (".shop.example, b.example", "shop.example")]
+)
+def test_a_release_is_asked_by_a_name_that_it_answers_to(
+    stack: Stack, allowed: str, host: str
+) -> None:
+    (stack.root / ".env").write_text(f'DJANGO_ALLOWED_HOSTS="{allowed}"\n')
+
+    assert stack.deploy("bbbb").code == 0
+    assert stack.hosts == {host}

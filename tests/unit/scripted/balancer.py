@@ -190,12 +190,14 @@ class Site:
     def __init__(self) -> None:
         """Begin to listen."""
         self.answer: Answer = lambda _: (503, "")
+        self.hosts: set[str] = set()
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             """Answers as the present stack does."""
 
             def do_GET(self) -> None:
+                site.hosts.add(self.headers["Host"])
                 status, body = site.answer(self.path)
                 if not status:
                     return

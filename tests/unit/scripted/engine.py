@@ -43,6 +43,8 @@ class Engine:
         self.volumes: dict[str, dict[str, str]] = {}
         self.locks: dict[str, dict[str, str]] = {}
         self.extra: dict[str, dict[str, Any]] = {}
+        # The Host headers of the requests to servers and the site.
+        self.hosts: set[str] = set()
         self.state_file = ""
         self.configuration_error = ""
         self.containers: dict[str, Container] = {}
@@ -385,7 +387,8 @@ class Engine:
                 )
                 code = 2 if "-dC" in options else int(bool(self.configuration_error))
                 return Reply(code, dump if "-dC" in options else "", self.configuration_error)
-            case ["python3", "-", mark, _, *paths]:
+            case ["python3", "-", mark, host, *paths]:
+                self.hosts.add(host)
                 self.step(f"ask {container.service}")
                 answers = [self.answer(container, path) for path in paths]
                 found = [{"status": status, "body": body} for status, body in answers]
