@@ -299,52 +299,49 @@ def test_a_whole_is_repeated_unless_part_of_it_is_committed(case: Case) -> None:
         case.waits.retry_whole(Work(blocked(case.vendor)))
 
 
+@pytest.mark.parametrize(
+    ("migration_atomic", "operation_atomic", "repeated"),
+    [(False, True, True), (False, None, False), (True, None, True), (True, False, False)],
+)
 def test_only_operations_with_a_transaction_are_repeated_whole(
-    case: Case, monkeypatch: pytest.MonkeyPatch
+    case: Case,
+    monkeypatch: pytest.MonkeyPatch,
+    migration_atomic: bool,
+    operation_atomic: bool | None,
+    repeated: bool,
 ) -> None:
     """As Django decides which have one, in a migration without."""
     monkeypatch.setattr(lock_waits, "atomic", lambda alias: nullcontext())
-    for migration_atomic, operation_atomic, expected in (
-        (False, True, 2),
-        (False, None, 1),
-        (True, None, 2),
-        (True, False, 1),
-    ):
-        operation = RunSQL("SELECT 1")
-        vars(operation)["atomic"] = operation_atomic
-        wholes: list[bool] = []
-        errors = [blocked(case.vendor)]
+    editor: Any = SimpleNamespace(atomic_migration=False)
+    operation = RunSQL("SELECT 1")
+    wholes: list[bool] = []
+    errors = [blocked(case.vendor)]
 
-        def forwards(*_: Any, wholes: list[bool] = wholes, errors: Any = errors) -> None:
+    def forwards(*given: Any) -> None:
+        assert given == ("shop", editor, "before", "after")
+        wholes.append(case.waits.whole)
+        if errors:
+            raise errors.pop()
+
+    vars(operation).update(atomic=operation_atomic, database_forwards=forwards)
+    migration = Migration("0001_initial", "shop")
+    migration.atomic, migration.operations = migration_atomic, [operation]
+
+    def original(state: Any, editor: Any, collect: bool) -> str:
+        assert collect
+        for one in migration.operations:
+            one.database_forwards("shop", editor, state, "after")
             wholes.append(case.waits.whole)
-            if errors:
-                raise errors.pop()
+        return "state"
 
-        vars(operation)["database_forwards"] = forwards
-        migration = Migration("0001_initial", "shop")
-        migration.atomic, migration.operations = migration_atomic, [operation]
+    with nullcontext() if repeated else pytest.raises(OperationalError):
+        assert case.waits.apply(migration, original, "before", editor, True) == "state"
+        assert migration.operations[0].atomic is False
+        assert case.waits.whole is True
 
-        def original(
-            state: Any, editor: Any, migration: Migration = migration, wholes: list[bool] = wholes
-        ) -> str:
-            for one in migration.operations:
-                one.database_forwards("shop", editor, state, state)
-                wholes.append(case.waits.whole)
-            return "state"
-
-        editor: Any = SimpleNamespace(atomic_migration=False)
-        if expected == 1:
-            with pytest.raises(OperationalError):
-                case.waits.apply(migration, original, None, editor)
-            assert wholes == [False]
-        else:
-            assert case.waits.apply(migration, original, None, editor) == "state"
-            assert wholes == [True, True, False]
-            assert migration.operations[0].atomic is False
-            assert case.waits.whole is True
-        # What Django has in memory is as before.
-        assert operation.atomic is operation_atomic
-        case.waits.whole = True
+    assert wholes == ([True, True, False] if repeated else [False])
+    # What Django has in memory is as before.
+    assert operation.atomic is operation_atomic
 
 
 def test_a_migration_in_a_transaction_is_applied_as_it_is(case: Case) -> None:
@@ -379,7 +376,8 @@ def test_the_connection_that_migrates_has_the_limit_and_is_watched(
         for _ in range(2):
             pre_migrate.send(sender=None, plan=plan, using="default")
         # Once, although the signal comes for each app.
-        assert vars(migration)["apply"].args[1].__func__ is Migration.apply
+        own, django_s = vars(migration)["apply"].args
+        assert own is migration and django_s.__func__ is Migration.apply
         # After a reconnect, too.
         connection.executed.clear()
         connection_created.send(sender=None, connection=other)
