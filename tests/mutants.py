@@ -59,17 +59,23 @@ def mutate_decorated_functions() -> None:
     type.__setattr__(file_mutation.MutationVisitor, "_skip_node_and_children", skip_node)
 
 
-def leave_prose() -> None:
-    """Mutate no text with a space: it is for people, and tests quote only parts of it."""
-    mutate = mutators.operator_string
+def leave_what_tests_cannot_tell() -> None:
+    """Mutate no text with a space, which is for people, and no False to None."""
 
     def words_only(node: cst.BaseString) -> Iterator[cst.BaseString]:
         if not (isinstance(node, cst.SimpleString) and " " in node.value):
-            yield from mutate(node)
+            yield from mutators.operator_string(node)
 
+    def but_false(node: cst.Assign | cst.AnnAssign) -> Iterator[cst.CSTNode]:
+        if not (isinstance(node.value, cst.Name) and node.value.value == "False"):
+            yield from mutators.operator_assignment(node)
+
+    own: dict[Any, Any] = {
+        mutators.operator_string: words_only,
+        mutators.operator_assignment: but_false,
+    }
     file_mutation.mutation_operators = [
-        (kind, words_only if operator is mutate else operator)
-        for kind, operator in mutators.mutation_operators
+        (kind, own.get(operator, operator)) for kind, operator in mutators.mutation_operators
     ]
 
 
@@ -154,7 +160,7 @@ def main() -> None:
     parser.add_argument("--diff", action="store_true", help="print the survivors' diffs")
     options = parser.parse_args()
     mutate_decorated_functions()
-    leave_prose()
+    leave_what_tests_cannot_tell()
     prepare(options.modules)
     by_module: dict[Path, list[str]] = {}
     for path, name, _ in mutants():

@@ -1,10 +1,14 @@
 """Tasks that a worker does not know: parked, and done by a release that knows them."""
 
+import base64
 import datetime
+import json
 import logging
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from celery.contrib.testing.worker import start_worker
 from django.conf import settings
 from django.db import OperationalError
 from django.utils import timezone
+from kombu.exceptions import ContentDisallowed
 
 from ops.brokers import files as message_files
 from ops.models import ParkedTask
@@ -143,7 +148,7 @@ def test_a_message_of_another_serializer_waits_for_a_release_that_reads_it(
 
 
 def test_while_the_database_is_down_the_broker_keeps_the_task(
-    broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keep = parking.keep
     failed: list[object] = []
@@ -162,6 +167,10 @@ def test_while_the_database_is_down_the_broker_keeps_the_task(
     old.work(until=parked)
 
     assert (len(failed), parked(), old.waiting()) == (2, 1, 0)
+    errors = capsys.readouterr().err
+    reason = "task later is not registered in release"
+    assert errors.count(reason) == 3 and errors.count("cannot be parked (OperationalError: ") == 2
+    assert "; again in 0.1 s" in errors
 
 
 def test_a_task_that_cannot_be_sent_stays_parked(
@@ -199,3 +208,96 @@ def test_what_no_release_knew_for_a_month_is_dropped_with_an_error(
 
     assert [row.task for row in ParkedTask.objects.all()] == [f"{parking.KEEP_DAYS - 1}"]
     assert [r.levelno for r in caplog.records if "dropped" in r.message] == [logging.ERROR]
+
+
+class Unreadable:
+    """A message whose serializer this release does not accept."""
+
+    @property
+    def payload(self) -> object:
+        """Fail as Kombu does."""
+        raise ContentDisallowed("refusing pickle")
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        # Celery's protocol 2, then 1.
+        ((["a"], {"size": 1}, {}), ""),
+        ((["a", 1, "b"], {}, {}), "takes other arguments"),
+        ((["a"], {"colour": 1}, {}), "takes other arguments"),
+        ({"args": ["a"], "kwargs": {"size": 1}}, ""),
+        ({"args": ["a"]}, ""),
+        ({"kwargs": {"name": "a"}}, ""),
+        ({"args": ["a"], "kwargs": {"colour": 1}}, "takes other arguments"),
+        ({"args": ["a", 1, "b"]}, "takes other arguments"),
+        ({}, "takes other arguments"),
+        ("x", "cannot be read (ValueError"),
+    ],
+)
+def test_a_task_s_arguments_are_compared_with_a_message_s(payload: object, reason: str) -> None:
+    def resize(name: str, size: int = 0) -> None:
+        pass
+
+    app = Celery("release", set_as_current=False)
+    typed = app.task(resize, name="resize", shared=False)
+    untyped = app.task(resize, name="any", typing=False, shared=False)
+    message: Any = SimpleNamespace(payload=payload)
+
+    found = parking.misfit(typed, message)
+    assert found.startswith(reason) and bool(found) is bool(reason)
+    if "cannot be read" not in reason:
+        assert parking.misfit(untyped, message) == ""
+    unreadable: Any = Unreadable()
+    for task in (typed, untyped):
+        found = parking.misfit(task, unreadable)
+        assert found == "cannot be read (ContentDisallowed: refusing pickle)"
+
+
+def test_a_message_is_kept_and_sent_with_all_that_it_came_with() -> None:
+    message: Any = SimpleNamespace(
+        body=b"\x00body",
+        content_type="application/x-own",
+        content_encoding="binary",
+        headers={"task": "later", "retries": 2},
+        properties={"correlation_id": "c", "reply_to": None, "priority": 0, "delivery_tag": 7},
+    )
+    parking.keep(message, "later")
+
+    (row,) = ParkedTask.objects.all()
+    assert row.task == "later" and timezone.now() - row.parked < datetime.timedelta(minutes=5)
+    envelope = json.loads(row.message)
+    assert envelope == {
+        "body": base64.b64encode(message.body).decode(),
+        "content_type": "application/x-own",
+        "content_encoding": "binary",
+        "headers": {"task": "later", "retries": 2},
+        "properties": {"correlation_id": "c", "priority": 0},
+    }
+
+    sent: list[tuple[object, dict[str, Any]]] = []
+    queue = SimpleNamespace(name="jobs")
+    producer = SimpleNamespace(publish=lambda body, **options: sent.append((body, options)))
+    celery: Any = SimpleNamespace(
+        amqp=SimpleNamespace(router=SimpleNamespace(route=lambda _, name: {"queue": queue})),
+        producer_or_acquire=lambda: nullcontext(producer),
+        conf=SimpleNamespace(task_publish_retry_policy={"max_retries": 1}),
+    )
+    parking.publish(celery, "later", message, envelope["properties"])
+    assert sent == [
+        (
+            b"\x00body",
+            {
+                "exchange": "",
+                "routing_key": "jobs",
+                "declare": [queue],
+                "content_type": "application/x-own",
+                "content_encoding": "binary",
+                "headers": {"task": "later", "retries": 2},
+                "retry": True,
+                "retry_policy": {"max_retries": 1},
+                "correlation_id": "c",
+                "priority": 0,
+            },
+        )
+    ]
