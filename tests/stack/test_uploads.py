@@ -122,12 +122,12 @@ def test_a_redis_that_is_full_refuses_messages_alone(production: Stack, user: Up
     def limit(memory: str) -> None:
         administrator = "REDISCLI_AUTH=$(cat /data/administrator) redis-cli --user administrator "
         # The health check's account may change accounts, its own too.
-        acl = f"{administrator} acl setuser administrator +config|set"
+        acl = f"{administrator} acl setuser administrator '+config|set'"
         command = f"{acl} && {administrator} config set maxmemory {memory}"
         assert production.run_in("redis", "sh", "-c", command).split() == ["OK", "OK"]
 
-    limit("1")
     try:
+        limit("1")
         made = [user.sent()["id"] for _ in range(6)]
         # On both servers, right after a message was refused.
         reads = [production.get("/api/hits/").status_code for _ in range(6)]
