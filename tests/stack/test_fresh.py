@@ -64,7 +64,7 @@ def test_of_migrations_at_once_one_does_the_work(dev: Stack) -> None:
     with ThreadPoolExecutor(3) as pool:
         runs = list(pool.map(lambda _: migrate(dev), range(3)))
 
-    assert sum("Applying api.0001" in run for run in runs) == 1
+    assert sum("Applying ops.0001" in run for run in runs) == 1
     assert sum("No migrations to apply" in run for run in runs) == 2
     assert sum("another process holds the lock" in run for run in runs) >= 1
 
