@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.reliability import document_with_place
+from tests.stack.bench import Bench, bench_of
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
 NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "browser", HERE / "eb")
 NEED_A_BROWSER = (HERE / "browser",)
-SHARED_STACKS = ("local", "production", "site")
+SHARED_STACKS = ("bench", "local", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"
@@ -152,3 +153,9 @@ def production(tree: Path) -> Iterator[Stack]:
         **secret_environment(),
     )
     yield from stack.running()
+
+
+@pytest.fixture(scope="session")
+def bench(tree: Path) -> Iterator[Bench]:
+    """HAProxy, Apache, nginx as the balancer and a server's nginx, before scripted servers."""
+    yield from bench_of(tree)

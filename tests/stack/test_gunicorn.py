@@ -221,4 +221,4 @@ def test_stopping_it_loses_nothing(mixed: Stack) -> None:
 
 
 def test_an_application_that_cannot_be_loaded_ends_the_container(doomed: str) -> None:
-    check_doomed(doomed, "gunicorn")
+    check_doomed(doomed, "gunicorn", "not today")

@@ -61,6 +61,19 @@ def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
     docker("rm", "--force", "--volumes", name)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def doomed_nginx(production: Stack) -> Iterator[str]:
+    """A container whose nginx cannot read its configuration; it ends meanwhile as well."""
+    name = f"{production.project}-fatal-nginx"
+    docker(
+        *("run", "--detach", "--name", name, "--entrypoint", "supervisord"),
+        *("-e", "DRAIN_SECONDS=0", "-e", "UPLOAD_MAX_MB=}", "-e", "APP_SERVER=idle"),
+        *(production.image, "--configuration", "/srv/project/supervisor/supervisord.conf"),
+    )
+    yield name
+    docker("rm", "--force", "--volumes", name)
+
+
 @pytest.mark.parametrize("program", ["nginx", APP_SERVER])
 def test_a_killed_master_comes_back_without_orphans(production: Stack, program: str) -> None:
     killed = pid_of(production, program)
@@ -159,11 +172,26 @@ def stopping_order(log: str) -> list[str]:
 
 def test_the_container_ends_when_a_program_is_beyond_restarting(doomed: str) -> None:
     """An application that cannot be loaded: the container ends and says so, it does not linger."""
-    check_doomed(doomed, APP_SERVER)
+    check_doomed(doomed, APP_SERVER, "not today")
 
 
-def check_doomed(container: str, program: str) -> None:
-    """Wait for the end of a container whose application cannot be loaded: its log says why."""
+def test_the_container_ends_when_nginx_cannot_be_started(doomed_nginx: str) -> None:
+    check_doomed(doomed_nginx, "nginx", "upload-limit.conf")
+
+
+@pytest.mark.parametrize("service", ["redis", "haproxy", "worker", "db"])
+def test_a_stopped_service_ends_by_itself(production: Stack, service: str) -> None:
+    """It has the time to; the engine kills what has not ended (137)."""
+    production.compose("stop", service)
+    try:
+        assert production.inspect(service, "{{.State.ExitCode}}") == "0"
+    finally:
+        production.compose("up", "--detach", "--wait", "--no-deps", service)
+    production.wait_for_both()
+
+
+def check_doomed(container: str, program: str, reason: str) -> None:
+    """Wait for the end of a container in which a program cannot be started: its log says why."""
     eventually(
         lambda: docker("inspect", "--format", "{{.State.Running}}", container) == "false",
         seconds=90,
@@ -172,7 +200,7 @@ def check_doomed(container: str, program: str) -> None:
     log = subprocess.run(
         ["docker", "logs", container], capture_output=True, text=True, check=True
     ).stderr
-    assert "not today" in log
+    assert reason in log
     assert f"{program} cannot be started, so this container ends" in log
 
 

@@ -1,0 +1,169 @@
+"""The front servers alone, with the project's own files, before two scripted servers.
+
+No database and no Django: they start within seconds, and a test chooses what a server answers.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from stackctl_cli.haproxy import CONFIG
+from tests.ports import free_port
+from tests.stack.compose import STACK_NAME, Stack, docker
+from tests.waiting import eventually
+
+NAME = f"{STACK_NAME}-bench"
+SERVERS = ("server1", "server2")
+# Published under the names of the doors; HAProxy's stats page too.
+PORTS = {"haproxy": 8080, "apache": 8002, "nginx-balancer": 8090, "nginx": 7999}
+# A server's own nginx, and the application that it asks.
+NGINX = """
+python -u tests/stack/upstream.py application /run/mysite/app.sock &
+exec /srv/project/nginx/start
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where each front server is published, by its name."""
+
+    ports: dict[str, int]
+
+    def get(self, door: str, path: str, **options: Any) -> requests.Response:
+        """Ask a front server."""
+        return self.request("GET", door, path, **options)
+
+    def request(self, method: str, door: str, path: str, **options: Any) -> requests.Response:
+        """Send a request to a front server."""
+        url = f"http://127.0.0.1:{self.ports[door]}{path}"
+        return requests.request(method, url, **{"timeout": 40, **options})
+
+    def states(self) -> set[str]:
+        """Return what HAProxy's checks say of its servers."""
+        page = requests.get(self.stats, auth=("u", "p"), timeout=10)
+        rows = csv.DictReader(io.StringIO(page.text.lstrip("# ")))
+        checked = [row for row in rows if row["svname"] in (*SERVERS, "apache")]
+        return {row["status"] for row in checked}
+
+    def wait_for_all(self) -> None:
+        """Return once every door answers, and HAProxy and Apache ask every server."""
+        for door in PORTS:
+            eventually(partial(well, self, door), seconds=30, what=f"{door} answers")
+        eventually(lambda: self.states() == {"UP"}, seconds=20, what="all are up for HAProxy")
+        for door in ("apache", "nginx-balancer"):
+            self.wait_until_asked(door, *SERVERS)
+
+    def wait_until_asked(self, door: str, *servers: str) -> None:
+        """Return once a front server asks these and no other."""
+        eventually(
+            lambda: {self.get(door, "/who").text for _ in range(9)} == {*servers},
+            seconds=20,
+            what=f"{door} asks {servers}",
+        )
+
+    @property
+    def stats(self) -> str:
+        """The address of HAProxy's stats page, as a table."""
+        return f"http://127.0.0.1:{self.ports['stats']}/stats;csv"
+
+    def seen(self, *servers: str) -> list[str]:
+        """Return the request lines that the scripted servers received."""
+        return [
+            line
+            for server in servers or SERVERS
+            for line in docker("logs", container(server)).splitlines()
+        ]
+
+    def log(self, service: str) -> list[str]:
+        """Return the lines of a front server's log."""
+        return docker("logs", container(service)).splitlines()
+
+    def script(self, server: str, *command: str) -> str:
+        """Run a command in a container, such as a scripted server's."""
+        return docker("exec", container(server), *command)
+
+
+def container(service: str) -> str:
+    """Return a service's container."""
+    return f"{NAME}-{service}"
+
+
+def bench_of(tree: Path) -> Iterator[Bench]:
+    """Start all of them on a network of their own; remove them at the end."""
+    Stack(tree, "local").compose("build", "--quiet", "base")
+    ports = {door: free_port() for door in (*PORTS, "stats")}
+    run = partial(start, tree)
+    published = {door: f"127.0.0.1:{ports[door]}:{port}" for door, port in PORTS.items()}
+    user, run_mysite = ("--user", "10001:10001"), "/run/mysite:uid=10001,gid=10001"
+    base = f"{STACK_NAME}-base"
+    project = ("--volume", f"{tree}:/srv/project:ro", "--workdir", "/srv/project")
+    with ExitStack() as cleanup:
+        with suppress(Exception):
+            docker("network", "rm", NAME)
+        docker("network", "create", NAME)
+        cleanup.callback(docker, "network", "rm", NAME)
+        services = (*SERVERS, "apache", "haproxy", "nginx-balancer", "nginx")
+        cleanup.callback(docker, "rm", "--force", "--volumes", *map(container, services))
+        for server in SERVERS:
+            script = ("python3", "-u", "tests/stack/upstream.py", server)
+            run(server, *project, "--entrypoint", script[0], base, *script[1:])
+        run(
+            "apache",
+            *("--publish", published["apache"], "--tmpfs", "/run/apache:uid=10001,gid=10001"),
+            *("--tmpfs", "/srv/kept/static", *user, "--env", "DRAIN_SECONDS=0"),
+            *("--volume", f"{tree}/apache:/etc/apache:ro"),
+            *("--volume", f"{tree}/nginx/errors:/usr/local/errors:ro"),
+            *("--volume", f"{tree}/apache/nsswitch.conf:/etc/nsswitch.conf:ro"),
+            *(f"--add-host={server}:127.0.0.1" for server in SERVERS),
+            *("httpd:2.4", "/etc/apache/start"),
+        )
+        run(
+            "haproxy",
+            *("--publish", published["haproxy"], "--publish", f"127.0.0.1:{ports['stats']}:8888"),
+            *(
+                "--tmpfs",
+                "/var/lib/haproxy:uid=99,gid=99",
+                "--volume",
+                f"{tree}/haproxy:/config:ro",
+            ),
+            *("--env", "HAPROXY_BALANCE=roundrobin", "--env", "APACHE=1"),
+            *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
+            *("haproxy:3.0", "haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
+        )
+        run(
+            "nginx-balancer",
+            *("--publish", published["nginx-balancer"], *user),
+            *("--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
+            *("--volume", f"{tree}/nginx-balancer:/config:ro"),
+            *("--env", "SERVERS=set1=server1:7999,set2=server2:7999"),
+            *("--entrypoint", "/config/follow.py", base),
+        )
+        run(
+            "nginx",
+            *("--publish", published["nginx"], *user, *project, "--tmpfs", run_mysite),
+            *("--tmpfs", "/srv/kept/static", "--entrypoint", "sh", base, "-c", NGINX),
+        )
+        bench = Bench(ports)
+        bench.wait_for_all()
+        yield bench
+
+
+def start(tree: Path, service: str, *arguments: str) -> None:
+    """Start a container under the service's name."""
+    options = ("--name", container(service), "--network", NAME, "--network-alias", service)
+    docker("run", "--detach", *options, *arguments)
+
+
+def well(bench: Bench, door: str) -> bool:
+    """Tell whether a front server reaches a server."""
+    with suppress(HTTPException):
+        return bench.get(door, "/readyz").status_code == 200
+    return False

@@ -1,0 +1,209 @@
+"""What each front server does to requests and answers, whatever a server behind it says."""
+
+import http.client
+import json
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.stack.bench import SERVERS, Bench, container
+from tests.stack.compose import docker
+from tests.stack.test_retries import echo
+from tests.waiting import eventually
+
+FORGED = {
+    "Forwarded": "for=203.0.113.9",
+    "X-Forwarded-For": "203.0.113.9",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Port": "4443",
+    "X-Forwarded-Prefix": "/evil",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Server": "evil.example",
+    "X-Forwarded-Ssl": "on",
+    "X-Real-IP": "203.0.113.9",
+    "X-Retry-On": "425",
+}
+SETS = {"x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-request-id"}
+WORDS = {
+    400: "The request is malformed.",
+    413: "The request is too large.",
+    502: "The server's answer was cut off. Please try again shortly.",
+}
+
+
+@pytest.mark.parametrize("door", ["haproxy", "nginx-balancer"])
+def test_balancers_replace_what_a_client_says_of_itself(bench: Bench, door: str) -> None:
+    text = "".join(f"{name}: {value}\r\n" for name, value in FORGED.items())
+
+    # HAProxy has three to send to, one of them Apache.
+    for headers in [echo(bench.ports[door], text) for _ in range(6)]:
+        told = {name: headers[name] for name in headers if name.startswith(("x-f", "x-re", "forw"))}
+        # HAProxy's own word to Apache; the servers read it nowhere.
+        told.pop("x-retry-on", None)
+        assert set(told) <= SETS
+        assert told["x-forwarded-proto"] == ["http"]
+        assert not set(FORGED.values()) & {value for values in told.values() for value in values}
+
+
+def test_trace_is_refused_by_apache_itself(bench: Bench) -> None:
+    answer = bench.request("TRACE", "apache", "/echo", headers={"Cookie": "secret"})
+
+    assert answer.status_code == 405
+    assert "secret" not in answer.text
+    assert not [line for line in bench.seen() if line.startswith("TRACE")]
+
+
+def test_a_client_that_leaves_the_queue_takes_no_worker(bench: Bench) -> None:
+    """While all servers are busy: 2 of them, with Apache's 2 slots before them."""
+    with ThreadPoolExecutor(8) as pool:
+        busy = [pool.submit(bench.get, "haproxy", "/sleep/1") for _ in range(6)]
+        eventually(
+            lambda: sum("/sleep/1 " in line for line in bench.seen()) >= 6,
+            seconds=5,
+            what="all are busy",
+        )
+        with socket.create_connection(("127.0.0.1", bench.ports["haproxy"])) as leaving:
+            leaving.sendall(b"GET /who/left HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert {one.result().status_code for one in busy} == {200}
+    # One that comes later is served, so that one would have been.
+    assert bench.get("haproxy", "/who/came").status_code == 200
+
+    assert [line for line in bench.seen() if "/who/left" in line] == []
+
+
+@pytest.mark.parametrize("door", ["haproxy", "nginx-balancer", "apache"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_front_server_that_is_told_to_stop_finishes_what_runs(
+    bench: Bench, door: str, method: str
+) -> None:
+    path = f"/sleep/2?{door}-{method}"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(bench.request, method, door, path)
+        eventually(
+            lambda: any(path in line for line in bench.seen()), seconds=5, what="a server has it"
+        )
+        # By the signal that compose sends: the service's, else the image's.
+        signal = "SIGTERM" if door != "haproxy" else "SIGUSR1"
+        docker("kill", "--signal", signal, container(door))
+        assert running.result().text == "slept"
+    eventually(
+        lambda: docker("inspect", "--format", "{{.State.Running}}", container(door)) == "false",
+        seconds=20,
+        what=f"{door} has ended",
+    )
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", container(door)) == "0"
+    docker("start", container(door))
+    bench.wait_for_all()
+
+
+@pytest.mark.parametrize(
+    ("status", "sent"),
+    [
+        (400, b"GET /static/../who HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (413, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n"),
+        (502, b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"),
+    ],
+)
+def test_errors_of_haproxy_are_json_that_no_cache_keeps(
+    bench: Bench, status: int, sent: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", bench.ports["haproxy"]), timeout=10) as connection:
+        connection.sendall(sent)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = json.load(answer)
+
+    assert (answer.status, body["detail"]) == (status, WORDS[status])
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Retry-After"] == ("5" if status == 502 else None)
+
+
+def test_every_line_of_haproxy_s_log_is_json(bench: Bench) -> None:
+    """A long path is cut within its quotes; a connection without a request has no line."""
+    before = len(bench.log("haproxy"))
+    socket.create_connection(("127.0.0.1", bench.ports["haproxy"])).close()
+    path = f"/who/{'x' * 4000}"
+    assert bench.get("haproxy", path).text in SERVERS
+
+    def written() -> list[str]:
+        return bench.log("haproxy")[before:]
+
+    (line,) = eventually(written, seconds=5, what="its line")
+    logged = json.loads(line)["path"]
+    assert path.startswith(logged) and len(logged) > 1000
+
+
+def test_no_server_gets_more_requests_at_once_than_it_has_workers(bench: Bench) -> None:
+    """The others wait in HAProxy, whose three servers have two workers each."""
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(bench.get, "haproxy", "/sleep/0.7?limit") for _ in range(8)]
+        ids = {one.result().headers["X-Request-ID"] for one in asked}
+
+    def waits() -> list[int]:
+        records = [json.loads(line) for line in bench.log("haproxy") if line.startswith('{"time')]
+        found = sorted(line["queue_ms"] for line in records if line["request_id"] in ids)
+        return found if len(found) == 8 else []
+
+    found = eventually(waits, seconds=5, what="their lines")
+    assert sum(wait > 100 for wait in found) == 2, found
+
+
+def test_a_server_whose_probe_says_404_gets_no_new_request(bench: Bench) -> None:
+    """And one more check than `fall` takes it out; `rise` brings it back. Apache does the same."""
+    bench.script("server1", "touch", "/tmp/drains")
+    try:
+        for door in ("haproxy", "apache"):
+            bench.wait_until_asked(door, "server2")
+    finally:
+        bench.script("server1", "rm", "/tmp/drains")
+    bench.wait_for_all()
+
+
+def test_long_bodies_go_round_the_queue_and_files_take_none(bench: Bench) -> None:
+    body = bytes(40_000)
+    assert bench.request("POST", "haproxy", "/who", data=body).status_code == 200
+    refused = bench.request("POST", "haproxy", "/static/who", data=body)
+    assert refused.status_code == 413
+
+    def backends() -> dict[str, str]:
+        records = [json.loads(line) for line in bench.log("haproxy") if line.startswith('{"time')]
+        return {r["path"]: r["backend"] for r in records if r["method"] == "POST"}
+
+    eventually(
+        lambda: backends().get("/who") == "upload_backend", seconds=5, what="the upload's line"
+    )
+
+
+def test_haproxy_is_its_own_health_check(bench: Bench) -> None:
+    check = ["docker", "exec", container("haproxy"), "/config/healthcheck"]
+    assert subprocess.run(check, check=False).returncode == 0
+    for server in SERVERS:
+        bench.script(server, "touch", "/tmp/drains")
+    try:
+        docker("stop", "--timeout", "0", container("apache"))
+        eventually(
+            lambda: subprocess.run(check, check=False, capture_output=True).returncode == 1,
+            seconds=15,
+            what="no server is up",
+        )
+    finally:
+        for server in SERVERS:
+            bench.script(server, "rm", "/tmp/drains")
+        docker("start", container("apache"))
+    bench.wait_for_all()
+    assert subprocess.run(check, check=False).returncode == 0
+
+
+def test_balancers_send_what_could_not_be_sent_to_the_other_server(bench: Bench) -> None:
+    """Whatever its method: a server that refuses a connection has got nothing."""
+    docker("stop", "--timeout", "0", container("server1"))
+    try:
+        for door in ("haproxy", "apache", "nginx-balancer"):
+            answers = [bench.request("POST", door, f"/who/{n}").text for n in range(6)]
+            assert answers == ["server2"] * 6, door
+    finally:
+        docker("start", container("server1"))
+    bench.wait_for_all()

@@ -1,0 +1,84 @@
+"""How long each front server waits: for a client, for the next request, for a server's answer."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.stack.bench import Bench
+
+GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HEADER = b"GET /who HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
+# More than HAProxy keeps before it sends a request on.
+LONG = POST % (5_000_000, bytes(40_000))
+NEVER = GET % b"/never"
+UPLOAD = POST.replace(b"/echo", b"/never") % (40_000, bytes(40_000))
+# What a client sends to which door before it is silent; the status that ends it (0: closed without
+# an answer); after how many seconds. Each limit is what it is for a reason that its file gives.
+CASES = {
+    "haproxy: header": ("haproxy", HEADER, 408, 5),
+    "haproxy: short body": ("haproxy", POST % (1000, b"x"), 408, 10),
+    "haproxy: long body": ("haproxy", LONG, 400, 30),
+    "haproxy: next request": ("haproxy", GET % b"/who", 0, 10),
+    # A long body goes to the servers alone, not through Apache, whose limit is shorter.
+    "haproxy: server": ("haproxy", UPLOAD, 504, 30),
+    "haproxy: file's server": ("haproxy", GET % b"/static/only/server2", 200, 4),
+    "balancer: header": ("nginx-balancer", HEADER, 0, 5),
+    "balancer: body": ("nginx-balancer", LONG, 0, 10),
+    "balancer: next request": ("nginx-balancer", GET % b"/who", 0, 5),
+    "balancer: server": ("nginx-balancer", NEVER, 504, 30),
+    "apache: header": ("apache", HEADER, 408, 10),
+    "apache: body": ("apache", POST % (1000, b"x"), 408, 15),
+    "apache: server": ("apache", NEVER, 502, 28),
+    "nginx: header": ("nginx", HEADER, 0, 10),
+    "nginx: body": ("nginx", LONG, 0, 15),
+    "nginx: application": ("nginx", NEVER, 504, 25),
+}
+# Of how much later an end may be, on a busy machine.
+LATE = 4
+Ending = tuple[int, float, bytes]
+# Of what is no whole request HAProxy and Apache say their program's own words.
+PLAIN = {"haproxy: header", "haproxy: long body", "apache: header", "apache: body"}
+
+
+def ending(bench: Bench, door: str, sent: bytes) -> Ending:
+    """Return what a silent client gets last: its status (0: none), after how long, the answer."""
+    with socket.create_connection(("127.0.0.1", bench.ports[door]), timeout=60) as connection:
+        connection.sendall(sent)
+        began, answer = time.monotonic(), b""
+        while received := connection.recv(65536):
+            answer += received
+            if sent == GET % b"/who":
+                # The pause before the next request begins here.
+                began, answer = time.monotonic(), b""
+            elif b"}" in answer or b"server2" in answer:
+                break
+        return int(answer.split()[1]) if answer else 0, time.monotonic() - began, answer
+
+
+@pytest.fixture(scope="module")
+def endings(bench: Bench) -> Iterator[dict[str, Future[Ending]]]:
+    """All cases at once, so that they take as long as the longest."""
+    with ThreadPoolExecutor(len(CASES)) as pool:
+        yield {
+            name: pool.submit(ending, bench, door, sent)
+            for name, (door, sent, _, _) in CASES.items()
+        }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_silence_ends_after_its_limit(endings: dict[str, Future[Ending]], case: str) -> None:
+    _, _, expected, limit = CASES[case]
+
+    status, seconds, answer = endings[case].result()
+
+    assert (status, limit - 0.5 <= seconds < limit + LATE) == (expected, True), seconds
+    if status >= 400 and case not in PLAIN:
+        head, _, body = answer.decode().partition("\r\n\r\n")
+        assert json.loads(body[body.index("{") : body.index("}") + 1]).keys() == {"detail"}
+        assert "cache-control: no-store" in head.lower()
+        assert ("retry-after: 5" in head.lower()) == (status == 502 or "server" in case)

@@ -1,0 +1,86 @@
+"""A server of the site for the front servers' tests: the path of a request says how it answers.
+
+It runs in a container as `python upstream.py NAME [SOCKET]` and prints the request lines.
+"""
+
+import re
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+NAME, *SOCKET = sys.argv[1:]
+PORT = 7999
+# Made by a test: probes answer 404, or nothing is accepted any more.
+DRAINS = Path("/tmp/drains")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Return a whole request, and what came of it where the client sends no more."""
+    request = b""
+    while more := connection.recv(65536):
+        request += more
+        head, end, body = request.partition(b"\r\n\r\n")
+        length = re.search(rb"\ncontent-length: *(\d+)", head.lower())
+        chunked = b"transfer-encoding: chunked" in head.lower()
+        whole = not chunked or re.search(rb"(^|\r\n)0\r\n(.+\r\n)*\r\n$", body)
+        if end and whole and len(body) >= int(length[1] if length else 0):
+            break
+    return request
+
+
+def answer(connection: socket.socket, request: bytes) -> None:
+    """Answer as the path says; without a word of these in it not at all."""
+    line = request.split(b"\r\n")[0].decode(errors="replace")
+    if "/readyz" in line:
+        status = b"404 Not Found" if DRAINS.exists() else b"200 OK"
+        connection.sendall(
+            b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
+        )
+        return
+    print(line, flush=True)
+    if "/echo" in line:
+        connection.sendall(OK % (len(request), request))
+    if "/who" in line:
+        connection.sendall(OK % (len(NAME), NAME.encode()))
+    if "/cut" in line:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+    if "/hung" in line:
+        connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+    if found := re.search(r"/sleep/([\d.]+)", line):
+        time.sleep(float(found[1]))
+        connection.sendall(OK % (5, b"slept"))
+    # Until the client gives up.
+    if "/never" in line or ("/only/" in line and f"/only/{NAME}" not in line):
+        connection.recv(1)
+    if f"/only/{NAME}" in line:
+        connection.sendall(OK % (len(NAME), NAME.encode()))
+
+
+def serve(connection: socket.socket) -> None:
+    """Take one request of a connection, then close it."""
+    with connection:
+        try:
+            if request := read_request(connection):
+                answer(connection, request)
+        except OSError:
+            pass
+
+
+def main() -> None:
+    """Accept connections for ever."""
+    if SOCKET:
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(SOCKET[0])
+        server.listen(128)
+    else:
+        server = socket.create_server(("", PORT), backlog=128)
+    while True:
+        connection, _ = server.accept()
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
