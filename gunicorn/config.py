@@ -9,8 +9,7 @@ from typing import Any
 chdir = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (no Path here)
 wsgi_app = "ops.wsgi_http:application"
 
-# One process a request, no threads.
-worker_class = "sync"
+# One process a request, no threads: the default worker class.
 workers = int(os.environ["WEB_CONCURRENCY"])
 
 # Loaded once and then forked, as uWSGI does it, so that workers share what is made for all of them
@@ -40,9 +39,6 @@ secure_scheme_headers: dict[str, str] = {}
 # No header of a client becomes a variable of another name.
 forwarder_headers = ""
 
-# nginx logs the requests.
-accesslog = None
-errorlog = "-"
 loglevel = "warning"
 # For `gunicornc`, which nothing here uses.
 control_socket_disable = True

@@ -157,6 +157,9 @@ def test_a_server_whose_probe_says_404_gets_no_new_request(bench: Bench) -> None
     try:
         for door in ("haproxy", "apache"):
             bench.wait_until_asked(door, "server2")
+        # Long bodies too, whose backend follows the other one's checks.
+        uploads = [bench.request("POST", "haproxy", "/who", data=bytes(40_000)) for _ in range(4)]
+        assert {answer.text for answer in uploads} == {"server2"}
     finally:
         bench.script("server1", "rm", "/tmp/drains")
     bench.wait_for_all()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 from collections import Counter
 
@@ -134,7 +135,9 @@ def test_trailers_are_no_headers(bench: Bench) -> None:
 
 def test_stats_page_limits_password_guesses(bench: Bench) -> None:
     url = f"http://127.0.0.1:{bench.ports['stats']}/stats"
-    assert requests.get(url, auth=("u", "p"), timeout=10).status_code == 200
+    page = requests.get(url, auth=("u", "p"), timeout=10)
+    assert (page.status_code, page.headers["Refresh"]) == (200, "5")
+    assert not re.search(r"\d+\.\d+\.\d+", page.text.partition("</h2>")[0])
 
     guessed = [requests.get(url, auth=("u", f"{n}"), timeout=10) for n in range(30)]
 

@@ -1,13 +1,9 @@
 """The database servers, Redis and the message brokers against what the application asks of them."""
 
-from urllib.parse import urlsplit
-
 import pytest
 
-from ops import environment
-from ops.environment import broker, redis
+from ops.environment import broker
 from ops.environment.contract import VARIABLES
-from stackctl_cli.databases import server_of
 from tests.unit.config_files import (
     compose,
     database_service,
@@ -33,35 +29,6 @@ def test_there_is_a_database_server_for_each_engine_and_no_other() -> None:
         assert database_service(name) == database_service(names[name]), name
 
 
-@pytest.mark.parametrize(
-    ("engine", "names"),
-    [
-        ("mysql", ("MYSQL_DATABASE", "DB_USER", "DB_PASSWORD")),
-        ("postgres", ("POSTGRES_DB", "DB_USER", "POSTGRES_PASSWORD")),
-    ],
-)
-def test_the_database_is_made_as_the_application_asks_for_it(
-    engine: str, names: tuple[str, ...]
-) -> None:
-    passed = compose()["x-environment"]
-    database = database_service(engine)["environment"]
-
-    assert [database[name] for name in names] == [
-        passed[name] for name in ("DB_NAME", "DB_USER", "DB_PASSWORD")
-    ]
-    assert passed["DB_HOST"] == "${DB_HOST:-db}"
-    assert "db" in services()
-
-
-@pytest.mark.parametrize("engine", ["mysql", "postgres"])
-def test_the_application_s_user_is_made_by_a_script_of_ours(engine: str) -> None:
-    """MySQL's image does not quote what it makes one of."""
-    service = database_service(engine)
-
-    assert f"./{engine}/init:/docker-entrypoint-initdb.d:ro" in service["volumes"]
-    assert not {"MYSQL_USER", "MYSQL_PASSWORD"} & set(service["environment"])
-
-
 @pytest.mark.parametrize("engine", DATABASES)
 def test_the_database_s_data_is_in_a_volume_of_its_own(engine: str) -> None:
     """So that no server meets the other one's files."""
@@ -75,24 +42,6 @@ def test_the_database_s_data_is_in_a_volume_of_its_own(engine: str) -> None:
     assert volume in compose()["volumes"]
 
 
-@pytest.mark.parametrize("engine", DATABASES)
-def test_the_backup_knows_the_database(engine: str) -> None:
-    server = server_of(database_service(engine)["image"])
-
-    assert server is not None
-    assert server.name.lower().startswith(engine)
-
-
-def test_redis_asks_for_the_password_that_the_application_has() -> None:
-    passed = compose()["x-environment"]
-
-    assert services()["redis"]["environment"] == {
-        "REDIS_USERNAME": redis.USER,
-        "REDIS_PASSWORD": passed["REDIS_PASSWORD"],
-    }
-    assert passed["REDIS_HOST"] == "${REDIS_HOST:-redis}"
-
-
 def test_there_is_a_broker_for_each_choice_and_no_other() -> None:
     brokers = compose("docker-compose.brokers.yaml")["services"]
     default = VARIABLES["BROKER"].default
@@ -103,28 +52,6 @@ def test_there_is_a_broker_for_each_choice_and_no_other() -> None:
     # Redis is there as a service of its own.
     assert brokers[default] == {"image": services()["redis"]["image"], "scale": 0}
     assert {name for name, broker in brokers.items() if "scale" in broker} == {default}
-
-
-def test_rabbitmq_is_set_up_as_the_application_asks_for_it() -> None:
-    """The same user, password, host and port, and a virtual host of the user's own."""
-    service = compose("docker-compose.brokers.yaml")["services"]["rabbitmq"]
-    environ = {"BROKER": "rabbitmq", "BROKER_HOST": "broker", "BROKER_PASSWORD": "x"}
-    address = urlsplit(environment.broker_url(environment.load({**TEST_LAYER, **environ})))
-    start = text_of("rabbitmq/start")
-
-    assert f"\nname={address.username}\n" in start
-    assert address.path == f"/{address.username}"
-    assert f"listeners.tcp.default = {address.port}\n" in text_of("rabbitmq/rabbitmq.conf")
-    assert f"/dev/tcp/127.0.0.1/{address.port}\n" in text_of("rabbitmq/healthcheck")
-    assert service["environment"]["BROKER_PASSWORD"] == (
-        f"${{BROKER_PASSWORD:-{VARIABLES['BROKER_PASSWORD'].default_in('local')}}}"
-    )
-    assert compose()["x-environment"]["BROKER_HOST"] == "${BROKER_HOST:-broker}"
-    # What `start` writes is what is read, and where it may write.
-    definitions = "/run/rabbitmq/definitions.json"
-    assert definitions in start
-    assert f"definitions.local.path = {definitions}\n" in text_of("rabbitmq/rabbitmq.conf")
-    assert any(mount.startswith("/run/rabbitmq:") for mount in service["tmpfs"])
 
 
 def test_kafka_is_set_up_as_the_application_asks_for_it() -> None:

@@ -15,6 +15,7 @@ from tests.unit.config_files import (
     dockerfile,
     dockerfile_environment,
     haproxy_sections,
+    seconds,
     services,
     text_of,
 )
@@ -450,4 +451,4 @@ def test_every_container_has_no_more_rights_than_it_needs() -> None:
 
 def test_what_stops_slowly_has_the_time() -> None:
     for name in started().keys() - ONE_SHOTS:
-        assert "stop_grace_period" in services()[name], name
+        assert seconds(services()[name]["stop_grace_period"]) >= 30, name

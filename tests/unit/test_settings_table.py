@@ -1,0 +1,131 @@
+"""Each setting of each configuration file has a row in tests/settings.toml."""
+
+import ast
+import re
+import tomllib
+from collections import Counter
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.tree import ROOT, tracked_files
+from tests.unit.config_files import dockerfile, haproxy_sections, ini, text_of
+
+TABLE: dict[str, dict[str, list[str]]] = tomllib.loads(text_of("tests/settings.toml"))
+# Of HAProxy's words these say little without the next one.
+FAMILIES = {
+    "http-after-response",
+    "http-check",
+    "http-request",
+    "http-response",
+    "option",
+    "timeout",
+}
+FAMILIES |= {"hold", "stats", "acl", "default-server"}
+
+
+def haproxy() -> set[str]:
+    """Return the keywords of haproxy.cfg."""
+    lines = [line.split() for lines in haproxy_sections().values() for line in lines]
+    plain = [words for words in lines if not words[0].startswith(".") and words[0] != "server"]
+    return {" ".join(words[: 1 + (words[0] in FAMILIES)]) for words in plain}
+
+
+def nginx(name: str) -> set[str]:
+    """Return the directives of an nginx file; a map and a list of types are one each."""
+    text = re.sub(r"""#[^\n]*|"[^"]*"|'[^']*'""", "x", text_of(name))
+    text = re.sub(r"\b(map|types)\b[^{]*\{[^}]*\}", r"\1;", text)
+    words = re.findall(r"(?:^|[;{}])\s*(?:x\s+)*([a-z_]+)", text)
+    return set(words)
+
+
+def httpd() -> set[str]:
+    """Return the directives of httpd.conf."""
+    lines = (line.strip() for line in text_of("apache/httpd.conf").splitlines())
+    return {line.split()[0] for line in lines if re.match(r"[A-Z]", line)}
+
+
+def pairs(name: str) -> set[str]:
+    """Return the names of a file of `name = value` or `name value` lines."""
+    lines = (line.strip() for line in text_of(name).splitlines())
+    return {re.split(r"[ =]", line)[0] for line in lines if re.match(r"[a-z]", line)}
+
+
+def sections(name: str) -> set[str]:
+    """Return the names in an ini file's sections."""
+    return {option for options in ini(name).values() for option in options}
+
+
+def assigned(name: str) -> set[str]:
+    """Return what a Python file sets at its top."""
+    found = set()
+    for node in ast.parse(text_of(name)).body:
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def compose(name: str) -> set[str]:
+    """Return what a compose file sets of its services and networks."""
+    content: dict[str, Any] = yaml.safe_load(text_of(name))
+    groups = [content.get(group) or {} for group in ("services", "networks")]
+    return {key for group in groups for one in group.values() if one for key in one}
+
+
+def beanstalk(name: str) -> set[str]:
+    """Return what a file of .ebextensions sets."""
+    content: dict[str, Any] = yaml.safe_load(text_of(name))
+    options = content.get("option_settings", {})
+    return {key for group in options.values() for key in group} | content.get("commands", {}).keys()
+
+
+def settings() -> dict[str, set[str]]:
+    """Return the settings of each configuration file."""
+    found = {"haproxy/haproxy.cfg": haproxy(), "apache/httpd.conf": httpd()}
+    found["gunicorn/config.py"] = assigned("gunicorn/config.py")
+    for name in map(str, tracked_files()):
+        if name.startswith(("nginx/", "nginx-balancer/", ".platform/")) and name.endswith(".conf"):
+            found[name] = nginx(name)
+        elif name.startswith(("uwsgi/", "supervisor/")) and name.endswith((".ini", ".conf")):
+            found[name] = sections(name)
+        elif re.fullmatch(
+            r"redis/redis\.conf|rabbitmq/rabbitmq\.conf|kafka/.+\.properties"
+            r"|mysql/conf\.d/.+|postgres/.+\.conf",
+            name,
+        ):
+            found[name] = pairs(name)
+        elif re.fullmatch(r"docker-compose.*\.yaml", name):
+            found[name] = compose(name)
+        elif re.fullmatch(r"Dockerfile\.\w+", name):
+            found[name] = {instruction for instruction, _ in dockerfile(name)}
+        elif name.startswith(".ebextensions/"):
+            found[name] = beanstalk(name)
+    return found
+
+
+SETTINGS = settings()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_each_setting_has_one_row(name: str) -> None:
+    rows = Counter(setting for listed in TABLE.get(name, {}).values() for setting in listed)
+
+    assert set(rows) ^ SETTINGS[name] == set()
+    assert [setting for setting, count in rows.items() if count > 1] == []
+
+
+def test_each_file_has_settings_and_each_test_exists() -> None:
+    """A key is a test, as pytest names it below tests/, or the reason why none can show it."""
+    assert set(TABLE) == set(SETTINGS)
+    named = {key for rows in TABLE.values() for key in rows if "::" in key}
+    missing = []
+    for key in named:
+        file, _, test = key.partition("::")
+        path = ROOT / "tests" / file
+        if not path.is_file() or f"\ndef {test}(" not in path.read_text():
+            missing.append(key)
+    assert missing == []
