@@ -1,4 +1,7 @@
-"""The database servers, Redis and the message brokers against what the application asks of them."""
+"""The services for each DB_ENGINE and BROKER.
+
+Only here: no container test starts every choice, and none a real Kafka server.
+"""
 
 import pytest
 

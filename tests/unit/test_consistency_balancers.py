@@ -1,4 +1,7 @@
-"""What HAProxy, nginx as the balancer and Apache have to agree on with the servers behind them."""
+"""What HAProxy and Apache have in common with the servers behind them.
+
+Only here: a client from each of the trusted networks, and uploads with HAPROXY_BALANCE=source.
+"""
 
 import re
 

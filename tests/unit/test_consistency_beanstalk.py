@@ -1,4 +1,7 @@
-"""Elastic Beanstalk's files against the servers that they stand before: limits, paths, texts."""
+"""Elastic Beanstalk's files against the servers behind them: limits, paths, texts.
+
+Only here: AWS alone reads them, and the rehearsal in tests/eb replaces only a part of it.
+"""
 
 import json
 import os

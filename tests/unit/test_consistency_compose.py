@@ -1,4 +1,7 @@
-"""The compose files against the contract of the environment, and what every service needs."""
+"""The compose files against the contract of the environment, and what every service needs.
+
+Only here: the contract has variables, layers and services that no container test combines.
+"""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The metrics' port and path, in every file that says them."""
+"""The metrics' port and services, as docs/monitoring.md names them."""
 
 import re
 

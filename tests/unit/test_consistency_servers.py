@@ -1,4 +1,7 @@
-"""Ports, paths, names and limits that several servers' files have to agree on."""
+"""Limits that several servers' files have to agree on.
+
+Only here: container tests fill no disk, no table of connections, and run on kernels with IPv6.
+"""
 
 import json
 import re

@@ -1,4 +1,7 @@
-"""The chain of time limits: what gives up first says why, and what stops first is waited for."""
+"""The chain of time limits: what stops first is waited for.
+
+Only here: these last up to 75 s each. Shorter ones are measured in tests/stack/test_timeouts.py.
+"""
 
 import re
 import runpy

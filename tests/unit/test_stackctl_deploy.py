@@ -293,7 +293,7 @@ def test_the_first_migrations_of_an_empty_database_break_nothing(stack: Stack) -
     ("image", "words"),
     [
         ("mysql:9.7", "MySQL cannot undo a change of a table"),
-        ("postgres:18", "PostgreSQL has undone all of it"),
+        ("postgres:17", "PostgreSQL has undone all of it"),
     ],
 )
 def test_a_failed_migration_is_on_record_and_says_what_was_applied(

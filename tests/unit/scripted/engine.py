@@ -77,7 +77,7 @@ class Engine:
             "env-check": {**application, "build": {"context": "."}},
             "haproxy": {"image": "haproxy:3.0", "ports": ports, "networks": {"backend": None}},
             "db": {"image": "mysql:9.7", "environment": password},
-            "redis": {"image": "redis:8", "environment": redis},
+            "redis": {"image": "redis:8.0", "environment": redis},
         }
         for name, changes in self.extra.items():
             services[name] = {**services.get(name, {}), **changes}
