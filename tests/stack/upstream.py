@@ -40,7 +40,8 @@ def answer(connection: socket.socket, request: bytes) -> None:
             b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
         )
         return
-    print(line, flush=True)
+    # In one piece: other threads print too.
+    print(f"{line}\n", end="", flush=True)
     if "/echo" in line:
         connection.sendall(OK % (len(request), request))
     if "/who" in line:
