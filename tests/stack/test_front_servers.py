@@ -144,7 +144,9 @@ def test_no_server_gets_more_requests_at_once_than_it_has_workers(bench: Bench) 
     """The others wait in HAProxy, whose three servers have two workers each."""
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(bench.get, "haproxy", "/sleep/0.7?limit") for _ in range(8)]
-        ids = {one.result().headers["X-Request-ID"] for one in asked}
+        answers = [one.result() for one in asked]
+    assert {answer.status_code for answer in answers} == {200}
+    ids = {answer.headers["X-Request-ID"] for answer in answers}
 
     def waits() -> list[int]:
         records = [json.loads(line) for line in bench.log("haproxy") if line.startswith('{"time')]
