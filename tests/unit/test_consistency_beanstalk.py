@@ -159,6 +159,26 @@ def test_a_release_never_leaves_fewer_instances() -> None:
     }
 
 
+def test_an_unhealthy_instance_ends_a_release() -> None:
+    """AWS decides so by these alone."""
+    found = settings()
+
+    assert found["aws:elasticbeanstalk:command", "IgnoreHealthCheck"] == "false"
+    assert found[ROLLING, "RollingUpdateType"] == "Health"
+    reporting = "aws:elasticbeanstalk:healthreporting:system"
+    assert found[reporting, "SystemType"] == "enhanced"
+    assert found[reporting, "HealthCheckSuccessThreshold"] == "Ok"
+
+
+def test_a_page_and_its_files_come_from_one_instance() -> None:
+    """During a release two versions answer."""
+    found = settings()
+
+    assert found[PROCESS, "StickinessEnabled"] == "true"
+    assert found[PROCESS, "StickinessType"] == "lb_cookie"
+    assert number(PROCESS, "StickinessLBCookieDuration") >= 60
+
+
 def test_scaling_up_and_down_do_not_take_turns() -> None:
     """Load that one instance more spreads is not at once too little for it."""
     trigger = "aws:autoscaling:trigger"
