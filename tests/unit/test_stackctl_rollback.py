@@ -110,6 +110,19 @@ def test_an_image_that_cannot_be_removed_fails_no_release(third: Stack) -> None:
     assert ended.code == 0 and "removed the image" not in ended.err
 
 
+def test_releases_lists_every_attempt_once(third: Stack) -> None:
+    """Also one that was killed, and the same release twice."""
+    third.cut_off("kill", 12, lambda: third.deploy("dddd"))
+    third.deploy("eeee")
+    third.deploy("eeee", "--force")
+
+    listed = third.run("releases", "--json").result["releases"]
+
+    assert [(entry["release"], entry["outcome"]) for entry in listed[:4]] == [
+        *(("eeee", "ok"), ("eeee", "ok"), ("dddd", "started"), ("cccc", "ok"))
+    ]
+
+
 def test_the_record_of_an_earlier_version_is_moved_to_the_stack(stack: Stack) -> None:
     """It was a file of the clone; a crash has cut its last line off."""
     old = stack.root / "var" / "stackctl" / NAME / "releases.jsonl"

@@ -118,7 +118,7 @@ def interrupts() -> None:
 
 
 @pytest.fixture
-def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Stack]:
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Stack]]:
     """Return what makes a stack: two servers and a worker of release `aaaa`, all well."""
     (tmp_path / "haproxy").mkdir()
     (tmp_path / "supervisor").mkdir()
@@ -185,7 +185,10 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], St
         site().answer, site().hosts = present[0].balancer.answer, present[0].hosts
         return present[0]
 
-    return make
+    # A shell's background jobs ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield make
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
