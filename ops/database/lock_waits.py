@@ -126,7 +126,10 @@ class Holders(threading.Thread):
                         cursor.execute(self.server.holders, [self.session])
                         self.keep(cursor.fetchall()[:3])
                 except DatabaseError as error:
-                    self.words += f" (who holds it cannot be seen: {error})"
+                    self.words += (
+                        f" (who holds it cannot be seen: {error}; docs/stackctl.md#locks has the "
+                        "GRANT for a database of an earlier version)"
+                    )
                     return
 
     def keep(self, rows: list[tuple[Any, ...]]) -> None:

@@ -406,7 +406,9 @@ def test_holders_are_watched_until_the_end(case: Case, monkeypatch: pytest.Monke
     # Three at most; the last ones seen.
     assert holders.sessions == [7, 9, 7]
     assert holders.words.startswith("shop_order, held by session 7 of site@10.0.0.5")
-    assert holders.words.endswith(" (who holds it cannot be seen: permission denied)")
+    assert " (who holds it cannot be seen: permission denied; docs/stackctl.md#locks has" in (
+        holders.words
+    )
 
 
 def test_sqlite_migrates_as_ever() -> None:
