@@ -4,10 +4,6 @@ from django.apps import AppConfig
 
 
 class ApiConfig(AppConfig):
-    """The API: /profile/, its description, token and errors."""
+    """The API: /profile/, its description and errors."""
 
     name = "api"
-
-    def ready(self) -> None:
-        """Connect the signals."""
-        from api import tokens  # noqa: F401

@@ -4,7 +4,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import serializers
 
-from ops.schema import BAD_REQUEST, described
+from ops.schema import described
 
 PROFILE_FIELDS = {
     "settings": serializers.CharField(required=False, help_text="The layer, such as production."),
@@ -24,10 +24,4 @@ read_profile = described(
     },
     404,
     parameters=(OpenApiParameter("format", {"type": "string", "pattern": "^(json|txt)?$"}),),
-)
-get_token = described(
-    "Get your token, for your name and password",
-    {200: inline_serializer("Token", {"token": serializers.CharField()}), **BAD_REQUEST},
-    *(415, 429),
-    auth=[],
 )

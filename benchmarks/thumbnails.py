@@ -14,7 +14,7 @@ QUEUE = f"""
 import io
 import django
 django.setup()
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from PIL import Image
 from demo.uploads import pictures
@@ -22,7 +22,7 @@ from demo.uploads.intake import take_in
 file = io.BytesIO()
 noise = Image.effect_noise((1000, 750), 60).resize((4000, 3000)).convert("RGB")
 noise.save(file, "JPEG", quality=85)
-owner = User.objects.create_user("bench")
+owner = get_user_model().objects.create_user("bench")
 seen = pictures.examine(file, 40)
 for number in range({JOBS}):
     take_in(owner, ContentFile(file.getvalue(), f"{{number}}.jpg"), seen)

@@ -1,6 +1,7 @@
 """The demo's tables in the admin."""
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -26,7 +27,7 @@ class UploadAdmin(admin.ModelAdmin):
     list_display_links = ("picture", "name")
     list_filter = ("status", "created")
     list_select_related = ("owner",)
-    search_fields = ("id", "name", "owner__username", "sha256")
+    search_fields = ("id", "name", f"owner__{get_user_model().USERNAME_FIELD}", "sha256")
     date_hierarchy = "created"
     actions = ("try_again",)
     readonly_fields = ("picture", *(field.name for field in Upload._meta.fields))

@@ -8,6 +8,7 @@ handler400 = "api.views.errors.bad_request"
 handler500 = "api.views.errors.server_error"
 
 urlpatterns = [
+    path("", include("accounts.urls")),
     path("", include("demo.urls")),
     path("", include("ops.urls")),
     path("", include("api.urls")),

@@ -5,7 +5,7 @@ import uuid
 from contextlib import suppress
 from functools import partial
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractBaseUser
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -18,7 +18,7 @@ from demo.uploads.pictures import Picture
 logger = logging.getLogger(__name__)
 
 
-def take_in(owner: User, file: File, picture: Picture) -> Upload:
+def take_in(owner: AbstractBaseUser, file: File, picture: Picture) -> Upload:
     """Keep an examined picture and send it to the worker once its row is committed.
 
     If the row cannot be written, the file is removed again: what its client is refused is not kept.

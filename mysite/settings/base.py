@@ -49,6 +49,8 @@ RUN_PORT = env.int("RUN_PORT")
 DRAIN_FILE = env.path("DRAIN_FILE")
 
 INSTALLED_APPS = [
+    # Before the admin, which has templates of the same names (registration/).
+    "accounts",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -142,6 +144,7 @@ WORKER_HEARTBEAT_FILE = env.path("WORKER_HEARTBEAT_FILE")
 # A job that has run this long is no longer running: its worker was killed.
 JOB_LEASE_SECONDS = JOB_HARD_SECONDS + 5
 
+AUTH_USER_MODEL = "accounts.User"
 # https://docs.djangoproject.com/en/5.2/ref/settings/#auth-password-validators
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -157,7 +160,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "status"
 LOGOUT_REDIRECT_URL = "status"
 # POST requests to these URL names or paths count as sign-in attempts (THROTTLE_LOGIN).
-THROTTLE_LOGIN_PATHS = ["login", "admin:login", "token"]
+THROTTLE_LOGIN_PATHS = ["login", "admin:login", "token", "password_reset"]
 
 # Static files in a bucket, where servers share no disk: each server brings its own release's there,
 # and pages load them from STATIC_URL.

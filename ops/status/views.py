@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.auth.forms import AuthenticationForm
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
@@ -20,6 +21,8 @@ class StatusView(TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the present state, for those who may see it; the page's script renews it."""
         user = self.request.user
+        # The labels and lengths of the sign-in form, as the user model has them.
+        kwargs["form"] = AuthenticationForm(self.request)
         shown = [card for card in registry.cards.values() if card.public and user.is_authenticated]
         if may_see(user):
             state = report(profile_for(user))

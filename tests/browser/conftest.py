@@ -15,8 +15,9 @@ USER, PASSWORD = "someone", "secret-of-the-test"
 MAKE_USER = f"""
 import django
 django.setup()
-from django.contrib.auth.models import User
-user, _ = User.objects.get_or_create(username={USER!r}, is_staff=True, is_superuser=True)
+from django.contrib.auth import get_user_model
+users = get_user_model().objects
+user, _ = users.get_or_create(username={USER!r}, is_staff=True, is_superuser=True)
 user.set_password({PASSWORD!r})
 user.save()
 """
@@ -124,7 +125,7 @@ def production_user(production: Stack) -> Stack:
 def sign_in(page: Page, stack: Stack) -> None:
     """Sign in on the page for it, and return on the status page."""
     page.goto(stack.url("/accounts/login/"))
-    page.get_by_label("User name").fill(USER)
+    page.get_by_label("Username").fill(USER)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_text(f"Signed in as {USER}").wait_for()

@@ -130,18 +130,18 @@ def test_signing_in_and_out_by_keyboard_alone(local_user: Stack, page: Page) -> 
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
 
-    page.get_by_label("User name").wait_for()
+    page.get_by_label("Username").wait_for()
     assert focus == "solid"
 
 
 def test_a_wrong_password_is_told(local_user: Stack, page: Page) -> None:
     page.goto(local_user.url())
-    page.get_by_label("User name").fill(USER)
+    page.get_by_label("Username").fill(USER)
     page.get_by_label("Password").fill("not-it")
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("alert")).to_contain_text("correct username and password")
-    expect(page.get_by_label("User name")).to_have_value(USER)
+    expect(page.get_by_label("Username")).to_have_value(USER)
 
 
 def test_without_javascript_the_first_state_is_there(local: Stack, browser: Browser) -> None:

@@ -22,7 +22,12 @@ def test_the_admin_and_the_debug_toolbar_work_under_it(local_user: Stack, page: 
     expect(page.locator("#djDebugToolbar")).to_be_visible()
     page.locator("#djHideToolBarButton").click()
 
-    for path in ("/admin/", "/admin/auth/user/", "/admin/auth/user/add/", "/admin/demo/counter/"):
+    for path in (
+        "/admin/",
+        "/admin/accounts/user/",
+        "/admin/accounts/user/add/",
+        "/admin/demo/counter/",
+    ):
         page.goto(local_user.url(path))
         expect(page.locator("#content")).to_be_visible()
 

@@ -137,9 +137,9 @@ def test_an_upload_becomes_a_thumbnail(clone: Path) -> None:
         token = manage(
             clone,
             *("shell", "--verbosity", "0", "--command"),
-            "from django.contrib.auth.models import User\n"
+            "from django.contrib.auth import get_user_model\n"
             "from rest_framework.authtoken.models import Token\n"
-            "user, _ = User.objects.get_or_create(username='someone')\n"
+            "user, _ = get_user_model().objects.get_or_create(username='someone')\n"
             "print(Token.objects.get_or_create(user=user)[0].key)",
         ).split()[-1]
         headers = {"Authorization": f"Token {token}"}

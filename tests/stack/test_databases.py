@@ -1,6 +1,6 @@
 """The unit tests that use a database, on real ones: in the production image, with its drivers.
 
-On SQLite they run with all the others (`make test-unit`).
+Before them tests/adopted_users.py. On SQLite they run with all the others (`make test-unit`).
 """
 
 import os
@@ -27,9 +27,9 @@ LEFT_OUT = {f"tests/unit/test_{name}.py" for name in ("s3", "api_schema", "parke
 WAIT = (
     "import django; django.setup(); from django.db import connection; "
     "from ops.database.outage import wait_for_database; "
-    "connection.settings_dict['NAME'] = {'mysql': 'test_site'}.get(connection.vendor, 'postgres'); "
     "wait_for_database(connection, 120, print)"
 )
+RUN = 'python -c "$0" && python -m tests.adopted_users && exec python -m pytest "$@"'
 PASSWORD = secrets.token_urlsafe(16)
 # For each value of DB_ENGINE its image, and what makes the user and a database of the tests' own.
 SERVERS = {
@@ -90,7 +90,7 @@ def files() -> list[str]:
                 "-p",
                 "no:cacheprovider",
             ),
-            *("-m", "database", "tests/unit"),
+            *("-m", "database", "accounts", "tests/unit"),
         ],
         cwd=ROOT,
         check=True,
@@ -122,8 +122,8 @@ def test_the_unit_tests_pass_on_it(
     environment = {
         "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
         "DB_ENGINE": engine,
-        # The one that the tests make anew is the only one that there is.
-        "DB_NAME": "test_site",
+        # Of MySQL it is the only one that there is; of PostgreSQL the tests create theirs.
+        "DB_NAME": {"mysql": "test_site", "postgres": "postgres"}[engine],
         "TEST_DB_NAME": "test_site",
         "DB_USER": "tester",
         "DB_PASSWORD": PASSWORD,
@@ -147,7 +147,7 @@ def test_the_unit_tests_pass_on_it(
             *("docker", "run", "--rm", "--network", f"container:{server}"),
             *(word for name in environment for word in ("--env", name)),
             *(word for here, there in mounts.items() for word in ("-v", f"{here}:{there}:ro")),
-            *(image, "sh", "-c", 'python -c "$0" && exec python -m pytest "$@"', WAIT),
+            *(image, "sh", "-c", RUN, WAIT),
             *("--quiet", "-p", "no:cacheprovider", "-m", "database", *files),
         ],
         env={**os.environ, **environment},

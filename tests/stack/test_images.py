@@ -88,6 +88,7 @@ def test_nothing_private_is_in_the_image(packages: object) -> None:
 
     assert names == {
         *(
+            "accounts",
             "api",
             "demo",
             "gunicorn",

@@ -24,8 +24,8 @@ FIXED_FORM = re.compile(
 )
 PASSWORD = "a-password-of-the-tests"
 MAKE_USER = (
-    "from django.contrib.auth.models import User;"
-    f"User.objects.create_user('watcher', password='{PASSWORD}')"
+    "from django.contrib.auth import get_user_model;"
+    f"get_user_model().objects.create_user('watcher', password='{PASSWORD}')"
 )
 SCRAPE = """
 import sys, urllib.request

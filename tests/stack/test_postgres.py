@@ -101,8 +101,8 @@ def test_a_row_written_through_one_server_is_read_through_the_other(postgres: Si
     password = secrets.token_hex(8)
     postgres.python_in(
         "worker",
-        f"{SETUP}from django.contrib.auth.models import User\n"
-        f"User.objects.create_user('both', password={password!r})",
+        f"{SETUP}from django.contrib.auth import get_user_model\n"
+        f"get_user_model().objects.create_user('both', password={password!r})",
     )
 
     token = json.loads(

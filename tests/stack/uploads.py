@@ -33,9 +33,9 @@ class Uploader:
         self.token = stack.python_in(
             "server1",
             "import django; django.setup()\n"
-            "from django.contrib.auth.models import User\n"
+            "from django.contrib.auth import get_user_model\n"
             "from rest_framework.authtoken.models import Token\n"
-            f"user = User.objects.create_user({self.name!r})\n"
+            f"user = get_user_model().objects.create_user({self.name!r})\n"
             "print(Token.objects.create(user=user).key)",
         ).splitlines()[-1]
         self.headers = {"Authorization": f"Token {self.token}"}

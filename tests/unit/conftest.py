@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
@@ -34,6 +35,8 @@ def nothing_remembered() -> None:
     from ops.status import report as status
     from ops.status import servers
 
+    # The sign-in attempts of all tests come from one address.
+    cache.clear()
     servers.RECENT.forget()
     status.HEALTH.forget()
     for one in (breaker.DATABASE, breaker.REDIS, breaker.BROKER, breaker.STORAGE):

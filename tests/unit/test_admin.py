@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser
 from django.test import Client
 
 from demo.models import Upload
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def failed(admin_user: User, monkeypatch: pytest.MonkeyPatch) -> Upload:
+def failed(admin_user: AbstractUser, monkeypatch: pytest.MonkeyPatch) -> Upload:
     """Return a failed upload; messages go nowhere."""
     monkeypatch.setattr(jobs, "publish", lambda upload: True)
     return Upload.objects.create(
@@ -59,4 +59,4 @@ def test_nothing_is_made_by_hand(admin_client: Client) -> None:
 
 
 def test_users_are_there(admin_client: Client) -> None:
-    assert admin_client.get("/admin/auth/user/").status_code == 200
+    assert admin_client.get("/admin/accounts/user/").status_code == 200

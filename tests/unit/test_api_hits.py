@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, DjangoDbBlocker, Settings
 
 from demo.models import Counter
+
+User = get_user_model()
 
 THREADS = 8
 VISITS_EACH = 25

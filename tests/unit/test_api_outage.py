@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError, connection
 from django.db.backends.utils import CursorWrapper
 from django.test import Client
 
 from demo import counters
 from demo.models import Counter
+
+User = get_user_model()
 
 HIDDEN = "hidden"
 AWAY = OperationalError(2003, f"Can't connect to MySQL server on '{HIDDEN}-db:3306' (111)")

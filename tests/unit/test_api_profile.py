@@ -6,12 +6,14 @@ import socket
 
 import django
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.test import Client
 from pytest_django import Settings
 
 from ops.environment.contract import PROFILE_FIELDS
 from ops.profile import active_profile
+
+User = get_user_model()
 
 # Also without a database mark pytest-django lets nothing reach the database.
 PATHS = ("/profile/", "/profile")

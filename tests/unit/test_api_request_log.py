@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from demo.models import Counter
+
+User = get_user_model()
 
 HIDDEN = "hidden"
 

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 import schemathesis
 from django.conf import settings as django_settings
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
@@ -24,6 +24,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from mysite.wsgi import application
 from ops.throttling import RateThrottle
+
+User = get_user_model()
 
 # Few enough for a unit test, and the same in each run.
 EXAMPLES = hypothesis.settings(

@@ -6,11 +6,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.test import Client
 from pytest_django import Settings
 
 from ops.status.diagram import APP_SERVERS
+
+User = get_user_model()
 
 # What a stranger must not learn.
 SERVER = "server-of-the-test"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
@@ -16,6 +16,8 @@ from ops.status import report as status
 from ops.status import servers
 from ops.status.servers import Found, Server
 from ops.worker import beats
+
+User = get_user_model()
 
 # The components' checks run in threads, which do not see a test's open transaction.
 pytestmark = pytest.mark.django_db(transaction=True)

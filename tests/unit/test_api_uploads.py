@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import DatabaseError, connection, utils
 from django.test import Client
@@ -23,6 +24,8 @@ from demo.tasks import process_upload
 from demo.uploads import intake, jobs
 from mysite.celery import app
 from tests.pictures import HTML, SVG, bomb, picture
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db
 
@@ -47,13 +50,13 @@ def closed_pools() -> Iterator[None]:
 
 
 @pytest.fixture
-def user() -> User:
+def user() -> AbstractUser:
     """Return a user."""
     return User.objects.create_user("someone", password="a-good-pass-phrase")
 
 
 @pytest.fixture
-def signed_in(client: Client, user: User) -> Client:
+def signed_in(client: Client, user: AbstractUser) -> Client:
     """Return a client with a session."""
     client.force_login(user)
     return client
@@ -264,7 +267,7 @@ def test_strangers_are_refused(client: Client, media: Path) -> None:
     assert files(media) == []
 
 
-def test_a_token_is_as_good_as_a_session(client: Client, user: User) -> None:
+def test_a_token_is_as_good_as_a_session(client: Client, user: AbstractUser) -> None:
     account = {"username": "someone", "password": "a-good-pass-phrase"}
     token = client.post("/api/token/", account).json()["token"]
 
@@ -276,7 +279,7 @@ def test_a_token_is_as_good_as_a_session(client: Client, user: User) -> None:
     assert (wrong.status_code, wrong.json()) == (401, {"detail": "Invalid token."})
 
 
-def test_a_wrong_password_gives_no_token(client: Client, user: User) -> None:
+def test_a_wrong_password_gives_no_token(client: Client, user: AbstractUser) -> None:
     answer = client.post("/api/token/", {"username": "someone", "password": "guess"})
 
     assert answer.status_code == 400
@@ -284,7 +287,7 @@ def test_a_wrong_password_gives_no_token(client: Client, user: User) -> None:
     assert not Token.objects.exists()
 
 
-def test_another_site_cannot_upload_in_a_user_s_name(user: User, media: Path) -> None:
+def test_another_site_cannot_upload_in_a_user_s_name(user: AbstractUser, media: Path) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
 
@@ -292,7 +295,7 @@ def test_another_site_cannot_upload_in_a_user_s_name(user: User, media: Path) ->
     assert files(media) == []
 
 
-def test_one_sees_one_s_own_alone_the_newest_first(signed_in: Client, user: User) -> None:
+def test_one_sees_one_s_own_alone_the_newest_first(signed_in: Client, user: AbstractUser) -> None:
     mine = [send(signed_in, picture()).json()["id"] for _ in range(3)]
     other = Client()
     other.force_login(User.objects.create_user("other"))

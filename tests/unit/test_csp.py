@@ -3,9 +3,11 @@
 import re
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.test import Client
 from pytest_django import Settings
+
+User = get_user_model()
 
 PATHS = ["/", "/accounts/login/", "/admin/login/", "/profile/", "/no-such-page"]
 STRICT = {

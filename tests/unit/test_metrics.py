@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 from prometheus_client import REGISTRY
@@ -20,6 +20,8 @@ from ops.celery import app
 from ops.metrics import PATH, PORT, backlog, processes
 from ops.metrics.jobs import Queue
 from ops.models import ParkedTask
+
+User = get_user_model()
 
 NOTHING = "00000000-0000-0000-0000-000000000000"
 

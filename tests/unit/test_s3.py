@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
@@ -22,6 +22,8 @@ from ops.breaker import STORAGE
 from ops.settings.backing import file_storage
 from tests.pictures import picture
 from tests.ports import free_port
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db
 

@@ -1,10 +1,13 @@
 """The first superuser from variables: once, never weak, never told."""
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
 
 from ops import environment
 from ops.superuser import SuperuserRefusedError, ensure_superuser
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db
 
@@ -59,3 +62,17 @@ def test_a_wrong_one_is_refused_without_its_password(
 
     assert variables.get("PASSWORD", "-none-") not in str(caught.value)
     assert not User.objects.filter(is_superuser=True).exists()
+
+
+def test_command_creates_it_and_reports_why_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_USERNAME", "chief")
+    with pytest.raises(CommandError, match="DJANGO_SUPERUSER_PASSWORD is not set"):
+        call_command("ensure_superuser")
+
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+    for _ in range(2):
+        call_command("ensure_superuser")
+
+    assert capsys.readouterr().out == "created the superuser chief\nno superuser was created\n"

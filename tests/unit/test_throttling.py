@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.core.cache import cache, caches
 from django.core.cache.backends import base, locmem
 from django.core.cache.backends.locmem import LocMemCache
@@ -19,6 +19,8 @@ from rest_framework.settings import api_settings
 
 from ops import throttling
 from ops.throttling import RateThrottle
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db
 

@@ -9,7 +9,7 @@ import pytest
 from amqp.exceptions import AccessRefused, PreconditionFailed
 from celery import Celery
 from celery.exceptions import Retry
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
@@ -22,6 +22,8 @@ from demo.uploads.jobs import Status
 from ops.breaker import BROKER
 from ops.settings.backing import VISIBILITY_SECONDS
 from tests.pictures import costly, picture
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db
 

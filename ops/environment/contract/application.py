@@ -281,7 +281,7 @@ LIMITS: Final = Section(
         ),
         Variable(
             name="THROTTLE_LOGIN",
-            help="Sign-ins, the admin's too, and requests for a token, for each address.",
+            help="Sign-in attempts, requests for a token or a password reset, for each address.",
             default="20/minute",
             validate=validators.rate,
         ),

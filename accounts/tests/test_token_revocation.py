@@ -4,21 +4,16 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.hashers import make_password
-from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 from django.test.utils import isolate_apps
 from pytest_django import Settings
 
+from accounts.models import User
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PASSWORD, NEW = "secret-of-the-test", "another-secret-of-7"
-
-
-@pytest.fixture(autouse=True)
-def no_tries_before() -> None:
-    cache.clear()
 
 
 @pytest.fixture
@@ -44,7 +39,7 @@ def status(token: str) -> int:
 
 def in_the_admin(client: Client, user: User) -> None:
     answer = client.post(
-        f"/admin/auth/user/{user.pk}/password/",
+        f"/admin/accounts/user/{user.pk}/password/",
         {"password1": NEW, "password2": NEW, "usable_password": "true"},
     )
     assert answer.status_code == 302
@@ -52,7 +47,7 @@ def in_the_admin(client: Client, user: User) -> None:
 
 def disabled_in_the_admin(client: Client, user: User) -> None:
     answer = client.post(
-        f"/admin/auth/user/{user.pk}/password/",
+        f"/admin/accounts/user/{user.pk}/password/",
         {"usable_password": "false", "unset-password": "Disable"},
     )
     assert answer.status_code == 302
@@ -61,7 +56,7 @@ def disabled_in_the_admin(client: Client, user: User) -> None:
 def deactivated_in_the_admin(client: Client, user: User) -> None:
     dates = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
     answer = client.post(
-        f"/admin/auth/user/{user.pk}/change/", {"username": user.username, **dates}
+        f"/admin/accounts/user/{user.pk}/change/", {"username": user.username, **dates}
     )
     assert answer.status_code == 302
 
@@ -88,11 +83,11 @@ def as_a_hash(_: Client, user: User) -> None:
 
 
 def by_proxy(_: Client, user: User) -> None:
-    with isolate_apps("django.contrib.auth"):
+    with isolate_apps("accounts"):
 
         class Person(User):
             class Meta:
-                app_label = "auth"
+                app_label = "accounts"
                 proxy = True
 
         in_code(_, Person.objects.get(pk=user.pk))

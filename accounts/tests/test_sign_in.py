@@ -1,9 +1,10 @@
 """Signing in and out at /accounts/."""
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
+
+from accounts.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

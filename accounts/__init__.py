@@ -1,0 +1,1 @@
+"""Users: the user model, sign-in and password reset pages, API tokens."""

@@ -1,0 +1,43 @@
+"""Django's migrate, for databases that began with Django's own user model."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
+from django.core.management.commands import migrate
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+
+class Command(migrate.Command):
+    """Adopt the users first."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Migrate as Django does."""
+        adopt_users(connections[options["database"]])
+        super().handle(*args, **options)
+
+
+def adopt_users(connection: BaseDatabaseWrapper) -> None:
+    """Record the user model's first migration as applied where Django's own made its tables.
+
+    No migration can do that: Django's admin depends on that first one, so where the admin's is
+    applied and that is not, migrate raises InconsistentMigrationHistory before it runs any.
+    """
+    users = get_user_model()._meta
+    if users.db_table != "auth_user" or users.app_label == "auth":
+        return
+    recorder = MigrationRecorder(connection)
+    applied = recorder.applied_migrations()
+    first = MigrationLoader(connection).graph.root_nodes(users.app_label)[0]
+    if ("admin", "0001_initial") not in applied or first in applied:
+        return
+    with transaction.atomic(using=connection.alias):
+        recorder.record_applied(*first)
+        # Permissions and the admin's log refer to it.
+        ContentType.objects.using(connection.alias).filter(app_label="auth", model="user").update(
+            app_label=users.app_label, model=users.model_name
+        )
+    ContentType.objects.clear_cache()

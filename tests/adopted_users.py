@@ -1,0 +1,139 @@
+"""Updates a database from Django's own user model to the project's, back, and again.
+
+Runs on the empty database that the environment names (mysite.settings.test), and empties it in the
+end: by tests/unit on SQLite, by tests/stack on MySQL and PostgreSQL. Each step is its own process.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import django
+from django.conf import settings
+
+PASSWORD = "a-good-pass-phrase-7"
+RIGHTS = ("change_user", "view_user")
+
+
+def fill() -> None:
+    """Create, in the earlier release, everything that refers to a user."""
+    from django.contrib.admin.models import CHANGE, LogEntry
+    from django.contrib.auth import get_user_model
+    from django.contrib.auth.models import Group, Permission
+    from django.contrib.contenttypes.models import ContentType
+    from rest_framework.authtoken.models import Token
+
+    users = get_user_model()
+    editor = users.objects.create_user("editor", "editor@example.com", PASSWORD, is_staff=True)
+    change, view = (Permission.objects.get(codename=codename) for codename in RIGHTS)
+    editor.user_permissions.add(change)
+    group = Group.objects.create(name="viewers")
+    group.permissions.add(view)
+    editor.groups.add(group)
+    Token.objects.create(user=editor)
+    LogEntry.objects.create(
+        user=editor,
+        content_type=ContentType.objects.get_for_model(users),
+        object_id=editor.pk,
+        object_repr="editor",
+        action_flag=CHANGE,
+    )
+
+
+def check(label: str) -> None:
+    """Check that nothing of it is lost."""
+    from django.contrib.admin.models import LogEntry
+    from django.contrib.auth import authenticate, get_user_model
+    from rest_framework.authtoken.models import Token
+
+    editor = get_user_model().objects.get(username="editor")
+    assert authenticate(username="editor", password=PASSWORD) == editor
+    assert [group.name for group in editor.groups.all()] == ["viewers"]
+    assert Token.objects.get().user == editor
+    assert LogEntry.objects.get().user == editor
+    if label == "accounts":
+        assert {f"{label}.{codename}" for codename in RIGHTS} == editor.get_all_permissions()
+        assert LogEntry.objects.get().get_edited_object() == editor
+    # Foreign keys to a new row, and from one.
+    other = get_user_model().objects.create_user("other")
+    Token.objects.create(user=other)
+    other.delete()
+
+
+def tables() -> dict[str, Any]:
+    """Return the columns and constraints of all tables, without the constraints' names."""
+    from django.db import connection
+
+    found: dict[str, Any] = {}
+    inspector = connection.introspection
+    with connection.cursor() as cursor:
+        for name in inspector.table_names(cursor):
+            columns = inspector.get_table_description(cursor, name)
+            constraints = inspector.get_constraints(cursor, name).values()
+            found[name] = [
+                sorted(map(repr, columns)),
+                sorted(repr(sorted(one.items(), key=str)) for one in constraints),
+            ]
+    return found
+
+
+def empty() -> None:
+    """Drop all tables."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        elif connection.vendor == "mysql":
+            name = connection.ops.quote_name(connection.settings_dict["NAME"])
+            cursor.execute(f"DROP DATABASE {name}")
+            cursor.execute(f"CREATE DATABASE {name}")
+        else:
+            connection.close()
+            Path(connection.settings_dict["NAME"]).unlink()
+
+
+def step(name: str) -> None:
+    """Do one step with the user model that its release has."""
+    label = "auth" if name in ("earlier", "rollback") else "accounts"
+    if label == "auth":
+        settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "accounts"]
+        settings.AUTH_USER_MODEL = "auth.User"
+        settings.SILENCED_SYSTEM_CHECKS = ["urls.E007"]
+        settings.ROOT_URLCONF = __name__
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    if name == "earlier":
+        fill()
+    if name != "new":
+        check(label)
+    print(json.dumps(tables()))
+    if name in ("again", "new"):
+        empty()
+
+
+def main() -> None:
+    """Do all steps, and compare the tables with those of a new database."""
+    found = {}
+    for name in ("earlier", "update", "rollback", "again", "new"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.adopted_users", name],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        found[name] = json.loads(done.stdout)
+    assert "auth_user_user_permissions" in found["new"]
+    assert found["earlier"] == found["update"] == found["again"]
+    for table in found["new"]:
+        assert found["new"][table] == found["again"][table], table
+    print("the users were adopted")
+
+
+urlpatterns: list[Any] = []
+if __name__ == "__main__":
+    step(sys.argv[1]) if sys.argv[1:] else main()
