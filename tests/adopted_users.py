@@ -7,6 +7,7 @@ end: by tests/unit on SQLite, by tests/stack on MySQL and PostgreSQL. Each step 
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,15 @@ def check(label: str) -> None:
     other.delete()
 
 
+def pass_the_gate() -> None:
+    """Check that `stackctl deploy` finds nothing which the running release cannot live with."""
+    from stackctl_cli.inside import migrations as gate
+
+    plan = gate.state()
+    assert plan["unapplied"] == ["accounts.0001_initial"]
+    assert gate.lint(**plan) == {"errors": {}, "warnings": {}}
+
+
 def tables() -> dict[str, Any]:
     """Return the columns and constraints of all tables, without the constraints' names."""
     from django.db import connection
@@ -106,6 +116,9 @@ def step(name: str) -> None:
     django.setup()
     from django.core.management import call_command
 
+    # In the image, not in .venv.
+    if name == "update" and find_spec("django_migration_linter"):
+        pass_the_gate()
     call_command("migrate", verbosity=0)
     if name == "earlier":
         fill()

@@ -34,7 +34,7 @@ def token_of(user: User, password: str = PASSWORD) -> str:
 
 def status(token: str) -> int:
     """Return what the API answers to a token."""
-    return Client().get("/api/uploads/", headers={"Authorization": f"Token {token}"}).status_code
+    return Client().get("/api/schema/", headers={"Authorization": f"Token {token}"}).status_code
 
 
 def in_the_admin(client: Client, user: User) -> None:

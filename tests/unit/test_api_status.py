@@ -81,6 +81,8 @@ def test_staff_see_it_always_and_other_users_do_not(client: Client, staff: bool)
 
     assert (SERVER in text, RELEASE in text) == (staff, staff)
     assert ("<strong>test</strong> settings" in text) == staff
+    assert ('id="stack"' in text) == staff
+    assert "Signed in as <strong>someone</strong>" in text and 'id="upload-form"' in text
 
 
 @pytest.mark.django_db
