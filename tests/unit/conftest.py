@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from django.db.backends.sqlite3.base import DatabaseWrapper
 from stackctl_cli import compose, lock
 from stackctl_cli.faults import StackctlError
 from tests.ports import free_port
-from tests.unit.scripted.stack import scripted, stack
 
-__all__ = ["scripted", "stack"]
+# The image, in which tests/stack runs those that use a database, has no stackctl.
+if find_spec("typer"):
+    from tests.unit.scripted.stack import scripted, stack  # noqa: F401
 
 # What lets a test use the settings' database.
 ASKS_FOR_ONE = {"db", "transactional_db", "django_db_setup"}
