@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.test import Client
 from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable
@@ -70,7 +70,7 @@ def test_card_is_shown_to_signed_in_users_only_where_it_is_public(
     )
 
     assert "visit.js" not in client.get("/").content.decode()
-    client.force_login(User.objects.create_user("someone"))
+    client.force_login(get_user_model().objects.create_user("someone"))
     assert ("visit.js" in client.get("/").content.decode()) == public
 
 
