@@ -359,3 +359,16 @@ def test_a_rotation_that_the_server_refuses_changes_nothing(stack: Stack) -> Non
     assert "the password of db cannot be changed: no space left" in ended.result["error"]
     assert dotenv.read(stack.root / ".env").values["DB_PASSWORD"] == "a-password"
     assert stack.data.accepted["mysql.sh"] == ["a-password"]
+
+
+def test_doctor_asks_the_site(stack: Stack) -> None:
+    ended = stack.run("doctor", "--json")
+
+    rows = {row["name"]: row for row in ended.result["checks"]}
+    assert ended.code == 0 and stack.steps == [], ended.err
+    assert rows["site"]["fact"] == f"answers on port {stack.port}"
+    assert rows["server1"]["fact"] == "ready, release aaaa"
+
+    stack.visitors_get(lambda _: (503, ""))
+    ended = stack.run("doctor", "--json")
+    assert ended.code == 1 and f"/readyz on port {stack.port} answers 503" in ended.err

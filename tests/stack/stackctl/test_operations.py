@@ -124,7 +124,7 @@ def test_drain_and_ready(site: Site) -> None:
         docker("start", drained)
 
         eventually(
-            lambda: site.ask("ready", "server1")["state"] == "ready", seconds=60, what="it is back"
+            lambda: site.ask("ready", "server1")["state"] == "ready", seconds=180, what="it is back"
         )
     assert site.in_service() == {"set1", "set2"}
     assert "server1, server2" in site.ctl("drain", "server3", code=2)

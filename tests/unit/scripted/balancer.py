@@ -43,6 +43,8 @@ class Balancer:
     limits: dict[str, int] = field(default_factory=dict)
     silent: str = ""
     pid: int = 8
+    # Until then the former process answers.
+    answers_from: float = 0.0
     # Each former process with the moment at which it ends.
     former: dict[int, float] = field(default_factory=dict)
     reloads: str = "Success=1\n--\n"
@@ -93,7 +95,8 @@ class Balancer:
             case ["show", "stat"]:
                 return self.stat()
             case ["show", "info"]:
-                return f"Name: HAProxy\nPid: {self.pid}\n"
+                is_former = self.engine.clock.now < self.answers_from
+                return f"Name: HAProxy\nPid: {self.pid - is_former}\n"
             case ["show", "servers", "state"]:
                 return self.servers_state()
             case ["set", "server", place, "state", state]:
@@ -126,6 +129,7 @@ class Balancer:
                 if self.reloads.startswith("Success=1"):
                     self.former[self.pid] = self.engine.clock.now + FORMER_SECONDS
                     self.pid += 1
+                    self.answers_from = self.engine.clock.now + 1.0
                     self.limits.clear()
                     # What it is not given in the state file, a new process does not know.
                     kept = self.engine.state_file.split()
