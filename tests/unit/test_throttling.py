@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -118,6 +119,27 @@ def test_the_limit_slides_over_the_edge_of_a_minute(
         if expected == 429:
             due = 20 if seconds < 20 else 40
             assert due - seconds <= int(answer.headers["Retry-After"]) <= due - seconds + 1
+
+
+def passes(before: int, current: int, limit: int, seconds: float) -> bool:
+    """Return whether one more request passes, so many seconds after a minute's begin."""
+    if seconds >= 60:
+        before, current, seconds = current, 0, seconds - 60
+    return before * (1 - seconds / 60) + current + 1 <= limit
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+@pytest.mark.parametrize("seconds", [0, 10.5, 30, 59.5])
+def test_a_refused_client_waits_until_a_request_passes_and_no_longer(
+    limit: int, seconds: float
+) -> None:
+    moment = 0.001
+    for before, current in product(range(limit + 1), repeat=2):
+        if passes(before, current, limit, seconds):
+            continue
+        found = throttling.wait(before, current, limit, 60, seconds)
+        assert found >= 1 and passes(before, current, limit, seconds + found + moment)
+        assert found == 1 or not passes(before, current, limit, seconds + found - moment)
 
 
 def test_of_requests_that_arrive_at_once_as_many_pass_as_may(
