@@ -106,6 +106,13 @@ def test_both_say_the_same_when_they_refuse() -> None:
         if item.name == "return"
     }
 
+    kept_out = {
+        item.blocks[-1].removeprefix("location ")
+        for item in nginx_directives(ERRORS)
+        if item.arguments == ("Cache-Control", "no-store", "always")
+    }
+
+    assert kept_out == set(pages.values())
     # 400 is Apache's alone: what an instance's nginx refuses has no path for a named location.
     assert {*(f"{status}.json" for status in pages), "400.json"} == {
         path.name for path in (ROOT / "nginx/errors").iterdir()
