@@ -207,11 +207,14 @@ def test_haproxy_is_its_own_health_check(bench: Bench) -> None:
 
 
 def test_balancers_send_what_could_not_be_sent_to_the_other_server(bench: Bench) -> None:
-    """Whatever its method: a server that refuses a connection has got nothing."""
+    """A server that refuses a connection has got nothing, so a write may be sent again too.
+
+    Not through HAProxy with Apache: it ends Apache's requests once for each server that is silent.
+    """
     docker("stop", "--timeout", "0", container("server1"))
     try:
-        for door in ("haproxy", "apache", "nginx-balancer"):
-            answers = [bench.request("POST", door, f"/who/{n}").text for n in range(6)]
+        for door, method in (("haproxy", "GET"), ("apache", "POST"), ("nginx-balancer", "POST")):
+            answers = [bench.request(method, door, f"/who/{n}").text for n in range(6)]
             assert answers == ["server2"] * 6, door
     finally:
         docker("start", container("server1"))

@@ -53,11 +53,9 @@ def answer(connection: socket.socket, request: bytes) -> None:
     if found := re.search(r"/sleep/([\d.]+)", line):
         time.sleep(float(found[1]))
         connection.sendall(OK % (5, b"slept"))
-    # Until the client gives up.
-    if "/never" in line or ("/only/" in line and f"/only/{NAME}" not in line):
+    if "/never" in line:
+        # Until the client gives up.
         connection.recv(1)
-    if f"/only/{NAME}" in line:
-        connection.sendall(OK % (len(NAME), NAME.encode()))
 
 
 def serve(connection: socket.socket) -> None:
