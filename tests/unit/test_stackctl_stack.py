@@ -12,7 +12,6 @@ from stackctl_cli import (
     deploy,
     engine,
     haproxy,
-    heal,
     preflight,
     process,
     refusals,
@@ -33,7 +32,7 @@ FRESH = "sha256:fresh0123456789"
 
 
 class Stack:
-    """A stack in the engine's and the load balancer's eyes, and what was done to it."""
+    """A stack in the engine's and the load balancer's eyes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make one in which all is well."""
@@ -45,18 +44,10 @@ class Stack:
         services = {name: {"image": IMAGES.get(name, "fake-local")} for name in names}
         model = {"name": "project", "services": services}
         self.project = compose.Project("project", "local", model)
-        self.done: list[str] = []
-        self.stopped: set[str] = set()
-        self.heals = True
         monkeypatch.setattr(compose.Project, "containers", lambda _: dict(self.containers))
         monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: dict(self.balancer))
-        monkeypatch.setattr(engine, "was_stopped", lambda c: c.id in self.stopped)
         monkeypatch.setattr(engine, "last_lines", lambda *_: "the last line")
         monkeypatch.setattr(engine, "execute", lambda *_: process.Result(1, "", ""))
-        monkeypatch.setattr(engine, "start", lambda name: self.act("start", name))
-        monkeypatch.setattr(engine, "restart", lambda name, *_: self.act("restart", name))
-        monkeypatch.setattr(heal, "BACK_SECONDS", 5)
-        monkeypatch.setattr(heal, "POLL_SECONDS", 0.01)
 
     def service(self, name: str) -> Container:
         """Return a container that is well."""
@@ -71,19 +62,6 @@ class Stack:
     def change_quietly(self, name: str, **facts: object) -> None:
         """Change what the engine says of a container; HAProxy notices nothing."""
         self.containers[name] = replace(self.containers[name], **facts)  # type: ignore[arg-type]
-
-    def act(self, what: str, name: str) -> process.Result:
-        """Do what stackctl asks for; what is done to it heals a container, or does not."""
-        self.done.append(f"{what} {name}")
-        if self.heals:
-            self.well(name)
-        return process.Result(0, "", "")
-
-    def well(self, name: str) -> None:
-        """Make a container well."""
-        self.containers[name] = self.service(name)
-        if name.startswith("server"):
-            self.balancer[name] = replace(seen("UP"), name=name)
 
 
 class Machine(Stack):
