@@ -27,7 +27,9 @@ def names(
     environ: dict[str, str], layer: str = "production", scopes: Iterable[str] = ALL_SCOPES
 ) -> list[str]:
     """Return the names of the variables at fault."""
-    return [fault.name for fault in environment.faults(environ, layer, scopes)]
+    found = environment.faults(environ, layer, scopes)
+    assert all(fault.problem and isinstance(fault.cure, str) for fault in found)
+    return [fault.name for fault in found]
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])

@@ -1,0 +1,36 @@
+"""How faults of the environment are printed."""
+
+from ops.environment.fault import Fault, InvalidValueError, report
+
+
+def test_a_fault_is_printed_with_its_remedy_on_a_second_line() -> None:
+    assert str(Fault("DB_HOST", "it is not set")) == "DB_HOST: it is not set"
+    assert str(Fault("DB_HOST", "it is not set", "Set it.")) == (
+        "DB_HOST: it is not set\n    Set it."
+    )
+
+
+def test_a_report_counts_the_faults_and_names_the_layer() -> None:
+    faults = [Fault("DB_HOST", "it is not set", "Set it."), Fault("DB_NAME", "it is empty")]
+
+    assert report(iter(faults[:1]), "dev") == (
+        "The environment is not right for the dev layer: 1 fault.\n"
+        "  DB_HOST: it is not set\n"
+        "      Set it."
+    )
+    assert report(faults, "production").splitlines() == [
+        "The environment is not right for the production layer: 2 faults.",
+        "  DB_HOST: it is not set",
+        "      Set it.",
+        "  DB_NAME: it is empty",
+    ]
+
+
+def test_a_refused_value_has_its_problem_as_message() -> None:
+    error = InvalidValueError("it is no number", "Write digits.")
+
+    assert (str(error), error.problem, error.cure) == (
+        *("it is no number", "it is no number"),
+        "Write digits.",
+    )
+    assert InvalidValueError("it is no number").cure == ""
