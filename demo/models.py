@@ -83,8 +83,8 @@ class Upload(models.Model):
 
         ordering = ("-created", "id")
         indexes = (
-            models.Index(fields=["owner", "-created"], name="upload_owner_created"),
-            models.Index(fields=["status", "sent"], name="upload_status_sent"),
+            models.Index(fields=["owner", "-created"], name="demo_upload_owner_created"),
+            models.Index(fields=["status", "sent"], name="demo_upload_status_sent"),
         )
 
     def __str__(self) -> str:
