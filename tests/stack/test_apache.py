@@ -37,10 +37,10 @@ CASES: dict[str, Case] = {
     "style, posted": ("POST", "{style}", {}, "a=b"),
     "style, with a query": ("GET", "{style}?a=b", {}, ""),
     "style of an earlier release": ("GET", "{old}", {}, ""),
-    "style of no release": ("GET", "/static/api/status.0123456789ab.css", {}, ""),
+    "style of no release": ("GET", "/static/ops/status.0123456789ab.css", {}, ""),
     "a name without a hash": ("GET", "/static/ops/status.css", {}, ""),
     "a compressed file itself": ("GET", "{style}.gz", {}, ""),
-    "folder": ("GET", "/static/api/", {}, ""),
+    "folder": ("GET", "/static/ops/", {}, ""),
     "out of the folder": ("GET", "/static/../manage.py", {}, ""),
     "out of the folder, escaped": ("GET", "/static/%2e%2e/project/manage.py", {}, ""),
     "out of the root": ("GET", "/../etc/passwd", {}, ""),
@@ -58,7 +58,7 @@ OWN = {
 }
 # A server has them or has them not; what they say is of the moment, or its own.
 VALIDATORS = {"etag", "last-modified", "expires"}
-OLD = "/static/api/old.fedcba987654.css"
+OLD = "/static/ops/old.fedcba987654.css"
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def paths(both: Stack) -> dict[str, str]:
     write = f"echo 'p {{}}' >/srv/kept{OLD}"
     both.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "migrate", "-c", write)
     both.run_in("server1", "sh", "-c", "echo '<p>' > /srv/media/parity.html")
-    found = re.search(r'href="(/static/api/status\.[0-9a-f]{12}\.css)"', both.get("/").text)
+    found = re.search(r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', both.get("/").text)
     assert found
     return {"style": found[1], "old": OLD}
 

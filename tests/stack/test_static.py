@@ -27,7 +27,7 @@ def requests_served(stack: Stack) -> float:
 @pytest.fixture
 def stylesheet(production: Stack) -> str:
     """Return the path of the status page's stylesheet, as the page names it."""
-    found = re.search(r'href="(/static/api/status\.[0-9a-f]{12}\.css)"', production.get("/").text)
+    found = re.search(r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', production.get("/").text)
     assert found, "the page names its stylesheet by a hashed name"
     return found[1]
 
@@ -98,7 +98,7 @@ def test_other_names_are_asked_again(production: Stack) -> None:
     assert production.get("/static/ops/status.css").headers["Cache-Control"] == "no-cache"
 
 
-@pytest.mark.parametrize("path", ["/static/api/status.0123456789ab.css", "/media/nothing.png"])
+@pytest.mark.parametrize("path", ["/static/ops/status.0123456789ab.css", "/media/nothing.png"])
 def test_a_404_is_never_cached(production: Stack, path: str) -> None:
     answer = production.get(path)
 

@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -16,7 +17,12 @@ from ops.worker import beats
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MODELS = {"counter": Counter, "upload": Upload, "parkedtask": ParkedTask, "workerbeat": WorkerBeat}
+MODELS: dict[str, Any] = {
+    "counter": Counter,
+    "upload": Upload,
+    "parkedtask": ParkedTask,
+    "workerbeat": WorkerBeat,
+}
 
 
 def adopt() -> None:
