@@ -1,6 +1,6 @@
 """Releases that end in the middle: every server serves, and the next command resumes.
 
-Most tests walk through a command: it is interrupted, killed or refused at each of its steps.
+Most tests walk through a command: it is interrupted, killed or refused at steps all along it.
 """
 
 import signal
@@ -65,7 +65,7 @@ def test_deploy_interrupted_at_any_call_leaves_every_server_in_service(scripted:
 
     before = signal.getsignal(signal.SIGINT)
     codes = set()
-    for number, stack, ended in each_call(scripted, action, 4):
+    for number, stack, ended in each_call(scripted, action, 8):
         codes.add(ended.code)
         what = (number, ended, stack.releases())
         assert not stack.balancer.drained() and not stack.locks, what
@@ -85,7 +85,7 @@ def test_deploy_survives_any_call_that_fails_once(scripted: Make) -> None:
         return Reply(1, "", NO_ENGINE) if now == number else None
 
     codes = set()
-    for number, stack, ended in each_call(scripted, action, 2):
+    for number, stack, ended in each_call(scripted, action, 5):
         codes.add(ended.code)
         what = (number, ended, stack.releases(), stack.record() if stack.volumes else None)
         assert stack.serves("bbbb" if ended.code == 0 else "aaaa"), what
@@ -101,7 +101,7 @@ def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_comma
     def action(number: int, now: int) -> Reply | None:
         return Reply(1, "", NO_ENGINE) if now >= number else None
 
-    for number, stack, ended in each_call(scripted, action, 5):
+    for number, stack, ended in each_call(scripted, action, 11):
         what = (number, ended)
         assert ended.code in (0, 1, 4) and "Traceback" not in ended.err, what
         if ended.code == 4:
@@ -114,7 +114,7 @@ def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_comma
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
 def test_rollback_after_a_deploy_that_ended_at_any_step(scripted: Make, how: str) -> None:
-    for step in each_step(scripted, deploy, how, 2):
+    for step in each_step(scripted, deploy, how, 4):
         stack = on_second_release(scripted)
         ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))
         begun, whole = stack.record()[-1][1] == "cccc", stack.record()[-1][2] == "ok"
@@ -129,7 +129,7 @@ def test_rollback_after_a_deploy_that_ended_at_any_step(scripted: Make, how: str
 
 @pytest.mark.parametrize("how", ["interrupt", "kill", "crash"])
 def test_deploy_resumes_a_deploy_that_ended_at_any_step(scripted: Make, how: str) -> None:
-    for step in each_step(scripted, deploy, how, 3):
+    for step in each_step(scripted, deploy, how, 6):
         stack = on_second_release(scripted)
         ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))
         what = (step, stack.releases(), ended)
@@ -145,9 +145,9 @@ def test_deploy_resumes_a_deploy_that_ended_at_any_step(scripted: Make, how: str
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
 def test_rollback_resumes_a_rollback_that_ended_at_any_step(scripted: Make, how: str) -> None:
     """One of a deploy that ended well, and one of a deploy that was killed half-way."""
-    for step in each_step(scripted, rollback, how, 2):
+    for step in each_step(scripted, rollback, how, 4):
         stack = on_second_release(scripted)
-        half_way = step % 4 > 1
+        half_way = step % 8 > 3
         if half_way:
             stack.cut_off("kill", 18, partial(stack.deploy, "cccc"))
             assert set(stack.releases().values()) == {"bbbb", "cccc"}
@@ -161,7 +161,7 @@ def test_rollback_resumes_a_rollback_that_ended_at_any_step(scripted: Make, how:
 
 @pytest.mark.parametrize("later", ["interrupt", "kill", "crash"])
 def test_rollback_resumes_whatever_became_of_a_deploy_after_it(scripted: Make, later: str) -> None:
-    for step in each_step(scripted, deploy, later, 6):
+    for step in each_step(scripted, deploy, later, 8):
         stack = on_second_release(scripted)
         stack.cut_off("kill", 12, partial(rollback, stack))
         assert set(stack.releases().values()) == {"aaaa", "bbbb"}
@@ -184,7 +184,7 @@ def rotate(stack: Stack) -> Ended:
 def test_a_rotation_that_ended_at_any_step_leaves_no_server_out_and_is_no_release(
     scripted: Make, how: str, resume: Callable[[Stack], Ended], release: str
 ) -> None:
-    for step in each_step(scripted, rotate, how, 5):
+    for step in each_step(scripted, rotate, how, 9):
         stack = on_second_release(scripted)
         stack.cut_off(how, step, partial(rotate, stack))
 
