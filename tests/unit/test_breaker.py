@@ -306,6 +306,10 @@ def test_another_process_s_check_is_waited_for_as_long_as_one_takes(
     """The wait starts again when the server answers anyone."""
     shared = Breaker("the server")
     monkeypatch.setattr(shared, "_lock", lambda: False)
+    late = shared.watch(lambda: True, seconds=600)
+    clock.now += 1
+    late()
+    assert not shared.is_open
     for seconds in clock.steps(shared.watch(lambda: True, seconds=600), 0.5):
         if seconds == 0.5:
             shared.close()

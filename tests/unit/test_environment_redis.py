@@ -54,6 +54,7 @@ def test_another_host_has_the_default_user() -> None:
 def test_the_url_wins_and_nothing_is_nothing() -> None:
     assert url(BROKER, REDIS_URL="redis://one", REDIS_HOST="two") == "redis://one/0"
     assert url(BROKER) == ""
+    assert url(CACHE, REDIS_HOST="two") == "redis://two:6379/1"
 
 
 @pytest.mark.parametrize(
