@@ -245,7 +245,7 @@ def test_a_statement_without_an_answer_is_given_up(postgres: Site) -> None:
 SLOW_COMMIT = """
 CREATE TABLE committed (id uuid);
 CREATE FUNCTION slow_commit () RETURNS trigger LANGUAGE plpgsql AS
- 'BEGIN INSERT INTO committed VALUES (NEW.id); PERFORM pg_sleep(4); RETURN NULL; END';
+ 'BEGIN INSERT INTO committed VALUES (NEW.id); PERFORM pg_sleep(8); RETURN NULL; END';
 CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON demo_upload DEFERRABLE INITIALLY DEFERRED
  FOR EACH ROW EXECUTE FUNCTION slow_commit();
 """

@@ -15,7 +15,7 @@ django.setup()
 from ops.models import WorkerBeat
 WorkerBeat.objects.all().delete()
 """
-SERVERS_ON_THE_WAY = ("starting", "healthy", "failed", "stopped")
+SERVERS_ON_THE_WAY = ("drained", "starting", "healthy", "failed", "stopped")
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def deploy_at_server1(site: Site) -> "subprocess.Popen[str]":
     deploy = site.start("deploy", *QUICK)
     eventually(
         lambda: site.states()["server1"] in SERVERS_ON_THE_WAY,
-        seconds=60,
+        seconds=180,  # the build of the image is in it
         what="server1 is on its way",
     )
     return deploy
