@@ -55,6 +55,7 @@ class Site:
                 env={
                     **inherited,
                     "DJANGO_READ_DOTENV": "false",
+                    "DJANGO_SETTINGS_MODULE": "mysite.settings.local",
                     "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
                     "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
                 },
