@@ -15,12 +15,15 @@ UPLOAD_COLUMNS = (
 
 def adopt_earlier_rows(apps: Any, schema_editor: Any) -> None:
     """Take over what an earlier version kept in tables of the app `api`."""
-    tables = schema_editor.connection.introspection.table_names()
-    for name, columns in (("counter", "name, value"), ("upload", UPLOAD_COLUMNS)):
-        if f"api_{name}" in tables:
-            schema_editor.execute(
-                f"INSERT INTO demo_{name} ({columns}) SELECT {columns} FROM api_{name}"  # noqa: S608
-            )
+    connection = schema_editor.connection
+    tables = connection.introspection.table_names()
+    # Not by the editor: on MySQL it takes every statement in a transaction for one that alters a table.
+    with connection.cursor() as cursor:
+        for name, columns in (("counter", "name, value"), ("upload", UPLOAD_COLUMNS)):
+            if f"api_{name}" in tables:
+                cursor.execute(
+                    f"INSERT INTO demo_{name} ({columns}) SELECT {columns} FROM api_{name}"  # noqa: S608
+                )
 
 
 class Migration(migrations.Migration):
