@@ -1,4 +1,4 @@
-"""A connection to a database that may hang, with a driver that does as it is told."""
+"""A connection to a database that may hang, with a scripted driver."""
 
 import sqlite3
 import threading

@@ -1,7 +1,7 @@
 "use strict";
 
 // The signed-in visitor's pictures: sends one, shows the latest, and looks again while one is waiting.
-// Without the form, nobody is signed in.
+// The form is on the page of signed-in visitors only.
 if (document.getElementById("upload-form")) {
   const SECOND = 1000;
   const LATEST = 12;

@@ -129,7 +129,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     for name in set(os.environ) - {"PATH", "HOME"}:
         monkeypatch.delenv(name)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    # Nobody answers a question.
+    # No terminal: questions get no answer.
     monkeypatch.setattr("sys.stdin", io.StringIO())
     # The site of the scripted HAProxy is there.
     monkeypatch.setattr(preflight, "bind_error", lambda *_: None)
