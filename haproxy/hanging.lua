@@ -23,21 +23,22 @@ end
 core.register_task(function()
     local files = core.backends.static_backend.servers
     local dynamic = core.backends.dynamic_backend.servers
-    -- Apache passes requests on to all servers, so it is cut only once for each server that hangs.
+    -- Until it is up again: its requests are cut once. The checks of dynamic_backend may be good before those of files.
     local hanging = {}
     while true do
         for name, server in pairs(files) do
             local stats = server:get_stats()
-            if stats.status == "DOWN" and TIMED_OUT[stats.check_status] then
+            if stats.status:find("^UP") then
+                hanging[name] = nil
+            elseif stats.status == "DOWN" and TIMED_OUT[stats.check_status] and not hanging[name] then
+                hanging[name] = true
                 cut(dynamic[name])
-                -- Apache itself notices a server that hangs only after its ProxyTimeout.
-                if not hanging[name] then
+                -- Apache passes requests on to all servers and notices one that accepts them and hangs only after its
+                -- ProxyTimeout. It finds an address that nobody has (L4TOUT) by itself.
+                if stats.check_status == "L7TOUT" then
                     take_out(files.apache)
                     cut(dynamic.apache)
                 end
-                hanging[name] = true
-            else
-                hanging[name] = nil
             end
         end
         core.msleep(250)

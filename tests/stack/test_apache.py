@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import repeat
@@ -334,6 +335,27 @@ def visitors(pause: float = 0.03) -> list[Client]:
     ]
 
 
+def writers() -> list[Client]:
+    """Ten who only write, so fast that each moment has a request."""
+    write = Request("POST", "/profile/", 405)
+    return [Client(repeat(write), keep_alive=number % 2 == 0, pause=0.005) for number in range(10)]
+
+
+def states(stack: Stack) -> set[str]:
+    """Return what HAProxy's backends think of Apache."""
+    rows = [row for row in stack.statistics() if row["svname"] == "apache"]
+    return {row["status"] for row in rows if row["status"] != "no check"}
+
+
+def checks_time_out(stack: Stack) -> bool:
+    """Tell whether HAProxy's last check of server2 had no answer in time."""
+    return any(
+        row["check_status"].strip("* ") == "L4TOUT"
+        for row in stack.statistics()
+        if (row["pxname"], row["svname"]) == ("static_backend", "server2")
+    )
+
+
 def answering(stack: Stack) -> set[str]:
     """Return who answers through Apache."""
     url = f"http://127.0.0.1:{port_of(stack, 'APACHE')}/profile/"
@@ -377,12 +399,35 @@ def test_a_killed_server_is_passed_over_at_once(both: Stack) -> None:
     """Without any sign before: who cannot be reached has got nothing of the request."""
     port = port_of(both, "APACHE")
     answering(both)
-    docker("kill", both.container("server2"))
-    # Before a check can have seen it. Nothing runs in it now that a kill could cut off.
-    assert [ask(port, "POST", "/profile/", {}, "a=b")[0] for _ in range(6)] == [405] * 6
-    assert answering(both) == {"set1"}
-    both.compose("up", "--detach", "--wait", "--no-deps", "server2")
-    both.wait_for_both()
+    with Load(both.http_port, writers()) as load:
+        load.warm_up()
+        docker("kill", both.container("server2"))
+        killed = time.monotonic()
+        # Before a check can have seen it. Nothing runs in it now that a kill could cut off.
+        assert [ask(port, "POST", "/profile/", {}, "a=b")[0] for _ in range(6)] == [405] * 6
+        assert answering(both) == {"set1"}
+        # Checks of an address that nobody has time out, one every two seconds.
+        eventually(lambda: checks_time_out(both), seconds=30, what="a check has timed out")
+        load.over.wait(5)
+        both.compose("up", "--detach", "--wait", "--no-deps", "server2")
+        both.wait_for_both()
+
+    # Those that server2 was answering are lost with it, and none of the other server's.
+    assert not [outcome for outcome in load.failed if outcome.started > killed], load.summary()
+
+
+def test_apache_that_goes_on_after_a_hang_loses_nothing(both: Stack) -> None:
+    """What it is sent then is no request of the hang."""
+    with Load(both.http_port, writers()) as load:
+        load.warm_up()
+        both.compose("pause", "apache")
+        eventually(lambda: states(both) == {"DOWN"}, seconds=20, what="HAProxy sees the hang")
+        both.compose("unpause", "apache")
+        ended = time.monotonic()
+        eventually(lambda: states(both) == {"UP"}, seconds=20, what="HAProxy asks it again")
+        load.all_served_again()
+
+    assert not [outcome for outcome in load.failed if outcome.started > ended], load.summary()
 
 
 def test_stopping_apache_loses_nothing(both: Stack) -> None:
@@ -390,15 +435,7 @@ def test_stopping_apache_loses_nothing(both: Stack) -> None:
         load.warm_up()
         both.compose("restart", "apache")
         load.all_served_again()
-        eventually(
-            lambda: (
-                {"UP"}
-                == {row["status"] for row in both.statistics() if row["svname"] == "apache"}
-                - {"no check"}
-            ),
-            seconds=20,
-            what="HAProxy asks it again",
-        )
+        eventually(lambda: states(both) == {"UP"}, seconds=20, what="HAProxy asks it again")
 
     assert not load.failed, load.summary()
     log = both.logs("apache")
