@@ -22,11 +22,11 @@ certs: ## A local authority and a certificate for localhost, for https here; FOR
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest $(SIDE_BY_SIDE) accounts tests/unit tests/kafka tests/stack tests/browser
+	@.venv/bin/pytest $(SIDE_BY_SIDE) accounts demo tests/unit tests/kafka tests/stack tests/browser
 	@.venv/bin/pytest tests/embedded tests/chaos tests/eb
 
 test-unit: .venv/.test ## The unit tests alone
-	@.venv/bin/pytest $(SIDE_BY_SIDE) accounts tests/unit
+	@.venv/bin/pytest $(SIDE_BY_SIDE) accounts demo tests/unit
 
 test-stack: .venv/.test ## The container tests alone; WITH="DB_ENGINE=postgres" on that stack
 	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser

@@ -2,10 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from demo.tests.pictures import costly
 from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Client, Load, Request
 from tests.chaos.reliability import Figures
-from tests.pictures import costly
 from tests.stack.compose import Stack
 from tests.stack.uploads import Uploader, check_many_with_kills, states
 from tests.waiting import eventually

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from demo.tests.pictures import picture
 from ops.environment.contract import VARIABLES
-from tests.pictures import picture
 from tests.ports import free_port
 from tests.tree import copy_tree
 from tests.waiting import eventually

@@ -90,7 +90,7 @@ def files() -> list[str]:
                 "-p",
                 "no:cacheprovider",
             ),
-            *("-m", "database", "accounts", "tests/unit"),
+            *("-m", "database", "accounts", "demo", "tests/unit"),
         ],
         cwd=ROOT,
         check=True,
@@ -137,6 +137,7 @@ def test_the_unit_tests_pass_on_it(
         packages: "/srv/packages",
         ROOT / "tests": "/srv/project/tests",
         # For the fixtures that all unit tests share.
+        ROOT / "conftest.py": "/srv/project/conftest.py",
         ROOT / "stackctl_cli": "/srv/project/stackctl_cli",
         ROOT / "pyproject.toml": "/srv/project/pyproject.toml",
     }

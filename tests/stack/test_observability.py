@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from demo.tests.pictures import picture
 from ops.metrics import PORT
-from tests.pictures import picture
 from tests.stack.compose import APP_SERVER, Stack, tells, uwsgi_alone
 from tests.tree import ROOT
 from tests.waiting import eventually

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from demo.tests.pictures import picture
 from ops.brokers.rabbitmq import CONFIRM_SECONDS
-from tests.pictures import picture
 from tests.stack.compose import AWKWARD, Stack, docker, tells
 from tests.stack.test_privileges import check_bare
 from tests.stack.uploads import (

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
+from demo.tests.pictures import picture, slow
 from ops.environment.contract import VARIABLES
-from tests.pictures import picture, slow
 from tests.stack.compose import Stack, docker, tells
 from tests.stack.uploads import (
     COMES_BACK_SECONDS,

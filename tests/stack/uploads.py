@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from tests.pictures import picture, slow
+from demo.tests.pictures import picture, slow
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 

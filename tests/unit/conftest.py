@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from django.core.cache import cache
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
@@ -17,32 +16,6 @@ from tests.ports import free_port
 # The image, in which tests/stack runs those that use a database, has no stackctl.
 if find_spec("typer"):
     from tests.unit.scripted.stack import scripted, stack  # noqa: F401
-
-# What lets a test use the settings' database.
-ASKS_FOR_ONE = {"db", "transactional_db", "django_db_setup"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a database: tests/stack runs them on MySQL and PostgreSQL as well."""
-    for item in items:
-        names = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("django_db") or names & ASKS_FOR_ONE:
-            item.add_marker("database")
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered() -> None:
-    """Let each test look for itself, whatever the one before has found."""
-    from ops import breaker
-    from ops.status import report as status
-    from ops.status import servers
-
-    # The sign-in attempts of all tests come from one address.
-    cache.clear()
-    servers.RECENT.forget()
-    status.HEALTH.forget()
-    for one in (breaker.DATABASE, breaker.REDIS, breaker.BROKER, breaker.STORAGE):
-        one.close()
 
 
 class Kept:

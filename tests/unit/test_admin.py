@@ -1,62 +1,16 @@
-"""The admin: uploads with their thumbnails, and failed ones tried again."""
-
-import uuid
+"""The stack's tables and the project's users in the admin."""
 
 import pytest
-from django.contrib.auth.models import AbstractUser
 from django.test import Client
-
-from demo.models import Upload
-from demo.uploads import jobs
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def failed(admin_user: AbstractUser, monkeypatch: pytest.MonkeyPatch) -> Upload:
-    """Return a failed upload; messages go nowhere."""
-    monkeypatch.setattr(jobs, "publish", lambda upload: True)
-    return Upload.objects.create(
-        id=uuid.uuid4(),
-        owner=admin_user,
-        name="<b>holiday</b>.jpg",
-        image="uploads/x.jpg",
-        thumbnail="thumbnails/x.jpg",
-        bytes=1,
-        width=1,
-        height=1,
-        status=Upload.Status.FAILED,
-        error="The disk was away.",
-        attempts=6,
-    )
+@pytest.mark.parametrize("model", ["workerbeat", "parkedtask"])
+def test_rows_of_the_stack_are_never_added_by_hand(admin_client: Client, model: str) -> None:
+    assert admin_client.get(f"/admin/ops/{model}/").status_code == 200
+    assert admin_client.get(f"/admin/ops/{model}/add/").status_code == 403
 
 
-def test_uploads_are_shown_with_their_thumbnails(admin_client: Client, failed: Upload) -> None:
-    page = admin_client.get("/admin/demo/upload/", {"status": "failed"}).content.decode()
-
-    assert '<img src="/media/thumbnails/x.jpg"' in page
-    assert "The disk was away." in page
-    assert "&lt;b&gt;holiday" in page and "<b>holiday" not in page
-    assert admin_client.get(f"/admin/demo/upload/{failed.pk}/change/").status_code == 200
-
-
-def test_a_failed_upload_is_tried_again(admin_client: Client, failed: Upload) -> None:
-    answer = admin_client.post(
-        "/admin/demo/upload/",
-        {"action": "try_again", "_selected_action": [str(failed.pk)]},
-        follow=True,
-    )
-
-    assert "1 queued again." in answer.content.decode()
-    failed.refresh_from_db()
-    assert (failed.status, failed.error, failed.attempts) == ("queued", "", 0)
-
-
-def test_nothing_is_made_by_hand(admin_client: Client) -> None:
-    for model in ("demo/upload", "ops/workerbeat", "ops/parkedtask"):
-        assert admin_client.get(f"/admin/{model}/").status_code == 200
-        assert admin_client.get(f"/admin/{model}/add/").status_code == 403
-
-
-def test_users_are_there(admin_client: Client) -> None:
+def test_users_are_in_the_admin(admin_client: Client) -> None:
     assert admin_client.get("/admin/accounts/user/").status_code == 200

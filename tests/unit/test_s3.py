@@ -15,12 +15,12 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from demo.models import Upload
 from demo.tasks import process_upload
+from demo.tests.pictures import picture
 from demo.uploads import jobs
 from mysite.celery import app
 from ops import environment
 from ops.breaker import STORAGE
 from ops.settings.backing import file_storage
-from tests.pictures import picture
 from tests.ports import free_port
 
 User = get_user_model()

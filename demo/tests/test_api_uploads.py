@@ -21,9 +21,9 @@ from rest_framework.authtoken.models import Token
 
 from demo.models import Upload
 from demo.tasks import process_upload
+from demo.tests.pictures import HTML, SVG, bomb, picture
 from demo.uploads import intake, jobs
 from mysite.celery import app
-from tests.pictures import HTML, SVG, bomb, picture
 
 User = get_user_model()
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from demo.tests.pictures import costly
 from demo.uploads import limits, work
 from demo.uploads.limits import TOO_MUCH, within_limits
 from demo.uploads.pictures import PictureError
 from ops.settings.backing import JOB_SOFT_SECONDS
-from tests.pictures import costly
 
 LIMIT = 40
 

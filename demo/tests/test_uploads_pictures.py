@@ -9,10 +9,10 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from demo.tests.pictures import bomb, picture
 from demo.uploads import names
 from demo.uploads.names import EXTENSIONS, SAME_AS
 from demo.uploads.pictures import Picture, PictureError, examine, shrink
-from tests.pictures import bomb, picture
 
 LIMIT = 40
 Image.init()

@@ -17,11 +17,11 @@ from pytest_django import Settings
 
 from demo.models import Upload
 from demo.tasks import process_upload
+from demo.tests.pictures import costly, picture
 from demo.uploads import jobs, limits, names, work
 from demo.uploads.jobs import Status
 from ops.breaker import BROKER
 from ops.settings.backing import VISIBILITY_SECONDS
-from tests.pictures import costly, picture
 
 User = get_user_model()
 
