@@ -1,4 +1,4 @@
-"""The project's URLs: the apps' own come first, then the API's, the admin's and the stack's."""
+"""The project's URLs. The first match wins: yours, then the API's and the stack's."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -10,10 +10,11 @@ handler500 = "api.views.errors.server_error"
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("demo.urls")),
-    path("", include("ops.urls")),
-    path("", include("api.urls")),
     path("admin/", admin.site.urls),
 ]
 
 if "debug_toolbar" in settings.INSTALLED_APPS:
     urlpatterns.append(path("__debug__/", include("debug_toolbar.urls")))
+
+# Last: what is left under /api/ is 404 there, and / redirects to /status/ until it is yours.
+urlpatterns += [path("", include("api.urls")), path("", include("ops.urls"))]

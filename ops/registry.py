@@ -16,7 +16,7 @@ class Card:
     """A part of the status page.
 
     Attributes:
-        name: its key in the report that the page and /api/status/ show.
+        name: its key in the report that the page and /status/report/ show.
         template: what the page includes; it gets the page's context.
         scripts: static files that the page loads where the card is shown.
         page_scripts: static files that the page loads for every visitor.

@@ -17,7 +17,7 @@ Endpoint = tuple[str, str, str, Any]
 Decorator = Any
 
 # What the status page's own script asks for may change with the page.
-UNDESCRIBED = {"/api/status/", "/profile"}
+UNDESCRIBED = {"/status/report/", "/profile"}
 
 DETAIL = inline_serializer("Detail", {"detail": serializers.CharField()})
 MESSAGES = {"type": "array", "items": {"type": "string"}}

@@ -157,8 +157,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "status"
-LOGOUT_REDIRECT_URL = "status"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
 # POST requests to these URL names or paths count as sign-in attempts (THROTTLE_LOGIN).
 THROTTLE_LOGIN_PATHS = ["login", "admin:login", "token", "password_reset"]
 

@@ -24,7 +24,7 @@ if find_spec("debug_toolbar"):
     INSTALLED_APPS.append("debug_toolbar")
     MIDDLEWARE.insert(2, "debug_toolbar.middleware.DebugToolbarMiddleware")
     # What the status page asks for every second; it would push all else out of the toolbar.
-    POLLED = ("/profile/", "/api/status/")
+    POLLED = ("/profile/", "/status/report/")
     # In a container the browser's address is the gateway's, so it cannot be listed beforehand.
     DEBUG_TOOLBAR_CONFIG = {
         "SHOW_TOOLBAR_CALLBACK": lambda request: DEBUG and request.path not in POLLED,

@@ -1,1 +1,1 @@
-"""The status page and /api/status/: the whole stack, live."""
+"""The status page and /status/report/: the whole stack, live."""

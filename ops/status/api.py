@@ -1,4 +1,4 @@
-"""/api/status/: what the status page shows, as JSON, for its own script."""
+"""/status/report/: what the status page shows, as JSON, for its own script."""
 
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import BasePermission
@@ -19,7 +19,7 @@ class MaySeeStatus(BasePermission):
         return may_see(request.user)
 
 
-class StatusApiView(APIView):
+class StatusReportView(APIView):
     """The state of every server and component; servers of 1 s ago, components of 2 s ago."""
 
     # The page's session; a stranger is told 403.

@@ -1,4 +1,4 @@
-"""/: the page that a person sees first."""
+"""/status/: the page about the stack."""
 
 from typing import Any
 

@@ -59,7 +59,7 @@ def test_the_pages_are_accessible_and_fit(
         assert_accessible(page)
         assert_fits(page)
 
-        page.goto(local_user.url())
+        page.goto(local_user.url("/status/"))
         page.locator("#strip li").nth(4).wait_for()
         assert_accessible(page)
         assert_fits(page)
@@ -82,7 +82,7 @@ def test_states_that_are_down_are_accessible_too(
 ) -> None:
     complaints.network_expected = True
     with audited(browser, complaints, dark=dark) as page:
-        page.goto(local.url())
+        page.goto(local.url("/status/"))
         page.locator("#strip li").nth(1).wait_for()
         page.route("**/profile/", lambda route: route.fulfill(status=503, json={"detail": "-"}))
         expect(page.locator("#headline")).to_have_text("No server answers")
@@ -92,7 +92,7 @@ def test_states_that_are_down_are_accessible_too(
 
 
 def test_light_and_dark_differ(local: Stack, page: Page) -> None:
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     shades = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -106,7 +106,7 @@ def test_light_and_dark_differ(local: Stack, page: Page) -> None:
 
 def test_nothing_moves_for_who_wants_no_motion(local: Stack, page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     bar = page.locator("#strip li:last-child .bar")
     bar.wait_for()
 
@@ -114,7 +114,7 @@ def test_nothing_moves_for_who_wants_no_motion(local: Stack, page: Page) -> None
 
 
 def test_signing_in_and_out_by_keyboard_alone(local_user: Stack, page: Page) -> None:
-    page.goto(local_user.url())
+    page.goto(local_user.url("/status/"))
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") == "username":
@@ -135,7 +135,7 @@ def test_signing_in_and_out_by_keyboard_alone(local_user: Stack, page: Page) -> 
 
 
 def test_a_wrong_password_is_told(local_user: Stack, page: Page) -> None:
-    page.goto(local_user.url())
+    page.goto(local_user.url("/status/"))
     page.get_by_label("Username").fill(USER)
     page.get_by_label("Password").fill("not-it")
     page.keyboard.press("Enter")
@@ -147,7 +147,7 @@ def test_a_wrong_password_is_told(local_user: Stack, page: Page) -> None:
 def test_without_javascript_the_first_state_is_there(local: Stack, browser: Browser) -> None:
     context: BrowserContext = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
 
     for server in ("set1", "set2"):
         expect(page.locator(f"[data-server={server}] > .state")).to_have_text("Up")

@@ -24,7 +24,7 @@ def state_of(page: Page, server: str) -> str:
 
 
 def test_the_servers_take_turns(local: Stack, page: Page) -> None:
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     page.locator("#strip li").nth(9).wait_for()
 
     # Not one after the other: the answer with the whole state is not waited for, and may come after
@@ -41,7 +41,7 @@ def test_the_servers_take_turns(local: Stack, page: Page) -> None:
 
 def test_the_strip_keeps_the_last_twenty(local: Stack, page: Page) -> None:
     page.clock.install()
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     for number in range(25):
         page.clock.run_for(1_100)
         page.locator("#strip li").nth(min(number, 19)).wait_for()
@@ -54,14 +54,14 @@ def test_every_opening_counts_once(local: Stack, page: Page) -> None:
 
     for _ in range(2):
         with page.expect_response("**/api/hits/"):
-            page.goto(local.url())
+            page.goto(local.url("/status/"))
 
     expect(page.locator("#visits")).to_have_text(f"{before + 2:,}")
     assert local.get("/api/hits/").json()["hits"] == before + 2
 
 
 def test_a_stopped_server_is_shown_as_down_and_comes_back(local: Stack, page: Page) -> None:
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     state = page.locator(state_of(page, "set2"))
     expect(state).to_have_text("Up")
 
@@ -100,7 +100,7 @@ def test_without_a_connection_it_says_so_and_goes_on_later(
     local: Stack, page: Page, context: BrowserContext, complaints: Complaints
 ) -> None:
     complaints.network_expected = True
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     page.locator("#strip li").nth(1).wait_for()
 
     context.set_offline(True)
@@ -116,7 +116,7 @@ def test_without_a_connection_it_says_so_and_goes_on_later(
 def test_without_a_server_it_says_so(local: Stack, page: Page, complaints: Complaints) -> None:
     """With the answer that HAProxy gives then."""
     complaints.network_expected = True
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     page.locator("#strip li").nth(1).wait_for()
 
     page.route("**/profile/", lambda route: route.fulfill(status=503, json={"detail": "None."}))
@@ -131,7 +131,7 @@ def test_without_a_server_it_says_so(local: Stack, page: Page, complaints: Compl
 @pytest.mark.parametrize("how", ["hidden", "paused"])
 def test_nothing_is_asked_while_nobody_looks(local: Stack, page: Page, how: str) -> None:
     page.clock.install()
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     page.locator("#strip li").nth(1).wait_for()
     asked: list[str] = []
 
@@ -158,7 +158,7 @@ def test_an_answer_that_comes_later_leads_to_no_question(
     page.clock.install()
     page.route("**/profile/", lambda route: held.append(route))
     with page.expect_request("**/profile/"):
-        page.goto(local.url())
+        page.goto(local.url("/status/"))
 
     stop_looking(page, how)
     page.on("request", lambda request: asked.append(request.url))
@@ -194,7 +194,7 @@ def test_less_and_less_is_asked_of_what_does_not_answer(
     complaints.network_expected = True
     asked: list[str] = []
     page.clock.install()
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     page.locator("#strip li").nth(1).wait_for()
     page.route("**/profile/", lambda route: route.abort())
     page.on("request", lambda request: asked.append(request.url))

@@ -8,7 +8,7 @@ from tests.stack.compose import Stack
 
 def test_the_policy_is_in_force(local: Stack, page: Page, complaints: Complaints) -> None:
     """And its violations are seen by these tests, all of which fail at one."""
-    page.goto(local.url())
+    page.goto(local.url("/status/"))
     page.evaluate("document.body.setAttribute('style', 'color: red')")
 
     page.wait_for_function("getComputedStyle(document.body).color !== 'rgb(255, 0, 0)'")
@@ -36,7 +36,7 @@ def test_production_tells_strangers_that_the_site_is_up(production: Stack, page:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     with page.expect_response("**/api/hits/"):
-        page.goto(production.url())
+        page.goto(production.url("/status/"))
 
     assert page.locator("body").inner_text().strip() == "The site is up"
     expect(page.get_by_role("link")).to_have_count(0)

@@ -67,7 +67,7 @@ def loaded(tree: Path) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def static(loaded: Stack) -> str:
     """The path of a hashed static file."""
-    found = re.search(r'href="(/static/[^"]+)"', loaded.get("/").text)
+    found = re.search(r'href="(/static/[^"]+)"', loaded.get("/status/").text)
     assert found
     return found[1]
 

@@ -144,7 +144,7 @@ class Rehearsal:
     def load(self, *more: Client) -> Load:
         """Return visitors for a `with` block: pages and files, old connections and new ones."""
         page, file = always("GET", "/profile/"), always("GET", f"/static/{self.icon()}")
-        hit = always("GET", "/")
+        hit = always("GET", "/status/")
         return Load(
             self.port,
             [
@@ -158,5 +158,5 @@ class Rehearsal:
 
     def icon(self) -> str:
         """Return the name of a static file that all releases have; each instance serves it too."""
-        page = self.get("/").text
+        page = self.get("/status/").text
         return page.partition('rel="icon" href="')[2].partition('"')[0].partition("/static/")[2]

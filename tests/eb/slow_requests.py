@@ -54,7 +54,7 @@ class Reader(Client):
 
     def __init__(self) -> None:
         """Ask for the page again and again."""
-        super().__init__(always("GET", "/")(), keep_alive=False)
+        super().__init__(always("GET", "/status/")(), keep_alive=False)
         self.seen: set[str] = set()
 
     def ask(self, port: int, request: Request) -> Outcome:

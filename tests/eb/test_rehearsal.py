@@ -195,7 +195,7 @@ def test_static_files_are_in_the_bucket_as_nginx_serves_them(created: Rehearsal)
         assert kinds[0] == kinds[1] or kinds[1] == "application/octet-stream", (name, kinds)
         if name.endswith((".css", ".js")) and len(here.content) > 255:
             assert there.headers["Content-Encoding"] == "gzip", name
-    policy = created.get("/").headers["Content-Security-Policy"]
+    policy = created.get("/status/").headers["Content-Security-Policy"]
     allowed = {part.split()[0] for part in policy.split(";") if folder in part.split()}
     assert allowed == {"script-src", "style-src", "img-src", "font-src"}
 

@@ -117,7 +117,7 @@ def test_a_fresh_clone_answers(clone: Path) -> None:
             "server": "standalone",
         }
         # The picture of what answers.
-        assert "uWSGI" in site.get("/").text
+        assert "uWSGI" in site.get("/status/").text
         for path in ("/static/ops/status.css", "/static/admin/css/base.css"):
             assert site.get(path).status_code == 200
         assert (clone / "var" / "db.sqlite3-wal").exists()

@@ -97,7 +97,7 @@ def paths(both: Stack) -> dict[str, str]:
     write = f"echo 'p {{}}' >/srv/kept{OLD}"
     both.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "migrate", "-c", write)
     both.run_in("server1", "sh", "-c", "echo '<p>' > /srv/media/parity.html")
-    found = re.search(r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', both.get("/").text)
+    found = re.search(r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', both.get("/status/").text)
     assert found
     return {"style": found[1], "old": OLD}
 

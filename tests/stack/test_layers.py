@@ -36,7 +36,7 @@ def test_plain_text_names_the_settings_alone(production: Stack) -> None:
 
 def test_production_shows_strangers_little(production: Stack) -> None:
     assert set(production.get("/profile/").json()) == {"settings", "server", "release"}
-    page = production.get("/").text
+    page = production.get("/status/").text
     assert "The site is up" in page
     assert "set1" not in page and "set2" not in page
 

@@ -32,7 +32,7 @@ def test_an_edited_module_is_live_on_both_servers(local: Stack) -> None:
 def test_an_edited_template_and_stylesheet_are_live(local: Stack) -> None:
     template = local.tree / "ops" / "templates" / "ops" / "status.html"
     with edited(template, "The site is up", "Edited just now"):
-        assert all("Edited just now" in local.get("/").text for _ in range(4))
+        assert all("Edited just now" in local.get("/status/").text for _ in range(4))
     style = local.tree / "ops" / "static" / "ops" / "status.css"
     with edited(style, ":root {", "/* edited */ :root {"):
         assert all("/* edited */" in local.get("/static/ops/status.css").text for _ in range(4))

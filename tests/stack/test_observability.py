@@ -147,7 +147,14 @@ def test_what_requests_cause_is_json_in_every_server(production: Stack, token: s
     """What supervisor and uWSGI say of their own start is not."""
     names = ("server1", "server2", "haproxy")
     marks = {name: len(production.logs(name).splitlines()) for name in names}
-    for path in ("/", "/profile/", "/nowhere/", "/api/uploads/", "/static/none.css", "/metrics"):
+    for path in (
+        "/status/",
+        "/profile/",
+        "/nowhere/",
+        "/api/uploads/",
+        "/static/none.css",
+        "/metrics",
+    ):
         for _ in range(4):
             production.get(path, headers={"Authorization": "Token wrong"})
     request_id = upload(production, token)["request_id"]

@@ -212,7 +212,7 @@ def test_while_it_is_away_the_answer_is_a_quick_503_and_it_heals(postgres: Site)
         assert health.status_code == 503
         assert health.json()["components"]["database"]["status"] == "down"
         # What needs no database is served, and no server is taken out.
-        assert postgres.get("/").status_code == 200
+        assert postgres.get("/status/").status_code == 200
         assert postgres.in_service() == {"set1", "set2"}
     finally:
         postgres.compose("start", "db")

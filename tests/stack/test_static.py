@@ -27,7 +27,9 @@ def requests_served(stack: Stack) -> float:
 @pytest.fixture
 def stylesheet(production: Stack) -> str:
     """Return the path of the status page's stylesheet, as the page names it."""
-    found = re.search(r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', production.get("/").text)
+    found = re.search(
+        r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', production.get("/status/").text
+    )
     assert found, "the page names its stylesheet by a hashed name"
     return found[1]
 

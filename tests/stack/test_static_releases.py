@@ -11,7 +11,7 @@ TRIES = 20
 
 def stylesheet(stack: Stack) -> set[str]:
     """Return the hashed stylesheets that the servers' pages name."""
-    pages = [stack.get("/").text for _ in range(6)]
+    pages = [stack.get("/status/").text for _ in range(6)]
     return {
         re.findall(r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', page)[0] for page in pages
     }

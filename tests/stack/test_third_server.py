@@ -37,7 +37,9 @@ def three(local: Stack) -> Iterator[Stack]:
 
 def watched(stack: Stack) -> dict[str, str]:
     """Return the state of each server that the status page shows."""
-    return {found["name"]: found["state"] for found in stack.get("/api/status/").json()["servers"]}
+    return {
+        found["name"]: found["state"] for found in stack.get("/status/report/").json()["servers"]
+    }
 
 
 def ctl(stack: Stack, *arguments: str) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def test_requests_go_to_each_in_turn(three: Stack) -> None:
 
 def test_the_status_page_shows_it(three: Stack) -> None:
     assert watched(three) == dict.fromkeys(NAMES, "up")
-    page = three.get("/").text
+    page = three.get("/status/").text
     assert all(name in page for name in NAMES)
 
 

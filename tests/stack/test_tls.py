@@ -61,7 +61,7 @@ def test_http2_is_preferred(tls: Secure, offered: list[str], chosen: str | None)
 
 def test_an_http2_request_is_answered(tls: Secure) -> None:
     with httpx.Client(http2=True, verify=tls.trusting()) as client:
-        answers = [client.get(tls.url(path)) for path in ("/profile/", "/", "/profile/")]
+        answers = [client.get(tls.url(path)) for path in ("/profile/", "/status/", "/profile/")]
 
     assert [answer.http_version for answer in answers] == ["HTTP/2"] * 3
     assert [answer.status_code for answer in answers] == [200] * 3

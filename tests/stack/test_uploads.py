@@ -102,7 +102,7 @@ def test_without_a_broker_uploads_are_taken_and_done_later(
         found = components(production)
         down = {name for name, state in found.items() if state == "down"}
         assert down == {"cache", "broker"}
-        for path in ("/profile/", "/", "/readyz"):
+        for path in ("/profile/", "/status/", "/readyz"):
             assert production.get(path).status_code == 200
         refused = production.post("/api/hits/")
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")

@@ -115,7 +115,7 @@ def signed_in_and_away(client: Client, transactional_db: None) -> Iterator[None]
 
 
 @pytest.mark.usefixtures("signed_in_and_away")
-@pytest.mark.parametrize("path", ["/", "/profile/", "/api/hits/", "/admin/"])
+@pytest.mark.parametrize("path", ["/status/", "/profile/", "/api/hits/", "/admin/"])
 def test_a_signed_in_user_gets_503_too(client: Client, path: str) -> None:
     """Also from what looks the user up outside of the view, such as the log."""
     assert_outage(client.get(path))
@@ -140,16 +140,16 @@ def test_the_probes_do_not_mind(client: Client, path: str) -> None:
 def test_strangers_are_served_what_needs_no_database(client: Client) -> None:
     client.cookies.clear()
 
-    for path in ("/", "/profile/"):
+    for path in ("/status/", "/profile/"):
         assert client.get(path).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        *((path, 200) for path in ("/livez", "/readyz", "/profile", "/profile/", "/")),
-        *(("/accounts/login/", 200), ("/favicon.ico", 302), ("/healthz", 503)),
-        *(("/api/hits/", 503), ("/api/status/", 403), ("/api/nothing/", 404), ("/nothing", 404)),
+        *((path, 200) for path in ("/livez", "/readyz", "/profile", "/profile/", "/status/")),
+        *(("/accounts/login/", 200), ("/", 302), ("/favicon.ico", 302), ("/healthz", 503)),
+        *(("/api/hits/", 503), ("/status/report/", 403), ("/api/nothing/", 404), ("/nothing", 404)),
     ],
 )
 def test_atomic_requests_make_no_page_need_the_database(

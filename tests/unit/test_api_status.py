@@ -1,4 +1,4 @@
-"""/: the status page, which tells strangers nothing in production."""
+"""/status/: the status page, which tells strangers nothing in production."""
 
 import sys
 from html.parser import HTMLParser
@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
+from django.urls import resolve
 from pytest_django import Settings
 
 from ops.status.diagram import APP_SERVERS
+from tests.tree import ROOT
 
 User = get_user_model()
 
@@ -51,8 +53,27 @@ def links(answer: Any) -> list[str | None]:
     return [attrs["href"] for tag, attrs in Page(answer.content.decode()).found if tag == "a"]
 
 
-def test_a_stranger_learns_that_the_site_is_up_and_no_more(client: Client) -> None:
+def test_home_page_redirects_to_status_page(client: Client) -> None:
     answer = client.get("/")
+
+    assert (answer.status_code, answer["Location"]) == (302, "/status/")
+
+
+@pytest.mark.parametrize("line", ["urlpatterns = [\n", "]\n"], ids=["first", "last"])
+def test_urls_of_the_project_win_wherever_in_its_list(line: str) -> None:
+    text = (ROOT / "mysite/urls.py").read_text()
+    own = "path('', View.as_view(), name='own'), path('api/shop/', View.as_view(), name='own'),"
+    edited = text.replace(line, f"{line}{own}\n" if "[" in line else f"{own}{line}", 1)
+    urls = ModuleType("urls")
+    exec(f"from django.views import View\n{edited}", vars(urls))
+
+    names = {path: resolve(path, urls).url_name for path in ("/", "/api/shop/", "/status/")}
+
+    assert names == {"/": "own", "/api/shop/": "own", "/status/": "status"}
+
+
+def test_a_stranger_learns_that_the_site_is_up_and_no_more(client: Client) -> None:
+    answer = client.get("/status/")
 
     text = answer.content.decode()
     assert answer.status_code == 200
@@ -65,7 +86,7 @@ def test_a_stranger_learns_that_the_site_is_up_and_no_more(client: Client) -> No
 def test_with_debug_on_everyone_sees_the_profile(client: Client, settings: Settings) -> None:
     settings.DEBUG = True
 
-    answer = client.get("/")
+    answer = client.get("/status/")
 
     assert SERVER in answer.content.decode()
     assert RELEASE in answer.content.decode()
@@ -77,7 +98,7 @@ def test_with_debug_on_everyone_sees_the_profile(client: Client, settings: Setti
 def test_staff_see_it_always_and_other_users_do_not(client: Client, staff: bool) -> None:
     client.force_login(User.objects.create_user("someone", is_staff=staff))
 
-    text = client.get("/").content.decode()
+    text = client.get("/status/").content.decode()
 
     assert (SERVER in text, RELEASE in text) == (staff, staff)
     assert ("<strong>test</strong> settings" in text) == staff
@@ -91,7 +112,7 @@ def test_staff_see_what_strangers_are_not_shown(client: Client, settings: Settin
     settings.PROFILE_FIELDS = ["release"]
     client.force_login(User.objects.create_user("someone", is_staff=True))
 
-    text = client.get("/").content.decode()
+    text = client.get("/status/").content.decode()
 
     assert SERVER in text
     assert "<strong></strong>" not in text
@@ -102,7 +123,7 @@ def test_debug_shows_what_the_operator_names_and_leaves_no_gap(
 ) -> None:
     settings.DEBUG, settings.PROFILE_FIELDS = True, ["release"]
 
-    text = client.get("/").content.decode()
+    text = client.get("/status/").content.decode()
 
     assert RELEASE in text
     assert SERVER not in text
@@ -119,7 +140,7 @@ def test_the_picture_names_what_runs_django(
     if module:
         monkeypatch.setitem(sys.modules, module, ModuleType(module))
 
-    text = client.get("/").content.decode()
+    text = client.get("/status/").content.decode()
 
     assert [title for title in APP_SERVERS.values() if title in text] == (
         [APP_SERVERS[module]] if module else []
@@ -132,7 +153,7 @@ def test_the_picture_says_nothing_of_which_server_is_next(
     """HAPROXY_BALANCE decides, which Django is not told."""
     settings.DEBUG, settings.SERVERS = True, [f"{SERVER}=127.0.0.1:9"]
 
-    text = client.get("/").content.decode()
+    text = client.get("/status/").content.decode()
 
     assert "HAProxy" in text
     assert "robin" not in text
@@ -141,7 +162,7 @@ def test_the_picture_says_nothing_of_which_server_is_next(
 def test_values_are_escaped(client: Client, settings: Settings) -> None:
     settings.DEBUG, settings.PROFILE = True, "<b>server"
 
-    text = client.get("/").content.decode()
+    text = client.get("/status/").content.decode()
 
     assert "&lt;b&gt;server" in text
     assert "<b>" not in text
@@ -159,7 +180,7 @@ def test_the_page_is_whole_and_loads_nothing_from_elsewhere(
 ) -> None:
     settings.DEBUG = debug
 
-    answer = client.get("/")
+    answer = client.get("/status/")
 
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     page = Page(answer.content.decode())

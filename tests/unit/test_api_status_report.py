@@ -1,4 +1,4 @@
-"""/api/status/: the whole state for those who may see it, and nothing for strangers."""
+"""/status/report/: the whole state for those who may see it, and nothing for strangers."""
 
 import datetime
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_others_than_staff_are_told_nothing(
     if rights is not None:
         sign_in(client, **rights)
 
-    answer = client.get("/api/status/")
+    answer = client.get("/status/report/")
 
     assert answer.status_code == 403
     assert answer.json().keys() == {"detail"}
@@ -80,7 +80,7 @@ def test_staff_always_see_it_and_with_debug_everyone(
     if not debug:
         sign_in(client, is_staff=True)
 
-    answer = client.get("/api/status/")
+    answer = client.get("/status/report/")
 
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
@@ -100,7 +100,7 @@ def test_servers_are_shown_with_their_state_and_address(
     down = Found(Server("set3", "server3", 7999), "down", "not reached")
     find(monkeypatch, [*FOUND, down])
 
-    body = client.get("/api/status/").json()
+    body = client.get("/status/report/").json()
 
     assert body["servers"] == [
         {"name": "set1", "state": "up", "address": "server1:7999"},
@@ -116,7 +116,7 @@ def test_a_server_that_drains_is_no_fault(
     settings.DEBUG = True
     find(monkeypatch, FOUND)
 
-    assert client.get("/api/status/").json()["status"] == "up"
+    assert client.get("/status/report/").json()["status"] == "up"
 
 
 def test_servers_have_no_name_where_the_operator_shows_none(
@@ -125,11 +125,11 @@ def test_servers_have_no_name_where_the_operator_shows_none(
     settings.DEBUG, settings.PROFILE_FIELDS = True, ["release"]
     find(monkeypatch, FOUND)
 
-    body = client.get("/api/status/").json()
+    body = client.get("/status/report/").json()
 
     assert body["server"] is None
     assert body["servers"] == [{"state": "up"}, {"state": "draining"}]
-    page = client.get("/").content.decode()
+    page = client.get("/status/").content.decode()
     assert "set1" not in page and "server1" not in page
 
 
@@ -139,8 +139,8 @@ def test_a_component_that_is_down_is_named(
     settings.DEBUG = True
     settings.MEDIA_ROOT = "/nonexistent"
 
-    body = client.get("/api/status/").json()
-    page = client.get("/").content.decode()
+    body = client.get("/status/report/").json()
+    page = client.get("/status/").content.decode()
 
     assert body["status"] == "down"
     assert body["components"]["storage"]["status"] == "down"
@@ -149,7 +149,7 @@ def test_a_component_that_is_down_is_named(
     assert "cannot be written" in page
 
 
-@pytest.mark.parametrize("path", ["/api/status/", "/"])
+@pytest.mark.parametrize("path", ["/status/report/", "/status/"])
 def test_without_the_counter_the_rest_is_shown(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
@@ -163,7 +163,7 @@ def test_without_the_counter_the_rest_is_shown(
     answer = client.get(path)
 
     assert answer.status_code == 200
-    if path == "/":
+    if path == "/status/":
         assert "not known" in answer.content.decode()
     else:
         assert answer.json()["visits"] is None
@@ -182,8 +182,8 @@ def test_many_who_watch_cause_one_look_at_the_components(
     monkeypatch.setattr(status.HEALTH, "look", look)
 
     for _ in range(10):
-        client.get("/api/status/")
-        client.get("/")
+        client.get("/status/report/")
+        client.get("/status/")
 
     assert len(looks) == 1
 
@@ -192,4 +192,4 @@ def test_many_who_watch_cause_one_look_at_the_components(
 def test_it_can_only_be_read(client: Client, settings: Settings, method: str) -> None:
     settings.DEBUG = True
 
-    assert getattr(client, method)("/api/status/").status_code == 405
+    assert getattr(client, method)("/status/report/").status_code == 405

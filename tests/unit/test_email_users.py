@@ -59,7 +59,7 @@ client = Client()
 form = client.get("/accounts/login/").content.decode()
 assert ">Email</label>" in form and 'maxlength="254"' in form, form
 assert client.post("/accounts/login/", account).status_code == 302
-assert f"Signed in as <strong>{NAME}</strong>" in client.get("/").content.decode()
+assert f"Signed in as <strong>{NAME}</strong>" in client.get("/status/").content.decode()
 for path in ("/admin/", "/admin/accounts/user/", "/admin/demo/upload/?q=chief", "/api/docs/"):
     assert client.get(path).status_code == 200, path
 token = client.post("/api/token/", account).json()["token"]

@@ -56,8 +56,8 @@ def test_added_card_is_on_status_page_and_in_its_report(
         Card("stock", "ops/parts/icons.html", scripts=("demo/visit.js",), state=state)
     )
 
-    assert client.get("/api/status/").json()["stock"] == shown
-    page = client.get("/").content.decode()
+    assert client.get("/status/report/").json()["stock"] == shown
+    page = client.get("/status/").content.decode()
     assert page.count("/static/demo/visit.js") == 1
 
 
@@ -69,9 +69,9 @@ def test_card_is_shown_to_signed_in_users_only_where_it_is_public(
         Card("stock", "ops/parts/icons.html", scripts=("demo/visit.js",), public=public)
     )
 
-    assert "visit.js" not in client.get("/").content.decode()
+    assert "visit.js" not in client.get("/status/").content.decode()
     client.force_login(get_user_model().objects.create_user("someone"))
-    assert ("visit.js" in client.get("/").content.decode()) == public
+    assert ("visit.js" in client.get("/status/").content.decode()) == public
 
 
 @pytest.mark.parametrize(

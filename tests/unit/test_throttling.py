@@ -209,7 +209,7 @@ def test_users_have_a_limit_of_their_own() -> None:
 
 
 @pytest.mark.usefixtures("rates")
-@pytest.mark.parametrize("path", ["/profile/", "/livez", "/readyz", "/"])
+@pytest.mark.parametrize("path", ["/profile/", "/livez", "/readyz", "/status/"])
 def test_what_people_look_for_faults_with_is_never_refused(client: Client, path: str) -> None:
     assert set(statuses(client, 9, path)) == {200}
 
