@@ -1,7 +1,11 @@
 """What the tests of all apps, yours too, and the stack's unit tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 from django.core.cache import cache
+
+from tests.ports import free_port
 
 # What lets a test use the settings' database.
 ASKS_FOR_ONE = {"db", "transactional_db", "django_db_setup"}
@@ -28,3 +32,16 @@ def nothing_remembered() -> None:
     status.HEALTH.forget()
     for one in (breaker.DATABASE, breaker.REDIS, breaker.BROKER, breaker.STORAGE):
         one.close()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Return the address of an S3 server."""
+    # A second of imports, for those alone who ask for it.
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

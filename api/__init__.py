@@ -1,1 +1,1 @@
-"""The application: which settings are active, health, the visit counter, the status page."""
+"""The API: which settings are active, its description, errors."""

@@ -9,10 +9,11 @@ from typing import TypeVar
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connections
+from django.db import OperationalError, connection, connections
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, DjangoDbBlocker, Settings
 
+from demo import counters
 from demo.models import Counter
 
 User = get_user_model()
@@ -128,3 +129,24 @@ def test_the_database_adds_before_anyone_reads(
     assert add.startswith("UPDATE") and re.search(r"\bvalue\W \+ 1", add)
     assert read.startswith("SELECT")
     assert "SAVEPOINT" in begin and "SAVEPOINT" in end
+
+
+def test_atomic_requests_make_the_counter_in_redis_no_part_of_the_database(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A team may set it: Django then begins a transaction before each other view."""
+
+    def no_database() -> None:
+        raise OperationalError(2003, "away")
+
+    def no_counter(name: str) -> int:
+        raise counters.CounterUnavailableError(name)
+
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    monkeypatch.setattr(connection, "ensure_connection", no_database)
+    monkeypatch.setattr(counters, "read", no_counter)
+
+    answer = client.get("/api/hits/")
+
+    assert answer.status_code == 503
+    assert "visit counter" in answer.json()["detail"]

@@ -8,14 +8,26 @@ from pathlib import Path
 import pytest
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
+from pytest_django import Settings
 
 from stackctl_cli import compose, lock
 from stackctl_cli.faults import StackctlError
-from tests.ports import free_port
 
 # The image, in which tests/stack runs those that use a database, has no stackctl.
 if find_spec("typer"):
     from tests.unit.scripted.stack import scripted, stack  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def project(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the tests' own URLs, and of the registries the stack's entries alone."""
+    from ops import registry
+
+    settings.ROOT_URLCONF = "tests.orders"
+    checks = registry.health_checks.items()
+    own = {name: check for name, check in checks if check.__module__.startswith("ops.")}
+    monkeypatch.setattr(registry, "health_checks", own)
+    monkeypatch.setattr(registry, "cards", {})
 
 
 class Kept:
@@ -72,16 +84,3 @@ def database(tmp_path: Path) -> Iterator[DatabaseWrapper]:
     wrapper = DatabaseWrapper(settings)
     with closing(wrapper):
         yield wrapper
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """Return the address of an S3 server."""
-    # A second of imports, for those alone who ask for it.
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()

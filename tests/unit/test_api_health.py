@@ -19,8 +19,8 @@ from django.utils import timezone
 from health_check.base import HealthCheck
 from pytest_django import Settings
 
-from demo.uploads import jobs
 from ops import registry
+from ops.celery import app
 from ops.health import checks as health
 from ops.health.report import HEALTH
 from ops.models import WorkerBeat
@@ -46,7 +46,7 @@ class BrokenCache(LocMemCache):
 
 @pytest.fixture(autouse=True)
 def media(settings: Settings, tmp_path: Path) -> Path:
-    """Return where this test's uploads would go."""
+    """Return where this test's files would go."""
     settings.MEDIA_ROOT = tmp_path
     return tmp_path
 
@@ -123,7 +123,7 @@ def test_the_database_is_down(
 @pytest.fixture
 def pending_migration() -> Iterator[None]:
     """Let the database forget one migration."""
-    newest = MigrationLoader(connection).graph.leaf_nodes("demo")[0]
+    newest = MigrationLoader(connection).graph.leaf_nodes("ops")[0]
     MigrationRecorder(connection).record_unapplied(*newest)
     yield
     MigrationRecorder(connection).record_applied(*newest)
@@ -154,7 +154,7 @@ def test_the_storage_is_down(client: Client, settings: Settings, tmp_path: Path)
 
 
 def test_the_broker_is_down(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.app.conf, "broker_write_url", f"redis://:{HIDDEN}@127.0.0.1:1/0")
+    monkeypatch.setattr(app.conf, "broker_write_url", f"redis://:{HIDDEN}@127.0.0.1:1/0")
 
     assert_down(client.get("/healthz"), broker="does not answer")
 

@@ -9,8 +9,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, Programm
 from django.db.backends.utils import CursorWrapper
 from django.test import Client
 
-from demo import counters
-from demo.models import Counter
+from tests import orders
 
 User = get_user_model()
 
@@ -25,7 +24,7 @@ OUTAGES = [
     OperationalError(f'connection to server at "{HIDDEN}" failed: Connection refused'),
 ]
 MISTAKES = [
-    ProgrammingError(1146, f"Table '{HIDDEN}.demo_counter' doesn't exist"),
+    ProgrammingError(1146, f"Table '{HIDDEN}.orders' doesn't exist"),
     OperationalError(1045, f"Access denied for user '{HIDDEN}'"),
     OperationalError(1054, f"Unknown column '{HIDDEN}'"),
     IntegrityError(1062, f"Duplicate entry '{HIDDEN}'"),
@@ -33,14 +32,13 @@ MISTAKES = [
 ]
 
 
-def break_counter(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Let every look at a counter end with this error."""
+def break_orders(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Make every request for orders end with this error."""
 
     def fail(*args: Any) -> None:
         raise error
 
-    monkeypatch.setattr(Counter, "read", fail)
-    monkeypatch.setattr(Counter, "increment", fail)
+    monkeypatch.setattr(orders, "count", fail)
 
 
 def assert_outage(answer: Any) -> None:
@@ -59,18 +57,18 @@ def assert_outage(answer: Any) -> None:
 def test_an_outage_is_503(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, method: str
 ) -> None:
-    break_counter(monkeypatch, error)
+    break_orders(monkeypatch, error)
 
-    assert_outage(getattr(client, method)("/api/hits/"))
+    assert_outage(getattr(client, method)("/api/orders/"))
 
 
 def test_an_outage_is_logged(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, with the reason, and without a traceback for each request."""
-    break_counter(monkeypatch, AWAY)
+    break_orders(monkeypatch, AWAY)
 
-    client.get("/api/hits/")
+    client.get("/api/orders/")
 
     records = [record for record in caplog.records if record.name == "ops.middleware"]
     assert [record.levelname for record in records] == ["ERROR"]
@@ -82,20 +80,20 @@ def test_an_outage_is_logged(
 def test_a_mistake_stays_a_mistake(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    break_counter(monkeypatch, error)
+    break_orders(monkeypatch, error)
 
     with pytest.raises(type(error)):
-        client.get("/api/hits/")
+        client.get("/api/orders/")
 
 
 @pytest.mark.parametrize("error", MISTAKES, ids=str)
 def test_a_mistake_is_500_that_tells_nothing(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    break_counter(monkeypatch, error)
+    break_orders(monkeypatch, error)
     client.raise_request_exception = False
 
-    answer = client.get("/api/hits/")
+    answer = client.get("/api/orders/")
 
     assert answer.status_code == 500
     assert HIDDEN not in answer.content.decode()
@@ -115,7 +113,7 @@ def signed_in_and_away(client: Client, transactional_db: None) -> Iterator[None]
 
 
 @pytest.mark.usefixtures("signed_in_and_away")
-@pytest.mark.parametrize("path", ["/status/", "/profile/", "/api/hits/", "/admin/"])
+@pytest.mark.parametrize("path", ["/status/", "/profile/", "/api/orders/", "/admin/"])
 def test_a_signed_in_user_gets_503_too(client: Client, path: str) -> None:
     """Also from what looks the user up outside of the view, such as the log."""
     assert_outage(client.get(path))
@@ -149,7 +147,7 @@ def test_strangers_are_served_what_needs_no_database(client: Client) -> None:
     [
         *((path, 200) for path in ("/livez", "/readyz", "/profile", "/profile/", "/status/")),
         *(("/accounts/login/", 200), ("/", 302), ("/favicon.ico", 302), ("/healthz", 503)),
-        *(("/api/hits/", 503), ("/status/report/", 403), ("/api/nothing/", 404), ("/nothing", 404)),
+        *(("/status/report/", 403), ("/api/nothing/", 404), ("/nothing", 404)),
     ],
 )
 def test_atomic_requests_make_no_page_need_the_database(
@@ -162,17 +160,9 @@ def test_atomic_requests_make_no_page_need_the_database(
 
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     monkeypatch.setattr(connection, "ensure_connection", fail)
-    monkeypatch.setattr(counters, "read", away_counter)
 
     answer = client.get(path)
 
     assert answer.status_code == status
     if path == "/healthz":
         assert set(answer.json()["components"]) >= {"database", "cache", "storage"}
-    if path == "/api/hits/":
-        assert "visit counter" in answer.json()["detail"]
-
-
-def away_counter(name: str) -> int:
-    """Be away, as Redis is."""
-    raise counters.CounterUnavailableError(name)

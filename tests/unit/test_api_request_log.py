@@ -7,20 +7,20 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from demo.models import Counter
+from tests import orders
 
 User = get_user_model()
 
 HIDDEN = "hidden"
 
 
-def break_counter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every look at a counter end with a mistake."""
+def break_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every request for orders end with a mistake."""
 
     def fail(*args: Any) -> None:
         raise KeyError
 
-    monkeypatch.setattr(Counter, "read", fail)
+    monkeypatch.setattr(orders, "count", fail)
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/profile/", 200), ("/nowhere", 404), ("/api/hits/", 500)]
+    ("path", "status"), [("/profile/", 200), ("/nowhere", 404), ("/api/orders/", 500)]
 )
 def test_no_query_string_is_logged(
     client: Client,
@@ -40,7 +40,7 @@ def test_no_query_string_is_logged(
     status: int,
 ) -> None:
     """A token may be in it."""
-    break_counter(monkeypatch)
+    break_orders(monkeypatch)
     client.raise_request_exception = False
 
     with caplog.at_level("DEBUG"):

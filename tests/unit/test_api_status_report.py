@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
-from demo.models import Counter
 from ops import registry
 from ops.status import report as status
 from ops.status import servers
@@ -31,7 +29,7 @@ FOUND = [
 @pytest.fixture(autouse=True)
 def this_server(settings: Settings, tmp_path: Path) -> None:
     settings.PROFILE, settings.SERVERS = "set1", []
-    # A fresh clone has no folder for uploads yet.
+    # A fresh clone has no folder for files yet.
     settings.MEDIA_ROOT = tmp_path
 
 
@@ -85,8 +83,8 @@ def test_staff_always_see_it_and_with_debug_everyone(
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
     body = answer.json()
-    assert list(body) == ["server", "profile", "status", "servers", "components", "visits"]
-    assert (body["server"], body["status"], body["visits"]) == ("set1", "up", 0)
+    assert list(body) == ["server", "profile", "status", "servers", "components"]
+    assert (body["server"], body["status"]) == ("set1", "up")
     assert body["servers"] == [{"name": "set1", "state": "up"}]
     assert body["profile"] == client.get("/profile/").json()
     health = client.get("/healthz").json()["components"]
@@ -147,26 +145,6 @@ def test_a_component_that_is_down_is_named(
     assert body["components"]["database"]["status"] == "up"
     assert "The site is up, but not all of it" in page
     assert "cannot be written" in page
-
-
-@pytest.mark.parametrize("path", ["/status/report/", "/status/"])
-def test_without_the_counter_the_rest_is_shown(
-    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    settings.DEBUG = True
-
-    def away(name: str) -> int:
-        raise OperationalError(2003, "away")
-
-    monkeypatch.setattr(Counter, "read", away)
-
-    answer = client.get(path)
-
-    assert answer.status_code == 200
-    if path == "/status/":
-        assert "not known" in answer.content.decode()
-    else:
-        assert answer.json()["visits"] is None
 
 
 def test_many_who_watch_cause_one_look_at_the_components(

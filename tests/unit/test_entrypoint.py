@@ -16,7 +16,7 @@ from tests.waiting import eventually
 
 STARTED = "supervisord was started"
 WORKS = "the worker was started"
-LATEST = max(path.stem for path in (ROOT / "demo/migrations").glob("[0-9]*.py"))
+LATEST = max(path.stem for path in (ROOT / "ops/migrations").glob("[0-9]*.py"))
 BROKEN = f"""
 from django.db import migrations
 
@@ -24,7 +24,7 @@ def fail(apps, schema_editor):
     raise RuntimeError("this migration is broken")
 
 class Migration(migrations.Migration):
-    dependencies = [("demo", "{LATEST}")]
+    dependencies = [("ops", "{LATEST}")]
     operations = [migrations.RunPython(fail)]
 """
 
@@ -103,7 +103,7 @@ def test_a_server_migrates_before_it_starts(tmp_path: Path, yes: str) -> None:
     start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS=yes)
 
     assert start.ended() == 0
-    assert "demo.0001_initial" in start.applied
+    assert "ops.0001_initial" in start.applied
     assert start.said.rindex("Applying") < start.said.index(STARTED)
 
 
@@ -138,7 +138,7 @@ def test_told_to_stop_it_ends_the_migrations_and_starts_nothing(
 
 def test_a_failing_migration_stops_the_start(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree")
-    (tree / "demo/migrations/9999_broken.py").write_text(BROKEN)
+    (tree / "ops/migrations/9999_broken.py").write_text(BROKEN)
     start = Start(tmp_path / "one", "serve", tree=tree, RUN_MIGRATIONS="true")
 
     assert start.ended() == 1

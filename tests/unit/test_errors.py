@@ -20,20 +20,23 @@ from tests.tree import ROOT
 
 FAIL_TWICE = """
 import sentry_sdk
+from django.conf import settings
 from werkzeug.test import Client
+
+settings.ROOT_URLCONF = "tests.orders"
 from mysite.wsgi import application
-from demo import counters
+from tests import orders
 from mysite.celery import app
 
 def fail(*args):
     password = "variable-secret"
     raise KeyError(f"told {len(password)}")
 
-counters.increment = fail
+orders.count = fail
 client = Client(application)
 client.set_cookie("memory", "cookie-secret")
 answer = client.post(
-    "/api/hits/?token=query-secret",
+    "/api/orders/?token=query-secret",
     data={"password": "body-secret"},
     headers={"X-Request-ID": "id-of-the-request", "X-Key": "header-secret"},
     environ_base={"REMOTE_ADDR": "192.0.2.7"},
@@ -126,14 +129,14 @@ def test_what_goes_wrong_is_sent_without_secrets(
 
     assert len(events(received)) == 2
     by_name = {event["transaction"]: event for event in events(received)}
-    request = next(event for name, event in by_name.items() if "hits" in name)
+    request = next(event for name, event in by_name.items() if "orders" in name)
     job = by_name["failing"]
     for event in (request, job):
         assert event["exception"]["values"][-1]["type"] == "KeyError"
         assert (event["environment"], event["release"]) == ("local", "2025-1")
         assert event["server_name"] == "set1"
     assert request["tags"]["request_id"] == "id-of-the-request"
-    assert request["request"] == {"method": "POST", "url": "http://localhost/api/hits/"}
+    assert request["request"] == {"method": "POST", "url": "http://localhost/api/orders/"}
     everything = b"".join(received).decode()
     for secret in ("body", "cookie", "query", "header", "variable", "argument"):
         assert f"{secret}-secret" not in everything

@@ -8,10 +8,9 @@ import structlog
 from celery.app.log import Logging
 from celery.signals import before_task_publish
 
-from demo import tasks
-from demo.uploads import jobs
 from mysite.celery import app
 from ops.settings.logs import logging_config
+from tests.orders import ship
 
 PASSED = "__django_structlog__"
 
@@ -37,9 +36,7 @@ def sent_with(**context: Any) -> dict[str, Any]:
             app.connection_for_write() as connection,
             app.amqp.Producer(connection) as producer,
         ):
-            app.send_task(
-                jobs.TASK, args=["00000000-0000-0000-0000-000000000000"], producer=producer
-            )
+            app.send_task(ship.name, producer=producer)
     finally:
         before_task_publish.disconnect(look)
     passed: dict[str, Any] = found[PASSED]
@@ -59,11 +56,10 @@ def test_a_job_that_sends_a_job_names_itself() -> None:
     }
 
 
-@pytest.mark.django_db
 def test_nothing_stays_for_the_next_job() -> None:
     structlog.contextvars.bind_contextvars(request_id="of-another")
 
-    tasks.process_upload.apply(["00000000-0000-0000-0000-000000000000"])
+    ship.apply()
 
     assert structlog.contextvars.get_contextvars() == {}
 

@@ -1,6 +1,5 @@
 """What is counted, where it can be tested without a server; tests/embedded has uWSGI's."""
 
-import datetime
 import socket
 import sys
 from pathlib import Path
@@ -12,18 +11,13 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
-from demo import tasks
-from demo.metrics import Uploads
-from demo.models import Upload
-from demo.uploads import jobs
 from ops.celery import app
 from ops.metrics import PATH, PORT, backlog, processes
 from ops.metrics.jobs import Queue
 from ops.models import ParkedTask
+from tests.orders import ship
 
 User = get_user_model()
-
-NOTHING = "00000000-0000-0000-0000-000000000000"
 
 
 def value(name: str, **labels: str) -> float:
@@ -54,16 +48,16 @@ def test_the_kernel_tells_how_many_wait_at_a_socket(tmp_path: Path, waiting: int
 
 
 def test_a_mistake_is_counted_by_its_kind(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> int:
-        raise KeyError(name)
+    def fail() -> int:
+        raise KeyError
 
-    monkeypatch.setattr("demo.counters.read", fail)
+    monkeypatch.setattr("tests.orders.count", fail)
     client.raise_request_exception = False
-    before = value("django_http_exceptions_total", view="hits", type="KeyError")
+    before = value("django_http_exceptions_total", view="orders", type="KeyError")
 
-    assert client.get("/api/hits/").status_code == 500
+    assert client.get("/api/orders/").status_code == 500
 
-    assert value("django_http_exceptions_total", view="hits", type="KeyError") == before + 1
+    assert value("django_http_exceptions_total", view="orders", type="KeyError") == before + 1
 
 
 @pytest.mark.django_db
@@ -71,17 +65,17 @@ def test_a_job_is_counted_by_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def counts() -> list[float]:
         names = ("tasks_started_total", "tasks_succeeded_total", "tasks_failed_total")
         ended = "task_duration_seconds_count"
-        return [value(f"celery_{name}", task=jobs.TASK) for name in (*names, ended)]
+        return [value(f"celery_{name}", task=ship.name) for name in (*names, ended)]
 
     begin = counts()
-    tasks.process_upload.apply([NOTHING])
+    ship.apply()
     assert [new - old for new, old in zip(counts(), begin, strict=True)] == [1, 1, 0, 1]
 
     def fail(*args: object, **kwargs: object) -> None:
         raise KeyError
 
-    monkeypatch.setattr("demo.uploads.jobs.claim", fail)
-    tasks.process_upload.apply([NOTHING])
+    monkeypatch.setattr("tests.orders.count", fail)
+    ship.apply()
     assert [new - old for new, old in zip(counts(), begin, strict=True)] == [2, 1, 1, 2]
 
 
@@ -89,23 +83,12 @@ def test_a_job_is_counted_by_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     # The test's transaction goes on afterwards.
     monkeypatch.setattr("ops.metrics.jobs.connection.close", lambda: None)
-    monkeypatch.setattr("demo.metrics.connection.close", lambda: None)
     monkeypatch.setattr(app, "queue_length", lambda: 7)
-    owner = User.objects.create_user("someone")
-    now = timezone.now()
-    for minutes, status in enumerate(("queued", "queued", "running", "done", "failed")):
-        upload = Upload.objects.create(owner=owner, status=status, bytes=1, width=1, height=1)
-        created = now - datetime.timedelta(minutes=minutes)
-        Upload.objects.filter(pk=upload.pk).update(created=created)
-
     ParkedTask.objects.create(task="later", message="{}", parked=timezone.now())
 
-    found = told([*Queue().collect(), *Uploads().collect()])
+    found = told(list(Queue().collect()))
 
-    # The running one waits, too, and is the oldest.
-    assert found["mysite_uploads_waiting"] == 3
     assert found["mysite_tasks_parked"] == 1
-    assert 120 <= found["mysite_uploads_oldest_waiting_seconds"] < 180
     assert found["celery_broker_up"] == 1
     assert found["celery_queue_length"] == 7
 
@@ -116,10 +99,9 @@ def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(app, "queue_length", away)
     monkeypatch.setattr("ops.metrics.jobs.connection.close", lambda: None)
-    monkeypatch.setattr("demo.metrics.connection.close", lambda: None)
 
     # Without a database mark the table cannot be asked either.
-    assert told([*Queue().collect(), *Uploads().collect()]) == {"celery_broker_up": 0}
+    assert told(list(Queue().collect())) == {"celery_broker_up": 0}
 
 
 @pytest.mark.parametrize("port", ["80", str(PORT)])

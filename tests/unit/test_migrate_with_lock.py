@@ -59,7 +59,7 @@ def test_of_two_at_once_one_migrates(database: DatabaseWrapper, tmp_path: Path) 
     amounts = sorted(len(one.applied) for one in both)
     assert amounts[0] == 0
     assert amounts[1] > 10
-    assert "demo.0001_initial" in both[0].applied + both[1].applied
+    assert "ops.0001_initial" in both[0].applied + both[1].applied
     assert "No migrations to apply" in both[0].said + both[1].said
 
 

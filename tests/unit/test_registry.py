@@ -53,12 +53,12 @@ def test_added_card_is_on_status_page_and_in_its_report(
 ) -> None:
     settings.DEBUG = True
     registry.add_card(
-        Card("stock", "ops/parts/icons.html", scripts=("demo/visit.js",), state=state)
+        Card("stock", "ops/parts/icons.html", scripts=("admin/js/core.js",), state=state)
     )
 
     assert client.get("/status/report/").json()["stock"] == shown
     page = client.get("/status/").content.decode()
-    assert page.count("/static/demo/visit.js") == 1
+    assert page.count("/static/admin/js/core.js") == 1
 
 
 @pytest.mark.parametrize("public", [True, False])
@@ -66,12 +66,12 @@ def test_card_is_shown_to_signed_in_users_only_where_it_is_public(
     client: Client, public: bool
 ) -> None:
     registry.add_card(
-        Card("stock", "ops/parts/icons.html", scripts=("demo/visit.js",), public=public)
+        Card("stock", "ops/parts/icons.html", scripts=("admin/js/core.js",), public=public)
     )
 
-    assert "visit.js" not in client.get("/status/").content.decode()
+    assert "core.js" not in client.get("/status/").content.decode()
     client.force_login(get_user_model().objects.create_user("someone"))
-    assert ("visit.js" in client.get("/status/").content.decode()) == public
+    assert ("core.js" in client.get("/status/").content.decode()) == public
 
 
 @pytest.mark.parametrize(

@@ -1,55 +1,44 @@
-"""Uploads in S3: through django-storages and boto3 to a server that speaks S3's protocol."""
+"""Files in S3: through django-storages and boto3 to a server that speaks S3's protocol."""
 
-import hashlib
 import socket
 from contextlib import suppress
 from typing import Any
 
 import boto3
 import pytest
-import requests
-from django.contrib.auth import get_user_model
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
-from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from pytest_django import Settings
 
-from demo.models import Upload
-from demo.tasks import process_upload
-from demo.tests.pictures import picture
-from demo.uploads import jobs
-from mysite.celery import app
 from ops import environment
 from ops.breaker import STORAGE
 from ops.settings.backing import file_storage
-from tests.ports import free_port
+from ops.storage.local import is_outage
 
-User = get_user_model()
-
-pytestmark = pytest.mark.django_db
-
-BUCKET = "pictures"
+BUCKET = "files"
 
 
 def storage(endpoint: str, **variables: str) -> dict[str, Any]:
     """Return the storage as the settings make it of these variables."""
-    return file_storage(
-        environment.load(
-            {
-                "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
-                "AWS_STORAGE_BUCKET_NAME": BUCKET,
-                "AWS_S3_ENDPOINT_URL": endpoint,
-                "AWS_S3_REGION_NAME": "eu-central-1",
-                "AWS_ACCESS_KEY_ID": "key",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-                **variables,
-            }
-        )
-    )
+    named = {
+        "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
+        "AWS_STORAGE_BUCKET_NAME": BUCKET,
+        "AWS_S3_ENDPOINT_URL": endpoint,
+        "AWS_S3_REGION_NAME": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+    return file_storage(environment.load({**named, **variables}))
+
+
+def save() -> str:
+    """Save a file as any app does."""
+    return default_storage.save("a.txt", ContentFile(b"content"))
 
 
 @pytest.fixture
 def bucket(endpoint: str, settings: Settings) -> Any:
-    """Return an empty bucket, in which uploads are kept."""
+    """Return an empty bucket, in which files are kept."""
     s3 = boto3.resource(
         "s3",
         endpoint_url=endpoint,
@@ -65,103 +54,44 @@ def bucket(endpoint: str, settings: Settings) -> Any:
     return found
 
 
-@pytest.fixture
-def signed_in(client: Client) -> Client:
-    """Return a client with a session."""
-    client.force_login(User.objects.create_user("someone"))
-    return client
+def test_a_file_is_in_the_bucket_at_a_signed_address(bucket: Any) -> None:
+    name = save()
+
+    assert [item.get()["Body"].read() for item in bucket.objects.all()] == [b"content"]
+    assert "Signature=" in default_storage.url(name)
 
 
-def send(client: Client, content: bytes) -> Any:
-    """Post a picture."""
-    # What the sender calls it must not become what the bucket serves it as.
-    file = SimpleUploadedFile("a.html", content, content_type="text/html")
-    return client.post("/api/uploads/", {"image": file})
-
-
-def test_a_picture_and_its_thumbnail_are_in_the_bucket(
-    bucket: Any,
-    signed_in: Client,
-    monkeypatch: pytest.MonkeyPatch,
-    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
-) -> None:
-    monkeypatch.setattr(app, "send_task", lambda name, args, **_: process_upload.apply(args=args))
-    content = picture()
-    with django_capture_on_commit_callbacks(execute=True):
-        made = send(signed_in, content).json()["id"]
-
-    found = signed_in.get(f"/api/uploads/{made}/").json()
-
-    assert (found["status"], found["error"]) == ("done", None)
-    assert found["sha256"] == hashlib.sha256(content).hexdigest()
-    names = sorted(item.key for item in bucket.objects.all())
-    assert names == [f"thumbnails/{made}.jpg", f"uploads/{made}.jpg"]
-    # The addresses are signed ones, which anybody can read for an hour.
-    image = requests.get(found["image"], timeout=10)
-    assert (image.content, image.headers["Content-Type"]) == (content, "image/jpeg")
-    assert requests.get(found["thumbnail"], timeout=10).headers["Content-Type"] == "image/jpeg"
-    assert "Signature=" in found["thumbnail"]
-
-    with django_capture_on_commit_callbacks(execute=True):
-        Upload.objects.get().delete()
-    assert list(bucket.objects.all()) == []
-
-
-def test_done_twice_there_is_one_thumbnail(bucket: Any, signed_in: Client) -> None:
-    made = send(signed_in, picture()).json()["id"]
-    for job in ("first", "second"):
-        Upload.objects.update(status=jobs.Status.QUEUED)
-        process_upload.apply(args=[made], task_id=job)
-
-    assert len(list(bucket.objects.filter(Prefix="thumbnails/"))) == 1
-    assert Upload.objects.get().status == jobs.Status.DONE
-
-
-@pytest.mark.parametrize("missing", ["bucket", "server"])
-def test_a_bucket_that_is_away_is_said(
-    endpoint: str, bucket: Any, settings: Settings, signed_in: Client, missing: str
-) -> None:
-    broken = {"bucket": {"AWS_STORAGE_BUCKET_NAME": "nowhere"}, "server": {}}[missing]
-    address = endpoint if missing == "bucket" else f"http://127.0.0.1:{free_port()}"
-    settings.STORAGES = {**settings.STORAGES, "default": storage(address, **broken)}
-
-    answer = send(signed_in, picture())
-
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-    assert not Upload.objects.exists()
-
-
-def test_a_bucket_that_hangs_is_said_before_the_worker_s_time_is_over(
-    bucket: Any, settings: Settings, signed_in: Client, monkeypatch: pytest.MonkeyPatch
+def test_a_bucket_that_hangs_is_given_up_and_opens_the_breaker(
+    bucket: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Shorter here; test_consistency_timeouts.py compares the real one with the worker's time.
     monkeypatch.setattr("ops.storage.bucket.READ_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        settings.STORAGES = {
-            **settings.STORAGES,
-            "default": storage(f"http://127.0.0.1:{mute.getsockname()[1]}"),
-        }
-        answer = send(signed_in, picture())
+        address = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        settings.STORAGES = {**settings.STORAGES, "default": storage(address)}
+        with pytest.raises(Exception, match="timeout") as hung:
+            save()
         mute.setblocking(False)
         attempts = 0
         with suppress(BlockingIOError):
             while mute.accept():
                 attempts += 1
 
-    assert answer.status_code == 503
+    assert is_outage(hung.value)
     assert attempts == 2
     assert STORAGE.is_open
 
 
 def test_a_bucket_that_is_known_to_hang_is_not_asked(
-    bucket: Any, signed_in: Client, monkeypatch: pytest.MonkeyPatch
+    bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else every worker waits for it in turn, and no page is served."""
+    """Else every worker waits for it, and no page is served."""
     monkeypatch.setattr("ops.breaker.PAUSE_SECONDS", 600)
     STORAGE.open()
-    assert send(signed_in, picture()).status_code == 503
-    STORAGE.close()
-    assert send(signed_in, picture()).status_code == 201
+    with pytest.raises(Exception, match="just now") as refused:
+        save()
+    assert is_outage(refused.value)
+    assert not list(bucket.objects.all())
 
 
 def test_without_a_bucket_files_are_on_the_disk() -> None:

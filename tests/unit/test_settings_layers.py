@@ -163,7 +163,7 @@ print(json.dumps({path: client.get(path).status_code for path in sys.argv[1:]}))
 def test_production_answers_health_by_http_and_nothing_else() -> None:
     """With its own defaults; the checks' answer is 503 without a database."""
     health = ("/livez", "/readyz", "/healthz")
-    others = ("/", "/profile/", "/healthz/", "/healthzz", "/x/healthz", "/api/hits/")
+    others = ("/", "/profile/", "/healthz/", "/healthzz", "/x/healthz", "/api/orders/")
     done = run("-c", REDIRECTED, *health, *others, layer="production", **REQUIRED)
 
     assert done.returncode == 0, done.stderr
@@ -346,7 +346,7 @@ def test_a_build_step_needs_no_secret_and_has_no_database() -> None:
     assert asked.returncode != 0
 
 
-@pytest.mark.parametrize("module", ["demo.views.hits", "ops.middleware", "ops.health.checks"])
+@pytest.mark.parametrize("module", ["api.views.profile", "ops.middleware", "ops.health.checks"])
 def test_a_module_that_cannot_be_imported_keeps_the_server_from_starting(module: str) -> None:
     """Rather than becoming the first visitor's error."""
     broken = f"import sys; sys.modules[{module!r}] = None; import mysite.wsgi"

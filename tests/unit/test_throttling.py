@@ -1,6 +1,5 @@
 """How many requests a client may make, and that an outage of the cache refuses nobody."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -48,15 +47,13 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """Count from nothing, in the middle of a period."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Begin in the middle of a period."""
     clock = Clock()
-    cache.clear()
     monkeypatch.setattr(throttling, "time", clock.read)
     for module in (base, locmem):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.read))
-    yield clock
-    cache.clear()
+    return clock
 
 
 @pytest.fixture
@@ -67,7 +64,7 @@ def rates(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return changed
 
 
-def statuses(client: Client, count: int, path: str = "/api/hits/", **options: Any) -> list[int]:
+def statuses(client: Client, count: int, path: str = "/api/orders/", **options: Any) -> list[int]:
     """Return the statuses of so many requests."""
     return [client.get(path, **options).status_code for _ in range(count)]
 
@@ -76,7 +73,7 @@ def statuses(client: Client, count: int, path: str = "/api/hits/", **options: An
 def test_too_many_requests_are_refused_with_when_to_come_again(client: Client) -> None:
     assert statuses(client, 4) == [200, 200, 200, 429]
 
-    refused = client.get("/api/hits/")
+    refused = client.get("/api/orders/")
     assert "Request was throttled" in refused.json()["detail"]
     assert 1 <= int(refused.headers["Retry-After"]) <= 120
 
@@ -89,13 +86,13 @@ def test_it_ends_when_retry_after_says(
     refused = MIDNIGHT + 0.5
     clock.now = refused
     assert statuses(client, 31)[-1] == 429
-    wait = int(client.get("/api/hits/").headers["Retry-After"])
+    wait = int(client.get("/api/orders/").headers["Retry-After"])
 
     # Retry-After is in whole seconds.
     clock.now = refused + wait - 1.1
-    assert client.get("/api/hits/").status_code == 429
+    assert client.get("/api/orders/").status_code == 429
     clock.now = refused + wait
-    assert client.get("/api/hits/").status_code == 200
+    assert client.get("/api/orders/").status_code == 200
 
 
 @pytest.mark.usefixtures("rates")
@@ -114,7 +111,7 @@ def test_the_limit_slides_over_the_edge_of_a_minute(
     # Of three, two count until a third of the next minute is over.
     for seconds, expected in ((1, 429), (19.5, 429), (21, 200), (22, 429), (39, 429), (41, 200)):
         clock.now = edge + seconds
-        answer = client.get("/api/hits/")
+        answer = client.get("/api/orders/")
         assert answer.status_code == expected, seconds
         if expected == 429:
             due = 20 if seconds < 20 else 40
@@ -151,7 +148,7 @@ def test_of_requests_that_arrive_at_once_as_many_pass_as_may(
     monkeypatch.setattr(cache, "get_many", lambda keys: {keys[0]: 2})
 
     assert statuses(client, 2) == [200, 200]
-    refused = client.get("/api/hits/")
+    refused = client.get("/api/orders/")
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "50"
 
@@ -168,7 +165,9 @@ def test_counters_expire_after_two_periods(client: Client, clock: Clock) -> None
 
 @pytest.mark.usefixtures("rates")
 def test_clients_without_an_address_are_counted_as_one(client: Client) -> None:
-    found = [client.get("/api/hits/", REMOTE_ADDR=text).status_code for text in ("", "unix:", "-")]
+    found = [
+        client.get("/api/orders/", REMOTE_ADDR=text).status_code for text in ("", "unix:", "-")
+    ]
 
     assert [*found, *statuses(client, 1, REMOTE_ADDR="")] == [200, 200, 200, 429]
 
@@ -184,7 +183,7 @@ def test_each_client_has_its_own_count(client: Client) -> None:
 @pytest.mark.usefixtures("rates")
 def test_a_header_makes_nobody_someone_else(client: Client) -> None:
     found = [
-        client.get("/api/hits/", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
+        client.get("/api/orders/", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
         for n in range(4)
     ]
 
@@ -194,7 +193,7 @@ def test_a_header_makes_nobody_someone_else(client: Client) -> None:
 @pytest.mark.usefixtures("rates")
 def test_a_network_of_ipv6_is_one_client(client: Client) -> None:
     addresses = ("2001:db8::1", "2001:db8::2", "2001:db8::8000:0:0:1", "2001:db8::ffff:0:0:1")
-    found = [client.get("/api/hits/", REMOTE_ADDR=text).status_code for text in addresses]
+    found = [client.get("/api/orders/", REMOTE_ADDR=text).status_code for text in addresses]
 
     assert found == [200, 200, 200, 429]
     assert statuses(client, 1, REMOTE_ADDR="2001:db8:0:1::1") == [200]
@@ -205,7 +204,7 @@ def test_users_have_a_limit_of_their_own() -> None:
     for name in ("one", "two"):
         client = Client()
         client.force_login(User.objects.create_user(name))
-        assert statuses(client, 6, "/api/uploads/") == [200] * 5 + [429]
+        assert statuses(client, 6, "/api/orders/") == [200] * 5 + [429]
 
 
 @pytest.mark.usefixtures("rates")

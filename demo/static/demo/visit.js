@@ -1,7 +1,12 @@
 "use strict";
 
-// Counts this opening of the page, once. A signed-in browser has to show the page's token.
+// Counts this opening of the page, once, and shows the count. A signed-in browser has to show the page's token.
 {
+  document.addEventListener("report", ({ detail: { visits } }) => {
+    const number = document.getElementById("visits");
+    number.textContent = visits?.toLocaleString("en") ?? "not known";
+    number.classList.toggle("unknown", visits === null);
+  });
   const token = document.querySelector("[name=csrfmiddlewaretoken]");
   const headers = token ? { "X-CSRFToken": token.value } : {};
   fetch("/api/hits/", { method: "POST", headers })

@@ -7,7 +7,6 @@ const Stack = {
   announcer: document.getElementById("announcer"),
   overall: document.getElementById("overall"),
   headline: document.getElementById("headline"),
-  visits: document.getElementById("visits"),
 
   // Sets one state; a change is also said to those who do not see it.
   set(element, name, state, word = Stack.WORDS[state]) {
@@ -46,8 +45,8 @@ const Stack = {
       Stack.set(line, name, component.status);
       if (line) line.querySelector(".detail").textContent = component.error ?? component.detail ?? "";
     }
-    Stack.visits.textContent = report.visits?.toLocaleString("en") ?? "not known";
-    Stack.visits.classList.toggle("unknown", report.visits === null);
+    // For the scripts of cards: each shows its own part.
+    document.dispatchEvent(new CustomEvent("report", { detail: report }));
     Stack.setHeadline(report.status, report.status === "up" ? "The site is up" : "The site is up, but not all of it");
   },
 
