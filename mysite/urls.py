@@ -4,8 +4,11 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
-handler400 = "api.views.errors.bad_request"
-handler500 = "api.views.errors.server_error"
+# A page for browsers, JSON for other clients.
+handler400 = "ops.errors.bad_request"
+handler403 = "ops.errors.permission_denied"
+handler404 = "ops.errors.page_not_found"
+handler500 = "ops.errors.server_error"
 
 urlpatterns = [
     path("", include("accounts.urls")),

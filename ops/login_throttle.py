@@ -6,12 +6,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
-from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 
+from ops.errors import error
 from ops.throttling import LoginThrottle
 
 
@@ -41,12 +40,10 @@ class LoginThrottleMiddleware:
 
 
 def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
-    """Return the answer 429: a page for browsers, JSON for clients that do not ask for one."""
-    preferred = request.get_preferred_type(["application/json", "text/html"])
-    if preferred == "text/html":
-        response = render(request, "429.html", {"seconds": seconds}, status=429)
-    else:
-        response = JsonResponse({"detail": Throttled(seconds).detail}, status=429)
+    """Return the answer 429: a page for browsers, JSON for other clients."""
+    unit = "second" if seconds == 1 else "seconds"
+    detail = f"Too many attempts. Wait {seconds} {unit}, then try again."
+    response = error(request, 429, detail, seconds=seconds)
     response["Retry-After"] = str(seconds)
     return response
 

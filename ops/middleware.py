@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from ops import errors
 from ops.database.outage import is_outage
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,9 @@ class DatabaseOutageMiddleware:
         if not (isinstance(error, DatabaseError) and is_outage(error)):
             return None
         logger.error("database unavailable: %s", error)
-        return JsonResponse(
-            {"detail": "The database is not available. Please try again shortly."},
-            status=503,
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS), "Cache-Control": "no-store"},
+        response = errors.error(
+            request, 503, "The database is not available. Please try again shortly."
         )
+        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        response["Cache-Control"] = "no-store"
+        return response

@@ -11,11 +11,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from mysite.urls import handler400, handler500
+from mysite.urls import handler400, handler403, handler404, handler500
 from ops.celery import app
 from ops.schema import described
 
-__all__ = ["handler400", "handler500"]
+__all__ = ["handler400", "handler403", "handler404", "handler500"]
 
 
 def count() -> int:

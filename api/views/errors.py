@@ -1,15 +1,9 @@
-"""Errors under /api/ are JSON, whoever finds them: no program has to read a page."""
+"""What is left under /api/ when no URL matches."""
 
 from typing import Any
 
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    HttpResponseBase,
-    HttpResponsePermanentRedirect,
-)
+from django.http import HttpRequest, HttpResponseBase, HttpResponsePermanentRedirect
 from django.urls import resolve
-from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -35,22 +29,3 @@ class NoSuchEndpointView(APIView):
         """Count the request against its client's limit, then refuse it."""
         super().initial(request, *args, **kwargs)
         raise exceptions.NotFound
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 400 to what Django itself refuses, such as a wrong Host."""
-    if is_api(request):
-        return exceptions.bad_request(request, exception)
-    return defaults.bad_request(request, exception)
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500 to a mistake of ours; what it was is in the log."""
-    if is_api(request):
-        return exceptions.server_error(request)
-    return defaults.server_error(request)
-
-
-def is_api(request: HttpRequest) -> bool:
-    """Tell whether a program has asked."""
-    return request.path.startswith("/api/")
