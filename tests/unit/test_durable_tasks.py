@@ -1,0 +1,288 @@
+"""A DurableTask runs once to its end, whatever is sent twice, lost or killed."""
+
+import datetime
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery import shared_task
+from celery.exceptions import Retry
+from django.db import transaction
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from ops.models import Task
+from ops.tasks import DurableTask, rows
+
+pytestmark = pytest.mark.django_db
+
+Status = Task.Status
+RUNS: list[Any] = []
+FAILURES: list[tuple[Any, ...]] = []
+Message = tuple[str, list[Any], dict[str, Any], str]
+
+
+class Noted(DurableTask):
+    """Notes that it failed."""
+
+    abstract = True
+    max_attempts = 3
+    final_exceptions = (KeyError,)
+
+    def on_failed(self, reason: str, *args: Any, **kwargs: Any) -> None:
+        """Note it."""
+        FAILURES.append((reason, args, kwargs))
+
+
+@shared_task(base=Noted, name="tests.noted", bind=True)
+def noted(task: DurableTask, what: str, *, error: str = "") -> None:
+    RUNS.append(what)
+    if error == "retry":
+        raise task.retry(countdown=90)
+    if error:
+        raise {"final": KeyError, "other": OSError}[error](what)
+
+
+@pytest.fixture(autouse=True)
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """The messages that were sent: the task's name, arguments, and the row's id."""
+    found: list[Message] = []
+
+    def send(name: str, args: Any, kwargs: Any, headers: dict[str, str]) -> None:
+        found.append((name, args, kwargs, headers[rows.HEADER]))
+
+    monkeypatch.setattr(rows.app, "send_task", send)
+    monkeypatch.setattr(rows.app, "queue_length", lambda: 0)
+    RUNS.clear()
+    FAILURES.clear()
+    return found
+
+
+@pytest.fixture
+def commit(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> Callable[..., Task]:
+    """Call the task and commit; return its row."""
+
+    def call(*args: Any, countdown: float = 0, **kwargs: Any) -> Task:
+        with django_capture_on_commit_callbacks(execute=True):
+            noted.apply_async(args, kwargs, countdown=countdown)
+        return Task.objects.latest("created")
+
+    return call
+
+
+def receive(row: Task, message: str = "") -> Task:
+    """Process a message of the row's, as a worker does."""
+    args, kwargs = rows.loads(row.args), rows.loads(row.kwargs)
+    headers = {rows.HEADER: str(row.pk)}
+    noted.apply(args, kwargs, task_id=message or str(uuid.uuid4()), headers=headers)
+    row.refresh_from_db()
+    return row
+
+
+def later(row: Task, seconds: float) -> None:
+    """Let time pass for a row."""
+    for name in ("due", "sent", "lease"):
+        if value := getattr(row, name):
+            setattr(row, name, value - datetime.timedelta(seconds=seconds))
+    row.save()
+
+
+def test_message_is_sent_after_commit_with_its_row(messages: list[Message], commit: Any) -> None:
+    row = commit("a", error="")
+
+    assert messages == [("tests.noted", ["a"], {"error": ""}, str(row.pk))]
+    assert (row.status, row.attempts) == (Status.WAITING, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_task_of_rolled_back_transaction_leaves_nothing(messages: list[Message]) -> None:
+    with pytest.raises(OSError), transaction.atomic():
+        noted.delay("a")
+        raise OSError
+    assert (Task.objects.count(), messages) == (0, [])
+
+
+def test_message_that_comes_twice_runs_once(commit: Any) -> None:
+    row = receive(commit("a"))
+    assert (row.status, row.attempts) == (Status.DONE, 1)
+    assert receive(row).attempts == 1
+    assert RUNS == ["a"]
+
+
+def test_broker_that_is_down_gets_the_message_later(
+    monkeypatch: pytest.MonkeyPatch, commit: Any
+) -> None:
+    send = rows.app.send_task
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise OSError("away")
+
+    monkeypatch.setattr(rows.app, "send_task", away)
+    row = commit("a")
+    assert row.sent is None
+    assert rows.send_due() == 0
+
+    monkeypatch.setattr(rows.app, "send_task", send)
+    assert rows.send_due() == 1
+    assert rows.send_due() == 0
+    assert receive(row).status == Status.DONE
+
+
+def test_delay_of_days_is_waited_for_in_the_database(messages: list[Message], commit: Any) -> None:
+    row = commit("a", countdown=30 * 86400)
+    later(row, 30 * 86400 - 10)
+    assert (rows.send_due(), messages) == (0, [])
+    # A message that comes too early does not run it.
+    assert receive(row).status == Status.WAITING
+
+    later(row, 10)
+    assert rows.send_due() == 1
+    assert receive(row).status == Status.DONE
+
+
+def test_exception_is_followed_by_another_try_after_a_growing_pause(commit: Any) -> None:
+    row = commit("a", error="other")
+    pauses = []
+    for _ in range(2):
+        before = timezone.now()
+        receive(row)
+        assert (row.status, row.sent) == (Status.WAITING, None)
+        pauses.append(round((row.due - before).total_seconds()))
+        later(row, 10)
+    assert pauses == [1, 2]
+    assert FAILURES == []
+
+    receive(row)
+    assert (row.status, row.error) == (Status.FAILED, "OSError: a")
+    assert FAILURES == [("OSError: a", ("a",), {"error": "other"})]
+    assert receive(row).attempts == 3
+
+
+def test_final_exception_ends_it_at_once(commit: Any) -> None:
+    row = receive(commit("a", error="final"))
+
+    assert (row.status, row.attempts, row.error) == (Status.FAILED, 1, "KeyError: 'a'")
+    assert [reason for reason, _, _ in FAILURES] == ["KeyError: 'a'"]
+
+
+def test_retry_names_its_own_pause(commit: Any) -> None:
+    before = timezone.now()
+    row = receive(commit("a", error="retry"))
+
+    assert row.status == Status.WAITING
+    assert 89 < (row.due - before).total_seconds() < 100
+
+
+def test_lost_message_is_sent_again(messages: list[Message], commit: Any) -> None:
+    row = commit("a")
+    assert rows.recover() == 0
+    later(row, rows.LOST_SECONDS + 1)
+    assert rows.recover() == 1
+    assert len(messages) == 2
+
+
+def test_long_queue_is_given_more_time(monkeypatch: pytest.MonkeyPatch, commit: Any) -> None:
+    monkeypatch.setattr(rows.app, "queue_length", lambda: 1)
+    row = commit("a")
+    later(row, rows.LOST_SECONDS + 1)
+    assert rows.recover() == 0
+    later(row, rows.LOST_IN_A_QUEUE_SECONDS)
+    assert rows.recover() == 1
+
+
+def running(row: Task, message: str = "first") -> Task:
+    """Let a worker begin with the row, and be lost."""
+    claimed = rows.claim(str(row.pk), message, datetime.timedelta(seconds=30))
+    assert claimed is not None
+    return claimed
+
+
+def test_running_task_is_left_alone_until_its_lease_is_over(commit: Any) -> None:
+    row = running(commit("a"))
+    assert rows.claim(str(row.pk), "second", datetime.timedelta(seconds=30)) is None
+    rows.recover()
+    row.refresh_from_db()
+    assert row.status == Status.RUNNING
+
+    later(row, 31)
+    assert rows.recover() == 0
+    row.refresh_from_db()
+    assert (row.status, row.sent, row.losses) == (Status.WAITING, None, 1)
+
+
+def test_message_that_is_delivered_again_shows_that_its_worker_was_lost(commit: Any) -> None:
+    row = receive(running(commit("a")), "first")
+
+    assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
+
+
+def test_task_that_takes_two_workers_along_fails(commit: Any) -> None:
+    row = commit("a")
+    running(row, "first")
+    running(row, "first")
+    assert rows.claim(str(row.pk), "first", datetime.timedelta()) is None
+    later(Task.objects.get(pk=row.pk), 31)
+    rows.recover()
+
+    row.refresh_from_db()
+    assert (row.status, row.error) == (Status.FAILED, "Its worker was lost 2 times.")
+    assert [args for _, args, _ in FAILURES] == [("a",)]
+    assert RUNS == []
+
+
+def test_end_of_a_lost_worker_s_try_counts_no_more(commit: Any) -> None:
+    first = running(commit("a"))
+    later(first, 31)
+    rows.recover()
+    second = running(first, "second")
+
+    assert not rows.finish(first)
+    rows.give_back(first, datetime.timedelta())
+    assert not rows.fail(first, "late")
+    second.refresh_from_db()
+    assert second.status == Status.RUNNING
+    assert rows.finish(second)
+
+
+def test_message_without_a_row_gets_one(commit: Any) -> None:
+    for _ in range(2):
+        noted.apply(["a"], task_id="by name")
+
+    assert RUNS == ["a"]
+    assert Task.objects.get().status == Status.DONE
+
+
+def test_failed_task_can_be_tried_again(commit: Any) -> None:
+    row = receive(commit("a", error="final"))
+    assert rows.try_again([row.pk, uuid.uuid4()]) == 1
+    row.refresh_from_db()
+
+    assert (row.status, row.attempts, row.error, row.finished) == (Status.WAITING, 0, "", None)
+    assert rows.send_due() == 1
+    assert rows.try_again([row.pk]) == 0
+
+
+@pytest.mark.parametrize(("error", "days"), [("", 7), ("final", 90)])
+def test_rows_of_ended_tasks_are_deleted_later(commit: Any, error: str, days: int) -> None:
+    row = receive(commit("a", error=error))
+    Task.objects.update(finished=timezone.now() - datetime.timedelta(days=days - 1))
+    assert rows.forget_old() == 0
+    Task.objects.update(finished=timezone.now() - datetime.timedelta(days=days + 1))
+    assert rows.forget_old() == 1
+    assert not Task.objects.filter(pk=row.pk).exists()
+
+
+def test_option_that_a_row_cannot_keep_is_refused() -> None:
+    with pytest.raises(TypeError, match="no option 'queue'"):
+        noted.apply_async(["a"], queue="slow")
+    assert Task.objects.count() == 0
+
+
+def test_called_directly_it_is_a_function() -> None:
+    with pytest.raises(Retry):
+        noted("a", error="retry")
+    noted("b")
+    assert (RUNS, Task.objects.count()) == (["a", "b"], 0)
