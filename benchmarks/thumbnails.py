@@ -18,7 +18,7 @@ from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from PIL import Image
 from demo.uploads import pictures
-from demo.uploads.intake import take_in
+from demo.intake import take_in
 file = io.BytesIO()
 noise = Image.effect_noise((1000, 750), 60).resize((4000, 3000)).convert("RGB")
 noise.save(file, "JPEG", quality=85)

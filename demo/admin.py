@@ -2,13 +2,14 @@
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from demo.models import Counter, Upload
-from demo.uploads import jobs
+from demo.tasks import process_upload
 
 
 @admin.register(Counter)
@@ -23,7 +24,7 @@ class CounterAdmin(admin.ModelAdmin):
 class UploadAdmin(admin.ModelAdmin):
     """Uploads come through the API; people look at them, remove them, and try failed ones again."""
 
-    list_display = ("picture", "name", "owner", "status", "error", "bytes", "attempts", "created")
+    list_display = ("picture", "name", "owner", "status", "error", "bytes", "created")
     list_display_links = ("picture", "name")
     list_filter = ("status", "created")
     list_select_related = ("owner",)
@@ -46,5 +47,11 @@ class UploadAdmin(admin.ModelAdmin):
     @admin.action(description="Try failed uploads again", permissions=["change"])
     def try_again(self, request: HttpRequest, chosen: QuerySet[Upload]) -> None:
         """Queue those that failed; the others stay as they are."""
-        count = jobs.again(list(chosen.values_list("pk", flat=True)))
+        count = 0
+        with transaction.atomic():
+            for upload in chosen.filter(status=Upload.Status.FAILED).select_for_update():
+                upload.status, upload.error, upload.finished = Upload.Status.QUEUED, "", None
+                upload.save()
+                process_upload.delay(str(upload.pk))
+                count += 1
         self.message_user(request, f"{count} queued again.", messages.SUCCESS)

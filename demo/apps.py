@@ -12,12 +12,11 @@ class DemoConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signals, and add the demo's parts to the stack."""
-        from demo import status
+        from demo import intake, status
         from demo.metrics import Uploads
-        from demo.uploads import intake, jobs, removal  # noqa: F401
+        from demo.uploads import removal  # noqa: F401
 
         registry.add_worker_metrics(Uploads())
-        registry.add_periodic_work("the search for lost uploads", 5, jobs.sweep)
         registry.add_periodic_work("the removal of refused uploads", 60, intake.remove_refused)
         registry.add_card(status.UPLOADS)
         registry.add_card(status.VISITS)

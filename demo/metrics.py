@@ -18,8 +18,8 @@ class Uploads(Collector):
     """Counted at each scrape; left out while the database is down."""
 
     def collect(self) -> Iterator[Metric]:
-        """Count the uploads that wait or are processed, and since when."""
-        waiting = Upload.objects.filter(status__in=[Upload.Status.QUEUED, Upload.Status.RUNNING])
+        """Count the uploads that are not processed yet, and since when."""
+        waiting = Upload.objects.filter(status=Upload.Status.QUEUED)
         try:
             result = waiting.aggregate(number=Count("pk"), oldest=Min("created"))
         except Exception as error:
@@ -31,7 +31,7 @@ class Uploads(Collector):
         oldest = result["oldest"]
         age = (timezone.now() - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily(
-            "mysite_uploads_waiting", "Uploads that are not worked on yet.", result["number"]
+            "mysite_uploads_waiting", "Uploads that are not processed yet.", result["number"]
         )
         yield GaugeMetricFamily(
             "mysite_uploads_oldest_waiting_seconds", "How long the oldest has waited.", max(0, age)

@@ -39,17 +39,12 @@ class Counter(models.Model):
 
 
 class Upload(models.Model):
-    """A picture that a user has sent, and what the worker has made of it.
-
-    `demo.uploads.jobs` changes its state; each change is one conditional UPDATE, so that a job
-    that is done twice changes it once.
-    """
+    """A picture that a user has sent, and what the worker has made of it (demo.tasks)."""
 
     class Status(models.TextChoices):
-        """Where the picture is on its way."""
+        """What became of it."""
 
         QUEUED = "queued"
-        RUNNING = "running"
         DONE = "done"
         FAILED = "failed"
 
@@ -67,15 +62,7 @@ class Upload(models.Model):
     sha256 = models.CharField(max_length=64, blank=True)
     status = models.CharField(max_length=8, choices=Status.choices, default=Status.QUEUED)
     error = models.CharField(max_length=200, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    # How often the worker that processed it was lost.
-    losses = models.PositiveSmallIntegerField(default=0, db_default=0)
-    # Which message's job runs, or ran last.
-    job = models.CharField(max_length=64, blank=True)
     created = models.DateTimeField(auto_now_add=True)
-    # When its message was sent; empty if the broker did not take it.
-    sent = models.DateTimeField(null=True, blank=True)
-    started = models.DateTimeField(null=True, blank=True)
     finished = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -84,7 +71,7 @@ class Upload(models.Model):
         ordering = ("-created", "id")
         indexes = (
             models.Index(fields=["owner", "-created"], name="demo_upload_owner_created"),
-            models.Index(fields=["status", "sent"], name="demo_upload_status_sent"),
+            models.Index(fields=["status", "created"], name="demo_upload_status_created"),
         )
 
     def __str__(self) -> str:

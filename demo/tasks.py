@@ -1,48 +1,55 @@
-"""Background jobs, as Celery finds them.
+"""The demo's tasks, as Celery finds them.
 
 https://docs.celeryq.dev/en/stable/userguide/tasks.html
 """
 
 import logging
-from uuid import UUID
+from typing import Any
 
-from celery import Task
+from celery import shared_task
+from celery.exceptions import WorkerLostError
+from django.utils import timezone
 
 from demo.models import Upload
-from demo.uploads import jobs
 from demo.uploads.pictures import PictureError
 from demo.uploads.removal import remove
 from demo.uploads.work import work_on
-from ops.celery import app
+from ops.tasks import DurableTask
 
 logger = logging.getLogger(__name__)
 
+Status = Upload.Status
 
-@app.task(name=jobs.TASK, bind=True)
-def process_upload(task: Task, upload_id: str) -> None:
-    """Make an upload's thumbnail and checksum; what goes wrong is tried again after a pause."""
-    upload = jobs.claim(UUID(upload_id), job=task.request.id or "")
+
+class UploadTask(DurableTask):
+    """Marks the upload as failed when its task has failed for good."""
+
+    abstract = True
+    # Another try would find the same picture.
+    final_exceptions = (PictureError,)
+
+    def on_failed(self, error: Exception, /, upload_id: str) -> None:
+        """Keep a reason for its owner; what else went wrong is in the log and in the task's row."""
+        known = isinstance(error, (PictureError, WorkerLostError))
+        reason = str(error) if known else "It could not be processed."
+        Upload.objects.filter(pk=upload_id).exclude(status=Status.DONE).update(
+            status=Status.FAILED, error=reason[:200], finished=timezone.now()
+        )
+
+
+@shared_task(base=UploadTask)
+def process_upload(upload_id: str) -> None:
+    """Make an upload's thumbnail and checksum."""
+    upload = Upload.objects.filter(pk=upload_id).exclude(status=Status.DONE).first()
     if upload is None:
         logger.info("upload %s: nothing to do", upload_id)
         return
-    try:
-        result = work_on(upload)
-    except PictureError as error:
-        jobs.fail(upload, str(error))
-        logger.warning("upload %s failed: %s", upload_id, error)
-    except Exception as error:
-        pause = jobs.give_back(upload)
-        if not pause:
-            logger.exception("upload %s failed after %d attempts", upload_id, upload.attempts)
-            return
-        logger.warning(
-            "upload %s: attempt %d of %d went wrong (%s: %s); again in %d s",
-            *(upload_id, upload.attempts, jobs.MAX_ATTEMPTS, type(error).__name__, error, pause),
-        )
-        raise task.retry(exc=error, countdown=pause, max_retries=None) from None
+    result: dict[str, Any] = work_on(upload)
+    done = Upload.objects.filter(pk=upload_id).update(
+        status=Status.DONE, error="", finished=timezone.now(), **result
+    )
+    if done:
+        logger.info("upload %s is done", upload_id)
     else:
-        if jobs.finish(upload, result):
-            logger.info("upload %s is done", upload_id)
-        elif not Upload.objects.filter(pk=upload.pk).exists():
-            # Deleted meanwhile: its thumbnail must not stay.
-            remove(result.thumbnail)
+        # Deleted meanwhile: its thumbnail must not stay.
+        remove(result["thumbnail"])

@@ -1,9 +1,11 @@
 """The stack's tables in the admin."""
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from ops.models import ParkedTask, WorkerBeat
+from ops.models import ParkedTask, Task, WorkerBeat
+from ops.tasks import rows
 
 
 @admin.register(WorkerBeat)
@@ -28,3 +30,24 @@ class ParkedTaskAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Say no: workers park tasks."""
         return False
+
+
+@admin.register(Task)
+class TaskAdmin(admin.ModelAdmin):
+    """Tasks that are not lost (ops.tasks): people look at them, and try failed ones again."""
+
+    list_display = ("name", "status", "due", "attempts", "error", "created", "finished")
+    list_filter = ("status", "name", "created")
+    search_fields = ("id", "name", "args", "kwargs", "request_id")
+    actions = ("try_again",)
+    readonly_fields = tuple(field.name for field in Task._meta.fields)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Say no: the application adds tasks."""
+        return False
+
+    @admin.action(description="Try failed tasks again", permissions=["change"])
+    def try_again(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:
+        """Let those run again that failed; the others stay as they are."""
+        count = rows.try_again(list(chosen.values_list("pk", flat=True)))
+        self.message_user(request, f"{count} will run again.", messages.SUCCESS)

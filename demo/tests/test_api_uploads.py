@@ -14,16 +14,17 @@ from django.contrib.auth.models import AbstractUser
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import DatabaseError, connection, utils
 from django.test import Client
-from kombu.exceptions import OperationalError
 from PIL import Image
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from rest_framework.authtoken.models import Token
 
+from demo import intake
 from demo.models import Upload
 from demo.tasks import process_upload
 from demo.tests.pictures import HTML, SVG, bomb, picture
-from demo.uploads import intake, jobs
 from mysite.celery import app
+from ops.models import Task
+from ops.tasks import rows
 
 User = get_user_model()
 
@@ -66,9 +67,9 @@ def signed_in(client: Client, user: AbstractUser) -> Client:
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a message be worked on as soon as it is sent."""
 
-    def work(name: str, args: list[str], **options: object) -> None:
-        assert name == process_upload.name
-        process_upload.apply(args=args)
+    def work(name: str, args: list[str], kwargs: object, headers: dict[str, str]) -> None:
+        assert (name, kwargs) == (process_upload.name, {})
+        process_upload.apply(args=args, headers=headers)
 
     monkeypatch.setattr(app, "send_task", work)
 
@@ -443,11 +444,10 @@ def test_without_a_broker_it_is_still_taken_and_found_later(
         answer = send(signed_in, picture())
 
     assert (answer.status_code, answer.json()["status"]) == (201, "queued")
-    # Marked for the sweep, which sends it as soon as there is a broker.
-    assert Upload.objects.get().sent is None
-    with pytest.raises(OperationalError):
-        jobs.sweep()
-    assert [pk for pk, _ in jobs.lost(0)] == [Upload.objects.get().pk]
+    # Marked as unsent: a worker sends it as soon as there is a broker.
+    task = Task.objects.get()
+    assert (rows.loads(task.args), task.sent) == ([answer.json()["id"]], None)
+    assert rows.send_due() == 0
 
 
 def test_a_deleted_upload_takes_its_files_along(

@@ -12,7 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from demo.models import Counter, Upload
-from ops.models import ParkedTask, WorkerBeat
+from demo.tasks import process_upload
+from ops.models import ParkedTask, Task, WorkerBeat
 from ops.worker import beats
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,6 +65,21 @@ def test_uploads_counters_and_parked_tasks_are_kept(upload: Upload, earlier: Non
     assert vars(kept) | {"_state": None} == vars(upload) | {"_state": None}
     assert Counter.read("visits") == 7
     assert ParkedTask.objects.get().task == "later"
+
+
+@pytest.mark.parametrize(
+    ("status", "tasks"), [("queued", 1), ("running", 1), ("done", 0), ("failed", 0)]
+)
+def test_upload_that_was_not_done_gets_a_task(status: str, tasks: int, request: Any) -> None:
+    upload = request.getfixturevalue("upload")
+    Upload.objects.update(status=status)
+    request.getfixturevalue("earlier")
+
+    adopt()
+
+    assert Upload.objects.get().status == ("queued" if tasks else status)
+    expected = [(process_upload.name, f'["{upload.pk}"]')] * tasks
+    assert list(Task.objects.values_list("name", "args")) == expected
 
 
 def test_worker_of_the_release_before_counts_until_it_is_replaced(

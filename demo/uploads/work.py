@@ -9,12 +9,11 @@ from django.core.files.storage import default_storage
 
 from demo.models import Upload
 from demo.uploads import names
-from demo.uploads.jobs import Result
 from demo.uploads.limits import within_limits
 from demo.uploads.pictures import Thumbnail, shrink
 
 
-def work_on(upload: Upload) -> Result:
+def work_on(upload: Upload) -> dict[str, str]:
     """Make the thumbnail and the SHA-256; done twice, there is still one thumbnail.
 
     Raises:
@@ -29,7 +28,7 @@ def work_on(upload: Upload) -> Result:
     content = ContentFile(thumbnail.content)
     content.content_type = names.content_type(thumbnail.format)  # for S3, which serves it
     replace(name, content)
-    return Result(thumbnail=name, sha256=checksum)
+    return {"thumbnail": name, "sha256": checksum}
 
 
 def shrink_within_limits(content: bytes, max_megapixels: int) -> Thumbnail:

@@ -15,10 +15,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from demo import schema
+from demo.intake import take_in
 from demo.models import Upload
 from demo.serializers import NewUploadSerializer, UploadSerializer, too_large
 from demo.uploads import pictures
-from demo.uploads.intake import take_in
 from ops.storage.local import is_outage
 
 logger = logging.getLogger(__name__)

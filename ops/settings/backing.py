@@ -76,7 +76,7 @@ def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
     https://docs.celeryq.dev/projects/kombu/en/stable/reference/kombu.transport.filesystem.html
     """
     url = environment.broker_url(env)
-    # A publisher gives up at once; the worker's sweep sends what was not sent.
+    # A publisher gives up at once; a worker sends what was not sent (ops/tasks).
     options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_max": 0.1}
     if not url:
         url = FILES

@@ -42,13 +42,13 @@ class DurableTask(Task):
     first_pause_seconds = 1.0
     final_exceptions: tuple[type[Exception], ...] = ()
 
-    def on_failed(self, reason: str, *args: Any, **kwargs: Any) -> None:
+    def on_failed(self, error: Exception, /, *args: Any, **kwargs: Any) -> None:
         """Do what a task needs when it has failed for good; override it.
 
         Called in the transaction that marks the task as failed, also when its worker was lost.
 
         Args:
-            reason: one line for people.
+            error: of the last try; celery.exceptions.WorkerLostError if its workers were lost.
             args: the task's arguments.
             kwargs: its keyword arguments.
         """
@@ -113,12 +113,12 @@ class DurableTask(Task):
         try:
             result = self.run(*args, **kwargs)
         except self.final_exceptions as error:
-            rows.fail(row, f"{type(error).__name__}: {error}")
+            rows.fail(row, error)
             raise
         except Exception as error:
             pause = self.pause_after(error, row.attempts)
             if row.attempts >= self.max_attempts:
-                rows.fail(row, f"{type(error).__name__}: {error}")
+                rows.fail(row, error)
                 raise
             rows.give_back(row, pause)
             logger.warning(

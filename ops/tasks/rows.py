@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
+from celery.exceptions import WorkerLostError
 from django.db import DatabaseError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -109,12 +110,12 @@ def finish(task: Task) -> bool:
     return _end(task, Status.DONE, "")
 
 
-def fail(task: Task, reason: str) -> bool:
+def fail(task: Task, error: Exception) -> bool:
     """Mark a task as failed for good, and let it know; false if another worker has it by now."""
     with transaction.atomic():
-        ended = _end(task, Status.FAILED, reason)
+        ended = _end(task, Status.FAILED, f"{type(error).__name__}: {error}")
         if ended:
-            _notify(task, reason)
+            _notify(task, error)
     return ended
 
 
@@ -173,13 +174,15 @@ def requeue_lost(which: Q) -> None:
     """Let running tasks run again whose worker was lost; fail those that lost their last one."""
     running = Task.objects.filter(which, status=Status.RUNNING)
     for task in running.filter(losses__gte=MAX_LOSSES - 1):
-        fail(task, f"Its worker was lost {MAX_LOSSES} times.")
+        fail(task, WorkerLostError(f"Its worker was lost {MAX_LOSSES} times."))
     running.update(status=Status.WAITING, sent=None, lease=None, losses=F("losses") + 1)
 
 
 def _send(which: Q) -> int:
     now = timezone.now()
-    due = Task.objects.filter(which, status=Status.WAITING, due__lte=now).order_by("due")
+    # What this release does not know waits for a worker that does.
+    known = Task.objects.filter(which, name__in=list(app.tasks))
+    due = known.filter(status=Status.WAITING, due__lte=now).order_by("due")
     count = 0
     for task in due[:ROUND]:
         # Nobody else has sent it since.
@@ -200,9 +203,9 @@ def _end(task: Task, status: str, error: str) -> bool:
     return bool(mine.update(status=status, error=error[:200], finished=timezone.now(), lease=None))
 
 
-def _notify(task: Task, reason: str) -> None:
+def _notify(task: Task, error: Exception) -> None:
     known = app.tasks.get(task.name)
     if known is None:
         logger.warning("task %s has failed, and this release does not know it", task.name)
         return
-    known.on_failed(reason, *loads(task.args), **loads(task.kwargs))
+    known.on_failed(error, *loads(task.args), **loads(task.kwargs))

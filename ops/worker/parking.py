@@ -24,6 +24,7 @@ from kombu.utils.json import dumps, loads
 
 from ops.celery import app
 from ops.models import ParkedTask
+from ops.tasks.rows import HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +61,12 @@ class TaskConsumer(Consumer):
     def park(self, message: Message, name: str, reason: str) -> None:
         """Keep a message in the table, then acknowledge it.
 
-        While the database is down it stays unacknowledged, so that the broker keeps it.
+        While the database is down it stays unacknowledged, so that the broker keeps it. A task that
+        has a row in ops_task needs no second one: a worker that knows it sends it again.
         """
         try:
-            keep(message, name)
+            if HEADER not in message.headers:
+                keep(message, name)
         except Exception as error:
             logger.warning(
                 "task %s %s in release %s, and cannot be parked (%s: %s); again in %g s",

@@ -14,7 +14,7 @@ UPLOADS = 1000
 VISITS = 10_000
 VISITORS = 16
 COSTLY = 8
-# A lost job comes back after its lease of 30 s and the next sweep; the rest is for the thumbnails.
+# A lost task is sent again after its lease of 30 s; the rest is for the thumbnails.
 DONE_SECONDS = 300
 
 

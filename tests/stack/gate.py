@@ -65,7 +65,7 @@ DEMO = {
         ADD.format("upload", "y", "default=1"),
     ],
     "9002_not_null": ['migrations.AlterField("upload", "shade", models.IntegerField(default=1))'],
-    "9003_null_written": ['migrations.AlterField("upload", "sent", models.DateTimeField())'],
+    "9003_null_written": ['migrations.AlterField("upload", "finished", models.DateTimeField())'],
     "9004_drop": [
         'migrations.RemoveConstraint("upload", "shades")',
         'migrations.RemoveField("upload", "shade")',

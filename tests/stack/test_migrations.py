@@ -41,7 +41,7 @@ def check_gate(stack: Stack) -> None:
         assert f"NOT NULL constraint on demo_upload.{column}: " in finding
         assert "db_default=..., or null=True" in finding
     (finding,) = errors["demo.9003_null_written"]
-    assert "demo_upload.sent: the running release may write NULL" in finding
+    assert "demo_upload.finished: the running release may write NULL" in finding
     assert errors["demo.9004_drop"] == ["DROPPING columns (demo_upload.error)"]
     assert plan["warnings"] == {}
 

@@ -128,7 +128,7 @@ def test_one_id_leads_through_every_log(production: Stack, token: str) -> None:
 
     lines = eventually(found, seconds=20, what="one id in all four logs")
     [end] = ended(lines)
-    assert end["task"] == "api.process_upload"
+    assert end["task"] == "demo.tasks.process_upload"
     assert end["task_id"] and end["duration_ms"] >= 0
     # The client and the user are in the request's lines alone.
     assert "client" not in end and "user_id" not in end
@@ -231,7 +231,7 @@ def test_requests_count_exactly(production: Stack) -> None:
 
 
 def test_jobs_count_exactly(production: Stack, token: str) -> None:
-    task = {"task": "api.process_upload"}
+    task = {"task": "demo.tasks.process_upload"}
     before = scrape(production, "worker")
     for _ in range(5):
         upload(production, token)

@@ -272,7 +272,7 @@ def test_an_upload_whose_commit_got_no_answer_is_not_kept(postgres: Site) -> Non
                 postgres.compose("unpause", "db")
         eventually(lambda: sql("SELECT count(*) FROM committed") == "1", seconds=20, what="it did")
         # The worker does so every minute.
-        code = f"{SETUP}from demo.uploads.intake import remove_refused; remove_refused()"
+        code = f"{SETUP}from demo.intake import remove_refused; remove_refused()"
         postgres.python_in("server1", code)
         upload = sql("SELECT id FROM committed")
         assert sql(f"SELECT count(*) FROM demo_upload WHERE id = '{upload}'") == "0"

@@ -30,9 +30,8 @@ UPLOADS = 150
 # Sends a job that is to wait at the broker, for an upload that is not there.
 LATER = """
 import django; django.setup()
-from demo.uploads.jobs import TASK
 from mysite.celery import app
-app.send_task(TASK, args=["00000000-0000-0000-0000-000000000000"], task_id={id!r}, countdown=2)
+app.send_task("demo.tasks.process_upload", args=["00000000-0000-0000-0000-000000000000"], task_id={id!r}, countdown=2)
 """
 WAITING = """
 import django; django.setup()

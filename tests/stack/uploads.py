@@ -17,7 +17,7 @@ from demo.tests.pictures import picture, slow
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
-# A killed worker's job comes back after the lease (30 s) and the next sweep (5 s), when the broker
+# A killed worker's task is sent again after the lease (30 s) and a round (5 s), when the broker
 # is reached again; the rest is for a busy machine.
 COMES_BACK_SECONDS = 120
 SETUP = "import django; django.setup()\nfrom demo.models import Upload\n"
@@ -64,16 +64,22 @@ class Uploader:
         answer.raise_for_status()
         return answer.json()["results"]
 
-    def attempts(self) -> dict[str, int]:
-        """Return how often each of this user's uploads was begun."""
+    def tasks(self) -> dict[str, tuple[str, int]]:
+        """Return the status of each upload's task, and how often it was begun."""
         told = self.stack.python_in(
             "server1",
-            f"{SETUP}import json\n"
-            f"found = Upload.objects.filter(owner__username={self.name!r})\n"
-            "print(json.dumps({str(pk): n for pk, n in found.values_list('pk', 'attempts')}))",
+            f"{SETUP}import json\nfrom ops.models import Task\n"
+            f"mine = Upload.objects.filter(owner__username={self.name!r})\n"
+            "keys = {str(pk) for pk in mine.values_list('pk', flat=True)}\n"
+            "tasks = [(json.loads(t.args)[0], t) for t in Task.objects.all()]\n"
+            "print(json.dumps({key: (t.status, t.attempts) for key, t in tasks if key in keys}))",
         )
-        found: dict[str, int] = json.loads(told.splitlines()[-1])
+        found: dict[str, tuple[str, int]] = json.loads(told.splitlines()[-1])
         return found
+
+    def attempts(self) -> dict[str, int]:
+        """Return how often the task of each of this user's uploads was begun."""
+        return {upload: attempts for upload, (_, attempts) in self.tasks().items()}
 
     def done(self, upload: str, *, seconds: float) -> dict[str, Any]:
         """Wait until an upload is done, and return it."""
@@ -152,7 +158,7 @@ def signal_jobs(stack: Stack, name: str) -> None:
 def frozen_in_the_middle(user: Uploader) -> list[str]:
     """Stop the jobs where they are and return the running ones; let them go on if none is."""
     signal_jobs(user.stack, "STOP")
-    running = [upload["id"] for upload in user.all() if upload["status"] == "running"]
+    running = [upload for upload, (status, _) in user.tasks().items() if status == "running"]
     if not running:
         signal_jobs(user.stack, "CONT")
     return running

@@ -2,14 +2,35 @@
 
 import pytest
 from django.test import Client
+from django.utils import timezone
+
+from ops.models import Task
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("model", ["workerbeat", "parkedtask"])
+@pytest.mark.parametrize("model", ["workerbeat", "parkedtask", "task"])
 def test_rows_of_the_stack_are_never_added_by_hand(admin_client: Client, model: str) -> None:
     assert admin_client.get(f"/admin/ops/{model}/").status_code == 200
     assert admin_client.get(f"/admin/ops/{model}/add/").status_code == 403
+
+
+def test_failed_task_is_tried_again(admin_client: Client) -> None:
+    failed, done = (
+        Task.objects.create(name="shop.tasks.pay", status=status, due=timezone.now())
+        for status in ("failed", "done")
+    )
+
+    answer = admin_client.post(
+        "/admin/ops/task/",
+        {"action": "try_again", "_selected_action": [str(failed.pk), str(done.pk)]},
+        follow=True,
+    )
+
+    assert "1 will run again." in answer.content.decode()
+    failed.refresh_from_db()
+    done.refresh_from_db()
+    assert (failed.status, done.status) == ("waiting", "done")
 
 
 def test_users_are_in_the_admin(admin_client: Client) -> None:

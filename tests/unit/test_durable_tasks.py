@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery import shared_task
+from amqp.exceptions import AccessRefused, PreconditionFailed
+from celery import Celery, shared_task
 from celery.exceptions import Retry
 from django.db import transaction
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
+from ops.breaker import BROKER
 from ops.models import Task
+from ops.settings.backing import VISIBILITY_SECONDS
 from ops.tasks import DurableTask, rows
 
 pytestmark = pytest.mark.django_db
@@ -30,9 +33,9 @@ class Noted(DurableTask):
     max_attempts = 3
     final_exceptions = (KeyError,)
 
-    def on_failed(self, reason: str, *args: Any, **kwargs: Any) -> None:
+    def on_failed(self, error: Exception, /, *args: Any, **kwargs: Any) -> None:
         """Note it."""
-        FAILURES.append((reason, args, kwargs))
+        FAILURES.append((str(error), args, kwargs))
 
 
 @shared_task(base=Noted, name="tests.noted", bind=True)
@@ -157,7 +160,7 @@ def test_exception_is_followed_by_another_try_after_a_growing_pause(commit: Any)
 
     receive(row)
     assert (row.status, row.error) == (Status.FAILED, "OSError: a")
-    assert FAILURES == [("OSError: a", ("a",), {"error": "other"})]
+    assert FAILURES == [("a", ("a",), {"error": "other"})]
     assert receive(row).attempts == 3
 
 
@@ -165,7 +168,7 @@ def test_final_exception_ends_it_at_once(commit: Any) -> None:
     row = receive(commit("a", error="final"))
 
     assert (row.status, row.attempts, row.error) == (Status.FAILED, 1, "KeyError: 'a'")
-    assert [reason for reason, _, _ in FAILURES] == ["KeyError: 'a'"]
+    assert [reason for reason, _, _ in FAILURES] == ["'a'"]
 
 
 def test_retry_names_its_own_pause(commit: Any) -> None:
@@ -228,7 +231,10 @@ def test_task_that_takes_two_workers_along_fails(commit: Any) -> None:
     rows.recover()
 
     row.refresh_from_db()
-    assert (row.status, row.error) == (Status.FAILED, "Its worker was lost 2 times.")
+    assert (row.status, row.error) == (
+        Status.FAILED,
+        "WorkerLostError: Its worker was lost 2 times.",
+    )
     assert [args for _, args, _ in FAILURES] == [("a",)]
     assert RUNS == []
 
@@ -241,7 +247,7 @@ def test_end_of_a_lost_worker_s_try_counts_no_more(commit: Any) -> None:
 
     assert not rows.finish(first)
     rows.give_back(first, datetime.timedelta())
-    assert not rows.fail(first, "late")
+    assert not rows.fail(first, OSError("late"))
     second.refresh_from_db()
     assert second.status == Status.RUNNING
     assert rows.finish(second)
@@ -286,3 +292,38 @@ def test_called_directly_it_is_a_function() -> None:
         noted("a", error="retry")
     noted("b")
     assert (RUNS, Task.objects.count()) == (["a", "b"], 0)
+
+
+def test_limits_of_a_task_end_before_it_counts_as_lost(settings: Settings) -> None:
+    soft, hard = settings.CELERY["task_soft_time_limit"], settings.CELERY["task_time_limit"]
+
+    assert soft < hard < noted.lease().total_seconds() < VISIBILITY_SECONDS
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AccessRefused("refused"), PreconditionFailed("another kind of queue"), KeyError("no topic")],
+    ids=lambda error: type(error).__name__,
+)
+def test_broker_that_refuses_opens_its_breaker_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, commit: Any, error: Exception
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.delattr(rows.app, "send_task")
+    monkeypatch.setattr(Celery, "send_task", refuse)
+
+    assert commit("a").sent is None
+    assert BROKER.is_open
+
+
+def test_task_that_this_release_does_not_know_is_left_to_one_that_does(
+    messages: list[Message], commit: Any
+) -> None:
+    row = commit("a")
+    messages.clear()
+    row.name = "later.task"
+    later(row, 999)
+
+    assert (rows.recover(), rows.send_due(), messages) == (0, 0, [])

@@ -1,18 +1,17 @@
-"""Taking a picture in: a file, a row, a message; or nothing at all."""
+"""Taking a picture in: a file, a row, a task; or nothing at all."""
 
 import logging
 import uuid
 from contextlib import suppress
-from functools import partial
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.utils import timezone
 
 from demo.models import Upload
-from demo.uploads import jobs, names
+from demo.tasks import process_upload
+from demo.uploads import names
 from demo.uploads.pictures import Picture
 
 logger = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ def take_in(owner: AbstractBaseUser, file: File, picture: Picture) -> Upload:
         bytes=file.size,
         width=picture.width,
         height=picture.height,
-        sent=timezone.now(),
     )
     file.seek(0)
     content = File(file)
@@ -46,7 +44,7 @@ def take_in(owner: AbstractBaseUser, file: File, picture: Picture) -> Upload:
         upload.image.name = default_storage.save(wanted, content)
         with transaction.atomic():
             upload.save(force_insert=True)
-            transaction.on_commit(partial(jobs.send, upload.id), robust=True)
+            process_upload.delay(str(upload.id))
             written = True
     except BaseException:
         # Of a file that was begun, too.
