@@ -71,3 +71,13 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.status})"
+
+
+class ScheduledTask(models.Model):
+    """When an entry of CELERY_BEAT_SCHEDULE was last due: ops.tasks.schedule writes it."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    last = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

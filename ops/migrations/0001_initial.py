@@ -99,5 +99,12 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="ScheduledTask",
+            fields=[
+                ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("last", models.DateTimeField()),
+            ],
+        ),
         migrations.RunPython(adopt_earlier_rows, migrations.RunPython.noop),
     ]

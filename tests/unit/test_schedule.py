@@ -1,0 +1,131 @@
+"""CELERY_BEAT_SCHEDULE: each time of an entry is sent once, however many workers there are."""
+
+import datetime
+from typing import Any
+
+import pytest
+from celery import shared_task
+from celery.schedules import crontab
+from django.utils import timezone
+
+from ops.celery import app
+from ops.models import ScheduledTask, Task
+from ops.tasks import DurableTask, schedule
+
+pytestmark = pytest.mark.django_db
+
+SENT: list[tuple[Any, ...]] = []
+
+
+@shared_task(name="tests.plain")
+def plain(*args: Any) -> None:
+    """Does nothing."""
+
+
+@shared_task(name="tests.durable", base=DurableTask)
+def durable(*args: Any) -> None:
+    """Does nothing, and that surely."""
+
+
+@pytest.fixture(autouse=True)
+def entries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The schedule, with one entry; messages are noted instead of sent."""
+    found: dict[str, Any] = {"hourly": {"task": "tests.plain", "schedule": 3600, "args": (1,)}}
+    monkeypatch.setattr(app.conf, "beat_schedule", found)
+    monkeypatch.setattr(app, "send_task", lambda name, args, *_, **__: SENT.append((name, *args)))
+    SENT.clear()
+    schedule._seen.clear()
+    return found
+
+
+def worker_of_its_own() -> int:
+    """Look as another worker does, which has seen nothing yet."""
+    seen = dict(schedule._seen)
+    schedule._seen.clear()
+    try:
+        return schedule.send_due()
+    finally:
+        schedule._seen.clear()
+        schedule._seen.update(seen)
+
+
+def later(name: str, seconds: float) -> None:
+    """Let time pass for an entry, in the table and in this process."""
+    row = ScheduledTask.objects.get(name=name)
+    row.last -= datetime.timedelta(seconds=seconds)
+    row.save()
+    schedule._seen[name] = row.last
+
+
+def test_entry_is_first_sent_after_its_period_and_then_once_in_each() -> None:
+    assert schedule.send_due() == 0
+    later("hourly", 3599)
+    assert schedule.send_due() == 0
+    later("hourly", 1)
+    assert schedule.send_due() == 1
+    assert schedule.send_due() == 0
+    assert SENT == [("tests.plain", 1)]
+
+
+def test_two_workers_send_it_once() -> None:
+    schedule.send_due()
+    later("hourly", 3600)
+
+    assert worker_of_its_own() == 1
+    # This one saw the row as it was before.
+    assert schedule.send_due() == 0
+    assert schedule.send_due() == 0
+    assert len(SENT) == 1
+
+
+def test_worker_that_starts_later_goes_on_where_the_last_one_was_killed() -> None:
+    schedule.send_due()
+    later("hourly", 3000)
+    assert worker_of_its_own() == 0
+    later("hourly", 600)
+    assert worker_of_its_own() == 1
+
+
+def test_broker_that_is_down_delays_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = app.send_task
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise OSError("away")
+
+    schedule.send_due()
+    later("hourly", 3600)
+    monkeypatch.setattr(app, "send_task", away)
+    with pytest.raises(schedule.ScheduleError, match="'hourly': OSError: away"):
+        schedule.send_due()
+
+    monkeypatch.setattr(app, "send_task", send)
+    assert schedule.send_due() == 1
+
+
+def test_wrong_entry_is_named_and_keeps_no_other_from_being_sent(entries: dict[str, Any]) -> None:
+    entries.clear()
+    entries |= {
+        "misspelt": {"task": "tests.plian", "schedule": 60},
+        "right": {"task": "tests.plain", "schedule": 60},
+    }
+    assert schedule.send_due() == 0
+    for name in entries:
+        later(name, 60)
+
+    with pytest.raises(schedule.ScheduleError, match="'misspelt': NotRegistered: .*tests.plian"):
+        schedule.send_due()
+    assert SENT == [("tests.plain",)]
+
+
+def test_durable_task_has_its_row_as_soon_as_it_is_due(entries: dict[str, Any]) -> None:
+    entries["nightly"] = {"task": "tests.durable", "schedule": crontab(hour=3, minute=0)}
+    schedule.send_due()
+    later("nightly", 86_400)
+
+    assert schedule.send_due() == 1
+    assert Task.objects.get().name == "tests.durable"
+
+
+def test_times_are_those_of_the_site(entries: dict[str, Any]) -> None:
+    """Django's TIME_ZONE, unless CELERY_TIMEZONE says otherwise."""
+    assert str(app.timezone) == timezone.get_default_timezone_name()
