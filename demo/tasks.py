@@ -37,7 +37,8 @@ class UploadTask(DurableTask):
         )
 
 
-@shared_task(base=UploadTask)
+# Longer than a picture may take (demo/uploads/limits.py).
+@shared_task(base=UploadTask, soft_time_limit=20, time_limit=25)
 def process_upload(upload_id: str) -> None:
     """Make an upload's thumbnail and checksum."""
     upload = Upload.objects.filter(pk=upload_id).exclude(status=Status.DONE).first()

@@ -15,7 +15,7 @@ from django_structlog.celery.steps import DjangoStructLogInitStep
 
 from ops import environment
 from ops.breaker import BROKER, REDIS, AwayError, Breaker
-from ops.settings.backing import FILES
+from ops.settings.backing import FILES, broker_defaults
 
 # What is wrong with a task itself.
 OF_THE_TASK = (kombu.exceptions.SerializationError, TypeError, ValueError)
@@ -40,7 +40,7 @@ class Application(Celery):
         Raises:
             kombu.exceptions.OperationalError: it is down, and was not asked.
         """
-        url = settings.CELERY["broker_url"]
+        url = settings.CELERY_BROKER_URL
         try:
             with breaker_of(url).call(Exception, but=(*OF_THE_TASK, RefusedError)):
                 try:
@@ -77,19 +77,20 @@ class Application(Celery):
 
 
 app = Application(settings.WSGI_APPLICATION.partition(".")[0])
-app.config_from_object(settings.CELERY)
+app.config_from_object(settings, namespace="CELERY")
+app.add_defaults(broker_defaults(settings.CELERY_BROKER_URL))
 app.autodiscover_tasks()
 app.steps["worker"].add(DjangoStructLogInitStep)
 
-if settings.CELERY["broker_url"] == FILES:
+if settings.CELERY_BROKER_URL == FILES:
     from ops.brokers import files
 
-    files.prepare(settings.CELERY["broker_transport_options"])
-elif settings.CELERY["broker_url"].startswith("amqp"):
+    files.prepare(settings.CELERY_BROKER_TRANSPORT_OPTIONS)
+elif settings.CELERY_BROKER_URL.startswith("amqp"):
     from ops.brokers import rabbitmq
 
     rabbitmq.prepare()
-elif settings.CELERY["broker_url"].startswith(environment.KAFKA_SCHEME):
+elif settings.CELERY_BROKER_URL.startswith(environment.KAFKA_SCHEME):
     from ops.brokers import kafka
 
     kafka.prepare()

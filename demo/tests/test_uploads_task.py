@@ -13,9 +13,9 @@ from pytest_django import Settings
 
 from demo.models import Upload
 from demo.tasks import process_upload
+from demo.tests.pictures import costly, picture
 from demo.uploads import limits, names, work
 from ops.models import Task
-from demo.tests.pictures import costly, picture
 
 User = get_user_model()
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from ops import environment
 from ops.settings.backing import (
-    JOB_HARD_SECONDS,
-    JOB_SOFT_SECONDS,
     broker_settings,
     bucket_options,
     cache_settings,
@@ -115,36 +113,36 @@ CACHES = cache_settings(env)
 # Where the visit counter is; empty: in the database.
 COUNTER_REDIS_URL = environment.redis_url(env, environment.COUNTER)
 
-# Background jobs. https://docs.celeryq.dev/en/stable/userguide/configuration.html
+# Tasks. https://docs.celeryq.dev/en/stable/userguide/configuration.html
 BROKER_FOLDER = BASE_DIR / "var" / "broker"
-CELERY = {
-    **broker_settings(env, BROKER_FOLDER),
-    "broker_connection_timeout": 2,
-    "broker_connection_retry_on_startup": True,
-    "broker_connection_max_retries": None,
-    # The worker command sets its own.
-    "broker_heartbeat": 0,
-    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.1},
-    "task_serializer": "json",
-    "accept_content": ["json"],
-    # What became of a job stands in its row.
-    "task_ignore_result": True,
-    # A job whose worker is killed is done again: its message stays until the job has ended.
-    "task_acks_late": True,
-    "task_reject_on_worker_lost": True,
-    "worker_prefetch_multiplier": 1,
-    # A task that this release does not know is kept for one that does.
-    "worker_consumer": "ops.worker.parking:TaskConsumer",
-    "task_soft_time_limit": JOB_SOFT_SECONDS,
-    "task_time_limit": JOB_HARD_SECONDS,
-    "worker_max_tasks_per_child": 500,
-    "worker_max_memory_per_child": 400_000,
-    "worker_hijack_root_logger": False,
-}
+CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = broker_settings(env, BROKER_FOLDER)
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# The worker command sets its own.
+CELERY_BROKER_HEARTBEAT = 0
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.1}
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+# A task keeps what it found in a table of its own.
+CELERY_TASK_IGNORE_RESULT = True
+# A task whose worker is killed runs again: its message stays until the task has ended.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A task that this release does not know is kept for one that does.
+CELERY_WORKER_CONSUMER = "ops.worker.parking:TaskConsumer"
+# SoftTimeLimitExceeded is raised in a task after the first; after the second its process is killed.
+CELERY_TASK_SOFT_TIME_LIMIT = env.int("TASK_SECONDS")
+CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT + 5
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 500
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = 400_000
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = env.str("DJANGO_TIME_ZONE")
+# Periodic tasks: docs/tasks.md.
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY")
 WORKER_HEARTBEAT_FILE = env.path("WORKER_HEARTBEAT_FILE")
-# A job that has run this long is no longer running: its worker was killed.
-JOB_LEASE_SECONDS = JOB_HARD_SECONDS + 5
 
 AUTH_USER_MODEL = "accounts.User"
 # https://docs.djangoproject.com/en/5.2/ref/settings/#auth-password-validators

@@ -1,7 +1,6 @@
 """Unit tests: fast and hermetic, whatever the machine's environment or `.env` says."""
 
 from .base import *  # noqa: F403
-from .base import CELERY
 
 DEBUG = False
 
@@ -11,4 +10,5 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Nothing is shared between processes, and nothing is sent.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-CELERY = CELERY | {"broker_url": "memory://", "broker_transport_options": {}}
+CELERY_BROKER_URL = "memory://"
+CELERY_BROKER_TRANSPORT_OPTIONS = {}

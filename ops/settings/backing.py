@@ -16,12 +16,6 @@ ANSWER_SECONDS = 0.5
 # A worker waits for its next message within this.
 WORKER_ANSWER_SECONDS = 2
 
-# A job's process is told to end after the first, and killed after the second.
-JOB_SOFT_SECONDS = 20
-JOB_HARD_SECONDS = 25
-# Redis gives a message that nobody acknowledged to another worker after this: longer than a job
-# that waits behind another takes, and than the longest pause before a retry.
-VISIBILITY_SECONDS = 90
 # A worker and RabbitMQ each notice after two of these that the other is gone without a word. In a
 # server nobody would be there to answer between two requests; it opens a connection anew.
 HEARTBEAT_SECONDS = 20
@@ -68,8 +62,8 @@ def cache_settings(env: Environment) -> dict[str, Any]:
     }
 
 
-def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
-    """Return Celery's settings of its broker: Redis, another that is named, or files in `folder`.
+def broker_settings(env: Environment, folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the broker's URL and its options: Redis, another that is named, or files in `folder`.
 
     https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
     https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/rabbitmq.html
@@ -91,14 +85,18 @@ def broker_settings(env: Environment, folder: Path) -> dict[str, Any]:
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": ANSWER_SECONDS,
             "socket_keepalive": True,
-            "visibility_timeout": VISIBILITY_SECONDS,
+            "visibility_timeout": env.int("TASK_VISIBILITY_SECONDS"),
         }
     elif url.startswith("amqp"):
         # A message counts as sent when RabbitMQ says that it is on its disk.
         silence = {"read_timeout": SILENCE_SECONDS, "write_timeout": SILENCE_SECONDS}
         options |= {"confirm_publish": True, **silence}
-    more = next((more for scheme, more in OF_A_BROKER.items() if url.startswith(scheme)), {})
-    return {"broker_url": url, "broker_transport_options": options, **more}
+    return url, options
+
+
+def broker_defaults(url: str) -> dict[str, Any]:
+    """Return Celery's other settings that a broker needs, by its URL."""
+    return next((more for scheme, more in OF_A_BROKER.items() if url.startswith(scheme)), {})
 
 
 def file_storage(env: Environment) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def boxes_of(components: dict[str, dict[str, Any]]) -> list[Box]:
 def known_boxes() -> list[Box]:
     """Return the boxes of the stack as this installation has it."""
     redis = "redis" in settings.CACHES["default"]["BACKEND"].lower()
-    broker = BROKERS.get(settings.CELERY["broker_url"].partition(":")[0])
+    broker = BROKERS.get(settings.CELERY_BROKER_URL.partition(":")[0])
     boxes = [
         Box("database", DATABASES[connection.vendor], "rows", ("database", "migrations")),
         Box(

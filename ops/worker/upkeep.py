@@ -59,7 +59,7 @@ class Upkeep(bootsteps.StartStopStep):
         replaces the only worker.
         """
         self.stop_periodic()
-        self.ticked = time.monotonic() + settings.JOB_LEASE_SECONDS
+        self.ticked = time.monotonic() + settings.CELERY_TASK_TIME_LIMIT
 
     def terminate(self, worker: Any) -> None:
         """End at once."""

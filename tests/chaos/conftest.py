@@ -45,6 +45,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         put_into(document, config.stash[FIGURES].table())
 
 
+# Shorter than the default, so that the tests need not wait for an hour.
+VISIBILITY_SECONDS = 90
+
+
 @pytest.fixture(scope="session")
 def loaded(tree: Path) -> Iterator[Stack]:
     """A production stack that answers the load tests' requests."""
@@ -58,6 +62,7 @@ def loaded(tree: Path) -> Iterator[Stack]:
         # All visitors come from one address, or are one user.
         THROTTLE_ANON="off",
         THROTTLE_USER="off",
+        TASK_VISIBILITY_SECONDS=str(VISIBILITY_SECONDS),
         **secret_environment(),
     )
     stack.project = f"{STACK_NAME}-chaos-production"

@@ -16,13 +16,13 @@ ACCEPTED = 202
 TASK = """
 from demo.models import Counter
 
+Status = Upload.Status
 
-@app.task(name="api.added")
+
+@shared_task(name="api.added")
 def added(key: str) -> None:
     Counter.objects.get_or_create(name=key)
-
-
-@app.task"""
+"""
 VIEW = """
 from django.http import HttpRequest, HttpResponse
 
@@ -54,7 +54,7 @@ def release_with_a_new_task(stack: Stack) -> Iterator[None]:
     """Add the task and its view to the tree for the block's time."""
     demo = stack.tree / "demo"
     with ExitStack() as edits:
-        edits.enter_context(edited(demo / "tasks.py", "\n@app.task", TASK))
+        edits.enter_context(edited(demo / "tasks.py", "\nStatus = Upload.Status\n", TASK))
         edits.enter_context(edited(demo / "urls.py", "\nurlpatterns = [\n", VIEW))
         yield
 

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.settings.backing import VISIBILITY_SECONDS
 from tests.chaos import release
-from tests.chaos.conftest import check_nothing_lost, check_writes
+from tests.chaos.conftest import VISIBILITY_SECONDS, check_nothing_lost, check_writes
 from tests.chaos.disk import watched_disk
 from tests.chaos.load import Client, Load, always
 from tests.chaos.new_task import Tasks, release_with_a_new_task
@@ -26,7 +25,7 @@ QUICK = ("--watch-seconds", "0.5")
 HEALTH_SECONDS = "15"
 # What a release may add to the longest request of the steady state.
 LONGER_SECONDS = 1.0
-# A task whose worker was killed comes again after VISIBILITY_SECONDS.
+# A task whose worker was killed is delivered again after the stack's TASK_VISIBILITY_SECONDS.
 LOST = VISIBILITY_SECONDS + 60
 
 

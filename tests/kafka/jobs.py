@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 from celery import Celery
-from django.conf import settings
 
 from ops import environment
 from ops.brokers import kafka as kafka_messages
 from ops.settings.backing import broker_settings
+from tests.celery_settings import celery_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.test")
 
@@ -24,17 +24,21 @@ def on(address: str) -> dict[str, object]:
     """Return the project's settings of a broker for Kafka at an address."""
     names = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOTENV": "false"}
     url = f"{environment.KAFKA_SCHEME}://{address}"
-    return broker_settings(environment.load({**names, "CELERY_BROKER_URL": url}), FOLDER)
+    env = environment.load({**names, "CELERY_BROKER_URL": url})
+    return dict(
+        zip(("broker_url", "broker_transport_options"), broker_settings(env, FOLDER), strict=True)
+    )
 
 
 kafka_messages.prepare()
 app = Celery("jobs")
 app.config_from_object(
-    settings.CELERY
-    | on(os.environ.get("JOBS_KAFKA", "none:1"))
-    # Processes are replaced within a test, too, and missed soon; a job is held as long as it likes.
-    | {"task_default_queue": QUEUE, "worker_max_tasks_per_child": 5, "worker_lost_wait": 1}
-    | {"task_soft_time_limit": 300, "task_time_limit": 320}
+    celery_settings(
+        **on(os.environ.get("JOBS_KAFKA", "none:1")),
+        # Processes are replaced within a test, too, and missed soon; a task may take long.
+        **{"task_default_queue": QUEUE, "worker_max_tasks_per_child": 5, "worker_lost_wait": 1},
+        **{"task_soft_time_limit": 300, "task_time_limit": 320},
+    )
 )
 
 

@@ -31,7 +31,8 @@ UPLOADS = 150
 LATER = """
 import django; django.setup()
 from mysite.celery import app
-app.send_task("demo.tasks.process_upload", args=["00000000-0000-0000-0000-000000000000"], task_id={id!r}, countdown=2)
+args = ["00000000-0000-0000-0000-000000000000"]
+app.send_task("demo.tasks.process_upload", args=args, task_id={id!r}, countdown=2)
 """
 WAITING = """
 import django; django.setup()

@@ -7,6 +7,7 @@ import re
 import runpy
 
 import pytest
+from django.conf import settings
 
 from ops import breaker, environment
 from ops.database import lock_waits
@@ -15,8 +16,6 @@ from ops.management.commands import migrate_with_lock
 from ops.settings.backing import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
-    JOB_HARD_SECONDS,
-    JOB_SOFT_SECONDS,
 )
 from ops.storage import bucket as bucket_storage
 from ops.worker.beats import EVERY_SECONDS, STALE_SECONDS
@@ -257,7 +256,8 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
 
 
 def test_a_stopping_worker_finishes_its_jobs() -> None:
-    assert JOB_SOFT_SECONDS < JOB_HARD_SECONDS < grace("worker")
+    soft, hard = settings.CELERY_TASK_SOFT_TIME_LIMIT, settings.CELERY_TASK_TIME_LIMIT
+    assert soft < hard < grace("worker")
 
 
 def test_the_worker_is_missed_after_the_same_time_everywhere() -> None:
@@ -274,7 +274,7 @@ def test_a_dead_redis_holds_no_request_up_for_long() -> None:
     assert CONNECT_SECONDS + ANSWER_SECONDS <= 2
     s3 = 2 * (bucket_storage.CONNECT_SECONDS + bucket_storage.READ_SECONDS)
     assert s3 < seconds(uwsgi_option("harakiri"))
-    assert s3 < JOB_SOFT_SECONDS
+    assert s3 < settings.CELERY_TASK_SOFT_TIME_LIMIT
     assert s3 < breaker.STALE_SECONDS
 
 

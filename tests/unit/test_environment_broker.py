@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ops import environment
 from ops.environment import broker
-from ops.settings.backing import FILES, broker_settings
+from ops.settings.backing import FILES, broker_defaults, broker_settings
 from tests.unit.test_environment_redis import AWKWARD, faults
 
 RABBITMQ = {"BROKER": "rabbitmq", "BROKER_HOST": "broker", "BROKER_PASSWORD": AWKWARD}
@@ -18,7 +18,8 @@ REDIS = {"REDIS_HOST": "redis", "REDIS_PASSWORD": "x"}
 def settings(**environ: str) -> dict[str, object]:
     """Return Celery's settings of its broker."""
     layer = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOTENV": "false"}
-    return broker_settings(environment.load({**layer, **environ}), Path("folder"))
+    url, options = broker_settings(environment.load({**layer, **environ}), Path("folder"))
+    return {"broker_url": url, "broker_transport_options": options, **broker_defaults(url)}
 
 
 def test_rabbitmq_s_address_takes_any_password() -> None:

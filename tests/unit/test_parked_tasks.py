@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from celery import Celery, current_task
 from celery.contrib.testing.worker import start_worker
-from django.conf import settings
 from django.db import OperationalError
 from django.utils import timezone
 from kombu.exceptions import ContentDisallowed
@@ -23,6 +22,7 @@ from ops.brokers import files as message_files
 from ops.models import ParkedTask
 from ops.settings.backing import FILES
 from ops.worker import parking
+from tests.celery_settings import celery_settings
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,7 +34,7 @@ class Release:
     def __init__(self, broker: dict[str, Any], **tasks: Callable[..., object]) -> None:
         """Register the tasks by name."""
         self.app = Celery("release", set_as_current=False)
-        self.app.config_from_object(settings.CELERY | broker)
+        self.app.config_from_object(celery_settings(**broker))
         for name, function in tasks.items():
             self.app.task(function, name=name, shared=False)
 

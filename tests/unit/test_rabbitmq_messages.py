@@ -73,14 +73,13 @@ def silent() -> Iterator[int]:
 
 def test_no_question_is_waited_for_without_end(silent: int) -> None:
     environ = {**TEST_LAYER, "CELERY_BROKER_URL": f"amqp://someone:x@127.0.0.1:{silent}/mysite"}
-    settings = broker_settings(environment.load(environ), ROOT)
-    options = settings["broker_transport_options"]
+    url, options = broker_settings(environment.load(environ), ROOT)
     rabbitmq_messages.prepare()
     ended: list[str] = []
 
     def opened() -> tuple[Connection, Any]:
         """Make the conversation; the limit counts there too, and a busy machine may need longer."""
-        connection = Connection(settings["broker_url"], transport_options=options)
+        connection = Connection(url, transport_options=options)
         try:
             return connection, connection.channel()
         except OSError:

@@ -112,7 +112,7 @@ def test_wrong_entry_is_named_and_keeps_no_other_from_being_sent(entries: dict[s
     for name in entries:
         later(name, 60)
 
-    with pytest.raises(schedule.ScheduleError, match="'misspelt': NotRegistered: .*tests.plian"):
+    with pytest.raises(schedule.ScheduleError, match=r"'misspelt': NotRegistered: .*tests\.plian"):
         schedule.send_due()
     assert SENT == [("tests.plain",)]
 

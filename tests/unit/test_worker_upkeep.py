@@ -86,7 +86,7 @@ def test_a_worker_that_stops_is_well_while_its_tasks_end_and_no_longer(clock: An
 
     assert watch.periodic and all(thread.over.is_set() for thread in watch.periodic)
     assert not watch.heartbeat.over.is_set()
-    clock.now += settings.JOB_LEASE_SECONDS
+    clock.now += settings.CELERY_TASK_TIME_LIMIT
     assert watch.is_well()
     clock.now += LOOP_SECONDS
     assert not watch.is_well()

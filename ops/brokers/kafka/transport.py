@@ -11,6 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from django.conf import settings
 from kombu.exceptions import OperationalError
 from kombu.transport import confluentkafka, virtual
 from kombu.utils.encoding import str_to_bytes
@@ -36,8 +37,8 @@ PARTITIONS = 8
 # A worker that is gone without a word is missed after this, and its partitions are others'.
 SESSION_SECONDS = 10
 # One that asks for no message for so long is taken for hung. While all its places are taken it asks
-# for none; a job's process is killed long before (JOB_HARD_SECONDS).
-HUNG_SECONDS = 300
+# for none, so this is longer than two tasks in a row may take.
+HUNG_SECONDS = max(300, 3 * settings.CELERY_TASK_TIME_LIMIT)
 # A topic that was made, or lost and made anew, is seen after this; it would be five minutes.
 SEEN_SECONDS = 5
 

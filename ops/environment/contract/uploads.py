@@ -20,6 +20,22 @@ WORKER: Final = Section(
             maximum=64,
         ),
         Variable(
+            name="TASK_SECONDS",
+            kind=Kind.INT,
+            help="How long a task may take. A longer one is ended.",
+            default="60",
+            minimum=1,
+            maximum=86_400,
+        ),
+        Variable(
+            name="TASK_VISIBILITY_SECONDS",
+            kind=Kind.INT,
+            help="Redis gives a message that no worker has acknowledged to another one after this.",
+            default="3600",
+            minimum=60,
+            maximum=604_800,
+        ),
+        Variable(
             name="WORKER_HEARTBEAT_FILE",
             kind=Kind.PATH,
             help="The worker touches this file while it is well.",

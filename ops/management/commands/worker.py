@@ -85,6 +85,6 @@ def end(number: int, frame: object) -> None:
 
 def place() -> str:
     """Name the broker, of several the first, for a person: its kind, host and port, no password."""
-    parts = urlsplit(settings.CELERY["broker_url"].split(";")[0])
+    parts = urlsplit(settings.CELERY_BROKER_URL.split(";")[0])
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
