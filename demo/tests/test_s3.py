@@ -16,7 +16,6 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from demo.models import Upload
 from demo.tasks import process_upload
 from demo.tests.pictures import picture
-from demo.uploads import jobs
 from mysite.celery import app
 from ops import environment
 from ops.breaker import STORAGE
@@ -85,7 +84,10 @@ def test_a_picture_and_its_thumbnail_are_in_the_bucket(
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
-    monkeypatch.setattr(app, "send_task", lambda name, args, **_: process_upload.apply(args=args))
+    def send_task(name: str, args: list[str], kwargs: object, headers: dict[str, str]) -> None:
+        process_upload.apply(args, headers=headers)
+
+    monkeypatch.setattr(app, "send_task", send_task)
     content = picture()
     with django_capture_on_commit_callbacks(execute=True):
         made = send(signed_in, content).json()["id"]
@@ -110,11 +112,11 @@ def test_a_picture_and_its_thumbnail_are_in_the_bucket(
 def test_done_twice_there_is_one_thumbnail(bucket: Any, signed_in: Client) -> None:
     made = send(signed_in, picture()).json()["id"]
     for job in ("first", "second"):
-        Upload.objects.update(status=jobs.Status.QUEUED)
+        Upload.objects.update(status=Upload.Status.QUEUED)
         process_upload.apply(args=[made], task_id=job)
 
     assert len(list(bucket.objects.filter(Prefix="thumbnails/"))) == 1
-    assert Upload.objects.get().status == jobs.Status.DONE
+    assert Upload.objects.get().status == Upload.Status.DONE
 
 
 @pytest.mark.parametrize("missing", ["bucket", "server"])
