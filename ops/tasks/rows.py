@@ -35,7 +35,7 @@ MAX_LOSSES = 2
 # even if the queue is long. To send one that is not lost does no harm.
 LOST_SECONDS = 5
 LOST_IN_A_QUEUE_SECONDS = 300
-# Rows in one round of `send_due`.
+# Rows that are sent, or deleted, at a time.
 ROUND = 1000
 # How long rows of ended tasks are kept.
 KEEP_DONE = datetime.timedelta(days=7)
@@ -166,8 +166,11 @@ def forget_old() -> int:
     now = timezone.now()
     old = Q(status=Status.DONE, finished__lt=now - KEEP_DONE)
     old |= Q(status=Status.FAILED, finished__lt=now - KEEP_FAILED)
-    keys = list(Task.objects.filter(old).values_list("pk", flat=True)[:ROUND])
-    return Task.objects.filter(pk__in=keys).delete()[0]
+    ended = Task.objects.filter(old)
+    count = 0
+    while keys := list(ended.values_list("pk", flat=True)[:ROUND]):
+        count += Task.objects.filter(pk__in=keys).delete()[0]
+    return count
 
 
 def requeue_lost(which: Q) -> None:
