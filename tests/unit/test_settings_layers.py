@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -23,18 +24,43 @@ REQUIRED = {
 MINIMUM = {"local": {}, "dev": REQUIRED, "production": REQUIRED, "test": {}}
 
 SHOW = """
-import json, sys
-import django
+import json
 from django.conf import settings
-from django.template import engines
 
-django.setup()
 shown = {name: getattr(settings, name, None) for name in dir(settings) if name.isupper()}
-shown["template loaders"] = [
-    type(loader).__module__ for loader in engines["django"].engine.template_loaders
-]
 print(json.dumps(shown, default=str))
 """
+
+# What a server does at its start, with a folder of the project's own templates.
+START = """
+import json, sys
+from mysite.settings import base
+
+folder, *paths = sys.argv[1:]
+base.TEMPLATES[0]["DIRS"] = [folder]
+
+import mysite.wsgi
+from django.conf import settings
+from django.core.management import call_command
+from django.template import engines
+from django.template.loader import render_to_string
+from django.test import Client
+
+call_command("check", deploy="production" in settings.SETTINGS_MODULE, fail_level="WARNING")
+client = Client(headers={"Host": "www.example.com"})
+loaders = [type(loader).__module__ for loader in engines["django"].engine.template_loaders]
+started = {
+    "templates": [render_to_string("own.html"), render_to_string("admin/base_site.html")],
+    "cached": "django.template.loaders.cached" in loaders,
+    "answers": {path: client.get(path).status_code for path in paths},
+}
+print(json.dumps(started))
+"""
+HEALTH = ("/livez", "/readyz", "/healthz")
+OTHERS = ("/", "/profile/", "/healthz/", "/healthzz", "/x/healthz", "/api/orders/")
+
+# One process then starts each layer for all tests here.
+pytestmark = pytest.mark.xdist_group("layers")
 
 
 def run(
@@ -56,13 +82,30 @@ def run(
     )
 
 
+def printed(*command: str, layer: str, **environment: str) -> dict[str, Any]:
+    """Return what a command that must succeed prints last."""
+    done = run(*command, layer=layer, **environment)
+    assert done.returncode == 0, done.stderr
+    shown: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return shown
+
+
 @cache
 def loaded(layer: str, *changes: tuple[str, str]) -> dict[str, Any]:
     """Return the settings of a layer whose required variables are set."""
-    done = run("-c", SHOW, layer=layer, **{**MINIMUM[layer], **dict(changes)})
-    assert done.returncode == 0, done.stderr
-    shown: dict[str, Any] = json.loads(done.stdout)
-    return shown
+    return printed("-c", SHOW, layer=layer, **{**MINIMUM[layer], **dict(changes)})
+
+
+@cache
+def started(layer: str) -> dict[str, Any]:
+    """Start a layer's server, check it, and return what it renders and answers."""
+    with TemporaryDirectory() as folder:
+        Path(folder, "admin").mkdir()
+        Path(folder, "own.html").write_text("the project's")
+        Path(folder, "admin/base_site.html").write_text("own admin")
+        # The others would read the database that `make run` keeps.
+        paths = HEALTH + OTHERS if layer == "production" else ()
+        return printed("-c", START, folder, *paths, layer=layer, **MINIMUM[layer])
 
 
 @pytest.mark.parametrize(
@@ -113,9 +156,7 @@ def test_the_toolbar_is_the_local_layer_s(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", MINIMUM)
 def test_an_edited_template_shows_at_once_in_the_local_layer(layer: str) -> None:
-    cached = "django.template.loaders.cached" in loaded(layer)["template loaders"]
-
-    assert cached is (layer != "local")
+    assert started(layer)["cached"] is (layer != "local")
 
 
 def test_the_local_layer_needs_nothing() -> None:
@@ -149,29 +190,12 @@ def test_other_layers_may_be_reached_by_http(layer: str) -> None:
     assert shown["SECURE_HSTS_SECONDS"] == 0
 
 
-REDIRECTED = """
-import json, sys
-import django
-django.setup()
-from django.test import Client
-
-client = Client(headers={"Host": "www.example.com"})
-print(json.dumps({path: client.get(path).status_code for path in sys.argv[1:]}))
-"""
-
-
 def test_production_answers_health_by_http_and_nothing_else() -> None:
     """With its own defaults; the checks' answer is 503 without a database."""
-    health = ("/livez", "/readyz", "/healthz")
-    others = ("/", "/profile/", "/healthz/", "/healthzz", "/x/healthz", "/api/orders/")
-    done = run("-c", REDIRECTED, *health, *others, layer="production", **REQUIRED)
-
-    assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout.splitlines()[-1])
-    assert answers == {
-        **dict.fromkeys(health, 200),
+    assert started("production")["answers"] == {
+        **dict.fromkeys(HEALTH, 200),
         "/healthz": 503,
-        **dict.fromkeys(others, 301),
+        **dict.fromkeys(OTHERS, 301),
     }
 
 
@@ -203,30 +227,9 @@ def test_hsts_binds_subdomains_and_browsers_only_where_a_variable_says_so() -> N
         assert tuple(shown[name] for name in names) == expected
 
 
-OWN_TEMPLATE = """
-import sys
-from mysite.settings import base
-
-base.TEMPLATES[0]["DIRS"] = [sys.argv[1]]
-import django
-django.setup()
-from django.template.loader import render_to_string
-
-print(render_to_string("own.html"), render_to_string("admin/base_site.html"))
-"""
-
-
 @pytest.mark.parametrize("layer", MINIMUM)
-def test_templates_of_a_project_s_folder_are_found_before_those_of_apps(
-    layer: str, tmp_path: Path
-) -> None:
-    (tmp_path / "admin").mkdir()
-    (tmp_path / "own.html").write_text("the project's")
-    (tmp_path / "admin/base_site.html").write_text("own admin")
-
-    done = run("-c", OWN_TEMPLATE, str(tmp_path), layer=layer, **MINIMUM[layer])
-
-    assert done.stdout.strip() == "the project's own admin", done.stderr
+def test_templates_of_a_project_s_folder_are_found_before_those_of_apps(layer: str) -> None:
+    assert started(layer)["templates"] == ["the project's", "own admin"]
 
 
 def test_all_layers_share_what_they_do_not_change() -> None:
@@ -273,22 +276,10 @@ def test_middleware_stands_in_order() -> None:
         assert names.index("AuthenticationMiddleware") > names.index("SessionMiddleware")
 
 
-def test_check_deploy_is_clean_in_production() -> None:
-    done = run(
-        *("manage.py", "check", "--deploy", "--fail-level", "WARNING"),
-        layer="production",
-        **REQUIRED,
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert "no issues" in done.stdout
-
-
 @pytest.mark.parametrize("layer", MINIMUM)
-def test_check_is_clean_in_every_layer(layer: str) -> None:
-    done = run("manage.py", "check", "--fail-level", "WARNING", layer=layer, **MINIMUM[layer])
-
-    assert done.returncode == 0, done.stderr
+def test_each_layer_s_server_starts_and_its_checks_are_clean(layer: str) -> None:
+    """In production those of `check --deploy` as well."""
+    assert started(layer)
 
 
 def test_production_refuses_debug() -> None:
@@ -324,34 +315,49 @@ def test_the_sample_secret_is_refused_and_not_repeated(layer: str) -> None:
     assert SAMPLE_SECRET_KEY not in done.stderr
 
 
-@pytest.mark.parametrize("layer", ["local", "dev", "production"])
-def test_the_server_s_application_can_be_loaded(layer: str) -> None:
-    done = run("-c", "import mysite.wsgi", layer=layer, **MINIMUM[layer])
+BUILD = """
+import django
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 
-    assert done.returncode == 0, done.stderr
+django.setup()
+call_command("findstatic", "ops/status.css")
+try:
+    call_command("showmigrations")
+except ImproperlyConfigured as fault:
+    print(fault)
+import mysite.wsgi
+"""
 
 
-def test_a_server_is_never_a_build() -> None:
-    done = run("-c", "import mysite.wsgi", layer="production", DJANGO_BUILD="1")
+def test_a_build_step_needs_no_secret_and_has_no_database_and_is_never_a_server() -> None:
+    done = run("-c", BUILD, layer="production", DJANGO_BUILD="1")
 
+    assert done.stdout.startswith("Found 'ops/status.css' here:"), done.stderr
+    assert "settings.DATABASES is improperly configured" in done.stdout
     assert done.returncode != 0
     assert "ImproperlyConfigured: DJANGO_BUILD is set" in done.stderr
 
 
-def test_a_build_step_needs_no_secret_and_has_no_database() -> None:
-    done = run("manage.py", "findstatic", "ops/status.css", layer="production", DJANGO_BUILD="1")
-    asked = run("manage.py", "showmigrations", layer="production", DJANGO_BUILD="1")
+BROKEN = """
+import os, sys
+import celery, django.contrib.admin.options, django.core.wsgi, django.test, mysite.settings.local
 
-    assert done.returncode == 0, done.stderr
-    assert asked.returncode != 0
+for module in sys.argv[1:]:
+    if not os.fork():
+        assert module not in sys.modules
+        sys.modules[module] = None
+        import mysite.wsgi
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
 
 
-@pytest.mark.parametrize("module", ["api.views.profile", "ops.middleware", "ops.health.checks"])
-def test_a_module_that_cannot_be_imported_keeps_the_server_from_starting(module: str) -> None:
+def test_a_module_that_cannot_be_imported_keeps_the_server_from_starting() -> None:
     """Rather than becoming the first visitor's error."""
-    broken = f"import sys; sys.modules[{module!r}] = None; import mysite.wsgi"
+    modules = ("api.views.profile", "ops.middleware", "ops.health.checks")
 
-    done = run("-c", broken)
+    done = run("-c", BROKEN, *modules)
 
-    assert done.returncode != 0
-    assert f"import of {module} halted" in done.stderr
+    assert done.stdout.split() == ["1"] * len(modules), done.stderr
+    for module in modules:
+        assert f"import of {module} halted" in done.stderr
