@@ -1,4 +1,4 @@
-"""`./manage.py env`, run as a program in a project of its own."""
+"""`./manage.py env`, in a project of its own."""
 
 import os
 import shutil
@@ -7,47 +7,40 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from ops.environment import cli
 from ops.environment.variable import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """Return a copy of what the command needs, where files can be written."""
-    shutil.copytree(
-        ROOT / "ops" / "environment",
-        tmp_path / "ops" / "environment",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    (tmp_path / "ops" / "__init__.py").touch()
-    settings = tmp_path / "mysite" / "settings"
-    settings.mkdir(parents=True)
-    for layer in ("local", "dev", "production", "test"):
-        (settings / f"{layer}.py").touch()
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of what the command reads and writes, and run it there."""
     (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "environment.md", tmp_path / "docs")
-    for name in (".env.sample", "docker-compose.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    for name in ("SAMPLE_PATH", "DOCS_PATH", "COMPOSE_PATH"):
+        path = tmp_path / getattr(cli, name).relative_to(ROOT)
+        shutil.copy(ROOT / path.relative_to(tmp_path), path)
+        monkeypatch.setattr(cli, name, path)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def run(project: Path) -> Run:
+def run(project: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs the command with these arguments and this environment."""
 
     def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "ops.environment", *arguments],
-            cwd=project,
-            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with patch.dict(os.environ, environ, clear=True):
+            try:
+                code = cli.main(arguments)
+            except SystemExit as exit_of_argparse:
+                code = int(str(exit_of_argparse.code))
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return command
 
@@ -67,16 +60,17 @@ def test_check_of_a_fresh_clone_is_one_line(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "environ",
+    ("environ", "fault"),
     [
-        {"DATABASE_URL": "postgres://user:password@host:5432/name?sslmode=require"},
-        {"CELERY_BROKER_URL": "confluentkafka://broker:9092"},
-        {"BROKER": "kafka", "BROKER_HOST": "broker"},
-        {"DB_ENGINE": "postgres"},
+        ({"DATABASE_URL": "postgres://user:password@host:5432/name?sslmode=require"}, ""),
+        ({"CELERY_BROKER_URL": "confluentkafka://broker:9092"}, ""),
+        ({"BROKER": "kafka", "BROKER_HOST": "broker"}, ""),
+        ({"DB_ENGINE": "postgres"}, ""),
+        ({"DB_ENGINE": "postgrse"}, "Did you mean postgres?"),
     ],
 )
 @pytest.mark.parametrize("program", ["manage.py", "-mops.environment"])
-def test_check_needs_no_package(program: str, environ: dict[str, str]) -> None:
+def test_check_needs_no_package(program: str, environ: dict[str, str], fault: str) -> None:
     """Python alone, as before `make setup`."""
     done = subprocess.run(
         # -S: without the folders of installed packages.
@@ -87,7 +81,8 @@ def test_check_needs_no_package(program: str, environ: dict[str, str]) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, bool(done.stderr)) == (bool(fault), bool(fault))
+    assert fault in done.stderr
 
 
 def test_check_tells_all_faults_on_standard_error(run: Run, project: Path) -> None:
