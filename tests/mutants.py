@@ -83,8 +83,9 @@ def tests_of(pattern: str) -> set[str]:
     """Return the unit tests' files that import a module, or anything of a package."""
     *packages, name = pattern.removesuffix("/*").removesuffix(".py").split("/")
     package = ".".join(packages)
+    # The scripted stack runs stackctl's commands whole.
     imported = re.compile(
-        rf"\b{package}(\.| import (.*\b)?){name}\b" if package else rf"\b{name}\b"
+        rf"\b{package}(\.| import (.*\b)?){name}\b" if package else rf"\b({name}|unit\.scripted)\b"
     )
     files = Path("tests/unit").glob("test_*.py")
     return {

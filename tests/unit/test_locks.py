@@ -24,12 +24,10 @@ from tests.waiting import eventually
 # Takes the lock, says so, and holds it until its standard input ends.
 HOLDER = """
 import sys
-import django
 from django.db import connection
 from ops.database.outage import DatabaseNotReadyError
 from ops.database.locks import exclusive_lock
 
-django.setup()
 name, seconds = sys.argv[1], float(sys.argv[2])
 try:
     with exclusive_lock(connection, name, seconds, lambda line: print(line, flush=True)):
