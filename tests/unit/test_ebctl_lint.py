@@ -1,5 +1,6 @@
 """`./ebctl lint` finds each of a set of seeded faults, and nothing in the project's own files."""
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -10,6 +11,15 @@ from ebctl_cli.lint.known import namespaces
 from tests.tree import ROOT
 from tests.unit.ebctl_faults import COMMAND, FAULTS, property_
 
+# One process then checks each faulty file once for all tests here.
+pytestmark = pytest.mark.xdist_group("faults")
+
+
+@cache
+def findings_in_fault(fault: str) -> list[Finding]:
+    """Return what the linter finds in a faulty file."""
+    return list(findings_of(FAULTS[fault][0]))
+
 
 def test_the_project_s_own_files_are_clean() -> None:
     assert findings_in(ROOT) == []
@@ -17,8 +27,8 @@ def test_the_project_s_own_files_are_clean() -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_it_finds(fault: str) -> None:
-    faulty, rule, line, words = FAULTS[fault]
-    found = list(findings_of(faulty))
+    _, rule, line, words = FAULTS[fault]
+    found = findings_in_fault(fault)
     fitting = [item for item in found if item.rule == rule and item.line == line]
 
     assert fitting, found
@@ -28,8 +38,7 @@ def test_it_finds(fault: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_it_finds_nothing_else(fault: str) -> None:
     """A fault is one finding, or of one kind: no flood that hides it."""
-    faulty, rule, _, _ = FAULTS[fault]
-    beside = {item.rule for item in findings_of(faulty)} - {rule}
+    beside = {item.rule for item in findings_in_fault(fault)} - {FAULTS[fault][1]}
 
     assert len(beside) <= 1, beside
 
@@ -40,8 +49,8 @@ def test_no_secret_is_repeated() -> None:
 
 
 def test_a_finding_is_one_line() -> None:
-    for faulty, _, _, _ in FAULTS.values():
-        for finding in findings_of(faulty):
+    for fault in FAULTS:
+        for finding in findings_in_fault(fault):
             assert str(finding).count("\n") == 0
 
 

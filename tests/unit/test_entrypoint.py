@@ -32,7 +32,14 @@ class Migration(migrations.Migration):
 class Start:
     """One run of the entrypoint, with stand-ins for supervisord and the worker."""
 
-    def __init__(self, folder: Path, *arguments: str, tree: Path = ROOT, **variables: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        tree: Path = ROOT,
+        script: Path = ROOT / "supervisor/entrypoint",
+        **variables: str,
+    ) -> None:
         self.folder = folder
         programs = folder / "programs"
         programs.mkdir(parents=True)
@@ -48,11 +55,13 @@ class Start:
         self.log = folder / "log"
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
-                ["sh", str(tree / "supervisor/entrypoint"), *arguments],
+                ["sh", str(script), *arguments],
                 cwd=tree,
                 env={
                     "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
                     "DJANGO_READ_DOTENV": "false",
+                    # Faster to load than the local layer, which has the debug toolbar.
+                    "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
                     "DATABASE_URL": f"sqlite:///{folder.parent}/db.sqlite3",
                     **variables,
                 },
@@ -98,9 +107,8 @@ def test_a_server_does_not_migrate_unless_told(tmp_path: Path) -> None:
     assert not (tmp_path / "db.sqlite3").exists()
 
 
-@pytest.mark.parametrize("yes", ["true", "1", "on"])
-def test_a_server_migrates_before_it_starts(tmp_path: Path, yes: str) -> None:
-    start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS=yes)
+def test_a_server_migrates_before_it_starts(tmp_path: Path) -> None:
+    start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS="on")
 
     assert start.ended() == 0
     assert "ops.0001_initial" in start.applied
@@ -197,10 +205,9 @@ def test_the_release_is_the_archive_s_commit(
     tmp_path: Path, commit: str, passed: dict[str, str], shown: str
 ) -> None:
     """Unless the image was built for a release."""
-    tree = copy_tree(tmp_path / "tree")
-    script = tree / "supervisor/entrypoint"
-    script.write_text(script.read_text().replace("$Format:%h$", commit))
-    start = Start(tmp_path / "one", "serve", tree=tree, **passed)
+    script = tmp_path / "entrypoint"
+    script.write_text((ROOT / "supervisor/entrypoint").read_text().replace("$Format:%h$", commit))
+    start = Start(tmp_path / "one", "serve", script=script, **passed)
 
     assert start.ended() == 0
     assert f"{STARTED}, release {shown}\n" in start.said

@@ -14,8 +14,9 @@ from tests.waiting import eventually
 
 
 def environment(database: str) -> dict[str, str]:
-    """Return the environment of a command in the local layer."""
-    return {"PATH": os.environ["PATH"], "DJANGO_READ_DOTENV": "false", "DATABASE_URL": database}
+    """Return the environment of a command in the layer that loads fastest."""
+    layer = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
+    return {"PATH": os.environ["PATH"], "DATABASE_URL": database, **layer}
 
 
 class Migration:
