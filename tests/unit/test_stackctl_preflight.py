@@ -1,12 +1,14 @@
 """What stackctl says of a machine that is not ready; a fake `docker` stands for what ails it."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -14,6 +16,7 @@ from stackctl_cli import preflight
 from tests.packages import only
 from tests.ports import free_port
 from tests.tree import ROOT
+from tests.unit.scripted.stack import Ended, run
 
 GOOD = {
     "info": json.dumps({"ServerVersion": "28.1.0"}),
@@ -25,9 +28,9 @@ GOOD = {
 class Machine:
     """A machine with a docker client of the test's making."""
 
-    def __init__(self, folder: Path, packages: Path) -> None:
-        """Make one on which all is well and no stack runs, with these packages for Python."""
-        self.folder, self.packages = folder, packages
+    def __init__(self, folder: Path) -> None:
+        """Make one on which all is well and no stack runs."""
+        self.folder = folder
         self.http_port, self.stats_port = free_port(), free_port()
         self.calls = folder / "calls"
         self.environ: dict[str, str] = {}
@@ -72,43 +75,27 @@ esac
         servers = {"DB_HOST": "db", "DB_NAME": "x", "DB_USER": "x", "DB_PASSWORD": "a-password"}
         return {**servers, "BROKER_HOST": "broker", **self.environ}
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run stackctl with this machine's docker first on the PATH."""
-        return subprocess.run(
-            # -S: without the folders of installed packages.
-            [sys.executable, "-S", "-m", "stackctl_cli", *arguments],
-            cwd=ROOT,
-            env={
-                "PATH": f"{self.folder}",
-                "PYTHONPATH": f"{self.packages}",
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "DJANGO_READ_DOTENV": "false",
-                **self.environ,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def variables(self) -> dict[str, str]:
+        """Return stackctl's environment, with this machine's docker alone on the PATH."""
+        return {"PATH": str(self.folder), "DJANGO_READ_DOTENV": "false", **self.environ}
+
+    def run(self, *arguments: str) -> Ended:
+        """Run stackctl."""
+        with patch.dict(os.environ, self.variables(), clear=True):
+            return run(arguments)
 
     def refused(self, *arguments: str) -> str:
         """Run stackctl, which must refuse and change nothing, and return what it says."""
         result = self.run(*arguments)
-        assert result.returncode == 1, result
-        assert "Traceback" not in result.stderr
+        assert result.code == 1, result
         calls = self.calls.read_text() if self.calls.exists() else ""
         assert not {"up", "build", "run", "tag", "exec"} & set(calls.split())
-        return result.stderr
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give what ./stackctl installs, and nothing of what the tests have beside it."""
-    return only("stackctl", tmp_path_factory.mktemp("stackctl") / "packages")
+        return result.err
 
 
 @pytest.fixture
-def machine(tmp_path: Path, packages: Path) -> Machine:
-    return Machine(tmp_path, packages)
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
 
 
 @pytest.fixture
@@ -118,8 +105,18 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_good_machine_has_no_fault(machine: Machine) -> None:
-    result = machine.run("doctor", "--json")
+def test_a_good_machine_has_no_fault(machine: Machine, tmp_path: Path) -> None:
+    """With what ./stackctl installs, and no other package of the tests."""
+    packages = only("stackctl", tmp_path / "packages")
+    result = subprocess.run(
+        # -S: without the folders of installed packages.
+        [sys.executable, "-S", "-m", "stackctl_cli", "doctor", "--json"],
+        cwd=ROOT,
+        env={**machine.variables(), "PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert result.returncode == 0, result.stderr
     checks = json.loads(result.stdout)["checks"]
@@ -138,14 +135,16 @@ def test_a_good_machine_has_no_fault(machine: Machine) -> None:
     ],
 )
 def test_a_server_whose_client_is_in_the_image_alone_is_no_fault(
-    machine: Machine, environ: dict[str, str]
+    machine: Machine, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for package in ("confluent_kafka", "environ", "django", "MySQLdb", "psycopg"):
+        monkeypatch.setitem(sys.modules, package, None)
     machine.environ = environ
     machine.docker()
 
     for arguments in (("doctor",), ("env", "check")):
         result = machine.run(*arguments)
-        assert result.returncode == 0, result.stderr
+        assert result.code == 0, result.err
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_a_secret_in_a_file_that_an_override_file_mounts_is_no_fault(machine: Ma
     machine.environ = {**set_so, **mounted}
     machine.docker()
     machine.environ = set_so
-    checks = json.loads(machine.run("doctor", "--json").stdout)["checks"]
+    checks = machine.run("doctor", "--json").result["checks"]
     [found] = [check for check in checks if check["name"] == "environment"]
     assert found["ok"], found["next"]
 
@@ -322,10 +321,10 @@ def test_env_is_the_projects_own_check(machine: Machine) -> None:
 
     result = machine.run("env", "check", "--layer", "local")
 
-    assert result.returncode == 1
-    assert "Did you mean true?" in result.stderr
+    assert result.code == 1
+    assert "Did you mean true?" in result.err
 
 
 def test_wrong_usage_has_its_own_exit_code(machine: Machine) -> None:
-    assert machine.run("deploy", "--nosuch").returncode == 2
-    assert machine.run("nosuch").returncode == 2
+    assert machine.run("deploy", "--nosuch").code == 2
+    assert machine.run("nosuch").code == 2

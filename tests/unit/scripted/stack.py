@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -48,6 +48,19 @@ class Ended:
         return found
 
 
+def run(argv: Sequence[str]) -> Ended:
+    """Run a command of stackctl in this process."""
+    raw = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in raw)
+    code = 137
+    with redirect_stdout(out), redirect_stderr(err), suppress(Killed):
+        try:
+            cli.main(argv)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Ended(code, *(stream.getvalue().decode() for stream in raw))
+
+
 class Stack(Engine):
     """The engine, and stackctl in front of it."""
 
@@ -58,15 +71,7 @@ class Stack(Engine):
     def run(self, *argv: str) -> Ended:
         """Run a command."""
         del self.steps[:], self.calls[:]
-        raw = io.BytesIO(), io.BytesIO()
-        out, err = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in raw)
-        code = 137
-        with redirect_stdout(out), redirect_stderr(err), suppress(Killed):
-            try:
-                cli.main(argv)
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-        return Ended(code, *(stream.getvalue().decode() for stream in raw))
+        return run(argv)
 
     def deploy(self, commit: str, *options: str) -> Ended:
         """Deploy a commit."""
