@@ -1,11 +1,14 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env certs setup test test-unit test-stack test-databases chaos mutants lint format lock dockerfile eb-bundle eb-rehearsal bench clean
+.PHONY: help run env certs setup test test-app test-unit test-stack test-databases chaos mutants lint format lock dockerfile eb-bundle eb-rehearsal bench clean
 
 # Two processes, each with stacks of its own; a time limit there leaves room for the other one. What measures
 # times or puts the machine under load runs alone.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
+
+# The project's apps, which have tests of their own.
+APPS := $(filter-out ops, $(patsubst %/apps.py, %, $(wildcard */apps.py)))
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,11 +25,14 @@ certs: ## A local authority and a certificate for localhost, for https here; FOR
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest $(SIDE_BY_SIDE) accounts demo tests/unit tests/kafka tests/stack tests/browser
+	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/stack tests/browser
 	@.venv/bin/pytest tests/embedded tests/chaos tests/eb
 
-test-unit: .venv/.test ## The unit tests alone
-	@.venv/bin/pytest $(SIDE_BY_SIDE) accounts demo tests/unit
+test-app: .venv/.test ## Your apps' tests, on SQLite; APP=shop for those of one app
+	@.venv/bin/pytest $(or $(APP), $(APPS))
+
+test-unit: .venv/.test ## The unit tests alone, your apps' and the stack's
+	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit
 
 test-stack: .venv/.test ## The container tests alone; WITH="DB_ENGINE=postgres" on that stack
 	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser

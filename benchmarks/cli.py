@@ -13,10 +13,10 @@ from benchmarks.deploy import measure_deploy
 from benchmarks.engine import EngineError, require_engine
 from benchmarks.machine import machine_facts, versions
 from benchmarks.release import running_release
-from benchmarks.report import error_count, json_report, text_report
+from benchmarks.report import json_report, text_report
 from benchmarks.rounds import Options, measure
 from benchmarks.stack import running_stack
-from benchmarks.thumbnails import measure_thumbnails
+from benchmarks.thumbnails import measure_thumbnails  # remove_demo
 
 
 def main() -> int:
@@ -42,13 +42,18 @@ def _run(options: Options, json_file: Path | None) -> int:
         samples = measure(stack, options, _say)
         memory = memory_mib(stack)
     with running_release() as release:
-        thumbnails = measure_thumbnails(release, _say)
+        thumbnails = measure_thumbnails(release, _say)  # remove_demo
         deploy = measure_deploy(release, _say)
-    report = (facts, found, options, samples, memory, thumbnails, deploy)
-    print(text_report(*report))
+    figures = json_report(facts, found, options, samples, memory, deploy)
+    text = text_report(facts, found, options, samples, memory, deploy)
+    # remove_demo: begin
+    figures |= {"thumbnails": thumbnails.as_json(), "errors": figures["errors"] + thumbnails.lost}
+    text += f"\n\n{thumbnails.as_text()}"
+    # remove_demo: end
+    print(text)
     if json_file:
-        json_file.write_text(json.dumps(json_report(*report), indent=2) + "\n")
-    if errors := error_count(samples) + deploy.failed + thumbnails.lost:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    if errors := figures["errors"]:
         _say(f"{errors} requests or jobs came to no good end, so the figures are worth nothing.")
         return 1
     return 0

@@ -8,7 +8,6 @@ from typing import Any
 from benchmarks.deploy import AIM_SECONDS, Deploy
 from benchmarks.rounds import Options, Samples
 from benchmarks.targets import AIMS, TARGETS, Aim, Target
-from benchmarks.thumbnails import Thumbnails
 
 NOISY = 0.15
 NOTES = """\
@@ -52,7 +51,6 @@ def text_report(
     options: Options,
     samples: Samples,
     memory: Mapping[str, float],
-    thumbnails: Thumbnails,
     deploy: Deploy,
 ) -> str:
     """Return the whole report as plain text."""
@@ -62,7 +60,6 @@ def text_report(
         [*(_aim_line(samples, aim) for aim in AIMS), _split_line(samples)],
         _static_table(samples),
         ["Memory, MiB", *(f"    {name:14}{mib:8.1f}" for name, mib in sorted(memory.items()))],
-        thumbnail_lines(thumbnails),
         deploy_lines(deploy),
         NOTES.splitlines(),
         _error_lines(samples),
@@ -76,7 +73,6 @@ def json_report(
     options: Options,
     samples: Samples,
     memory: Mapping[str, float],
-    thumbnails: Thumbnails,
     deploy: Deploy,
 ) -> dict[str, Any]:
     """Return all figures, each round's too."""
@@ -90,9 +86,8 @@ def json_report(
             for aim in AIMS
         ],
         "memory_mib": dict(memory),
-        "thumbnails": {**asdict(thumbnails), "per_second": thumbnails.per_second},
         "deploy": {**asdict(deploy), "met": deploy.met},
-        "errors": error_count(samples) + deploy.failed + thumbnails.lost,
+        "errors": error_count(samples) + deploy.failed,
     }
 
 
@@ -178,15 +173,6 @@ def _split_line(samples: Samples) -> str:
         for service in rounds[0].cpu_us
     )
     return f"CPU us/request within (a): {', '.join(shares)}."
-
-
-def thumbnail_lines(thumbnails: Thumbnails) -> list[str]:
-    """Return what a person wants to know of the worker."""
-    return [
-        f"Worker: {thumbnails.per_second:.1f} thumbnails a second in each of "
-        f"{thumbnails.processes} processes ({thumbnails.done} of {thumbnails.jobs} pictures "
-        f"of 12 megapixels, {thumbnails.picture_bytes / 1e6:.1f} MB)",
-    ]
 
 
 def deploy_lines(deploy: Deploy) -> list[str]:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from benchmarks.release import ReleaseStack
 
@@ -74,6 +75,18 @@ class Thumbnails:
     def lost(self) -> int:
         """Jobs that did not become a thumbnail in time."""
         return self.jobs - self.done
+
+    def as_text(self) -> str:
+        """Return the figures for people."""
+        return (
+            f"Worker: {self.per_second:.1f} thumbnails a second in each of {self.processes} "
+            f"processes ({self.done} of {self.jobs} images of 12 megapixels, "
+            f"{self.picture_bytes / 1e6:.1f} MB)"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures for programs."""
+        return {**asdict(self), "per_second": self.per_second}
 
 
 def measure_thumbnails(stack: ReleaseStack, say: Callable[[str], None]) -> Thumbnails:

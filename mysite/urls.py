@@ -12,7 +12,7 @@ handler500 = "ops.errors.server_error"
 
 urlpatterns = [
     path("", include("accounts.urls")),
-    path("", include("demo.urls")),
+    path("", include("demo.urls")),  # remove_demo
     path("admin/", admin.site.urls),
 ]
 

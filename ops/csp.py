@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 
 
 class ContentSecurityPolicyMiddleware(CSPMiddleware):
-    """Send CONTENT_SECURITY_POLICY; pages may show pictures from where uploads are kept, too."""
+    """Send CONTENT_SECURITY_POLICY; pages may show images from where uploads are kept, too."""
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
-        """Add the storage's origin for pages, which alone show pictures."""
+        """Add the storage's origin for pages, which alone show images."""
         parts: PolicyParts = super().get_policy_parts(request, response, report_only)
         is_page = response.headers.get("Content-Type", "").startswith("text/html")
         if is_page and (origin := storage_origin()):

@@ -63,7 +63,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "ops",
     "api",
-    "demo",
+    "demo",  # remove_demo
 ]
 
 MIDDLEWARE = [
@@ -110,8 +110,8 @@ DB_WAIT_SECONDS = env.int("DB_WAIT_SECONDS")
 DB_LOCK_WAIT_SECONDS = env.int("DB_LOCK_WAIT_SECONDS")
 
 CACHES = cache_settings(env)
-# Where the visit counter is; empty: in the database.
-COUNTER_REDIS_URL = environment.redis_url(env, environment.COUNTER)
+# Where the visit counter is; empty: in the database.  # remove_demo
+COUNTER_REDIS_URL = environment.redis_url(env, environment.COUNTER)  # remove_demo
 
 # Tasks. https://docs.celeryq.dev/en/stable/userguide/configuration.html
 BROKER_FOLDER = BASE_DIR / "var" / "broker"
@@ -169,14 +169,14 @@ STATIC_ELSEWHERE = [env.str("STATIC_URL")] if STATIC_BUCKET else []
 
 # A page loads from this site alone, and runs nothing that stands in the page itself. Where static
 # files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `ops.csp`
-# adds that place for pictures.
+# adds that place for images.
 # https://django-csp.readthedocs.io/en/latest/configuration.html
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
         "script-src": ["'self'", *STATIC_ELSEWHERE],
         "style-src": ["'self'", *STATIC_ELSEWHERE],
-        # The admin's stylesheets carry some of its pictures in them.
+        # The admin's stylesheets carry some of its images in them.
         "img-src": ["'self'", "data:", *STATIC_ELSEWHERE],
         # No page has a font of this site's own so far.
         **({"font-src": STATIC_ELSEWHERE} if STATIC_ELSEWHERE else {}),
@@ -203,7 +203,7 @@ STORAGES: dict[str, dict[str, Any]] = {
 }
 
 UPLOAD_MAX_MB = env.int("UPLOAD_MAX_MB")
-UPLOAD_MAX_MEGAPIXELS = env.int("UPLOAD_MAX_MEGAPIXELS")
+UPLOAD_MAX_MEGAPIXELS = env.int("UPLOAD_MAX_MEGAPIXELS")  # remove_demo
 # In memory while its request lasts: a process that is killed would leave a temporary file.
 FILE_UPLOAD_MAX_MEMORY_SIZE = (UPLOAD_MAX_MB + 1) * 2**20
 

@@ -71,7 +71,10 @@ def faults(
 def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
     """Return what lets a stack start, but not be used, or not fully."""
     values = examine(environ, layer).values
-    return [*_redirects_nowhere(values), *_too_little_memory(values)]
+    return [
+        *_redirects_nowhere(values),
+        *_too_little_memory(values),  # remove_demo
+    ]
 
 
 def _redirects_nowhere(values: Mapping[str, Value]) -> list[Fault]:
@@ -86,6 +89,7 @@ def _redirects_nowhere(values: Mapping[str, Value]) -> list[Fault]:
     return [Fault("DJANGO_SECURE_SSL_REDIRECT", problem, cure)]
 
 
+# remove_demo: begin
 def _too_little_memory(values: Mapping[str, Value]) -> list[Fault]:
     """Compare what the worker's images may take at once with its container's limit."""
     tasks, megapixels = values["WORKER_CONCURRENCY"], values["UPLOAD_MAX_MEGAPIXELS"]
@@ -108,6 +112,9 @@ def image_bytes(megapixels: int) -> int:
     """Return the memory that decoding an image of that size may take."""
     # WebP takes the most: 16 bytes a pixel.
     return megapixels * 20_000_000 + 128 * 2**20
+
+
+# remove_demo: end
 
 
 def examine(

@@ -52,7 +52,7 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
     if layer not in SHARED or broken & {*_WAYS, "REDIS_PASSWORD", "BROKER"}:
         return []
     if values["BROKER"] == "redis" and not any(values[name] for name in _WAYS):
-        problem = f"no Redis is named for {layer}: uploads would never be worked on"
+        problem = f"no Redis is named for {layer}: tasks would never run"
         return [Fault("REDIS_URL", problem, _CURE)]
     if values["REDIS_HOST"] and not (values["REDIS_URL"] or values["REDIS_PASSWORD"]):
         problem = f"it is not set, and REDIS_HOST is; {layer} requires it"

@@ -8,7 +8,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import DESKTOP, PASSWORD, PHONE, USER, Complaints, sign_in
+from tests.browser.conftest import (
+    DESKTOP,
+    PASSWORD,  # remove_demo
+    PHONE,
+    USER,  # remove_demo
+    Complaints,
+    sign_in,
+)
 from tests.stack.compose import Stack
 
 # What WCAG 2.2 asks for at level AA, and axe's own good practice.
@@ -113,6 +120,7 @@ def test_nothing_moves_for_who_wants_no_motion(local: Stack, page: Page) -> None
     assert bar.evaluate("bar => getComputedStyle(bar).animationName") == "none"
 
 
+# remove_demo: begin
 def test_signing_in_and_out_by_keyboard_alone(local_user: Stack, page: Page) -> None:
     page.goto(local_user.url("/status/"))
     for _ in range(20):
@@ -144,6 +152,9 @@ def test_a_wrong_password_is_told(local_user: Stack, page: Page) -> None:
     expect(page.get_by_label("Username")).to_have_value(USER)
 
 
+# remove_demo: end
+
+
 def test_without_javascript_the_first_state_is_there(local: Stack, browser: Browser) -> None:
     context: BrowserContext = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -152,7 +163,9 @@ def test_without_javascript_the_first_state_is_there(local: Stack, browser: Brow
     for server in ("set1", "set2"):
         expect(page.locator(f"[data-server={server}] > .state")).to_have_text("Up")
     expect(page.locator("[data-component=database] .state")).to_have_text("Up")
+    # remove_demo: begin
     expect(page.locator("#visits")).to_have_text(str(local.get("/api/hits/").json()["hits"]))
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    # remove_demo: end
     expect(page.get_by_role("button", name="Pause")).to_be_hidden()
     context.close()

@@ -49,6 +49,7 @@ def test_the_strip_keeps_the_last_twenty(local: Stack, page: Page) -> None:
     expect(page.locator("#strip li")).to_have_count(20)
 
 
+# remove_demo: begin
 def test_every_opening_counts_once(local: Stack, page: Page) -> None:
     before = local.get("/api/hits/").json()["hits"]
 
@@ -58,6 +59,9 @@ def test_every_opening_counts_once(local: Stack, page: Page) -> None:
 
     expect(page.locator("#visits")).to_have_text(f"{before + 2:,}")
     assert local.get("/api/hits/").json()["hits"] == before + 2
+
+
+# remove_demo: end
 
 
 def test_a_stopped_server_is_shown_as_down_and_comes_back(local: Stack, page: Page) -> None:

@@ -4,7 +4,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from tests.chaos.load import Client, Load, Request
 from tests.stack.compose import Stack
@@ -14,14 +14,12 @@ from tests.stack.test_live_edit import edited
 PAUSE = 0.25
 ACCEPTED = 202
 TASK = """
-from demo.models import Counter
-
-Status = Upload.Status
-
+from celery import shared_task
+from django.contrib.auth.models import Group
 
 @shared_task(name="api.added")
 def added(key: str) -> None:
-    Counter.objects.get_or_create(name=key)
+    Group.objects.get_or_create(name=key)
 """
 VIEW = """
 from django.http import HttpRequest, HttpResponse
@@ -42,9 +40,9 @@ COUNTED = """
 import json
 import django
 django.setup()
-from demo.models import Counter
+from django.contrib.auth.models import Group
 from ops.models import ParkedTask
-done = Counter.objects.filter(name__startswith="added-").values_list("name", flat=True)
+done = Group.objects.filter(name__startswith="added-").values_list("name", flat=True)
 print(json.dumps([list(done), ParkedTask.objects.filter(task="api.added").count()]))
 """
 
@@ -52,11 +50,14 @@ print(json.dumps([list(done), ParkedTask.objects.filter(task="api.added").count(
 @contextmanager
 def release_with_a_new_task(stack: Stack) -> Iterator[None]:
     """Add the task and its view to the tree for the block's time."""
-    demo = stack.tree / "demo"
-    with ExitStack() as edits:
-        edits.enter_context(edited(demo / "tasks.py", "\nStatus = Upload.Status\n", TASK))
-        edits.enter_context(edited(demo / "urls.py", "\nurlpatterns = [\n", VIEW))
-        yield
+    api = stack.tree / "api"
+    tasks = api / "tasks.py"
+    tasks.write_text(TASK)
+    try:
+        with edited(api / "urls.py", "\nurlpatterns = [\n", VIEW):
+            yield
+    finally:
+        tasks.unlink()
 
 
 def senders() -> Iterator[Request]:
@@ -75,7 +76,7 @@ class Tasks(Load):
 
     @property
     def accepted(self) -> set[str]:
-        """Return the counters of the tasks that were accepted."""
+        """Return the keys of the tasks that were accepted."""
         return {
             f"added-{outcome.request.path.split('/')[-2]}"
             for outcome in self.outcomes
@@ -87,6 +88,6 @@ class Tasks(Load):
         return self.accepted - set(self.counted()[0])
 
     def counted(self) -> tuple[list[str], int]:
-        """Return the counters of the tasks that were done, and how many tasks are parked."""
+        """Return the keys of the tasks that were done, and how many tasks are parked."""
         done, parked = json.loads(self.stack.python_in("server1", COUNTED))
         return done, int(parked)

@@ -170,7 +170,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("demo", "{after}")]
+    dependencies = [("ops", "{after}")]
     operations = [{operations}]
 """
 
@@ -183,7 +183,7 @@ def run_sql(*statements: str) -> str:
 @contextmanager
 def migrations(stack: Stack, **operations: str) -> Iterator[None]:
     """Add migrations to the app, in order, for the block's time."""
-    folder = stack.tree / "demo" / "migrations"
+    folder = stack.tree / "ops" / "migrations"
     after = max(path.stem for path in folder.glob("[0-9]*.py"))
     added: list[Path] = []
     try:
@@ -229,9 +229,9 @@ def test_a_bad_migration_is_refused_or_reported_and_loses_nothing(
     }
     with load:
         load.warm_up()
-        with migrations(loaded, drop="migrations.RemoveField('counter', 'value')"):
+        with migrations(loaded, drop="migrations.RemoveField('parkedtask', 'message')"):
             refused = ends(1, stackctl(loaded, "deploy", "--release", "drops-a-column"))
-        shown = loaded.run_in("server2", "python", "manage.py", "showmigrations", "demo")
+        shown = loaded.run_in("server2", "python", "manage.py", "showmigrations", "ops")
         with migrations(loaded, **half_way):
             stopped = ends(3, stackctl(loaded, "deploy", "--release", "half-way"))
         try:
@@ -250,12 +250,12 @@ def test_a_bad_migration_is_refused_or_reported_and_loses_nothing(
         load,
     )
     check_nothing_lost(load, loaded)
-    assert "demo.9000_drop: DROPPING columns (demo_counter.value)" in refused
+    assert "ops.9000_drop: DROPPING columns (ops_parkedtask.message)" in refused
     assert "--allow-incompatible" in refused
     assert "9000" not in shown
-    assert "Applied, and they stay: demo.9000_good." in stopped
-    assert "Failed: demo.9001_bad." in stopped
-    assert "Not tried: demo.9002_never." in stopped
+    assert "Applied, and they stay: ops.9000_good." in stopped
+    assert "Failed: ops.9001_bad." in stopped
+    assert "Not tried: ops.9002_never." in stopped
     assert "nowhere" in stopped
     assert release.containers(loaded) == containers
 

@@ -20,7 +20,7 @@ REFUSED_SECONDS = 2
 EXTRA_SECONDS = 1
 # An unknown session: Django looks for it in the database.
 SESSION = "sessionid=abcdefghijklmnopqrstuvwxyz012345"
-REDIS_NEEDED, DATABASE_NEEDED = "/api/hits/", "/loadtest/order/"
+REDIS_NEEDED, DATABASE_NEEDED = "/loadtest/count", "/loadtest/order/"
 
 Cut = Callable[[Stack, str], object]
 
@@ -133,7 +133,7 @@ def test_what_hangs_costs_only_those_who_need_it(
 
 
 def counted_by(stack: Stack) -> str:
-    """Return the server that has counted a visit."""
+    """Return the server that has counted a request."""
     answer = stack.post(REDIS_NEEDED)
     answer.raise_for_status()
     return str(answer.json()["server"])

@@ -16,7 +16,7 @@ from tests.stack.compose import Stack
 
 PATIENCE_SECONDS = 6
 COLUMN = """migrations.AddField(
-    "upload", "locked_column", __import__("django.db.models").db.models.IntegerField(null=True)
+    "parkedtask", "locked_column", __import__("django.db.models").db.models.IntegerField(null=True)
 )"""
 # Has read the table in a transaction that stays open until the standard input ends.
 READER = """
@@ -25,7 +25,7 @@ import django
 django.setup()
 from django.db import connection, transaction
 with transaction.atomic(), connection.cursor() as cursor:
-    cursor.execute("SELECT COUNT(*) FROM demo_upload")
+    cursor.execute("SELECT COUNT(*) FROM ops_parkedtask")
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -53,7 +53,7 @@ def test_migration_that_waits_for_a_lock_fails_no_request(
     load = Load(
         loaded.http_port,
         [
-            *(Client(always("GET", "/loadtest/uploads")(), pause=0.9) for _ in range(10)),
+            *(Client(always("GET", "/loadtest/parked")(), pause=0.9) for _ in range(10)),
             *(Client(always("GET", "/profile/")(), pause=0.9) for _ in range(5)),
         ],
     )
@@ -72,14 +72,14 @@ def test_migration_that_waits_for_a_lock_fails_no_request(
                 lines = []
                 for line in deploy.stdout:
                     lines.append(line)
-                    if "waiting for a lock on demo_upload" in line:
+                    if "waiting for a lock on ops_parkedtask" in line:
                         let_go()
             assert deploy.wait(60) == 0, "".join(lines)[-3000:]
             assert answering(loaded) == all_on("patient")
         finally:
             half_way_tables(
                 loaded,
-                "ALTER TABLE demo_upload DROP COLUMN locked_column",
+                "ALTER TABLE ops_parkedtask DROP COLUMN locked_column",
                 "DELETE FROM django_migrations WHERE name LIKE '9%%'",
             )
 
@@ -90,9 +90,9 @@ def test_migration_that_waits_for_a_lock_fails_no_request(
         load,
     )
     assert not load.failed, load.summary()
-    assert any("waiting for a lock on demo_upload, held by session" in line for line in lines)
+    assert any("waiting for a lock on ops_parkedtask, held by session" in line for line in lines)
     record = next(entry for entry in entries if entry["release"] == "never")
     assert record["outcome"] == "failed"
     for said in (refused, record["note"]):
-        assert f"no lock within {PATIENCE_SECONDS} s on demo_upload, held by session" in said
+        assert f"no lock within {PATIENCE_SECONDS} s on ops_parkedtask, held by session" in said
     assert "Applied, and they stay: none." in refused

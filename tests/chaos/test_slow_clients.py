@@ -26,18 +26,18 @@ UPLOAD = b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n" + F
 LONG_BODY = POST + b"Content-Length: 5000000\r\n\r\n" + FIRST_PIECE
 # The first six name the same page, or one that Django would answer; the rest is refused.
 SPELLINGS = (
-    b"/api/uploads/",
-    b"//api//uploads/",
-    b"/%61pi/uploads/",
-    b"/API/uploads;x/",
-    b"http://localhost/api/uploads/",
-    b"/static\\..\\api/uploads/",
-    b"/static/../api/uploads/",
-    b"/static/%2e%2e/api/uploads/",
-    b"/static/..%2fapi/uploads/",
-    b"/./api/uploads/",
-    b"/static/..;/api/uploads/",
-    b"/static/%c0%ae%c0%ae/api/uploads/",
+    b"/api/files/",
+    b"//api//files/",
+    b"/%61pi/files/",
+    b"/API/files;x/",
+    b"http://localhost/api/files/",
+    b"/static\\..\\api/files/",
+    b"/static/../api/files/",
+    b"/static/%2e%2e/api/files/",
+    b"/static/..%2fapi/files/",
+    b"/./api/files/",
+    b"/static/..;/api/files/",
+    b"/static/%c0%ae%c0%ae/api/files/",
 )
 # HAProxy has ten slots for long bodies in each server, nginx as the balancer twenty.
 UPLOAD_SLOTS = 20
@@ -127,8 +127,8 @@ def test_no_spelling_of_a_path_goes_round_the_upload_limit(
 
     ended = sum((flood.statuses() for flood in floods), Counter[int]())
     figures.add(
-        f"{door}: {len(floods)} spellings of an upload's path (`/static/../api/uploads/`, "
-        f"`//api//uploads/`, ...), {floods[0].count} clients each, a byte a second",
+        f"{door}: {len(floods)} spellings of an upload's path (`/static/../api/files/`, "
+        f"`//api//files/`, ...), {floods[0].count} clients each, a byte a second",
         f"0 failed; at most {UPLOAD_SLOTS} of them held; no server taken out",
         load,
         f"{held} held; {ended[503]} got 503, {ended[400] + ended[413]} got 400 or 413",

@@ -15,10 +15,21 @@ import requests
 from ebctl_cli import bundle, prebuilt
 from tests.eb.conftest import AWKWARD
 from tests.eb.docker import Container
-from tests.eb.fake_beanstalk import BRANCH, BUCKET, FAILED, LAUNCHED, UPDATED
+from tests.eb.fake_beanstalk import (
+    BRANCH,
+    BUCKET,
+    FAILED,
+    LAUNCHED,
+    UPDATED,  # remove_demo
+)
 from tests.eb.fake_platform import COMMAND, PROCESS, bundled_options
-from tests.eb.rehearsal import ENVIRONMENT, NAME, REGION, Rehearsal
-from tests.eb.slow_requests import HITS, SECONDS, LockedCounter, Reader, slow_clients
+from tests.eb.rehearsal import (
+    ENVIRONMENT,
+    NAME,  # remove_demo
+    REGION,
+    Rehearsal,
+)
+from tests.eb.slow_requests import HITS, SECONDS, LockedCounter, Reader, slow_clients  # remove_demo
 from tests.waiting import eventually
 
 # `eb`'s own exit code for an event that says that it failed.
@@ -43,7 +54,7 @@ def fail(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("demo", "0001_initial")]
+    dependencies = [("ops", "0001_initial")]
     operations = [migrations.RunPython(fail)]
 """
 
@@ -100,7 +111,7 @@ def test_of_the_first_two_one_migrates(created: Rehearsal) -> None:
     applied = [re.findall(r"Applying (\S+)\.\.\. OK", log) for log in logs]
 
     assert sorted(map(bool, applied)) == [False, True]
-    assert "demo.0001_initial" in applied[0] + applied[1]
+    assert "ops.0001_initial" in applied[0] + applied[1]
 
 
 def test_status_tells(created: Rehearsal) -> None:
@@ -137,6 +148,7 @@ def test_a_body_that_is_too_large_is_refused_in_the_site_s_own_form(created: Reh
     assert answer.json() == {"detail": "The request is too large."}
 
 
+# remove_demo: begin
 def test_a_deploy_and_the_way_back_lose_nothing(created: Rehearsal) -> None:
     """With requests that take seconds, and pages whose files are another release's in between."""
     first, label = created.git("rev-parse", "--short", "HEAD"), created.environment.version
@@ -178,6 +190,9 @@ def hits(created: Rehearsal, method: str) -> int:
     """Return the visits so far, or with POST count one."""
     address = f"http://127.0.0.1:{created.port}{HITS}"
     return int(requests.request(method, address, timeout=30).json()["hits"])
+
+
+# remove_demo: end
 
 
 def test_static_files_are_in_the_bucket_as_nginx_serves_them(created: Rehearsal) -> None:
@@ -248,7 +263,7 @@ FAULTS = {
         "no EXPOSE directive found in Dockerfile",
     ),
     "with a failing migration": (
-        "demo/migrations/9999_broken.py",
+        "ops/migrations/9999_broken.py",
         lambda text: BROKEN_MIGRATION,
         "the migrations failed (above), so this server is not started",
     ),

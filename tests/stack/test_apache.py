@@ -226,7 +226,7 @@ def test_a_body_in_chunks_has_the_same_limit(both: Stack, server: str) -> None:
     # The server answers before it has all, and closes.
     with suppress(OSError):
         connection.request(
-            "POST", "/api/uploads/", iter([b"x" * 1_000_000] * 12), {"Host": "localhost"}
+            "POST", "/api/schema/", iter([b"x" * 1_000_000] * 12), {"Host": "localhost"}
         )
     answer = connection.getresponse()
 
@@ -237,7 +237,7 @@ def test_a_body_in_chunks_has_the_same_limit(both: Stack, server: str) -> None:
 def test_a_body_below_the_limit_arrives(both: Stack) -> None:
     """Through Apache down to Django, which says who may not send it."""
     answer = requests.post(
-        f"http://127.0.0.1:{port_of(both, 'APACHE')}/api/uploads/",
+        f"http://127.0.0.1:{port_of(both, 'APACHE')}/api/schema/",
         data=b"x" * 10_000_000,
         timeout=30,
     )

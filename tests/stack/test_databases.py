@@ -19,6 +19,8 @@ from tests.tree import ROOT
 
 # Not in the image, and plain Python, whatever version of it runs there.
 BROUGHT = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest-django")
+# The project's apps, which have tests of their own.
+APPS = sorted(path.parent.name for path in ROOT.glob("*/apps.py"))
 BROUGHT_FOR_IMPORTS = ("requests", "idna")
 # These need more than that, which is not plain Python: a stand-in for S3, a generator of requests,
 # Kafka's client.
@@ -95,7 +97,7 @@ def files() -> list[str]:
                 "-p",
                 "no:cacheprovider",
             ),
-            *("-m", "database", "accounts", "demo", "tests/unit"),
+            *("-m", "database", *APPS, "tests/unit"),
         ],
         cwd=ROOT,
         check=True,

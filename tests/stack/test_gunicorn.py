@@ -42,13 +42,13 @@ CASES: dict[str, tuple[str, str, dict[str, str], str]] = {
         "",
     ),
     "not allowed": ("DELETE", "/profile/", {}, ""),
-    "signed in by nobody": ("GET", "/api/uploads/", {"Authorization": "Token none"}, ""),
+    "signed in by nobody": ("GET", "/api/schema/", {"Authorization": "Token none"}, ""),
     "form": (
         *("POST", "/api/token/"),
         {"Content-Type": "application/x-www-form-urlencoded"},
         "username=nobody&password=wrong",
     ),
-    "too large": ("POST", "/api/uploads/", {"Content-Length": str(12 * 1024 * 1024)}, ""),
+    "too large": ("POST", "/profile/", {"Content-Length": str(12 * 1024 * 1024)}, ""),
     "static": ("GET", "/static/staticfiles.json", {}, ""),
     "no such file": ("GET", "/static/none.css", {}, ""),
 }

@@ -83,7 +83,7 @@ def test_a_forged_proto_does_not_pass_for_https(production: Stack) -> None:
 
 
 def test_a_too_large_body_is_refused_cleanly(production: Stack) -> None:
-    answer = production.post("/api/hits/", data=b"x" * (11 * 1024 * 1024 + 1))
+    answer = production.post("/profile/", data=b"x" * (11 * 1024 * 1024 + 1))
 
     assert answer.status_code == 413
     assert answer.json() == {"detail": "The request is too large: the limit is 10 MB."}

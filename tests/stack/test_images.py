@@ -90,7 +90,7 @@ def test_nothing_private_is_in_the_image(packages: object) -> None:
         *(
             "accounts",
             "api",
-            "demo",
+            "demo",  # remove_demo
             "gunicorn",
             "manage.py",
             "mysite",

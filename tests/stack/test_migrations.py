@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stackctl_cli.migrate import SCRIPT
+from stackctl_cli.migrate import SCRIPT  # remove_demo
 from tests.stack.compose import Stack
 
 HERE = Path(__file__).parent
@@ -19,6 +19,7 @@ def run(stack: Stack, script: str, *arguments: str) -> Any:
     return json.loads(stack.run_in("server1", "python", "-c", code, *arguments))
 
 
+# remove_demo: begin
 def check_gate(stack: Stack) -> None:
     """Nothing of new apps is refused; of those that run, what breaks them, with the remedy."""
     plan = run(stack, "gate.py", SCRIPT.read_text(encoding="utf-8"), "/tmp")
@@ -46,6 +47,9 @@ def check_gate(stack: Stack) -> None:
     assert plan["warnings"] == {}
 
 
+# remove_demo: end
+
+
 def check_lock_waits(stack: Stack) -> None:
     """Each kind of migration outlives a lock; one that stays ends it, and names its holder."""
     kinds = run(stack, "lock_waits.py")
@@ -70,8 +74,12 @@ def check_lock_waits(stack: Stack) -> None:
             assert outcome["longest"] < DELAY_SECONDS, (kind, outcome)
 
 
+# remove_demo: begin
 def test_gate_passes_new_apps_and_names_columns(production: Stack) -> None:
     check_gate(production)
+
+
+# remove_demo: end
 
 
 def test_migrations_wait_for_locks_briefly_and_again(production: Stack) -> None:

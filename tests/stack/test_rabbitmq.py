@@ -5,40 +5,38 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager  # remove_demo
 
 import pytest
 
-from demo.tests.pictures import picture
-from ops.brokers.rabbitmq import CONFIRM_SECONDS
+from demo.tests.pictures import picture  # remove_demo
+from ops.brokers.rabbitmq import CONFIRM_SECONDS  # remove_demo
+from tests.stack import uploads  # remove_demo
 from tests.stack.compose import AWKWARD, Stack, docker, tells
-from tests.stack.test_privileges import check_bare
-from tests.stack.uploads import (
-    COMES_BACK_SECONDS,
-    Uploader,
-    check_many_with_kills,
-    check_worker_killed_in_the_middle,
+from tests.stack.services import (
     components,
-    start,
-    stopped,
+    start,  # remove_demo
+    stopped,  # remove_demo
 )
+from tests.stack.test_privileges import check_bare
 from tests.waiting import eventually
 
 APPLICATION = ("server1", "server2", "worker")
 PASSWORD = f"{AWKWARD}/{secrets.token_urlsafe(8)}"
-UPLOADS = 150
-# Sends a job that is to wait at the broker, for an upload that is not there.
+UPLOADS = 150  # remove_demo
+# Sends a task that is to wait at the broker: one of Celery's own, which does nothing here.
 LATER = """
 import django; django.setup()
 from mysite.celery import app
-args = ["00000000-0000-0000-0000-000000000000"]
-app.send_task("demo.tasks.process_upload", args=args, task_id={id!r}, countdown=2)
+app.send_task("celery.backend_cleanup", task_id={id!r}, countdown=2)
 """
+# remove_demo: begin
 WAITING = """
 import django; django.setup()
 from ops.celery import app
 print(app.queue_length())
 """
+# remove_demo: end
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +63,14 @@ def rabbitmq(production: Stack) -> Iterator[Stack]:
         production.wait_for_both()
 
 
+# remove_demo: begin
 @pytest.fixture
-def user(rabbitmq: Stack) -> Uploader:
+def user(rabbitmq: Stack) -> uploads.Uploader:
     """A user of the stack."""
-    return Uploader(rabbitmq)
+    return uploads.Uploader(rabbitmq)
+
+
+# remove_demo: end
 
 
 def control(stack: Stack, *command: str) -> str:
@@ -92,12 +94,7 @@ def test_the_worker_has_waited_for_it_and_said_so(rabbitmq: Stack) -> None:
     assert lines and "waiting for the message broker amqp://broker:5672: " in lines[0]
 
 
-def test_one_variable_makes_it_the_broker_and_everything_is_well(
-    rabbitmq: Stack, user: Uploader
-) -> None:
-    done = user.done(user.sent()["id"], seconds=60)
-
-    assert rabbitmq.get(done["thumbnail"]).status_code == 200
+def test_one_variable_makes_it_the_broker_and_everything_is_well(rabbitmq: Stack) -> None:
     assert set(components(rabbitmq).values()) == {"up"}
     assert rabbitmq.inspect("broker", "{{.Config.Image}}") == "rabbitmq:4.0"
     queue = queues(rabbitmq)["celery"]
@@ -120,20 +117,27 @@ def test_a_retry_s_pause_is_waited_for_at_the_broker(rabbitmq: Stack) -> None:
     assert "native delayed delivery" not in log, "its exchange does not allow it"
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing(user: Uploader) -> None:
-    check_worker_killed_in_the_middle(user)
+# remove_demo: begin
+def test_an_upload_goes_all_the_way(rabbitmq: Stack, user: uploads.Uploader) -> None:
+    done = user.done(user.sent()["id"], seconds=60)
+
+    assert rabbitmq.get(done["thumbnail"]).status_code == 200
 
 
-def test_worker_and_broker_are_killed_under_uploads(user: Uploader) -> None:
-    taken = check_many_with_kills(
-        user, UPLOADS, 8, {"worker": 0.2, "broker": 0.5}, seconds=COMES_BACK_SECONDS
+def test_a_worker_killed_in_the_middle_loses_nothing(user: uploads.Uploader) -> None:
+    uploads.check_worker_killed_in_the_middle(user)
+
+
+def test_worker_and_broker_are_killed_under_uploads(user: uploads.Uploader) -> None:
+    taken = uploads.check_many_with_kills(
+        user, UPLOADS, 8, {"worker": 0.2, "broker": 0.5}, seconds=uploads.COMES_BACK_SECONDS
     )
 
     assert taken.codes == {201: UPLOADS}
 
 
 def test_messages_outlive_a_killed_broker_and_uploads_its_absence(
-    rabbitmq: Stack, user: Uploader
+    rabbitmq: Stack, user: uploads.Uploader
 ) -> None:
     with stopped(rabbitmq, "worker"):
         sent = [user.sent()["id"] for _ in range(3)]
@@ -148,7 +152,7 @@ def test_messages_outlive_a_killed_broker_and_uploads_its_absence(
         # They themselves: without a worker nobody looks through the table.
         assert rabbitmq.python_in("server1", WAITING).splitlines()[-1] == str(len(sent))
         assert {user.find(upload)["status"] for upload in sent + unsent} == {"queued"}
-    user.all_done(seconds=COMES_BACK_SECONDS)
+    user.all_done(seconds=uploads.COMES_BACK_SECONDS)
     eventually(lambda: set(components(rabbitmq).values()) == {"up"}, seconds=60, what="all is up")
 
 
@@ -164,7 +168,7 @@ def short_of_memory(stack: Stack) -> Iterator[None]:
 
 
 def test_a_broker_that_takes_nothing_holds_no_upload_up_for_long(
-    rabbitmq: Stack, user: Uploader
+    rabbitmq: Stack, user: uploads.Uploader
 ) -> None:
     content = picture()
     with short_of_memory(rabbitmq):
@@ -173,7 +177,10 @@ def test_a_broker_that_takes_nothing_holds_no_upload_up_for_long(
             user.sent(content)
             # The machine may be busy; without that limit harakiri would end it, after 20 s.
             assert time.monotonic() - begun < CONFIRM_SECONDS + 10
-    user.all_done(seconds=COMES_BACK_SECONDS)
+    user.all_done(seconds=uploads.COMES_BACK_SECONDS)
+
+
+# remove_demo: end
 
 
 def test_the_application_s_user_has_its_own_virtual_host_and_no_more(rabbitmq: Stack) -> None:

@@ -5,9 +5,8 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ import requests
 
 from demo.tests.pictures import picture, slow
 from tests.stack.compose import Stack, docker
+from tests.stack.services import kill, start
 from tests.waiting import eventually
 
 # A killed worker's task is sent again after the lease (30 s) and a round (5 s), when the broker
@@ -104,33 +104,6 @@ class Uploader:
         found = eventually(are_done, seconds=seconds, what="all uploads are done")
         assert found is not None
         return found
-
-
-def components(stack: Stack) -> dict[str, str]:
-    """Return the state of each component, by /healthz."""
-    found = stack.get("/healthz").json()["components"]
-    return {name: line["status"] for name, line in found.items()}
-
-
-@contextmanager
-def stopped(stack: Stack, service: str) -> Iterator[None]:
-    """Stop a service for the block's time."""
-    stack.compose("stop", service)
-    try:
-        yield
-    finally:
-        start(stack, service)
-
-
-def kill(stack: Stack, service: str) -> None:
-    """Kill a service's container and start it again."""
-    docker("kill", "--signal", "KILL", stack.container(service))
-    start(stack, service)
-
-
-def start(stack: Stack, service: str) -> None:
-    """Start a service's container that has ended."""
-    stack.compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", service)
 
 
 def files(stack: Stack, folder: str) -> list[str]:

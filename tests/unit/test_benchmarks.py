@@ -7,9 +7,8 @@ import pytest
 from benchmarks.cost import parse_cpu, parse_mib
 from benchmarks.deploy import Deploy, figures, parse_steps
 from benchmarks.load import Load, parse_wrk
-from benchmarks.report import deploy_lines, ratio, thumbnail_lines
+from benchmarks.report import deploy_lines, ratio
 from benchmarks.stops import stop_seconds
-from benchmarks.thumbnails import Thumbnails
 from benchmarks.visitors import Outcome
 
 WRK = """\
@@ -124,20 +123,6 @@ def test_a_deploys_aim_leaves_out_its_drains(seconds: float, word: str) -> None:
     deploy = Deploy(seconds, 2.0, 3.0, 100, 0, 80, 70)
 
     assert deploy_lines(deploy)[-1].endswith(word)
-
-
-def test_the_workers_rate_is_that_of_one_process() -> None:
-    thumbnails = Thumbnails(jobs=100, done=80, seconds=10.0, processes=2, picture_bytes=2_000_000)
-
-    assert thumbnails.lost == 20
-    assert (
-        "4.0 thumbnails a second in each of 2 processes (80 of 100"
-        in thumbnail_lines(thumbnails)[0]
-    )
-
-
-def test_a_worker_that_did_nothing_has_no_rate() -> None:
-    assert Thumbnails(jobs=1, done=0, seconds=0, processes=2, picture_bytes=1).per_second == 0
 
 
 def event(action: str, container: str, seconds: float) -> str:

@@ -93,7 +93,7 @@ DATABASE: Final = Section(
 
 REDIS: Final = Section(
     "Redis",
-    "Cache, visit counter and, unless another is named, message broker: REDIS_URL, or REDIS_HOST "
+    "Cache, counters and, unless another is named, message broker: REDIS_URL, or REDIS_HOST "
     "with REDIS_PASSWORD. The local layer falls back to the database and to files in var/; dev and "
     "production have no fallback.",
     (

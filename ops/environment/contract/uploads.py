@@ -1,4 +1,4 @@
-"""The worker, and the uploads that it works on."""
+"""The worker; uploads, and where files are kept."""
 
 from __future__ import annotations
 
@@ -52,19 +52,21 @@ UPLOADS: Final = Section(
         Variable(
             name="UPLOAD_MAX_MB",
             kind=Kind.INT,
-            help="The largest picture in megabytes; for more, raise client_max_body_size too.",
+            help="The largest upload in megabytes; for more, raise client_max_body_size too.",
             default="10",
             minimum=1,
             maximum=10,
         ),
+        # remove_demo: begin
         Variable(
             name="UPLOAD_MAX_MEGAPIXELS",
             kind=Kind.INT,
-            help="The largest picture in million pixels; a worker may need 20 bytes for each.",
+            help="The largest image in million pixels; a worker may need 20 bytes for each.",
             default="40",
             minimum=1,
             maximum=200,
         ),
+        # remove_demo: end
         Variable(name="AWS_STORAGE_BUCKET_NAME", help="Keep files in this S3 bucket."),
         Variable(name="AWS_S3_REGION_NAME", help="The bucket's region."),
         Variable(

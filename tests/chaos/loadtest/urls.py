@@ -3,14 +3,26 @@
 import time
 from collections.abc import Iterator
 
+import redis
+from django.conf import settings
 from django.db import IntegrityError
 from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from loadtest.models import Order
 
-from demo.models import Upload
 from mysite.urls import urlpatterns as site_urls
+from ops import environment
+from ops.models import ParkedTask
+from ops.redis_client import AskOnce
+from ops.settings.backing import ANSWER_SECONDS, CONNECT_SECONDS
+
+counter = redis.Redis.from_url(
+    environment.redis_url(environment.load(), environment.COUNTER),
+    socket_connect_timeout=CONNECT_SECONDS,
+    socket_timeout=ANSWER_SECONDS,
+    retry=AskOnce(),
+)
 
 
 def slow(request: HttpRequest, milliseconds: int) -> JsonResponse:
@@ -26,9 +38,19 @@ def hang(request: HttpRequest) -> JsonResponse:
     return JsonResponse({})
 
 
-def uploads(request: HttpRequest) -> JsonResponse:
-    """Read a table."""
-    return JsonResponse({"uploads": Upload.objects.count()})
+def parked(request: HttpRequest) -> JsonResponse:
+    """Read a table that workers read, too."""
+    return JsonResponse({"parked": ParkedTask.objects.count()})
+
+
+@csrf_exempt
+def count(request: HttpRequest) -> JsonResponse:
+    """Count in Redis; 503 where it does not answer."""
+    try:
+        counted = counter.incr("loadtest")
+    except redis.RedisError:
+        return JsonResponse({"detail": "No."}, status=503)
+    return JsonResponse({"counted": counted, "server": settings.PROFILE})
 
 
 @csrf_exempt
@@ -70,6 +92,7 @@ urlpatterns = [
     path("loadtest/hang", hang),
     path("loadtest/refuse", refuse),
     path("loadtest/stream/<int:pieces>", stream),
-    path("loadtest/uploads", uploads),
+    path("loadtest/parked", parked),
+    path("loadtest/count", count),
     path("loadtest/order/<str:key>", order),
 ]

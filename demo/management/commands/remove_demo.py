@@ -1,0 +1,119 @@
+"""Take the demo out of the project: this app, and what is marked as its own in other files.
+
+A line that ends with the marker goes, and so do the lines from `begin` to `end`. FILES go whole.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+MARK = "remove_demo"
+# A comment of Python, YAML and TOML, or of Markdown.
+OPENS, CLOSES = r"(?:#|<!--) ", r"(?: -->)?"
+BLOCK = re.compile(
+    rf"(\n*)^[ \t]*{OPENS}{MARK}: begin{CLOSES}$.*?{OPENS}{MARK}: end{CLOSES}\n(\n*)", re.M | re.S
+)
+LINE = re.compile(rf"^.*{OPENS}{MARK}{CLOSES}\n", re.M)
+FILES = (
+    "benchmarks/thumbnails.py",
+    "docs/uploads.md",
+    "tests/browser/test_uploads.py",
+    "tests/chaos/test_uploads.py",
+    "tests/eb/slow_requests.py",
+    "tests/stack/gate.py",
+    "tests/stack/test_uploads.py",
+    "tests/stack/uploads.py",
+    "demo",
+)
+# What other programs write, without a marker: locked packages, the load tests' figures.
+WRITTEN = re.compile(
+    r"^pillow==.*\n(?:    .*\n)+|^\| [0-9,]+ (?:uploads|visits counted) .*\n", re.M
+)
+NEXT = """The demo is removed. Next:
+1. Look at the changes: git status
+2. Check them: make test-unit
+3. Where the demo has run, its tables stay in the database. To drop them, run this SQL:
+   DROP TABLE demo_upload, demo_counter; DELETE FROM django_migrations WHERE app = 'demo';"""
+
+
+class Command(BaseCommand):
+    """Remove the demo."""
+
+    help = "Remove the demo: its app, tests, docs, settings and package. Commit your work before."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take --force."""
+        parser.add_argument("--force", action="store_true", help="even with uncommitted changes")
+
+    def handle(self, *args: Any, force: bool, **options: Any) -> None:
+        """Cut out the marked parts, write the generated files again, then remove FILES."""
+        root = Path(settings.BASE_DIR)
+        if not force and changed(root):
+            raise CommandError(
+                "There are uncommitted changes. Commit them, so that you can compare and undo "
+                "this, or use --force."
+            )
+        for path in tracked(root):
+            cut(path)
+        for generated in ("sample", "docs", "compose"):
+            run(root, sys.executable, "manage.py", "env", generated)
+        for name in FILES:
+            path = root / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        self.stdout.write(NEXT)
+
+
+def run(root: Path, *command: str) -> str:
+    """Return what a command prints."""
+    done = subprocess.run(  # noqa: S603 (all of it is written here)
+        command, cwd=root, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CommandError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def changed(root: Path) -> bool:
+    """Return whether there is work that is not committed."""
+    return bool(run(root, "git", "status", "--porcelain"))
+
+
+def tracked(root: Path) -> list[Path]:
+    """Return the project's text files but the demo's own."""
+    names = run(
+        root,
+        "git",
+        "grep",
+        "--name-only",
+        "-I",
+        "--untracked",
+        "-e",
+        MARK,
+        "-e",
+        "^pillow==",
+        "-e",
+        "uploads by",
+    )
+    return [root / name for name in names.splitlines() if not name.startswith("demo/")]
+
+
+def cut(path: Path) -> None:
+    """Take what is the demo's out of a file."""
+    text = path.read_text(encoding="utf-8")
+    left = LINE.sub("", BLOCK.sub(blank_lines, text))
+    if path.parent.name in ("requirements", "docs"):
+        left = WRITTEN.sub("", left)
+    path.write_text(left.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def blank_lines(block: re.Match[str]) -> str:
+    """Return the larger of the gaps before and after a block."""
+    return max(block[1], "\n" + block[2], key=len)

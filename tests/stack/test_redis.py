@@ -1,0 +1,113 @@
+"""Redis: what it keeps, what it refuses the application, and what servers share by it."""
+
+import json
+
+import pytest
+
+from ops.environment.contract import VARIABLES
+from tests.stack.compose import Stack, docker, tells
+from tests.stack.services import components, stopped
+from tests.waiting import eventually
+
+# As often as told; prints each answer's status and Retry-After.
+TRY_PASSWORDS = """
+import json, sys, urllib.error, urllib.request
+
+request = urllib.request.Request(
+    "http://haproxy:8080/api/token/",
+    data=b"username=nobody&password=guess",
+    headers={"Host": "localhost"},
+)
+
+def answer():
+    try:
+        urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.headers["Retry-After"]
+
+print(json.dumps([answer() for _ in range(int(sys.argv[1]))]))
+"""
+COUNT = """
+import django; django.setup()
+import redis
+from ops import environment
+url = environment.redis_url(environment.load(), environment.COUNTER)
+print(redis.Redis.from_url(url).{command}("kept"))
+"""
+
+
+def test_counter_survives_redis_being_killed(production: Stack) -> None:
+    counted = production.python_in("server1", COUNT.format(command="incr")).split()[-1]
+
+    docker("kill", "--signal", "KILL", production.container("redis"))
+    production.compose("up", "--detach", "--wait", "--no-deps", "redis")
+
+    found = production.python_in("server2", COUNT.format(command="get")).split()[-1]
+    assert found == f"b'{counted}'"
+
+
+def test_both_servers_count_a_client_s_requests_together(production: Stack) -> None:
+    """Counted apart, each would see half of them and refuse none."""
+    limit = int(VARIABLES["THROTTLE_LOGIN"].default.split("/")[0])
+    # From an address of its own: the other tests' is not to be shut out.
+    answers = json.loads(
+        production.run_in("worker", "python", "-c", TRY_PASSWORDS, str(3 * limit // 2))
+    )
+
+    statuses = [status for status, _ in answers]
+    assert statuses.count(400) <= limit
+    assert set(statuses) == {400, 429}
+    assert int(answers[-1][1]) >= 1
+
+
+def test_the_worker_says_that_it_is_well_and_is_missed(production: Stack) -> None:
+    assert components(production)["worker"] == "up"
+
+    with stopped(production, "worker"):
+        eventually(
+            lambda: components(production)["worker"] == "down", seconds=60, what="it is missed"
+        )
+
+
+# Each command on a line of its own.
+AS_USER = "REDISCLI_AUTH=$REDIS_PASSWORD redis-cli --user "
+REFUSED_BY_REDIS = (
+    *("CONFIG GET *", "CONFIG SET dir /tmp", "CONFIG REWRITE", "REPLICAOF 10.0.0.9 6379"),
+    *("SLAVEOF NO ONE", "KEYS *", "FLUSHALL", "SWAPDB 0 1", "DEBUG SLEEP 0", "MODULE LIST"),
+    *("MODULE LOAD /tmp/x.so", "ACL LIST", "ACL SETUSER mysite +@all", "SHUTDOWN NOSAVE"),
+    *("SAVE", "BGREWRITEAOF", "MONITOR", "CLIENT LIST", "CLIENT KILL TYPE normal", "INFO"),
+    *("CLIENT PAUSE 1", "MIGRATE 10.0.0.9 6379 a 0 9", "RESTORE a 0 x", "SCRIPT FLUSH"),
+    *("EVAL 'return 1' 0", "FUNCTION LIST", "CLUSTER INFO", "SLOWLOG GET", "LATENCY DOCTOR"),
+)
+
+
+@pytest.mark.parametrize("user", ["mysite", "default"])
+def test_redis_refuses_the_application_what_it_does_not_need(production: Stack, user: str) -> None:
+    sign_in = AS_USER + user
+    said = production.run_in(
+        *("redis", "sh", "-c", 'printf "%s\\n" "$@" | ' + sign_in, "sh"),
+        *REFUSED_BY_REDIS,
+        check=False,
+    )
+    answers = [line for line in said.splitlines() if line]
+
+    assert len(answers) == len(REFUSED_BY_REDIS), said
+    # Redis refuses two of them to everybody, before it asks who that is.
+    off = ("ERR DEBUG command not allowed", "ERR MODULE command not allowed")
+    assert all(line.startswith(("NOPERM", *off)) for line in answers), said
+    # Nor from inside a script, as the worker sends them.
+    sha = "$(" + sign_in + " script load \"return redis.call('FLUSHALL')\")"
+    run = f"{sign_in} evalsha {sha} 0"
+    assert "ACL failure in script" in production.run_in("redis", "sh", "-c", run, check=False)
+
+
+def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -> None:
+    assert "NOAUTH" in production.run_in("redis", "redis-cli", "ping", check=False)
+    for user in ("mysite", "default"):
+        guess = f"REDISCLI_AUTH=guess redis-cli --user {user} ping 2>&1"
+        assert "WRONGPASS" in production.run_in("redis", "sh", "-c", guess, check=False)
+        said = production.run_in("redis", "sh", "-c", f"{AS_USER}{user} ping")
+        assert said.strip() == "PONG"
+    command = production.run_in("redis", "sh", "-c", "cat /proc/[0-9]*/cmdline")
+    assert not tells(command, production.environment["REDIS_PASSWORD"])
+    assert "redis-server" in command
