@@ -1,6 +1,7 @@
 """What the tests of all apps, yours too, and the stack's unit tests share."""
 
 from collections.abc import Iterator
+from urllib.request import Request, urlopen
 
 import pytest
 from django.core.cache import cache
@@ -44,4 +45,6 @@ def endpoint() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
-    server.stop()
+    # Its data are the process's, not the server's.
+    with urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")):
+        server.stop()

@@ -26,8 +26,8 @@ from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import walk_mutatable_files
 
 LISTED = Path("tests/mutants.txt")
-# They compare the tree's files, or need more of pytest's plugins.
-LEFT_OUT = re.compile("test_(consistency|api_schema)")
+# They compare the tree's files, start processes alone, or need more of pytest's plugins.
+LEFT_OUT = re.compile("test_(consistency|settings_layers|api_schema)")
 
 
 def mutate_decorated_functions() -> None:

@@ -11,14 +11,29 @@ SECRETS = {name for name, variable in VARIABLES.items() if variable.secret}
 
 
 @pytest.fixture
-def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def users(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
+    """Return whom each copy was given to, by its reader; the tests are not root."""
+    given: dict[str, tuple[int, int]] = {}
+
+    def chown(path: Path, user: int, group: int) -> None:
+        # Nobody else can read it before.
+        assert path.stat().st_mode & 0o077 == 0
+        given[path.parent.name] = (user, group)
+
+    monkeypatch.setattr("os.chown", chown)
+    return given
+
+
+@pytest.fixture
+def mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: dict[str, tuple[int, int]]
+) -> Path:
     """The folder of the mounted files; that of the volumes is next to it."""
     folder = tmp_path / "mounted"
     folder.mkdir()
     for module in (files, secret_files):
         monkeypatch.setattr(module, "MOUNTED", folder)
     monkeypatch.setattr(secret_files, "VOLUMES", tmp_path / "volumes")
-    monkeypatch.setattr("os.chown", lambda *_: None)
     for reader in secret_files.READERS:
         (tmp_path / "volumes" / reader).mkdir(parents=True)
     return folder
@@ -42,8 +57,10 @@ def test_each_secret_has_readers_and_a_new_one_is_the_application_s() -> None:
 
 
 def test_each_reader_gets_its_own_secrets_and_loses_what_is_no_longer_in_a_file(
-    mounted: Path, capsys: pytest.CaptureFixture[str]
+    mounted: Path, capsys: pytest.CaptureFixture[str], users: dict[str, tuple[int, int]]
 ) -> None:
+    # What an earlier copy that was cut off left behind.
+    (mounted.parent / "volumes/db/DB_PASSWORD.new").write_text("of DB")
     for name in SECRETS:
         (mounted / name).write_text(f"of {name}\n")
     secret_files.main()
@@ -55,6 +72,11 @@ def test_each_reader_gets_its_own_secrets_and_loses_what_is_no_longer_in_a_file(
     assert copies(mounted) == wanted
     for path in (mounted.parent / "volumes").glob("*/*"):
         assert path.stat().st_mode & 0o777 == 0o400
+    application, server = (10001, 10001), (999, 999)
+    assert users == {
+        **{"application": application, "migrate": application, "haproxy": (99, 99)},
+        **{"db": server, "redis": server, "broker": server},
+    }
     own = sorted(secret_files.READERS["application"][1])
     assert capsys.readouterr().out == f"{secret_files.CHANGED}{', '.join(own)}\n"
 
@@ -65,6 +87,19 @@ def test_each_reader_gets_its_own_secrets_and_loses_what_is_no_longer_in_a_file(
     secret_files.main()
     assert capsys.readouterr().out == f"{secret_files.CHANGED}REDIS_PASSWORD\n"
     assert not [reader for reader, has in copies(mounted).items() if "REDIS_PASSWORD" in has]
+
+
+def test_outside_of_compose_nothing_is_copied(
+    mounted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for reader in (mounted.parent / "volumes").iterdir():
+        reader.rmdir()
+    (mounted / "DB_PASSWORD").write_text("of the file")
+
+    secret_files.main()
+
+    assert capsys.readouterr().out == ""
+    assert copies(mounted) == {}
 
 
 def test_a_container_reads_its_copy_in_place_of_the_sample(mounted: Path) -> None:
