@@ -44,8 +44,8 @@ test-databases: .venv/.test ## The unit tests that use a database, on MySQL and 
 chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md
 
-mutants: .venv/.test .venv/.mutants ## Which faults the unit tests miss: MODULE=ops/throttling.py SAMPLE=50 DIFF=1
-	@.venv/bin/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(DIFF),--diff)
+mutants: .venv/.test .venv/.mutants ## Which faults the unit tests miss: MODULE=ops/throttling.py SAMPLE=50 DIFF=1 TESTS=...
+	@.venv/bin/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(DIFF),--diff) $(if $(TESTS),--tests $(TESTS))
 
 lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, hadolint, and what Elastic Beanstalk reads
 	@tests/lint

@@ -60,11 +60,18 @@ def mutate_decorated_functions() -> None:
 
 
 def leave_what_tests_cannot_tell() -> None:
-    """Mutate no text with a space, which is for people, and no False to None."""
+    """Mutate no text with a space, which is for people, no UTF-8, and no False to None."""
 
     def words_only(node: cst.BaseString) -> Iterator[cst.BaseString]:
-        if not (isinstance(node, cst.SimpleString) and " " in node.value):
+        if not (isinstance(node, cst.SimpleString) and re.search(r" |utf-8", node.value)):
             yield from mutators.operator_string(node)
+
+    def but_some(node: cst.Call) -> Iterator[cst.Call]:
+        names = ("encoding", "help", "metavar")
+        kept = [arg for arg in node.args if arg.keyword and arg.keyword.value in names]
+        for mutant in mutators.operator_arg_removal(node):
+            if all(arg in mutant.args for arg in kept):
+                yield mutant
 
     def but_false(node: cst.Assign | cst.AnnAssign) -> Iterator[cst.CSTNode]:
         if not (isinstance(node.value, cst.Name) and node.value.value == "False"):
@@ -72,6 +79,7 @@ def leave_what_tests_cannot_tell() -> None:
 
     own: dict[Any, Any] = {
         mutators.operator_string: words_only,
+        mutators.operator_arg_removal: but_some,
         mutators.operator_assignment: but_false,
     }
     file_mutation.mutation_operators = [
@@ -95,8 +103,8 @@ def tests_of(pattern: str) -> set[str]:
     }
 
 
-def prepare(modules: list[str]) -> None:
-    """Generate the mutants of these modules, in a copy of the tree."""
+def prepare(modules: list[str], tests: list[str]) -> None:
+    """Generate these modules' mutants in a copy of the tree, for all of their tests or these."""
     patterns = [
         pattern
         for pattern in config().only_mutate
@@ -109,7 +117,8 @@ def prepare(modules: list[str]) -> None:
     sources = set(map(str, config().source_paths))
     config().also_copy = [Path(top) for top in {name.split("/")[0] for name in tracked} - sources]
     config().only_mutate = modules or patterns
-    config().pytest_add_cli_args_test_selection = sorted(set().union(*map(tests_of, patterns)))
+    found = tests or sorted(set().union(*map(tests_of, patterns)))
+    config().pytest_add_cli_args_test_selection = found
     # No other plugin is needed, and each mutant would load all of them.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     config().pytest_add_cli_args += ["-p", "pytest_django.plugin"]
@@ -158,11 +167,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make mutants")
     parser.add_argument("modules", nargs="*", help="modules' paths; all of them without any")
     parser.add_argument("--sample", type=int, help="at most this many mutants per module")
+    parser.add_argument(
+        "--tests", nargs="+", default=[], help="these files alone: faster, and more survive"
+    )
     parser.add_argument("--diff", action="store_true", help="print the survivors' diffs")
     options = parser.parse_args()
     mutate_decorated_functions()
     leave_what_tests_cannot_tell()
-    prepare(options.modules)
+    prepare(options.modules, options.tests)
     by_module: dict[Path, list[str]] = {}
     for path, name, _ in mutants():
         by_module.setdefault(path, []).append(name)

@@ -142,10 +142,38 @@ def test_check_warns_of_what_is_odd_in_dotenv(run: Run, project: Path) -> None:
     assert done.returncode == 0
     warnings = done.stderr.splitlines()
     assert sum(line.startswith("warning: ") for line in warnings) == 3
-    for part in ("WHATEVER", "PROFILE was already set in line 3", "chmod 600 .env"):
+    for part in ("WHATEVER", "PROFILE was already set in line 3", ": .env: other users", "chmod"):
         assert part in done.stderr
     assert "hidden" not in done.stderr
     assert "COMPOSE_PROFILES" not in done.stderr
+
+
+def test_check_of_the_whole_stack_warns_of_what_does_not_fit_together(
+    run: Run, project: Path
+) -> None:
+    run("init", "--layer", "production")
+    with (project / ".env").open("a") as file:
+        file.write("DJANGO_ALLOWED_HOSTS=www.example.com\n")
+
+    for arguments, warned in (
+        ((), True),
+        (("--scope", "all"), True),
+        (("--scope", "stack"), False),
+    ):
+        done = run("check", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert ("warning: DJANGO_SECURE_SSL_REDIRECT: " in done.stderr) is warned
+
+
+def test_check_looks_for_packages_where_it_is_told_to(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.environment.broker.find_spec", lambda _: None)
+    kafka = {"BROKER": "kafka", "BROKER_HOST": "broker"}
+
+    assert run("check", **kafka).returncode == 0
+    done = run("check", "--installed", **kafka)
+    assert (done.returncode, "its client is not installed here" in done.stderr) == (1, True)
 
 
 def test_check_of_the_test_layer_has_no_dotenv(run: Run, project: Path) -> None:
@@ -201,7 +229,7 @@ def test_init_never_overwrites(run: Run, project: Path, kind: str) -> None:
 def test_init_elsewhere(run: Run, project: Path) -> None:
     """Where it is told to, or one clear message."""
     assert run("init", "--path", "other.env").returncode == 0
-    assert (project / "other.env").exists()
+    assert "\nLAYER=local\n" in (project / "other.env").read_text()
     assert not (project / ".env").exists()
     done = run("init", "--path", "no/such/folder/.env")
     assert done.returncode == 1
@@ -248,6 +276,15 @@ def test_the_process_wins_over_dotenv(run: Run, project: Path) -> None:
 )
 def test_get_refuses(run: Run, name: str, environ: dict[str, str], told: str) -> None:
     """A secret, an unknown name, a bad value."""
+    check_refusal(run, name, environ, told)
+
+
+def test_get_refuses_a_dotenv_that_cannot_be_read(run: Run, project: Path) -> None:
+    write_env(project, "hidden line\n")
+    check_refusal(run, "RUN_PORT", {}, ".env line 1: ")
+
+
+def check_refusal(run: Run, name: str, environ: dict[str, str], told: str) -> None:
     done = run("get", name, **environ)
     assert (done.returncode, done.stdout) == (1, "")
     assert told in done.stderr
@@ -274,7 +311,7 @@ def test_what_is_generated_is_compared_and_renewed(
     assert done.returncode == 1
     assert f"`./manage.py env {command}`" in done.stderr
     assert path.read_text() != good
-    assert run(command).returncode == 0
+    assert run(command).stdout == f"Wrote {file}.\n"
     assert path.read_text() == good
 
 
@@ -290,7 +327,9 @@ def test_docs_without_their_page_is_one_clear_message(run: Run, project: Path) -
     assert "environment.md: No such file" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["chek"], ["check", "--layer", "prod"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["chek"], ["check", "--layer", "prod"], ["init", "--layer", "test"]]
+)
 def test_wrong_usage_says_the_right_one(run: Run, arguments: list[str]) -> None:
     """Under the name that people call it by."""
     done = run(*arguments)

@@ -1,5 +1,7 @@
 """Copies of secrets in files: each reader of Compose's services gets its own, and no others."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,25 @@ def users(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
     given: dict[str, tuple[int, int]] = {}
 
     def chown(path: Path, user: int, group: int) -> None:
-        # Nobody else can read it before.
-        assert path.stat().st_mode & 0o077 == 0
         given[path.parent.name] = (user, group)
 
     monkeypatch.setattr("os.chown", chown)
     return given
+
+
+@pytest.fixture
+def private(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Refuse to write into a file that others than its owner may read or run."""
+    write = Path.write_text
+
+    def write_text(self: Path, *args: str, **options: str) -> int:
+        assert not self.exists() or self.stat().st_mode & 0o177 == 0
+        return write(self, *args, **options)
+
+    before = os.umask(0)
+    monkeypatch.setattr(Path, "write_text", write_text)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture
@@ -57,12 +72,16 @@ def test_each_secret_has_readers_and_a_new_one_is_the_application_s() -> None:
 
 
 def test_each_reader_gets_its_own_secrets_and_loses_what_is_no_longer_in_a_file(
-    mounted: Path, capsys: pytest.CaptureFixture[str], users: dict[str, tuple[int, int]]
+    mounted: Path,
+    capsys: pytest.CaptureFixture[str],
+    users: dict[str, tuple[int, int]],
+    request: pytest.FixtureRequest,
 ) -> None:
     # What an earlier copy that was cut off left behind.
     (mounted.parent / "volumes/db/DB_PASSWORD.new").write_text("of DB")
     for name in SECRETS:
         (mounted / name).write_text(f"of {name}\n")
+    request.getfixturevalue("private")
     secret_files.main()
 
     wanted = {
@@ -87,6 +106,8 @@ def test_each_reader_gets_its_own_secrets_and_loses_what_is_no_longer_in_a_file(
     secret_files.main()
     assert capsys.readouterr().out == f"{secret_files.CHANGED}REDIS_PASSWORD\n"
     assert not [reader for reader, has in copies(mounted).items() if "REDIS_PASSWORD" in has]
+    secret_files.main()
+    assert capsys.readouterr().out == ""
 
 
 def test_outside_of_compose_nothing_is_copied(
