@@ -1,0 +1,80 @@
+"""What `remove_demo` cuts out of a file. tests/stack/test_remove_demo.py runs it in a clone."""
+
+from pathlib import Path
+
+import pytest
+
+from demo.management.commands.remove_demo import FILES, cut
+from tests.tree import ROOT
+
+PYTHON = """import a
+import b  # remove_demo
+
+
+def kept() -> None:
+    a()
+
+
+# remove_demo: begin
+def gone() -> None:
+    b()
+
+
+# remove_demo: end
+
+
+def last() -> None:
+    # remove_demo: begin
+    gone()
+    # remove_demo: end
+    kept()
+"""
+MARKDOWN = """# Title
+
+<!-- remove_demo: begin -->
+## Gone
+<!-- remove_demo: end -->
+
+| kept |
+| gone | <!-- remove_demo -->
+"""
+REQUIREMENTS = """one==1 \\
+    --hash=sha256:1
+pillow==13 \\
+    --hash=sha256:2 \\
+    --hash=sha256:3
+two==2 \\
+    --hash=sha256:4
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        (
+            "a.py",
+            PYTHON,
+            "import a\n\n\ndef kept() -> None:\n    a()\n\n\ndef last() -> None:\n    kept()\n",
+        ),
+        ("docs/a.md", MARKDOWN, "# Title\n\n| kept |\n"),
+        (
+            "requirements/a.txt",
+            REQUIREMENTS,
+            "one==1 \\\n    --hash=sha256:1\ntwo==2 \\\n    --hash=sha256:4\n",
+        ),
+    ],
+)
+def test_marked_parts_are_cut_out_and_no_gap_stays(
+    tmp_path: Path, name: str, before: str, after: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(before)
+
+    cut(path)
+
+    assert path.read_text() == after
+
+
+def test_every_file_that_goes_is_there() -> None:
+    assert [name for name in FILES if not (ROOT / name).exists()] == []
