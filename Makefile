@@ -28,7 +28,7 @@ test: lint .venv/.test ## All tests: unit tests anywhere, container tests where 
 	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/stack tests/browser
 	@.venv/bin/pytest tests/embedded tests/chaos tests/eb
 
-test-app: .venv/.test ## Your apps' tests, on SQLite; APP=shop for those of one app
+test-app: .venv/.embedded ## Your apps' tests, on SQLite; APP=shop for those of one app
 	@.venv/bin/pytest $(or $(APP), $(APPS))
 
 test-unit: .venv/.test ## The unit tests alone, your apps' and the stack's

@@ -24,6 +24,13 @@ named() {
     printf '`%s`' "${name//\`/\`\`}"
 }
 
+# The local layer runs tests in the stack (`manage.py test`): each database of theirs is named test_NAME..., and no other.
+tests=
+if [ "${LAYER:-}" = local ]; then
+    own=$(named "test_$MYSQL_DATABASE")
+    tests=$'\n'"GRANT ALL ON ${own%\`}%\`.* TO $(text "$DB_USER")@'%';"
+fi
+
 # The grants on performance_schema say who holds a lock that a migration waits for (ops/database/lock_waits.py), but not
 # what that session runs or writes.
 # By standard input: no password is among a process's arguments. The image made root's, and the database.
@@ -34,5 +41,5 @@ GRANT ALL ON $(named "$MYSQL_DATABASE").* TO $(text "$DB_USER")@'%';
 GRANT SELECT ON performance_schema.metadata_locks TO $(text "$DB_USER")@'%';
 GRANT SELECT ON performance_schema.data_lock_waits TO $(text "$DB_USER")@'%';
 GRANT SELECT (THREAD_ID, PROCESSLIST_ID, PROCESSLIST_USER, PROCESSLIST_HOST, PROCESSLIST_COMMAND,
-    PROCESSLIST_TIME) ON performance_schema.threads TO $(text "$DB_USER")@'%';
+    PROCESSLIST_TIME) ON performance_schema.threads TO $(text "$DB_USER")@'%';$tests
 SQL

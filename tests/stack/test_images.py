@@ -42,7 +42,10 @@ def test_all_layers_have_the_same_versions(packages: dict[str, dict[str, str]]) 
 
 
 def test_local_adds_its_tools_and_nothing_else(packages: dict[str, dict[str, str]]) -> None:
-    assert set(packages["local"]) - set(packages["production"]) == {"django-debug-toolbar"}
+    assert set(packages["local"]) - set(packages["production"]) == {
+        "django-debug-toolbar",
+        *("iniconfig", "pluggy", "pytest", "pytest-django"),
+    }
 
 
 def test_the_packages_are_the_locked_ones(packages: dict[str, dict[str, str]], tree: Path) -> None:

@@ -90,6 +90,17 @@ def test_the_user_gets_the_database_of_its_name_and_none_that_is_like_it(tmp_pat
     assert r"GRANT ALL ON `my\_site\%`.* TO 'o''ne'@'%';" in said
 
 
+@pytest.mark.parametrize("layer", ["local", "dev", "production", ""])
+def test_only_the_local_layer_s_user_may_create_databases_of_tests(
+    tmp_path: Path, layer: str
+) -> None:
+    started(tmp_path, MYSQL_DATABASE="my_site", LAYER=layer)
+
+    grants = (tmp_path / "sql").read_text().splitlines()
+    named = [line for line in grants if "test" in line]
+    assert named == [r"GRANT ALL ON `test\_my\_site%`.* TO 'mysite'@'%';"] * (layer == "local")
+
+
 def test_the_superuser_is_not_the_application_s(tmp_path: Path) -> None:
     done = started(tmp_path, DB_USER="root")
 

@@ -1,0 +1,26 @@
+"""`manage.py test` in the running stack: its tests have a database of their own."""
+
+from tests.stack.compose import Stack
+
+USERS = (
+    "import django; django.setup()\n"
+    "from django.contrib.auth import get_user_model\n"
+    "print(get_user_model().objects.count())"
+)
+DATABASES = (
+    "import django; django.setup()\n"
+    "from django.db import connection as c\n"
+    "sql = {'mysql': 'SHOW DATABASES', 'postgresql': 'SELECT datname FROM pg_database'}[c.vendor]\n"
+    "cursor = c.cursor(); cursor.execute(sql)\n"
+    "print(sorted(row[0] for row in cursor.fetchall()))"
+)
+
+
+def test_tests_run_in_the_stack_and_leave_its_data_alone(local: Stack) -> None:
+    users, databases = local.python_in("server1", USERS), local.python_in("server1", DATABASES)
+
+    said = local.run_in("server1", "python", "manage.py", "test", "accounts")
+
+    assert " passed" in said and "failed" not in said
+    assert local.python_in("server1", USERS) == users
+    assert local.python_in("server1", DATABASES) == databases
