@@ -44,7 +44,7 @@ def test_all_layers_have_the_same_versions(packages: dict[str, dict[str, str]]) 
 def test_local_adds_its_tools_and_nothing_else(packages: dict[str, dict[str, str]]) -> None:
     assert set(packages["local"]) - set(packages["production"]) == {
         "django-debug-toolbar",
-        *("iniconfig", "pluggy", "pytest", "pytest-django"),
+        *("iniconfig", "pluggy", "pygments", "pytest", "pytest-django"),
     }
 
 
@@ -101,6 +101,7 @@ def test_nothing_private_is_in_the_image(packages: object) -> None:
             "ops",
             "requirements",
             "supervisor",
+            "templates",
             "uwsgi",
         ),
     }

@@ -18,12 +18,33 @@ if find_spec("typer"):
     from tests.unit.scripted.stack import scripted, stack  # noqa: F401
 
 
+# What a project may have set otherwise. The validators are Django's own template's.
+PINNED = {
+    "LANGUAGE_CODE": "en-us",
+    "LOGIN_URL": "login",
+    "LOGIN_REDIRECT_URL": "status",
+    "LOGOUT_REDIRECT_URL": "status",
+    "ROOT_URLCONF": "tests.orders",
+    "AUTH_PASSWORD_VALIDATORS": [
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in (
+            "UserAttributeSimilarityValidator",
+            "MinimumLengthValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ],
+}
+
+
 @pytest.fixture(autouse=True)
 def project(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the tests' own URLs, and of the registries the stack's entries alone."""
+    """Have the tests' own URLs and settings, and of the registries the stack's entries alone."""
     from ops import registry
 
-    settings.ROOT_URLCONF = "tests.orders"
+    for name, value in PINNED.items():
+        if getattr(settings, name) != value:
+            setattr(settings, name, value)
     checks = registry.health_checks.items()
     own = {name: check for name, check in checks if check.__module__.startswith("ops.")}
     monkeypatch.setattr(registry, "health_checks", own)
