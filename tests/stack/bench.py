@@ -104,6 +104,7 @@ def bench_of(tree: Path) -> Iterator[Bench]:
     published = {door: f"127.0.0.1:{ports[door]}:{port}" for door, port in PORTS.items()}
     user, run_mysite = ("--user", "10001:10001"), "/run/mysite:uid=10001,gid=10001"
     base = f"{STACK_NAME}-base"
+    templates = ("--volume", f"{tree}/templates:/srv/project/templates:ro")
     project = ("--volume", f"{tree}:/srv/project:ro", "--workdir", "/srv/project")
     with ExitStack() as cleanup:
         with suppress(Exception):
@@ -120,7 +121,7 @@ def bench_of(tree: Path) -> Iterator[Bench]:
             *("--publish", published["apache"], "--tmpfs", "/run/apache:uid=10001,gid=10001"),
             *("--tmpfs", "/srv/kept/static", *user, "--env", "DRAIN_SECONDS=0"),
             *("--volume", f"{tree}/apache:/etc/apache:ro"),
-            *("--volume", f"{tree}/nginx/errors:/usr/local/errors:ro"),
+            *templates,
             *("--volume", f"{tree}/apache/nsswitch.conf:/etc/nsswitch.conf:ro"),
             *(f"--add-host={server}:127.0.0.1" for server in SERVERS),
             *("httpd:2.4", "/etc/apache/start"),
@@ -134,6 +135,7 @@ def bench_of(tree: Path) -> Iterator[Bench]:
                 "--volume",
                 f"{tree}/haproxy:/config:ro",
             ),
+            *templates,
             *("--env", "HAPROXY_BALANCE=roundrobin", "--env", "APACHE=1"),
             *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
             *("haproxy:3.0", "haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
@@ -143,6 +145,7 @@ def bench_of(tree: Path) -> Iterator[Bench]:
             *("--publish", published["nginx-balancer"], *user),
             *("--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
             *("--volume", f"{tree}/nginx-balancer:/config:ro"),
+            *templates,
             *("--env", "SERVERS=set1=server1:7999,set2=server2:7999"),
             *("--entrypoint", "/config/follow.py", base),
         )

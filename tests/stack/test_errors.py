@@ -19,7 +19,7 @@ CASES = {
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "a folder": (b"GET /static/ HTTP/1.1\r\nHost: a\r\n\r\n", 403),
     "no such file": (b"GET /static/none.css HTTP/1.1\r\nHost: a\r\n\r\n", 404),
-    "the error page itself": (b"GET /.error HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+    "the error page itself": (b"GET /.error.html HTTP/1.1\r\nHost: a\r\n\r\n", 404),
     "a file, posted": (b"POST /static/staticfiles.json HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     "a large body": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99000000\r\n\r\n", 413),
     "a long address": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),

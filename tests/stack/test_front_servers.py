@@ -1,6 +1,5 @@
 """What each front server does to requests and answers, whatever a server behind it says."""
 
-import http.client
 import json
 import socket
 import subprocess
@@ -26,11 +25,6 @@ FORGED = {
     "X-Retry-On": "425",
 }
 SETS = {"x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-request-id"}
-WORDS = {
-    400: "The request is malformed.",
-    413: "The request is too large.",
-    502: "The server's answer was cut off. Please try again shortly.",
-}
 
 
 @pytest.mark.parametrize("door", ["haproxy", "nginx-balancer"])
@@ -100,29 +94,6 @@ def test_a_front_server_that_is_told_to_stop_finishes_what_runs(
 def ended(service: str) -> bool:
     """Tell whether a container has ended."""
     return docker("inspect", "--format", "{{.State.Running}}", container(service)) == "false"
-
-
-@pytest.mark.parametrize(
-    ("status", "sent"),
-    [
-        (400, b"GET /static/../who HTTP/1.1\r\nHost: a\r\n\r\n"),
-        (413, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n"),
-        (502, b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"),
-    ],
-)
-def test_errors_of_haproxy_are_json_that_no_cache_keeps(
-    bench: Bench, status: int, sent: bytes
-) -> None:
-    with socket.create_connection(("127.0.0.1", bench.ports["haproxy"]), timeout=10) as connection:
-        connection.sendall(sent)
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        body = json.load(answer)
-
-    assert (answer.status, body["detail"]) == (status, WORDS[status])
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["Retry-After"] == ("5" if status == 502 else None)
 
 
 def test_every_line_of_haproxy_s_log_is_json(bench: Bench) -> None:

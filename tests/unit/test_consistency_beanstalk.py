@@ -19,6 +19,7 @@ from ops.environment.contract import VARIABLES
 from ops.middleware import ProbeMiddleware
 from tests.tree import ROOT
 from tests.unit.config_files import (
+    directives_of,
     dockerfile,
     nginx_directives,
     nginx_value,
@@ -113,17 +114,13 @@ def test_both_say_the_same_when_they_refuse() -> None:
     }
 
     assert kept_out == set(pages.values())
-    # 400 is Apache's alone: what an instance's nginx refuses has no path for a named location.
-    assert {*(f"{status}.json" for status in pages), "400.json"} == {
-        path.name for path in (ROOT / "nginx/errors").iterdir()
-    }
+    details = {item.name: item.arguments[0] for item in directives_of("templates/errors.conf")}
     for status, location in pages.items():
         code, body = answers[location]
         assert code == status
-        # Which does not know the limit.
-        words = text_of(f"nginx/errors/{status}.json").replace(": the limit is 10 MB", "")
-        assert body == words.replace("\n", "\\n")
-        assert json.loads(body.removesuffix("\\n")).keys() == {"detail"}
+        # It does not know the limit.
+        words = details[status].replace("$upload_limit", "")
+        assert json.loads(body.removesuffix("\\n")) == {"detail": words}
 
 
 def test_one_proxy_believes_the_last_address_and_no_other() -> None:

@@ -75,7 +75,7 @@ def test_the_sample_password_is_the_contracts() -> None:
 @pytest.mark.parametrize(
     ("message", "source"),
     [
-        ("No server is free to answer", "haproxy/haproxy.cfg"),
+        ("No server is free to answer", "templates/errors.conf"),
         ("The database is not available", "ops/middleware.py"),
         ("this Python cannot make a virtual environment", "requirements/install"),
         ("refused user", "ops/database/outage.py"),

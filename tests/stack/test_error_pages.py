@@ -1,0 +1,78 @@
+"""What the servers before Django say of an error: a page to browsers, JSON to other clients."""
+
+import json
+import re
+import socket
+from http.client import HTTPResponse
+
+import pytest
+
+from tests.stack.bench import Bench
+from tests.tree import ROOT
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+TEXT = (ROOT / "templates" / "errors.conf").read_text()
+WORDS = dict(re.findall(r'^(\d+) "(.*?)(?:\$upload_limit.)?";$', TEXT, re.MULTILINE))
+# A path that each server refuses, a body that is too large, a server that does not answer.
+REFUSED, LARGE, CUT = "GET {}static/../who", "POST {}x", "POST {}nothing"
+LENGTHS = {LARGE: 999999999, CUT: 0}
+CASES = [
+    *(("haproxy", REFUSED, 400), ("haproxy", LARGE, 413), ("haproxy", CUT, 502)),
+    *(("apache", REFUSED, 400), ("apache", LARGE, 413), ("apache", CUT, 502)),
+    *(("nginx-balancer", LARGE, 413), ("nginx-balancer", CUT, 502)),
+    *(("nginx", REFUSED, 400), ("nginx", LARGE, 413), ("nginx", CUT, 502)),
+]
+
+
+def ask(
+    bench: Bench, door: str, line: str, accept: str, folder: str = "/"
+) -> tuple[HTTPResponse, str]:
+    """Send a request as it is; return the answer and its body."""
+    head = f"{line.format(folder)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    head += f"Accept: {accept}\r\n" if accept else ""
+    head += f"Content-Length: {LENGTHS[line]}\r\n" if line in LENGTHS else ""
+    with socket.create_connection(("127.0.0.1", bench.ports[door]), timeout=10) as connection:
+        connection.sendall(f"{head}\r\n".encode())
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer, answer.read().decode()
+
+
+@pytest.mark.parametrize("accept", [BROWSER, "text/html, application/json"])
+@pytest.mark.parametrize(("door", "line", "status"), CASES)
+def test_browser_gets_the_page(
+    bench: Bench, door: str, line: str, status: int, accept: str
+) -> None:
+    answer, page = ask(bench, door, line, accept)
+
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.startswith("<!doctype html>") and page.rstrip().endswith("</html>")
+    assert page.count(WORDS[str(status)]) == 2 and str(status) in page
+    assert "{{" not in page and "%0A" not in page
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Retry-After"] == ("5" if status == 502 else None)
+
+
+@pytest.mark.parametrize(
+    ("accept", "folder"),
+    [("", "/"), ("*/*", "/"), ("application/json, text/html", "/"), (BROWSER, "/api/")],
+)
+@pytest.mark.parametrize(("door", "line", "status"), CASES)
+def test_other_client_gets_json(
+    bench: Bench, door: str, line: str, status: int, accept: str, folder: str
+) -> None:
+    answer, text = ask(bench, door, line, accept, folder)
+
+    assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
+    assert json.loads(text)["detail"].startswith(WORDS[str(status)])
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Retry-After"] == ("5" if status == 502 else None)
+
+
+@pytest.mark.parametrize("door", ["haproxy", "apache", "nginx-balancer"])
+def test_error_of_a_server_goes_on_as_it_is(bench: Bench, door: str) -> None:
+    """Here a 502 without a body."""
+    answer, text = ask(bench, door, "GET {}hung", BROWSER)
+
+    assert (answer.status, answer.headers["Content-Type"], text) == (502, None, "")
