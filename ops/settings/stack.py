@@ -1,0 +1,95 @@
+"""What the stack decides in every layer. To change a value, set it again in mysite/settings/."""
+
+import logging
+
+from ops import environment
+from ops.environment import variable
+from ops.settings.backing import broker_settings, bucket_options
+from ops.settings.errors import report_errors
+from ops.settings.logs import logging_config
+
+env = environment.load()
+# True while an image is built: no secrets, no database, never a server (see mysite/wsgi.py).
+BUILDING = env.building
+
+# Which server answers, and with what: shown by /profile/.
+PROFILE = env.str("PROFILE")
+RELEASE = env.str("RELEASE")
+PROFILE_FIELDS = env.list("PROFILE_FIELDS")
+
+# The servers behind the load balancer, each name=host:port; none: this one alone.
+SERVERS = env.list("SERVERS")
+
+# The port of `make run`.
+RUN_PORT = env.int("RUN_PORT")
+
+# While this file exists /readyz answers 404, so that load balancers send nothing new.
+DRAIN_FILE = env.path("DRAIN_FILE")
+
+# The load balancer ends TLS; it sets this header itself and drops the client's.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CSRF_FAILURE_VIEW = "ops.errors.csrf_failure"
+
+# How long a command waits for a database that is not up yet.
+DB_WAIT_SECONDS = env.int("DB_WAIT_SECONDS")
+# How long a migration tries to get a lock, a second at a time (ops/database/lock_waits.py).
+DB_LOCK_WAIT_SECONDS = env.int("DB_LOCK_WAIT_SECONDS")
+
+# Tasks. https://docs.celeryq.dev/en/stable/userguide/configuration.html
+BROKER_FOLDER = variable.ROOT / "var" / "broker"
+CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = broker_settings(env, BROKER_FOLDER)
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# The worker command sets its own.
+CELERY_BROKER_HEARTBEAT = 0
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.1}
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+# A task keeps what it found in a table of its own.
+CELERY_TASK_IGNORE_RESULT = True
+# A task whose worker is killed runs again: its message stays until the task has ended.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# A task that this release does not know is kept for one that does.
+CELERY_WORKER_CONSUMER = "ops.worker.parking:TaskConsumer"
+# SoftTimeLimitExceeded is raised in a task after the first; after the second its process is killed.
+CELERY_TASK_SOFT_TIME_LIMIT = env.int("TASK_SECONDS")
+CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT + 5
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 500
+CELERY_WORKER_MAX_MEMORY_PER_CHILD = 400_000
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY")
+WORKER_HEARTBEAT_FILE = env.path("WORKER_HEARTBEAT_FILE")
+
+# Static files in a bucket, where servers share no disk: each server brings its own release's there,
+# and pages load them from STATIC_URL.
+STATIC_BUCKET = bucket_options(env, env.str("AWS_STATIC_BUCKET_NAME"))
+STATIC_ELSEWHERE = [env.str("STATIC_URL")] if STATIC_BUCKET else []
+
+UPLOAD_MAX_MB = env.int("UPLOAD_MAX_MB")
+# In memory while its request lasts: a process that is killed would leave a temporary file.
+FILE_UPLOAD_MAX_MEMORY_SIZE = (UPLOAD_MAX_MB + 1) * 2**20
+
+# In the unit tests' layer nothing is sent.
+report_errors(
+    env.str("SENTRY_DSN") if env.layer != "test" else "",
+    environment=env.layer,
+    release=RELEASE,
+    server=PROFILE,
+)
+
+LOG_LEVEL = env.str("DJANGO_LOG_LEVEL")
+LOGGING = logging_config(level=LOG_LEVEL, json=True)
+# https://django-structlog.readthedocs.io/en/latest/configuration.html
+# One line a request, at its end; nginx and HAProxy log its start time and duration.
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+# `ops.logs.requests` adds both, without a query or a look at forgeable headers.
+DJANGO_STRUCTLOG_USER_ID_FIELD = None
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+# nginx checks the id, or makes one; it never takes a client's as it is.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
+# A job's lines carry the id of the request that caused it; one line a job, at its end.
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = logging.DEBUG
