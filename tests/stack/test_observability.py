@@ -117,8 +117,7 @@ def new_lines(stack: Stack, service: str, mark: int) -> list[str]:
 
 # remove_demo: begin
 def test_one_id_leads_through_every_log(production: Stack, token: str) -> None:
-    upload(production, token)  # remove_demo
-    request_id = production.get("/profile/").headers["X-Request-ID"]
+    request_id = upload(production, token)["request_id"]
 
     def found() -> dict[str, list[dict[str, Any]]]:
         lines: dict[str, list[dict[str, Any]]] = {}
