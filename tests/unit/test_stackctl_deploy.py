@@ -7,7 +7,7 @@ import pytest
 from tests.unit.scripted.balancer import profile
 from tests.unit.scripted.engine import NAME
 from tests.unit.scripted.model import Reply
-from tests.unit.scripted.stack import Stack, fails
+from tests.unit.scripted.stack import Stack, fails, interrupts
 
 BEGUN = ["lock deploy", "write owner", "write releases found", "write releases started"]
 
@@ -129,6 +129,8 @@ def test_deploy_of_a_bad_release_rolls_back(
     assert ended.code == ended.result["code"] == 3
     assert f"deploy of bbbb failed: {server}: " in ended.result["error"]
     assert words in ended.result["error"]
+    assert f"the last lines of {server}:" in ended.err
+    assert str(facts.get("log", "ready")).splitlines()[-1] in ended.err
     assert "Every server is back on the release before, and serves." in ended.result["next"]
     assert "Its migrations are applied, and stay: shop.0002." in ended.result["next"]
     assert stack.serves("aaaa") and stack.locks == {}
@@ -139,6 +141,46 @@ def test_deploy_of_a_bad_release_rolls_back(
     back = [step for step in stack.steps if step.startswith("recreate") and "aaaa" in step]
     touched = ["server1", "server2"][: int(server[-1])]
     assert back == [f"recreate {name} aaaa" for name in reversed(touched)]
+
+
+def test_a_worker_that_fails_rolls_all_back(stack: Stack) -> None:
+    stack.behave("bbbb", "worker", ends=True)
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3
+    assert "worker: its container ended by itself" in ended.result["error"]
+    assert stack.serves("aaaa")
+    back = [step for step in stack.steps if step.startswith("recreate") and "aaaa" in step]
+    assert back == [f"recreate {name} aaaa" for name in ("worker", "server2", "server1")]
+
+
+def test_a_container_that_compose_does_not_start_or_that_goes_is_rolled_back(stack: Stack) -> None:
+    stack.faults["recreate server2 bbbb"] = fails("no space left on device")
+    ended = stack.deploy("bbbb")
+    assert "deploy of bbbb failed: server2: compose could not start it" in ended.result["error"]
+    assert "no space left on device" in ended.err and stack.serves("aaaa")
+
+    stack.behave("cccc", healthy_after=10)
+    stack.faults["recreate server1 cccc"] = lambda: stack.clock.plan(
+        5, lambda: stack.containers.pop("server1")
+    )
+    ended = stack.deploy("cccc")
+    assert "deploy of cccc failed: server1: its container is gone" in ended.result["error"]
+    assert ended.code == 3 and stack.serves("aaaa")
+
+
+def test_each_server_is_rolled_back_to_what_it_ran(stack: Stack) -> None:
+    """Not to what compose would start, where an earlier deploy was cut off."""
+    stack.faults["drain server2"] = lambda: interrupts() if stack.commit == "bbbb" else None
+    stack.deploy("bbbb")
+    ran = stack.releases()
+    assert set(ran.values()) == {"aaaa", "bbbb"}
+    stack.behave("cccc", "worker", ends=True)
+
+    assert stack.deploy("cccc").code == 3
+
+    assert stack.releases() == ran
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def test_heal_leaves_a_stack_alone_that_is_well(stack: Stack) -> None:
     ended = heal(stack)
 
     assert ended.code == 0 and "nothing to heal" in ended.err and stack.steps == []
-    assert ended.result["healed"] == [] and ended.result["left_alone"] == {}
+    nothing: dict[str, Any] = {"healed": [], "failed": [], "left_alone": {}}
+    assert ended.result == {"project": NAME, **nothing, "code": 0}
 
 
 HEALED: dict[str, tuple[Callable[[Stack], object], str, str]] = {
@@ -234,6 +235,18 @@ def test_heal_gives_a_service_time_to_come_back(stack: Stack) -> None:
     assert "error: server1: not in service after 90 s" in ended.err
 
 
+def test_heal_waits_for_each_service_whatever_becomes_of_the_others(stack: Stack) -> None:
+    stack.behave("aaaa", "server1", becomes="starting")
+    # It has no health check.
+    stack.behave("aaaa", "worker", becomes="none")
+    stack.end("server1")
+    stack.end("worker")
+
+    result = heal(stack).result
+
+    assert (result["healed"], result["failed"], result["code"]) == (["worker"], ["server1"], 1)
+
+
 def test_a_server_is_healed_once_haproxy_sends_it_requests(stack: Stack) -> None:
     stack.end("server1")
     stack.behave("aaaa", "server1", check="L4CON")
@@ -295,6 +308,7 @@ def test_watch_ends_with_a_signal_and_looks_as_often_as_it_should(stack: Stack) 
     ended = watch(stack, 59, "--seconds", "10")
 
     assert ended.code == 0 and stack.clock.now == pytest.approx(1059, abs=1)
+    assert ended.result == {"project": NAME, "code": 0}
     assert ended.err.count("ending") == 1
     assert f"watching {NAME}, a look every 10 s" in ended.err
     # And one for what it is.
