@@ -321,8 +321,11 @@ def _prune(project: compose.Project, console: Console) -> None:
 
 
 def show(error: Exception, console: Console) -> str:
-    """Show the failed container's last lines, and return what went wrong in one line."""
+    """Show the failed program's last lines and the remedy; return what went wrong in one line."""
     if isinstance(error, StackctlError):
+        console.lines(error.output)
+        if error.cure:
+            console.say(error.cure)
         return error.problem
     if not isinstance(error, ServerFailedError):
         # A fault of this program; whoever mends it needs to see where.

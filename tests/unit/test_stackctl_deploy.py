@@ -233,6 +233,13 @@ def test_a_server_that_haproxy_does_not_take_back_is_rolled_back(stack: Stack) -
     # The release before fails in the same way: one server serves.
     assert ended.code == 4
     assert "server1: HAProxy does not take it into service: DOWN" in ended.result["error"]
+    assert "and so did the way back: server1: HAProxy does not" in ended.result["error"]
+    for part in (
+        "server1 runs aaaa, server2 runs aaaa",
+        "./stackctl ready SERVER",
+        "rollback RELE",
+    ):
+        assert part in ended.result["next"]
     assert not stack.balancer.drained() and stack.record()[-1][2] == "not rolled back"
 
 
@@ -304,7 +311,7 @@ def test_an_image_that_cannot_be_built_touches_nothing(stack: Stack) -> None:
 def test_incompatible_migrations_are_refused_unless_allowed(stack: Stack) -> None:
     stack.data.migrations["bbbb"] = ["shop.0002"]
     stack.data.findings = {
-        "errors": {"shop.0002": ["it drops a column"]},
+        "errors": {"shop.0002": ["it drops a column"], "shop.0003": ["it drops a table"]},
         "warnings": {"shop.0002": ["it runs Python"]},
     }
 
@@ -312,7 +319,8 @@ def test_incompatible_migrations_are_refused_unless_allowed(stack: Stack) -> Non
 
     assert ended.code == 1
     assert "cannot live with these migrations; nothing was changed" in ended.result["error"]
-    assert "shop.0002: it drops a column" in ended.result["next"]
+    errors = "shop.0002: it drops a column\nshop.0003: it drops a table\n"
+    assert ended.result["next"].startswith(errors)
     assert "./stackctl deploy --allow-incompatible" in ended.result["next"]
     assert "warning: migration shop.0002: it runs Python" in ended.err
     assert "migrate" not in stack.steps and stack.serves("aaaa")
@@ -383,6 +391,7 @@ def test_a_release_that_cannot_list_its_migrations_touches_nothing(stack: Stack)
     assert ended.code == 1
     assert "cannot list its migrations (exit code 1); nothing was changed" in ended.result["error"]
     assert "ImportError: no module" in ended.err
+    assert "Is the database up? `./stackctl status`." in ended.result["next"]
 
 
 def test_what_was_applied_is_not_known_without_a_database(stack: Stack) -> None:
@@ -403,6 +412,7 @@ def test_static_files_that_cannot_be_kept_touch_no_server(stack: Stack) -> None:
 
     assert ended.code == 3 and stack.serves("aaaa")
     assert "the release's static files cannot be kept" in ended.result["error"]
+    assert "no space left on device" in ended.err and "`docker system df -v` shows" in ended.err
     assert not any("drain" in step for step in stack.steps)
 
 

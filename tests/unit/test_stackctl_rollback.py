@@ -1,10 +1,12 @@
 """`stackctl rollback`, run whole: which release it goes to, in what order, and what it refuses."""
 
 import json
+import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stackctl_cli import compose, record, release
+from stackctl_cli import compose, lock, record, release
 from stackctl_cli.deploy import release_before
 from tests.unit.scripted.engine import NAME
 from tests.unit.scripted.stack import Stack, fails
@@ -33,6 +35,25 @@ def test_rollback_replaces_one_server_at_a_time_and_does_not_migrate(third: Stac
     assert "back to bbbb; migrations are not undone" in ended.err
 
     assert third.run("rollback").code == 0 and third.serves("aaaa")
+
+
+def test_a_release_that_was_deployed_twice_is_one_step_back(third: Stack) -> None:
+    assert third.deploy("cccc", "--force").code == 0
+
+    assert third.run("rollback").code == 0 and third.serves("bbbb")
+
+
+def test_the_lock_and_the_record_say_who_and_when(third: Stack) -> None:
+    seen: list[dict[str, str]] = []
+    third.at_step = lambda _: seen.extend(third.locks.values())
+
+    third.run("rollback")
+
+    assert {(one["command"], one["who"], one["process"]) for one in seen} == {
+        ("rollback", lock.who(), str(os.getpid()))
+    }
+    began = datetime.strptime(seen[0]["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - began) < timedelta(minutes=5)
 
 
 def test_rollback_goes_to_the_release_that_is_named(third: Stack) -> None:

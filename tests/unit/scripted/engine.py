@@ -318,7 +318,7 @@ class Engine:
             case ["run", "--rm", "--no-deps", "-T", "migrate", *command]:
                 image = json.loads(stdin)["services"]["migrate"]["image"]
                 release = self.images.get(image, image).removeprefix("sha256:")
-                if command[:1] == ["python"] and "keep_static" in command[1]:
+                if command == ["python", "nginx/keep_static.py"]:
                     return self.step(f"keep static {release}") or Reply()
                 return self.data.migrate(release, command)
             case ["run", "--rm", "--no-deps", "-T", "env-check"]:
