@@ -39,7 +39,7 @@ def test_production_tells_strangers_that_the_site_is_up(production: Stack, page:
 
     assert page.locator("body").inner_text().strip() == "The site is up"
     expect(page.get_by_role("link")).to_have_count(0)
-    assert not [url for url in asked if "profile" in url or "status/" in url]
+    assert not [url for url in asked if "profile" in url or "report" in url]
 
 
 def test_production_shows_staff_the_stack(production_user: Stack, page: Page) -> None:
