@@ -11,21 +11,24 @@ if [ "$DB_USER" = "$POSTGRES_USER" ]; then
     exit 1
 fi
 
-# The local layer runs tests in the stack (`manage.py test`), which create a database. No role may create those of
-# certain names only.
-createdb=NOCREATEDB
-[ "${LAYER:-}" != local ] || createdb=CREATEDB
+# The local layer runs tests in the stack (`manage.py test`): Django creates and drops their database from the one named postgres.
+tests=false
+[ "${LAYER:-}" != local ] || tests=true
 
 # psql reads the values from its environment: no password is among a process's arguments, nor in the log,
 # should a statement fail.
-psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set createdb=$createdb --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
+psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set tests=$tests --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
 \getenv superuser POSTGRES_USER
 \getenv database POSTGRES_DB
 \getenv user DB_USER
 \getenv password POSTGRES_PASSWORD
 SET log_min_error_statement = panic;
-CREATE ROLE :"user" LOGIN NOSUPERUSER :createdb NOCREATEROLE NOREPLICATION PASSWORD :'password';
+CREATE ROLE :"user" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password';
 ALTER ROLE :"superuser" PASSWORD NULL;
 ALTER DATABASE :"database" OWNER TO :"user";
 REVOKE ALL ON DATABASE :"database", postgres, template1 FROM PUBLIC;
+\if :tests
+ALTER ROLE :"user" CREATEDB;
+GRANT CONNECT ON DATABASE postgres TO :"user";
+\endif
 SQL
