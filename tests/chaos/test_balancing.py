@@ -359,6 +359,7 @@ def test_nginx_says_every_error_in_json(loaded: Stack) -> None:
         *("--user", "10001:10001", "--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
         *("--read-only", "--tmpfs", "/tmp:mode=1777,size=1m"),
         *("--volume", f"{loaded.tree}/nginx-balancer:/config:ro", "--env", "SERVERS=x=nowhere:1"),
+        *("--volume", f"{loaded.tree}/templates:/srv/project/templates:ro"),
         *("--entrypoint", "/config/follow.py", image),
     )
     try:
