@@ -271,7 +271,7 @@ def test_the_process_wins_over_dotenv(run: Run, project: Path) -> None:
         ("DJANGO_SECRET_KEY", {"DJANGO_SECRET_KEY": "hidden"}, "never printed"),
         ("DATABASE_URL", {"DATABASE_URL": "hidden"}, "never printed"),
         ("RUN_PORTS", {}, "not a variable"),
-        ("RUN_PORT", {"RUN_PORT": "x"}, "whole number"),
+        ("RUN_PORT", {"RUN_PORT": "x"}, "Use a whole number from 1 to 65535."),
     ],
 )
 def test_get_refuses(run: Run, name: str, environ: dict[str, str], told: str) -> None:
@@ -305,7 +305,8 @@ def test_what_is_generated_is_compared_and_renewed(
     """`--check` only tells."""
     path = project / file
     good = path.read_text()
-    assert run(command, "--check").returncode == 0
+    done = run(command, "--check")
+    assert (done.returncode, done.stdout) == (0, f"{file} is in step with the contract.\n")
     path.write_text(good.replace(text, "Sings"))
     done = run(command, "--check")
     assert done.returncode == 1
