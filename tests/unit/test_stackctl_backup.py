@@ -388,8 +388,9 @@ def test_what_cannot_be_removed_is_warned_of(saved: Stack) -> None:
             f"{DATABASE} cannot be unpacked",
         ),
         (gzip.compress(b"a.png\n"), f"{DATABASE} is cut off"),
+        (gzip.compress(b""), f"{DATABASE} is cut off"),
     ],
-    ids=["damaged", "without its end"],
+    ids=["damaged", "without its end", "empty"],
 )
 def test_restore_of_an_incomplete_dump_changes_nothing(
     saved: Stack, dump: bytes, reason: str

@@ -74,6 +74,26 @@ def test_drain_waits_until_running_requests_have_ended(stack: Stack) -> None:
     assert "mark server1 drained" in stack.steps
 
 
+def test_drain_waits_until_the_queue_of_the_server_is_empty(stack: Stack) -> None:
+    stack.balancer.waiting = {"server1": stack.clock.now + 7.0}
+    at: list[float] = []
+    stack.faults["recreate server1 bbbb"] = lambda: at.append(stack.clock.now)
+
+    assert stack.deploy("bbbb").code == 0
+    assert at[0] >= 1007.4
+
+
+def test_server_is_drained_again_when_haproxy_forgets_it(stack: Stack) -> None:
+    """A restart of HAProxy, or a reload by hand, keeps no server's state."""
+    stack.balancer.requests = {"server1": [stack.clock.now + 7.0]}
+    stack.clock.plan(3, stack.balancer.admin.clear)
+    drained: list[set[str]] = []
+    stack.faults["recreate server1 bbbb"] = lambda: drained.append(stack.balancer.drained())
+
+    assert stack.deploy("bbbb").code == 0
+    assert drained == [{"server1"}]
+
+
 def test_drain_gives_up_on_a_request_that_never_ends(stack: Stack) -> None:
     stack.balancer.requests = {"server1": [stack.clock.now + 9000.0]}
 

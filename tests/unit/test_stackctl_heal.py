@@ -279,6 +279,17 @@ def test_heal_is_refused_while_another_command_changes_the_stack(stack: Stack) -
     assert ended.result["next"] == "Wait until it has ended."
 
 
+def test_heal_looks_again_once_it_has_the_lock(stack: Stack) -> None:
+    """The command that held it until then may have stopped the service on purpose."""
+    stack.end("server1")
+    stack.faults["lock heal"] = lambda: stack.end("server1", 0)
+
+    ended = heal(stack)
+
+    assert acts(stack) == [] and ended.result["healed"] == []
+    assert ended.result["left_alone"] == {"server1": "it was stopped cleanly"}
+
+
 def test_watch_waits_for_another_command_and_says_so_once(stack: Stack) -> None:
     stack.end("server1")
     stack.locks = dict(LOCKED)

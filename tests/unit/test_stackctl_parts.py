@@ -127,10 +127,10 @@ def test_only_old_recorded_unused_images_go(root: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(release.engine, "untag", untag)
     monkeypatch.setattr(release.engine, "containers", lambda _: [container(image="r1")])
-    monkeypatch.setattr(release.engine, "image_id", lambda _: "r1")
+    monkeypatch.setattr(release.engine, "image_id", lambda _: "r2")
 
-    assert sorted(release.prune(project)) == ["bad", "r0", "r2"]
-    assert sorted(gone) == ["fake-local:bad", "fake-local:r0", "fake-local:r2"]
+    assert sorted(release.prune(project)) == ["bad", "r0"]
+    assert sorted(gone) == ["fake-local:bad", "fake-local:r0"]
 
 
 def fake_project() -> compose.Project:

@@ -93,6 +93,14 @@ def test_rollback_to_a_release_that_fails_ends_on_the_running_one(third: Stack) 
     assert third.serves("cccc") and third.record()[-1][2] == "rolled back"
 
 
+def test_rollback_may_go_again_to_a_release_that_served_and_then_failed(third: Stack) -> None:
+    third.behave("bbbb", "server2", becomes="unhealthy")
+    assert third.run("rollback").code == 3
+    third.behave("bbbb", "server2")
+
+    assert third.run("rollback", "bbbb").code == 0 and third.serves("bbbb")
+
+
 def test_an_interrupted_rollback_says_how_to_resume(third: Stack) -> None:
     ended = third.cut_off("interrupt", 8, lambda: third.run("rollback", "--json"))
 

@@ -37,6 +37,8 @@ class Balancer:
     admin: dict[tuple[str, str], str] = field(default_factory=dict)
     # When each running request ends, by server.
     requests: dict[str, list[float]] = field(default_factory=dict)
+    # Until when a request waits in a server's queue.
+    waiting: dict[str, float] = field(default_factory=dict)
     # Visitors' requests a second, to each server that is up.
     traffic: float = 50.0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -150,11 +152,13 @@ class Balancer:
                 running = [
                     end for end in self.requests.get(name, ()) if end > self.engine.clock.now
                 ]
+                queued = self.waiting.get(name, 0) > self.engine.clock.now
                 container = self.engine.running(name)
                 answers = [str(self.counts[name, code] // 1000) for code in ("2xx", "5xx")]
                 rows.append(
                     [
-                        *(backend, name, "0", str(len(running) if backend == BACKENDS[0] else 0)),
+                        *(backend, name, str(int(queued))),
+                        str(len(running) if backend == BACKENDS[0] else 0),
                         *(str(self.limits.get(name, 2)), status, check),
                         f"{container.address if container else '10.0.0.9'}:7999",
                         *("0", answers[0], "0", "0", answers[1], "0"),
