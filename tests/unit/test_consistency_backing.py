@@ -3,6 +3,8 @@
 Only here: no container test starts every choice, and none a real Kafka server.
 """
 
+import re
+
 import pytest
 
 from ops.environment import broker
@@ -43,6 +45,13 @@ def test_the_database_s_data_is_in_a_volume_of_its_own(engine: str) -> None:
 
     assert volume == {"mysql": "db-data", "postgres": "postgres-data"}[engine]
     assert volume in compose()["volumes"]
+
+
+def test_redis_s_data_outlives_its_container() -> None:
+    (folder,) = re.findall(r"^dir (\S+)$", text_of("redis/redis.conf"), re.MULTILINE)
+
+    assert f"redis-data:{folder}" in services()["redis"]["volumes"]
+    assert "redis-data" in compose()["volumes"]
 
 
 def test_there_is_a_broker_for_each_choice_and_no_other() -> None:
