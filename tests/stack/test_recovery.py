@@ -67,7 +67,7 @@ def doomed_nginx(production: Stack) -> Iterator[str]:
     name = f"{production.project}-fatal-nginx"
     docker(
         *("run", "--detach", "--name", name, "--entrypoint", "supervisord"),
-        *("-e", "DRAIN_SECONDS=0", "-e", "UPLOAD_MAX_MB=}", "-e", "APP_SERVER=idle"),
+        *("-e", "DRAIN_SECONDS=0", "-e", "UPLOAD_MAX_MB='", "-e", "APP_SERVER=idle"),
         *(production.image, "--configuration", "/srv/project/supervisor/supervisord.conf"),
     )
     yield name
