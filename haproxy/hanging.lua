@@ -34,7 +34,7 @@ core.register_task(function()
                 hanging[name] = true
                 cut(dynamic[name])
                 -- Apache passes requests on to all servers and notices one that accepts them and hangs only after its
-                -- ProxyTimeout. It finds an address that nobody has (L4TOUT) by itself.
+                -- ProxyTimeout. It finds an address without a server (L4TOUT) by itself.
                 if stats.check_status == "L7TOUT" then
                     take_out(files.apache)
                     cut(dynamic.apache)

@@ -76,8 +76,17 @@ class Application(Celery):
                 return int(declared.message_count)
 
 
+def configuration() -> dict[str, Any]:
+    """Return the settings CELERY_... by Celery's own names.
+
+    Celery's `namespace` would do that too, and warn of names that were others' without a namespace.
+    """
+    names = [name for name in dir(settings) if name.startswith("CELERY_")]
+    return {name.removeprefix("CELERY_").lower(): getattr(settings, name) for name in names}
+
+
 app = Application(settings.WSGI_APPLICATION.partition(".")[0])
-app.config_from_object(settings, namespace="CELERY")
+app.config_from_object(configuration())
 app.add_defaults(broker_defaults(settings.CELERY_BROKER_URL))
 app.autodiscover_tasks()
 app.steps["worker"].add(DjangoStructLogInitStep)

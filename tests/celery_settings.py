@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from django.conf import settings
-
+from ops.celery import configuration
 from ops.settings.backing import broker_defaults
-
-PREFIX = "CELERY_"
 
 
 def celery_settings(**changes: Any) -> dict[str, Any]:
@@ -15,6 +12,5 @@ def celery_settings(**changes: Any) -> dict[str, Any]:
     Args:
         changes: other values, such as broker_url.
     """
-    names = [name for name in dir(settings) if name.startswith(PREFIX)]
-    ours = {name.removeprefix(PREFIX).lower(): getattr(settings, name) for name in names} | changes
+    ours = configuration() | changes
     return broker_defaults(ours["broker_url"]) | ours

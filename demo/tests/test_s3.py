@@ -5,7 +5,6 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-import boto3
 import pytest
 import requests
 from django.contrib.auth import get_user_model
@@ -17,51 +16,20 @@ from demo.models import Upload
 from demo.tasks import process_upload
 from demo.tests.pictures import picture
 from mysite.celery import app
-from ops import environment
 from ops.breaker import STORAGE
-from ops.settings.backing import file_storage
 from tests.ports import free_port
+from tests.s3 import empty_bucket, storage
 
 User = get_user_model()
 
 pytestmark = pytest.mark.django_db
 
-BUCKET = "pictures"
-
-
-def storage(endpoint: str, **variables: str) -> dict[str, Any]:
-    """Return the storage as the settings make it of these variables."""
-    return file_storage(
-        environment.load(
-            {
-                "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
-                "AWS_STORAGE_BUCKET_NAME": BUCKET,
-                "AWS_S3_ENDPOINT_URL": endpoint,
-                "AWS_S3_REGION_NAME": "eu-central-1",
-                "AWS_ACCESS_KEY_ID": "key",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-                **variables,
-            }
-        )
-    )
-
 
 @pytest.fixture
 def bucket(endpoint: str, settings: Settings) -> Any:
     """Return an empty bucket, in which uploads are kept."""
-    s3 = boto3.resource(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="eu-central-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
-    found = s3.Bucket(BUCKET)
-    if found.creation_date is None:
-        found.create(CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    found.objects.delete()
     settings.STORAGES = {**settings.STORAGES, "default": storage(endpoint)}
-    return found
+    return empty_bucket(endpoint)
 
 
 @pytest.fixture

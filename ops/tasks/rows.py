@@ -188,7 +188,7 @@ def _send(which: Q) -> int:
     due = known.filter(status=Status.WAITING, due__lte=now).order_by("due")
     count = 0
     for task in due[:ROUND]:
-        # Nobody else has sent it since.
+        # Only if no other worker has sent it since.
         unsent = Task.objects.filter(pk=task.pk, status=Status.WAITING, sent=task.sent)
         if not unsent.update(sent=now):
             continue

@@ -225,7 +225,7 @@ def test_nginx_finds_a_server_at_its_new_address(
         eventually(lambda: "set2" in ask(port, 10), seconds=20, what="server2 is found")
     loaded.wait_for_both()
 
-    figures.add("nginx as the balancer: server2 made anew at another address", "0 failed", load)
+    figures.add("nginx as the balancer: server2 recreated at another address", "0 failed", load)
     check_nothing_lost(load, loaded)
 
 

@@ -406,7 +406,7 @@ def test_a_killed_server_is_passed_over_at_once(both: Stack) -> None:
         # Before a check can have seen it. Nothing runs in it now that a kill could cut off.
         assert [ask(port, "POST", "/profile/", {}, "a=b")[0] for _ in range(6)] == [405] * 6
         assert answering(both) == {"set1"}
-        # Checks of an address that nobody has time out, one every two seconds.
+        # Checks of an address without a server time out, one every two seconds.
         eventually(lambda: checks_time_out(both), seconds=30, what="a check has timed out")
         load.over.wait(5)
         both.compose("up", "--detach", "--wait", "--no-deps", "server2")

@@ -42,11 +42,11 @@ CASES: dict[str, tuple[str, str, dict[str, str], str]] = {
         "",
     ),
     "not allowed": ("DELETE", "/profile/", {}, ""),
-    "signed in by nobody": ("GET", "/api/schema/", {"Authorization": "Token none"}, ""),
+    "an unknown token": ("GET", "/api/schema/", {"Authorization": "Token none"}, ""),
     "form": (
         *("POST", "/api/token/"),
         {"Content-Type": "application/x-www-form-urlencoded"},
-        "username=nobody&password=wrong",
+        "username=unknown&password=wrong",
     ),
     "too large": ("POST", "/profile/", {"Content-Length": str(12 * 1024 * 1024)}, ""),
     "static": ("GET", "/static/staticfiles.json", {}, ""),
@@ -145,7 +145,7 @@ def test_the_cases_are_what_they_are_called(answers: dict[str, Any]) -> None:
         **dict.fromkeys(CASES, 200),
         **{"redirect": 301, "redirect to sign in": 302, "unknown host": 400, "dots": 400},
         **{"not found": 404, "escaped": 404, "a header of nginx's own": 404, "no such file": 404},
-        **{"not allowed": 405, "signed in by nobody": 401, "form": 400, "too large": 413},
+        **{"not allowed": 405, "an unknown token": 401, "form": 400, "too large": 413},
     }
     assert [json.loads(body)["server"] for _, _, body in answers["slashes"]] == [*("set1", "set2")]
 

@@ -15,7 +15,7 @@ import json, sys, urllib.error, urllib.request
 
 request = urllib.request.Request(
     "http://haproxy:8080/api/token/",
-    data=b"username=nobody&password=guess",
+    data=b"username=unknown&password=guess",
     headers={"Host": "localhost"},
 )
 

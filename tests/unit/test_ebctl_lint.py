@@ -38,9 +38,9 @@ def test_it_finds(fault: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_it_finds_nothing_else(fault: str) -> None:
     """A fault is one finding, or of one kind: no flood that hides it."""
-    beside = {item.rule for item in findings_in_fault(fault)} - {FAULTS[fault][1]}
+    others = {item.rule for item in findings_in_fault(fault)} - {FAULTS[fault][1]}
 
-    assert len(beside) <= 1, beside
+    assert len(others) <= 1, others
 
 
 def test_no_secret_is_repeated() -> None:

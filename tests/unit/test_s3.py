@@ -4,31 +4,14 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-import boto3
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from pytest_django import Settings
 
-from ops import environment
 from ops.breaker import STORAGE
-from ops.settings.backing import file_storage
 from ops.storage.local import is_outage
-
-BUCKET = "files"
-
-
-def storage(endpoint: str, **variables: str) -> dict[str, Any]:
-    """Return the storage as the settings make it of these variables."""
-    named = {
-        "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
-        "AWS_STORAGE_BUCKET_NAME": BUCKET,
-        "AWS_S3_ENDPOINT_URL": endpoint,
-        "AWS_S3_REGION_NAME": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-    }
-    return file_storage(environment.load({**named, **variables}))
+from tests.s3 import empty_bucket, storage
 
 
 def save() -> str:
@@ -39,19 +22,8 @@ def save() -> str:
 @pytest.fixture
 def bucket(endpoint: str, settings: Settings) -> Any:
     """Return an empty bucket, in which files are kept."""
-    s3 = boto3.resource(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="eu-central-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
-    found = s3.Bucket(BUCKET)
-    if found.creation_date is None:
-        found.create(CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    found.objects.delete()
     settings.STORAGES = {**settings.STORAGES, "default": storage(endpoint)}
-    return found
+    return empty_bucket(endpoint)
 
 
 def test_a_file_is_in_the_bucket_at_a_signed_address(bucket: Any) -> None:

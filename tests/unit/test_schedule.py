@@ -129,3 +129,8 @@ def test_durable_task_has_its_row_as_soon_as_it_is_due(entries: dict[str, Any]) 
 def test_times_are_those_of_the_site(entries: dict[str, Any]) -> None:
     """Django's TIME_ZONE, unless CELERY_TIMEZONE says otherwise."""
     assert str(app.timezone) == timezone.get_default_timezone_name()
+
+
+def test_worker_warns_of_no_setting() -> None:
+    """Celery would call CELERY_TIMEZONE and others deprecated, which they are not."""
+    assert not app.conf.maybe_warn_deprecated_settings()

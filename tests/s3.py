@@ -1,0 +1,40 @@
+"""A bucket on the tests' S3 server, and the storage as the settings make it."""
+
+from typing import Any
+
+import boto3
+
+from ops import environment
+from ops.settings.backing import file_storage
+
+BUCKET = "files"
+REGION = "eu-central-1"
+
+
+def storage(endpoint: str, **variables: str) -> dict[str, Any]:
+    """Return the storage as the settings make it of these variables."""
+    named = {
+        "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
+        "AWS_STORAGE_BUCKET_NAME": BUCKET,
+        "AWS_S3_ENDPOINT_URL": endpoint,
+        "AWS_S3_REGION_NAME": REGION,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+    return file_storage(environment.load({**named, **variables}))
+
+
+def empty_bucket(endpoint: str) -> Any:
+    """Return the bucket, with nothing in it."""
+    s3 = boto3.resource(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+    found = s3.Bucket(BUCKET)
+    if found.creation_date is None:
+        found.create(CreateBucketConfiguration={"LocationConstraint": REGION})
+    found.objects.delete()
+    return found
