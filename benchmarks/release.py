@@ -39,7 +39,7 @@ class ReleaseStack:
 
         """
         done = subprocess.run(
-            [sys.executable, "-m", "stackctl_cli", *arguments],
+            [sys.executable, "-m", "tools.stackctl", *arguments],
             cwd=ROOT,
             env=self._env,
             stdin=subprocess.DEVNULL,

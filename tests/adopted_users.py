@@ -65,7 +65,7 @@ def check(label: str) -> None:
 
 def pass_the_gate() -> None:
     """Check that `stackctl deploy` finds nothing which the running release cannot live with."""
-    from stackctl_cli.inside import migrations as gate
+    from tools.stackctl.inside import migrations as gate
 
     plan = gate.state()
     assert plan["unapplied"] == ["accounts.0001_initial"]

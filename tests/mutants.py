@@ -93,7 +93,8 @@ def tests_of(pattern: str) -> set[str]:
     package = ".".join(packages)
     # The scripted stack runs stackctl's commands whole.
     imported = re.compile(
-        rf"\b{package}(\.| import (.*\b)?){name}\b" if package else rf"\b({name}|unit\.scripted)\b"
+        rf"\b{package}(\.| import (.*\b)?){name}\b"
+        + (r"|\bunit\.scripted\b" if package == "tools" else "")
     )
     files = Path("tests/unit").glob("test_*.py")
     return {

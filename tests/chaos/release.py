@@ -20,7 +20,7 @@ COMMAND_SECONDS = 500
 def start(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
     """Start ./stackctl on this stack."""
     return subprocess.Popen(
-        [sys.executable, "-m", "stackctl_cli", *arguments],
+        [sys.executable, "-m", "tools.stackctl", *arguments],
         cwd=stack.tree,
         env={**stack.environment, "COMPOSE_PROJECT_NAME": stack.project},
         stdin=subprocess.DEVNULL,
@@ -41,7 +41,7 @@ def ends(code: int, result: subprocess.CompletedProcess[str]) -> str:
     """Return what a command printed; it must have ended with this code, without a traceback."""
     assert result.returncode == code, result.stdout[-5000:]
     # The application may show one; stackctl itself never does.
-    assert "stackctl_cli/" not in result.stdout
+    assert "tools/stackctl/" not in result.stdout
     return result.stdout
 
 

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 
 import pytest
 
-from stackctl_cli.haproxy import CONFIG
 from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Load, mixed_clients
 from tests.chaos.reliability import Figures
@@ -19,6 +18,7 @@ from tests.ports import free_port
 from tests.stack import test_errors
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
+from tools.stackctl.balancer.haproxy import CONFIG
 
 REQUESTS = 300
 # Health checks in the time of so many requests, on a busy machine.

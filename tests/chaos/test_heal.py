@@ -21,7 +21,7 @@ def healing(stack: Stack, log: Path) -> Iterator[Callable[[], str]]:
     """Run `stackctl heal --watch` for the block's time and give what it has said so far."""
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stackctl_cli", "heal", "--watch", "--seconds", "1"],
+            [sys.executable, "-m", "tools.stackctl", "heal", "--watch", "--seconds", "1"],
             cwd=stack.tree,
             env={**stack.environment, "COMPOSE_PROJECT_NAME": stack.project},
             stdin=subprocess.DEVNULL,

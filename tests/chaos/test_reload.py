@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from stackctl_cli import haproxy
 from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Load
 from tests.chaos.reliability import Figures
@@ -16,6 +15,7 @@ from tests.chaos.test_deploy import stackctl
 from tests.stack.compose import Stack
 from tests.stack.test_live_edit import edited
 from tests.waiting import eventually
+from tools.stackctl.balancer import haproxy
 
 CHANGED = "    http-after-response set-header X-Request-ID"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from ebctl_cli import bundle, prebuilt
 from tests.eb.conftest import AWKWARD
 from tests.eb.docker import Container
 from tests.eb.fake_beanstalk import (
@@ -31,6 +30,7 @@ from tests.eb.rehearsal import (
 )
 from tests.eb.slow_requests import HITS, SECONDS, LockedCounter, Reader, slow_clients  # remove_demo
 from tests.waiting import eventually
+from tools.ebctl import bundle, prebuilt
 
 # `eb`'s own exit code for an event that says that it failed.
 FAILURE = 4

@@ -15,10 +15,10 @@ from typing import Any
 
 import requests
 
-from stackctl_cli.haproxy import CONFIG
 from tests.ports import free_port
 from tests.stack.compose import STACK_NAME, Stack, docker
 from tests.waiting import eventually
+from tools.stackctl.balancer.haproxy import CONFIG
 
 NAME = f"{STACK_NAME}-bench"
 SERVERS = ("server1", "server2")

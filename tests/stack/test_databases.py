@@ -145,7 +145,7 @@ def test_the_unit_tests_pass_on_it(
         ROOT / "tests": "/srv/project/tests",
         # For the fixtures that all unit tests share.
         ROOT / "conftest.py": "/srv/project/conftest.py",
-        ROOT / "stackctl_cli": "/srv/project/stackctl_cli",
+        ROOT / "tools": "/srv/project/tools",
         ROOT / "pyproject.toml": "/srv/project/pyproject.toml",
     }
     assert len(files) > 10

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from stackctl_cli import compose, lock, process, record
-from stackctl_cli.faults import StackctlError
 from tests.stack.compose import STACK_NAME, docker
 from tests.waiting import eventually
+from tools.stackctl.common import process
+from tools.stackctl.common.faults import StackctlError
+from tools.stackctl.docker import compose, lock
+from tools.stackctl.releases import record
 
 IMAGE = "haproxy:3.0"
 # Another process that holds the lock until it is killed.
 HOLD = """import sys, time
 from pathlib import Path
-from stackctl_cli import compose, lock, process
+from tools.stackctl.docker import compose, lock
+from tools.stackctl.common import process
 process.ROOT = Path(sys.argv[2])
 project = compose.Project(sys.argv[1], "local", {"services": {"haproxy": {"image": "haproxy:3.0"}}})
 with lock.held(project, "deploy"):

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stackctl_cli.migrate import SCRIPT  # remove_demo
 from tests.stack.compose import Stack
+from tools.stackctl.releases.migrate import SCRIPT  # remove_demo
 
 HERE = Path(__file__).parent
 # A try of a second, the pause until the next one, and a busy machine; far less than the patience

@@ -19,7 +19,7 @@ def containers(stack: Stack) -> set[str]:
 def refused_by_stackctl(clone: Stack, *command: str) -> str:
     """Run stackctl, which has to refuse, and return what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "stackctl_cli", *command],
+        [sys.executable, "-m", "tools.stackctl", *command],
         cwd=clone.tree,
         env=clone.environment,
         capture_output=True,

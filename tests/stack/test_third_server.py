@@ -45,7 +45,7 @@ def watched(stack: Stack) -> dict[str, str]:
 def ctl(stack: Stack, *arguments: str) -> dict[str, Any]:
     """Run a command of stackctl on the stack and return its JSON."""
     result = subprocess.run(
-        [sys.executable, "-m", "stackctl_cli", *arguments, "--json"],
+        [sys.executable, "-m", "tools.stackctl", *arguments, "--json"],
         cwd=stack.tree,
         env=stack.environment,
         capture_output=True,

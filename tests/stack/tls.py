@@ -62,7 +62,7 @@ class Secure:
 def make_certificate(stack: Stack, *arguments: str) -> None:
     """Make a certificate as a user does."""
     subprocess.run(
-        [sys.executable, "-m", "stackctl_cli", "certs", *arguments],
+        [sys.executable, "-m", "tools.stackctl", "certs", *arguments],
         cwd=stack.tree,
         env=stack.environment,
         check=True,

@@ -10,8 +10,8 @@ from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from pytest_django import Settings
 
-from stackctl_cli import compose, lock
-from stackctl_cli.faults import StackctlError
+from tools.stackctl.common.faults import StackctlError
+from tools.stackctl.docker import compose, lock
 
 # The image, in which tests/stack runs those that use a database, has no stackctl.
 if find_spec("typer"):

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from ebctl_cli import bundle
-from ebctl_cli.bundle import Bundle, BundleFile
 from tests.tree import ROOT
+from tools.ebctl import bundle
+from tools.ebctl.bundle import Bundle, BundleFile
 
 EXTRA = ".ebextensions/zz-fault.config"
 HOOK = ".platform/hooks/postdeploy/notify"

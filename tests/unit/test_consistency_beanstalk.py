@@ -12,9 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ebctl_cli import bundle
-from ebctl_cli.lint import config_files, findings_of, saved
-from ebctl_cli.lint.settings import SECRETS, Setting
 from ops.environment.contract import VARIABLES
 from ops.middleware import ProbeMiddleware
 from tests.tree import ROOT
@@ -28,6 +25,9 @@ from tests.unit.config_files import (
     text_of,
     uwsgi_option,
 )
+from tools.ebctl import bundle
+from tools.ebctl.lint import config_files, findings_of, saved
+from tools.ebctl.lint.settings import SECRETS, Setting
 
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 ROLLING = "aws:autoscaling:updatepolicy:rollingupdate"

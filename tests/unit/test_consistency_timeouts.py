@@ -19,7 +19,6 @@ from ops.settings.backing import (
 )
 from ops.storage import bucket as bucket_storage
 from ops.worker.beats import EVERY_SECONDS, STALE_SECONDS
-from stackctl_cli import migrate, reload
 from tests.tree import ROOT
 from tests.unit.config_files import (
     compose,
@@ -35,6 +34,8 @@ from tests.unit.config_files import (
     text_of,
     uwsgi_option,
 )
+from tools.stackctl.commands import reload
+from tools.stackctl.releases import migrate
 
 SERVERS = ("server1", "server2", "server3")
 APP_SERVERS = VARIABLES["APP_SERVER"].choices

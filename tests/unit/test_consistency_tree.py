@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ebctl_cli.lint.container import is_ignored
 from ops.environment.contract import VARIABLES
 from tests.tree import ROOT, tracked_files
 from tests.unit.config_files import dockerfile, text_of
+from tools.ebctl.lint.container import is_ignored
 
 # Where packages come from is the machine's own configuration, never the project's.
 REGISTRY = re.compile(

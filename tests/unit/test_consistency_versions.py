@@ -6,11 +6,11 @@ from collections import defaultdict
 
 import pytest
 
-from stackctl_cli import preflight
 from tests.conftest import ENGINE_HELP
 from tests.tree import ROOT, tracked_files
 from tests.unit.config_files import compose, text_of
 from tests.unit.test_consistency_compose import FILES
+from tools.stackctl.checks import preflight
 
 
 def tags() -> dict[str, set[str]]:
@@ -66,7 +66,7 @@ def test_engine_and_compose_are_those_that_stackctl_wants() -> None:
     assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in flat("README.md")
     assert f"`docker compose version` should say {plugin} or newer" in flat("README.md")
     assert f"Engine {engine}, Compose {plugin} and Buildx or newer" in flat("docs/stackctl.md")
-    assert f"Docker Engine {engine} or newer" in flat("stackctl_cli/preflight.py")
+    assert f"Docker Engine {engine} or newer" in flat("tools/stackctl/checks/preflight.py")
 
 
 def python() -> str:

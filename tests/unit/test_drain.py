@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stackctl_cli.roll import MARK_DRAINED
 from tests.tree import ROOT
 from tests.waiting import eventually
+from tools.stackctl.releases.roll import MARK_DRAINED
 
 SECONDS = "0.3"
 

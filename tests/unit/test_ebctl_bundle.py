@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ebctl_cli import bundle, certificate, cli, dockerfile, prebuilt
-from ebctl_cli.faults import EbctlError
-from ebctl_cli.lint import findings_in
-from ebctl_cli.lint.container import is_ignored
 from tests.tree import ROOT, copy_tree, tracked_files
+from tools.ebctl import bundle, certificate, cli, dockerfile, prebuilt
+from tools.ebctl.faults import EbctlError
+from tools.ebctl.lint import findings_in
+from tools.ebctl.lint.container import is_ignored
 
 # Folders and files of an instance, beside those that .dockerignore lets into the image.
 FOR_THE_PLATFORM = {".dockerignore", ".ebextensions", ".platform", "Dockerfile"}
@@ -236,7 +236,7 @@ def test_what_is_no_certificate_is_refused() -> None:
 def lint(path: Path) -> subprocess.CompletedProcess[str]:
     """Run the command as `./ebctl lint` does."""
     return subprocess.run(
-        [sys.executable, "-m", "ebctl_cli", "lint", str(path)],
+        [sys.executable, "-m", "tools.ebctl", "lint", str(path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from ebctl_cli.lint import findings_in, findings_of, saved
-from ebctl_cli.lint.finding import Finding
-from ebctl_cli.lint.known import namespaces
 from tests.tree import ROOT
 from tests.unit.ebctl_faults import COMMAND, FAULTS, property_
+from tools.ebctl.lint import findings_in, findings_of, saved
+from tools.ebctl.lint.finding import Finding
+from tools.ebctl.lint.known import namespaces
 
 # One process then checks each faulty file once for all tests here.
 pytestmark = pytest.mark.xdist_group("faults")

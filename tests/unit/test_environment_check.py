@@ -11,7 +11,7 @@ from ops.environment.contract import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY, VARIABL
 from ops.environment.dotenv import parse
 from ops.environment.loader import layer_of
 from ops.environment.variable import Scope
-from stackctl_cli.preflight import PORT_NAMES
+from tools.stackctl.checks.preflight import PORT_NAMES
 
 KEY = "k3y-" + "abcdefghij" * 6
 GOOD = {

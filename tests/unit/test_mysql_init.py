@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stackctl_cli.databases import MYSQL
 from tests.tree import ROOT
+from tools.stackctl.inside.databases import MYSQL
 
 SCRIPT = ROOT / "mysql/init/application.sh"
 # Takes the place of the client: writes down how it was started and what it was told.

@@ -2,12 +2,13 @@
 
 import pytest
 
-from stackctl_cli import engine, haproxy
-from stackctl_cli.apache import MEMBER, Apache
-from stackctl_cli.faults import StackctlError
-from stackctl_cli.process import Result
 from tests.tree import ROOT
 from tests.unit.config_files import compose, httpd_members, httpd_values
+from tools.stackctl.balancer import haproxy
+from tools.stackctl.balancer.apache import MEMBER, Apache
+from tools.stackctl.common.faults import StackctlError
+from tools.stackctl.common.process import Result
+from tools.stackctl.docker import engine
 
 SERVER = haproxy.Server("server1", "DRAIN", "L7OK", "172.18.0.3", 0, 0, 0, 0)
 

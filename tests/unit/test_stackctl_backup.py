@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from stackctl_cli import backup, process
-from stackctl_cli.backup import DATABASE, EXTRAS, MANIFEST, MEDIA
-from stackctl_cli.databases import MYSQL
 from tests.unit.scripted.data import LIVE, unpacked
 from tests.unit.scripted.engine import IMAGE, NAME
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
+from tools.stackctl.commands import backup
+from tools.stackctl.commands.backup import DATABASE, EXTRAS, MANIFEST, MEDIA
+from tools.stackctl.common import process
+from tools.stackctl.inside.databases import MYSQL
 
 SAVED = ["database dump", "database extras", "save media"]
 VERIFIED = [

@@ -10,9 +10,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from stackctl_cli import compose, local_ca, preflight, process
-from stackctl_cli.cli import main
-from stackctl_cli.faults import StackctlError
+from tools.stackctl.checks import preflight
+from tools.stackctl.cli import main
+from tools.stackctl.commands import local_ca
+from tools.stackctl.common import process
+from tools.stackctl.common.faults import StackctlError
+from tools.stackctl.docker import compose
 
 
 @pytest.fixture

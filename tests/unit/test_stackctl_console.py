@@ -16,8 +16,8 @@ from tests.tree import ROOT
 # Says something on a step's beginning, on a signal, and at the end, each to nobody.
 WORK = """
 import os, sys
-from stackctl_cli.console import Console
-from stackctl_cli.interrupt import Interrupt
+from tools.stackctl.common.console import Console
+from tools.stackctl.common.interrupt import Interrupt
 console, interrupt = Console(as_json=True), Interrupt()
 with interrupt.noted(console.warn), console.step("releasing"):
     os.write(1, b"begun\\n")
@@ -71,7 +71,7 @@ def test_work_goes_on_when_nobody_can_read_of_it(
 
 
 def test_a_result_that_nobody_reads_does_not_change_how_it_ended() -> None:
-    script = "import sys; from stackctl_cli.console import Console; "
+    script = "import sys; from tools.stackctl.common.console import Console; "
     script += "Console(as_json=True).result({'done': True}); sys.exit(7)"
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from stackctl_cli import answers, container_log, process
-from stackctl_cli.roll import Roll
+from tools.stackctl.checks import answers
+from tools.stackctl.common import process
+from tools.stackctl.docker import container_log
+from tools.stackctl.releases.roll import Roll
 
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/project/api/views/profile.py", line 44, in get

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stackctl_cli.databases import MYSQL, POSTGRESQL, RESTORED, Server
+from tools.stackctl.inside.databases import MYSQL, POSTGRESQL, RESTORED, Server
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 # A table that is written to while it is dumped.

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import typer
 
-from stackctl_cli import backup, compose
-from stackctl_cli.cli import _run
-from stackctl_cli.faults import from_system
 from tests.tree import ROOT
 from tests.waiting import eventually
+from tools.stackctl.cli import _run
+from tools.stackctl.commands import backup
+from tools.stackctl.common.faults import from_system
+from tools.stackctl.docker import compose
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_file_that_changes_meanwhile_spoils_no_backup(
 KILLED = """
 import sys
 from pathlib import Path
-from stackctl_cli import process
+from tools.stackctl.common import process
 process.ROOT = Path(sys.argv[1])
 with process.attended("sh", "-c", "echo held; cat; ls >left", until="held\\n", seconds=60):
     process.run("sh", "-c", ": >started; sleep 1; rm started")

@@ -6,23 +6,15 @@ from typing import Any
 
 import pytest
 
-from stackctl_cli import (
-    compose,
-    configuration,
-    engine,
-    haproxy,
-    listening,
-    lock,
-    migrate,
-    outputs,
-    process,
-    record,
-)
-from stackctl_cli.faults import RolledBackError, StackctlError
-from stackctl_cli.inside import ask
-from stackctl_cli.preflight import examine
-from stackctl_cli.release import from_git
 from tests.unit.test_stackctl_parts import container
+from tools.stackctl.balancer import configuration, haproxy, listening
+from tools.stackctl.checks.preflight import examine
+from tools.stackctl.common import outputs, process
+from tools.stackctl.common.faults import RolledBackError, StackctlError
+from tools.stackctl.docker import compose, engine, lock
+from tools.stackctl.inside import ask
+from tools.stackctl.releases import migrate, record
+from tools.stackctl.releases.release import from_git
 
 ODD = (
     "",

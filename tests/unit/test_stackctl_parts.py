@@ -11,21 +11,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stackctl_cli import (
-    compose,
-    engine,
-    haproxy,
-    preflight,
-    process,
-    record,
-    release,
-)
-from stackctl_cli.engine import Container, version_numbers
-from stackctl_cli.faults import StackctlError, UsageError
-from stackctl_cli.roll import DRAIN_SECONDS
-from stackctl_cli.state import ServerState, judge
 from tests.tree import ROOT
 from tests.unit.conftest import Kept
+from tools.stackctl.balancer import haproxy
+from tools.stackctl.checks import preflight
+from tools.stackctl.checks.state import ServerState, judge
+from tools.stackctl.common import process
+from tools.stackctl.common.faults import StackctlError, UsageError
+from tools.stackctl.docker import compose, engine
+from tools.stackctl.docker.engine import Container, version_numbers
+from tools.stackctl.releases import record, release
+from tools.stackctl.releases.roll import DRAIN_SECONDS
 
 
 @pytest.fixture
@@ -315,7 +311,7 @@ def test_the_launcher_says_which_python_it_needs(tmp_path: Path) -> None:
 
 def test_the_json_of_a_fault_has_its_next_step(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "stackctl_cli", "status", "--json"],
+        [sys.executable, "-m", "tools.stackctl", "status", "--json"],
         cwd=ROOT,
         env={"PATH": str(tmp_path)},
         capture_output=True,

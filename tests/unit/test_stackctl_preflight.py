@@ -12,11 +12,11 @@ from unittest.mock import patch
 
 import pytest
 
-from stackctl_cli import preflight
 from tests.packages import only
 from tests.ports import free_port
 from tests.tree import ROOT
 from tests.unit.scripted.stack import Ended, run
+from tools.stackctl.checks import preflight
 
 GOOD = {
     "info": json.dumps({"ServerVersion": "28.1.0"}),
@@ -110,7 +110,7 @@ def test_a_good_machine_has_no_fault(machine: Machine, tmp_path: Path) -> None:
     packages = only("stackctl", tmp_path / "packages")
     result = subprocess.run(
         # -S: without the folders of installed packages.
-        [sys.executable, "-S", "-m", "stackctl_cli", "doctor", "--json"],
+        [sys.executable, "-S", "-m", "tools.stackctl", "doctor", "--json"],
         cwd=ROOT,
         env={**machine.variables(), "PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,

@@ -4,18 +4,13 @@ import dataclasses
 
 import pytest
 
-from stackctl_cli import (
-    configuration,
-    engine,
-    haproxy,
-    kept_state,
-    listening,
-    process,
-    reload,
-)
-from stackctl_cli.configuration import Address
-from stackctl_cli.faults import StackctlError
 from tests.unit.test_stackctl_parts import container
+from tools.stackctl.balancer import configuration, haproxy, kept_state, listening
+from tools.stackctl.balancer.configuration import Address
+from tools.stackctl.commands import reload
+from tools.stackctl.common import process
+from tools.stackctl.common.faults import StackctlError
+from tools.stackctl.docker import engine
 
 # What HAProxy 3.0 answers to `show servers state`: server2 is drained by hand, and so is the server
 # that tracks it.

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stackctl_cli import compose, lock, record, release
-from stackctl_cli.deploy import release_before
 from tests.unit.scripted.engine import NAME
 from tests.unit.scripted.stack import Stack, fails
 from tests.unit.test_stackctl_deploy import rolled
 from tests.unit.test_stackctl_parts import container
+from tools.stackctl.docker import compose, lock
+from tools.stackctl.releases import record, release
+from tools.stackctl.releases.deploy import release_before
 
 
 @pytest.fixture

@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 
 from ops.environment import dotenv
-from stackctl_cli import compose, deploy, dotenv_file, lock, preflight, process, refusals, rotate
-from stackctl_cli import stack as stacks
-from stackctl_cli.console import Console
-from stackctl_cli.engine import Container
-from stackctl_cli.faults import InterruptedByUserError, StackctlError, UsageError
-from stackctl_cli.passwords import PASSWORDS, Password
-from stackctl_cli.roll import Limits, Roll, ServerFailedError
 from tests.unit.test_stackctl_parts import container, fake_project
+from tools.stackctl.checks import preflight
+from tools.stackctl.commands import dotenv_file, rotate
+from tools.stackctl.commands import stack as stacks
+from tools.stackctl.common import process
+from tools.stackctl.common.console import Console
+from tools.stackctl.common.faults import InterruptedByUserError, StackctlError, UsageError
+from tools.stackctl.docker import compose, lock
+from tools.stackctl.docker.engine import Container
+from tools.stackctl.inside.passwords import PASSWORDS, Password
+from tools.stackctl.releases import deploy, refusals
+from tools.stackctl.releases.roll import Limits, Roll, ServerFailedError
 
 FORMER = "a\"b$c d#e\\f'"
 GIVEN = {"DB_HOST": "db", "REDIS_HOST": "redis", "BROKER_HOST": "broker", "BROKER": "rabbitmq"}

@@ -6,23 +6,17 @@ from typing import Any
 
 import pytest
 
-from stackctl_cli import (
-    cli,
-    compose,
-    deploy,
-    engine,
-    haproxy,
-    preflight,
-    process,
-    refusals,
-    release,
-    servers,
-    stack,
-)
-from stackctl_cli.console import Console
-from stackctl_cli.engine import Container
-from stackctl_cli.faults import StackctlError
 from tests.unit.test_stackctl_parts import container, seen
+from tools.stackctl import cli
+from tools.stackctl.balancer import haproxy
+from tools.stackctl.checks import preflight
+from tools.stackctl.commands import servers, stack
+from tools.stackctl.common import process
+from tools.stackctl.common.console import Console
+from tools.stackctl.common.faults import StackctlError
+from tools.stackctl.docker import compose, engine
+from tools.stackctl.docker.engine import Container
+from tools.stackctl.releases import deploy, refusals, release
 
 KILLED = {"running": False, "status": "exited", "exit_code": 137, "health": "unhealthy"}
 IMAGES = {"db": "mysql:9.7", "haproxy": "haproxy:3.0"}

@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console as RichConsole
 
-from stackctl_cli import cli, compose, engine, haproxy, parts, process, refusals, stack, state
-from stackctl_cli.console import Console
-from stackctl_cli.preflight import Check
 from tests.unit.test_stackctl_parts import container
 from tests.unit.test_stackctl_stack import KILLED, Machine
+from tools.stackctl import cli
+from tools.stackctl.balancer import haproxy
+from tools.stackctl.checks import parts, state
+from tools.stackctl.checks.preflight import Check
+from tools.stackctl.commands import stack
+from tools.stackctl.common import process
+from tools.stackctl.common.console import Console
+from tools.stackctl.docker import compose, engine
+from tools.stackctl.releases import refusals
 
 STOPPED = {**KILLED, "exit_code": 0}
 

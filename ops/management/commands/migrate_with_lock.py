@@ -14,7 +14,7 @@ from ops.database.locks import exclusive_lock
 from ops.database.outage import DatabaseNotReadyError, wait_for_database
 from ops.superuser import SuperuserRefusedError, ensure_superuser
 
-# The exit code when a lock was in the way; stackctl_cli/migrate.py knows it too.
+# The exit code when a lock was in the way; tools/stackctl/releases/migrate.py knows it too.
 LOCK_NOT_FREE = 75
 
 

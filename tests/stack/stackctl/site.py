@@ -33,7 +33,7 @@ class Site(Stack):
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command of stackctl, as a terminal would: in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "stackctl_cli", *arguments],
+            [sys.executable, "-m", "tools.stackctl", *arguments],
             cwd=self.tree,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -50,7 +50,7 @@ class Site(Stack):
     def ask(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Run a command of stackctl for scripts and return its JSON, the whole standard output."""
         result = subprocess.run(
-            [sys.executable, "-m", "stackctl_cli", *arguments, "--json"],
+            [sys.executable, "-m", "tools.stackctl", *arguments, "--json"],
             cwd=self.tree,
             env=self.environment,
             capture_output=True,
@@ -122,7 +122,7 @@ def ended(process: subprocess.Popen[str], code: int) -> str:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output[-5000:]
     # The application may show one; stackctl itself never does.
-    assert "stackctl_cli/" not in output
+    assert "tools/stackctl/" not in output
     return output
 
 

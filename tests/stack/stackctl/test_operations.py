@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from stackctl_cli import haproxy
-from stackctl_cli.faults import StackctlError
 from tests.stack.compose import docker
 from tests.stack.stackctl.site import ANY, PROJECT, QUICK, Site, git, visitors
 from tests.waiting import eventually
+from tools.stackctl.balancer import haproxy
+from tools.stackctl.common.faults import StackctlError
 
 
 def test_up_has_started_the_release_that_git_names(site: Site) -> None:
@@ -60,7 +60,7 @@ def test_doctor_and_status_name_what_is_down_and_their_next_steps_mend_it(site: 
         assert all(rows[name]["next"] in table for name in ("worker", "redis", "server2"))
     for name in ("redis", "server2", "worker"):
         subprocess.run(
-            [sys.executable, "-m", "stackctl_cli", "up"]
+            [sys.executable, "-m", "tools.stackctl", "up"]
             if (step := found[0][name]["next"]) == "./stackctl up"
             else step.split(),
             cwd=site.tree,
@@ -90,7 +90,7 @@ def test_a_haproxy_that_hangs_is_not_waited_for(
 def test_a_port_that_another_holds_is_named_and_nothing_is_started(site: Site) -> None:
     other = {**site.environment, "COMPOSE_PROJECT_NAME": f"{PROJECT}-other"}
     refused = subprocess.run(
-        [sys.executable, "-m", "stackctl_cli", "up"],
+        [sys.executable, "-m", "tools.stackctl", "up"],
         cwd=site.tree,
         env=other,
         capture_output=True,

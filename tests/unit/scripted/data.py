@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stackctl_cli import backup, databases, restore
 from tests.unit.scripted.model import Reply
+from tools.stackctl.commands import backup, restore
+from tools.stackctl.inside import databases
 
 if TYPE_CHECKING:
     from tests.unit.scripted.engine import Engine

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from ops.environment import clone, dotenv
-from stackctl_cli import roll
 from tests.unit.scripted.balancer import Balancer, profile
 from tests.unit.scripted.clock import Clock
 from tests.unit.scripted.data import Data
 from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
+from tools.stackctl.releases import roll
 
 NAME = "shop"
 IMAGE = "shop-local"

@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 import typer.main
 
-from stackctl_cli import cli, preflight, process
 from tests.unit.scripted.balancer import Answer, Site
 from tests.unit.scripted.clock import Clock
 from tests.unit.scripted.engine import APPLICATION, IMAGE, Engine
 from tests.unit.scripted.model import Reply
+from tools.stackctl import cli
+from tools.stackctl.checks import preflight
+from tools.stackctl.common import process
 
 
 @cache
@@ -152,7 +154,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     present: list[Stack] = []
     clock = Clock()
     for name, module in list(sys.modules.items()):
-        if name.startswith("stackctl_cli.") and getattr(module, "time", None) is time:
+        if name.startswith("tools.stackctl.") and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", clock)
 
     def call(*command: str, stdin: bytes = b"") -> process.Result:

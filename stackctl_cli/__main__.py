@@ -1,5 +1,0 @@
-"""`python -m stackctl_cli` is what ./stackctl runs."""
-
-from .cli import main
-
-main()

@@ -1,1 +1,0 @@
-"""Scripts that are sent into containers and run there, with what each container has."""

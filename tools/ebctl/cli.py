@@ -1,0 +1,93 @@
+"""`./ebctl`: what Elastic Beanstalk needs before `eb deploy`, all of it without AWS."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.ebctl import bundle, certificate, prebuilt
+from tools.ebctl.faults import EbctlError
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = Path("var/eb/bundle.zip")
+# Exit codes: 0 nothing wrong, 1 findings, 2 the command itself could not be done.
+FOUND = 1
+FAILED = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except EbctlError as error:
+        print(f"ebctl: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        print(f"ebctl: {error.filename}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the commands and their options."""
+    top = argparse.ArgumentParser(prog="ebctl", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    lint = commands.add_parser(
+        "lint",
+        help="check .ebextensions, .platform and the bundle; one line per finding",
+        description="Exit code 0: nothing found, 1: findings, 2: it could not be checked.",
+    )
+    lint.add_argument(
+        "path",
+        nargs="?",
+        type=Path,
+        default=ROOT,
+        help="a bundle (.zip) or a git working tree (default: this project)",
+    )
+    lint.set_defaults(run=run_lint)
+
+    make = commands.add_parser(
+        "bundle", help="make a bundle that names a prebuilt image, so that instances build nothing"
+    )
+    make.add_argument("--image", required=True, metavar="NAME@sha256:DIGEST")
+    make.add_argument("--output", type=Path, default=BUNDLE, help="(default: %(default)s)")
+    make.set_defaults(run=run_bundle)
+
+    https = commands.add_parser(
+        "https", help=f"write {certificate.TARGET}: HTTPS with a certificate, http redirected"
+    )
+    https.add_argument("arn", metavar="CERTIFICATE_ARN")
+    https.set_defaults(run=run_https)
+    return top
+
+
+def run_lint(arguments: argparse.Namespace) -> int:
+    """Print every finding."""
+    # Loaded here: it brings cfn-lint, which the other commands do without.
+    from tools.ebctl.lint import findings_in
+
+    found = findings_in(arguments.path)
+    for finding in found:
+        print(finding)
+    return FOUND if found else 0
+
+
+def run_bundle(arguments: argparse.Namespace) -> int:
+    """Write the bundle and say what comes next."""
+    source = bundle.from_tree(ROOT)
+    prebuilt.write(source, arguments.image, arguments.output)
+    print(f"Wrote {arguments.output}: .ebextensions, .platform and {arguments.image}")
+    print(f"Next: eb deploy ENVIRONMENT --region REGION --archive {arguments.output}")
+    return 0
+
+
+def run_https(arguments: argparse.Namespace) -> int:
+    """Write the listener's file and say what comes next."""
+    target = certificate.write(ROOT, arguments.arn)
+    print(f"Wrote {target.relative_to(ROOT)}")
+    print("Next: commit it, then eb deploy ENVIRONMENT")
+    return 0

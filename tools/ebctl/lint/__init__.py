@@ -1,0 +1,43 @@
+"""Static checks of what Elastic Beanstalk will read, without AWS: `./ebctl lint`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.ebctl.bundle import Bundle, read
+from tools.ebctl.lint import config_files, container, platform_files, properties, saved, settings
+from tools.ebctl.lint.finding import Finding
+
+
+def findings_in(path: Path) -> list[Finding]:
+    """Return everything that is wrong with a bundle, or with a working tree.
+
+    Args:
+        path: a .zip, or the root of a git clone.
+
+    Raises:
+        EbctlError: it is neither.
+    """
+    found = list(findings_of(read(path)))
+    if path.is_dir():
+        found += saved.check(path)
+        if (path / ".ebignore").exists():
+            message = "with it the eb client sends the whole folder, .env and .git too; remove it"
+            found.append(Finding(".ebignore", 0, message, "stray"))
+    return sorted(set(found))
+
+
+def findings_of(bundle: Bundle) -> Iterator[Finding]:
+    """Yield everything that is wrong with a bundle."""
+    read_settings = []
+    for item in config_files.check(bundle):
+        if isinstance(item, Finding):
+            yield item
+        else:
+            read_settings.append(item)
+            yield from settings.check(item)
+    yield from settings.check_together(read_settings)
+    yield from properties.check(read_settings)
+    yield from platform_files.check(bundle)
+    yield from container.check(bundle)

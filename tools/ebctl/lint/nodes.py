@@ -1,0 +1,88 @@
+"""YAML as written: text, keys and line numbers, before anything is made of them.
+
+Values stay the text that stands in the file, because that is what Elastic Beanstalk gets: YAML
+would make `no` a truth value and `1_000` a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import yaml
+
+from tools.ebctl.lint.finding import Finding
+
+# yaml.Node; the package has no types of its own.
+Node: TypeAlias = Any
+
+
+def parse(file: str, text: str) -> tuple[Node | None, list[Finding]]:
+    """Return a file's document, or why it cannot be read; and each key that stands twice."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = f"this is not YAML: {error.problem or error.context}"
+        if "\\t" in message:
+            message += "; indent by spaces, not tabs"
+        return None, [Finding(file, mark.line + 1 if mark else 0, message, "yaml")]
+    except yaml.YAMLError as error:
+        return None, [Finding(file, 0, f"this is not YAML: {error}", "yaml")]
+    return root, list(twice(file, root)) if root else []
+
+
+def line(node: Node) -> int:
+    """Return the line on which a node starts."""
+    return int(node.start_mark.line) + 1
+
+
+def pairs(node: Node | None) -> Iterator[tuple[str, Node, int]]:
+    """Yield a mapping's keys, values and lines; nothing of another node."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield str(key.value), value, line(key)
+
+
+def child(node: Node | None, name: str) -> Node | None:
+    """Return a mapping's value."""
+    return next((value for key, value, _ in pairs(node) if key == name), None)
+
+
+def text(node: Node | None) -> str | None:
+    """Return a scalar's text."""
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
+
+
+def twice(file: str, node: Node) -> Iterator[Finding]:
+    """Yield each key that stands twice in a mapping: of the two the later would count, silently."""
+    seen: dict[str, int] = {}
+    for key, value, number in pairs(node):
+        if key in seen:
+            message = f"the key {key!r} stands already in line {seen[key]}, whose value is lost"
+            yield Finding(file, number, message, "duplicate-key")
+        seen.setdefault(key, number)
+        yield from twice(file, value)
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from twice(file, item)
+
+
+def tags(node: Node) -> Iterator[tuple[str, int]]:
+    """Yield the tags of a file's own, such as !Ref, and their lines."""
+    if node.tag.startswith("!"):
+        yield node.tag, line(node)
+    for _, value, _ in pairs(node):
+        yield from tags(value)
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from tags(item)
+
+
+def value(node: Node) -> Any:
+    """Return what YAML makes of a node."""
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()

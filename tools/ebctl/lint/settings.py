@@ -1,0 +1,193 @@
+"""option_settings: all of them, from both of the forms that a file may write them in, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import yaml
+
+from tools.ebctl.lint import known, nodes
+from tools.ebctl.lint.finding import Finding, did_you_mean
+
+PROPERTIES = "aws:elasticbeanstalk:application:environment"
+SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One option with its value as written, and where."""
+
+    namespace: str
+    name: str
+    value: str
+    file: str
+    line: int
+    document: bool = False
+
+    def wrong(self, message: str, rule: str) -> Finding:
+        """Return a finding about it."""
+        return Finding(self.file, self.line, f"{self.name}: {message}", rule)
+
+
+def settings_of(file: str, node: nodes.Node) -> Iterator[Setting | Finding]:
+    """Yield the settings below `option_settings`, and what does not have their form.
+
+    https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/ebextensions-optionsettings.html
+    """
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from longhand(file, item)
+        return
+    if not isinstance(node, yaml.MappingNode):
+        yield Finding(
+            file, nodes.line(node), "option_settings has no namespace below it", "settings"
+        )
+    for namespace, options, number in nodes.pairs(node):
+        if not isinstance(options, yaml.MappingNode):
+            yield Finding(file, number, f"{namespace} has no option below it", "settings")
+        for name, value, line in nodes.pairs(options):
+            yield from setting(file, namespace, name, value, line)
+
+
+def longhand(file: str, item: nodes.Node) -> Iterator[Setting | Finding]:
+    """Yield the setting of `- namespace: ... option_name: ... value: ...`."""
+    parts = {key: value for key, value, _ in nodes.pairs(item)}
+    name = nodes.text(parts.get("option_name"))
+    value = parts.get("value")
+    if name is None or value is None:
+        message = "a setting of a list needs namespace, option_name and value"
+        yield Finding(file, nodes.line(item), message, "settings")
+        return
+    namespace = nodes.text(parts.get("namespace")) or PROPERTIES
+    yield from setting(file, namespace, name, value, nodes.line(item))
+
+
+def setting(
+    file: str, namespace: str, name: str, node: nodes.Node, line: int
+) -> Iterator[Setting | Finding]:
+    """Yield a setting, or that its value is none."""
+    text = nodes.text(node)
+    document = (known.find(namespace)[1] or {}).get(name, known.Option()).document
+    if text is None and not document:
+        yield Finding(file, line, f"{name}: its value is a list or a mapping, not a text", "value")
+    else:
+        yield Setting(namespace, name, text or "", file, line, text is None)
+
+
+def check(setting: Setting, *, by_client: bool = True) -> Iterator[Finding]:
+    """Yield what is wrong with a setting by itself.
+
+    Args:
+        setting: the setting.
+        by_client: look at what `eb create` would set instead; not for its own saved configuration.
+    """
+    there, options = known.find(setting.namespace)
+    if not there:
+        hint = did_you_mean(setting.namespace, known.namespaces())
+        yield setting.wrong(f"there is no namespace {setting.namespace!r}.{hint}", "namespace")
+        return
+    if options is None:
+        return
+    option = options.get(setting.name)
+    if option is None:
+        hint = did_you_mean(setting.name, options)
+        yield Finding(
+            setting.file,
+            setting.line,
+            f"{setting.namespace} has no option {setting.name!r}.{hint}",
+            "option",
+        )
+        return
+    if not setting.document and (wrong := option.wrong(setting.value)):
+        yield setting.wrong(wrong, "value")
+    if option.secret:
+        yield setting.wrong("a secret does not belong into a file", "secret")
+    if by_client:
+        yield from overridden(setting, option)
+
+
+def overridden(setting: Setting, option: known.Option) -> Iterator[Finding]:
+    """Yield that the eb client sets another value, which wins."""
+    if option.always:
+        yield setting.wrong(
+            f"`eb create` always sets it, which wins over this file; use its {option.always}",
+            "overridden",
+        )
+    elif option.client and setting.value != option.client:
+        yield setting.wrong(
+            f"`eb create` sets {option.client!r}, which wins over this file; put it into "
+            ".elasticbeanstalk/default.cfg.yml",
+            "overridden",
+        )
+
+
+def check_together(settings: list[Setting]) -> Iterator[Finding]:
+    """Yield what is wrong between settings."""
+    yield from set_twice(settings)
+    by_name = {(item.namespace, item.name): item for item in settings}
+    for namespace, lower, upper in (
+        ("aws:autoscaling:asg", "MinSize", "MaxSize"),
+        ("aws:autoscaling:trigger", "LowerThreshold", "UpperThreshold"),
+        ("aws:elasticbeanstalk:environment:process:default", *CHECK_TIMES),
+    ):
+        small, large = by_name.get((namespace, lower)), by_name.get((namespace, upper))
+        if not (small and large and numeric(small) and numeric(large)):
+            continue
+        if int(small.value) > int(large.value):
+            yield small.wrong(f"{small.value} is more than {upper} {large.value}", "together")
+    yield from breach(by_name)
+    yield from managed_updates(by_name)
+    yield from listeners(settings, by_name)
+
+
+CHECK_TIMES = ("HealthCheckTimeout", "HealthCheckInterval")
+ByName = dict[tuple[str, str], Setting]
+
+
+def numeric(setting: Setting) -> bool:
+    """Tell whether a value is a number."""
+    return setting.value.isdecimal()
+
+
+def set_twice(settings: list[Setting]) -> Iterator[Finding]:
+    """Yield a setting that another file, or another line, makes too."""
+    seen: dict[tuple[str, str], Setting] = {}
+    for item in settings:
+        first = seen.setdefault((item.namespace, item.name), item)
+        if first is not item and first.file != item.file:
+            yield item.wrong(f"{first.file} line {first.line} sets it too", "set-twice")
+
+
+def breach(by_name: ByName) -> Iterator[Finding]:
+    """Yield a trigger whose times do not fit: Elastic Beanstalk would change one of them."""
+    trigger = "aws:autoscaling:trigger"
+    parts = [
+        by_name.get((trigger, name)) for name in ("BreachDuration", "Period", "EvaluationPeriods")
+    ]
+    found = [item for item in parts if item and numeric(item)]
+    if len(found) == len(parts):
+        duration, period, times = found
+        if int(duration.value) != int(period.value) * int(times.value):
+            yield duration.wrong("it has to be Period times EvaluationPeriods", "together")
+
+
+def managed_updates(by_name: ByName) -> Iterator[Finding]:
+    """Yield managed updates without what they need."""
+    actions = "aws:elasticbeanstalk:managedactions"
+    enabled = by_name.get((actions, "ManagedActionsEnabled"))
+    if enabled and enabled.value == "true":
+        for needed in (
+            (actions, "PreferredStartTime"),
+            (f"{actions}:platformupdate", "UpdateLevel"),
+        ):
+            if needed not in by_name:
+                yield enabled.wrong(f"it needs {needed[1]} as well", "together")
+
+
+def listeners(settings: list[Setting], by_name: ByName) -> Iterator[Finding]:
+    """Yield an HTTPS listener without a certificate."""
+    for item in settings:
+        secure = item.namespace.startswith("aws:elbv2:listener:") and item.value == "HTTPS"
+        if secure and (item.namespace, "SSLCertificateArns") not in by_name:
+            yield item.wrong("HTTPS needs SSLCertificateArns", "together")

@@ -1,0 +1,46 @@
+"""Apache beside the servers' nginx (APACHE=1): it asks the servers, so it is told who is drained.
+
+As HAProxy's sockets, it is reached by `docker exec` alone: apache/member speaks to it from inside.
+"""
+
+from __future__ import annotations
+
+from ..common.faults import StackctlError
+from ..docker import engine
+
+MEMBER = "/etc/apache/member"
+
+
+class Apache:
+    """One running Apache."""
+
+    def __init__(self, container: str) -> None:
+        """Take the container's id."""
+        self.container = container
+
+    def drain(self, server: str) -> None:
+        """Send no new request to a server; running ones go on."""
+        self._member(server, "off")
+
+    def ready(self, server: str) -> None:
+        """Let a server get requests again, once its health checks are good."""
+        self._member(server, "on")
+
+    def busy(self, server: str) -> int:
+        """Return how many requests a server has from here."""
+        return self._member(server)
+
+    def _member(self, server: str, *change: str) -> int:
+        """Look at a server's entry, or change it.
+
+        Raises:
+            StackctlError: Apache does not answer, or does not know the server.
+        """
+        result = engine.execute(self.container, MEMBER, server, *change)
+        if not result.ok or not result.out.strip().isdecimal():
+            raise StackctlError(
+                f"Apache cannot be asked about {server}: {result.text()}",
+                "Is it well? `docker compose logs --tail 30 apache`. "
+                "`docker compose restart apache` starts it anew, and visitors do not notice.",
+            )
+        return int(result.out)

@@ -1,0 +1,77 @@
+"""Can HAProxy listen where its next configuration says? Tried in its container before it matters.
+
+`haproxy -c` does not look. A new process that fails to bind has the one that serves stop listening
+for two seconds while it tries again, and visitors are turned away meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..common import outputs
+from ..common.faults import StackctlError
+from ..docker import engine
+
+# Binds as HAProxy does, beside the sockets of the same user's running process, and never listens,
+# so no connection comes here. A line is an address and a port; what cannot be bound is printed, if
+# it is for a reason that HAProxy would meet as well.
+TRY = (
+    "use IO::Socket::IP; use Errno; while (<STDIN>) { my ($h, $p) = split; "
+    "IO::Socket::IP->new(LocalHost => $h, LocalPort => $p, Proto => 'tcp', "
+    "ReuseAddr => 1, ReusePort => 1) or $!{EADDRNOTAVAIL} || $!{EADDRINUSE} || $!{EACCES} "
+    'and print "$h $p $!\\n"; }'
+)
+# Of the address families those that are bound by address and port.
+_FAMILY = re.compile(r"^(?:tcp|ipv4|ipv6)@")
+
+
+def require(container: str, dump: Iterable[str], shown: str) -> None:
+    """Try every address that HAProxy's dump of its configuration binds.
+
+    Args:
+        container: HAProxy's container.
+        dump: the lines that `haproxy -dC` prints.
+        shown: the configuration's name for the person.
+
+    Raises:
+        StackctlError: it could not listen at one of them.
+    """
+    wanted = "".join(f"{host} {port}\n" for host, port in addresses(dump))
+    result = engine.execute(container, "perl", "-e", TRY, stdin=wanted)
+    with outputs.read("perl in HAProxy's container"):
+        if not result.ok:
+            raise ValueError(result.text())
+        wrong = [
+            (host, port, reason)
+            for host, port, reason in (line.split(maxsplit=2) for line in result.out.splitlines())
+        ]
+    if wrong:
+        raise StackctlError(
+            f"HAProxy could not listen where {shown} says; nothing was changed, the configuration "
+            "before serves",
+            "\n".join(
+                (
+                    *(f"bind {host}:{port}: {reason}" for host, port, reason in wrong),
+                    "Correct it, then: ./stackctl reload",
+                )
+            ),
+        )
+
+
+def addresses(dump: Iterable[str]) -> list[tuple[str, int]]:
+    """Return the addresses and ports that the configuration binds, of a range its two ends."""
+    found = []
+    for line in dump:
+        words = line.split()
+        if words[:1] != ["bind"] or len(words) < 2:
+            continue
+        for text in words[1].split(","):
+            host, _, ports = _FAMILY.sub("", text).rpartition(":")
+            if "@" in host or not re.fullmatch(r"\d+(-\d+)?", ports):
+                # A unix socket, an inherited one, UDP.
+                continue
+            address = host.strip("[]")
+            address = "0.0.0.0" if address in ("", "*") else address  # noqa: S104 (as HAProxy means)
+            found += [(address, int(port)) for port in ports.split("-")]
+    return found

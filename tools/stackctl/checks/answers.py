@@ -1,0 +1,82 @@
+"""What a server, or the site, answers; and whether that is what its release has to answer."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+
+from ..common.outputs import fields
+from ..docker import compose
+
+TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
+HEALTH = "/healthz"
+PROFILE = "/profile/"
+# Whatever else is down, a release that answers these serves.
+SERVES = ("/readyz", PROFILE, "/")
+# A new release's are asked for twice: the second round finds warm workers.
+WHOLE = ("/readyz", HEALTH, PROFILE, "/")
+
+
+def get(site: compose.Site, host: str, path: str = PROFILE) -> tuple[int, str]:
+    """Ask the site once, over a connection of its own; status 0 stands for no answer."""
+    connection = _connection(site)
+    try:
+        connection.request("GET", path, headers={"Host": host, "Accept": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read(20_000).decode(errors="replace")
+    except (OSError, HTTPException) as error:
+        return 0, str(error)
+    finally:
+        connection.close()
+
+
+def _connection(site: compose.Site) -> HTTPConnection:
+    if not site.tls:
+        return HTTPConnection(site.address, site.port, timeout=10)
+    # Asked by its address on this machine; the certificate is for the name that visitors use, and
+    # whether it is a good one is looked at elsewhere (haproxy/certificates).
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return HTTPSConnection(site.address, site.port, timeout=10, context=context)
+
+
+def down(body: str) -> dict[str, str]:
+    """Return the components that /healthz calls down, each with what is wrong with it."""
+    components = fields(body).get("components")
+    return {
+        name: str(line.get("error", "down"))
+        for name, line in (components.items() if isinstance(components, dict) else ())
+        if isinstance(line, dict) and line.get("status") != "up"
+    }
+
+
+def wrong(path: str, answer: dict[str, Any], release: str, ailing: frozenset[str]) -> str:
+    """Return what is wrong with a server's own answer; nothing when it is right.
+
+    Args:
+        path: what it was asked for.
+        answer: the answer's `status`, 0 for none, and `body`.
+        release: what /profile/ has to name, where it names one.
+        ailing: the components that were down before this release came.
+    """
+    status, body = answer["status"], str(answer["body"])
+    if path == HEALTH and status == 503 and (found := down(body)):
+        new = [f"{name} ({error})" for name, error in found.items() if name not in ailing]
+        return f"{path} calls down what was up before: {', '.join(new)}" if new else ""
+    must_be_200 = path != "/"
+    if status == 0 or status >= 500 or (must_be_200 and status != 200):
+        return f"{path} answers {status or 'nothing'}: {said(body)}"
+    shown = fields(body) if path == PROFILE else {}
+    if shown.get("release", release) != release:
+        return f"it answers as release {shown['release']}, not {release}"
+    return ""
+
+
+def said(body: str) -> str:
+    """Return what an error's answer says, of a page its title."""
+    if title := TITLE.search(body):
+        return title[1].strip()
+    return str(fields(body).get("detail") or body[:300].strip())

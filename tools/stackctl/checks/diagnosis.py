@@ -1,0 +1,118 @@
+"""What ails a stack's long-running services, and what may be done about each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..docker import compose, engine
+from .state import ServerState, StackStatus
+
+
+class Cure(StrEnum):
+    """What is to be done about a service."""
+
+    START = "start"
+    RESTART = "restart"
+    # Nothing, because somebody wished it so.
+    RESPECT = "respect"
+    # Nothing, because it would not help or would do harm; a person has to look.
+    REPORT = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One service that is not as it should be."""
+
+    service: str
+    container: engine.Container
+    cure: Cure
+    reason: str
+
+
+def is_suspect(container: engine.Container) -> bool:
+    """Tell from the engine's view alone whether a service may need help.
+
+    Only a service with a restart policy is meant to run for ever; what Docker itself restarts
+    (`restarting`), pauses or has not started yet is left to it.
+    """
+    if container.restart_policy == "no":
+        return False
+    return container.status == "exited" or (container.running and container.health == "unhealthy")
+
+
+def examine(seen: StackStatus, stopped: set[tuple[str, str]]) -> list[Finding]:
+    """Return what is wrong, the database first, since the servers need it, and the servers next.
+
+    Args:
+        seen: the stack's present state.
+        stopped: containers that somebody stopped, each with when it ended. What is found out is
+            added, since the engine forgets it.
+    """
+    found = [
+        _ended(seen, container, stopped)
+        if container.status == "exited"
+        else _unhealthy(seen, container)
+        for container in seen.containers.values()
+        if is_suspect(container)
+    ]
+    order = (compose.DATABASE, *seen.project.servers)
+    return sorted(found, key=lambda f: order.index(f.service) if f.service in order else len(order))
+
+
+def _ended(
+    seen: StackStatus, container: engine.Container, stopped: set[tuple[str, str]]
+) -> Finding:
+    """Judge a container that ended and that Docker does not start again."""
+    if container.exit_code == 0:
+        return _finding(container, Cure.RESPECT, "it was stopped cleanly")
+    ended = f"it ended with exit code {container.exit_code}"
+    if container.out_of_memory:
+        ended += " (out of memory)"
+    if _drained_by_hand(seen, container):
+        return _finding(container, Cure.RESPECT, f"{ended}, but it was drained by hand")
+    end = (container.id, container.finished)
+    if end in stopped or engine.was_stopped(container):
+        stopped.add(end)
+        reason = f"{ended}, because somebody stopped it and its grace period did not suffice"
+        return _finding(container, Cure.RESPECT, reason)
+    return _finding(container, Cure.START, ended)
+
+
+def _unhealthy(seen: StackStatus, container: engine.Container) -> Finding:
+    """Judge a container that runs but fails its health checks."""
+    service = container.service
+    if service not in (*seen.project.servers, *seen.project.workers):
+        reason = "it is unhealthy; only servers and workers are restarted for that"
+        return _finding(container, Cure.REPORT, reason)
+    if _drained_by_hand(seen, container):
+        return _finding(container, Cure.RESPECT, "it is unhealthy, but it was drained by hand")
+    if _is_stopping(container):
+        return _finding(container, Cure.RESPECT, "it is being stopped")
+    if service in seen.project.servers and not _others_in_service(seen, service):
+        reason = "it is unhealthy, but no other server is in service that could take its place"
+        return _finding(container, Cure.REPORT, reason)
+    return _finding(container, Cure.RESTART, "it runs, but it is unhealthy")
+
+
+def _finding(container: engine.Container, cure: Cure, reason: str) -> Finding:
+    return Finding(container.service, container, cure, reason)
+
+
+def _drained_by_hand(seen: StackStatus, container: engine.Container) -> bool:
+    server = seen.servers.get(container.service)
+    return bool(server and server.balancer and server.balancer.drained_by_hand)
+
+
+def _is_stopping(container: engine.Container) -> bool:
+    """Tell whether it has been told to stop: supervisor/drain then writes a file."""
+    file = container.environ.get("DRAIN_FILE", "")
+    return bool(file) and engine.execute(container.id, "test", "-e", file).ok
+
+
+def _others_in_service(seen: StackStatus, service: str) -> bool:
+    return any(
+        server.state is ServerState.READY
+        for name, server in seen.servers.items()
+        if name != service
+    )

@@ -1,0 +1,375 @@
+"""What must be right before anything is touched: all faults at once, each with its next step."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ops.environment import faults as environment_faults
+from ops.environment.check import ALL_SCOPES
+from ops.environment.check import warnings as environment_warnings
+from ops.environment.contract import SAMPLE_PASSWORD, VARIABLES
+from ops.environment.fault import Fault
+from ops.environment.files import SUFFIX
+from ops.environment.loader import find_dotenv
+from ops.environment.names import near_misses
+from ops.environment.variable import LAYERS
+
+from ..balancer import certificate
+from ..common import process
+from ..common.faults import StackctlError
+from ..common.outputs import fields
+from ..docker import compose, engine
+from ..inside.passwords import DB, REDIS
+
+ENGINE: Final = (25,)
+COMPOSE: Final = (2, 30)
+# Room for two releases' images and a build's cache.
+DISK_BYTES: Final = 2 * 10**9
+# By the port in the container.
+PORT_NAMES: Final = {
+    8080: "HTTP_PORT",
+    8443: "HTTPS_PORT",
+    8888: "STATS_PORT",
+    8090: "NGINX_BALANCER_PORT",
+    7999: "NGINX_PORT",
+    8002: "APACHE_PORT",
+}
+# The variable of a port's address, where it is not HTTP_ADDRESS.
+PORT_ADDRESSES: Final = {
+    "NGINX_BALANCER_PORT": "NGINX_BALANCER_ADDRESS",
+    "NGINX_PORT": "DIRECT_ADDRESS",
+    "APACHE_PORT": "DIRECT_ADDRESS",
+}
+# What docker-compose.yaml gives where nothing is set, for when compose cannot be asked.
+COMPOSE_DEFAULTS: Final = {
+    "DB_ENGINE": "mysql",
+    "DB_HOST": "db",
+    "DB_NAME": "mysite",
+    "DB_USER": "mysite",
+    "DB_PASSWORD": SAMPLE_PASSWORD,
+    "REDIS_HOST": "redis",
+    "REDIS_PASSWORD": SAMPLE_PASSWORD,
+    "BROKER_HOST": "broker",
+}
+
+# What git wrote under a umask of 027 or 077 is so in all folders: one that a container mounts, and
+# one that goes into the images.
+SAMPLES: Final = ("haproxy/haproxy.cfg", "supervisor/entrypoint")
+# Nothing that git ignores, such as .env.
+READABLE: Final = """git ls-files -z | xargs -0 chmod a+rX
+git ls-tree -d -r -z --name-only HEAD | xargs -0 chmod a+rx"""
+
+_DESKTOP = "Docker Desktop: start the application"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; `problem` is empty when it is right."""
+
+    name: str
+    fact: str = ""
+    problem: str = ""
+    cure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether it is right."""
+        return not self.problem
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for scripts."""
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "fact": self.fact,
+            "problem": self.problem,
+            "next": self.cure,
+        }
+
+
+def layer_of_stack() -> str:
+    """Return LAYER: the process's environment, else `.env`, else local."""
+    return variable("LAYER")
+
+
+def variable(name: str) -> str:
+    """Return a variable's text: the process's environment, else `.env`, else its default."""
+    found = find_dotenv(os.environ, "local", process.ROOT)
+    return os.environ.get(name) or found.values.get(name) or VARIABLES[name].default
+
+
+def examine() -> tuple[list[Check], compose.Project | None]:
+    """Look at everything; also return the project when compose can read it."""
+    layer = layer_of_stack()
+    client = _client()
+    if not client.ok:
+        return [client, _environment(layer, None), _disk("")], None
+    daemon, root = _engine()
+    plugins = [_compose(), _buildx()]
+    checks = [daemon, *plugins, _readable()]
+    project: compose.Project | None = None
+    if plugins[0].ok:
+        try:
+            project = compose.load(layer)
+        except StackctlError as error:
+            # A misspelt layer is told by the environment's check, and better.
+            if layer in LAYERS:
+                checks.append(Check("compose files", problem=error.problem, cure=error.cure))
+    checks.append(_environment(layer, project))
+    if project is not None:
+        checks += _ports(project, engine_answers=daemon.ok)
+        if daemon.ok:
+            checks += refused_passwords(project)
+        if project.tls and daemon.ok:
+            checks.append(_certificate(project))
+    checks.append(_disk(root))
+    return checks, project
+
+
+def require() -> compose.Project:
+    """Return the project, or raise one error that names every fault."""
+    checks, project = examine()
+    wrong = [check for check in checks if not check.ok]
+    if wrong or project is None:
+        raise StackctlError(*_message(wrong))
+    return project
+
+
+def _message(wrong: list[Check]) -> tuple[str, str]:
+    count = "1 fault" if len(wrong) == 1 else f"{len(wrong)} faults"
+    lines = []
+    for check in wrong:
+        lines.append(f"{check.name}: {check.problem}")
+        lines += [f"    {line}" for line in check.cure.splitlines()]
+    return f"nothing was done: {count}", "\n".join(lines)
+
+
+def _readable() -> Check:
+    """Tell whether the containers' users, who are not this one, can read the project's files."""
+    for path in (process.ROOT / name for name in SAMPLES):
+        if not path.stat().st_mode & 0o004 or not path.parent.stat().st_mode & 0o001:
+            return Check(
+                "project files",
+                problem=f"{path.relative_to(process.ROOT)} cannot be read by other users (a umask "
+                "of 027 or 077?), and the containers' users are others",
+                cure=READABLE,
+            )
+    return Check("project files", "readable by the containers' users")
+
+
+def _client() -> Check:
+    if shutil.which("docker"):
+        return Check("docker", "installed")
+    return Check(
+        "docker",
+        problem="Docker is not installed (there is no `docker` on the PATH)",
+        cure=f"Install Docker Engine 25 or newer, or Docker Desktop: {engine.INSTALL}",
+    )
+
+
+def _engine() -> tuple[Check, str]:
+    """Ask the daemon; also return where it keeps its data, if that is told."""
+    result = process.run("docker", "info", "--format", "{{json .}}", seconds=30)
+    info = fields(result.out)
+    version = str(info.get("ServerVersion") or "")
+    if not result.ok or not version:
+        errors = "\n".join([*(info.get("ServerErrors") or []), result.err.strip()]).strip()
+        return _no_engine(errors), ""
+    if engine.version_numbers(version) < ENGINE:
+        problem = f"Engine {version} is too old: {_dotted(ENGINE)} or newer is needed"
+        cure = f"Upgrade Docker: {engine.INSTALL}"
+        return Check("engine", problem=problem, cure=cure), ""
+    return Check("engine", f"Engine {version}"), info.get("DockerRootDir") or ""
+
+
+def _no_engine(errors: str) -> Check:
+    if "permission denied" in errors.lower():
+        return Check(
+            "engine",
+            problem="this user may not talk to the Docker daemon (permission denied)",
+            cure="sudo usermod -aG docker $USER, then log in again. "
+            "The group docker is as good as root.",
+        )
+    if "context" in errors and "not found" in errors:
+        return Check("engine", problem=errors, cure="docker context use default")
+    detail = f" ({errors.splitlines()[0]})" if errors else ""
+    return Check(
+        "engine",
+        problem=f"the Docker daemon is not running{detail}",
+        cure=f"Linux: sudo systemctl start docker. {_DESKTOP}. "
+        "Elsewhere, DOCKER_HOST or `docker context ls` says where it is looked for.",
+    )
+
+
+def _compose() -> Check:
+    result = process.run("docker", "compose", "version", "--short", seconds=30)
+    cure = "Install the Compose plugin: https://docs.docker.com/compose/install/"
+    if not result.ok:
+        problem = f"Compose {_dotted(COMPOSE)} or newer is needed, and there is none"
+        return Check("compose", problem=problem, cure=cure)
+    version = result.out.strip()
+    if engine.version_numbers(version) < COMPOSE:
+        problem = f"Compose {version} is too old: {_dotted(COMPOSE)} or newer is needed"
+        return Check("compose", problem=problem, cure=cure)
+    return Check("compose", f"Compose {version}")
+
+
+def _buildx() -> Check:
+    result = process.run("docker", "buildx", "version", seconds=30)
+    if result.ok:
+        words = result.out.split()
+        return Check("buildx", f"Buildx {words[1]}" if len(words) > 1 else "Buildx")
+    return Check(
+        "buildx",
+        problem="the Buildx plugin is missing, and images cannot be built without it",
+        cure="Install it: https://github.com/docker/buildx#installing",
+    )
+
+
+def warnings(project: compose.Project) -> list[Fault]:
+    """Return what lets the stack start, but not be used."""
+    own = {**find_dotenv(os.environ, project.layer, process.ROOT).values, **os.environ}
+    return environment_warnings({**own, **_given_by_compose(own, project)}, project.layer)
+
+
+def _environment(layer: str, project: compose.Project | None) -> Check:
+    dotenv = find_dotenv(os.environ, layer, process.ROOT)
+    own: dict[str, str] = {**dotenv.values, **os.environ}
+    given = _given_by_compose(own, project)
+    environ = {**own, **given}
+    wrong = environment_faults(environ, layer if layer in LAYERS else "production", dotenv=dotenv)
+    # A file that an override file alone names is in the container, where env-check looks at it.
+    mounted = {name for name in given if name.endswith(SUFFIX) and not own.get(name)}
+    wrong = [fault for fault in wrong if fault.name not in mounted]
+    # Once more without compose's defaults, which look as if the right name was set.
+    wrong += [fault for fault in near_misses(own, dotenv.values, ALL_SCOPES) if fault not in wrong]
+    if layer not in LAYERS:
+        # What another layer would want is of no use to somebody who misspelt this one.
+        wrong = [fault for fault in wrong if fault.name == "LAYER"]
+    if not wrong:
+        return Check("environment", f"right for the {layer} layer")
+    count = "1 fault" if len(wrong) == 1 else f"{len(wrong)} faults"
+    return Check(
+        "environment",
+        problem=f"not right for the {layer} layer: {count}",
+        cure="\n".join(map(str, wrong)),
+    )
+
+
+def _certificate(project: compose.Project) -> Check:
+    try:
+        return Check("certificate", certificate.check(project))
+    except StackctlError as error:
+        return Check("certificate", problem=error.problem, cure=error.cure)
+
+
+def refused_passwords(project: compose.Project) -> list[Check]:
+    """Return the passwords that a server of the stack refuses, as after a change by hand."""
+    checks = []
+    for password in (DB, REDIS):
+        value = project.secret(password.variable)
+        try:
+            # Without a value it comes from a file that this user cannot read.
+            if not value or not password.is_own(project) or password.accepts(project, value):
+                continue
+        except StackctlError:
+            # It is down, which is another check's to say.
+            continue
+        name = password.variable
+        checks.append(
+            Check(
+                name,
+                problem=f"{password.service} refuses it: the variable was changed, the password in "
+                "the server was not",
+                cure=f"./stackctl rotate {password.name} sets the server's password to it; or put "
+                "the former one back.",
+            )
+        )
+    return checks
+
+
+def _given_by_compose(
+    environ: Mapping[str, str], project: compose.Project | None
+) -> Mapping[str, str]:
+    """Return what the containers would be given on top, as their own check will see it."""
+    if project is not None and compose.ENV_CHECK in project.services:
+        return project.environment(compose.ENV_CHECK)
+    return {
+        name: text
+        for name, text in COMPOSE_DEFAULTS.items()
+        if not (environ.get(name) or environ.get(f"{name}_FILE"))
+    }
+
+
+def _ports(project: compose.Project, *, engine_answers: bool) -> list[Check]:
+    containers = project.containers().values() if engine_answers else ()
+    ours = {port for container in containers if container.running for port in container.published}
+    return [
+        _port(
+            *(found.address, found.port, PORT_NAMES.get(found.target, "the port")),
+            found.port in ours,
+        )
+        for found in project.ports()
+    ]
+
+
+def _port(address: str, port: int, name: str, ours: bool) -> Check:
+    label = f"port {port}"
+    if ours:
+        return Check(label, f"{name}, held by this stack")
+    error = bind_error(address, port)
+    if error is None:
+        return Check(label, f"{name}, free")
+    if error == errno.EADDRINUSE:
+        holder = engine.holder_of(port)
+        who = f"the container {holder}" if holder else "another program"
+        return Check(
+            label,
+            problem=f"port {port} is taken by {who}",
+            cure=f"Choose another: {name}={port + 1} ./stackctl up",
+        )
+    return Check(
+        label,
+        problem=f"cannot listen on {address}:{port}: {os.strerror(error)}",
+        cure=f"{PORT_ADDRESSES.get(name, 'HTTP_ADDRESS')} must be an address of this machine; "
+        f"{name} sets the port.",
+    )
+
+
+def bind_error(address: str, port: int) -> int | None:
+    """Return why nothing can listen there, as an errno; None when it can, or only root can."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As servers do, so that a port whose last user has just ended counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.strip("[]"), port))
+        except PermissionError:
+            return None  # a port below 1024: the engine, which is root, may
+        except OSError as error:
+            return error.errno
+    return None
+
+
+def _disk(root: str) -> Check:
+    # On Docker Desktop the engine's directory lies in its own machine; here counts what is here.
+    place = Path(root) if root and Path(root).is_dir() else process.ROOT
+    free = shutil.disk_usage(place).free
+    if free >= DISK_BYTES:
+        return Check("disk", f"{free / 10**9:.1f} GB free")
+    return Check(
+        "disk",
+        problem=f"{free / 10**9:.1f} GB free at {place}; {DISK_BYTES / 10**9:.0f} GB are needed",
+        cure="`docker system df` shows what the engine holds; `docker builder prune` frees it.",
+    )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,419 @@
+"""The command line: what there is to say, and how each command ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ops.environment.cli import main as env_main
+
+from .checks import parts, state
+from .checks.preflight import Check
+from .commands import backup as saving
+from .commands import heal as healing
+from .commands import reload as reloading
+from .commands import restore as restoring
+from .commands import rotate as rotating
+from .commands import servers, stack
+from .common.console import Console
+from .common.faults import ExitCode, StackctlError, from_system
+from .docker import engine, lock
+from .releases import deploy as deploying
+from .releases import record, release
+from .releases.roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
+
+app = typer.Typer(
+    name="stackctl",
+    help="Runs the compose stack of the layer in LAYER, and brings new releases into service "
+    "that nobody notices. Exit codes: 0 done; 1 refused; 2 wrong usage; 3 failed, and the release "
+    "before serves; 4 failed, and the way back too; 5 a restore ended in the middle; "
+    "130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+HealthSeconds = Annotated[
+    float, typer.Option(help="How long a new server may take until it is healthy.", min=1)
+]
+WatchSeconds = Annotated[
+    float, typer.Option(help="How long each new server's answers are watched.", min=0)
+]
+
+
+@app.callback()
+def options(
+    project_name: Annotated[
+        str, typer.Option("--project-name", "-p", help="Compose's project name.")
+    ] = "",
+) -> None:
+    """Take what holds for every command."""
+    if project_name:
+        os.environ["COMPOSE_PROJECT_NAME"] = project_name
+
+
+@app.command()
+def up(
+    build: Annotated[
+        bool, typer.Option("--build", help="Build first, also if it is built.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Start the stack and wait until all of it is healthy."""
+    _run(as_json, lambda console: stack.up(console, build=build))
+
+
+@app.command()
+def down(
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove the data too: database and media.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing data.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Stop the stack and remove its containers; the data stays."""
+    if volumes and not yes:
+        typer.confirm("Remove the database and all media for good?", abort=True, err=True)
+    _run(as_json, lambda console: stack.down(console, volumes=volumes))
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again.")] = False,
+    seconds: Annotated[float, typer.Option(help="How often --watch looks.", min=0.2)] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Show each part of the stack and what is wrong with it. Exit code 1 when something is."""
+    _run(as_json, lambda console: _status(console, watch, seconds))
+
+
+@app.command()
+def deploy(
+    name: Annotated[
+        str, typer.Option("--release", help="The release's name; default: the git commit.")
+    ] = "",
+    allow_incompatible: Annotated[
+        bool,
+        typer.Option(help="Migrate also what the running release cannot live with."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also when every server runs it already.")
+    ] = False,
+    health_seconds: HealthSeconds = HEALTH_SECONDS,
+    watch_seconds: WatchSeconds = WATCH_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Build this tree and bring it into service, one server after the other."""
+    limits = Limits(health_seconds, watch_seconds)
+    wish = deploying.Wish(name, allow_incompatible, force, limits)
+    _run(as_json, lambda console: deploying.deploy(console, wish))
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="[RELEASE]", help="Default: the one before.")] = "",
+    health_seconds: HealthSeconds = HEALTH_SECONDS,
+    watch_seconds: WatchSeconds = WATCH_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Bring an earlier release back into service; migrations are not undone."""
+    limits = Limits(health_seconds, watch_seconds)
+    _run(as_json, lambda console: deploying.rollback(console, name, limits))
+
+
+@app.command()
+def releases(as_json: Json = False) -> None:
+    """List the releases on record, the latest first."""
+    _run(as_json, _releases)
+
+
+@app.command()
+def drain(
+    server: Annotated[str, typer.Argument(help="server1, server2, ...")],
+    force: Annotated[bool, typer.Option("--force", help="Also the last one in service.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send a server no new requests, and wait until those that run have ended."""
+    _run(as_json, lambda console: servers.drain(console, server, force=force))
+
+
+@app.command()
+def ready(
+    server: Annotated[str, typer.Argument(help="server1, server2, ...")], as_json: Json = False
+) -> None:
+    """Let a server get requests again, once its checks are good."""
+    _run(as_json, lambda console: servers.ready(console, server))
+
+
+@app.command()
+def reload(as_json: Json = False) -> None:
+    """Check haproxy/haproxy.cfg and the certificate, bring both into service; nobody notices."""
+    _run(as_json, reloading.reload)
+
+
+@app.command()
+def certs(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Default: localhost 127.0.0.1 ::1."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a certificate that is there.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a certificate of a local authority into certs/, for https on this machine."""
+    # Imported here: no other command needs a library for keys.
+    from .commands import local_ca
+
+    _run(as_json, lambda console: local_ca.make(console, names or (), force=force))
+
+
+@app.command()
+def heal(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until SIGTERM or Ctrl-C.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(help="How often --watch looks.", min=1)
+    ] = healing.LOOK_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Start what ended by a fault, and restart a server that hangs; what was stopped stays so."""
+    _run(as_json, lambda console: healing.heal(console, watch=watch, seconds=seconds))
+
+
+@app.command()
+def backup(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Load it into a database of its own, and compare.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Save the database and the media files into backups/, with checksums."""
+    _run(as_json, lambda console: saving.backup(console, verify=verify))
+
+
+@app.command()
+def restore(
+    name: Annotated[
+        str, typer.Argument(metavar="BACKUP", help="A backup's name or path; none: list them.")
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Also under a running stack, or from another layer.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a backup's database and media files back; what is there is saved first."""
+    _run(as_json, lambda console: restoring.restore(console, name, force=force))
+
+
+@app.command()
+def adopt(as_json: Json = False) -> None:
+    """Run the stack from this folder from now on; another clone has run it until now."""
+    _run(as_json, stack.adopt)
+
+
+@app.command()
+def rotate(
+    name: Annotated[str, typer.Argument(metavar="SECRET", help=f"{', '.join(rotating.NAMES)}.")],
+    health_seconds: HealthSeconds = HEALTH_SECONDS,
+    watch_seconds: WatchSeconds = WATCH_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Give a server of the stack, or Django, a new secret, without a failed request."""
+    limits = Limits(health_seconds, watch_seconds)
+    _run(as_json, lambda console: rotating.rotate(console, name, limits))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Look at everything that a start or a release needs, and change nothing."""
+    _run(as_json, stack.doctor)
+
+
+env = typer.Typer(help="The environment's variables: check them, or write a new .env.")
+app.add_typer(env, name="env", no_args_is_help=True)
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@env.command("check", context_settings=_PASSED_ON)
+def env_check(context: typer.Context) -> None:
+    """Tell all that is wrong with the environment (as ./manage.py env check does)."""
+    raise typer.Exit(env_main(["check", *context.args]))
+
+
+@env.command("init", context_settings=_PASSED_ON)
+def env_init(context: typer.Context) -> None:
+    """Write a .env with fresh secrets; never overwrites (as ./manage.py env init does)."""
+    raise typer.Exit(env_main(["init", *context.args]))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    try:
+        app(args=argv, prog_name="./stackctl")
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
+    """Run a command; a fault becomes its message and exit code, never a traceback."""
+    console = Console(as_json=as_json)
+    try:
+        result = _in_words(command, console)
+    except StackctlError as error:
+        console.fault(error)
+        console.result({"error": error.problem, "next": error.cure, "code": int(error.code)})
+        raise typer.Exit(error.code) from None
+    except KeyboardInterrupt:
+        console.bad("interrupted")
+        console.result({"error": "interrupted", "code": int(ExitCode.INTERRUPTED)})
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    console.result(result)
+    raise typer.Exit(result.get("code", ExitCode.OK))
+
+
+def _in_words(command: Callable[[Console], dict[str, Any]], console: Console) -> dict[str, Any]:
+    try:
+        return command(console)
+    except OSError as error:
+        raise from_system(error) from None
+
+
+def _status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
+    project = stack.load()
+    if watch and not console.as_json and console.out.is_terminal:
+        with Live(console=console.out, auto_refresh=False, screen=False) as live:
+            while True:
+                seen = state.glance(project)
+                live.update(_shown(seen, parts.examine(seen)), refresh=True)
+                time.sleep(seconds)
+    if watch:
+        return _watch_lines(console, project, seconds)
+    seen = state.glance(project)
+    checks = parts.examine(seen)
+    if not console.as_json:
+        console.out.print(_shown(seen, checks))
+    return _status_result(seen, checks)
+
+
+def _watch_lines(console: Console, project: Any, seconds: float) -> dict[str, Any]:
+    """Print a line, or a JSON object, at each look; ended by Ctrl-C alone."""
+    while True:
+        seen = state.glance(project)
+        checks = parts.examine(seen)
+        if console.as_json:
+            console.result(_status_result(seen, checks))
+        else:
+            words = [f"{s.name} {s.state} {_release(s)}" for s in seen.servers.values()]
+            wrong = [f"{check.name}: {check.problem}" for check in checks if not check.ok]
+            line = f"{lock.now()} {', '.join(words)}{''.join(f'; {text}' for text in wrong)}"
+            console.out.print(line, markup=False, soft_wrap=True)
+        time.sleep(seconds)
+
+
+def _status_result(seen: state.StackStatus, checks: list[Check]) -> dict[str, Any]:
+    whole = bool(seen.containers) and all(check.ok for check in checks)
+    return {
+        **seen.as_dict(),
+        "parts": [check.as_dict() for check in checks],
+        "busy": lock.holder(seen.project),
+        "code": int(ExitCode.OK if whole else ExitCode.REFUSED),
+    }
+
+
+_STYLES = {
+    state.ServerState.READY: "green",
+    state.ServerState.FAILED: "red",
+    state.ServerState.STOPPED: "red",
+}
+
+
+def _shown(seen: state.StackStatus, checks: list[Check]) -> RenderableType:
+    """Return all parts as a table, and below it what is wrong, each with its next step."""
+    if not seen.containers:
+        return f"{seen.project.name} is not started: ./stackctl up"
+    lines = [escape(lock.holder(seen.project))]
+    for check in checks:
+        if not check.ok:
+            lines.append(f"[red]{check.name}[/]: {escape(check.problem)}")
+            lines += [f"    {escape(line)}" for line in check.cure.splitlines()]
+    text = (Text.from_markup(line, overflow="fold") for line in lines if line)
+    return Group(_table(seen, checks), *text)
+
+
+def _table(seen: state.StackStatus, checks: list[Check]) -> Table:
+    title = f"{seen.project.name} ({seen.project.layer})"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("service", "state", "release", "health", "HAProxy", "sessions", "since"):
+        table.add_column(heading, overflow="fold")
+    for check in checks:
+        table.add_row(*_row(check, seen))
+    return table
+
+
+def _row(check: Check, seen: state.StackStatus) -> tuple[str, ...]:
+    container = seen.containers.get(check.name)
+    since = container.started[:19] + "Z" if container else "-"
+    health = container.health if container else "-"
+    server = seen.servers.get(check.name)
+    if server is None:
+        word = container.status if container else "-" if check.ok else "missing"
+        style = "none" if check.ok else "red"
+        return (check.name, f"[{style}]{word}[/]", "", health, "", "", since)
+    balancer = server.balancer
+    return (
+        *(server.name, f"[{_STYLES.get(server.state, 'yellow')}]{server.state}[/]"),
+        *(escape(_release(server)), health),
+        balancer.status if balancer else "not known" if seen.silent else "-",
+        *(str(balancer.sessions) if balancer else "-", since),
+    )
+
+
+def _release(server: state.ServerStatus) -> str:
+    return server.container.release if server.container else "-"
+
+
+def _releases(console: Console) -> dict[str, Any]:
+    project = stack.load()
+    entries = list(reversed(record.read(project)))
+    images = release.available(project)
+    containers = engine.containers(project.name)
+    running = {c.release for c in containers if c.service in project.servers}
+    if not console.as_json:
+        table = Table(box=SIMPLE_HEAD)
+        for heading in ("time", "action", "release", "result", "seconds", "who", "image"):
+            table.add_column(heading, overflow="fold")
+        for entry in entries:
+            kept = "kept" if entry.release in images else "gone"
+            table.add_row(
+                *(entry.time, entry.action, entry.release, entry.outcome),
+                *(f"{entry.seconds:.1f}", entry.who),
+                "running" if entry.release in running else kept,
+            )
+        console.out.print(table)
+    return {
+        "project": project.name,
+        "running": sorted(running),
+        "releases": [
+            {**_fields(entry), "image_kept": entry.release in images} for entry in entries
+        ],
+    }
+
+
+def _fields(entry: record.Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in entry.__slots__}

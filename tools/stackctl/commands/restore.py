@@ -1,0 +1,208 @@
+"""Restores a backup: loads it next to the live data, and replaces them once it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..common import process
+from ..common.console import Console
+from ..common.faults import (
+    ExitCode,
+    InterruptedByUserError,
+    NotWholeError,
+    StackctlError,
+)
+from ..common.interrupt import Interrupt
+from ..docker import compose, engine, lock
+from ..inside import databases
+from . import backup, stack
+
+NOTHING = "nothing was changed"
+# What the scripts end with only when they know that the live data are as they were.
+UNTOUCHED = 8
+
+_STAGED, _REPLACED = f"/srv/media/{backup.STAGED}", f"/srv/media/{backup.REPLACED}"
+_DISCARD = f"rm -rf {_STAGED} {_REPLACED}"
+STAGE = (
+    f"{backup.MOUNTED}{_DISCARD} && mkdir {_STAGED} && "
+    f"tar --extract --no-same-owner --directory {_STAGED} --file -"
+)
+_MOVE = "find {} -mindepth 1 -maxdepth 1 ! -path {} ! -path {} -exec mv -t {} {{}} +"
+SWITCH = (
+    f"{backup.MOUNTED}mkdir {_REPLACED} && "
+    f"{_MOVE.format('/srv/media', _STAGED, _REPLACED, _REPLACED)} && "
+    f"{_MOVE.format(_STAGED, _STAGED, _STAGED, '/srv/media')} && {_DISCARD}"
+)
+
+
+def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
+    """Bring the database and the media files back; what is there now is saved first.
+
+    Raises:
+        UsageError: there is no such backup.
+        StackctlError: it is not whole, its format is unknown, or the stack runs.
+        InterruptedByUserError: stopped before anything was changed.
+        NotWholeError: ended in the middle.
+    """
+    project = stack.load()
+    path = backup.find(project, wanted)
+    with console.step(f"checking {path.name}"):
+        manifest = backup.checked(path)
+    if manifest.layer != project.layer and not force:
+        raise StackctlError(
+            f"this backup is of the {manifest.layer} layer, and this is {project.layer}",
+            "Set LAYER to that layer, or restore it here with --force.",
+        )
+    with lock.held(project, "restore"):
+        _refuse_running(project, force)
+        server = backup.own_database(project)
+        if manifest.database != server.name:
+            raise StackctlError(
+                f"this backup is of {manifest.database}, and the stack's database is "
+                f"{server.name}; nothing was changed",
+                "Start the stack with the DB_ENGINE that it was saved from, and restore it there.",
+            )
+        _start_database(project, console)
+        saved, _ = backup.save(project, console, suffix="-before-restore", lenient=True)
+        console.say(f"what was there is in {saved.relative_to(process.ROOT)}")
+        _Load(project, path, manifest, console).run(saved.name, wanted, force=force)
+    console.good(f"restored {path.name}, saved by release {manifest.release}")
+    if not force:
+        console.say("./stackctl up starts the stack, and migrates what the release needs")
+    return {"path": str(path), **asdict(manifest), "before": str(saved), "code": int(ExitCode.OK)}
+
+
+def _start_database(project: compose.Project, console: Console) -> None:
+    if not engine.image_id(project.latest):
+        # The database waits for the environment's check, which is of this image; on a new machine
+        # there is none yet.
+        stack.make_image(project, console)
+    with console.step("starting the database"):
+        started = project.up(console.detail, compose.DATABASE)
+    if not started.ok:
+        raise StackctlError(
+            "the database does not start; nothing was changed",
+            stack.culprits(project, compose.ENV_CHECK, compose.DATABASE),
+            output="\n".join(started.out.splitlines()[-10:]),
+        )
+
+
+class _Load:
+    """Loads a backup next to the live data, then switches to it.
+
+    Ctrl-C stops the load at once; the switch takes seconds and always completes.
+    """
+
+    def __init__(
+        self, project: compose.Project, path: Path, manifest: backup.Manifest, console: Console
+    ) -> None:
+        """Find the database."""
+        self.project, self.path, self.console = project, path, console
+        self.former = manifest.format != backup.FORMAT
+        self.server = backup.own_database(project)
+        self.container = backup.running_database(project)
+
+    def run(self, saved: str, wanted: str, *, force: bool) -> None:
+        """Replace the live data.
+
+        Args:
+            saved: the backup of the live data.
+            wanted: the backup's name as given on the command line.
+            force: whether --force was given.
+        """
+        try:
+            with Interrupt().noted(_cut):
+                self._load()
+        except BaseException as error:
+            with Interrupt().noted(lambda _: None):
+                self._discard()
+            if not isinstance(error, StackctlError):
+                raise
+            raise type(error)(f"{error.problem}; {NOTHING}", error.cure) from None
+        with Interrupt().noted(
+            lambda _: self.console.warn("interrupted: the restore completes first")
+        ):
+            try:
+                self._switch()
+            except NotWholeError as error:
+                forced = " --force" if force else ""
+                raise NotWholeError(
+                    f"{error.problem}; the data may not be whole now",
+                    f"Restore the data as they were: ./stackctl restore {saved}{forced}\n"
+                    f"Or try again: ./stackctl restore {wanted}{forced}\n"
+                    "Do not run ./stackctl up before that: it would migrate the incomplete data.",
+                ) from None
+
+    def _load(self) -> None:
+        """Load both parts next to the live data."""
+        name = databases.RESTORED
+        role = ["application"] if self.former else []
+        with self.console.step("loading the database"):
+            self._into(self._command("prepare", name), self._extras())
+            self._into(self._command("load", name, *role), self._dump())
+        with self.console.step("unpacking the media files"):
+            self._into(self._media(STAGE), backup.unzipped(self.path / backup.MEDIA))
+
+    def _switch(self) -> None:
+        with self.console.step("replacing the live data"):
+            command = self._command("switch", databases.RESTORED)
+            result = process.pump_in(*command, pieces=self._extras())
+            problem = f"the database could not be replaced: {result.err.strip()[-500:]}"
+            if result.code == UNTOUCHED:
+                self._discard()
+                raise StackctlError(f"{problem}; {NOTHING}", "Does another client hold a lock?")
+            if not result.ok:
+                raise NotWholeError(problem)
+            result = process.pump_in(*self._media(SWITCH), pieces=())
+            if not result.ok:
+                raise NotWholeError(
+                    f"the media files could not be replaced: {result.err.strip()[-500:]}"
+                )
+
+    def _discard(self) -> None:
+        for command in (self._command("remove", databases.RESTORED), self._media(_DISCARD)):
+            result = process.pump_in(*command, pieces=())
+            if not result.ok:
+                self.console.warn(
+                    f"not removed until the next restore: {result.err.strip()[-300:]}"
+                )
+
+    def _command(self, *arguments: str) -> tuple[str, ...]:
+        return self.server.command(self.container, *arguments)
+
+    def _media(self, script: str) -> tuple[str, ...]:
+        return self.project.once("sh", "-c", script)
+
+    def _into(self, command: tuple[str, ...], pieces: Iterator[bytes]) -> None:
+        backup.done(process.pump_in(*command, pieces=pieces))
+
+    def _extras(self) -> Iterator[bytes]:
+        return iter(()) if self.former else backup.unzipped(self.path / backup.EXTRAS)
+
+    def _dump(self) -> Iterator[bytes]:
+        tail = b""
+        for piece in backup.unzipped(self.path / backup.DATABASE):
+            tail = (tail + piece)[-backup.TAIL_BYTES :]
+            yield piece
+        if self.server.dump_end not in tail:
+            raise StackctlError(f"{backup.DATABASE} is cut off", "Choose another backup.")
+
+
+def _cut(_: str) -> None:
+    raise InterruptedByUserError("interrupted")
+
+
+def _refuse_running(project: compose.Project, force: bool) -> None:
+    containers = engine.containers(project.name, everything=False)
+    users = sorted(
+        c.service for c in containers if c.service in (*project.servers, *project.workers)
+    )
+    if users and not force:
+        raise StackctlError(
+            f"the stack is running ({', '.join(users)}), and would read and write meanwhile; "
+            "nothing was changed",
+            f"Stop it first: docker compose stop {' '.join(users)}. Or add --force.",
+        )

@@ -1,0 +1,276 @@
+"""The whole stack: start it, stop it, look at all that it needs."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from ops.environment.variable import LAYERS
+
+from ..checks import parts, preflight, state
+from ..checks.answers import get
+from ..checks.preflight import Check
+from ..common import process
+from ..common.console import Console
+from ..common.faults import ExitCode, StackctlError
+from ..common.interrupt import Interrupt
+from ..docker import compose, engine, lock
+from ..inside import passwords
+from ..releases import deploy, release
+from ..releases.record import Outcome
+
+
+def load() -> compose.Project:
+    """Return the project, for commands that need no more than a look.
+
+    Raises:
+        StackctlError: docker is not there, or compose cannot read the project.
+    """
+    if not shutil.which("docker"):
+        raise StackctlError("Docker is not installed", f"Install it: {engine.INSTALL}")
+    return compose.load(preflight.layer_of_stack())
+
+
+def up(console: Console, *, build: bool) -> dict[str, Any]:
+    """Start the stack with the present release; build it first where there is none.
+
+    Raises:
+        StackctlError: something is not right for a start, or a service does not come up.
+    """
+    with console.step("checking this machine"):
+        project = preflight.require()
+    for warning in preflight.warnings(project):
+        console.warn(str(warning))
+    with lock.held(project, "up"):
+        kept = [] if build else _kept(project, console)
+        attempt = None
+        if build or not engine.image_id(project.latest):
+            attempt = make_image(project, console)
+        with console.step(f"starting {project.name}"):
+            result = project.up(console.detail, recreate=not kept)
+        if attempt:
+            _note(attempt, started=result.ok)
+        if not result.ok:
+            for check in preflight.refused_passwords(project):
+                raise StackctlError(f"{check.name}: {check.problem}", check.cure)
+            raise StackctlError(
+                "the stack did not start", culprits(project), output=_last(result.out, 10)
+            )
+        deploy.remember_present(project)
+    seen = state.glance(project)
+    if seen.silent:
+        console.warn(seen.silent.problem)
+    for server in seen.servers.values():
+        if not parts.is_in_service(server, seen):
+            console.warn(f"{server.name} is {server.state}: {parts.way_back(server, seen)}")
+    if compose.BALANCER not in kept:
+        console.good(project.site().url)
+    return {**seen.as_dict(), "code": int(ExitCode.OK)}
+
+
+def _kept(project: compose.Project, console: Console) -> list[str]:
+    """Return what runs and a plain start would replace, which visitors would notice.
+
+    Each is named with what brings it its present configuration.
+    """
+    running = {name: c for name, c in project.containers().items() if c.running}
+    servers = [running[name] for name in project.servers if name in running]
+    images = {container.image for container in servers}
+    if len(images) == 1 and engine.image_id(project.latest) not in images:
+        _start_what_runs(project, servers[0], console)
+    hashes = project.config_hashes()
+    other = [c.service for c in servers if c.config_hash != hashes.get(c.service)]
+    if len(images) > 1 or other:
+        console.warn(
+            "the running servers keep their present release and configuration; ./stackctl deploy "
+            "brings the new one, one server after the other"
+        )
+    around = []
+    for name in (compose.BALANCER, compose.APACHE, *compose.BACKING):
+        found = running.get(name)
+        service = project.services.get(name, {"scale": 0})
+        if found is None or service.get("scale") == 0:
+            continue
+        image = engine.image_id(str(service.get("image", "")))
+        if found.config_hash != hashes.get(name) or (image and found.image != image):
+            around.append(name)
+            if passwords.is_rotated(project, found):
+                continue
+            command = project.before_anew(name, running) + compose.anew(name)
+            console.warn(
+                f"{name} keeps its present configuration or image; {command} brings "
+                "the new one, which visitors notice for a moment"
+            )
+    return [c.service for c in servers if len(images) > 1 or other] + around
+
+
+def _start_what_runs(project: compose.Project, running: engine.Container, console: Console) -> None:
+    """Give compose's name back to the image that runs, so that what is down comes up with that.
+
+    The other one is of a release that was cut off, and no server was checked with it; or somebody
+    built it, and it may have no other name.
+    """
+    other = release.keep_latest(project)
+    engine.tag(running.image, project.latest)
+    if other:
+        console.warn(
+            f"{project.latest} is not what runs: a release was cut off, or an image was built "
+            f"without stackctl. {running.release} runs, and is started; the other one is kept as "
+            f"{release.image_of(project, other)}. ./stackctl deploy builds this tree and brings "
+            "it, one server after the other"
+        )
+
+
+def down(console: Console, *, volumes: bool) -> dict[str, Any]:
+    """Stop the stack; its data goes only if told."""
+    project = load()
+    with lock.held(project, "down"):
+        with console.step(f"stopping {project.name}"):
+            result = project.down(console.detail, volumes=volumes)
+        if not result.ok:
+            raise StackctlError(
+                "the stack did not stop",
+                "The last lines are above; `./stackctl doctor` looks further.",
+                output=_last(result.out, 30),
+            )
+    if volumes:
+        # The lock, which had to end first, mounts it.
+        lock.remove(project)
+    return {"project": project.name, "running": False, "volumes_removed": volumes}
+
+
+def adopt(console: Console) -> dict[str, Any]:
+    """Make this folder the stack's, whichever it belonged to."""
+    project = load()
+    with lock.held(project, "adopt", adopt=True) as before:
+        pass
+    console.good(f"{project.name} belongs to {process.ROOT} now")
+    if before:
+        console.say(
+            f"what runs still mounts {before}; keep that folder until ./stackctl deploy (servers) "
+            f"and {compose.anew(compose.BALANCER)} have run here"
+        )
+    return {"project": project.name, "folder": str(process.ROOT), "before": before}
+
+
+def doctor(console: Console) -> dict[str, Any]:
+    """Look at the machine and at the stack; exit code 1 when something is wrong."""
+    checks, project = preflight.examine()
+    if project is not None and next(check.ok for check in checks if check.name == "engine"):
+        checks += _stack_checks(project)
+    if project is not None and project.layer in LAYERS:
+        found = preflight.warnings(project)
+        checks += [Check(w.name, problem=w.problem, cure=w.cure) for w in found]
+    for check in checks:
+        if check.ok:
+            console.good(f"{check.name}: {check.fact}")
+        else:
+            console.bad(f"{check.name}: {check.problem}")
+            console.lines(check.cure)
+    wrong = [check for check in checks if not check.ok]
+    return {
+        "checks": [check.as_dict() for check in checks],
+        "code": int(ExitCode.REFUSED if wrong else ExitCode.OK),
+    }
+
+
+def _stack_checks(project: compose.Project) -> list[Check]:
+    seen = state.glance(project)
+    if not seen.containers:
+        return [Check("stack", f"{project.name} is not started; next step: ./stackctl up")]
+    checks = parts.examine(seen)
+    if owner := lock.other_owner(project):
+        error = lock.foreign(project, owner)
+        checks.append(Check("owner", problem=error.problem, cure=error.cure))
+    checks += [_copies(project, name, count) for name, count in project.copies().items()]
+    if len(set(seen.releases().values())) > 1:
+        mixed = ", ".join(f"{server} {name}" for server, name in seen.releases().items())
+        checks.append(
+            Check(
+                "releases",
+                problem=f"the servers differ: {mixed}",
+                cure="./stackctl deploy goes on, ./stackctl rollback RELEASE goes back",
+            )
+        )
+    balancer = seen.containers.get(compose.BALANCER)
+    if balancer is not None and balancer.status == "running":
+        checks.append(_site(project, balancer, well=all(check.ok for check in checks)))
+    return checks
+
+
+def _copies(project: compose.Project, service: str, count: int) -> Check:
+    cure = f"docker compose up --detach --no-deps --scale {service}=1 {service}"
+    if service in project.workers:
+        cure += "; WORKER_CONCURRENCY has one worker do more at a time"
+    return Check(
+        service,
+        problem=f"it has {count} containers, and stackctl looks at one of each service; the next "
+        "release leaves as many as the compose files say",
+        cure=cure,
+    )
+
+
+def _site(project: compose.Project, balancer: engine.Container, *, well: bool) -> Check:
+    site = project.site()
+    if site.port not in balancer.published:
+        return Check(
+            "site",
+            problem=f"HAProxy does not publish port {site.port}, where .env has the site",
+            cure=f"{compose.anew(compose.BALANCER)} brings it there, with a short interruption",
+        )
+    status, body = get(site, "localhost", "/readyz")
+    if status == 200:
+        return Check("site", f"answers on port {site.port}")
+    return Check(
+        "site",
+        problem=f"/readyz on port {site.port} answers {status or body}",
+        cure="docker compose logs --tail 30 haproxy"
+        if well
+        else "See the parts above first; ./stackctl up starts what is down.",
+    )
+
+
+def make_image(project: compose.Project, console: Console) -> deploy.Attempt:
+    """Build this tree as what compose starts; what becomes of it is for the record."""
+    release.keep_running_images(project)
+    try:
+        name = release.from_git().text
+    except StackctlError:
+        name = "unreleased"
+    interrupt = Interrupt()
+    with interrupt.noted(console.warn):
+        image = deploy.build(project, name, console, interrupt)
+    engine.tag(image, project.latest)
+    return deploy.Attempt(project, "up", name, console, image)
+
+
+def _note(attempt: deploy.Attempt, *, started: bool) -> None:
+    """Put a build on record: only one that the servers were well with is a way back later."""
+    project = attempt.project
+    containers = project.containers()
+    images = {containers[name].image for name in project.servers if name in containers}
+    if not started:
+        attempt.note(Outcome.FAILED, "the stack did not start")
+    elif images == {attempt.image}:
+        attempt.note(Outcome.OK)
+
+
+def culprits(project: compose.Project, *only: str) -> str:
+    """Return the last lines of each container, or of these, that ended badly or is not healthy."""
+    lines = []
+    for name, container in sorted(project.containers().items()):
+        if only and name not in only:
+            continue
+        one_shot = name in (compose.MIGRATE, compose.ENV_CHECK, compose.CERTIFICATES)
+        done = one_shot and container.status == "exited"
+        if done and not engine.exit_code(container.id):
+            continue
+        if container.status in ("created", "running") and container.health in ("healthy", "none"):
+            continue
+        lines.append(f"{name} is {container.status}, {container.health}; its last lines:")
+        lines += [f"    {line}" for line in engine.last_lines(container.id, 15).splitlines()]
+    return "\n".join(lines) or "`docker compose ps --all` shows what is there."
+
+
+def _last(text: str, count: int) -> str:
+    return "\n".join(text.splitlines()[-count:])

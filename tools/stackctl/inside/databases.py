@@ -1,0 +1,47 @@
+"""The stack's database servers: how the data of each are saved and restored.
+
+Scripts in inside/ do it in the database's container, as its administrator: the application's user
+sees no function that an administrator has created.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# The databases into which a backup is loaded: to verify it, and before it replaces the live one.
+VERIFIED: Final = "stackctl_verify"
+RESTORED: Final = "stackctl_restore"
+_INSIDE: Final = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One kind of server."""
+
+    # For people and for a backup's manifest.
+    name: str
+    # The image's name, without registry and tag.
+    image: str
+    # What runs in its container.
+    script: str
+    # The last line of every complete dump.
+    dump_end: bytes
+
+    def command(self, container: str, *arguments: str) -> tuple[str, ...]:
+        """Return the command that runs one of the script's actions."""
+        script = (_INSIDE / self.script).read_text(encoding="utf-8")
+        return ("docker", "exec", "-i", container, "bash", "-c", script, self.script, *arguments)
+
+
+MYSQL: Final = Server("MySQL", "mysql", "mysql.sh", b"-- Dump completed")
+POSTGRESQL: Final = Server(
+    "PostgreSQL", "postgres", "postgres.sh", b"-- PostgreSQL database dump complete"
+)
+
+
+def server_of(image: str) -> Server | None:
+    """Return what server an image is of, if it is known."""
+    name = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+    return next((server for server in (MYSQL, POSTGRESQL) if server.image == name), None)

@@ -1,0 +1,135 @@
+"""What a release refuses before it touches anything, and what it only warns of."""
+
+from __future__ import annotations
+
+from ..balancer import haproxy
+from ..checks import state
+from ..common.console import Console
+from ..common.faults import StackctlError
+from ..docker import compose, engine
+from ..inside import passwords
+from . import record
+
+
+def require(project: compose.Project, console: Console) -> haproxy.Balancer:
+    """Return the load balancer of a stack that a release can go through.
+
+    Servers that an attempt left out of service when it was cut off are no reason to refuse: the
+    next one recreates them first.
+
+    Raises:
+        StackctlError: one of what is below.
+    """
+    last = record.unfinished(project)
+    if last is not None and last.cut_off:
+        console.warn(f"the {last.action} of {last.release} was cut off ({last.time}, {last.who})")
+    balancer = require_whole_stack(project, cut_off=last is not None and last.cut_off)
+    require_present_balancer(project, balancer, console)
+    require_backing(project, console)
+    return balancer
+
+
+def require_whole_stack(project: compose.Project, *, cut_off: bool) -> haproxy.Balancer:
+    """Return the load balancer; refuse to roll a stack that is not all in service.
+
+    Args:
+        project: the stack.
+        cut_off: an earlier attempt was, and may have left any server drained or down.
+
+    Raises:
+        StackctlError: it does not run, a server is down, or an earlier drain is unfinished.
+    """
+    balancer = state.balancer_of(project)
+    wrong = []
+    for server in state.look(project).servers.values():
+        seen = server.balancer
+        if seen is None:
+            unknown = state.unknown_server(server.name)
+            wrong.append(f"{unknown.problem}: {unknown.cure}")
+        elif cut_off:
+            continue
+        elif seen.drained_by_hand:
+            wrong.append(
+                f"{server.name} is {server.state} (an earlier drain or release is unfinished): "
+                f"./stackctl ready {server.name}"
+            )
+        elif not seen.up or server.state is not state.ServerState.READY:
+            wrong.append(
+                f"{server.name} is {server.state}, HAProxy says {seen.status}: "
+                f"docker compose logs --tail 30 {server.name}, then ./stackctl up"
+            )
+    if wrong:
+        raise StackctlError(
+            "refused, because not every server is in service; nothing was changed",
+            "\n".join(wrong),
+        )
+    return balancer
+
+
+def require_present_balancer(
+    project: compose.Project, balancer: haproxy.Balancer, console: Console
+) -> None:
+    """Refuse where HAProxy is another than the checks of a release suppose; warn of an old one.
+
+    Raises:
+        StackctlError: the site is not where it will be asked, or a server outside the project
+            would go on answering with the release before.
+    """
+    container = engine.one(balancer.container)
+    wrong = []
+    site = project.site()
+    if site.port not in container.published:
+        wrong.append(f"it does not publish port {site.port}, where the site is to be ({site.url})")
+    wrong += [
+        f"it sends requests to {seen.name}, which is switched off"
+        for seen in balancer.servers().values()
+        if seen.up and compose.SERVER.fullmatch(seen.name) and seen.name not in project.servers
+    ]
+    if wrong:
+        raise StackctlError(
+            "refused, because HAProxy runs with other variables than the present ones: "
+            f"{'; '.join(wrong)}; nothing was changed",
+            "Make it anew first, which visitors notice for a moment: "
+            f"{compose.anew(compose.BALANCER)}",
+        )
+    if container.config_hash != project.config_hash(compose.BALANCER):
+        first = project.before_anew(compose.BALANCER, project.containers())
+        _warn_of_old(compose.BALANCER, console, first)
+
+
+def require_backing(project: compose.Project, console: Console) -> None:
+    """Refuse to roll onto a database, cache or broker that was never started; warn of an old one.
+
+    One that is down is no reason to refuse: the release may be what it waits for.
+
+    Raises:
+        StackctlError: one has no container, or Redis' is of an earlier release.
+    """
+    containers = project.containers()
+    missing = [name for name in project.backing if name not in containers]
+    if missing:
+        names = " ".join(missing)
+        raise StackctlError(
+            f"refused, because the release would use what is not there: {names}; nothing was "
+            "changed",
+            f"Start it first: docker compose up --detach --wait --no-deps {names}",
+        )
+    old = containers.get(compose.REDIS)
+    if old is not None and passwords.REDIS.is_own(project) and "REDIS_USERNAME" not in old.environ:
+        raise StackctlError(
+            "refused, because redis' container is of an earlier release and does not know the user "
+            "that servers sign in as; nothing was changed",
+            f"Recreate it first: docker compose up --detach --wait --no-deps {compose.REDIS}",
+        )
+    for name in project.backing:
+        other = containers[name].config_hash != project.config_hash(name)
+        if other and not passwords.is_rotated(project, containers[name]):
+            _warn_of_old(name, console)
+
+
+def _warn_of_old(service: str, console: Console, first: str = "") -> None:
+    console.warn(
+        f"{service} runs with another configuration than the present one (a variable or a compose "
+        "file has changed), and a release leaves it alone: "
+        f"{first}docker compose up --detach --wait --no-deps {service}"
+    )
