@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.release import ReleaseStack
 from benchmarks.stops import watched_stops
-from benchmarks.visitors import Outcome, visitors
+from benchmarks.visitors import VisitorAnswer, visitors
 
 # How long the visitors are watched before the deploy, to compare with.
 STEADY_SECONDS = 5
@@ -73,7 +73,7 @@ def measure_deploy(stack: ReleaseStack, say: Callable[[str], None]) -> Deploy:
 
 
 def figures(
-    outcomes: list[Outcome], begun: float, log: str, seconds: float, stop_seconds: float
+    outcomes: list[VisitorAnswer], begun: float, log: str, seconds: float, stop_seconds: float
 ) -> Deploy:
     """Put together what was seen.
 
@@ -103,5 +103,5 @@ def parse_steps(log: str) -> list[tuple[str, float]]:
     return [(step, float(seconds)) for step, seconds in STEP.findall(log)]
 
 
-def _longest_ms(outcomes: list[Outcome]) -> float:
+def _longest_ms(outcomes: list[VisitorAnswer]) -> float:
     return max((outcome.seconds for outcome in outcomes), default=0.0) * 1000

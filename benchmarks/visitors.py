@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 40
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VisitorAnswer:
     """What became of one request.
 
     Attributes:
@@ -38,7 +38,7 @@ class Visitors:
 
     port: int
     over: threading.Event = field(default_factory=threading.Event)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[VisitorAnswer] = field(default_factory=list)
 
     def visit(self) -> None:
         """Ask over one connection, made anew when it is closed, until all is over."""
@@ -46,7 +46,7 @@ class Visitors:
         while not self.over.wait(PAUSE_SECONDS):
             started = time.monotonic()
             good = _is_good(connection)
-            self.outcomes.append(Outcome(started, time.monotonic() - started, good))
+            self.outcomes.append(VisitorAnswer(started, time.monotonic() - started, good))
         connection.close()
 
 

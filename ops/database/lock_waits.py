@@ -38,7 +38,7 @@ Work = Callable[[], Any]
 
 
 @dataclass(frozen=True)
-class Server:
+class LockStatements:
     """What differs between the database servers."""
 
     limit: str
@@ -52,7 +52,7 @@ class Server:
 
 
 SERVERS = {
-    "mysql": Server(
+    "mysql": LockStatements(
         limit=(
             f"SET SESSION lock_wait_timeout = {TRY_SECONDS}, "
             f"SESSION innodb_lock_wait_timeout = {TRY_SECONDS}"
@@ -78,7 +78,7 @@ SERVERS = {
         timeout=1205,
         deadlock=1213,
     ),
-    "postgresql": Server(
+    "postgresql": LockStatements(
         limit=f"SET lock_timeout = '{TRY_SECONDS}s'",
         session="SELECT pg_backend_pid(), false",
         holders="""
@@ -107,7 +107,7 @@ class LockNotFreeError(DatabaseNotReadyError):
 class Holders(threading.Thread):
     """Watches, on a connection of its own, who holds what a session waits for."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, server: Server) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, server: LockStatements) -> None:
         """Describe it; a `with` block starts and ends it."""
         super().__init__(daemon=True)
         self.copy, self.server = connection.copy, server

@@ -63,7 +63,7 @@ class MetricsMiddleware:
 def server_registry() -> CollectorRegistry:
     """Return what a server tells."""
     registry = processes.registry()
-    registry.register(uwsgi.Workers())
+    registry.register(uwsgi.UwsgiWorkers())
     registry.register(Release())
     return registry
 

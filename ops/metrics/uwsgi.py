@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 1
 STATES = ("busy", "idle", "other")
 
 
-class Workers:
+class UwsgiWorkers:
     """uWSGI's own numbers, from its stats socket; nothing where it has none (`make run`)."""
 
     def collect(self) -> Iterator[Metric]:

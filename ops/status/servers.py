@@ -22,7 +22,7 @@ STATES = {200: UP, 404: DRAINING}
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerEntry:
     """One entry of SERVERS, such as set1=server1:7999."""
 
     name: str
@@ -30,7 +30,7 @@ class Server:
     port: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> "Server":
+    def parse(cls, text: str) -> "ServerEntry":
         """Read an entry, whose form the environment's check has seen to."""
         name, _, address = text.partition("=")
         host, _, port = address.rpartition(":")
@@ -41,20 +41,22 @@ class Server:
 class Found:
     """A server's state; `detail` says why it is down."""
 
-    server: Server
+    server: ServerEntry
     state: str
     detail: str = ""
 
 
 def look() -> list[Found]:
     """Ask all servers at once; this takes PROBE_SECONDS at most."""
-    servers = [Server.parse(text) for text in settings.SERVERS] or [Server(settings.PROFILE)]
+    servers = [ServerEntry.parse(text) for text in settings.SERVERS] or [
+        ServerEntry(settings.PROFILE)
+    ]
     probes = {server: begin_probe(server) for server in servers if not is_this(server)}
     wait(probes.values(), timeout=PROBE_SECONDS)
     return [end_probe(server, probes.get(server)) for server in servers]
 
 
-def is_this(server: Server) -> bool:
+def is_this(server: ServerEntry) -> bool:
     """Tell whether the server is the one that this code runs on.
 
     It answers, as one can see, and asking itself would take a second worker.
@@ -62,7 +64,7 @@ def is_this(server: Server) -> bool:
     return server.name == settings.PROFILE
 
 
-def begin_probe(server: Server) -> "Future[Found]":
+def begin_probe(server: ServerEntry) -> "Future[Found]":
     """Ask a server in a thread; one that is still asked since the last look is not asked again."""
     running = _running.get(server)
     if running is None or running.done():
@@ -70,7 +72,7 @@ def begin_probe(server: Server) -> "Future[Found]":
     return running
 
 
-def end_probe(server: Server, answer: "Future[Found] | None") -> Found:
+def end_probe(server: ServerEntry, answer: "Future[Found] | None") -> Found:
     """Return what is known of a server by now."""
     if answer is None:
         return Found(server, DRAINING if settings.DRAIN_FILE.exists() else UP)
@@ -79,7 +81,7 @@ def end_probe(server: Server, answer: "Future[Found] | None") -> Found:
     return Found(server, DOWN, f"no answer within {PROBE_SECONDS:g} s")
 
 
-def probe(server: Server) -> Found:
+def probe(server: ServerEntry) -> Found:
     """Ask a server's /readyz as the load balancer does."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=PROBE_SECONDS)
     try:
@@ -97,6 +99,6 @@ def probe(server: Server) -> Found:
 
 # A name that the name server is slow about cannot be given up; its thread is left alone meanwhile.
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="servers")
-_running: "dict[Server, Future[Found]]" = {}
+_running: "dict[ServerEntry, Future[Found]]" = {}
 
 RECENT = Recent(look, seconds=KEEP_SECONDS)

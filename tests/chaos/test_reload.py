@@ -70,7 +70,7 @@ def test_reloads_lose_nothing(loaded: Stack, load: Load, figures: Figures) -> No
             assert header(loaded) == value
             assert said["servers"] == {"server1": "ready", "server2": "ready"}
             # No process is left that knows the configuration before alone.
-            assert balancer(loaded).workers() == haproxy.Workers(said["worker"], ())
+            assert balancer(loaded).workers() == haproxy.HaproxyWorkers(said["worker"], ())
 
     figures.add("three times another haproxy.cfg and `stackctl reload`", "0 failed", load)
     check_nothing_lost(load, loaded)

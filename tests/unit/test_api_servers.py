@@ -12,7 +12,7 @@ import pytest
 from pytest_django import Settings
 
 from ops.status import servers
-from ops.status.servers import Server, look
+from ops.status.servers import ServerEntry, look
 from tests.ports import free_port
 
 
@@ -160,10 +160,10 @@ def test_without_servers_there_is_this_one(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("text", "server"),
     [
-        ("set1=server1:7999", Server("set1", "server1", 7999)),
-        ("b=10.0.0.7:80", Server("b", "10.0.0.7", 80)),
-        ("v6=[::1]:7999", Server("v6", "::1", 7999)),
+        ("set1=server1:7999", ServerEntry("set1", "server1", 7999)),
+        ("b=10.0.0.7:80", ServerEntry("b", "10.0.0.7", 80)),
+        ("v6=[::1]:7999", ServerEntry("v6", "::1", 7999)),
     ],
 )
-def test_an_entry_is_read(text: str, server: Server) -> None:
-    assert Server.parse(text) == server
+def test_an_entry_is_read(text: str, server: ServerEntry) -> None:
+    assert ServerEntry.parse(text) == server

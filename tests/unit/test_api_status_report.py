@@ -12,7 +12,7 @@ from pytest_django import Settings
 from ops import registry
 from ops.status import report as status
 from ops.status import servers
-from ops.status.servers import Found, Server
+from ops.status.servers import Found, ServerEntry
 from ops.worker import beats
 
 User = get_user_model()
@@ -21,8 +21,8 @@ User = get_user_model()
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FOUND = [
-    Found(Server("set1", "server1", 7999), "up"),
-    Found(Server("set2", "server2", 7999), "draining"),
+    Found(ServerEntry("set1", "server1", 7999), "up"),
+    Found(ServerEntry("set2", "server2", 7999), "draining"),
 ]
 
 
@@ -95,7 +95,7 @@ def test_servers_are_shown_with_their_state_and_address(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DEBUG = True
-    down = Found(Server("set3", "server3", 7999), "down", "not reached")
+    down = Found(ServerEntry("set3", "server3", 7999), "down", "not reached")
     find(monkeypatch, [*FOUND, down])
 
     body = client.get("/status/report/").json()

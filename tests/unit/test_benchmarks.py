@@ -9,7 +9,7 @@ from benchmarks.deploy import Deploy, figures, parse_steps
 from benchmarks.load import Load, parse_wrk
 from benchmarks.report import deploy_lines, ratio
 from benchmarks.stops import stop_seconds
-from benchmarks.visitors import Outcome
+from benchmarks.visitors import VisitorAnswer
 
 WRK = """\
 Running 6s test @ http://127.0.0.1:8080/profile/
@@ -100,9 +100,9 @@ def test_the_steps_of_a_deploy_are_read() -> None:
 
 def test_a_deploys_figures_are_those_of_its_own_time() -> None:
     outcomes = [
-        Outcome(started=1, seconds=0.25, good=False),
-        Outcome(started=5, seconds=0.5, good=True),
-        Outcome(started=6, seconds=0.75, good=False),
+        VisitorAnswer(started=1, seconds=0.25, good=False),
+        VisitorAnswer(started=5, seconds=0.5, good=True),
+        VisitorAnswer(started=6, seconds=0.75, good=False),
     ]
 
     deploy = figures(outcomes, begun=5, log=LOG, seconds=22.0, stop_seconds=3.0)

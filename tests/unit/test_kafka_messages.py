@@ -14,7 +14,7 @@ from kombu import Connection
 
 from ops.brokers.kafka import prepare
 from ops.brokers.kafka.clients import NoBrokersAvailable
-from ops.brokers.kafka.progress import Positions, Progress
+from ops.brokers.kafka.progress import PartitionProgress, Positions
 from ops.brokers.kafka.transport import HUNG_SECONDS, PARTITIONS, Channel, Transport
 from ops.environment import KAFKA_SCHEME
 
@@ -32,7 +32,7 @@ TOPIC = "jobs"
 def test_a_partition_is_done_up_to_the_first_that_is_not(
     order: list[int], committed: list[int]
 ) -> None:
-    progress = Progress()
+    progress = PartitionProgress()
     for offset in range(3):
         progress.fetched(offset)
 
@@ -40,7 +40,7 @@ def test_a_partition_is_done_up_to_the_first_that_is_not(
 
 
 def test_a_log_that_kafka_has_lost_counts_from_its_new_beginning() -> None:
-    progress = Progress()
+    progress = PartitionProgress()
     progress.fetched(49)
     assert progress.done(49) == 50
 

@@ -10,7 +10,7 @@ from tools.stackctl.common.faults import StackctlError
 from tools.stackctl.common.process import Result
 from tools.stackctl.docker import engine
 
-SERVER = haproxy.Server("server1", "DRAIN", "L7OK", "172.18.0.3", 0, 0, 0, 0)
+SERVER = haproxy.BalancedServer("server1", "DRAIN", "L7OK", "172.18.0.3", 0, 0, 0, 0)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.stackctl.inside.databases import MYSQL, POSTGRESQL, RESTORED, Server
+from tools.stackctl.inside.databases import MYSQL, POSTGRESQL, RESTORED, DatabaseServer
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 # A table that is written to while it is dumped.
@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> Run:
     programs = {"mysql": "exit 0", "mysqldump": MYSQLDUMP, "psql": PSQL, "pg_dump": "echo SELECT 1"}
 
     def run(
-        server: Server, *arguments: str, stdin: str = "", **others: str
+        server: DatabaseServer, *arguments: str, stdin: str = "", **others: str
     ) -> subprocess.CompletedProcess[str]:
         for name, text in {**programs, **others}.items():
             (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")

@@ -170,9 +170,9 @@ def container(**changes: object) -> Container:
     return Container(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-def seen(status: str, sessions: int = 0) -> haproxy.Server:
+def seen(status: str, sessions: int = 0) -> haproxy.BalancedServer:
     by_hand = status in ("DRAIN", "MAINT")
-    return haproxy.Server(
+    return haproxy.BalancedServer(
         *("server1", status, "L7OK", "10.0.0.1", sessions, 0, 0, 0), drained_by_hand=by_hand
     )
 
@@ -195,7 +195,7 @@ def seen(status: str, sessions: int = 0) -> haproxy.Server:
     ],
 )
 def test_a_servers_state_is_what_both_sides_say(
-    facts: dict[str, object], balancer: haproxy.Server | None, state: ServerState
+    facts: dict[str, object], balancer: haproxy.BalancedServer | None, state: ServerState
 ) -> None:
     assert judge(container(**facts), balancer) is state
 
@@ -244,7 +244,7 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
         return ""
 
     monkeypatch.setattr(haproxy.Balancer, "command", command)
-    back = haproxy.Server("server1", "UP", "L7OK", "172.18.0.3", 0, 0, 0, 0, limit=2)
+    back = haproxy.BalancedServer("server1", "UP", "L7OK", "172.18.0.3", 0, 0, 0, 0, limit=2)
     monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: {"server1": back})
 
     haproxy.Balancer("id").ready("server1")

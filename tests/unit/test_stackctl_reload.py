@@ -178,12 +178,12 @@ PROCESSES = """#<PID>          <type>          <reloads>       <uptime>        <
 def test_the_processes_that_serve_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(haproxy.Balancer, "master", lambda *_: PROCESSES)
 
-    assert haproxy.Balancer("id").workers() == haproxy.Workers(72, (46, 8))
+    assert haproxy.Balancer("id").workers() == haproxy.HaproxyWorkers(72, (46, 8))
 
 
-def seen(status: str) -> haproxy.Server:
+def seen(status: str) -> haproxy.BalancedServer:
     by_hand = status == "DRAIN"
-    return haproxy.Server(
+    return haproxy.BalancedServer(
         *("server1", status, "L7OK", "10.0.0.1", 0, 0, 0, 0), drained_by_hand=by_hand
     )
 

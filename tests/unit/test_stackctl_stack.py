@@ -135,7 +135,7 @@ class Machine(Stack):
     def silence(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have HAProxy run and say nothing."""
 
-        def servers(_: haproxy.Balancer) -> dict[str, haproxy.Server]:
+        def servers(_: haproxy.Balancer) -> dict[str, haproxy.BalancedServer]:
             raise StackctlError(SILENT, "Is haproxy running?")
 
         monkeypatch.setattr(haproxy.Balancer, "servers", servers)

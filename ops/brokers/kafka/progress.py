@@ -6,7 +6,7 @@ import threading
 Partition = tuple[str, int]
 
 
-class Progress:
+class PartitionProgress:
     """How far one partition is done: up to the first message that is not."""
 
     def __init__(self) -> None:
@@ -34,14 +34,14 @@ class Positions:
 
     def __init__(self) -> None:
         """Begin without any."""
-        self.progress: dict[Partition, Progress] = {}
+        self.progress: dict[Partition, PartitionProgress] = {}
         self.owed: dict[Partition, int] = {}
         self.lock = threading.Lock()
 
     def fetched(self, topic: str, partition: int, offset: int) -> None:
         """Note a message that a worker has now."""
         with self.lock:
-            self.progress.setdefault((topic, partition), Progress()).fetched(offset)
+            self.progress.setdefault((topic, partition), PartitionProgress()).fetched(offset)
 
     def done(self, topic: str, partition: int, offset: int) -> None:
         """Note that it is done; Kafka is to be told."""

@@ -48,7 +48,7 @@ TALK = (
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class BalancedServer:
     """A server as the load balancer sees it."""
 
     name: str
@@ -74,7 +74,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Workers:
+class HaproxyWorkers:
     """The processes that serve: the present one, and those of before a reload, by process id."""
 
     present: int
@@ -119,7 +119,7 @@ class Balancer:
             )
         return result.out
 
-    def workers(self) -> Workers:
+    def workers(self) -> HaproxyWorkers:
         """Return the processes that serve.
 
         https://docs.haproxy.org/3.0/management.html#9.4-show%20proc
@@ -138,9 +138,9 @@ class Balancer:
                         former.append(int(words[0]))
             if not heading:
                 raise ValueError("no list of processes")
-        return Workers(present, tuple(former))
+        return HaproxyWorkers(present, tuple(former))
 
-    def servers(self) -> dict[str, Server]:
+    def servers(self) -> dict[str, BalancedServer]:
         """Return the servers by name.
 
         Raises:
@@ -152,7 +152,7 @@ class Balancer:
             drained = set(kept_state.drained_by_hand(states))
             return self._servers(table, drained)
 
-    def _servers(self, answer: str, drained: set[tuple[str, str]]) -> dict[str, Server]:
+    def _servers(self, answer: str, drained: set[tuple[str, str]]) -> dict[str, BalancedServer]:
         rows = list(csv.DictReader(io.StringIO(answer.removeprefix("# "))))
         # A row that is cut off has columns without a value.
         if not answer.startswith("# ") or not rows or any(None in row.values() for row in rows):
@@ -166,7 +166,7 @@ class Balancer:
             codes = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
             # Up only where every backend has it up: the next server is stopped then.
             statuses = [row["status"], *(other["status"] for other in everywhere)]
-            found[name] = Server(
+            found[name] = BalancedServer(
                 name=name,
                 status=next((s for s in statuses if not s.startswith("UP")), row["status"]),
                 check=row["check_status"].lstrip("* "),
@@ -207,7 +207,7 @@ class Balancer:
         """Return how many requests a server has that HAProxy does not see: Apache's."""
         return self.apache.busy(server) if self.apache else 0
 
-    def reload(self, servers: dict[str, Server]) -> str:
+    def reload(self, servers: dict[str, BalancedServer]) -> str:
         """Have the master start another worker, and the present one hand over what waits in it.
 
         The two share the servers' places by turns, so each gets half of what the servers can do,

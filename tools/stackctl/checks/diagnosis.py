@@ -21,7 +21,7 @@ class Cure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One service that is not as it should be."""
 
     service: str
@@ -41,7 +41,7 @@ def is_suspect(container: engine.Container) -> bool:
     return container.status == "exited" or (container.running and container.health == "unhealthy")
 
 
-def examine(seen: StackStatus, stopped: set[tuple[str, str]]) -> list[Finding]:
+def examine(seen: StackStatus, stopped: set[tuple[str, str]]) -> list[Diagnosis]:
     """Return what is wrong, the database first, since the servers need it, and the servers next.
 
     Args:
@@ -62,7 +62,7 @@ def examine(seen: StackStatus, stopped: set[tuple[str, str]]) -> list[Finding]:
 
 def _ended(
     seen: StackStatus, container: engine.Container, stopped: set[tuple[str, str]]
-) -> Finding:
+) -> Diagnosis:
     """Judge a container that ended and that Docker does not start again."""
     if container.exit_code == 0:
         return _finding(container, Cure.RESPECT, "it was stopped cleanly")
@@ -79,7 +79,7 @@ def _ended(
     return _finding(container, Cure.START, ended)
 
 
-def _unhealthy(seen: StackStatus, container: engine.Container) -> Finding:
+def _unhealthy(seen: StackStatus, container: engine.Container) -> Diagnosis:
     """Judge a container that runs but fails its health checks."""
     service = container.service
     if service not in (*seen.project.servers, *seen.project.workers):
@@ -95,8 +95,8 @@ def _unhealthy(seen: StackStatus, container: engine.Container) -> Finding:
     return _finding(container, Cure.RESTART, "it runs, but it is unhealthy")
 
 
-def _finding(container: engine.Container, cure: Cure, reason: str) -> Finding:
-    return Finding(container.service, container, cure, reason)
+def _finding(container: engine.Container, cure: Cure, reason: str) -> Diagnosis:
+    return Diagnosis(container.service, container, cure, reason)
 
 
 def _drained_by_hand(seen: StackStatus, container: engine.Container) -> bool:

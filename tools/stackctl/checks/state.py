@@ -31,7 +31,7 @@ class ServerStatus:
     name: str
     state: ServerState
     container: engine.Container | None
-    balancer: haproxy.Server | None
+    balancer: haproxy.BalancedServer | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for scripts."""
@@ -88,7 +88,7 @@ class StackStatus:
         }
 
 
-def judge(container: engine.Container | None, seen: haproxy.Server | None) -> ServerState:
+def judge(container: engine.Container | None, seen: haproxy.BalancedServer | None) -> ServerState:
     """Return the state that both views add up to."""
     if container is None or not (container.running or container.status == "restarting"):
         return ServerState.STOPPED
@@ -122,7 +122,7 @@ def glance(project: compose.Project) -> StackStatus:
     """
     containers = project.containers()
     balancer = containers.get(compose.BALANCER)
-    seen: dict[str, haproxy.Server] = {}
+    seen: dict[str, haproxy.BalancedServer] = {}
     silent: StackctlError | None = None
     if balancer is not None and balancer.running:
         try:

@@ -211,7 +211,7 @@ class _Output:
 
 
 def _verify(
-    partial: Path, server: databases.Server, container: str, dump: _Output, extras: _Output
+    partial: Path, server: databases.DatabaseServer, container: str, dump: _Output, extras: _Output
 ) -> None:
     """Load a backup into a database of its own, whose dump and names must be the same.
 
@@ -322,7 +322,7 @@ def running_database(project: compose.Project) -> str:
     return container.id
 
 
-def own_database(project: compose.Project) -> databases.Server:
+def own_database(project: compose.Project) -> databases.DatabaseServer:
     """Return what the stack's own database is.
 
     Raises:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..checks import state
-from ..checks.diagnosis import Cure, Finding, examine, is_suspect
+from ..checks.diagnosis import Cure, Diagnosis, examine, is_suspect
 from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError
 from ..common.interrupt import Interrupt
@@ -164,7 +164,7 @@ class Healer:
             self._treat(starts or patients[:1], report)
         return report
 
-    def _examined(self, report: Report) -> list[Finding]:
+    def _examined(self, report: Report) -> list[Diagnosis]:
         """Return what can be healed; tell, once, what is left alone and why."""
         patients = []
         for finding in examine(state.glance(self.project), self._stopped):
@@ -177,7 +177,7 @@ class Healer:
             self._tell(finding.service, f"{finding.service}: {finding.reason}; it is left alone")
         return patients
 
-    def _due(self, patients: Sequence[Finding]) -> list[Finding]:
+    def _due(self, patients: Sequence[Diagnosis]) -> list[Diagnosis]:
         """Return those whose time has come; say, once a try, how long the others wait."""
         due = []
         for finding in patients:
@@ -196,7 +196,7 @@ class Healer:
         if busy := lock.holder(self.project):
             raise BusyError(f"something is to be healed, but {busy}", "Wait until it has ended.")
 
-    def _treat(self, patients: Sequence[Finding], report: Report) -> None:
+    def _treat(self, patients: Sequence[Diagnosis], report: Report) -> None:
         """Start or restart, then wait until each is back in service or has failed again."""
         started = time.monotonic()
         try:
@@ -228,7 +228,7 @@ class Healer:
             report.failed.append(service)
             self.console.bad(f"{service}: not in service after {time.monotonic() - started:.0f} s")
 
-    def _act(self, finding: Finding) -> bool:
+    def _act(self, finding: Diagnosis) -> bool:
         """Do what the finding asks for, and tell; false when the engine refused."""
         name, identity = finding.service, finding.container.id
         doing = "starting" if finding.cure is Cure.START else "restarting"

@@ -77,7 +77,7 @@ class Reload:
         self.console.good(f"HAProxy serves with {configuration.SHOWN} as it is now")
         return self._result(worker, wanted)
 
-    def _replace(self, wanted: Configuration, servers: dict[str, haproxy.Server]) -> None:
+    def _replace(self, wanted: Configuration, servers: dict[str, haproxy.BalancedServer]) -> None:
         """Have the master start a new worker that knows what the present one knows."""
         answer = self.balancer.command("show servers state")
         with outputs.read("show servers state"):
@@ -123,7 +123,7 @@ class Reload:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _wait_servers(self, before: dict[str, haproxy.Server]) -> None:
+    def _wait_servers(self, before: dict[str, haproxy.BalancedServer]) -> None:
         deadline = time.monotonic() + SERVES_SECONDS
         while wrong := changed(before, self.balancer.servers()):
             self._stop_if_asked()
@@ -134,7 +134,7 @@ class Reload:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _ask_site(self, before: dict[str, haproxy.Server]) -> None:
+    def _ask_site(self, before: dict[str, haproxy.BalancedServer]) -> None:
         """Ask as a visitor does; which answer it gives is the configuration's affair."""
         # As the container is, which may be one of before TLS was asked for.
         site = self.project.site()
@@ -189,7 +189,9 @@ class Reload:
         }
 
 
-def changed(before: dict[str, haproxy.Server], now: dict[str, haproxy.Server]) -> list[str]:
+def changed(
+    before: dict[str, haproxy.BalancedServer], now: dict[str, haproxy.BalancedServer]
+) -> list[str]:
     """Return what is wrong after a reload: who was in service and is not, or the reverse."""
     wrong = []
     for name, old in before.items():

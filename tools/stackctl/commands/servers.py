@@ -71,7 +71,7 @@ def ready(console: Console, server: str) -> dict[str, Any]:
     return _result(project, server)
 
 
-def _seen(balancer: haproxy.Balancer, server: str) -> haproxy.Server:
+def _seen(balancer: haproxy.Balancer, server: str) -> haproxy.BalancedServer:
     found = balancer.servers().get(server)
     if found is None:
         raise state.unknown_server(server)

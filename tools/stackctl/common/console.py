@@ -21,7 +21,7 @@ from rich.status import Status
 from .faults import StackctlError
 
 
-class Progress:
+class ProgressStream:
     """A stream whose reader may go away: a closed terminal, an ended `tee`, a full disk.
 
     A release in the middle of its way has to come to its end then, too.
@@ -57,7 +57,7 @@ class Console:
         width = None if sys.stdout.isatty() else 10_000
         self.out = RichConsole(highlight=False, width=width)
         self._err = RichConsole(
-            file=cast(TextIO, Progress(sys.stderr)), highlight=False, soft_wrap=True
+            file=cast(TextIO, ProgressStream(sys.stderr)), highlight=False, soft_wrap=True
         )
         self.live = self._err.is_terminal
         self._status: Status | None = None

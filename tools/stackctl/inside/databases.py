@@ -17,7 +17,7 @@ _INSIDE: Final = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class DatabaseServer:
     """One kind of server."""
 
     # For people and for a backup's manifest.
@@ -35,13 +35,13 @@ class Server:
         return ("docker", "exec", "-i", container, "bash", "-c", script, self.script, *arguments)
 
 
-MYSQL: Final = Server("MySQL", "mysql", "mysql.sh", b"-- Dump completed")
-POSTGRESQL: Final = Server(
+MYSQL: Final = DatabaseServer("MySQL", "mysql", "mysql.sh", b"-- Dump completed")
+POSTGRESQL: Final = DatabaseServer(
     "PostgreSQL", "postgres", "postgres.sh", b"-- PostgreSQL database dump complete"
 )
 
 
-def server_of(image: str) -> Server | None:
+def server_of(image: str) -> DatabaseServer | None:
     """Return what server an image is of, if it is known."""
     name = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
     return next((server for server in (MYSQL, POSTGRESQL) if server.image == name), None)

@@ -195,7 +195,7 @@ class Roll:
             time.sleep(POLL_SECONDS)
         return True
 
-    def _busy(self, seen: haproxy.Server) -> int:
+    def _busy(self, seen: haproxy.BalancedServer) -> int:
         """Return how many requests a server has or is about to get."""
         return seen.sessions + seen.queued + self.balancer.busy_elsewhere(seen.name)
 
@@ -325,7 +325,7 @@ class Roll:
             reason = f"{errors} of its first {answers} answers were errors (5xx)"
             raise self._failed(server, container, reason)
 
-    def _wait_up(self, server: str, container: str) -> haproxy.Server:
+    def _wait_up(self, server: str, container: str) -> haproxy.BalancedServer:
         deadline = time.monotonic() + READY_SECONDS
         while not (seen := self._seen(server)).up:
             if time.monotonic() > deadline:
@@ -369,7 +369,7 @@ class Roll:
         first = allowed.split(",")[0].strip()
         return "localhost" if first in ("", "*") else first.lstrip(".")
 
-    def _seen(self, server: str) -> haproxy.Server:
+    def _seen(self, server: str) -> haproxy.BalancedServer:
         seen = self.balancer.servers().get(server)
         if seen is None:
             raise state.unknown_server(server)
