@@ -4,8 +4,9 @@
 
 # Compilers stay in this stage.
 FROM debian:trixie-slim AS mysite-builder
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends \
+COPY requirements/apt-build.txt /tmp/apt.txt
+RUN sed -i 's/#.*//' /tmp/apt.txt && apt-get update \
+    && xargs -a /tmp/apt.txt apt-get install -y --no-install-recommends \
         gcc libc6-dev libmariadb-dev libpq-dev pkg-config python3-dev python3-pip python3-venv \
     && rm -rf /var/lib/apt/lists/*
 COPY requirements/production.txt /tmp/requirements.txt
@@ -28,21 +29,24 @@ RUN [ "$BROKER" != kafka ] \
     || pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes --requirement /tmp/kafka.txt
 
 FROM debian:trixie-slim AS mysite-base
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends \
+COPY requirements/apt.txt /tmp/apt.txt
+RUN sed -i 's/#.*//' /tmp/apt.txt && apt-get update \
+    && xargs -a /tmp/apt.txt apt-get install -y --no-install-recommends \
         libmariadb3 libnginx-mod-http-brotli-static libpq5 libpython3.13 nginx python3 \
-    && rm -rf /var/lib/apt/lists/* /etc/nginx/sites-enabled /var/log/nginx/* \
+    && rm -rf /var/lib/apt/lists/* /tmp/apt.txt /etc/nginx/sites-enabled /var/log/nginx/* \
     && groupadd --gid 10001 mysite \
     && useradd --uid 10001 --gid mysite --no-create-home --home-dir /srv/project \
         --shell /usr/sbin/nologin mysite \
     # The only places that a server may write to; a volume or tmpfs put there takes this owner over.
-    && install -d -o mysite -g mysite -m 0750 /run/mysite /srv/media /srv/kept/static /srv/stackctl
+    && install -d -o mysite -g mysite -m 0750 /run/mysite /srv/media /srv/kept/static /srv/stackctl \
+    && mkdir /srv/messages
 COPY --from=mysite-builder /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DJANGO_READ_DOTENV=false \
     STATIC_ROOT=/srv/static \
     MEDIA_ROOT=/srv/media \
+    MESSAGES_ROOT=/srv/messages \
     DRAIN_FILE=/run/mysite/drain \
     WORKER_HEARTBEAT_FILE=/run/mysite/worker-heartbeat \
     PROMETHEUS_MULTIPROC_DIR=/run/mysite/metrics \
@@ -58,7 +62,7 @@ HEALTHCHECK --interval=5s --timeout=5s --retries=3 --start-period=60s --start-in
 
 # The production layer.
 
-# Hashed static files, collected without any secret.
+# Hashed static files and compiled translations (ops/messages.py), made without any secret.
 FROM mysite-base AS mysite-collected
 COPY . /srv/project
 RUN DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production \
@@ -77,6 +81,7 @@ RUN precompress /srv/static
 FROM mysite-base AS mysite-production
 ENV DJANGO_SETTINGS_MODULE=mysite.settings.production
 COPY --from=mysite-static /srv/static /srv/static
+COPY --from=mysite-collected /srv/messages /srv/messages
 COPY . /srv/project
 # Elastic Beanstalk reads this line from the file; a port inherited from a base image does not count.
 EXPOSE 7999

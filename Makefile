@@ -54,8 +54,8 @@ format: .venv/.test ## Format the Python code
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-lock: .venv/.test ## Pin the newest allowed versions into requirements/*.txt
-	@requirements/lock --upgrade
+lock: .venv/.test ## Lock requirements/*.in into *.txt, and keep the versions that are locked; UPGRADE=1 for the newest
+	@requirements/lock $(if $(UPGRADE),--upgrade)
 
 dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile

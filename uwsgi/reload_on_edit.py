@@ -1,4 +1,4 @@
-"""Reloads uWSGI when a module of the project is edited; imported by uWSGI on a laptop only.
+"""Reloads uWSGI when a module or translation is edited; imported by uWSGI on a laptop only.
 
 uWSGI's own `py-autoreload` notes a file's time at its first look, a second after the start: an edit
 before that is missed for good. Here the files are noted before any of them is imported.
@@ -16,11 +16,12 @@ SIGNAL = 17
 
 
 def modification_times() -> dict[Path, int]:
-    """Return when each module of a package of the project was changed last."""
+    """Return when each module of a package of the project, and each translation, was changed."""
+    packages = [path.parent for path in ROOT.glob("*/__init__.py")]
     return {
         path: path.stat().st_mtime_ns
-        for package in ROOT.glob("*/__init__.py")
-        for path in package.parent.rglob("*.py")
+        for folder in (*packages, ROOT / "locale")
+        for path in folder.rglob("*.p[yo]")
         if path.is_file()
     }
 

@@ -12,6 +12,10 @@ env = environment.load()
 # True while an image is built: no secrets, no database, never a server (see mysite/wsgi.py).
 BUILDING = env.building
 
+# Compiled translations (ops/messages.py). Elsewhere the images have them.
+MESSAGES_ROOT = env.path("MESSAGES_ROOT")
+COMPILE_MESSAGES = env.building or env.layer in ("local", "test")
+
 # Which server answers, and with what: shown by /profile/.
 PROFILE = env.str("PROFILE")
 RELEASE = env.str("RELEASE")

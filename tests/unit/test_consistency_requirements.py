@@ -16,7 +16,10 @@ import pytest
 from tests.tree import ROOT
 
 FOLDER = ROOT / "requirements"
-SOURCES = sorted(path.stem for path in FOLDER.glob("*.in"))
+# base.in includes the team's packages, project.in.
+SOURCES = sorted({path.stem for path in FOLDER.glob("*.in")} - {"project"})
+# The team's Debian packages.
+DEBIAN = {"apt", "apt-build"}
 # Installed into environments of their own, because they pin what the others need newer.
 APART = {"eb"}
 PIN = re.compile(r"([a-z0-9][a-z0-9.-]*)==([^\s;\\]+)( ; [^\\]+?)? \\")
@@ -45,7 +48,8 @@ def asked(name: str) -> frozenset[str]:
 def included(name: str) -> frozenset[str]:
     """Return the files that an .in file includes."""
     lines = (FOLDER / f"{name}.in").read_text().splitlines()
-    return frozenset(Path(line.split()[1]).stem for line in lines if line.startswith("-r "))
+    names = {Path(line.split()[1]).stem for line in lines if line.startswith("-r ")}
+    return frozenset(names & set(SOURCES))
 
 
 def lines_of(name: str) -> list[str]:
@@ -60,7 +64,8 @@ def locked(name: str) -> dict[str, str]:
 
 
 def test_there_is_a_lock_for_each_source_and_no_other() -> None:
-    assert sorted(path.stem for path in FOLDER.glob("*.txt")) == SOURCES
+    locks = {path.stem for path in FOLDER.glob("*.txt")} - DEBIAN
+    assert sorted(locks) == SOURCES
     assert {"base", "local", "production", "test"} <= set(SOURCES)
 
 
@@ -120,7 +125,8 @@ def test_lock_gives_a_package_one_version_in_all_files(
     folder.mkdir()
     for version in ("1.0", "2.0", "3.0"):
         wheel(tmp_path, "shared", version)
-    for name, text in {"base": "shared", "test": "-r base.in\nshared<3", "eb": "shared<2"}.items():
+    sources = {"base": "-r project.in", "project": "shared", "test": "-r base.in\nshared<3"}
+    for name, text in {**sources, "eb": "shared<2"}.items():
         (folder / f"{name}.in").write_text(f"{text}\n")
     (folder / "base.txt").write_text("shared==3.0\n")
     shutil.copy(FOLDER / "lock", folder)

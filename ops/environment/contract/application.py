@@ -212,6 +212,12 @@ DJANGO: Final = Section(
             default="var/media",
         ),
         Variable(
+            name="MESSAGES_ROOT",
+            kind=Kind.PATH,
+            help="Where compiled translations are kept; the images set it.",
+            default="var/messages",
+        ),
+        Variable(
             name="DRAIN_FILE",
             kind=Kind.PATH,
             help="While this file exists, /readyz answers 404.",
