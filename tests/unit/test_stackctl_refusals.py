@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.scripted.engine import NAME
 from tests.unit.scripted.stack import Stack
+from tests.unit.scripted.volume import NAME
 
 
 def drained(stack: Stack) -> None:
@@ -28,6 +28,7 @@ def ended_a_while_ago(stack: Stack) -> None:
     stack.clock.sleep(40)
 
 
+BUSY = {"command": "up", "who": "me@here", "since": "noon", "process": "7"}
 REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
     "drained": (drained, "not every server is in service", "./stackctl ready server2"),
     "down": (
@@ -77,9 +78,7 @@ REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
         "docker compose up --detach --wait --no-deps redis",
     ),
     "busy": (
-        lambda s: s.locks.update(
-            {f"{NAME}-stackctl": {"c": "up", "w": "me@here", "s": "noon", "p": "7"}}
-        ),
+        lambda s: s.locks.update({f"{NAME}-stackctl": BUSY}),
         "`stackctl deploy` was refused: `stackctl up` of me@here is running since noon",
         "./stackctl status",
     ),

@@ -7,9 +7,10 @@ from functools import partial
 import pytest
 
 from ops.environment import dotenv
-from tests.unit.scripted.engine import IMAGE, NAME
+from tests.unit.scripted.engine import IMAGE
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
+from tests.unit.scripted.volume import NAME
 
 RELOADED = ["write state", "reload", "remove state"]
 ALERT = (

@@ -39,6 +39,8 @@ class Balancer:
     requests: dict[str, list[float]] = field(default_factory=dict)
     # Until when a request waits in a server's queue.
     waiting: dict[str, float] = field(default_factory=dict)
+    # Until when a server that was in maintenance has not been checked again.
+    unchecked: dict[str, float] = field(default_factory=dict)
     # Visitors' requests a second, to each server that is up.
     traffic: float = 50.0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -65,7 +67,8 @@ class Balancer:
             return "DOWN", behaviour.check
         if container.health_at(self.engine.clock.now - CHECK_SECONDS, behaviour) != "healthy":
             return "DOWN", "L7STS"
-        return ("DRAIN" if admin == "drain" else "UP"), "L7OK"
+        is_checked = self.engine.clock.now >= self.unchecked.get(name, 0.0)
+        return ("DRAIN" if admin == "drain" else "UP"), "L7OK" if is_checked else "INI"
 
     def is_unresolved(self, name: str) -> bool:
         """Tell whether a server's container ended so long ago that HAProxy forgets its address."""
@@ -107,6 +110,8 @@ class Balancer:
                     return "No such server.\n"
                 if backend == BACKENDS[0] and (reply := self.engine.step(f"{state} {name}")):
                     return reply.out
+                if self.admin.get((backend, name)) == "maint":
+                    self.unchecked[name] = self.engine.clock.now + CHECK_SECONDS
                 if state == "ready":
                     self.admin.pop((backend, name), None)
                 else:

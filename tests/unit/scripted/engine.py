@@ -9,23 +9,24 @@ from typing import Any
 
 import pytest
 
-from ops.environment import clone, dotenv
+from ops.environment import dotenv
 from tests.unit.scripted.balancer import Balancer, profile
 from tests.unit.scripted.clock import Clock
 from tests.unit.scripted.data import Data
 from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
+from tests.unit.scripted.volume import NAME, LockVolume
 from tools.stackctl.releases import roll
 
-NAME = "shop"
 IMAGE = "shop-local"
 APPLICATION = ("server1", "server2", "worker")
 
 
-class Engine:
+class Engine(LockVolume):
     """The engine, and what stackctl starts that asks it."""
 
     def __init__(self, root: Path, clock: Clock, port: int) -> None:
         """Start a stack whose servers and worker run the release `aaaa`, an hour ago."""
+        super().__init__(root)
         self.root, self.clock, self.port = root, clock, port
         self.data = Data(self)
         self.balancer = Balancer(self)
@@ -40,8 +41,6 @@ class Engine:
         self.commit = "aaaa"
         self.images: dict[str, str] = {}
         self.behaviours: dict[tuple[str, str], Behaviour] = {}
-        self.volumes: dict[str, dict[str, str]] = {}
-        self.locks: dict[str, dict[str, str]] = {}
         self.extra: dict[str, dict[str, Any]] = {}
         # The Host headers of the requests to servers and the site.
         self.hosts: set[str] = set()
@@ -167,8 +166,6 @@ class Engine:
                 return Reply()
             case ["docker", "compose", *rest]:
                 return self.compose(rest, stdin)
-            case ["docker", "run", "--rm", "--interactive", *_]:
-                return self.take(argv)
             case ["docker", "exec", "-i", identity, *command]:
                 found = self.by_id(identity)
                 if identity == f"{NAME}-stackctl":
@@ -193,10 +190,8 @@ class Engine:
                 everything = "--all" in options
                 found = [c for c in self.containers.values() if everything or c.status == "running"]
                 return Reply(out="\n".join(c.id for c in found))
-            case ["ps", "--filter", rule, *_] if rule.startswith("name="):
-                return Reply(out="\t".join(self.locks.get(rule[7:-1], {}).values()))
-            case ["ps", *_]:
-                return Reply()
+            case ["ps", *options]:
+                return self.listed(options)
             case ["container", "inspect", *identities]:
                 known = [c for c in map(self.by_id, identities) if c is not None]
                 gone = [f"No such container: {i}" for i in identities if self.by_id(i) is None]
@@ -236,17 +231,16 @@ class Engine:
                 return self.revive(verb, identity)
             case ["volume", "inspect", name]:
                 return Reply(int(name not in self.volumes))
-            case ["volume", "create", *_, name]:
-                self.volumes.setdefault(name, {})
-                return Reply(out=name)
+            case ["volume", "create", *options]:
+                return self.create_volume(options)
             case ["volume", "rm", name]:
                 self.step("remove the record")
                 self.volumes.pop(name, None)
                 return Reply()
             case ["rm", name]:
                 return self.step("remove the lock") or Reply()
-            case ["run", *_, "-c", script]:
-                return Reply(out=self.in_volume(script))
+            case ["run", *options]:
+                return self.run_alone(options)
         pytest.fail(f"the scripted engine does not know: docker {argv}")
 
     def revive(self, verb: str, identity: str) -> Reply:
@@ -385,7 +379,7 @@ class Engine:
                     for b in ("dynamic", "static")
                     for line in [f"backend {b}_backend ", *lines]
                 )
-                code = 2 if "-dC" in options else int(bool(self.configuration_error))
+                code = 2 if "-dC" in options else int("[ALERT]" in self.configuration_error)
                 return Reply(code, dump if "-dC" in options else "", self.configuration_error)
             case ["python3", "-", mark, host, *paths]:
                 self.hosts.add(host)
@@ -402,47 +396,3 @@ class Engine:
             case ["bash", "-c", _, script, *arguments]:
                 return self.data.server(script, arguments, stdin)
         pytest.fail(f"the scripted engine does not know: docker exec {container.service} {command}")
-
-    # -- the lock and the record --------------------------------------------------------------
-
-    def take(self, argv: tuple[str, ...]) -> Reply:
-        """Take the lock, if it is free."""
-        name = argv[argv.index("--name") + 1]
-        if name in self.locks:
-            return Reply(125, err=f'Conflict. The container name "/{name}" is already in use')
-        labels = [argv[number + 1] for number, word in enumerate(argv) if word == "--label"]
-        fields = dict(label.removeprefix("stackctl.").partition("=")[::2] for label in labels)
-        if reply := self.step(f"lock {fields['command']}"):
-            return reply
-        self.locks[name] = fields
-        return Reply(out=self.in_volume(argv[-1]))
-
-    def release_lock(self) -> None:
-        """Free the lock: its holder has closed its input."""
-        self.locks.clear()
-
-    def in_volume(self, script: str) -> str:
-        """Return what a script prints of the volume with the owner and the record."""
-        files = self.volumes.get(f"{NAME}_stackctl", {})
-        out = ""
-        if "mountinfo" in script:
-            out = f"1 2 0:1 {self.root}/haproxy {clone.MOUNT} ro - ext4 /dev/sda ro\n"
-            out += f"owner {files.get('owner', '').strip()}\n"
-        if "releases.jsonl" in script:
-            out += files.get("releases.jsonl", "")
-        return f"{out}held\n" if "echo held" in script else out
-
-    def store(self, name: str, text: str) -> Reply:
-        """Write a file of that volume."""
-        whole = [line for line in text.splitlines() if line.endswith("}")]
-        done = f" {json.loads(whole[-1])['outcome']}" if whole else ""
-        if reply := self.step(f"write {name.partition('.')[0]}{done}"):
-            return reply
-        self.volumes[f"{NAME}_stackctl"][name] = text
-        return Reply()
-
-    def record(self) -> list[tuple[str, str, str]]:
-        """Return each line of the record: action, release and outcome."""
-        text = self.volumes[f"{NAME}_stackctl"].get("releases.jsonl", "")
-        lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
-        return [(line["action"], line["release"], line["outcome"]) for line in lines]

@@ -71,7 +71,10 @@ def run(argv: Sequence[str]) -> Ended:
             cli.main(argv)
         except SystemExit as ended:
             code = int(ended.code or 0)
-    return Ended(code, *(stream.getvalue().decode() for stream in raw))
+    done = Ended(code, *(stream.getvalue().decode() for stream in raw))
+    # A message names what it is about.
+    assert "None" not in done.err or "Traceback" in done.err, done.err
+    return done
 
 
 class Stack(Engine):

@@ -1,0 +1,153 @@
+"""The stack's lock and the volume with its owner and record, as the docker client serves them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ops.environment import clone
+from tests.unit.scripted.model import Reply
+
+NAME = "shop"
+VOLUME = f"{NAME}_stackctl"
+PROJECT_LABEL = f"com.docker.compose.project={NAME}"
+
+
+class RefusedError(Exception):
+    """The docker client or the engine refuses a command."""
+
+
+class Client(argparse.ArgumentParser):
+    """The docker client's options for one command; it refuses what docker refuses."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse wrong usage, as the client does."""
+        raise RefusedError(message)
+
+
+RUN = Client(prog="docker run", allow_abbrev=False, add_help=False)
+for flag in ("--rm", "--interactive", "--quiet"):
+    RUN.add_argument(flag, action="store_true")
+for option in ("--name", "--user", "--workdir", "--entrypoint"):
+    RUN.add_argument(option)
+for option in ("--network", "--log-driver"):
+    RUN.add_argument(option, choices=["none"])
+for option in ("--volume", "--label"):
+    RUN.add_argument(option, action="append", default=[])
+RUN.add_argument("image", choices=["haproxy:3.0"])
+RUN.add_argument("command", nargs=argparse.REMAINDER)
+CREATE = Client(prog="docker volume create", allow_abbrev=False, add_help=False)
+CREATE.add_argument("--label", action="append", default=[])
+CREATE.add_argument("name")
+
+
+class LockVolume:
+    """The container that is the lock, and the volume that it mounts."""
+
+    def __init__(self, root: Path) -> None:
+        """Begin without either."""
+        # What the files of each volume are, its labels, and the labels of each lock's container.
+        self.volumes: dict[str, dict[str, str]] = {}
+        self.volume_labels: list[str] = []
+        self.locks: dict[str, dict[str, str]] = {}
+        # Where the engine sees the project's folder, and the one of each container's label.
+        self.clone = self.engine_root = str(root)
+        self.folders = [str(root)]
+        # Containers that ended and are still there.
+        self.left: list[str] = []
+
+    def step(self, name: str) -> Reply | None:
+        """Note a change; return how it fails, where a test says so."""
+        raise NotImplementedError
+
+    def run_alone(self, argv: list[str]) -> Reply:
+        """Run a container that mounts the volume."""
+        try:
+            given = RUN.parse_args(argv)
+        except RefusedError as error:
+            return Reply(125, err=f"docker: {error}")
+        if given.name in self.locks:
+            return Reply(125, err=f'Conflict. The container name "/{given.name}" is already in use')
+        if given.entrypoint != "sh" or given.command[:1] != ["-c"] or len(given.command) != 2:
+            return Reply(127, err=f"{given.entrypoint}: {given.command}: not found")
+        if given.name:
+            fields = dict(
+                label.removeprefix("stackctl.").partition("=")[::2] for label in given.label
+            )
+            if reply := self.step(f"lock {fields.get('command')}"):
+                return reply
+            # Without its input, the script of the lock ends at once.
+            if given.interactive:
+                self.locks[given.name] = fields
+        if not given.rm:
+            self.left.append(given.name)
+        return Reply(
+            out=self.printed(given, given.command[1]), err="" if given.quiet else "Pulling"
+        )
+
+    def printed(self, given: Any, script: str) -> str:
+        """Return what a script prints of what is mounted."""
+        mounts = {}
+        for volume in given.volume:
+            source, target, *_ = volume.split(":")
+            mounts[target] = source
+        # The engine makes a volume that is missing.
+        files = self.volumes.setdefault(mounts.get(given.workdir, ""), {})
+        out = ""
+        if "mountinfo" in script:
+            source = mounts.get(clone.MOUNT, "").replace(self.clone, self.engine_root)
+            out = f"1 2 0:1 {source} {clone.MOUNT} ro - ext4 /dev/sda ro\n"
+            out += f"owner {files.get('owner', '').strip()}\n"
+        if "releases.jsonl" in script:
+            out += files.get("releases.jsonl", "")
+        return f"{out}held\n" if "echo held" in script else out
+
+    def listed(self, argv: list[str]) -> Reply:
+        """Answer `docker ps` with a filter and a format."""
+        match argv:
+            case ["--filter", rule, "--format", form] if rule.startswith("name=^/"):
+                labels = self.locks.get(rule[7:].removesuffix("$"), {})
+                values = {f"stackctl.{name}": text for name, text in labels.items()}
+                return Reply(out=formatted(form, values) + "\n" if labels else "")
+            case ["--all", "--filter", rule, "--format", form] if rule == f"label={PROJECT_LABEL}":
+                label = "com.docker.compose.project.working_dir"
+                lines = [formatted(form, {label: folder}) for folder in self.folders]
+                return Reply(out="".join(f"{line}\n" for line in lines))
+        return Reply()
+
+    def create_volume(self, argv: list[str]) -> Reply:
+        """Make a volume; one that is there stays."""
+        try:
+            given = CREATE.parse_args(argv)
+        except RefusedError as error:
+            return Reply(125, err=f"docker: {error}")
+        self.volumes.setdefault(given.name, {})
+        self.volume_labels = given.label
+        return Reply(out=given.name)
+
+    def release_lock(self) -> None:
+        """Free the lock: its holder has closed its input, and `--rm` removes the container."""
+        self.locks = {name: labels for name, labels in self.locks.items() if name in self.left}
+
+    def store(self, name: str, text: str) -> Reply:
+        """Write a file of that volume."""
+        whole = [line for line in text.splitlines() if line.endswith("}")]
+        done = f" {json.loads(whole[-1])['outcome']}" if whole else ""
+        if reply := self.step(f"write {name.partition('.')[0]}{done}"):
+            return reply
+        self.volumes[VOLUME][name] = text
+        return Reply()
+
+    def record(self) -> list[tuple[str, str, str]]:
+        """Return each line of the record: action, release and outcome."""
+        text = self.volumes[VOLUME].get("releases.jsonl", "")
+        lines = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+        return [(line["action"], line["release"], line["outcome"]) for line in lines]
+
+
+def formatted(form: str, labels: dict[str, str]) -> str:
+    """Fill the labels into a format of the docker client."""
+    return re.sub(r'\{\{\.Label "([^"]*)"\}\}', lambda found: labels.get(found[1], ""), form)

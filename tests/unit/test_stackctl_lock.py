@@ -1,0 +1,173 @@
+"""The stack's lock, its owner and its record, as commands that run whole use them."""
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.scripted.stack import Ended, Stack
+from tests.unit.scripted.volume import NAME, VOLUME
+
+
+def doctor(stack: Stack) -> dict[str, dict[str, str]]:
+    """Return the checks of `doctor` by name."""
+    return {check["name"]: check for check in stack.run("doctor", "--json").result["checks"]}
+
+
+def drain(stack: Stack) -> Ended:
+    return stack.run("drain", "server1", "--json")
+
+
+def test_the_volume_is_compose_s_own_so_that_down_removes_it(stack: Stack) -> None:
+    assert drain(stack).code == 0
+
+    assert set(stack.volumes) == {VOLUME}
+    assert stack.volume_labels == [
+        f"com.docker.compose.project={NAME}",
+        "com.docker.compose.volume=stackctl",
+    ]
+
+
+@pytest.mark.parametrize("command", ["doctor", "status", "releases"])
+def test_a_command_that_only_reads_leaves_nothing_behind(stack: Stack, command: str) -> None:
+    stack.run(command)
+    assert stack.volumes == {} and stack.left == [] and stack.steps == []
+
+    stack.deploy("bbbb")
+    stack.volumes[VOLUME]["owner"] = "/elsewhere\n"
+    stack.run(command)
+    assert stack.left == [] and stack.steps == [] and not stack.locks
+
+
+@pytest.mark.parametrize("command", ["deploy", "drain server1", "heal", "backup", "reload"])
+def test_a_command_ends_with_its_lock_freed_and_its_container_removed(
+    stack: Stack, command: str
+) -> None:
+    held: list[dict[str, str]] = []
+    stack.at_step = lambda _: held.extend(dict(labels) for labels in stack.locks.values())
+    stack.end("worker")
+
+    stack.run(*command.split())
+
+    assert held and {labels["command"] for labels in held} == {command}
+    assert not stack.locks and stack.left == []
+
+
+def test_doctor_reports_a_stack_of_another_folder_and_changes_nothing(stack: Stack) -> None:
+    stack.volumes = {VOLUME: {"owner": "/elsewhere\n"}}
+
+    found = doctor(stack)["owner"]
+
+    assert f"the stack {NAME} belongs to the folder /elsewhere" in found["problem"]
+    assert f"this is {stack.root}; nothing was changed" in found["problem"]
+    assert "another STACK_NAME" in found["next"] and "./stackctl adopt" in found["next"]
+    assert stack.volumes == {VOLUME: {"owner": "/elsewhere\n"}}
+
+
+@pytest.mark.parametrize("owner", ["", "here", "engine"])
+def test_the_stack_s_own_folder_may_have_another_path_for_the_engine(
+    stack: Stack, owner: str
+) -> None:
+    """Docker Desktop mounts a folder of the machine into its own; the owner is that path."""
+    stack.engine_root = "/host_mnt/project"
+    text = {"": "", "here": f"{stack.root}\n", "engine": "/host_mnt/project\n"}[owner]
+    stack.volumes = {VOLUME: {"owner": text}}
+
+    assert "owner" not in doctor(stack)
+    assert drain(stack).code == 0
+
+    assert stack.volumes[VOLUME]["owner"] == "/host_mnt/project\n"
+    assert ("write owner" in stack.steps) is (owner != "engine")
+
+
+# The folders that the containers' labels name, of a stack without an owner; and whose it is.
+LABELS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
+    "its own": (lambda root: [str(root)], ""),
+    "a link to its own": (lambda root: [str(linked(root))], ""),
+    "no container": (lambda _: [], ""),
+    "without the label": (lambda _: [""], ""),
+    "another": (lambda _: ["/elsewhere"], "/elsewhere"),
+    "two others": (lambda _: ["/other", "/elsewhere", "/other"], "/elsewhere"),
+    "its own and another": (lambda root: ["/elsewhere", str(root)], ""),
+    "another and one without": (lambda _: ["/elsewhere", ""], ""),
+}
+
+
+def linked(root: Path) -> Path:
+    """Return a link to the folder."""
+    link = root / "link"
+    link.symlink_to(root)
+    return link
+
+
+@pytest.mark.parametrize(("folders", "owner"), LABELS.values(), ids=LABELS)
+def test_a_stack_that_compose_started_elsewhere_is_refused_before_it_has_an_owner(
+    stack: Stack, folders: Callable[[Path], list[str]], owner: str
+) -> None:
+    stack.folders = folders(stack.root)
+
+    found = doctor(stack)
+    assert ("owner" in found) is bool(owner)
+    ended = drain(stack)
+
+    assert ended.code == (1 if owner else 0)
+    if owner:
+        assert f"belongs to the folder {owner}, and this is" in ended.result["error"]
+        assert stack.balancer.up() == ["server1", "server2"] and not stack.volumes[VOLUME]
+        assert owner in found["owner"]["problem"]
+    else:
+        assert stack.volumes[VOLUME]["owner"] == f"{stack.root}\n"
+
+
+def test_the_record_holds_its_entries_alone(stack: Stack) -> None:
+    for commit in ("bbbb", "cccc"):
+        assert stack.deploy(commit).code == 0
+
+    lines = stack.volumes[VOLUME]["releases.jsonl"].splitlines()
+    assert [json.loads(line)["release"] for line in lines] == [
+        *("aaaa", "bbbb", "bbbb", "cccc", "cccc")
+    ]
+
+
+@pytest.mark.parametrize("error", [None, KeyError, OSError])
+def test_the_record_names_the_user_and_the_host(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None
+) -> None:
+    """A user id without a name (a container, a directory service that is down) is a number."""
+
+    def user() -> str:
+        if error:
+            raise error
+        return "ann"
+
+    monkeypatch.setattr(getpass, "getuser", user)
+    monkeypatch.setattr(socket, "gethostname", lambda: "host1")
+
+    assert stack.deploy("bbbb").code == 0
+
+    [*_, last] = stack.volumes[VOLUME]["releases.jsonl"].splitlines()
+    assert json.loads(last)["who"] == f"{os.getuid() if error else 'ann'}@host1"
+
+
+LINE = '{"time": "", "action": "deploy", "release": "aaaa", "image": "", "outcome": "ok"}\n'
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_of_the_folder_of_an_earlier_version_nothing_is_left_but_other_stacks_records(
+    stack: Stack, other: bool
+) -> None:
+    folder = stack.root / "var" / "stackctl"
+    for name in (NAME, "other")[: 1 + other]:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "releases.jsonl").write_text(LINE)
+        (folder / name / "lock").touch()
+
+    assert drain(stack).code == 0
+
+    assert stack.volumes[VOLUME]["releases.jsonl"] == LINE
+    assert not (folder / NAME).exists() and (folder / "other" / "lock").exists() is other
+    assert folder.exists() is other

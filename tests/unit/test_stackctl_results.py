@@ -1,0 +1,222 @@
+"""What each command prints for scripts (`--json`) and for people, whole."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.scripted.balancer import CHECK_SECONDS
+from tests.unit.scripted.stack import Stack
+from tests.unit.scripted.volume import NAME
+
+
+def server(name: str, **facts: object) -> dict[str, object]:
+    """Return a server as `status` describes it."""
+    return {
+        **{"server": name, "state": "ready", "release": "aaaa", "image": "sha256:aaaa"},
+        **{"health": "healthy", "started": "-2600", "haproxy": "UP", "sessions": 0},
+        **facts,
+    }
+
+
+def part(name: str, fact: str = "running, healthy") -> dict[str, object]:
+    """Return a part that is well, as `status` describes it."""
+    return {"name": name, "ok": True, "fact": fact, "problem": "", "next": ""}
+
+
+WELL = {"status": "running", "health": "healthy"}
+STACK: dict[str, Any] = {
+    **{"project": NAME, "layer": "local", "running": True, "haproxy_silent": None, "code": 0},
+    "servers": [server("server1"), server("server2")],
+    "services": dict.fromkeys(("db", "haproxy", "redis", "worker"), WELL),
+}
+PARTS = [
+    part("haproxy"),
+    *(part(name, "ready, release aaaa") for name in ("server1", "server2")),
+    *(part(name) for name in ("worker", "db", "redis")),
+]
+DEPLOYED = {"project": NAME, "code": 0, "action": "deploy", "release": "bbbb", "changed": True}
+RESULTS: dict[str, dict[str, Any]] = {
+    "up": STACK,
+    "status": {**STACK, "parts": PARTS, "busy": ""},
+    "drain server1": {**server("server1", state="drained", haproxy="DRAIN"), "code": 0},
+    "ready server1": {**server("server1"), "code": 0},
+    "reload": {
+        **{"project": NAME, "code": 0, "action": "reload", "worker": 9, "warnings": []},
+        "servers": {"server1": "ready", "server2": "ready"},
+        "other_container_wanted": False,
+    },
+    "deploy": {**DEPLOYED, "servers": {"server1": "bbbb", "server2": "bbbb"}},
+    "rotate db": {"project": NAME, "code": 0, "rotated": ["DB_PASSWORD"]},
+    "heal": {"project": NAME, "code": 0, "healed": [], "failed": [], "left_alone": {}},
+    "down": {"project": NAME, "running": False, "volumes_removed": False},
+}
+
+
+@pytest.mark.parametrize(("command", "result"), RESULTS.items(), ids=RESULTS)
+def test_a_command_prints_its_result_for_scripts(
+    stack: Stack, command: str, result: dict[str, Any]
+) -> None:
+    stack.commit = "bbbb" if command == "deploy" else "aaaa"
+
+    ended = stack.run(*command.split(), "--json")
+
+    assert (ended.code, ended.result) == (0, result)
+
+
+def test_rollback_prints_its_result_for_scripts(stack: Stack) -> None:
+    stack.deploy("bbbb")
+
+    ended = stack.run("rollback", "--json")
+
+    servers = {"server1": "aaaa", "server2": "aaaa"}
+    back = {"action": "rollback", "release": "aaaa", "servers": servers}
+    assert (ended.code, ended.result) == (0, {**DEPLOYED, **back})
+    assert stack.run("rollback", "aaaa", "--json").result["changed"] is False
+
+
+def test_status_for_scripts_shows_what_is_missing_stopped_and_silent(stack: Stack) -> None:
+    stack.containers.pop("server1")
+    stack.balancer.silent = "connection refused"
+    stack.end("worker", 1)
+
+    result = stack.run("status", "--json").result
+
+    gone = dict.fromkeys(("release", "image", "health", "started", "haproxy", "sessions"))
+    assert result["servers"] == [
+        server("server1", state="stopped", **gone),
+        server("server2", state="healthy", haproxy=None, sessions=None),
+    ]
+    assert result["haproxy_silent"].endswith("connection refused") and result["code"] == 1
+    assert result["services"]["worker"]["status"] == "exited"
+    found = {row["name"]: row for row in result["parts"]}
+    assert found["server1"]["problem"] == "it has no container"
+    assert found["server2"]["fact"] == "healthy, release aaaa; HAProxy's view is not known"
+    assert "docker compose restart haproxy interrupts" in found["haproxy"]["next"]
+
+
+def test_status_for_people_is_a_table_with_a_row_for_each_part(stack: Stack) -> None:
+    stack.balancer.requests = {"server2": [stack.clock.now + 60.0]}
+    for name in ("server1", "server2"):
+        stack.containers[name].started = 100
+
+    out = stack.run("status").out
+
+    rows = [re.split(r" {2,}", line.strip()) for line in out.splitlines() if line.strip()]
+    assert rows[0] == [f"{NAME} (local)"]
+    assert rows[1] == ["service", "state", "release", "health", "HAProxy", "sessions", "since"]
+    assert rows[3][:3] == ["haproxy", "running", "healthy"]
+    assert rows[4] == ["server1", "ready", "aaaa", "healthy", "UP", "0", "100Z"]
+    assert rows[5] == ["server2", "ready", "aaaa", "healthy", "UP", "1", "100Z"]
+    assert [row[0] for row in rows[6:]] == ["worker", "db", "redis"]
+
+
+# What is wrong with a part, and the lines below the table.
+WRONG: dict[str, tuple[Any, str, str]] = {
+    "unhealthy server": (
+        lambda s: setattr(s.containers["server1"], "health", "unhealthy"),
+        "server1: it is unhealthy",
+        "docker compose logs --tail 30 server1; ./stackctl heal restarts it",
+    ),
+    "unhealthy worker": (
+        lambda s: setattr(s.containers["worker"], "health", "unhealthy"),
+        "worker: it is unhealthy",
+        "docker compose logs --tail 30 worker; ./stackctl heal restarts it",
+    ),
+    "unhealthy database": (
+        lambda s: setattr(s.containers["db"], "health", "unhealthy"),
+        "db: it is unhealthy",
+        "docker compose logs --tail 30 db; docker compose restart db restarts it",
+    ),
+    "failed check": (
+        lambda s: s.behave("aaaa", "server1", check="L4CON"),
+        "server1: healthy; HAProxy says DOWN",
+        "docker compose logs --tail 30 server1; ./stackctl up starts what has ended",
+    ),
+    "drained": (
+        lambda s: s.balancer.command("set server dynamic_backend/server1 state drain"),
+        "server1: drained; HAProxy says DRAIN",
+        "./stackctl ready server1",
+    ),
+    "unknown": (
+        lambda s: s.balancer.names.remove("server2"),
+        "server2: healthy; HAProxy does not know it",
+        "haproxy/haproxy.cfg has to name it, and HAProxy to run with the present variables",
+    ),
+    "busy": (
+        lambda s: s.locks.update(
+            {f"{NAME}-stackctl": {"command": "up", "who": "me", "since": "1", "process": "7"}}
+        ),
+        "`stackctl up` of me is running since 1 (process 7)",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "problem", "step"), WRONG.values(), ids=WRONG)
+def test_status_names_what_is_wrong_and_the_next_step_below_the_table(
+    stack: Stack, change: Any, problem: str, step: str
+) -> None:
+    change(stack)
+
+    ended = stack.run("status")
+
+    assert ended.code == (1 if step else 0)
+    lines = [line.strip() for line in ended.out.splitlines()]
+    assert problem in lines
+    assert not step or lines[lines.index(problem) + 1].startswith(step)
+
+
+def test_a_stack_that_was_not_started_is_named(stack: Stack) -> None:
+    stack.containers.clear()
+
+    ended = stack.run("status")
+
+    assert ended.code == 1 and ended.out == f"{NAME} is not started: ./stackctl up\n"
+
+
+def test_a_server_from_maintenance_gets_requests_once_a_check_of_it_has_passed(
+    stack: Stack,
+) -> None:
+    stack.balancer.admin = {("dynamic_backend", "server1"): "maint"}
+    moments: list[float] = []
+    for step in ("drain server1", "ready server1"):
+        stack.faults[step] = lambda: moments.append(stack.clock.now)
+
+    assert stack.run("ready", "server1").code == 0
+
+    assert len(moments) == 2 and moments[1] >= moments[0] + CHECK_SECONDS
+
+
+def test_reload_asks_the_site_where_it_answers_without_a_host_that_it_knows(stack: Stack) -> None:
+    asked: list[str] = []
+
+    def answer(path: str) -> tuple[int, str]:
+        asked.append(path)
+        return 200, ""
+
+    stack.visitors_get(answer)
+
+    assert stack.run("reload").code == 0 and asked == ["/readyz"]
+    assert stack.hosts == {"localhost"}
+
+
+def test_reload_of_a_stack_without_a_server_in_service_asks_for_no_answer(stack: Stack) -> None:
+    for name in ("server1", "server2"):
+        stack.run("drain", name, "--force")
+    stack.visitors_get(lambda _: (0, ""))
+
+    assert stack.run("reload").code == 0
+
+
+def test_reload_reports_what_haproxy_warns_of(stack: Stack) -> None:
+    stack.configuration_error = (
+        "[NOTICE]   (9) : haproxy version is 3.0\n"
+        "[WARNING]  (9) : config : parsing [/usr/local/etc/haproxy/haproxy.cfg:7] : no timeout\n"
+    )
+
+    ended = stack.run("reload", "--json")
+
+    warning = "parsing [haproxy/haproxy.cfg:7] : no timeout"
+    assert ended.code == 0 and ended.result["warnings"] == [warning]
+    assert f"warning: HAProxy: {warning}" in ended.err and "NOTICE" not in ended.err
