@@ -10,6 +10,9 @@ from ops.settings.stack import STATIC_ELSEWHERE, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
+# Your variables: mysite/environment.py declares them. For example:
+# SHOP_API_KEY = env.str("SHOP_API_KEY")
+
 # https://docs.djangoproject.com/en/5.2/ref/settings/#core-settings
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.list("DJANGO_SECRET_KEY_FALLBACKS")

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from . import broker, database, names, redis, static
-from .contract import VARIABLES
+from .contract import PROJECT_FAULTS, VARIABLES
 from .dotenv import DotEnv
 from .fault import Fault, InvalidValueError
 from .files import is_unreadable, text_of
@@ -137,7 +137,7 @@ def examine(
     """
     dotenv = dotenv or DotEnv()
     scopes = frozenset(scopes)
-    found = [*dotenv.faults, *_misplaced(dotenv)]
+    found = [*PROJECT_FAULTS, *dotenv.faults, *_misplaced(dotenv)]
     building = _is_building(environ)
     values: dict[str, Value] = {}
     broken: set[str] = set()
@@ -194,9 +194,11 @@ def _value(
         if not text and layer in variable.required_in:
             if not building:
                 found.append(_missing(variable, layer))
-            elif variable.secret:
+            elif variable.secret and variable.validate is None:
                 # Good for this process alone; nothing that is built may depend on it.
                 text = secrets.token_urlsafe(64)
+            else:
+                text = variable.default_in("test")
     elif fault := _sample(variable, text, layer):
         found.append(fault)
     try:
@@ -209,10 +211,11 @@ def _value(
 def _missing(variable: Variable, layer: str) -> Fault:
     cure = f"Set it in the environment or in .env: {variable.help}"
     if variable.secret:
-        cure = (
-            f"Set {variable.name}, or {variable.name}_FILE to a file that holds it; "
-            f"`{COMMAND} init --layer {layer}` writes a .env with a fresh one."
-        )
+        cure = f"Set {variable.name}, or {variable.name}_FILE to a file that holds it"
+        if variable.generated:
+            cure += f"; `{COMMAND} init --layer {layer}` writes a .env with a fresh one."
+        else:
+            cure += f": {variable.help}"
     return Fault(variable.name, f"it is not set, and {layer} requires it", cure)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import dotenv, render
 from .check import ALL_SCOPES, faults, warnings
-from .contract import VARIABLES
+from .contract import PROJECT_FAULTS, VARIABLES
 from .fault import Fault, InvalidValueError, report
 from .files import text_of
 from .loader import SETTINGS_MODULE, find_dotenv, layer_of
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     get.set_defaults(run=_get)
 
     for name, run, what in (
+        ("write", _write, "all three that follow"),
         ("sample", _sample, ".env.sample"),
         ("docs", _docs, "docs/"),
         ("compose", _compose, "docker-compose.yaml"),
@@ -157,6 +158,12 @@ def _get(arguments: argparse.Namespace) -> int:
     except InvalidValueError as error:
         return _fail(str(Fault(name, error.problem, error.cure)))
     return 0
+
+
+def _write(arguments: argparse.Namespace) -> int:
+    if PROJECT_FAULTS:
+        return _fail("\n".join(map(str, PROJECT_FAULTS)))
+    return max(run(arguments) for run in (_sample, _docs, _compose))
 
 
 def _sample(arguments: argparse.Namespace) -> int:

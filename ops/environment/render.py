@@ -179,10 +179,9 @@ def fresh(layer: str) -> tuple[str, list[str]]:
     ]
     unknown = []
     for variable in VARIABLES.values():
-        if variable.secret and (variable.required_in or variable.sample):
-            # In the local layer a database that was already made knows the sample password.
-            if variable.required_in:
-                lines.append(f"{variable.name}={secrets.token_urlsafe(48)}")
+        # In the local layer a database that was already made knows the sample password.
+        if variable.generated:
+            lines.append(f"{variable.name}={secrets.token_urlsafe(48)}")
         elif layer in variable.required_in:
             unknown.append(variable.name)
             lines += ["", f"# FILL IN: {variable.help}", f"{variable.name}=", ""]

@@ -63,6 +63,8 @@ class Variable:
     layer_defaults: Mapping[str, str] = field(default_factory=dict)
     required_in: frozenset[str] = frozenset()
     secret: bool = False
+    # A secret of the stack's own, which `env init` makes up; another one only a person can know.
+    generated: bool = False
     # The value that the local layer uses for a secret; a fault everywhere else.
     sample: str = ""
     choices: tuple[str, ...] = ()

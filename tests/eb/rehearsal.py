@@ -14,6 +14,7 @@ from tests import guide
 from tests.chaos.load import Client, Load, always
 from tests.eb.fake_beanstalk import SIGNED, Environment, FakeBeanstalk
 from tests.stack.compose import STACK_NAME
+from tests.team_values import required_values
 from tests.tree import ROOT
 
 EB = ROOT / ".venv-eb" / "bin" / "eb"
@@ -52,6 +53,7 @@ class Rehearsal:
             # Instead of the instances' role.
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
+            **required_values(),
             **database,
         }
         policy = guide.policy('"Principal": "*"', STATIC_BUCKET)

@@ -16,6 +16,7 @@ import requests
 
 from ops.environment.contract import VARIABLES
 from tests.ports import free_port
+from tests.team_values import required_values
 from tests.tree import ROOT
 from tests.waiting import eventually
 
@@ -49,6 +50,7 @@ def secret_environment() -> dict[str, str]:
         "DB_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
         "REDIS_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
         "STATS_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
+        **required_values(),
     }
 
 

@@ -10,6 +10,8 @@ from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from pytest_django import Settings
 
+from ops.environment import render
+from ops.environment.contract import CONTRACT, PROJECT, PROJECT_SECTION, VARIABLES
 from tools.stackctl.common.faults import StackctlError
 from tools.stackctl.docker import compose, lock
 
@@ -17,6 +19,10 @@ from tools.stackctl.docker import compose, lock
 if find_spec("typer"):
     from tests.unit.scripted.stack import scripted, stack  # noqa: F401
 
+
+# The unit tests know no variables but the stack's. Before the tests get their parameters from them.
+for variable in PROJECT:
+    VARIABLES.pop(variable.name, None)
 
 # What a project may have set otherwise. The validators are Django's own template's.
 PINNED = {
@@ -49,6 +55,13 @@ def project(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     own = {name: check for name, check in checks if check.__module__.startswith("ops.")}
     monkeypatch.setattr(registry, "health_checks", own)
     monkeypatch.setattr(registry, "cards", {})
+
+
+@pytest.fixture(autouse=True)
+def contract_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the project's own variables where the contract is rendered."""
+    without = tuple(section for section in CONTRACT if section is not PROJECT_SECTION)
+    monkeypatch.setattr(render, "CONTRACT", without)
 
 
 class Kept:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ops.environment import files, secret_files
-from ops.environment.contract import VARIABLES
+from ops.environment.contract import PROJECT, VARIABLES
 from ops.environment.variable import Scope
 from tests.unit.config_files import (
     broker_service,
@@ -229,11 +229,12 @@ def test_every_variable_of_the_stack_is_used() -> None:
 
 def test_every_variable_that_compose_uses_is_declared() -> None:
     assert uses()
+    declared = {**VARIABLES, **{variable.name: variable for variable in PROJECT}}
     for name, rest in uses():
         if name.removesuffix("_FILE") != name:
-            assert VARIABLES[name.removesuffix("_FILE")].secret and rest == ":-/dev/null"
+            assert declared[name.removesuffix("_FILE")].secret and rest == ":-/dev/null"
             continue
-        assert name in VARIABLES, name
+        assert name in declared, name
         # Forms in which an empty value counts as not set, as it does for the application.
         assert rest.startswith(":+" if name in SWITCHES else ":-"), f"{name}: {rest}"
 

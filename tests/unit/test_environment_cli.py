@@ -304,6 +304,7 @@ def test_what_is_generated_is_compared_and_renewed(
 ) -> None:
     """`--check` only tells."""
     path = project / file
+    run(command)
     good = path.read_text()
     done = run(command, "--check")
     assert (done.returncode, done.stdout) == (0, f"{file} is in step with the contract.\n")

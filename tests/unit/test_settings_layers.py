@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ops.environment.contract import SAMPLE_SECRET_KEY
+from tests.team_values import required_values
 from tests.tree import ROOT
 
 SECRET_KEY = "k3y-" + "abcdefghij" * 6
@@ -74,6 +75,7 @@ def run(
             "PATH": os.environ["PATH"],
             "DJANGO_READ_DOTENV": "false",
             "DJANGO_SETTINGS_MODULE": f"mysite.settings.{layer}",
+            **(required_values() if layer != "test" else {}),
             **environment,
         },
         capture_output=True,

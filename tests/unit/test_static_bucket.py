@@ -21,6 +21,7 @@ from ops.settings.backing import bucket_options
 from ops.storage import static_bucket
 from tests import guide
 from tests.ports import free_port
+from tests.team_values import required_values
 from tests.tree import ROOT
 
 # As the guide calls it.
@@ -278,6 +279,7 @@ def test_a_start_without_its_files_ends_with_one_message(tmp_path: Path) -> None
             "STATIC_URL": "https://static.example.com/static/",
             "AWS_ACCESS_KEY_ID": "owner",
             "AWS_SECRET_ACCESS_KEY": SECRET,
+            **required_values(),
         },
         capture_output=True,
         text=True,

@@ -64,8 +64,7 @@ class Command(BaseCommand):
             )
         for path in tracked(root):
             cut(path)
-        for generated in ("sample", "docs", "compose"):
-            run(root, sys.executable, "manage.py", "env", generated)
+        run(root, sys.executable, "manage.py", "env", "write")
         for name in FILES:
             path = root / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -78,6 +78,7 @@ DJANGO: Final = Section(
             sample=SAMPLE_SECRET_KEY,
             required_in=SHARED,
             secret=True,
+            generated=True,
         ),
         Variable(
             name="DJANGO_SECRET_KEY_FALLBACKS",

@@ -144,6 +144,7 @@ STACK: Final = Section(
             sample=SAMPLE_PASSWORD,
             required_in=SHARED,
             secret=True,
+            generated=True,
             scope=Scope.STACK,
         ),
     ),

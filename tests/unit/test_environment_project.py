@@ -1,0 +1,140 @@
+"""A project's own variables: declared once, checked like the stack's, and faults name the file."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.environment import project
+from tests.tree import ROOT
+
+HEAD = "from ops.environment.variable import SHARED, Kind, Variable\n"
+GOOD = """VARIABLES = (
+    Variable(name="SHOP_KEY", help="The payment service's key.", secret=True, required_in=SHARED),
+    Variable(name="SHOP_LIMIT", kind=Kind.INT, help="Items a basket holds.", default="5"),
+    Variable(
+        name="SHOP_SIZE",
+        kind=Kind.INT,
+        help="Shelves.",
+        required_in=SHARED,
+        layer_defaults={"local": "1", "test": "1"},
+    ),
+)
+"""
+COMPOSE = [path.name for path in ROOT.glob("docker-compose*.yaml")]
+COPIED = ("ops", "mysite", "manage.py", "docs", ".env.sample", *COMPOSE)
+
+
+def declare(folder: Path, text: str) -> None:
+    """Write a project's declarations."""
+    (folder / "mysite").mkdir(exist_ok=True)
+    (folder / "mysite/environment.py").write_text(HEAD + text)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What `./manage.py env` needs of the tree, with three variables of a project."""
+    for name in COPIED:
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    declare(tmp_path, GOOD)
+    return tmp_path
+
+
+def env(clone: Path, *arguments: str, code: int = 0, **environ: str) -> str:
+    """Run `./manage.py env` without any package, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-S", "manage.py", "env", *arguments],
+        cwd=clone,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_one_command_writes_them_everywhere(clone: Path) -> None:
+    env(clone, "write")
+
+    assert "# required in: dev, production\nSHOP_KEY=\n" in (clone / ".env.sample").read_text()
+    assert "| `SHOP_LIMIT` | number | `5` |" in (clone / "docs/environment.md").read_text()
+    compose = "".join(path.read_text() for path in clone.glob("docker-compose*.yaml"))
+    assert "SHOP_KEY_FILE:-/dev/null" in compose
+    env(clone, "write", "--check")
+
+
+def test_what_is_missing_or_wrong_is_said_with_the_next_step(clone: Path) -> None:
+    said = env(clone, "check", "--layer", "production", code=1, SHOP_LIMIT="few", SHOP_KEYS="x")
+
+    assert "SHOP_KEY: it is not set, and production requires it" in said
+    assert "Set SHOP_KEY, or SHOP_KEY_FILE to a file that holds it: The payment" in said
+    assert "SHOP_LIMIT: 'few' is not a whole number" in said
+    assert "SHOP_SIZE: it is not set" in said
+    assert "Did you mean SHOP_KEY?" in said
+
+
+def test_a_new_env_leaves_its_secret_to_fill_in(clone: Path) -> None:
+    """No program can make up the key of another service."""
+    said = env(clone, "init", "--layer", "production")
+
+    assert "SHOP_KEY" in said
+    assert "\n# FILL IN: The payment service's key.\nSHOP_KEY=\n" in (clone / ".env").read_text()
+
+
+def test_a_secret_comes_from_a_file_too(clone: Path) -> None:
+    (clone / "key").write_text("of a file\n")
+    said = env(clone, "check", "--layer", "production", code=1, SHOP_KEY_FILE="key")
+    assert "SHOP_KEY" not in said
+
+
+def test_a_file_that_is_no_python_is_a_fault_with_its_line(clone: Path) -> None:
+    declare(clone, "VARIABLES = (\n    Variable(name='X' help='')\n)\n")
+    for command in ("check", "write"):
+        assert "mysite/environment.py line 3: SyntaxError" in env(clone, command, code=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("VARIABLES = (Variable(nam='X', help=''),)", "line 2: TypeError"),
+        ("import nothing_of_that_name", "line 2: ModuleNotFoundError"),
+        ("VARIABLES = (Variable(name='SHOP', help=''))", "not a tuple"),
+        ("VARIABLES = 1", "not a tuple"),
+        ("pass", "not a tuple"),
+        ("VARIABLES = [Variable(name='shop-key', help='')]", "capital letters"),
+        ("VARIABLES = [Variable(name='DB_HOST', help='')]", "taken"),
+        ("VARIABLES = [Variable(name='DB_PASSWORD_FILE', help='')]", "taken"),
+        ("VARIABLES = [Variable(name='SHOP', help='')] * 2", "taken"),
+        (
+            "VARIABLES = [Variable(name='SHOP', help='', required_in=frozenset({'prodution'}))]",
+            "Did you mean production?",
+        ),
+        ("VARIABLES = [Variable(name='SHOP', help='', secret=True, default='x')]", "secret"),
+        ("VARIABLES = [Variable(name='SHOP', help='', kind=Kind.INT, default='x')]", "not valid"),
+        ("VARIABLES = [Variable(name='SHOP', help='', kind=Kind.BOOL)]", "needs a default"),
+        (
+            "VARIABLES = [Variable(name='SHOP', help='', kind=Kind.PORT, required_in=SHARED)]",
+            "needs a default: local, test",
+        ),
+    ],
+)
+def test_a_declaration_that_cannot_be_meant_is_a_fault(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    declare(tmp_path, text)
+
+    _, faults = project.read("mysite", {"DB_HOST", "DB_PASSWORD", "DB_PASSWORD_FILE"}, tmp_path)
+
+    assert len(faults) >= 1
+    assert said in str(faults[0])
+    assert str(faults[0]).startswith("mysite/environment.py")
+
+
+def test_a_project_without_that_file_declares_none(tmp_path: Path) -> None:
+    assert project.read("mysite", (), tmp_path) == ((), ())
