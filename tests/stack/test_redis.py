@@ -111,3 +111,6 @@ def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -
     command = production.run_in("redis", "sh", "-c", "cat /proc/[0-9]*/cmdline")
     assert not tells(command, production.environment["REDIS_PASSWORD"])
     assert "redis-server" in command
+    # What changes passwords and rules: of another secret than the application's, for Redis alone.
+    mode = production.run_in("redis", "stat", "--format", "%a %u", "/data/administrator")
+    assert mode.split() == ["600", "999"]
