@@ -3,6 +3,7 @@
 import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,7 +64,7 @@ def test_each_state_of_a_dirty_tree_has_its_own_name(repository: Path) -> None:
     (repository / "new").write_text("four\n")
     other = release.from_git()
 
-    assert changed.dirty and changed.text.startswith(f"{clean}-dirty-")
+    assert changed.dirty and re.fullmatch(rf"{clean}-dirty-[0-9a-f]{{8}}", changed.text)
     assert len({clean, changed.text, added.text, other.text}) == 4
     assert release.NAME.fullmatch(other.text)
     (repository / "new").unlink()

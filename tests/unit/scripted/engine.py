@@ -14,10 +14,13 @@ from tests.unit.scripted.balancer import Balancer, profile
 from tests.unit.scripted.clock import Clock
 from tests.unit.scripted.data import Data
 from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
-from tests.unit.scripted.volume import NAME, LockVolume
+from tests.unit.scripted.volume import NAME, PROJECT_LABEL, LockVolume
 from tools.stackctl.releases import roll
 
 IMAGE = "shop-local"
+# What an ended container's log is cut at, and where an image says which release it is.
+ENDED = "{{if .RestartCount}}{{.State.FinishedAt}}{{end}}"
+IMAGE_ENV = "{{range .Config.Env}}{{println .}}{{end}}"
 APPLICATION = ("server1", "server2", "worker")
 
 
@@ -45,7 +48,13 @@ class Engine(LockVolume):
         # The Host headers of the requests to servers and the site.
         self.hosts: set[str] = set()
         self.state_file = ""
+        # The seconds that the latest restart left a container to end.
+        self.grace: list[str] = []
         self.configuration_error = ""
+        # What Compose refuses its files for; what `docker info` says; other stacks' ports.
+        self.configuration_fault = ""
+        self.info = {"ServerVersion": "28.1.0"}
+        self.publishes: dict[int, str] = {}
         self.containers: dict[str, Container] = {}
         self._ids = 0
         self.build("aaaa")
@@ -182,12 +191,17 @@ class Engine(LockVolume):
     def docker(self, argv: list[str]) -> Reply:
         """Answer the docker client."""
         match argv:
-            case ["info", *_]:
-                return Reply(out=json.dumps({"ServerVersion": "28.1.0"}))
+            case ["info", "--format", "{{json .}}"]:
+                return Reply(out=json.dumps(self.info))
+            case ["ps", "--filter", rule, "--format", "{{.Names}}"]:
+                return Reply(out=self.publishes.get(int(rule.removeprefix("publish=")), ""))
             case ["buildx", "version"]:
                 return Reply(out="github.com/docker/buildx v0.29.1 x")
-            case ["ps", "--quiet", *options]:
-                everything = "--all" in options
+            case ["ps", "--quiet", "--no-trunc", *everything, _, project, _, once] if (
+                everything in ([], ["--all"])
+                and project == f"label={PROJECT_LABEL}"
+                and once == "label=com.docker.compose.oneoff=False"
+            ):
                 found = [c for c in self.containers.values() if everything or c.status == "running"]
                 return Reply(out="\n".join(c.id for c in found))
             case ["ps", *options]:
@@ -197,18 +211,26 @@ class Engine(LockVolume):
                 gone = [f"No such container: {i}" for i in identities if self.by_id(i) is None]
                 out = json.dumps([self.inspected(c) for c in known])
                 return Reply(int(bool(gone)), out, "\n".join(f"Error: {text}" for text in gone))
-            case ["inspect", "--format", form, identity]:
+            case ["inspect", "--format", "{{.State.ExitCode}}", identity]:
                 one = self.by_id(identity)
-                return Reply(out=str(one.exit_code) if one and "ExitCode" in form else "")
-            case ["logs", *_, identity]:
+                return Reply(out=f"{one.exit_code}\n") if one else Reply(1, err="no such object")
+            case ["inspect", "--format", form, identity] if form == ENDED:
                 one = self.by_id(identity)
-                return Reply(out=self.behaviour(one).log if one else "")
-            case ["image", "inspect", "--format", form, name]:
+                return Reply(out=f"{one.finished if one and one.restarts else ''}\n")
+            case ["logs", "--tail", count, *until, identity] if until[:1] in ([], ["--until"]):
+                one = self.by_id(identity)
+                lines = self.behaviour(one).log.splitlines() if one else []
+                # What came after its last end is of its next start.
+                lines = lines[: lines.index(until[1])] if until and until[1] in lines else lines
+                return Reply(out="\n".join(lines[-int(count) :]))
+            case ["image", "inspect", "--format", form, name] if form in ("{{.Id}}", IMAGE_ENV):
                 image = self.images.get(name, name if name in self.images.values() else "")
                 if not image:
                     return Reply(1, err=f"Error: No such image: {name}")
-                return Reply(out=f"RELEASE={image[7:]}" if "Env" in form else image)
-            case ["image", "ls", *_, repository]:
+                return Reply(
+                    out=f"PATH=/bin\nRELEASE={image[7:]}\n" if form == IMAGE_ENV else image
+                )
+            case ["image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", repository]:
                 lines = [
                     f"{name.partition(':')[2]} {image}"
                     for name, image in self.images.items()
@@ -224,11 +246,17 @@ class Engine(LockVolume):
                 if reply := self.step(f"remove image {name.partition(':')[2]}"):
                     return reply
                 return Reply(0 if self.images.pop(name, "") else 1)
-            case ["events", *options]:
-                one = self.by_id(options[options.index("--filter") + 1].removeprefix("container="))
-                return Reply(out="stop\n" if one and one.stopped else "")
-            case ["start" | "restart" as verb, *_, identity]:
-                return self.revive(verb, identity)
+            case ["events", "--since", since, "--until", until, "--filter", which, *form] if (
+                form == ["--filter", "event=stop", "--format", "{{.Action}}"]
+            ):
+                one = self.by_id(which.removeprefix("container="))
+                seen = one and one.stopped and since == one.finished and until.endswith("Z")
+                return Reply(out="stop\n" if seen else "")
+            case ["start", identity]:
+                return self.revive("start", identity)
+            case ["restart", *grace, identity] if grace[:1] in ([], ["-t"]):
+                self.grace = grace[1:]
+                return self.revive("restart", identity)
             case ["volume", "inspect", name]:
                 return Reply(int(name not in self.volumes))
             case ["volume", "create", *options]:
@@ -297,6 +325,8 @@ class Engine(LockVolume):
             case ["version", *_]:
                 return Reply(out="2.40.3")
             case ["config", "--format", "json"]:
+                if self.configuration_fault:
+                    return Reply(15, err=self.configuration_fault)
                 return Reply(out=json.dumps(self.model()))
             case ["config", "--hash", _]:
                 services = self.model()["services"]

@@ -1,0 +1,301 @@
+"""`doctor`, whole: each check of the machine with its fact, its problem and the next step."""
+
+import json
+import shutil
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.unit.scripted.stack import Stack
+from tests.unit.test_stackctl_preflight import Machine
+from tools.stackctl.checks import preflight
+
+Row = dict[str, Any]
+
+
+@pytest.fixture
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return Machine(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def doctor(machine: Machine) -> dict[str, Row]:
+    """Return the rows by name."""
+    return {row["name"]: row for row in machine.run("doctor", "--json").result["checks"]}
+
+
+def right(name: str, fact: str) -> Row:
+    return {"name": name, "ok": True, "fact": fact, "problem": "", "next": ""}
+
+
+def wrong(name: str, problem: str, step: str) -> Row:
+    return {"name": name, "ok": False, "fact": "", "problem": problem, "next": step}
+
+
+def test_a_machine_that_is_right(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = SimpleNamespace(free=2 * 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    ended = machine.run("doctor", "--json")
+
+    assert ended.code == 0
+    assert ended.result["checks"] == [
+        right("engine", "Engine 28.1.0"),
+        right("compose", "Compose 2.40.3"),
+        right("buildx", "Buildx v0.29.1"),
+        right("project files", "readable by the containers' users"),
+        right("environment", "right for the local layer"),
+        right(f"port {machine.http_port}", "HTTP_PORT, free"),
+        right(f"port {machine.stats_port}", "STATS_PORT, free"),
+        right("disk", "2.0 GB free"),
+        right("stack", "fake is not started; next step: ./stackctl up"),
+    ]
+
+
+def test_without_docker_what_needs_none_is_checked_all_the_same(machine: Machine) -> None:
+    (machine.folder / "docker").unlink()
+    machine.environ = {"DJANGO_DEBUG": "ture"}
+
+    found = doctor(machine)
+
+    assert list(found) == ["docker", "environment", "disk"]
+    assert found["docker"] == wrong(
+        "docker",
+        "Docker is not installed (there is no `docker` on the PATH)",
+        "Install Docker Engine 25 or newer, or Docker Desktop: "
+        "https://docs.docker.com/engine/install/",
+    )
+    assert found["environment"]["problem"] == "not right for the local layer: 1 fault"
+
+
+UPGRADE = "Upgrade Docker: https://docs.docker.com/engine/install/"
+PLUGIN = "Install the Compose plugin: https://docs.docker.com/compose/install/"
+
+
+@pytest.mark.parametrize(
+    ("program", "answer", "row"),
+    [
+        ("info", "25.0.0", right("engine", "Engine 25.0.0")),
+        ("info", "25", right("engine", "Engine 25")),
+        ("info", "100.1", right("engine", "Engine 100.1")),
+        (
+            "info",
+            "24.0.9",
+            wrong("engine", "Engine 24.0.9 is too old: 25 or newer is needed", UPGRADE),
+        ),
+        ("compose", "2.30.0", right("compose", "Compose 2.30.0")),
+        ("compose", "v2.30.3-desktop.1", right("compose", "Compose v2.30.3-desktop.1")),
+        ("compose", "3.0", right("compose", "Compose 3.0")),
+        (
+            "compose",
+            "2.29.9",
+            wrong("compose", "Compose 2.29.9 is too old: 2.30 or newer is needed", PLUGIN),
+        ),
+        ("buildx", "github.com/docker/buildx", right("buildx", "Buildx")),
+        (
+            "buildx",
+            "",
+            wrong(
+                "buildx",
+                "the Buildx plugin is missing, and images cannot be built without it",
+                "Install it: https://github.com/docker/buildx#installing",
+            ),
+        ),
+    ],
+)
+def test_versions_from_the_oldest_that_serves(
+    machine: Machine, program: str, answer: str, row: Row
+) -> None:
+    version = json.dumps({"ServerVersion": answer}) if program == "info" else answer
+    machine.docker(0, "", **{program: version})
+
+    assert doctor(machine)[row["name"]] == row
+
+
+NO_DAEMON = (
+    "Linux: sudo systemctl start docker. Docker Desktop: start the application. "
+    "Elsewhere, DOCKER_HOST or `docker context ls` says where it is looked for."
+)
+
+
+@pytest.mark.parametrize(
+    ("errors", "problem", "step"),
+    [
+        ([], "the Docker daemon is not running", NO_DAEMON),
+        (["no route", "more"], "the Docker daemon is not running (no route)", NO_DAEMON),
+        (
+            ["Permission denied: /var/run/docker.sock"],
+            "this user may not talk to the Docker daemon (permission denied)",
+            "sudo usermod -aG docker $USER, then log in again. "
+            "The group docker is as good as root.",
+        ),
+        (
+            ['context "x" not found'],
+            'context "x" not found',
+            "docker context use default",
+        ),
+        (["a host not found"], "the Docker daemon is not running (a host not found)", NO_DAEMON),
+    ],
+)
+def test_why_the_engine_does_not_answer(
+    machine: Machine, errors: list[str], problem: str, step: str
+) -> None:
+    machine.docker(code=1, info=json.dumps({"ServerErrors": errors}))
+
+    assert doctor(machine)["engine"] == wrong("engine", problem, step)
+
+
+def test_a_daemon_that_prints_its_error_alone_or_fails_with_a_version(machine: Machine) -> None:
+    machine.docker(code=1, errors="cannot connect", info="")
+    assert "daemon is not running (cannot connect)" in doctor(machine)["engine"]["problem"]
+
+    machine.docker(code=1, errors="cannot connect")
+    assert not doctor(machine)["engine"]["ok"]
+
+
+def test_the_ports_of_a_stack_that_runs_and_of_others(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    def rows() -> list[Row]:
+        checks = stack.run("doctor", "--json").result["checks"]
+        return [row for row in checks if row["name"].startswith("port ")]
+
+    monkeypatch.setattr(preflight, "bind_error", REAL_BIND_ERROR)
+    assert rows() == [right(f"port {stack.port}", "HTTP_PORT, held by this stack")]
+
+    ports = stack.model()["services"]["haproxy"]["ports"]
+    other = {"host_ip": "127.0.0.1", "target": 8888, "published": str(taken)}
+    stack.extra["haproxy"] = {"ports": [*ports, other]}
+    step = f"Choose another: STATS_PORT={taken + 1} ./stackctl up"
+    name = f"port {taken}"
+    assert rows()[1] == wrong(name, f"{name} is taken by another program", step)
+
+    stack.publishes = {taken: "blog-web-1"}
+    assert rows()[1] == wrong(name, f"{name} is taken by the container blog-web-1", step)
+
+    # A container of this stack that ended holds no port, and another program may.
+    stack.end("haproxy")
+    stack.extra.clear()
+    found = rows()[0]
+    assert found["problem"] == f"port {stack.port} is taken by another program"
+
+
+REAL_BIND_ERROR = preflight.bind_error
+
+
+@pytest.mark.parametrize(
+    ("target", "variable"),
+    [(8080, "HTTP_ADDRESS"), (8888, "HTTP_ADDRESS"), (7999, "DIRECT_ADDRESS")],
+)
+def test_an_address_that_is_not_this_machine_s(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, target: int, variable: str
+) -> None:
+    monkeypatch.setattr(preflight, "bind_error", REAL_BIND_ERROR)
+    stack.end("haproxy")
+    published = {"host_ip": "192.0.2.1", "target": target, "published": "4000"}
+    stack.extra["haproxy"] = {"ports": [published]}
+
+    found = {r["name"]: r for r in stack.run("doctor", "--json").result["checks"]}["port 4000"]
+
+    name = preflight.PORT_NAMES[target]
+    assert found["problem"].startswith("cannot listen on 192.0.2.1:4000: Cannot assign")
+    assert found["next"] == (
+        f"{variable} must be an address of this machine; {name} sets the port."
+    )
+
+
+def test_a_port_that_only_root_may_open_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine is root."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+        assert preflight.bind_error("[::1]", port) and preflight.bind_error("::1", port)
+    assert preflight.bind_error("[::1]", port) is None
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    assert preflight.bind_error("127.0.0.1", 80) is None
+
+
+@pytest.mark.parametrize(("root", "at"), [("", "root"), ("/nosuch", "root"), ("data", "data")])
+def test_the_disk_is_the_engine_s_where_that_is_this_machine_s(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, root: str, at: str
+) -> None:
+    """Docker Desktop keeps its data in a machine of its own."""
+    data = stack.root / "data"
+    data.mkdir()
+    free = {stack.root: 10**9, data: 5 * 10**8}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[path]))
+    stack.info["DockerRootDir"] = str(data) if root == "data" else root
+
+    [found] = [r for r in stack.run("doctor", "--json").result["checks"] if r["name"] == "disk"]
+
+    place, gigabytes = (data, "0.5") if at == "data" else (stack.root, "1.0")
+    assert found == wrong(
+        "disk",
+        f"{gigabytes} GB free at {place}; 2 GB are needed",
+        "`docker system df` shows what the engine holds; `docker builder prune` frees it.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "script", "service"),
+    [("DB_PASSWORD", "mysql.sh", "db"), ("REDIS_PASSWORD", "redis.sh", "redis")],
+)
+def test_a_password_that_its_server_refuses(
+    stack: Stack, variable: str, script: str, service: str
+) -> None:
+    stack.data.accepted[script] = ["another"]
+
+    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+
+    what = {"db": "db", "redis": "redis"}[service]
+    assert found[variable] == wrong(
+        variable,
+        f"{service} refuses it: the variable was changed, the password in the server was not",
+        f"./stackctl rotate {what} sets the server's password to it; or put the former one back.",
+    )
+    # Of a server that is down, that is the fault.
+    stack.end(service)
+    assert variable not in {row["name"] for row in stack.run("doctor", "--json").result["checks"]}
+
+
+def test_what_compose_refuses_is_told_in_its_words(stack: Stack) -> None:
+    stack.configuration_fault = "services.web: additional property 'imag' is not allowed"
+
+    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+
+    assert "additional property 'imag'" in found["compose files"]["problem"]
+    assert "site" not in found
+
+
+def test_a_command_names_all_that_is_wrong(stack: Stack) -> None:
+    stack.data.accepted["mysql.sh"] = stack.data.accepted["redis.sh"] = ["another"]
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.result["error"] == "nothing was done: 2 faults"
+    lines = ended.result["next"].splitlines()
+    assert [line.partition(":")[0] for line in lines[::2]] == ["DB_PASSWORD", "REDIS_PASSWORD"]
+    assert all(line.startswith("    ./stackctl rotate ") for line in lines[1::2])
+
+
+def test_doctor_for_people_names_each_check(stack: Stack) -> None:
+    stack.data.accepted["mysql.sh"] = ["another"]
+
+    ended = stack.run("doctor")
+
+    lines = [line.partition(" ")[2] for line in ended.err.splitlines()]
+    assert ended.code == 1 and "engine: Engine 28.1.0" in lines
+    assert any(line.startswith("error: DB_PASSWORD: db refuses it") for line in lines)
+    assert "    ./stackctl rotate db sets" in ended.err
