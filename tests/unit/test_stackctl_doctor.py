@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.scripted.model import Reply
 from tests.unit.scripted.stack import Stack
 from tests.unit.test_stackctl_preflight import Machine
 from tools.stackctl.checks import preflight
@@ -299,3 +300,33 @@ def test_doctor_for_people_names_each_check(stack: Stack) -> None:
     assert ended.code == 1 and "engine: Engine 28.1.0" in lines
     assert any(line.startswith("error: DB_PASSWORD: db refuses it") for line in lines)
     assert "    ./stackctl rotate db sets" in ended.err
+
+
+def test_an_engine_that_does_not_answer_leaves_the_other_checks(stack: Stack) -> None:
+    """The client and its plugins need no engine."""
+    plugins = ("docker compose", "docker buildx")
+    gone = Reply(1, err="gone")
+    stack.before = lambda _: None if stack.calls[-1].startswith(plugins) else gone
+
+    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+
+    assert [name for name, row in found.items() if not row["ok"]] == ["engine"]
+    assert found[f"port {stack.port}"] == right(f"port {stack.port}", "HTTP_PORT, free")
+    assert list(found)[-1] == "disk"
+
+
+@pytest.mark.parametrize("where", ["dotenv", "environment"])
+def test_what_only_warns_is_reported_by_doctor_and_by_up(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    if where == "dotenv":
+        (stack.root / ".env").write_text("LAYER=local\nDJANGO_SECURE_SSL_REDIRECT=true\n")
+    else:
+        monkeypatch.setenv("DJANGO_SECURE_SSL_REDIRECT", "true")
+    name = "DJANGO_SECURE_SSL_REDIRECT"
+
+    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+
+    assert found[name]["problem"].startswith("every page redirects to https, and nothing answers")
+    assert found[name]["next"].startswith("Set TLS_CERTIFICATE")
+    assert f"warning: {name}: every page redirects" in stack.run("up").err

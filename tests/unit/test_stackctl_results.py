@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.unit.scripted.balancer import CHECK_SECONDS
-from tests.unit.scripted.stack import Stack
+from tests.unit.scripted.model import Reply
+from tests.unit.scripted.stack import Stack, fails
 from tests.unit.scripted.volume import NAME
 
 
@@ -220,3 +221,59 @@ def test_reload_reports_what_haproxy_warns_of(stack: Stack) -> None:
     warning = "parsing [haproxy/haproxy.cfg:7] : no timeout"
     assert ended.code == 0 and ended.result["warnings"] == [warning]
     assert f"warning: HAProxy: {warning}" in ended.err and "NOTICE" not in ended.err
+
+
+@pytest.mark.parametrize("step", ["lint migrations", "keep static bbbb", "migrate"])
+def test_a_step_that_fails_shows_its_program_s_last_thirty_lines(stack: Stack, step: str) -> None:
+    stack.data.migrations = {"bbbb": ["shop.0002"]}
+    stack.faults[step] = fails("\n".join(f"line {number}" for number in range(40)))
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code != 0 and set(stack.releases().values()) == {"aaaa"}
+    shown = [line for line in ended.err.splitlines() if re.fullmatch(r"    line \d+", line)]
+    assert shown == [f"    line {number}" for number in range(10, 40)]
+
+
+@pytest.mark.parametrize(("command", "state"), [("drain", "drain"), ("ready", "ready")])
+def test_a_command_that_haproxy_refuses_is_quoted(stack: Stack, command: str, state: str) -> None:
+    stack.faults[f"{state} server1"] = lambda: Reply(out="Permission denied\n")
+
+    ended = stack.run(command, "server1", "--json")
+
+    assert ended.code == 1 and not stack.locks
+    refused = f"HAProxy refused to set server1 to {state}: Permission denied"
+    assert ended.result["error"] == refused
+    assert ended.result["next"] == "`./stackctl status` shows the servers that it knows."
+
+
+def test_a_rotation_of_a_stopped_stack_completes_what_is_in_dotenv(stack: Stack) -> None:
+    (stack.root / ".env").write_text("LAYER=local\nDB_PASSWORD=by-hand\n")
+    for service in ("server1", "server2", "worker"):
+        stack.end(service, 0)
+
+    ended = stack.run("rotate", "db", "--json")
+
+    assert ended.code == 0 and ended.result == {**RESULTS["rotate db"], "rotated": []}
+    assert stack.data.accepted["mysql.sh"] == ["by-hand"]
+    assert "DB_PASSWORD: completing the change" in ended.err
+    assert "./stackctl up starts the stack" in ended.err
+
+
+@pytest.mark.parametrize("where", ["dotenv", "environment", "compose"])
+def test_rotate_refuses_a_secret_that_comes_from_a_file(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    given = {"DB_PASSWORD_FILE": "/run/secrets/db"}
+    if where == "dotenv":
+        (stack.root / ".env").write_text("LAYER=local\nDB_PASSWORD_FILE=/run/secrets/db\n")
+    if where == "environment":
+        monkeypatch.setenv("DB_PASSWORD_FILE", "/run/secrets/db")
+    if where == "compose":
+        environment = {**stack.model()["services"]["server1"]["environment"], **given}
+        stack.extra = {"server1": {"environment": environment}}
+
+    ended = stack.run("rotate", "db", "--json")
+
+    assert ended.code == 1
+    assert ended.result["error"] == "DB_PASSWORD comes from DB_PASSWORD_FILE; nothing was changed"
