@@ -149,6 +149,8 @@ def test_odd_output_ends_in_a_message_or_in_nothing(
         READERS[name]()
     except StackctlError as error:
         assert error.problem and "Traceback" not in str(error)
+        # It names the program that printed it.
+        assert "`None`" not in error.problem
 
 
 STAT = (

@@ -69,6 +69,9 @@ class LockVolume:
             given = RUN.parse_args(argv)
         except RefusedError as error:
             return Reply(125, err=f"docker: {error}")
+        for source in (volume.split(":")[0] for volume in given.volume):
+            if source.startswith("/") and not Path(source).is_dir():
+                return Reply(125, err=f"docker: bind source path does not exist: {source}")
         if given.name in self.locks:
             return Reply(125, err=f'Conflict. The container name "/{given.name}" is already in use')
         if given.entrypoint != "sh" or given.command[:1] != ["-c"] or len(given.command) != 2:
