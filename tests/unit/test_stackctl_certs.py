@@ -160,7 +160,7 @@ def test_what_is_a_name_is_taken(name: str) -> None:
 
 
 def test_half_an_authority_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A new one would have to be trusted anew, so none is made in its place."""
+    """A new one would have to be trusted again, so none is made in its place."""
     certs()
     (root / "certs/ca.key").unlink()
 

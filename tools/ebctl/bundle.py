@@ -85,7 +85,7 @@ def from_zip(path: Path) -> Bundle:
                 if not entry.is_dir()
             }
     except UNREADABLE as error:
-        raise EbctlError(f"{path}: this .zip cannot be read ({error}); make it anew.") from None
+        raise EbctlError(f"{path}: this .zip cannot be read ({error}); make it again.") from None
     return Bundle(files, path.stat().st_size)
 
 

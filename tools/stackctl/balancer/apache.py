@@ -41,6 +41,6 @@ class Apache:
             raise StackctlError(
                 f"Apache cannot be asked about {server}: {result.text()}",
                 "Is it well? `docker compose logs --tail 30 apache`. "
-                "`docker compose restart apache` starts it anew, and visitors do not notice.",
+                "`docker compose restart apache` restarts it, without failed requests.",
             )
         return int(result.out)

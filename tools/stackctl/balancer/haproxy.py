@@ -114,8 +114,8 @@ class Balancer:
             raise StackctlError(
                 f"HAProxy's master socket does not answer: {result.text()}",
                 "A container that was made before docker-compose.yaml asked for that socket has "
-                "none: `docker compose up --detach --no-deps haproxy` makes it anew, which "
-                "visitors notice for a moment.",
+                "none: `docker compose up --detach --no-deps haproxy` recreates it, which "
+                "interrupts visitors for a moment.",
             )
         return result.out
 

@@ -152,7 +152,7 @@ def _disconnected(
     is_old = container.config_hash != hashes.get(service, container.config_hash)
     if not missing or (is_old and not missing & joined):
         return None
-    first = seen.project.before_anew(service, seen.containers)
+    first = seen.project.step_before_recreating(service, seen.containers)
     return (
         f"it is not connected to the network {', '.join(sorted(missing))}",
         f"{first}docker compose up --detach --no-deps --force-recreate {service}",
@@ -214,8 +214,9 @@ def _drift(
         how = f"rotate {rotated[0]}" if rotated else "deploy"
         cure = f"./stackctl {how} brings the present one, one server at a time"
     else:
-        first = project.before_anew(service, seen.containers)
-        cure = f"{first}{compose.anew(service)} brings the present one, with a short interruption"
+        first = project.step_before_recreating(service, seen.containers)
+        command = compose.recreate_command(service)
+        cure = f"{first}{command} brings the present one, with a short interruption"
     return (
         f"it runs with another configuration than .env and the compose files have now{what}",
         cure,

@@ -153,7 +153,7 @@ def unknown_server(name: str) -> StackctlError:
     return StackctlError(
         f"HAProxy does not know {name}",
         "haproxy/haproxy.cfg has to name it, and HAProxy to run with the present variables: "
-        f"{compose.anew(compose.BALANCER)}",
+        f"{compose.recreate_command(compose.BALANCER)}",
     )
 
 

@@ -64,7 +64,7 @@ def make(console: Console, names: Sequence[str], *, force: bool) -> dict[str, An
         raise StackctlError(
             f"{_shown(folder)} holds a certificate already; nothing was changed",
             "To replace it: make certs FORCE=1 (or ./stackctl certs --force). The authority stays, "
-            "so nobody has to trust it anew.",
+            "so nobody has to trust it again.",
         )
     try:
         root.mkdir(exist_ok=True)
@@ -136,17 +136,17 @@ def _read(certificate: Path, key: Path) -> Pair:
         raise StackctlError(
             f"the authority in {FOLDER}/ cannot be used: {reason}",
             f"Bring back {_shown(certificate)} and {_shown(key)}, or remove both for a new one, "
-            "which has to be trusted anew.",
+            "which has to be trusted again.",
         ) from None
     if not isinstance(read, ec.EllipticCurvePrivateKey) or read.public_key() != pair.public_key():
         raise StackctlError(
             f"{_shown(key)} does not belong to {_shown(certificate)}",
-            "Remove both for a new authority, which has to be trusted anew.",
+            "Remove both for a new authority, which has to be trusted again.",
         )
     if pair.not_valid_after_utc < datetime.now(UTC):
         raise StackctlError(
             f"the authority {_shown(certificate)} expired at {pair.not_valid_after_utc:%Y-%m-%d}",
-            f"Remove it and {_shown(key)} for a new one, which has to be trusted anew.",
+            f"Remove it and {_shown(key)} for a new one, which has to be trusted again.",
         )
     return Pair(pair, read)
 

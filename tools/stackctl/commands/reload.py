@@ -31,7 +31,7 @@ WRITE = (
     'my $f = $ARGV[0]; umask 077; open(my $o, \'>\', "$f.new") or die "$f.new: $!\\n"; '
     'print $o <STDIN>; close($o) or die "$f.new: $!\\n"; rename("$f.new", $f) or die "$f: $!\\n";'
 )
-NEW_CONTAINER = compose.anew(compose.BALANCER)
+NEW_CONTAINER = compose.recreate_command(compose.BALANCER)
 
 
 def reload(console: Console) -> dict[str, Any]:

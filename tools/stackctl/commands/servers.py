@@ -20,7 +20,7 @@ READY_SECONDS = 15.0
 def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
     """Take a server out of service and wait for its requests to end.
 
-    The load balancer remembers it, over `stackctl reload` too, until it is started anew or `ready`
+    The load balancer remembers it, over `stackctl reload` too, until it is restarted or `ready`
     undoes it.
 
     Raises:

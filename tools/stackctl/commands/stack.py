@@ -96,7 +96,7 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
             around.append(name)
             if passwords.is_rotated(project, found):
                 continue
-            command = project.before_anew(name, running) + compose.anew(name)
+            command = project.step_before_recreating(name, running) + compose.recreate_command(name)
             console.warn(
                 f"{name} keeps its present configuration or image; {command} brings "
                 "the new one, which visitors notice for a moment"
@@ -148,7 +148,7 @@ def adopt(console: Console) -> dict[str, Any]:
     if before:
         console.say(
             f"what runs still mounts {before}; keep that folder until ./stackctl deploy (servers) "
-            f"and {compose.anew(compose.BALANCER)} have run here"
+            f"and {compose.recreate_command(compose.BALANCER)} have run here"
         )
     return {"project": project.name, "folder": str(process.ROOT), "before": before}
 
@@ -216,7 +216,8 @@ def _site(project: compose.Project, balancer: engine.Container, *, well: bool) -
         return Check(
             "site",
             problem=f"HAProxy does not publish port {site.port}, where .env has the site",
-            cure=f"{compose.anew(compose.BALANCER)} brings it there, with a short interruption",
+            cure=f"{compose.recreate_command(compose.BALANCER)} brings it there, with a short "
+            "interruption",
         )
     status, body = get(site, "localhost", "/readyz")
     if status == 200:

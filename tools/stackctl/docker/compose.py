@@ -200,7 +200,9 @@ class Project:
         named = self.services.get(service, {}).get("networks") or ()
         return frozenset(declared[name]["name"] for name in named if name in declared)
 
-    def before_anew(self, service: str, containers: Mapping[str, engine.Container]) -> str:
+    def step_before_recreating(
+        self, service: str, containers: Mapping[str, engine.Container]
+    ) -> str:
         """Return what comes before a service is recreated, or nothing.
 
         A proxy in a network that the servers are not in yet would reach none of them.
@@ -299,9 +301,9 @@ class Project:
         return (*self._renamed(), *run)
 
     def recreate(self, service: str) -> process.Result:
-        """Make a service's container anew from the image that `latest` names now.
+        """Recreate a service's container from the image that `latest` names now.
 
-        One that would be the same too: a release that is forced, or a way back, begins afresh.
+        Also one that would stay the same: for a forced release and for a rollback.
         """
         return process.run(
             *("docker", "compose", "--progress", "plain", "up", "--detach"),
@@ -312,7 +314,7 @@ class Project:
     def up(self, on_line: Lines, *services: str, recreate: bool = True) -> process.Result:
         """Start what is not running, from the images that are there, and wait for health.
 
-        With `recreate` containers of another image or configuration are made anew, all at once.
+        With `recreate` containers of another image or configuration are recreated, all at once.
         """
         return process.follow(
             *("docker", "compose", "--progress", "plain", "up", "--detach", "--no-build"),
@@ -357,8 +359,8 @@ class Project:
         return model
 
 
-def anew(service: str) -> str:
-    """Return the command that makes a service's container of the present configuration."""
+def recreate_command(service: str) -> str:
+    """Return the command that recreates a container with the present configuration."""
     return f"docker compose up --detach --no-deps {service}"
 
 

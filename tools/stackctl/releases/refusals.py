@@ -89,11 +89,11 @@ def require_present_balancer(
         raise StackctlError(
             "refused, because HAProxy runs with other variables than the present ones: "
             f"{'; '.join(wrong)}; nothing was changed",
-            "Make it anew first, which visitors notice for a moment: "
-            f"{compose.anew(compose.BALANCER)}",
+            "Recreate it first, which interrupts visitors for a moment: "
+            f"{compose.recreate_command(compose.BALANCER)}",
         )
     if container.config_hash != project.config_hash(compose.BALANCER):
-        first = project.before_anew(compose.BALANCER, project.containers())
+        first = project.step_before_recreating(compose.BALANCER, project.containers())
         _warn_of_old(compose.BALANCER, console, first)
 
 

@@ -223,7 +223,7 @@ class Roll:
             self.before.setdefault(service, image)
 
     def _recreate(self, service: str, image: str) -> str:
-        """Make the service's container anew and return its id."""
+        """Recreate the service's container and return its id."""
         engine.tag(image, self.project.latest)
         result = self.project.recreate(service)
         container = self.project.containers().get(service)
