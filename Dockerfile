@@ -39,6 +39,7 @@ RUN sed -i 's/#.*//' /tmp/apt.txt && apt-get update \
         --shell /usr/sbin/nologin mysite \
     # The only places that a server may write to; a volume or tmpfs put there takes this owner over.
     && install -d -o mysite -g mysite -m 0750 /run/mysite /srv/media /srv/kept/static /srv/stackctl \
+    && install -d -o mysite -g mysite -m 0700 /srv/bodies \
     && mkdir /srv/messages
 COPY --from=mysite-builder /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
@@ -47,6 +48,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     STATIC_ROOT=/srv/static \
     MEDIA_ROOT=/srv/media \
     MESSAGES_ROOT=/srv/messages \
+    UPLOAD_TEMP_DIR=/srv/bodies \
     DRAIN_FILE=/run/mysite/drain \
     WORKER_HEARTBEAT_FILE=/run/mysite/worker-heartbeat \
     PROMETHEUS_MULTIPROC_DIR=/run/mysite/metrics \

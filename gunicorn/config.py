@@ -16,11 +16,11 @@ workers = int(os.environ["WEB_CONCURRENCY"])
 # (ops/breaker.py). Not where the code is edited while it runs: each worker imports it again.
 preload_app = "--reload" not in os.environ.get("GUNICORN_CMD_ARGS", "")
 
-# harakiri: a request that takes longer is cut off together with its worker. gunicorn looks once a
-# second, and the worker has to end: 20 to 22 s in all, as README.md says.
-timeout = 20
+# harakiri: a request that takes longer is cut off together with its worker. gunicorn checks once a
+# second, and the worker has to end: up to 2 s more in all, as README.md says.
+timeout = int(os.environ["REQUEST_SECONDS"])
 # Told to end, the running requests have as long.
-graceful_timeout = 20
+graceful_timeout = timeout
 
 # Fresh workers now and then, not all at once, so that a leak never becomes an outage. gunicorn has
 # no limits by age and memory, as uWSGI has.

@@ -128,6 +128,7 @@ class Relay:
         self.config = RUN / f"{name}.conf"
         template = (FOLDER / "relay.conf").read_text(encoding="utf-8")
         text = template.replace("@NAME@", name).replace("@ADDRESS@", f"{host}:{port}")
+        text = text.replace("@SECONDS@", os.environ["INNER_SECONDS"])
         self.config.write_text(text, encoding="utf-8")
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -221,7 +222,9 @@ def main() -> int:
         look_up(servers, name)
     write(servers, method)
     relays = {name: Relay(name, *address) for name, address in servers.names.items()}
-    nginx = subprocess.Popen((*NGINX, str(FOLDER / "nginx.conf")))  # noqa: S603 (our own words)
+    # On QUIT and on a reload running requests have this long.
+    grace = f"worker_shutdown_timeout {os.environ['BALANCER_GRACE_SECONDS']}s;"
+    nginx = subprocess.Popen((*NGINX, str(FOLDER / "nginx.conf"), "-g", grace))  # noqa: S603 (our own words)
 
     def stop(number: int, frame: FrameType | None) -> None:
         nginx.send_signal(signal.SIGQUIT)

@@ -26,8 +26,9 @@ _SCHEMES: Final = {
     "postgres": "postgres",
     "postgresql": "postgres",
 }
-# Every wait below ends before uWSGI's harakiri would end the whole worker with it. The wait for a
-# connection is shorter: while the database is away every worker may be in it, and other pages wait.
+# Every wait ends before uWSGI's harakiri would end the whole worker with it, also the longest one,
+# for a statement (_options). The wait for a connection is shorter: while the database is down every
+# worker may be in it, and other pages wait.
 _OPTIONS: Final[Mapping[str, Settings]] = {
     # https://docs.djangoproject.com/en/5.2/ref/databases/#sqlite-notes
     # https://www.sqlite.org/wal.html
@@ -42,8 +43,6 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
     "mysql": {
         "charset": "utf8mb4",
         "connect_timeout": 2,
-        "read_timeout": 10,
-        "write_timeout": 10,
         "isolation_level": "read committed",
         # Strict mode is added to the server's own modes. The wait for a row lock ends before
         # read_timeout, so that the server names the reason and the connection survives.
@@ -57,15 +56,28 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
     # https://www.postgresql.org/docs/17/runtime-config-client.html
     "postgres": {
         "connect_timeout": 2,
-        # Ours (ops.database.postgres): a server that hangs ends no statement, and one that is there
-        # names the reason before.
-        "read_timeout": 12,
-        "options": (
-            "-c statement_timeout=10000 -c lock_timeout=5000 "
-            "-c idle_in_transaction_session_timeout=60000"
-        ),
     },
 }
+
+
+def _options(engine: str, seconds: int) -> Settings:
+    """Return the options of an engine where a request may take so many seconds."""
+    statement = seconds - 10
+    limits: Mapping[str, Settings] = {
+        "mysql": {"read_timeout": statement, "write_timeout": statement},
+        "postgres": {
+            # Ours (ops.database.postgres): a server that hangs ends no statement, and one that is
+            # up names the reason before.
+            "read_timeout": statement + 2,
+            "options": (
+                f"-c statement_timeout={statement}000 -c lock_timeout=5000 "
+                f"-c idle_in_transaction_session_timeout={seconds + 40}000"
+            ),
+        },
+    }
+    return {**_OPTIONS[engine], **limits.get(engine, {})}
+
+
 # Files of MySQL's client, each ssl_NAME in a URL.
 _MYSQL_TLS: Final = ("ca", "capath", "cert", "key")
 # What ends a long statement; see without_time_limits.
@@ -134,11 +146,11 @@ def settings(values: Mapping[str, Value], layer: str) -> Settings:
     """Return the settings that values without a fault give."""
     way = _way(values, layer)
     if way == "DATABASE_URL":
-        named = _from_url(str(values[way]))
+        named = _from_url(str(values[way]), _request_seconds(values))
     elif way:
         named = _from_group(way, values)
     else:
-        named = _settings("sqlite", {"NAME": "var/db.sqlite3"})
+        named = _settings("sqlite", {"NAME": "var/db.sqlite3"}, _request_seconds(values))
     return _with_common(named, values)
 
 
@@ -166,9 +178,9 @@ def _with_common(settings: Settings, values: Mapping[str, Value]) -> Settings:
     return settings
 
 
-def _settings(engine: str, named: Settings) -> Settings:
+def _settings(engine: str, named: Settings, seconds: int) -> Settings:
     settings = {"ENGINE": _BACKENDS[engine], **named}
-    settings["OPTIONS"] = {**_OPTIONS[engine], **named.get("OPTIONS", {})}
+    settings["OPTIONS"] = {**_options(engine, seconds), **named.get("OPTIONS", {})}
     if engine == "sqlite" and named["NAME"] != ":memory:":
         settings["NAME"] = str(ROOT / named["NAME"])
     return settings
@@ -192,7 +204,15 @@ def _from_group(way: str, values: Mapping[str, Value]) -> Settings:
         port = values["RDS_PORT"]
         engine = "postgres" if port == 5432 else "mysql"
     named = {key: values[name] for key, name in _needed(way, values).items()}
-    return _settings(engine, named if engine == "sqlite" else {**named, "PORT": port or ""})
+    if engine != "sqlite":
+        named["PORT"] = port or ""
+    return _settings(engine, named, _request_seconds(values))
+
+
+def _request_seconds(values: Mapping[str, Value]) -> int:
+    seconds = values["REQUEST_SECONDS"]
+    assert isinstance(seconds, int)  # noqa: S101 (a number with a default)
+    return seconds
 
 
 def _url_faults(url: str) -> list[Fault]:
@@ -203,9 +223,9 @@ def _url_faults(url: str) -> list[Fault]:
     return []
 
 
-def _from_url(url: str) -> Settings:
+def _from_url(url: str, seconds: int) -> Settings:
     if url == _IN_MEMORY:
-        return _settings("sqlite", {"NAME": ":memory:"})
+        return _settings("sqlite", {"NAME": ":memory:"}, seconds)
     engine = _SCHEMES[url.partition("://")[0]]
     # Imported here: the checks answer where no package is installed.
     import environ
@@ -220,7 +240,7 @@ def _from_url(url: str) -> Settings:
         }
         if files:
             options["ssl"] = files
-    return _settings(engine, parsed)
+    return _settings(engine, parsed, seconds)
 
 
 def _check_url(url: str) -> None:

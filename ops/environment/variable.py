@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -141,8 +142,8 @@ def _bool(variable: Variable, text: str) -> bool:
 def _int(variable: Variable, text: str) -> int:
     word = _text(variable, text)
     # int() would also take 1_000, +5 and digits of other scripts, which no other reader of the
-    # same variable (uWSGI, docker compose, HAProxy) does.
-    if not (word.isascii() and word.removeprefix("-").isdigit()):
+    # same variable (uWSGI, docker compose, HAProxy) does; a shell reads 010 as 8.
+    if not re.fullmatch(r"0|-?[1-9][0-9]*", word):
         raise InvalidValueError(f"{text!r} is not a whole number", _range(variable))
     number = int(word)
     low, high = _bounds(variable)

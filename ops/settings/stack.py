@@ -24,8 +24,9 @@ PROFILE_FIELDS = env.list("PROFILE_FIELDS")
 # The servers behind the load balancer, each name=host:port; none: this one alone.
 SERVERS = env.list("SERVERS")
 
-# The port of `make run`.
+# The port of `make run`, and how long a request may take there.
 RUN_PORT = env.int("RUN_PORT")
+REQUEST_SECONDS = env.int("REQUEST_SECONDS")
 
 # While this file exists /readyz answers 404, so that load balancers send nothing new.
 DRAIN_FILE = env.path("DRAIN_FILE")
@@ -73,8 +74,11 @@ STATIC_BUCKET = bucket_options(env, env.str("AWS_STATIC_BUCKET_NAME"))
 STATIC_ELSEWHERE = [env.str("STATIC_URL")] if STATIC_BUCKET else []
 
 UPLOAD_MAX_MB = env.int("UPLOAD_MAX_MB")
-# In memory while its request lasts: a process that is killed would leave a temporary file.
-FILE_UPLOAD_MAX_MEMORY_SIZE = (UPLOAD_MAX_MB + 1) * 2**20
+# A small file is in memory while its request runs, a larger one on disk.
+FILE_UPLOAD_HANDLERS = ["ops.uploads.UploadHandler"]
+FILE_UPLOAD_TEMP_DIR = env.str("UPLOAD_TEMP_DIR") or None
+# Forms without their files, and JSON (ops/parsers.py): in memory, whatever a file may have.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 2**20
 
 # In the unit tests' layer nothing is sent.
 report_errors(

@@ -78,7 +78,9 @@ def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
         *("--publish", f"127.0.0.1:{port}:8080", "--volume", f"{stack.tree}/haproxy:/config:ro"),
         *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99", "--env", f"HAPROXY_BALANCE={balance}"),
         *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
-        *("haproxy:3.0", "haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
+        *("--volume", f"{stack.tree}/templates:/srv/project/templates:ro"),
+        *("--entrypoint", "/config/start", "haproxy:3.0", "docker-entrypoint.sh"),
+        *("haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
     )
     try:
         eventually(lambda: both(port), seconds=30, what=f"HAProxy answers: {balance}")
@@ -290,7 +292,7 @@ def test_nginx_says_in_json_what_it_does_not_take(balanced: tuple[str, int]) -> 
     answer = connection.getresponse()
 
     assert answer.status == 413
-    assert json.load(answer) == {"detail": "The request is too large."}
+    assert json.load(answer) == {"detail": "The request is too large: the limit is 10 MB."}
 
 
 def test_nginx_passes_the_cut_of_a_response_on(balanced: tuple[str, int]) -> None:
@@ -357,10 +359,10 @@ def test_nginx_says_every_error_in_json(loaded: Stack) -> None:
     docker(
         *("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:8090"),
         *("--user", "10001:10001", "--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
-        *("--read-only", "--tmpfs", "/tmp:mode=1777,size=1m"),
+        *("--read-only", "--tmpfs", "/tmp", "--tmpfs", "/srv/bodies:uid=10001,size=1m"),
         *("--volume", f"{loaded.tree}/nginx-balancer:/config:ro", "--env", "SERVERS=x=nowhere:1"),
         *("--volume", f"{loaded.tree}/templates:/srv/project/templates:ro"),
-        *("--entrypoint", "/config/follow.py", image),
+        *("--entrypoint", "/config/start", image),
     )
     try:
         status, body = eventually(lambda: answered(port), seconds=20, what="nginx answers")

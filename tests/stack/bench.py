@@ -22,6 +22,8 @@ from tools.stackctl.balancer.haproxy import CONFIG
 
 NAME = f"{STACK_NAME}-bench"
 SERVERS = ("server1", "server2")
+# Values of their own, which no file names.
+REQUEST_SECONDS, UPLOAD_MAX_MB = 23, 37
 # Published under the names of the doors; HAProxy's stats page too.
 PORTS = {"haproxy": 8080, "apache": 8002, "nginx-balancer": 8090, "nginx": 7999}
 # A server's own nginx, and the application that it asks.
@@ -44,7 +46,7 @@ class Bench:
     def request(self, method: str, door: str, path: str, **options: Any) -> requests.Response:
         """Send a request to a front server."""
         url = f"http://127.0.0.1:{self.ports[door]}{path}"
-        return requests.request(method, url, **{"timeout": 40, **options})
+        return requests.request(method, url, **{"timeout": 45, **options})
 
     def states(self) -> set[str]:
         """Return what HAProxy's checks say of its servers."""
@@ -106,6 +108,12 @@ def bench_of(tree: Path) -> Iterator[Bench]:
     base = f"{STACK_NAME}-base"
     templates = ("--volume", f"{tree}/templates:/srv/project/templates:ro")
     project = ("--volume", f"{tree}:/srv/project:ro", "--workdir", "/srv/project")
+    limits = (
+        "--env",
+        f"REQUEST_SECONDS={REQUEST_SECONDS}",
+        "--env",
+        f"UPLOAD_MAX_MB={UPLOAD_MAX_MB}",
+    )
     with ExitStack() as cleanup:
         with suppress(Exception):
             docker("network", "rm", NAME)
@@ -119,7 +127,7 @@ def bench_of(tree: Path) -> Iterator[Bench]:
         run(
             "apache",
             *("--publish", published["apache"], "--tmpfs", "/run/apache:uid=10001,gid=10001"),
-            *("--tmpfs", "/srv/kept/static", *user, "--env", "DRAIN_SECONDS=0"),
+            *("--tmpfs", "/srv/kept/static", *user, *limits, "--env", "DRAIN_SECONDS=0"),
             *("--volume", f"{tree}/apache:/etc/apache:ro"),
             *templates,
             *("--volume", f"{tree}/apache/nsswitch.conf:/etc/nsswitch.conf:ro"),
@@ -138,7 +146,14 @@ def bench_of(tree: Path) -> Iterator[Bench]:
             *templates,
             *("--env", "HAPROXY_BALANCE=roundrobin", "--env", "APACHE=1"),
             *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
-            *("haproxy:3.0", "haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
+            *(*limits, "--entrypoint", "/config/start"),
+            *(
+                "haproxy:3.0",
+                "docker-entrypoint.sh",
+                "haproxy",
+                "-f",
+                f"/config/{CONFIG.rpartition('/')[2]}",
+            ),
         )
         run(
             "nginx-balancer",
@@ -146,12 +161,12 @@ def bench_of(tree: Path) -> Iterator[Bench]:
             *("--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
             *("--volume", f"{tree}/nginx-balancer:/config:ro"),
             *templates,
-            *("--env", "SERVERS=set1=server1:7999,set2=server2:7999"),
-            *("--entrypoint", "/config/follow.py", base),
+            *("--env", "SERVERS=set1=server1:7999,set2=server2:7999", *limits),
+            *("--entrypoint", "/config/start", base),
         )
         run(
             "nginx",
-            *("--publish", published["nginx"], *user, *project, "--tmpfs", run_mysite),
+            *("--publish", published["nginx"], *user, *project, "--tmpfs", run_mysite, *limits),
             *("--tmpfs", "/srv/kept/static", "--entrypoint", "sh", base, "-c", NGINX),
         )
         bench = Bench(ports)

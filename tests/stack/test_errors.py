@@ -37,7 +37,8 @@ def port(production: Stack) -> Iterator[int]:
     name, published = f"{production.project}-errors", free_port()
     docker(
         *("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{published}:7999"),
-        *("--read-only", "--tmpfs", "/tmp:mode=1777,size=1m", "--tmpfs", RUN),
+        *("--read-only", "--tmpfs", "/tmp", "--tmpfs", "/srv/bodies:uid=10001,size=1m"),
+        *("--tmpfs", RUN),
         *("--env", f"UPLOAD_MAX_MB={LIMIT_MB}", "--entrypoint", "/srv/project/nginx/start"),
         production.image,
     )

@@ -9,6 +9,8 @@ from tests.stack.compose import APP_SERVER, Stack, docker
 from tests.waiting import eventually
 
 SUPERVISORCTL = ("supervisorctl", "-c", "/srv/project/supervisor/supervisord.conf")
+# As the entrypoint starts it.
+SUPERVISORD = f". /srv/project/templates/limits.sh; exec supervisord -c {SUPERVISORCTL[-1]}"
 HEALTHCHECK = "/srv/project/supervisor/healthcheck"
 
 
@@ -66,9 +68,10 @@ def doomed_nginx(production: Stack) -> Iterator[str]:
     """A container whose nginx cannot read its configuration; it ends meanwhile as well."""
     name = f"{production.project}-fatal-nginx"
     docker(
-        *("run", "--detach", "--name", name, "--entrypoint", "supervisord"),
-        *("-e", "DRAIN_SECONDS=0", "-e", "UPLOAD_MAX_MB='", "-e", "APP_SERVER=idle"),
-        *(production.image, "--configuration", "/srv/project/supervisor/supervisord.conf"),
+        *("run", "--detach", "--name", name, "--entrypoint", "sh"),
+        *("-e", "DRAIN_SECONDS=0", "-e", "APP_SERVER=idle"),
+        *("-v", f"{production.tree}/README.md:/srv/project/nginx/forward.conf:ro"),
+        *(production.image, "-c", SUPERVISORD),
     )
     yield name
     docker("rm", "--force", "--volumes", name)
@@ -176,7 +179,7 @@ def test_the_container_ends_when_a_program_is_beyond_restarting(doomed: str) -> 
 
 
 def test_the_container_ends_when_nginx_cannot_be_started(doomed_nginx: str) -> None:
-    check_doomed(doomed_nginx, "nginx", "upload-limit.conf")
+    check_doomed(doomed_nginx, "nginx", "forward.conf")
 
 
 @pytest.mark.parametrize("service", ["redis", "haproxy", "worker", "db"])

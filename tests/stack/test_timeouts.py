@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.stack.bench import Bench
+from tests.stack.bench import REQUEST_SECONDS, Bench
 
 GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEADER = b"GET /who HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
@@ -25,19 +25,19 @@ CASES = {
     "haproxy: long body": ("haproxy", LONG, 400, 30),
     "haproxy: next request": ("haproxy", GET % b"/who", 0, 10),
     # A long body goes to the servers alone, not through Apache, whose limit is shorter.
-    "haproxy: server": ("haproxy", UPLOAD, 504, 30),
+    "haproxy: server": ("haproxy", UPLOAD, 504, REQUEST_SECONDS + 10),
     # Six tries of 4 s each.
     "haproxy: file's server": ("haproxy", GET % b"/static/never", 504, 24),
     "balancer: header": ("nginx-balancer", HEADER, 0, 5),
     "balancer: body": ("nginx-balancer", LONG, 0, 10),
     "balancer: next request": ("nginx-balancer", GET % b"/who", 0, 5),
-    "balancer: server": ("nginx-balancer", NEVER, 504, 30),
+    "balancer: server": ("nginx-balancer", NEVER, 504, REQUEST_SECONDS + 10),
     "apache: header": ("apache", HEADER, 408, 10),
     "apache: body": ("apache", POST % (1000, b"x"), 408, 15),
-    "apache: server": ("apache", NEVER, 502, 28),
+    "apache: server": ("apache", NEVER, 502, REQUEST_SECONDS + 8),
     "nginx: header": ("nginx", HEADER, 0, 10),
     "nginx: body": ("nginx", LONG, 0, 15),
-    "nginx: application": ("nginx", NEVER, 504, 25),
+    "nginx: application": ("nginx", NEVER, 504, REQUEST_SECONDS + 5),
 }
 # Of how much later an end may be, on a busy machine.
 LATE = 4

@@ -176,7 +176,9 @@ def test_allowed_hosts_mean_what_django_means(
         *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99", "--env", "HAPROXY_BALANCE=roundrobin"),
         *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
         *("--env", "HTTPS_PORT=8443", "--env", f"DJANGO_ALLOWED_HOSTS={allowed}"),
-        *("haproxy:3.0", "haproxy", "-f", "/config/haproxy.cfg"),
+        *("--volume", f"{tls.stack.tree}/templates:/srv/project/templates:ro"),
+        *("--entrypoint", "/config/start", "haproxy:3.0", "docker-entrypoint.sh"),
+        *("haproxy", "-f", "/config/haproxy.cfg"),
     )
     try:
         found = eventually(lambda: redirected(port, host), seconds=10, what="HAProxy answers")

@@ -1,7 +1,10 @@
 """Values from the servers' own configuration files, for tests that compare them."""
 
 import configparser
+import os
 import re
+import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +29,25 @@ def seconds(text: str, unit: str = "s") -> float:
     parts = re.findall(r"(\d+)(ms|s|m|h|d)?", text)
     assert parts and "".join(number + name for number, name in parts) == text, text
     return sum(int(number) * UNITS[name or unit] for number, name in parts)
+
+
+def limits(**environ: int) -> dict[str, str]:
+    """Return what templates/limits.sh derives from these variables; from none: by default."""
+    done = subprocess.run(
+        ["sh", "-euc", ". templates/limits.sh; env -0"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **{name: str(value) for name, value in environ.items()}},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """Return a text with its variables' values: ${X}, ${X:-default}, $(X), %(ENV_X)s or "$X"."""
+    names = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}|\$\((\w+)\)|%\(ENV_(\w+)\)s|\$(\w+)")
+    return names.sub(lambda found: values[next(filter(None, found.groups()))], text).strip('"')
 
 
 @dataclass(frozen=True)

@@ -264,6 +264,15 @@ FAULTS: dict[str, tuple[Bundle, str, int, str]] = {
         3,
         "DRAIN_SECONDS",
     ),
+    "requests that the load balancer cuts off": (
+        alone(
+            f"{ENVIRONMENT}    REQUEST_SECONDS: 47\n"
+            "  aws:elbv2:loadbalancer:\n    IdleTimeout: 57\n"
+        ),
+        "together",
+        5,
+        "the instance's nginx waits 57 s",
+    ),
     "a name that is none": (property_("MY-NAME: a"), "property", 3, "name"),
     # Commands and files
     "a command without a command": (

@@ -6,6 +6,7 @@ Only here: AWS alone reads them, and the rehearsal in tests/eb replaces only a p
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,20 +19,20 @@ from tests.tree import ROOT
 from tests.unit.config_files import (
     directives_of,
     dockerfile,
+    limits,
     nginx_directives,
     nginx_value,
     seconds,
     supervisor_sections,
     text_of,
-    uwsgi_option,
 )
 from tools.ebctl import bundle
 from tools.ebctl.lint import config_files, findings_of, saved
-from tools.ebctl.lint.settings import SECRETS, Setting
+from tools.ebctl.lint.settings import BALANCER_TIMES, INSTANCE_SECONDS, SECRETS, Setting
 
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 ROLLING = "aws:autoscaling:updatepolicy:rollingupdate"
-LIMITS = ".platform/nginx/conf.d/limits.conf"
+HOOK = ".platform/hooks/postdeploy/limits"
 ADDRESS = ".platform/nginx/conf.d/client-address.conf"
 ERRORS = ".platform/nginx/conf.d/elasticbeanstalk/errors.conf"
 # How long the platform's own server block keeps an idle connection: not ours to change.
@@ -58,27 +59,18 @@ def platform_value(file: str, name: str) -> str:
 
 
 def test_a_slow_request_is_ended_by_the_innermost_server() -> None:
-    harakiri = seconds(uwsgi_option("harakiri"))
-    container = seconds(nginx_value("proxy_read_timeout"))
-    instance = seconds(platform_value(LIMITS, "proxy_read_timeout"))
-    balancer = number("aws:elbv2:loadbalancer", "IdleTimeout")
+    instance = int(limits()["BALANCER_SECONDS"])
 
-    assert harakiri < container < instance < balancer
-    assert seconds(nginx_value("proxy_send_timeout")) < seconds(
-        platform_value(LIMITS, "proxy_send_timeout")
-    )
+    assert int(limits()["NGINX_SECONDS"]) < instance
+    assert instance == int(limits()["REQUEST_SECONDS"]) + INSTANCE_SECONDS
+    for namespace, name in BALANCER_TIMES:
+        assert instance < number(namespace, name), name
 
 
 def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
     """Neither the instance's to the balancer, nor the container's to the instance's."""
     assert number("aws:elbv2:loadbalancer", "IdleTimeout") < PLATFORM_KEEPALIVE
     assert seconds(nginx_value("keepalive_timeout")) > PLATFORM_KEEPALIVE
-
-
-def test_an_instance_that_leaves_finishes_its_requests() -> None:
-    delay = number(PROCESS, "DeregistrationDelay")
-
-    assert delay > seconds(platform_value(LIMITS, "proxy_read_timeout"))
 
 
 def test_a_container_without_requests_ends_before_docker_kills_it() -> None:
@@ -91,8 +83,31 @@ def test_a_container_without_requests_ends_before_docker_kills_it() -> None:
     assert f"after {DOCKER_STOP} s" in text_of(".ebextensions/application.config")
 
 
-def test_the_largest_body_is_the_same_at_both() -> None:
-    assert platform_value(LIMITS, "client_max_body_size") == nginx_value("client_max_body_size")
+@pytest.mark.parametrize("event", ["hooks", "confighooks"])
+@pytest.mark.parametrize("given", [{}, {"REQUEST_SECONDS": "33", "UPLOAD_MAX_MB": "37"}])
+def test_the_instances_nginx_gets_the_environments_limits(
+    tmp_path: Path, given: dict[str, str], event: str
+) -> None:
+    """After a deploy, and after a change of the environment's properties."""
+    for name in (".platform", "templates"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    hook = tmp_path / HOOK
+    text = hook.read_text().replace("/opt/elasticbeanstalk/bin/", f"{tmp_path}/")
+    hook.write_text(text.replace("/etc/nginx/conf.d/", f"{tmp_path}/"))
+    known = "".join(f"{name}) echo {value} ;;\n" for name, value in given.items())
+    stand_in(tmp_path, "get-config", f'#!/bin/sh\ncase "$3" in\n{known}*) exit 1 ;;\nesac\n')
+    for name in ("nginx", "systemctl"):
+        stand_in(tmp_path, name, f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/called\n')
+
+    done = run(str(tmp_path / f".platform/{event}/postdeploy/limits"), tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    derived = limits(**{name: int(value) for name, value in given.items()})
+    written = (tmp_path / "limits.conf").read_text()
+    assert f"proxy_read_timeout {derived['BALANCER_SECONDS']}s;" in written
+    assert f"client_max_body_size {derived['BODY_MAX_BYTES']};" in written
+    assert f"the limit is {derived['UPLOAD_MAX_MB']} MB" in written
+    assert (tmp_path / "called").read_text() == "nginx -q -t\nsystemctl reload nginx\n"
 
 
 def test_both_say_the_same_when_they_refuse() -> None:
@@ -118,9 +133,7 @@ def test_both_say_the_same_when_they_refuse() -> None:
     for status, location in pages.items():
         code, body = answers[location]
         assert code == status
-        # It does not know the limit.
-        words = details[status].replace("$upload_limit", "")
-        assert json.loads(body.removesuffix("\\n")) == {"detail": words}
+        assert json.loads(body.removesuffix("\\n")) == {"detail": details[status]}
 
 
 def test_one_proxy_believes_the_last_address_and_no_other() -> None:
@@ -202,16 +215,13 @@ def test_containers_migrate_because_nobody_does_it_for_them() -> None:
 @pytest.mark.parametrize(
     ("file", "told"),
     [
-        (".ebextensions/load-balancer.config", "proxy_read_timeout, {instance} s)"),
+        (".ebextensions/load-balancer.config", "proxy_read_timeout, {instance} s by default)"),
         (".ebextensions/load-balancer.config", "Shorter than the {platform} s"),
     ],
 )
 def test_comments_that_repeat_a_limit_are_right(file: str, told: str) -> None:
     sentence = told.format(
-        harakiri=f"{seconds(uwsgi_option('harakiri')):g}",
-        container=f"{seconds(nginx_value('proxy_read_timeout')):g}",
-        instance=f"{seconds(platform_value(LIMITS, 'proxy_read_timeout')):g}",
-        balancer=number("aws:elbv2:loadbalancer", "IdleTimeout"),
+        instance=limits()["BALANCER_SECONDS"],
         platform=PLATFORM_KEEPALIVE,
     )
 
@@ -222,9 +232,9 @@ def test_the_guide_s_table_is_right() -> None:
     rows = re.findall(r"^\| .+ \| .+ \| (\d+) \|$", text_of("docs/elastic-beanstalk.md"), re.M)
 
     assert [float(row) for row in rows] == [
-        seconds(uwsgi_option("harakiri")),
-        seconds(nginx_value("proxy_read_timeout")),
-        seconds(platform_value(LIMITS, "proxy_read_timeout")),
+        float(limits()["REQUEST_SECONDS"]),
+        float(limits()["NGINX_SECONDS"]),
+        float(limits()["BALANCER_SECONDS"]),
         number(PROCESS, "DeregistrationDelay"),
         number("aws:elbv2:loadbalancer", "IdleTimeout"),
         PLATFORM_KEEPALIVE,

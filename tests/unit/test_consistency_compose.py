@@ -17,7 +17,9 @@ from tests.unit.config_files import (
     database_service,
     dockerfile,
     dockerfile_environment,
+    filled,
     haproxy_sections,
+    limits,
     seconds,
     services,
     text_of,
@@ -38,6 +40,7 @@ BY_THE_IMAGE = {
     "PROMETHEUS_MULTIPROC_DIR",
     "RELEASE",
     "STATIC_ROOT",
+    "UPLOAD_TEMP_DIR",
     "WORKER_HEARTBEAT_FILE",
 }
 BY_EACH_SERVER = {"PROFILE"}
@@ -191,11 +194,15 @@ def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
     read = {name for line in lines for name in re.findall(r"\$\{(\w+)\}", line)}
 
     tls = compose("docker-compose.layers.yaml")["x-tls"]
-    assert set(services()["haproxy"]["environment"]) | set(tls["environment"]) == read
+    derived = limits().keys() & read
+    assert derived and read - derived | {"REQUEST_SECONDS"} == {
+        *services()["haproxy"]["environment"],
+        *tls["environment"],
+    }
     # The configuration tells by this one whether there is a certificate.
     assert "HTTPS_PORT" not in services()["haproxy"]["environment"]
     # Of the secrets, the stats page's alone.
-    assert {name for name in read if VARIABLES[name].secret} == {"STATS_PASSWORD"}
+    assert {name for name in read - derived if VARIABLES[name].secret} == {"STATS_PASSWORD"}
 
 
 def test_nginx_as_the_balancer_is_there_on_demand_alone() -> None:
@@ -456,4 +463,4 @@ def test_every_container_has_no_more_rights_than_it_needs() -> None:
 
 def test_what_stops_slowly_has_the_time() -> None:
     for name in started().keys() - ONE_SHOTS:
-        assert seconds(services()[name]["stop_grace_period"]) >= 30, name
+        assert seconds(filled(services()[name]["stop_grace_period"], limits())) >= 30, name

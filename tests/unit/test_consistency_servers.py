@@ -5,13 +5,15 @@ Only here: container tests fill no disk, no table of connections, and run on ker
 
 import re
 
+import pytest
+
 from ops.environment.contract import VARIABLES
 from tests.unit.config_files import (
     compose,
     compose_servers,
     dockerfile,
-    haproxy_sections,
     health_port,
+    limits,
     nginx_directives,
     nginx_value,
     text_of,
@@ -19,7 +21,7 @@ from tests.unit.config_files import (
 
 LAYERS = ("local", "dev", "production")
 PROJECT = "/srv/project/"
-BALANCER = "nginx-balancer/nginx.conf"
+NGINX, BALANCER = "nginx/nginx.conf", "nginx-balancer/nginx.conf"
 
 
 def exposed(name: str) -> list[str]:
@@ -46,42 +48,18 @@ def test_the_joined_dockerfile_exposes_it_once() -> None:
     assert exposed("Dockerfile") == [health_port()]
 
 
-def test_the_bodies_that_are_kept_at_once_fit_where_they_are_kept() -> None:
-    """The longest ones, in nginx alone, of each balancer's places for them."""
-    limits = [
-        line for line in haproxy_sections()["backend upload_backend"] if "maxconn" in line.split()
-    ]
-    haproxy = int(limits[0].split()[-1])
-    other = int(nginx_value("limit_conn", name=BALANCER).split()[-1])
-    folder = nginx_value("client_body_temp_path")
+@pytest.mark.parametrize(
+    ("file", "service"),
+    [*((NGINX, f"server{number}") for number in (1, 2, 3)), (BALANCER, "nginx-balancer")],
+)
+def test_long_bodies_are_kept_on_a_volume_and_not_in_memory(file: str, service: str) -> None:
+    """In a folder of the image that its user alone may write to, which a new volume takes over."""
+    folder = nginx_value("client_body_temp_path", name=file)
+    made = [text for name, text in dockerfile("Dockerfile.base") if name == "RUN"][-1]
 
-    assert folder.startswith("/tmp/")
-    for server in compose_servers():
-        assert (haproxy + other) * longest_body() <= tmp_bytes(server)
-
-
-def test_the_bodies_that_the_other_balancer_keeps_fit_where_it_keeps_them() -> None:
-    """The long ones, and with every other connection a body that just is none."""
-    places = int(nginx_value("limit_conn", name=BALANCER).split()[-1])
-    (digits,) = re.findall(r"\\d\{(\d+),\} \|chunked", text_of(BALANCER))
-    small = int(nginx_value("worker_connections", name=BALANCER)) // 2
-
-    assert nginx_value("client_body_temp_path", name=BALANCER).startswith("/tmp/")
-    room = tmp_bytes("nginx-balancer")
-    assert places * longest_body() + small * 10 ** (int(digits) - 1) <= room
-
-
-def longest_body() -> int:
-    """Return the longest body that is taken, in bytes."""
-    return int(nginx_value("client_max_body_size").removesuffix("m")) * 2**20
-
-
-def tmp_bytes(service: str) -> int:
-    """Return how many bytes a service's /tmp holds."""
-    mounts = [mount for mount in compose()["services"][service]["tmpfs"] if "/tmp:" in mount]
-    size = re.search(r"size=(\d+)([mg])", mounts[0])
-    assert size
-    return int(size[1]) * {"m": 2**20, "g": 2**30}[size[2]]
+    assert folder.startswith("/srv/bodies/")
+    assert "bodies:/srv/bodies" in compose()["services"][service]["volumes"]
+    assert "install -d -o mysite -g mysite -m 0700 /srv/bodies" in made
 
 
 def test_the_databases_take_a_connection_of_every_process() -> None:
@@ -98,14 +76,4 @@ def test_the_databases_take_a_connection_of_every_process() -> None:
 
 
 def test_the_largest_body_has_room_for_the_largest_file_and_its_form() -> None:
-    limit = nginx_value("client_max_body_size")
-    largest = VARIABLES["UPLOAD_MAX_MB"].maximum
-
-    assert largest
-    assert limit == f"{largest + 1}m"
-
-
-def test_nginx_and_apache_name_the_default_limit() -> None:
-    default = VARIABLES["UPLOAD_MAX_MB"].default
-    for script in ("nginx/start", "apache/start"):
-        assert f"${{UPLOAD_MAX_MB:-{default}}}" in text_of(script)
+    assert int(limits(UPLOAD_MAX_MB=37)["BODY_MAX_BYTES"]) == 38 * 2**20

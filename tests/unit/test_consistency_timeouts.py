@@ -23,11 +23,13 @@ from tests.tree import ROOT
 from tests.unit.config_files import (
     compose,
     dockerfile,
+    filled,
     haproxy_seconds,
     haproxy_sections,
     haproxy_value,
     httpd_members,
     httpd_value,
+    limits,
     nginx_value,
     seconds,
     supervisor_programs,
@@ -41,78 +43,123 @@ SERVERS = ("server1", "server2", "server3")
 APP_SERVERS = VARIABLES["APP_SERVER"].choices
 
 
-def stop_wait(program: str) -> float:
-    """Return how long supervisor waits for a program to end."""
-    return float(supervisor_programs()[program]["stopwaitsecs"])
+class Chain:
+    """Each server's limits, in seconds, where a request may take so many."""
+
+    def __init__(self, request: int) -> None:
+        """Derive them, as the start scripts do."""
+        self.request = request
+        self.values = limits(REQUEST_SECONDS=request)
+
+    def of(self, text: str, unit: str = "s") -> float:
+        """Return a duration of a configuration file."""
+        return seconds(filled(text, self.values), unit)
+
+    def haproxy(self, section: str, keyword: str) -> float:
+        """Return a duration of haproxy.cfg, where a bare number means milliseconds."""
+        return self.of(haproxy_value(section, keyword), unit="ms")
+
+    def written(self, script: str) -> float:
+        """Return how long an nginx waits for an answer, by its start script."""
+        (name,) = re.findall(r"nginx_limits (\S+)", text_of(script))
+        return self.of(name)
+
+    def stop_wait(self, program: str) -> float:
+        """Return how long supervisor waits for a program to end."""
+        return self.of(supervisor_programs()[program]["stopwaitsecs"])
+
+    def grace(self, service: str) -> float:
+        """Return how long the engine waits for a service's container to end."""
+        return self.of(compose()["services"][service]["stop_grace_period"])
+
+    def database(self, url: str) -> dict[str, int]:
+        """Return the waits that the settings for this database set."""
+        environ = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "mysite.settings.local"}
+        environ |= {"DJANGO_READ_DOTENV": "false", "REQUEST_SECONDS": str(self.request)}
+        options = environment.database_settings(environment.load(environ))["OPTIONS"]
+        found = {name: value for name, value in options.items() if name.endswith("timeout")}
+        for text in (options.get("options", ""), options.get("init_command", "")):
+            for name, value in re.findall(r"(\w+_timeout)=(\d+)", text):
+                # PostgreSQL counts in milliseconds, MySQL in seconds.
+                found[name] = int(value) // 1000 if url.startswith("postgres") else int(value)
+        return found
 
 
-def grace(service: str) -> float:
-    """Return how long the engine waits for a service's container to end."""
-    return seconds(compose()["services"][service]["stop_grace_period"])
+VARIABLE = VARIABLES["REQUEST_SECONDS"]
 
 
-def database_limits(url: str) -> dict[str, int]:
-    """Return the waits, in seconds, that the settings for this database set."""
-    environ = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "mysite.settings.local"}
-    environ["DJANGO_READ_DOTENV"] = "false"
-    options = environment.database_settings(environment.load(environ))["OPTIONS"]
-    limits = {name: value for name, value in options.items() if name.endswith("timeout")}
-    for text in (options.get("options", ""), options.get("init_command", "")):
-        for name, value in re.findall(r"(\w+_timeout)=(\d+)", text):
-            # PostgreSQL counts in milliseconds, MySQL in seconds.
-            limits[name] = int(value) // 1000 if url.startswith("postgres") else int(value)
-    return limits
+@pytest.fixture(params=[VARIABLE.minimum, 33, 60, VARIABLE.maximum])
+def chain(request: pytest.FixtureRequest) -> Chain:
+    """The limits for several values of the variable, each of which is allowed."""
+    return Chain(request.param)
+
+
+def test_the_servers_defaults_are_the_contracts() -> None:
+    for name in ("REQUEST_SECONDS", "UPLOAD_MAX_MB"):
+        assert limits()[name] == VARIABLES[name].default
+
+
+def test_each_server_waits_longer_than_the_one_behind_it(chain: Chain) -> None:
+    harakiri = chain.of(uwsgi_option("harakiri"))
+    # gunicorn may be a second late to see that a request takes too long, and one more to kill it.
+    late = 2
+
+    assert harakiri == chain.request
+    assert (
+        harakiri + late
+        < chain.written("nginx/start")
+        < chain.of(httpd_value("ProxyTimeout"))
+        < chain.haproxy("defaults", "timeout server")
+        < chain.haproxy("backend retry_backend", "timeout server")
+    )
+    assert chain.written("nginx-balancer/start") == chain.haproxy("defaults", "timeout server")
+    assert chain.written("nginx-balancer/start") < float(chain.values["INNER_SECONDS"])
 
 
 @pytest.mark.parametrize("url", ["mysql://web:word@db/site", "sqlite:///var/db.sqlite3"])
-def test_waiting_for_the_database_ends_before_the_worker_does(url: str) -> None:
-    limits = database_limits(url)
+def test_waiting_for_the_database_ends_before_the_worker_does(chain: Chain, url: str) -> None:
+    waits = chain.database(url)
 
-    assert limits
-    for name, limit in limits.items():
-        assert 0 < limit < seconds(uwsgi_option("harakiri")), name
+    assert waits
+    for name, limit in waits.items():
+        assert 0 < limit < chain.request, name
 
 
-def test_a_new_mysql_connection_and_its_first_query_fit_together() -> None:
-    limits = database_limits("mysql://web:word@db/site")
+def test_a_new_mysql_connection_and_its_first_query_fit_together(chain: Chain) -> None:
+    waits = chain.database("mysql://web:word@db/site")
 
-    both = limits["connect_timeout"] + limits["read_timeout"]
-    assert both < seconds(uwsgi_option("harakiri"))
+    assert waits["connect_timeout"] + waits["read_timeout"] < chain.request
     # The server names the reason before the client cuts the connection.
-    assert limits["innodb_lock_wait_timeout"] < limits["read_timeout"]
+    assert waits["innodb_lock_wait_timeout"] < waits["read_timeout"]
 
 
-def test_a_postgresql_statement_ends_before_the_worker_does() -> None:
-    limits = database_limits("postgres://web:word@db/site")
+def test_a_postgresql_statement_ends_before_the_worker_does(chain: Chain) -> None:
+    waits = chain.database("postgres://web:word@db/site")
 
-    assert limits["lock_timeout"] < limits["statement_timeout"]
+    assert waits["lock_timeout"] < waits["statement_timeout"]
     # One that hangs ends nothing: its silence is noticed a little later.
-    assert limits["statement_timeout"] < limits["read_timeout"]
-    both = limits["connect_timeout"] + limits["read_timeout"]
-    assert both < seconds(uwsgi_option("harakiri"))
+    assert waits["statement_timeout"] < waits["read_timeout"]
+    assert waits["connect_timeout"] + waits["read_timeout"] < chain.request
+    assert waits["idle_in_transaction_session_timeout"] > chain.request
 
 
-def test_a_stopping_nginx_lets_its_requests_finish() -> None:
-    shutdown = seconds(nginx_value("worker_shutdown_timeout"))
+def test_a_stopping_server_lets_its_requests_finish(chain: Chain) -> None:
+    (shutdown,) = re.findall(r"worker_shutdown_timeout (\S+);", text_of("nginx/start"))
 
-    assert seconds(nginx_value("proxy_read_timeout")) < shutdown < stop_wait("nginx")
-
-
-def test_a_stopping_uwsgi_lets_its_requests_finish() -> None:
-    assert seconds(uwsgi_option("harakiri")) < stop_wait("uwsgi")
+    assert chain.written("nginx/start") < chain.of(shutdown) < chain.stop_wait("nginx")
+    for app_server in APP_SERVERS:
+        assert chain.request < chain.stop_wait(app_server)
 
 
 def test_gunicorn_has_uwsgi_s_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    monkeypatch.setenv("REQUEST_SECONDS", "33")
     config = runpy.run_path(str(ROOT / "gunicorn" / "config.py"))
 
     assert config["workers"] == 3 and uwsgi_option("processes") == "$(WEB_CONCURRENCY)"
-    assert config["timeout"] == seconds(uwsgi_option("harakiri"))
+    assert config["timeout"] == config["graceful_timeout"] == 33
     assert config["max_requests"] == int(uwsgi_option("max-requests"))
     assert config["max_requests_jitter"] == int(uwsgi_option("max-requests-delta"))
-    # It may be a second late to see that a request takes too long, and one more to kill it.
-    assert config["timeout"] + 2 < seconds(nginx_value("proxy_read_timeout"))
-    assert config["timeout"] <= config["graceful_timeout"] < stop_wait("gunicorn")
     assert supervisor_programs()["gunicorn"] == {
         **supervisor_programs()["uwsgi"],
         "command": "/srv/project/gunicorn/start %(process_num)d",
@@ -123,7 +170,7 @@ def test_draining_is_never_cut_short() -> None:
     longest = VARIABLES["DRAIN_SECONDS"].maximum
 
     assert longest is not None
-    assert longest < stop_wait("drain")
+    assert longest < Chain(20).stop_wait("drain")
 
 
 def test_load_balancers_see_the_drain_before_it_is_over() -> None:
@@ -138,19 +185,22 @@ def test_load_balancers_see_the_drain_before_it_is_over() -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("app_server", APP_SERVERS)
-def test_the_engine_waits_for_all_three(server: str, app_server: str) -> None:
+def test_the_engine_waits_for_all_three(chain: Chain, server: str, app_server: str) -> None:
     assert set(supervisor_programs()) == {"drain", "nginx", *APP_SERVERS}
-    assert sum(map(stop_wait, ("drain", "nginx", app_server))) < grace(server)
+    stops = sum(map(chain.stop_wait, ("drain", "nginx", app_server)))
+    assert stops < chain.grace(server)
 
 
-def test_haproxy_lets_its_requests_finish_on_a_reload_and_at_its_end() -> None:
-    hard_stop = haproxy_seconds("global", "hard-stop-after")
+def test_haproxy_lets_its_requests_finish_on_a_reload_and_at_its_end(chain: Chain) -> None:
+    hard_stop = chain.haproxy("global", "hard-stop-after")
 
-    assert haproxy_seconds("defaults", "timeout server") < hard_stop < grace("haproxy")
+    assert chain.haproxy("backend retry_backend", "timeout server") < hard_stop
+    assert hard_stop < chain.grace("haproxy")
 
 
-def test_a_reload_waits_until_the_former_process_has_to_be_gone() -> None:
-    assert haproxy_seconds("global", "hard-stop-after") < reload.FORMER_SECONDS
+def test_a_reload_waits_until_the_former_process_has_to_be_gone(chain: Chain) -> None:
+    hard_stop = chain.haproxy("global", "hard-stop-after")
+    assert hard_stop < chain.request + reload.FORMER_SECONDS
 
 
 def test_the_first_refusal_takes_a_server_out_and_leaves_tries_for_another() -> None:
@@ -174,35 +224,34 @@ def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
     assert keepalive > 60
 
 
-def test_nginx_as_the_balancer_has_haproxy_s_limits() -> None:
+def test_nginx_as_the_balancer_has_haproxy_s_limits(chain: Chain) -> None:
     def limit(name: str) -> float:
         return seconds(nginx_value(name, name="nginx-balancer/nginx.conf"))
 
-    server = haproxy_seconds("defaults", "timeout server")
-    assert limit("proxy_read_timeout") == limit("proxy_send_timeout") == server
     assert limit("client_header_timeout") == haproxy_seconds("defaults", "timeout http-request")
     # No idle connection is left when it reads its list again.
     idle = seconds(nginx_value("keepalive_timeout", "http", name="nginx-balancer/nginx.conf"))
-    waits = re.search(r"^IDLE_SECONDS = (\S+)$", text_of("nginx-balancer/follow.py"), re.MULTILINE)
+    follow = text_of("nginx-balancer/follow.py")
+    waits = re.search(r"^IDLE_SECONDS = (\S+)$", follow, re.MULTILINE)
     assert waits and idle < float(waits[1])
     # It finishes what runs before the engine kills it.
-    assert server < limit("worker_shutdown_timeout") < grace("nginx-balancer")
+    (name,) = re.findall(r"worker_shutdown_timeout \{os.environ\['(\w+)'\]\}s", follow)
+    shutdown = float(chain.values[name])
+    assert chain.written("nginx-balancer/start") < shutdown < chain.grace("nginx-balancer")
     # Every server may have been tried in vain, but no slow answer is asked for again.
     tries = float(nginx_value("proxy_next_upstream_tries", name="nginx-balancer/nginx.conf"))
     again = limit("proxy_next_upstream_timeout")
     assert tries >= len(SERVERS)
-    assert tries * limit("proxy_connect_timeout") < again < seconds(uwsgi_option("harakiri"))
+    assert tries * limit("proxy_connect_timeout") < again < chain.request
 
 
-def test_apache_s_limits_lie_between_nginx_s_and_haproxy_s() -> None:
-    timeout = float(httpd_value("ProxyTimeout"))
-    server = haproxy_seconds("defaults", "timeout server")
-    shutdown = float(httpd_value("GracefulShutdownTimeout"))
+def test_apache_stops_as_nginx_does(chain: Chain) -> None:
+    shutdown = chain.of(httpd_value("GracefulShutdownTimeout"))
     longest = VARIABLES["DRAIN_SECONDS"].maximum
 
-    assert seconds(nginx_value("proxy_read_timeout")) < timeout < server
     # It finishes what runs before the engine kills it, after its own drain.
-    assert longest and timeout < shutdown < shutdown + longest < grace("apache")
+    assert longest and chain.of(httpd_value("ProxyTimeout")) < shutdown
+    assert shutdown + longest < chain.grace("apache")
     # As nginx: it is never the one to close a connection that HAProxy is about to use.
     assert float(httpd_value("KeepAliveTimeout")) == seconds(nginx_value("keepalive_timeout"))
     header, body = re.findall(r"=(\d+)", httpd_value("RequestReadTimeout"))[:2]
@@ -235,7 +284,7 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
     header = haproxy_seconds("defaults", "timeout http-request")
     body = seconds(haproxy_value("frontend site", "http-request wait-for-body time"), unit="ms")
     (places,) = re.findall(r"maxconn (\d+)", " ".join(haproxy_sections()["backend upload_backend"]))
-    hard_stop = haproxy_seconds("global", "hard-stop-after")
+    hard_stop = float(limits()["BALANCER_GRACE_SECONDS"])
 
     def words(name: str) -> str:
         return " ".join(text_of(name).split())
@@ -258,7 +307,7 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
 
 def test_a_stopping_worker_finishes_its_jobs() -> None:
     soft, hard = settings.CELERY_TASK_SOFT_TIME_LIMIT, settings.CELERY_TASK_TIME_LIMIT
-    assert soft < hard < grace("worker")
+    assert soft < hard < Chain(20).grace("worker")
 
 
 def test_the_worker_is_missed_after_the_same_time_everywhere() -> None:
@@ -274,7 +323,7 @@ def test_a_dead_redis_holds_no_request_up_for_long() -> None:
     # A check of /healthz may take two seconds: connecting and asking.
     assert CONNECT_SECONDS + ANSWER_SECONDS <= 2
     s3 = 2 * (bucket_storage.CONNECT_SECONDS + bucket_storage.READ_SECONDS)
-    assert s3 < seconds(uwsgi_option("harakiri"))
+    assert VARIABLE.minimum and s3 < VARIABLE.minimum
     assert s3 < settings.CELERY_TASK_SOFT_TIME_LIMIT
     assert s3 < breaker.STALE_SECONDS
 

@@ -1,6 +1,5 @@
 """stackctl's parts that need no engine: names, record, lock, states, what the files agree on."""
 
-import configparser
 import json
 import os
 import re
@@ -22,7 +21,6 @@ from tools.stackctl.common.faults import StackctlError, UsageError
 from tools.stackctl.docker import compose, engine
 from tools.stackctl.docker.engine import Container, version_numbers
 from tools.stackctl.releases import record, release
-from tools.stackctl.releases.roll import DRAIN_SECONDS
 
 
 @pytest.fixture
@@ -263,14 +261,6 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
 )
 def test_versions_are_read_as_they_come(text: str, numbers: tuple[int, ...]) -> None:
     assert version_numbers(text) == numbers
-
-
-def test_the_drain_waits_for_the_longest_request() -> None:
-    """Harakiri and five seconds."""
-    ini = configparser.ConfigParser(strict=False, allow_no_value=True, interpolation=None)
-    ini.read(ROOT / "uwsgi" / "common.ini")
-
-    assert ini.getint("uwsgi", "harakiri") + 5 == DRAIN_SECONDS
 
 
 def test_the_compose_defaults_are_those_of_the_compose_file() -> None:

@@ -253,6 +253,16 @@ DJANGO: Final = Section(
             minimum=1,
             maximum=64,
         ),
+        # Longer than the database's own limits (ops/environment/database.py).
+        Variable(
+            name="REQUEST_SECONDS",
+            kind=Kind.INT,
+            help="How long a request may take. A longer one is ended; every server's time limit "
+            "follows.",
+            default="20",
+            minimum=20,
+            maximum=600,
+        ),
         Variable(
             name="DJANGO_READ_DOTENV",
             kind=Kind.BOOL,

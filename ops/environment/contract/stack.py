@@ -102,8 +102,7 @@ STACK: Final = Section(
         ),
         Variable(
             name="APP_MEMORY",
-            help="The memory limit of each server and of the worker: 1500m, 2g. It includes up to "
-            "1 GB of request bodies in /tmp.",
+            help="The memory limit of each server and of the worker: 1500m, 2g.",
             default="2g",
             scope=Scope.STACK,
             validate=validators.memory,

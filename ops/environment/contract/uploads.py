@@ -48,14 +48,18 @@ UPLOADS: Final = Section(
     "Uploads",
     "What may be uploaded, and where it is kept: in MEDIA_ROOT, or in S3 if a bucket is named.",
     (
-        # nginx.conf's client_max_body_size has room for the maximum; a test compares.
         Variable(
             name="UPLOAD_MAX_MB",
             kind=Kind.INT,
-            help="The largest upload in megabytes; for more, raise client_max_body_size too.",
+            help="The largest upload in megabytes, for Django and every server before it.",
             default="10",
             minimum=1,
-            maximum=10,
+            maximum=1000,
+        ),
+        Variable(
+            name="UPLOAD_TEMP_DIR",
+            help="Where a request's files are while it runs; the images set /srv/bodies. Empty: "
+            "the system's temporary folder.",
         ),
         # remove_demo: begin
         Variable(

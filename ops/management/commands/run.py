@@ -61,8 +61,12 @@ def serve(uwsgi: Path) -> int:
             *(uwsgi, *static, "--ini", config, "--http-socket", address),
             *("--binary-path", sys.executable),
         ],
-        # For the worker, which uwsgi/embedded.ini starts.
-        env={**os.environ, "PYTHON": sys.executable},
+        # For the worker, which uwsgi/embedded.ini starts, and for harakiri.
+        env={
+            **os.environ,
+            "PYTHON": sys.executable,
+            "REQUEST_SECONDS": str(settings.REQUEST_SECONDS),
+        },
     )
     try:
         return process.wait()

@@ -136,12 +136,20 @@ def check_together(settings: list[Setting]) -> Iterator[Finding]:
             continue
         if int(small.value) > int(large.value):
             yield small.wrong(f"{small.value} is more than {upper} {large.value}", "together")
+    yield from slow_requests(by_name)
     yield from breach(by_name)
     yield from managed_updates(by_name)
     yield from listeners(settings, by_name)
 
 
 CHECK_TIMES = ("HealthCheckTimeout", "HealthCheckInterval")
+# The load balancer's times have to be longer than the instance's nginx waits for an answer: longer
+# than a request by so much (templates/limits.sh; a test compares).
+BALANCER_TIMES = (
+    ("aws:elbv2:loadbalancer", "IdleTimeout"),
+    ("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay"),
+)
+INSTANCE_SECONDS = 10
 ByName = dict[tuple[str, str], Setting]
 
 
@@ -170,6 +178,22 @@ def breach(by_name: ByName) -> Iterator[Finding]:
         duration, period, times = found
         if int(duration.value) != int(period.value) * int(times.value):
             yield duration.wrong("it has to be Period times EvaluationPeriods", "together")
+
+
+def slow_requests(by_name: ByName) -> Iterator[Finding]:
+    """Yield a time of the load balancer that is shorter than a request: it follows no variable."""
+    request = by_name.get((PROPERTIES, "REQUEST_SECONDS"))
+    for key in BALANCER_TIMES:
+        limit = by_name.get(key)
+        if not (request and limit and numeric(request) and numeric(limit)):
+            continue
+        needed = int(request.value) + INSTANCE_SECONDS
+        if int(limit.value) <= needed:
+            message = (
+                f"a request may take {request.value} s, and the instance's nginx waits {needed} s "
+                "for it; set this to more"
+            )
+            yield limit.wrong(message, "together")
 
 
 def managed_updates(by_name: ByName) -> Iterator[Finding]:

@@ -238,7 +238,9 @@ class Healer:
             if finding.cure is Cure.START:
                 result = engine.start(identity)
             else:
-                result = engine.restart(identity, self._grace(name), compose.RECREATE_SECONDS)
+                result = engine.restart(
+                    identity, self._grace(finding), self.project.recreate_seconds
+                )
         except StackctlError as error:
             self.console.bad(f"{name}: {error.problem}")
             return False
@@ -246,12 +248,14 @@ class Healer:
             self.console.bad(f"{name}: {result.text()}")
         return result.ok
 
-    def _grace(self, service: str) -> float | None:
+    def _grace(self, finding: Diagnosis) -> float | None:
         """Return how long a hung service may take to stop, in seconds; None for its usual time.
 
         No request of a server lives longer than this, and the load balancer sends it no new ones.
         """
-        return roll.DRAIN_SECONDS if service in self.project.servers else None
+        if finding.service not in self.project.servers:
+            return None
+        return roll.longest_request(finding.container)
 
     def _forget_the_well(self, suspects: set[str]) -> None:
         """Forget what was told of services that are well, and in time how often they failed."""

@@ -23,8 +23,8 @@ from . import stack
 
 # The new worker answers, and has every server that was in service.
 SERVES_SECONDS = 15.0
-# haproxy.cfg's hard-stop-after, and a little. A test compares.
-FORMER_SECONDS = 65.0
+# After REQUEST_SECONDS: haproxy.cfg's hard-stop-after, and a little. A test compares.
+FORMER_SECONDS = 45.0
 POLL_SECONDS = 0.2
 # The file's name is the first argument; it appears whole or not at all.
 WRITE = (
@@ -150,11 +150,12 @@ class Reload:
 
     def _wait_former(self) -> None:
         """Wait until no process of before is left: one does not know what a later drain says."""
-        deadline = time.monotonic() + FORMER_SECONDS
+        seconds = self.container.request_seconds + FORMER_SECONDS
+        deadline = time.monotonic() + seconds
         while former := self.balancer.workers().former:
             self._stop_if_asked()
             if time.monotonic() > deadline:
-                self.console.warn(f"still there after {FORMER_SECONDS:g} s: process {former[0]}")
+                self.console.warn(f"still there after {seconds:g} s: process {former[0]}")
                 return
             time.sleep(POLL_SECONDS)
 

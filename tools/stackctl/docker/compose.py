@@ -42,7 +42,6 @@ BACKING = (DATABASE, REDIS, "broker")
 BUILD_SECONDS = 1800.0
 START_SECONDS = 300.0
 MIGRATE_SECONDS = 7200.0
-# Longer than any service's stop grace period.
 RECREATE_SECONDS = 180.0
 
 Lines = Callable[[str], object]
@@ -300,6 +299,12 @@ class Project:
         run = ("--progress", "quiet", "run", "--rm", "--no-deps", "-T", MIGRATE)
         return (*self._renamed(), *run)
 
+    @property
+    def recreate_seconds(self) -> float:
+        """Return how long a service may take to stop (docker-compose.yaml) and to be created."""
+        longest = max((one.request_seconds for one in self.containers().values()), default=0.0)
+        return RECREATE_SECONDS + 2 * longest
+
     def recreate(self, service: str) -> process.Result:
         """Recreate a service's container from the image that `latest` names now.
 
@@ -308,7 +313,7 @@ class Project:
         return process.run(
             *("docker", "compose", "--progress", "plain", "up", "--detach"),
             *("--no-deps", "--no-build", "--force-recreate", service),
-            seconds=RECREATE_SECONDS,
+            seconds=self.recreate_seconds,
         )
 
     def up(self, on_line: Lines, *services: str, recreate: bool = True) -> process.Result:
@@ -321,7 +326,7 @@ class Project:
             *([] if recreate else ["--no-recreate"]),
             *("--wait", "--wait-timeout", f"{START_SECONDS:.0f}", *services),
             on_line=on_line,
-            seconds=START_SECONDS + 60,
+            seconds=START_SECONDS + self.recreate_seconds,
         )
 
     def down(self, on_line: Lines, *, volumes: bool) -> process.Result:
@@ -330,7 +335,7 @@ class Project:
             *("docker", "compose", "--progress", "plain", "down", "--remove-orphans"),
             *(["--volumes"] if volumes else []),
             on_line=on_line,
-            seconds=START_SECONDS,
+            seconds=START_SECONDS + self.recreate_seconds,
         )
 
     def once(self, *command: str) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.environment.contract import VARIABLES
+
 from ..common import outputs, process
 from ..common.faults import StackctlError
 from . import container_log
@@ -52,6 +54,12 @@ class Container:
     def release(self) -> str:
         """Return the release that its image was built as; `unreleased` when it does not say."""
         return self.environ.get("RELEASE") or "unreleased"
+
+    @property
+    def request_seconds(self) -> float:
+        """Return how long a request may take in it, as when it was created."""
+        variable = VARIABLES["REQUEST_SECONDS"]
+        return float(self.environ.get(variable.name) or variable.default)
 
 
 def version_numbers(text: str) -> tuple[int, ...]:

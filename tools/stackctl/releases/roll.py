@@ -18,8 +18,8 @@ from ..common.outputs import fields
 from ..docker import compose, container_log, engine
 
 ASK = Path(__file__).parents[1] / "inside/ask.py"
-# uWSGI's harakiri and five seconds: no request of the application lives longer. A test compares.
-DRAIN_SECONDS = 25.0
+# After REQUEST_SECONDS: no request of the application lives longer.
+MORE_SECONDS = 5.0
 QUIET_POLLS = 3
 POLL_SECONDS = 0.2
 # Each answer of a server's own, which inside/ask.py waits for as long; and a while for Docker.
@@ -35,6 +35,11 @@ WATCH_SECONDS = 2.0
 # A release that answers more than this share of requests with an error, and more than a stray one.
 BAD_SHARE = 0.1
 BAD_COUNT = 3
+
+
+def longest_request(container: engine.Container) -> float:
+    """Return after how many seconds no request of a server is left."""
+    return container.request_seconds + MORE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,9 @@ class Roll:
 
     def drain(self, server: str, *, interruptible: bool = True) -> bool:
         """Take a server out of service and wait for its requests to end; false when interrupted."""
-        deadline = time.monotonic() + DRAIN_SECONDS
+        container = self.project.containers().get(server)
+        seconds = longest_request(container) if container else 0.0
+        deadline = time.monotonic() + seconds
         quiet = 0
         self.balancer.drain(server)
         while quiet < QUIET_POLLS:
@@ -188,7 +195,7 @@ class Roll:
             quiet = 0 if busy else quiet + 1
             if time.monotonic() > deadline:
                 self.console.warn(
-                    f"{server}: {self._busy(seen)} requests still run after {DRAIN_SECONDS:g} s; "
+                    f"{server}: {self._busy(seen)} requests still run after {seconds:g} s; "
                     "its own graceful stop has to end them"
                 )
                 break

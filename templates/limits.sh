@@ -1,0 +1,34 @@
+# shellcheck shell=sh
+# Every server's limits follow from REQUEST_SECONDS and UPLOAD_MAX_MB. Each start script reads this file.
+# tests/unit/test_consistency_timeouts.py checks the order of the times.
+
+export REQUEST_SECONDS="${REQUEST_SECONDS:-20}" UPLOAD_MAX_MB="${UPLOAD_MAX_MB:-10}"
+
+# From the inside out: uWSGI or gunicorn ends a request after REQUEST_SECONDS, with the process that runs it. The
+# servers before it wait a little longer, so that only a process or a machine that hangs lets them give up.
+export NGINX_SECONDS=$((REQUEST_SECONDS + 5))
+export APACHE_SECONDS=$((REQUEST_SECONDS + 8))
+# HAProxy, nginx as the balancer, and the nginx of an Elastic Beanstalk instance.
+export BALANCER_SECONDS=$((REQUEST_SECONDS + 10))
+# A balancer's own inner connection, which ends after the outer one.
+export INNER_SECONDS=$((REQUEST_SECONDS + 15))
+
+# A stop or a reload: a server has GRACE seconds for its last requests; after STOP seconds supervisor kills it.
+export NGINX_GRACE_SECONDS=$((REQUEST_SECONDS + 8))
+export NGINX_STOP_SECONDS=$((REQUEST_SECONDS + 10))
+export APP_STOP_SECONDS=$((REQUEST_SECONDS + 5))
+export APACHE_GRACE_SECONDS=$((REQUEST_SECONDS + 12))
+export BALANCER_GRACE_SECONDS=$((REQUEST_SECONDS + 40))
+
+# The largest file, and the form around it.
+export BODY_MAX_BYTES=$(((UPLOAD_MAX_MB + 1) * 1024 * 1024))
+
+# nginx_limits SECONDS: what an nginx that waits SECONDS for an answer includes.
+nginx_limits() {
+    cat <<END
+client_max_body_size $BODY_MAX_BYTES;
+proxy_read_timeout ${1}s;
+proxy_send_timeout ${1}s;
+map '' \$upload_limit { default ': the limit is $UPLOAD_MAX_MB MB'; }
+END
+}
