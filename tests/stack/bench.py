@@ -23,7 +23,7 @@ from tools.stackctl.balancer.haproxy import CONFIG
 NAME = f"{STACK_NAME}-bench"
 SERVERS = ("server1", "server2")
 # Values of their own, which no file names.
-REQUEST_SECONDS, UPLOAD_MAX_MB = 23, 37
+REQUEST_SECONDS, UPLOAD_MAX_MB = 29, 37
 # Published under the names of the doors; HAProxy's stats page too.
 PORTS = {"haproxy": 8080, "apache": 8002, "nginx-balancer": 8090, "nginx": 7999}
 # A server's own nginx, and the application that it asks.
@@ -46,7 +46,7 @@ class Bench:
     def request(self, method: str, door: str, path: str, **options: Any) -> requests.Response:
         """Send a request to a front server."""
         url = f"http://127.0.0.1:{self.ports[door]}{path}"
-        return requests.request(method, url, **{"timeout": 45, **options})
+        return requests.request(method, url, **{"timeout": 50, **options})
 
     def states(self) -> set[str]:
         """Return what HAProxy's checks say of its servers."""

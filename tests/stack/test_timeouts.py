@@ -37,6 +37,11 @@ CASES = {
     "apache: server": ("apache", NEVER, 502, REQUEST_SECONDS + 8),
     "nginx: header": ("nginx", HEADER, 0, 10),
     "nginx: body": ("nginx", LONG, 0, 15),
+    # Longer than HAProxy waits for a client, and than any server waits for an answer by default.
+    **{
+        f"{door}: slow page": (door, GET % b"/sleep/32", 200, 32)
+        for door in ("haproxy", "nginx-balancer", "apache", "nginx")
+    },
     "nginx: application": ("nginx", NEVER, 504, REQUEST_SECONDS + 5),
 }
 # Of how much later an end may be, on a busy machine.
@@ -56,7 +61,7 @@ def ending(bench: Bench, door: str, sent: bytes) -> Ending:
             if sent == GET % b"/who":
                 # The pause before the next request begins here.
                 began, answer = time.monotonic(), b""
-            elif b"}" in answer:
+            elif b"}" in answer or answer.endswith(b"slept"):
                 break
         return int(answer.split()[1]) if answer else 0, time.monotonic() - began, answer
 

@@ -54,6 +54,12 @@ def count(request: HttpRequest) -> JsonResponse:
 
 
 @csrf_exempt
+def upload(request: HttpRequest) -> JsonResponse:
+    """Read the files of a form, and count their bytes."""
+    return JsonResponse({"bytes": sum(len(part) for part in request.FILES["file"].chunks())})
+
+
+@csrf_exempt
 def refuse(request: HttpRequest) -> JsonResponse:
     """Refuse a request without a look at its body."""
     return JsonResponse({"detail": "No."}, status=403)
@@ -91,6 +97,7 @@ urlpatterns = [
     path("loadtest/slow/<int:milliseconds>", slow),
     path("loadtest/hang", hang),
     path("loadtest/refuse", refuse),
+    path("loadtest/upload", upload),
     path("loadtest/stream/<int:pieces>", stream),
     path("loadtest/parked", parked),
     path("loadtest/count", count),

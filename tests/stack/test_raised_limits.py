@@ -1,0 +1,113 @@
+"""One server container with UPLOAD_MAX_MB and REQUEST_SECONDS of values that no file names.
+
+The front servers before it have theirs in tests/stack/test_timeouts.py and test_error_pages.py.
+"""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from tests.ports import free_port
+from tests.stack.compose import Stack, docker
+from tests.waiting import eventually
+
+REQUEST_SECONDS, UPLOAD_MAX_MB = 33, 37
+APP_SERVERS = ("uwsgi", "gunicorn")
+# Of one server alone, and less than the uploads that it keeps at once.
+MEMORY, UPLOADS = "320m", 12
+
+
+@pytest.fixture(scope="module")
+def servers(production: Stack) -> Iterator[dict[str, str]]:
+    """The address of a server with each application server, by its name."""
+    ports = {name: free_port() for name in APP_SERVERS}
+    for app_server, port in ports.items():
+        docker(
+            *("run", "--detach", "--name", container(production, app_server)),
+            *("--memory", MEMORY, "--read-only", "--volume", "/srv/bodies"),
+            *("--tmpfs", "/tmp", "--tmpfs", "/run/mysite:uid=10001,gid=10001"),
+            *("--volume", f"{production.tree}/tests/chaos/loadtest:/srv/project/loadtest:ro"),
+            *(
+                "--env",
+                "DJANGO_SETTINGS_MODULE=loadtest.settings",
+                "--env",
+                f"APP_SERVER={app_server}",
+            ),
+            *("--env", f"REQUEST_SECONDS={REQUEST_SECONDS}"),
+            *("--env", f"UPLOAD_MAX_MB={UPLOAD_MAX_MB}"),
+            *("--env", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
+            *(
+                "--env",
+                "DJANGO_ALLOWED_HOSTS=127.0.0.1",
+                "--env",
+                "DJANGO_SECURE_SSL_REDIRECT=false",
+            ),
+            *("--env", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
+            *("--env", "REDIS_URL=redis://127.0.0.1:1/0", "--env", "DRAIN_SECONDS=0"),
+            *("--publish", f"127.0.0.1:{port}:7999", production.image),
+        )
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+
+    def answer() -> bool:
+        return all(requests.get(f"{url}/livez", timeout=5).ok for url in urls.values())
+
+    try:
+        eventually(answer, seconds=60, what="both answer")
+        yield urls
+    finally:
+        docker("rm", "--force", "--volumes", *(container(production, name) for name in APP_SERVERS))
+
+
+def container(stack: Stack, app_server: str) -> str:
+    """Return the name of a server's container."""
+    return f"{stack.project}-raised-{app_server}"
+
+
+def send(url: str, size: int) -> requests.Response:
+    """Upload a file of so many bytes."""
+    return requests.post(f"{url}/loadtest/upload", files={"file": bytes(size)}, timeout=60)
+
+
+def test_uploads_at_once_take_the_disk_and_not_the_memory(
+    production: Stack, servers: dict[str, str]
+) -> None:
+    """Each is sent whole before one is processed: they are more than the container's memory."""
+    size = UPLOAD_MAX_MB * 1_000_000
+    assert UPLOADS * size > 320 * 2**20
+    for app_server, url in servers.items():
+        name = container(production, app_server)
+        with ThreadPoolExecutor(UPLOADS) as pool:
+            answers = list(pool.map(lambda _, url=url: send(url, size), range(UPLOADS)))
+
+        assert [answer.json() for answer in answers] == [{"bytes": size}] * UPLOADS
+        assert docker("inspect", "--format", "{{.State.OOMKilled}}", name) == "false"
+        assert "killed" not in docker("logs", name)
+        # Nothing is left of them, and nobody else may read there.
+        assert docker("exec", name, "find", "/srv/bodies", "-type", "f") == ""
+        assert docker("exec", name, "stat", "-c", "%U %a", "/srv/bodies") == "mysite 700"
+
+        refused = send(url, size + 4_000_000)
+        assert refused.status_code == 413
+        assert f"the limit is {UPLOAD_MAX_MB} MB" in refused.json()["detail"]
+
+
+def test_request_may_take_as_long_as_the_variable_says(servers: dict[str, str]) -> None:
+    """A longer one ends with a clean error."""
+
+    def ask(url: str) -> tuple[int, float]:
+        begun = time.monotonic()
+        return requests.get(url, timeout=60).status_code, time.monotonic() - begun
+
+    slow = [f"{url}/loadtest/slow/30000" for url in servers.values()]
+    hang = [f"{url}/loadtest/hang" for url in servers.values()]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, [*slow, *hang]))
+
+    assert [status for status, _ in answers] == [200, 200, 502, 502]
+    # uWSGI and gunicorn check once a second, and a busy machine is late.
+    assert all(REQUEST_SECONDS - 1 <= took < REQUEST_SECONDS + 5 for _, took in answers[2:]), (
+        answers
+    )
