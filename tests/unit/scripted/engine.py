@@ -11,6 +11,7 @@ import pytest
 
 from ops.environment import dotenv
 from tests.unit.scripted.balancer import Balancer, profile
+from tests.unit.scripted.client import COMPOSE, DOWN, UP, RefusedError
 from tests.unit.scripted.clock import Clock
 from tests.unit.scripted.data import Data
 from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
@@ -319,28 +320,43 @@ class Engine(LockVolume):
 
     def compose(self, argv: list[str], stdin: bytes) -> Reply:
         """Answer Compose."""
-        while argv[0].startswith("--"):
-            del argv[:2]
+        try:
+            given = COMPOSE.parse_args(argv)
+            argv = [given.first, *given.rest]
+            up = UP.parse_args(given.rest if given.first == "up" else [])
+            down = DOWN.parse_args(given.rest if given.first == "down" else [])
+        except RefusedError as error:
+            return Reply(16, err=str(error))
+        if given.progress not in (None, "plain", "quiet") or given.project_name not in (None, NAME):
+            return Reply(16, err=f"unsupported: {given}")
+        # A project on standard input needs its name and folder, or paths in it lead elsewhere.
+        if given.file and (given.file, given.project_directory) != ("-", str(self.root)):
+            return Reply(14, err="open: no such file or directory")
+        model = json.loads(stdin if given.file else b"{}") or self.model()
         match argv:
-            case ["version", *_]:
+            case ["version", "--short"]:
                 return Reply(out="2.40.3")
             case ["config", "--format", "json"]:
                 if self.configuration_fault:
                     return Reply(15, err=self.configuration_fault)
                 return Reply(out=json.dumps(self.model()))
-            case ["config", "--hash", _]:
+            case ["config", "--hash", which] if given.profile == "*":
                 services = self.model()["services"]
-                lines = [f"{name} {hash_of(service)}" for name, service in services.items()]
+                lines = [
+                    f"{name} {hash_of(service)}"
+                    for name, service in services.items()
+                    if which in ("*", name)
+                ]
                 return Reply(out="\n".join(lines))
             case ["build", service]:
-                described = json.loads(stdin)["services"][service]
+                described = model["services"][service]
                 release = described["build"]["args"]["RELEASE"]
                 if reply := self.step(f"build {release}"):
                     return reply
                 self.build(release)
                 return Reply(out="#1 building\n")
             case ["run", "--rm", "--no-deps", "-T", "migrate", *command]:
-                image = json.loads(stdin)["services"]["migrate"]["image"]
+                image = model["services"]["migrate"]["image"]
                 release = self.images.get(image, image).removeprefix("sha256:")
                 if command == ["python", "nginx/keep_static.py"]:
                     return self.step(f"keep static {release}") or Reply()
@@ -349,25 +365,27 @@ class Engine(LockVolume):
                 return Reply()
             case ["run", "--rm", "--no-deps", "-T", _, "sh", "-c", script]:
                 return self.data.media_volume(script, stdin)
-            case ["up", "--detach", "--no-deps", "--no-build", "--force-recreate", service]:
+            case ["up", *_] if up.detach and up.no_build and up.no_deps and up.force_recreate:
+                [service] = up.rest
                 release = self.images[f"{IMAGE}:latest"].removeprefix("sha256:")
                 self.containers.pop(service, None)
                 if reply := self.step(f"recreate {service} {release}"):
                     return reply
                 self.create(service)
                 return Reply()
-            case ["up", *options]:
-                return self.up(options)
-            case ["down", *options]:
+            case ["up", *_] if up.detach and up.no_build and up.wait and up.wait_timeout == "300":
+                return self.up(up.rest, recreate=not up.no_recreate)
+            case ["down", *_] if down.remove_orphans:
                 if reply := self.step("down"):
                     return reply
                 self.containers.clear()
+                if down.volumes:
+                    self.data.rows.clear()
                 return Reply()
         pytest.fail(f"the scripted engine does not know: docker compose {argv}")
 
-    def up(self, options: list[str]) -> Reply:
+    def up(self, named: list[str], *, recreate: bool) -> Reply:
         """Start what is not running; replace what has another image or configuration."""
-        named = options[options.index("--wait-timeout") + 2 :]
         if reply := self.step(" ".join(["up", *named])):
             return reply
         for service, described in self.model()["services"].items():
@@ -376,7 +394,7 @@ class Engine(LockVolume):
             found = self.containers.get(service)
             image = self.images.get(f"{described['image']}:latest", described["image"])
             other = found and (found.image, found.hash) != (image, hash_of(described))
-            if found is None or (other and "--no-recreate" not in options):
+            if found is None or (other and recreate):
                 self.create(service).started -= 60
             elif found.status != "running":
                 found.status, found.started = "running", self.clock.now - 60

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ops.environment import clone
+from tests.unit.scripted.client import CREATE, RUN, RefusedError
 from tests.unit.scripted.model import Reply
 
 NAME = "shop"
 VOLUME = f"{NAME}_stackctl"
 PROJECT_LABEL = f"com.docker.compose.project={NAME}"
-
-
-class RefusedError(Exception):
-    """The docker client or the engine refuses a command."""
-
-
-class Client(argparse.ArgumentParser):
-    """The docker client's options for one command; it refuses what docker refuses."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse wrong usage, as the client does."""
-        raise RefusedError(message)
-
-
-RUN = Client(prog="docker run", allow_abbrev=False, add_help=False)
-for flag in ("--rm", "--interactive", "--quiet"):
-    RUN.add_argument(flag, action="store_true")
-for option in ("--name", "--user", "--workdir", "--entrypoint"):
-    RUN.add_argument(option)
-for option in ("--network", "--log-driver"):
-    RUN.add_argument(option, choices=["none"])
-for option in ("--volume", "--label"):
-    RUN.add_argument(option, action="append", default=[])
-RUN.add_argument("image", choices=["haproxy:3.0"])
-RUN.add_argument("command", nargs=argparse.REMAINDER)
-CREATE = Client(prog="docker volume create", allow_abbrev=False, add_help=False)
-CREATE.add_argument("--label", action="append", default=[])
-CREATE.add_argument("name")
 
 
 class LockVolume:
@@ -69,13 +41,15 @@ class LockVolume:
             given = RUN.parse_args(argv)
         except RefusedError as error:
             return Reply(125, err=f"docker: {error}")
+        if (given.network, given.log_driver, given.first) != ("none", "none", "haproxy:3.0"):
+            return Reply(125, err=f"docker: no such network, log driver or image: {given}")
         for source in (volume.split(":")[0] for volume in given.volume):
             if source.startswith("/") and not Path(source).is_dir():
                 return Reply(125, err=f"docker: bind source path does not exist: {source}")
         if given.name in self.locks:
             return Reply(125, err=f'Conflict. The container name "/{given.name}" is already in use')
-        if given.entrypoint != "sh" or given.command[:1] != ["-c"] or len(given.command) != 2:
-            return Reply(127, err=f"{given.entrypoint}: {given.command}: not found")
+        if given.entrypoint != "sh" or given.rest[:1] != ["-c"] or len(given.rest) != 2:
+            return Reply(127, err=f"{given.entrypoint}: {given.rest}: not found")
         if given.name:
             fields = dict(
                 label.removeprefix("stackctl.").partition("=")[::2] for label in given.label
@@ -87,9 +61,7 @@ class LockVolume:
                 self.locks[given.name] = fields
         if not given.rm:
             self.left.append(given.name)
-        return Reply(
-            out=self.printed(given, given.command[1]), err="" if given.quiet else "Pulling"
-        )
+        return Reply(out=self.printed(given, given.rest[1]), err="" if given.quiet else "Pulling")
 
     def printed(self, given: Any, script: str) -> str:
         """Return what a script prints of what is mounted."""
@@ -127,9 +99,9 @@ class LockVolume:
             given = CREATE.parse_args(argv)
         except RefusedError as error:
             return Reply(125, err=f"docker: {error}")
-        self.volumes.setdefault(given.name, {})
+        self.volumes.setdefault(given.rest, {})
         self.volume_labels = given.label
-        return Reply(out=given.name)
+        return Reply(out=given.rest)
 
     def release_lock(self) -> None:
         """Free the lock: its holder has closed its input, and `--rm` removes the container."""
