@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from tests.unit.scripted.data import LIVE, unpacked
-from tests.unit.scripted.engine import IMAGE
 from tests.unit.scripted.model import Reply
+from tests.unit.scripted.project import IMAGE, NAME
 from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
-from tests.unit.scripted.volume import NAME
 from tools.stackctl.commands import backup
 from tools.stackctl.commands.backup import DATABASE, EXTRAS, MANIFEST, MEDIA
 from tools.stackctl.common import process

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from tests.unit.scripted.engine import IMAGE
 from tests.unit.scripted.model import Reply
+from tests.unit.scripted.project import IMAGE
 from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
 
 Make = Callable[[], Stack]

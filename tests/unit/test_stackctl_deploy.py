@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.scripted.balancer import profile
 from tests.unit.scripted.model import Reply
+from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack, fails, interrupts
-from tests.unit.scripted.volume import NAME
 
 BEGUN = ["lock deploy", "write owner", "write releases found", "write releases started"]
 

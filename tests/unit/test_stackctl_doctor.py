@@ -330,3 +330,16 @@ def test_what_only_warns_is_reported_by_doctor_and_by_up(
     assert found[name]["problem"].startswith("every page redirects to https, and nothing answers")
     assert found[name]["next"].startswith("Set TLS_CERTIFICATE")
     assert f"warning: {name}: every page redirects" in stack.run("up").err
+
+
+def test_what_compose_gives_other_services_alone_counts_for_warnings(stack: Stack) -> None:
+    """The certificate is HAProxy's affair: the application's containers do not get its variable."""
+    text = "LAYER=local\nDJANGO_SECURE_SSL_REDIRECT=true\nTLS_CERTIFICATE=certs/site.pem\n"
+    (stack.root / ".env").write_text(text)
+    given = dict(stack.model()["services"]["server1"]["environment"])
+    del given["TLS_CERTIFICATE"]
+    stack.extra["env-check"] = {"environment": given}
+
+    names = [row["name"] for row in stack.run("doctor", "--json").result["checks"]]
+
+    assert "DJANGO_SECURE_SSL_REDIRECT" not in names

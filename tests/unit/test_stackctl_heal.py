@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.unit.scripted.model import Reply
+from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Ended, Stack, fails
-from tests.unit.scripted.volume import NAME
 
 NO_ENGINE = "Cannot connect to the Docker daemon"
 LOCKED = {f"{NAME}-stackctl": {"command": "up", "who": "me@here", "since": "noon", "process": "7"}}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Ended, Stack
-from tests.unit.scripted.volume import NAME, VOLUME
+from tests.unit.scripted.volume import VOLUME
 
 
 def doctor(stack: Stack) -> dict[str, dict[str, str]]:

@@ -292,7 +292,11 @@ def test_a_clone_made_under_a_strict_umask_is_told_with_its_cure(
     (tmp_path / name).chmod(file)
     (tmp_path / name).parent.chmod(folder)
 
-    assert name in preflight._readable().problem
+    check = preflight._readable()
+    assert (check.name, check.cure) == ("project files", preflight.READABLE)
+    assert check.problem.startswith(
+        f"{name} cannot be read by other users (a umask of 027 or 077?)"
+    )
 
 
 def test_its_cure_makes_all_that_git_knows_readable_and_nothing_else(tmp_path: Path) -> None:

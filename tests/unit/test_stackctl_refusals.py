@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack
-from tests.unit.scripted.volume import NAME
 
 
 def drained(stack: Stack) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.scripted.balancer import CHECK_SECONDS
 from tests.unit.scripted.model import Reply
+from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack, fails
-from tests.unit.scripted.volume import NAME
 
 
 def server(name: str, **facts: object) -> dict[str, object]:
@@ -115,8 +115,10 @@ def test_status_for_people_is_a_table_with_a_row_for_each_part(stack: Stack) -> 
 # What is wrong with a part, and the lines below the table.
 WRONG: dict[str, tuple[Any, str, str]] = {
     "unhealthy server": (
-        lambda s: setattr(s.containers["server1"], "health", "unhealthy"),
-        "server1: it is unhealthy",
+        lambda s: vars(s.containers["server1"]).update(
+            health="unhealthy", output="trying\nno answer on port 7999\n\n"
+        ),
+        "server1: it is unhealthy: no answer on port 7999",
         "docker compose logs --tail 30 server1; ./stackctl heal restarts it",
     ),
     "unhealthy worker": (

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack, fails
-from tests.unit.scripted.volume import NAME
 from tests.unit.test_stackctl_deploy import rolled
 from tests.unit.test_stackctl_parts import container
 from tools.stackctl.docker import compose, lock

@@ -7,10 +7,9 @@ from functools import partial
 import pytest
 
 from ops.environment import dotenv
-from tests.unit.scripted.engine import IMAGE
 from tests.unit.scripted.model import Reply
+from tests.unit.scripted.project import IMAGE, NAME
 from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
-from tests.unit.scripted.volume import NAME
 
 RELOADED = ["write state", "reload", "remove state"]
 ALERT = (
@@ -122,6 +121,7 @@ def test_reload_ends_when_interrupted_after_the_change(stack: Stack) -> None:
 
     assert ended.code == 130 and stack.balancer.pid == 9
     assert ended.result["error"].startswith("interrupted; the new configuration serves")
+    assert ended.result["next"] == "./stackctl status"
 
 
 def test_a_former_process_that_stays_is_named(stack: Stack) -> None:

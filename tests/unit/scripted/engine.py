@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from ops.environment import dotenv
 from tests.unit.scripted.balancer import Balancer, profile
 from tests.unit.scripted.client import COMPOSE, DOWN, UP, RefusedError
 from tests.unit.scripted.clock import Clock
 from tests.unit.scripted.data import Data
 from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
-from tests.unit.scripted.volume import NAME, PROJECT_LABEL, LockVolume
+from tests.unit.scripted.project import IMAGE, NAME, project
+from tests.unit.scripted.volume import PROJECT_LABEL, LockVolume
+from tools.stackctl.balancer import apache
 from tools.stackctl.releases import roll
 
-IMAGE = "shop-local"
 # What an ended container's log is cut at, and where an image says which release it is.
 ENDED = "{{if .RestartCount}}{{.State.FinishedAt}}{{end}}"
 IMAGE_ENV = "{{range .Config.Env}}{{println .}}{{end}}"
@@ -56,6 +56,10 @@ class Engine(LockVolume):
         self.configuration_fault = ""
         self.info = {"ServerVersion": "28.1.0"}
         self.publishes: dict[int, str] = {}
+        # What the service `certificates` answers; whom Apache sends nothing, and its requests.
+        self.certificate = Reply(out="right until 2031\n")
+        self.apache: dict[str, str] = {}
+        self.apache_requests: list[float] = []
         self.containers: dict[str, Container] = {}
         self._ids = 0
         self.build("aaaa")
@@ -68,30 +72,7 @@ class Engine(LockVolume):
 
     def model(self) -> dict[str, Any]:
         """Return the project as `docker compose config` prints it, with `.env` as it is now."""
-        given = {
-            **{"DJANGO_ALLOWED_HOSTS": "*", "BROKER": "redis", "DB_ENGINE": "mysql"},
-            **{"DB_HOST": "db", "DB_NAME": "shop", "DB_USER": "shop", "DB_PASSWORD": "a-password"},
-            **{"REDIS_HOST": "redis", "REDIS_PASSWORD": "a-password"},
-            **dotenv.read(self.root / ".env").values,
-        }
-        application = {"image": IMAGE, "environment": given, "networks": {"backend": None}}
-        ports = [{"host_ip": "127.0.0.1", "target": 8080, "published": str(self.port)}]
-        password = {"DB_PASSWORD": given["DB_PASSWORD"]}
-        redis = {"REDIS_PASSWORD": given["REDIS_PASSWORD"], "REDIS_USERNAME": "shop"}
-        services: dict[str, dict[str, Any]] = {
-            "server1": {**application, "environment": {**given, "PROFILE": "set1"}},
-            "server2": {**application, "environment": {**given, "PROFILE": "set2"}},
-            "worker": application,
-            "migrate": application,
-            "env-check": {**application, "build": {"context": "."}},
-            "haproxy": {"image": "haproxy:3.0", "ports": ports, "networks": {"backend": None}},
-            "db": {"image": "mysql:9.7", "environment": password},
-            "redis": {"image": "redis:8.0", "environment": redis},
-        }
-        for name, changes in self.extra.items():
-            services[name] = {**services.get(name, {}), **changes}
-        networks = {"backend": {"name": f"{NAME}_backend"}}
-        return {"name": NAME, "services": services, "networks": networks}
+        return project(self.root, self.port, self.extra)
 
     def create(self, service: str) -> Container:
         """Make a service's container, in the place of the one that is there."""
@@ -309,7 +290,7 @@ class Engine(LockVolume):
             "State": {
                 "Running": container.status == "running",
                 "Status": container.status,
-                "Health": {"Status": health},
+                "Health": {"Status": health, "Log": [{"Output": container.output}]},
                 "StartedAt": f"{container.started:.0f}",
                 "FinishedAt": container.finished,
                 "ExitCode": container.exit_code,
@@ -363,6 +344,10 @@ class Engine(LockVolume):
                 return self.data.migrate(release, command)
             case ["run", "--rm", "--no-deps", "-T", "env-check"]:
                 return Reply()
+            case ["run", "--rm", "--no-deps", "-T", "certificates", "check"]:
+                return self.certificate
+            case ["run", "--rm", "--no-deps", "-T", "certificates", "install"]:
+                return self.step("install certificate") or self.certificate
             case ["run", "--rm", "--no-deps", "-T", _, "sh", "-c", script]:
                 return self.data.media_volume(script, stdin)
             case ["up", *_] if up.detach and up.no_build and up.no_deps and up.force_recreate:
@@ -439,6 +424,10 @@ class Engine(LockVolume):
                 return Reply()
             case ["sh", "-c", roll.MARK_DRAINED]:
                 return self.step(f"mark {container.service} drained") or Reply()
+            case [apache.MEMBER, server, *change] if container.service == "apache":
+                self.apache |= dict.fromkeys([server], *change) if change else {}
+                busy = [end for end in self.apache_requests if end > self.clock.now]
+                return Reply(out=f"{len(busy)}\n")
             case ["test", "-e", _]:
                 return Reply(int(not container.stopping))
             case ["bash", "-c", _, script, *arguments]:

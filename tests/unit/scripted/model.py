@@ -63,6 +63,8 @@ class Container:
     stopping: bool = False
     policy: str = "unless-stopped"
     finished: str = "-"
+    # What its latest health check printed.
+    output: str = ""
 
     def health_at(self, moment: float, behaviour: Behaviour) -> str:
         """Return how its health check is at a moment."""

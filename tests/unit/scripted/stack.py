@@ -20,8 +20,9 @@ import typer.main
 
 from tests.unit.scripted.balancer import Answer, Site
 from tests.unit.scripted.clock import Clock
-from tests.unit.scripted.engine import APPLICATION, IMAGE, Engine
+from tests.unit.scripted.engine import APPLICATION, Engine
 from tests.unit.scripted.model import Reply
+from tests.unit.scripted.project import IMAGE
 from tools.stackctl import cli
 from tools.stackctl.checks import preflight
 from tools.stackctl.common import process

@@ -10,8 +10,8 @@ from typing import Any
 from ops.environment import clone
 from tests.unit.scripted.client import CREATE, RUN, RefusedError
 from tests.unit.scripted.model import Reply
+from tests.unit.scripted.project import NAME
 
-NAME = "shop"
 VOLUME = f"{NAME}_stackctl"
 PROJECT_LABEL = f"com.docker.compose.project={NAME}"
 

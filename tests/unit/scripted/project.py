@@ -1,0 +1,39 @@
+"""The compose project: what `docker compose config` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ops.environment import dotenv
+
+NAME = "shop"
+IMAGE = "shop-local"
+
+
+def project(root: Path, port: int, extra: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the project with `.env` as it is now; `extra` changes services or adds them."""
+    given = {
+        **{"DJANGO_ALLOWED_HOSTS": "*", "BROKER": "redis", "DB_ENGINE": "mysql"},
+        **{"DB_HOST": "db", "DB_NAME": "shop", "DB_USER": "shop", "DB_PASSWORD": "a-password"},
+        **{"REDIS_HOST": "redis", "REDIS_PASSWORD": "a-password"},
+        **dotenv.read(root / ".env").values,
+    }
+    application = {"image": IMAGE, "environment": given, "networks": {"backend": None}}
+    ports = [{"host_ip": "127.0.0.1", "target": 8080, "published": str(port)}]
+    password = {"DB_PASSWORD": given["DB_PASSWORD"]}
+    redis = {"REDIS_PASSWORD": given["REDIS_PASSWORD"], "REDIS_USERNAME": "shop"}
+    services: dict[str, dict[str, Any]] = {
+        "server1": {**application, "environment": {**given, "PROFILE": "set1"}},
+        "server2": {**application, "environment": {**given, "PROFILE": "set2"}},
+        "worker": application,
+        "migrate": application,
+        "env-check": {**application, "build": {"context": "."}},
+        "haproxy": {"image": "haproxy:3.0", "ports": ports, "networks": {"backend": None}},
+        "db": {"image": "mysql:9.7", "environment": password},
+        "redis": {"image": "redis:8.0", "environment": redis},
+    }
+    for name, changes in extra.items():
+        services[name] = {**services.get(name, {}), **changes}
+    networks = {"backend": {"name": f"{NAME}_backend"}}
+    return {"name": NAME, "services": services, "networks": networks}
