@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REDIS: Final = "redis"
 RABBITMQ: Final = "rabbitmq"
-# What the stack's RabbitMQ is set up with (rabbitmq/start): the user, and what is its own there.
+# What the stack's RabbitMQ is set up with (variants/rabbitmq/start): the user and its virtual host.
 USER: Final = "mysite"
 VIRTUAL_HOST: Final = "mysite"
 PORTS: Final = {RABBITMQ: 5672, "kafka": 9092}

@@ -27,8 +27,7 @@ _KEY_INSECURE: Final = "django-insecure-"
 _PRELOAD_SECONDS: Final = 31_536_000
 
 # The ports on the host that must differ, and the variable with which each is in use; empty: always.
-# Not NGINX_BALANCER_PORT: no variable says that it is in use, and in HAProxy's place (`--scale
-# haproxy=0`) it may well be HTTP_PORT.
+# Not NGINX_BALANCER_PORT: in HAProxy's place (`--scale haproxy=0`) it may well be HTTP_PORT.
 PUBLISHED: Final[Mapping[str, str]] = {
     "HTTP_PORT": "",
     "STATS_PORT": "",
@@ -296,7 +295,7 @@ def _ports(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
     found = []
     owners: dict[Value, str] = {}
     for name, switch in PUBLISHED.items():
-        if name in broken or (switch and not values[switch]):
+        if name in broken or (switch and values[switch] in ("", "0")):
             continue
         owner = owners.setdefault(values[name], name)
         if owner != name:

@@ -20,7 +20,7 @@ from .variable import LAYERS, ROOT, Scope
 
 SAMPLE_PATH = ROOT / ".env.sample"
 DOCS_PATH = ROOT / "docs" / "environment.md"
-COMPOSE_PATH = ROOT / "docker-compose.yaml"
+COMPOSE_PATH = ROOT / "docker-compose.environment.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         ("write", _write, "all three that follow"),
         ("sample", _sample, ".env.sample"),
         ("docs", _docs, "docs/"),
-        ("compose", _compose, "docker-compose.yaml"),
+        ("compose", _compose, "docker-compose.environment.yaml"),
     ):
         command = commands.add_parser(name, help=f"renew {what} from the contract")
         command.add_argument("--check", action="store_true", help="only tell whether it is in step")
@@ -175,7 +175,7 @@ def _docs(arguments: argparse.Namespace) -> int:
 
 
 def _compose(arguments: argparse.Namespace) -> int:
-    return _renew_within("compose", COMPOSE_PATH, render.compose, arguments.check)
+    return _renew("compose", COMPOSE_PATH, render.compose(), arguments.check)
 
 
 def _renew_within(command: str, path: Path, renewed: Callable[[str], str], check: bool) -> int:

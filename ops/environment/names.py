@@ -36,6 +36,8 @@ _ELSEWHERE: Final = {
     "REDIS_DB": "REDIS_URL",
     "AWS_BUCKET": "AWS_STORAGE_BUCKET_NAME",
     "AWS_SECRET_KEY": "AWS_SECRET_ACCESS_KEY",
+    "SERVERS": "SERVER_COUNT",
+    "SERVER3": "SERVER_COUNT",
 }
 # The process environment is full of other programs' names, so there only a slip of a letter or
 # two counts; everything in .env is meant for us.

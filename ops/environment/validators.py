@@ -27,10 +27,6 @@ _RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 
 _CERTIFICATE: Final = re.compile(r"(\./)?certs(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/?")
 
-_SERVER: Final = re.compile(
-    r"(?P<name>[^=]+)=(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})"
-)
-
 
 def label(text: str) -> None:
     """Accept a short name without spaces, such as set1 or 2025-01-31.4f2c1ab."""
@@ -106,17 +102,6 @@ def host(text: str) -> None:
             f"{text!r} is not a host name",
             "Write the name alone, without scheme, port or path: www.example.com, or [::1].",
         )
-
-
-def server(text: str) -> None:
-    """Accept a server's name, as its PROFILE has it, and where it listens."""
-    match = _SERVER.fullmatch(text)
-    if not match or not 0 < int(match["port"]) < 65536:
-        raise InvalidValueError(
-            f"{text[:60]!r} is not a server",
-            "Write PROFILE's name, host and port: set1=server1:7999.",
-        )
-    label(match["name"])
 
 
 def certificate_folder(text: str) -> None:

@@ -1,6 +1,7 @@
 """The servers behind the load balancer, and whether each takes requests.
 
-SERVERS names them; no other address is ever asked. Without SERVERS there is this server alone.
+The setting SERVERS names them; no other address is ever asked. Without it this server is
+the only one.
 """
 
 import http.client

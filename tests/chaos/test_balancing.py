@@ -23,7 +23,7 @@ from tools.stackctl.balancer.haproxy import CONFIG
 REQUESTS = 300
 # Health checks in the time of so many requests, on a busy machine.
 CHECKS = 4
-# limit_conn in nginx-balancer/nginx.conf.
+# limit_conn in variants/nginx-balancer/nginx.conf.
 LONG_BODIES = 20
 # Clients of a balancer's own machine, no two of them in one network of 256 addresses, which is what
 # nginx's ip_hash goes by.
@@ -91,19 +91,16 @@ def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def nginx(stack: Stack, method: str) -> Iterator[tuple[str, int]]:
-    """Run the profile nginx-balancer; give its container and its port."""
+    """Run nginx as the balancer; give its container and its port."""
     port = free_port()
-    chosen = {"NGINX_BALANCE": method, "NGINX_BALANCER_PORT": str(port)}
-    profile = ("--profile", "nginx-balancer")
+    chosen = {"NGINX_BALANCER": "1", "NGINX_BALANCE": method, "NGINX_BALANCER_PORT": str(port)}
     try:
         stack.compose(
-            *(*profile, "up", "--detach", "--wait", "--no-deps", "nginx-balancer"),
-            environment=chosen,
+            *("up", "--detach", "--wait", "--no-deps", "nginx-balancer"), environment=chosen
         )
-        container = stack.output(*profile, "ps", "--quiet", "nginx-balancer").strip()
-        yield container, port
+        yield stack.container("nginx-balancer"), port
     finally:
-        stack.compose(*profile, "rm", "--stop", "--force", "nginx-balancer")
+        stack.compose("rm", "--stop", "--force", "nginx-balancer", environment=chosen)
 
 
 def both(port: int) -> bool:
@@ -173,7 +170,6 @@ def test_a_client_stays_with_its_server(loaded: Stack, method: str, port: int) -
     [
         ("HAPROXY_BALANCE", "roundrobin, leastconn, source"),
         ("NGINX_BALANCE", "round_robin, least_conn, ip_hash"),
-        ("SERVER3", "1"),
     ],
 )
 def test_a_wrong_value_is_named_with_the_right_ones(loaded: Stack, name: str, allowed: str) -> None:
@@ -360,7 +356,12 @@ def test_nginx_says_every_error_in_json(loaded: Stack) -> None:
         *("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{port}:8090"),
         *("--user", "10001:10001", "--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
         *("--read-only", "--tmpfs", "/tmp", "--tmpfs", "/srv/bodies:uid=10001,size=1m"),
-        *("--volume", f"{loaded.tree}/nginx-balancer:/config:ro", "--env", "SERVERS=x=nowhere:1"),
+        *(
+            "--volume",
+            f"{loaded.tree}/variants/nginx-balancer:/config:ro",
+            "--env",
+            "SERVER_COUNT=2",
+        ),
         *("--volume", f"{loaded.tree}/templates:/srv/project/templates:ro"),
         *("--entrypoint", "/config/start", image),
     )

@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def rebalance_at_once(cluster: Producer) -> None:
-    """Set group.initial.rebalance.delay.ms to 0, as kafka/server.properties does."""
+    """Set group.initial.rebalance.delay.ms to 0, as variants/kafka/server.properties does."""
     library = librdkafka()
     library.rd_kafka_handle_mock_cluster.restype = ctypes.c_void_p
     mock = ctypes.c_void_p(library.rd_kafka_handle_mock_cluster(handle(cluster)))

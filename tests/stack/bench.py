@@ -128,9 +128,9 @@ def bench_of(tree: Path) -> Iterator[Bench]:
             "apache",
             *("--publish", published["apache"], "--tmpfs", "/run/apache:uid=10001,gid=10001"),
             *("--tmpfs", "/srv/kept/static", *user, *limits, "--env", "DRAIN_SECONDS=0"),
-            *("--volume", f"{tree}/apache:/etc/apache:ro"),
+            *("--volume", f"{tree}/variants/apache:/etc/apache:ro"),
             *templates,
-            *("--volume", f"{tree}/apache/nsswitch.conf:/etc/nsswitch.conf:ro"),
+            *("--volume", f"{tree}/variants/apache/nsswitch.conf:/etc/nsswitch.conf:ro"),
             *(f"--add-host={server}:127.0.0.1" for server in SERVERS),
             *("httpd:2.4", "/etc/apache/start"),
         )
@@ -159,9 +159,9 @@ def bench_of(tree: Path) -> Iterator[Bench]:
             "nginx-balancer",
             *("--publish", published["nginx-balancer"], *user),
             *("--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
-            *("--volume", f"{tree}/nginx-balancer:/config:ro"),
+            *("--volume", f"{tree}/variants/nginx-balancer:/config:ro"),
             *templates,
-            *("--env", "SERVERS=set1=server1:7999,set2=server2:7999", *limits),
+            *("--env", "SERVER_COUNT=2", *limits),
             *("--entrypoint", "/config/start", base),
         )
         run(

@@ -17,9 +17,9 @@ from tests.chaos.test_balancing import address, in_its_place
 from tests.ports import free_port
 from tests.stack.compose import Stack, docker
 from tests.stack.test_gunicorn import CASES as OF_THE_APPLICATION
+from tests.stack.test_more_servers import ctl
 from tests.stack.test_observability import SPELLINGS
 from tests.stack.test_privileges import check_bare
-from tests.stack.test_third_server import ctl
 from tests.waiting import eventually
 
 Case = tuple[str, str, dict[str, str], str]

@@ -176,17 +176,14 @@ def doors(production: Stack) -> Iterator[Stack]:
     """Every front door at once: Apache and nginx as the balancer join the production stack."""
     services = ("apache", "nginx-balancer")
     ports = {f"{name}_PORT": str(free_port()) for name in ("NGINX", "APACHE", "NGINX_BALANCER")}
-    profile = ("--profile", "nginx-balancer")
+    parts = {"APACHE": "1", "NGINX_BALANCER": "1"}
     try:
         production.compose(
-            *(*profile, "up", "--detach", "--wait", "--no-deps", *services),
-            environment={"APACHE": "1", **ports},
+            *("up", "--detach", "--wait", "--no-deps", *services), environment={**parts, **ports}
         )
         yield production
     finally:
-        production.compose(
-            *(*profile, "rm", "--stop", "--force", *services), environment={"APACHE": "1"}
-        )
+        production.compose("rm", "--stop", "--force", *services, environment=parts)
 
 
 def ask(stack: Stack, asked: list[tuple[str, str]]) -> list[tuple[int, str]]:

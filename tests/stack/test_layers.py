@@ -52,11 +52,21 @@ def test_a_form_of_the_site_s_own_page_is_taken(local: Stack) -> None:
         assert answer.status_code == status, origin
 
 
-def test_no_such_layer_is_named(local: Stack) -> None:
-    answer = local.compose("config", check=False, environment={"LAYER": "prod"})
+@pytest.mark.parametrize(
+    ("name", "value", "file"),
+    [
+        ("LAYER", "prod", "docker-compose.prod.yaml"),
+        ("DB_ENGINE", "oracle", "variants/oracle/compose.yaml"),
+        ("SERVER_COUNT", "9", "variants/servers/compose.9.yaml"),
+    ],
+)
+def test_a_value_that_does_not_exist_is_in_compose_s_message(
+    local: Stack, name: str, value: str, file: str
+) -> None:
+    answer = local.compose("config", check=False, environment={name: value})
 
     assert answer.returncode != 0
-    assert "prod" in answer.stdout and "docker-compose.layers.yaml" in answer.stdout
+    assert f"{file}: no such file" in answer.stdout
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/livez"])

@@ -1,13 +1,17 @@
 """Values from the servers' own configuration files, for tests that compare them."""
 
 import configparser
+import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.tree import ROOT
@@ -166,7 +170,7 @@ def haproxy_seconds(section: str, keyword: str) -> float:
 
 def httpd_values(name: str) -> list[str]:
     """Return what follows each directive of a name in httpd.conf, wherever it stands."""
-    lines = (line.strip() for line in text_of("apache/httpd.conf").splitlines())
+    lines = (line.strip() for line in text_of("variants/apache/httpd.conf").splitlines())
     return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
 
 
@@ -184,30 +188,65 @@ def httpd_members() -> dict[str, dict[str, str]]:
     }
 
 
-def compose(name: str = "docker-compose.yaml") -> dict[str, Any]:
-    """Return a compose file with its anchors and merge keys resolved, but not its `extends`."""
+COMPOSE_FILES = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("docker-compose*.yaml", "mysql/compose.yaml", "variants/*/*.yaml")
+    for path in ROOT.glob(pattern)
+)
+
+
+def compose_file(name: str) -> dict[str, Any]:
+    """Return what is in a compose file itself."""
     content: dict[str, Any] = yaml.safe_load(text_of(name))
     return content
 
 
-def services() -> dict[str, dict[str, Any]]:
-    """Return the services of the stack."""
-    found: dict[str, dict[str, Any]] = compose()["services"]
+@cache
+def _resolved(variables: tuple[str, ...]) -> dict[str, Any]:
+    if not shutil.which("docker"):
+        pytest.skip("docker compose, which is not here, resolves the compose files")
+    command = ("docker", "compose", "--env-file", os.devnull, "--profile", "*", "config")
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(
+        (*command, "--format", "json"),
+        cwd=ROOT,
+        env=environment | dict(variable.split("=", 1) for variable in variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+def compose(**variables: str) -> dict[str, Any]:
+    """Return the project as docker compose resolves it with these variables and no other ones."""
+    return _resolved(tuple(sorted(f"{name}={value}" for name, value in variables.items())))
+
+
+# Everything that can be had at once.
+ALL = {
+    "APACHE": "1",
+    "NGINX_BALANCER": "1",
+    "BROKER": "rabbitmq",
+    "SERVER_COUNT": "6",
+    "TLS_CERTIFICATE": "certs/x",
+}
+
+
+def services(**variables: str) -> dict[str, dict[str, Any]]:
+    """Return the services of the stack, with every part in it unless variables are given."""
+    found: dict[str, dict[str, Any]] = compose(**(variables or ALL))["services"]
     return found
 
 
-def database_service(engine: str) -> dict[str, Any]:
-    """Return the service `db` as it is for a value of DB_ENGINE."""
-    chosen = compose("docker-compose.databases.yaml")["services"][engine]
-    if "extends" in chosen:
-        return database_service(chosen["extends"])
-    return {**chosen, **compose()["services"]["db"]}
-
-
-def broker_service(name: str) -> dict[str, Any]:
-    """Return the service `broker` as it is for a value of BROKER."""
-    chosen = compose("docker-compose.brokers.yaml")["services"][name]
-    return {**chosen, **compose()["services"]["broker"]}
+def mounts(service: dict[str, Any]) -> dict[str, str]:
+    """Return a service's mounts by the folder in its container: a volume, or a path from here."""
+    return {
+        mount["target"]: str(mount["source"]).removeprefix(f"{ROOT}/")
+        for mount in service.get("volumes", ())
+    }
 
 
 def dockerfile(name: str) -> list[tuple[str, str]]:
@@ -236,10 +275,5 @@ def health_port() -> str:
 
 
 def compose_servers() -> list[str]:
-    """Return the services that are servers of the site: those that are given no other command."""
-    services = compose()["services"]
-    return [
-        name
-        for name, service in services.items()
-        if "PROFILE" in service.get("environment", {}) and "command" not in service
-    ]
+    """Return the services that are servers of the site."""
+    return [name for name in services() if name.startswith("server")]

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.tree import ROOT
+from tests.unit.config_files import mounts, services
 
 # What certbot's container sees of this machine's folder.
 INSIDE, OUTSIDE = "/etc/letsencrypt", "certs/letsencrypt"
@@ -99,6 +99,4 @@ def test_a_reload_that_failed_is_tried_again(machine: Machine) -> None:
 
 
 def test_certbot_s_folder_is_where_the_service_looks() -> None:
-    certbot = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]["certbot"]
-
-    assert f"./{OUTSIDE}:{INSIDE}" in certbot["volumes"]
+    assert mounts(services()["certbot"])[str(INSIDE)] == str(OUTSIDE)

@@ -4,11 +4,9 @@ import re
 
 from ops.metrics import PORT
 from tests.unit.config_files import (
-    compose,
+    services,
     text_of,
 )
-
-FILES = ("docker-compose.yaml", "docker-compose.layers.yaml")
 
 
 def test_the_page_names_the_port_and_each_service() -> None:
@@ -16,4 +14,4 @@ def test_the_page_names_the_port_and_each_service() -> None:
 
     assert f"port: {PORT}" in page
     for name in re.findall(r"names: \[(.+)\]", page)[0].split(", "):
-        assert name in compose()["services"]
+        assert name in services()

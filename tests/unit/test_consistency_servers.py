@@ -9,19 +9,20 @@ import pytest
 
 from ops.environment.contract import VARIABLES
 from tests.unit.config_files import (
-    compose,
     compose_servers,
     dockerfile,
     health_port,
     limits,
+    mounts,
     nginx_directives,
     nginx_value,
+    services,
     text_of,
 )
 
 LAYERS = ("local", "dev", "production")
 PROJECT = "/srv/project/"
-NGINX, BALANCER = "nginx/nginx.conf", "nginx-balancer/nginx.conf"
+NGINX, BALANCER = "nginx/nginx.conf", "variants/nginx-balancer/nginx.conf"
 
 
 def exposed(name: str) -> list[str]:
@@ -37,7 +38,7 @@ def test_nginx_listens_on_one_port_and_by_no_protocol_that_a_kernel_may_lack() -
     ]
 
     assert listens == [health_port()]
-    for name in ("nginx/nginx.conf", "nginx-balancer/nginx.conf"):
+    for name in ("nginx/nginx.conf", "variants/nginx-balancer/nginx.conf"):
         assert "[" not in "".join(
             item.arguments[0] for item in nginx_directives(name) if item.name == "listen"
         )
@@ -58,7 +59,7 @@ def test_long_bodies_are_kept_on_a_volume_and_not_in_memory(file: str, service: 
     made = [text for name, text in dockerfile("Dockerfile.base") if name == "RUN"][-1]
 
     assert folder.startswith("/srv/bodies/")
-    assert "bodies:/srv/bodies" in compose()["services"][service]["volumes"]
+    assert mounts(services()[service])["/srv/bodies"] == "bodies"
     assert "install -d -o mysite -g mysite -m 0700 /srv/bodies" in made
 
 
@@ -70,7 +71,7 @@ def test_the_databases_take_a_connection_of_every_process() -> None:
     # Migrations with their lock, a few commands, and what a server keeps for its administrator.
     others = 20
 
-    for name in ("mysql/conf.d/mysite.cnf", "postgres/postgresql.conf"):
+    for name in ("mysql/conf.d/mysite.cnf", "variants/postgres/postgresql.conf"):
         (limit,) = re.findall(r"^max_connections = (\d+)$", text_of(name), re.MULTILINE)
         assert int(limit) >= servers + jobs + others, name
 

@@ -21,7 +21,7 @@ from ops.storage import bucket as bucket_storage
 from ops.worker.beats import EVERY_SECONDS, STALE_SECONDS
 from tests.tree import ROOT
 from tests.unit.config_files import (
-    compose,
+    ALL,
     dockerfile,
     filled,
     haproxy_seconds,
@@ -32,6 +32,7 @@ from tests.unit.config_files import (
     limits,
     nginx_value,
     seconds,
+    services,
     supervisor_programs,
     text_of,
     uwsgi_option,
@@ -39,7 +40,7 @@ from tests.unit.config_files import (
 from tools.stackctl.commands import reload
 from tools.stackctl.releases import migrate
 
-SERVERS = ("server1", "server2", "server3")
+SERVERS = tuple(f"server{number}" for number in range(1, 7))
 APP_SERVERS = VARIABLES["APP_SERVER"].choices
 
 
@@ -70,7 +71,9 @@ class Chain:
 
     def grace(self, service: str) -> float:
         """Return how long the engine waits for a service's container to end."""
-        return self.of(compose()["services"][service]["stop_grace_period"])
+        return seconds(
+            services(**ALL, REQUEST_SECONDS=str(self.request))[service]["stop_grace_period"]
+        )
 
     def database(self, url: str) -> dict[str, int]:
         """Return the waits that the settings for this database set."""
@@ -112,8 +115,10 @@ def test_each_server_waits_longer_than_the_one_behind_it(chain: Chain) -> None:
         < chain.haproxy("defaults", "timeout server")
         < chain.haproxy("backend retry_backend", "timeout server")
     )
-    assert chain.written("nginx-balancer/start") == chain.haproxy("defaults", "timeout server")
-    assert chain.written("nginx-balancer/start") < float(chain.values["INNER_SECONDS"])
+    assert chain.written("variants/nginx-balancer/start") == chain.haproxy(
+        "defaults", "timeout server"
+    )
+    assert chain.written("variants/nginx-balancer/start") < float(chain.values["INNER_SECONDS"])
 
 
 @pytest.mark.parametrize("url", ["mysql://web:word@db/site", "sqlite:///var/db.sqlite3"])
@@ -154,7 +159,7 @@ def test_a_stopping_server_lets_its_requests_finish(chain: Chain) -> None:
 def test_gunicorn_has_uwsgi_s_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEB_CONCURRENCY", "3")
     monkeypatch.setenv("REQUEST_SECONDS", "33")
-    config = runpy.run_path(str(ROOT / "gunicorn" / "config.py"))
+    config = runpy.run_path(str(ROOT / "variants/gunicorn/config.py"))
 
     assert config["workers"] == 3 and uwsgi_option("processes") == "$(WEB_CONCURRENCY)"
     assert config["timeout"] == config["graceful_timeout"] == 33
@@ -162,7 +167,7 @@ def test_gunicorn_has_uwsgi_s_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config["max_requests_jitter"] == int(uwsgi_option("max-requests-delta"))
     assert supervisor_programs()["gunicorn"] == {
         **supervisor_programs()["uwsgi"],
-        "command": "/srv/project/gunicorn/start %(process_num)d",
+        "command": "/srv/project/variants/gunicorn/start %(process_num)d",
     }
 
 
@@ -226,20 +231,24 @@ def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
 
 def test_nginx_as_the_balancer_has_haproxy_s_limits(chain: Chain) -> None:
     def limit(name: str) -> float:
-        return seconds(nginx_value(name, name="nginx-balancer/nginx.conf"))
+        return seconds(nginx_value(name, name="variants/nginx-balancer/nginx.conf"))
 
     assert limit("client_header_timeout") == haproxy_seconds("defaults", "timeout http-request")
     # No idle connection is left when it reads its list again.
-    idle = seconds(nginx_value("keepalive_timeout", "http", name="nginx-balancer/nginx.conf"))
-    follow = text_of("nginx-balancer/follow.py")
+    idle = seconds(
+        nginx_value("keepalive_timeout", "http", name="variants/nginx-balancer/nginx.conf")
+    )
+    follow = text_of("variants/nginx-balancer/follow.py")
     waits = re.search(r"^IDLE_SECONDS = (\S+)$", follow, re.MULTILINE)
     assert waits and idle < float(waits[1])
     # It finishes what runs before the engine kills it.
     (name,) = re.findall(r"worker_shutdown_timeout \{os.environ\['(\w+)'\]\}s", follow)
     shutdown = float(chain.values[name])
-    assert chain.written("nginx-balancer/start") < shutdown < chain.grace("nginx-balancer")
+    assert chain.written("variants/nginx-balancer/start") < shutdown < chain.grace("nginx-balancer")
     # Every server may have been tried in vain, but no slow answer is asked for again.
-    tries = float(nginx_value("proxy_next_upstream_tries", name="nginx-balancer/nginx.conf"))
+    tries = float(
+        nginx_value("proxy_next_upstream_tries", name="variants/nginx-balancer/nginx.conf")
+    )
     again = limit("proxy_next_upstream_timeout")
     assert tries >= len(SERVERS)
     assert tries * limit("proxy_connect_timeout") < again < chain.request

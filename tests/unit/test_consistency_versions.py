@@ -8,16 +8,15 @@ import pytest
 
 from tests.conftest import ENGINE_HELP
 from tests.tree import ROOT, tracked_files
-from tests.unit.config_files import compose, text_of
-from tests.unit.test_consistency_compose import FILES
+from tests.unit.config_files import COMPOSE_FILES, compose_file, text_of
 from tools.stackctl.checks import preflight
 
 
 def tags() -> dict[str, set[str]]:
     """Return the tags of each image that the compose files take from elsewhere."""
     found = defaultdict(set)
-    for name in FILES:
-        for service in compose(name).get("services", {}).values():
+    for name in COMPOSE_FILES:
+        for service in compose_file(name).get("services", {}).values():
             image, _, tag = service.get("image", "").partition(":")
             if tag and "$" not in image:
                 found[image].add(tag)

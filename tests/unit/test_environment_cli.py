@@ -296,7 +296,7 @@ def check_refusal(run: Run, name: str, environ: dict[str, str], told: str) -> No
     [
         ("sample", ".env.sample", "Signs sessions"),
         ("docs", "docs/environment.md", "Signs sessions"),
-        ("compose", "docker-compose.yaml", "target: /run/secrets/DB_PASSWORD"),
+        ("compose", "docker-compose.environment.yaml", "target: /run/secrets/DB_PASSWORD"),
     ],
 )
 def test_what_is_generated_is_compared_and_renewed(

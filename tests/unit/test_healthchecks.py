@@ -72,7 +72,7 @@ def asked(name: str, port: int, folder: Path) -> subprocess.CompletedProcess[str
     return run(sys.executable, str(script))
 
 
-@pytest.mark.parametrize("name", ["nginx-balancer/healthcheck", "supervisor/healthcheck"])
+@pytest.mark.parametrize("name", ["variants/nginx-balancer/healthcheck", "supervisor/healthcheck"])
 def test_a_health_check_asks_its_own_server(name: str, server: Server, tmp_path: Path) -> None:
     well = asked(name, server.port, tmp_path)
     assert (well.returncode, well.stdout, well.stderr) == (0, "", "")

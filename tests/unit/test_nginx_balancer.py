@@ -12,13 +12,13 @@ import pytest
 from ops.environment.contract import VARIABLES
 from tests.tree import ROOT
 
-TWO = "set1=server1:7999,set2=server2:7999"
+TWO = {"set1": ("server1", 7999), "set2": ("server2", 7999)}
 
 
 @pytest.fixture(scope="module")
 def follow() -> Iterator[ModuleType]:
     """The script, which is no module of the project's packages."""
-    path = ROOT / "nginx-balancer" / "follow.py"
+    path = ROOT / "variants/nginx-balancer/follow.py"
     spec = importlib.util.spec_from_file_location("nginx_balancer_follow", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -37,7 +37,7 @@ def test_the_methods_are_the_contract_s(follow: ModuleType) -> None:
 
 
 def test_the_list_names_the_method_and_each_server_where_it_is(follow: ModuleType) -> None:
-    servers = follow.Servers.parse(TWO)
+    servers = follow.Servers(TWO)
     servers.found("set2", "10.0.0.2")
     servers.found("set1", "10.0.0.1")
 
@@ -56,13 +56,13 @@ def test_the_list_names_the_method_and_each_server_where_it_is(follow: ModuleTyp
 
 
 def test_nginx_can_start_before_any_server_is_known(follow: ModuleType) -> None:
-    block = follow.Servers.parse(TWO).block("round_robin")
+    block = follow.Servers(TWO).block("round_robin")
 
     assert block.split("\n")[:3] == ["upstream servers {", f"    {follow.NOBODY}", "}"]
 
 
 def test_server_that_hangs_is_down_until_it_answers(follow: ModuleType) -> None:
-    servers = follow.Servers.parse(TWO)
+    servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")
     servers.moved.clear()
 
@@ -102,7 +102,7 @@ def test_only_a_server_that_accepts_and_says_nothing_hangs(
 
 
 def test_a_server_that_has_moved_is_told_once(follow: ModuleType) -> None:
-    servers = follow.Servers.parse(TWO)
+    servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")
     assert servers.moved.is_set()
     servers.moved.clear()
@@ -118,7 +118,7 @@ def test_a_server_that_has_moved_is_told_once(follow: ModuleType) -> None:
 
 def test_an_address_that_another_server_has_now_is_its_own_alone(follow: ModuleType) -> None:
     """Docker gives a stopped container's address to the next that starts."""
-    servers = follow.Servers.parse(TWO)
+    servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")
     servers.found("set2", "10.0.0.2")
     servers.found("set1", "10.0.0.2")
@@ -127,7 +127,7 @@ def test_an_address_that_another_server_has_now_is_its_own_alone(follow: ModuleT
 
 
 def test_two_servers_of_one_machine_are_told_apart_by_port(follow: ModuleType) -> None:
-    servers = follow.Servers.parse("a=host:7999,b=host:8999")
+    servers = follow.Servers({"a": ("host", 7999), "b": ("host", 8999)})
     servers.found("a", "10.0.0.1")
     servers.found("b", "10.0.0.1")
 
@@ -138,7 +138,7 @@ def test_a_server_that_is_stopped_keeps_its_place(
     follow: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name is gone with it; taking it off the list would be a reload for nothing."""
-    servers = follow.Servers.parse(TWO)
+    servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")
     servers.moved.clear()
 

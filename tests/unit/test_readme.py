@@ -1,5 +1,6 @@
 """The README is true: its commands, paths, variables, ports and messages exist."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import pytest
 from ops.environment.contract import VARIABLES
 from tests.tree import ROOT, tracked_files
 
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "variants").glob("*/README.md"))]
+README = "\n".join(page.read_text() for page in PAGES)
 CODE = re.findall(r"`([^`\n]+)`", README) + re.findall(r"^    (\S.*?)(?:  +#.*)?$", README, re.M)
 
 
@@ -35,7 +37,11 @@ def test_make_targets_exist() -> None:
 
 def test_folders_and_files_exist() -> None:
     names = tracked_names()
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+    links = [
+        os.path.relpath(page.parent / link, ROOT)
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    ]
     mentioned = {word for word in CODE if re.fullmatch(r"[A-Za-z.][\w./-]*/", word)}
     dockerfiles = set(re.findall(r"`(Dockerfile[.\w]*)`", README))
 

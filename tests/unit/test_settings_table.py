@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.tree import ROOT, tracked_files
-from tests.unit.config_files import dockerfile, haproxy_sections, ini, text_of
+from tests.unit.config_files import COMPOSE_FILES, dockerfile, haproxy_sections, ini, text_of
 
 TABLE: dict[str, dict[str, list[str]]] = tomllib.loads(text_of("tests/settings.toml"))
 # Of HAProxy's words these say little without the next one.
@@ -42,7 +42,7 @@ def nginx(name: str) -> set[str]:
 
 def httpd() -> set[str]:
     """Return the directives of httpd.conf."""
-    lines = (line.strip() for line in text_of("apache/httpd.conf").splitlines())
+    lines = (line.strip() for line in text_of("variants/apache/httpd.conf").splitlines())
     return {line.split()[0] for line in lines if re.match(r"[A-Z]", line)}
 
 
@@ -85,21 +85,23 @@ def beanstalk(name: str) -> set[str]:
 
 def settings() -> dict[str, set[str]]:
     """Return the settings of each configuration file."""
-    found = {"haproxy/haproxy.cfg": haproxy(), "apache/httpd.conf": httpd()}
-    found["gunicorn/config.py"] = assigned("gunicorn/config.py")
+    found = {"haproxy/haproxy.cfg": haproxy(), "variants/apache/httpd.conf": httpd()}
+    found["variants/gunicorn/config.py"] = assigned("variants/gunicorn/config.py")
     for name in map(str, tracked_files()):
-        if name.startswith(("nginx/", "nginx-balancer/", ".platform/")) and name.endswith(".conf"):
+        if name.startswith(("nginx/", "variants/nginx-balancer/", ".platform/")) and name.endswith(
+            ".conf"
+        ):
             found[name] = nginx(name)
         elif name.startswith(("uwsgi/", "supervisor/")) and name.endswith((".ini", ".conf")):
             found[name] = sections(name)
         elif re.fullmatch(
-            r"redis/redis\.conf|rabbitmq/rabbitmq\.conf|kafka/.+\.properties"
-            r"|mysql/conf\.d/.+|postgres/.+\.conf",
+            r"redis/redis\.conf|variants/rabbitmq/rabbitmq\.conf|variants/kafka/.+\.properties"
+            r"|mysql/conf\.d/.+|variants/postgres/.+\.conf",
             name,
         ):
             found[name] = pairs(name)
-        elif re.fullmatch(r"docker-compose.*\.yaml", name):
-            found[name] = compose(name)
+        elif name in COMPOSE_FILES:
+            found.setdefault("compose files", set()).update(compose(name))
         elif re.fullmatch(r"Dockerfile\.\w+", name):
             found[name] = {instruction for instruction, _ in dockerfile(name)}
         elif name.startswith(".ebextensions/"):

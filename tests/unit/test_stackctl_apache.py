@@ -3,7 +3,7 @@
 import pytest
 
 from tests.tree import ROOT
-from tests.unit.config_files import compose, httpd_members, httpd_values
+from tests.unit.config_files import httpd_members, httpd_values, mounts, services
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.balancer.apache import MEMBER, Apache
 from tools.stackctl.common.faults import StackctlError
@@ -59,7 +59,7 @@ def test_one_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_script_speaks_of_what_the_configuration_has() -> None:
-    script = (ROOT / "apache" / "member").read_text()
+    script = (ROOT / "variants/apache/member").read_text()
     (path,) = [
         line.split()[0] for line in httpd_values("RewriteRule") if "balancer-manager" in line
     ]
@@ -72,4 +72,4 @@ def test_the_script_speaks_of_what_the_configuration_has() -> None:
     assert all(
         f"http://$server:{member.rpartition(':')[2]}" in script for member in httpd_members()
     )
-    assert f"{MEMBER.rpartition('/')[0]}:ro" in " ".join(compose()["services"]["apache"]["volumes"])
+    assert MEMBER.rpartition("/")[0] in mounts(services()["apache"])

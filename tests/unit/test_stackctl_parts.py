@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.tree import ROOT
+from tests.unit.config_files import compose_file
 from tests.unit.conftest import Kept
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.checks import preflight
@@ -264,7 +264,9 @@ def test_versions_are_read_as_they_come(text: str, numbers: tuple[int, ...]) -> 
 
 
 def test_the_compose_defaults_are_those_of_the_compose_file() -> None:
-    given = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["x-environment"]
+    given = compose_file("docker-compose.environment.yaml")["services"]["application"][
+        "environment"
+    ]
 
     for name, text in preflight.COMPOSE_DEFAULTS.items():
         assert given[name] == f"${{{name}:-{text}}}"

@@ -182,10 +182,12 @@ DJANGO: Final = Section(
             secret=True,
         ),
         Variable(
-            name="SERVERS",
-            kind=Kind.LIST,
-            help="The servers that the status page watches; docker compose sets its own.",
-            validate=validators.server,
+            name="SERVER_COUNT",
+            kind=Kind.INT,
+            help="How many servers docker compose starts: server1, server2, ...; 2 unless set.",
+            default="1",
+            minimum=1,
+            maximum=6,
         ),
         Variable(
             name="STATIC_ROOT",

@@ -30,17 +30,19 @@ STACK: Final = Section(
             scope=Scope.STACK,
         ),
         Variable(
-            name="SERVER3",
+            name="APACHE",
             kind=Kind.CHOICE,
-            help="1 adds a third server; empty, there are two.",
-            choices=("1",),
+            help="1 adds Apache httpd next to nginx.",
+            choices=("0", "1"),
+            default="0",
             scope=Scope.STACK,
         ),
         Variable(
-            name="APACHE",
+            name="NGINX_BALANCER",
             kind=Kind.CHOICE,
-            help="1 adds Apache httpd beside nginx; empty, there is none.",
-            choices=("1",),
+            help="1 adds nginx as a load balancer.",
+            choices=("0", "1"),
+            default="0",
             scope=Scope.STACK,
         ),
         Variable(
@@ -67,8 +69,8 @@ STACK: Final = Section(
         Variable(
             name="NGINX_BALANCE",
             kind=Kind.CHOICE,
-            help="The same where nginx is the load balancer; ip_hash goes by an IPv4 address's "
-            "first three numbers.",
+            help="As HAPROXY_BALANCE, for nginx as the load balancer; ip_hash goes by an IPv4 "
+            "address's first three numbers.",
             choices=("round_robin", "least_conn", "ip_hash"),
             default="round_robin",
             scope=Scope.STACK,

@@ -1,6 +1,7 @@
-"""Apache beside the servers' nginx (APACHE=1): it asks the servers, so it is told who is drained.
+"""Apache next to the servers' nginx (APACHE=1): it asks the servers, so it is told who is drained.
 
-As HAProxy's sockets, it is reached by `docker exec` alone: apache/member speaks to it from inside.
+As HAProxy's sockets, it is reached by `docker exec` alone: variants/apache/member asks it from
+inside.
 """
 
 from __future__ import annotations

@@ -185,8 +185,8 @@ class Project:
                 return Site(OWN.get(address, address), int(port["published"]), self.tls)
         raise StackctlError(
             "the load balancer publishes no port for the site",
-            "docker-compose.layers.yaml gives it one; HTTP_PORT (with TLS HTTPS_PORT) is its "
-            "number.",
+            f"docker-compose.{self.layer}.yaml gives it one; HTTP_PORT (with TLS HTTPS_PORT) is "
+            "its number.",
         )
 
     def containers(self) -> dict[str, engine.Container]:
@@ -379,8 +379,8 @@ def load(layer: str) -> Project:
     if not result.ok:
         raise StackctlError(
             f"docker compose cannot read the project: {result.err.strip()}",
-            "Check LAYER (local, dev or production), DB_ENGINE (mysql or postgres), .env and the "
-            "compose files.",
+            "A file that is missing has a variable's value in its name: docker-compose.yaml lists "
+            "the values that exist. Check .env and the compose files too.",
         )
     with outputs.read("docker compose config --format json"):
         model = outputs.mapping(result.out)

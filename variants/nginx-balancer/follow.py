@@ -2,7 +2,7 @@
 """Starts nginx as the load balancer, and has it know where each server is.
 
 A container that was made anew may have another address, and nginx looks names up only when it
-reads its configuration. So the names in SERVERS are looked up each second, in Docker's own name
+reads its configuration. So the servers' names are looked up each second, in Docker's own name
 server, and where one has moved nginx reads its list again (a reload). Running requests finish then,
 but idle connections of clients are closed; so for some seconds before it every connection ends with
 its answer, and none is left idle.
@@ -35,6 +35,8 @@ LIST = Path("/run/nginx-balancer/servers.conf")
 # While it exists, connections end with their answers (nginx.conf).
 MOVING = LIST.with_name("moving")
 RUN = LIST.parent
+# Where nginx listens in each server's container.
+PORT = 7999
 NGINX = ("nginx", "-e", "/dev/stderr", "-c")
 LOOK_SECONDS = 1.0
 # nginx in each server answers this path itself, at once. A server that is silent this often hangs.
@@ -58,7 +60,7 @@ NOBODY = "server 127.0.0.1:1 down;"
 class Servers:
     """Where each server is, as far as it is known."""
 
-    # Host and port by name, as SERVERS gives them.
+    # Host and port by name.
     names: Mapping[str, tuple[str, int]]
     # Address and port by name.
     places: dict[str, str] = field(default_factory=dict)
@@ -68,14 +70,9 @@ class Servers:
     moved: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def parse(cls, text: str) -> Servers:
-        """Read SERVERS, such as set1=server1:7999,set2=server2:7999."""
-        names = {}
-        for entry in filter(None, (part.strip() for part in text.split(","))):
-            name, _, address = entry.partition("=")
-            host, _, port = address.rpartition(":")
-            names[name] = (host, int(port))
-        return cls(names)
+    def numbered(cls, count: int) -> Servers:
+        """Return server1, server2 and so on, as docker compose names them."""
+        return cls({f"server{n}": (f"server{n}", PORT) for n in range(1, count + 1)})
 
     def found(self, name: str, address: str) -> None:
         """Note where a server is now; no other one can be there any more."""
@@ -96,7 +93,7 @@ class Servers:
                 self.moved.set()
 
     def block(self, method: str) -> str:
-        """Return nginx's `upstream` blocks, the servers in the order of SERVERS."""
+        """Return nginx's `upstream` blocks, the servers in order."""
         with self.lock:
             lines = [
                 f"server {self.places[name]} "
@@ -217,7 +214,7 @@ def main() -> int:
         allowed = ", ".join(METHODS)
         print(f"NGINX_BALANCE: {method!r} is none of: {allowed}", file=sys.stderr)
         return 2
-    servers = Servers.parse(os.environ.get("SERVERS", ""))
+    servers = Servers.numbered(int(os.environ["SERVER_COUNT"]))
     for name in servers.names:
         look_up(servers, name)
     write(servers, method)

@@ -1,4 +1,4 @@
-"""SERVER3=1: one variable, and every part of the stack knows a third server."""
+"""SERVER_COUNT=4: one number, and every part of the stack knows four servers."""
 
 import json
 import subprocess
@@ -13,25 +13,25 @@ from tests.chaos.load import Client, Load, Request
 from tests.stack.compose import Stack
 from tests.waiting import eventually
 
-SERVERS = ["server1", "server2", "server3"]
-NAMES = ["set1", "set2", "set3"]
+SERVERS = ["server1", "server2", "server3", "server4"]
+NAMES = ["set1", "set2", "set3", "set4"]
 
 
 @pytest.fixture(scope="module")
-def three(local: Stack) -> Iterator[Stack]:
+def four(local: Stack) -> Iterator[Stack]:
     """The local stack with the variable, as a line of .env would set it; without it afterwards."""
-    local.environment["SERVER3"] = "1"
+    local.environment["SERVER_COUNT"] = "4"
     try:
         local.up()
         # Docker calls it healthy before HAProxy has: that wants two good checks of its own.
-        eventually(lambda: set(in_turn(local, 3)) == set(NAMES), seconds=20, what="it is asked")
+        eventually(lambda: set(in_turn(local, 4)) == set(NAMES), seconds=20, what="it is asked")
         yield local
     finally:
-        del local.environment["SERVER3"]
+        del local.environment["SERVER_COUNT"]
         local.up()
     local.wait_for_both()
     # Nothing is left of it: no container, and no trace on the status page.
-    assert local.container("server3") == ""
+    assert local.container("server3") == local.container("server4") == ""
     assert watched(local) == {"set1": "up", "set2": "up"}
 
 
@@ -62,47 +62,47 @@ def in_turn(stack: Stack, count: int) -> list[str]:
     return [stack.profile()["server"] for _ in range(count)]
 
 
-def test_requests_go_to_each_in_turn(three: Stack) -> None:
-    turns = in_turn(three, 9)
+def test_requests_go_to_each_in_turn(four: Stack) -> None:
+    turns = in_turn(four, 12)
 
-    assert sorted(turns[:3]) == NAMES
-    assert turns == turns[:3] * 3
+    assert sorted(turns[:4]) == NAMES
+    assert turns == turns[:4] * 3
 
 
-def test_the_status_page_shows_it(three: Stack) -> None:
-    assert watched(three) == dict.fromkeys(NAMES, "up")
-    page = three.get("/status/").text
+def test_the_status_page_shows_it(four: Stack) -> None:
+    assert watched(four) == dict.fromkeys(NAMES, "up")
+    page = four.get("/status/").text
     assert all(name in page for name in NAMES)
 
 
-def test_stackctl_knows_it(three: Stack) -> None:
-    servers = ctl(three, "status")["servers"]
+def test_stackctl_knows_it(four: Stack) -> None:
+    servers = ctl(four, "status")["servers"]
     assert [(found["server"], found["state"]) for found in servers] == [
         (name, "ready") for name in SERVERS
     ]
 
-    assert ctl(three, "drain", "server3")["state"] == "drained"
-    assert three.in_service() == {"set1", "set2"}
-    assert ctl(three, "ready", "server3")["state"] == "ready"
-    assert set(in_turn(three, 3)) == set(NAMES)
+    assert ctl(four, "drain", "server4")["state"] == "drained"
+    assert four.in_service() == {"set1", "set2", "set3"}
+    assert ctl(four, "ready", "server4")["state"] == "ready"
+    assert set(in_turn(four, 4)) == set(NAMES)
 
 
-def test_stopping_it_loses_nothing(three: Stack) -> None:
+def test_stopping_it_loses_nothing(four: Stack) -> None:
     clients = [
         Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0)
         for number in range(12)
     ]
-    with Load(three.http_port, clients) as load:
+    with Load(four.http_port, clients) as load:
         load.warm_up()
-        three.compose("stop", "server3")
+        four.compose("stop", "server4")
         load.all_served_again()
         # Not in turn: each of the others' requests takes a turn too.
-        three.wait_for_both()
+        four.wait_for_both()
         eventually(
-            lambda: watched(three)["set3"] == "down", seconds=10, what="the page shows it down"
+            lambda: watched(four)["set4"] == "down", seconds=10, what="the page shows it down"
         )
-        three.compose("up", "--detach", "--wait", "--no-deps", "server3")
-        eventually(lambda: set(in_turn(three, 3)) == set(NAMES), seconds=20, what="it is back")
+        four.compose("up", "--detach", "--wait", "--no-deps", "server4")
+        eventually(lambda: set(in_turn(four, 4)) == set(NAMES), seconds=20, what="it is back")
 
     assert len(load.outcomes) > 300, load.summary()
     assert not load.failed, load.summary()
