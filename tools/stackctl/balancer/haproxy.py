@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..common import outputs, process
 from ..common.faults import StackctlError
@@ -37,14 +38,7 @@ FORMER_LIMIT = 32
 # the new process is there.
 ANSWER_SECONDS = 10
 MASTER_SECONDS = 50
-# The arguments are the name of a connection's other end and how many seconds it may take; the
-# commands are standard input.
-TALK = (
-    "use IO::Socket::UNIX; local $/; "
-    '$SIG{ALRM} = sub { die "$ARGV[0]: no answer within $ARGV[1] s\\n" }; alarm $ARGV[1]; '
-    'my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$ARGV[0]: $!\\n"; '
-    "print $s <STDIN>; $s->shutdown(1); print <$s>;"
-)
+TALK = Path(__file__).parents[1] / "inside/talk.pl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +231,7 @@ class Balancer:
         return said
 
     def _talk(self, socket: str, seconds: int, *lines: str) -> process.Result:
-        command = ("perl", "-e", TALK, socket, str(seconds))
+        command = ("perl", "-e", TALK.read_text(), socket, str(seconds))
         return engine.execute(self.container, *command, stdin=";".join(lines) + "\n")
 
     def _set(self, server: str, state: str) -> None:

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from ..common import outputs
 from ..common.faults import StackctlError
 from ..docker import engine
 
-# Binds as HAProxy does, beside the sockets of the same user's running process, and never listens,
-# so no connection comes here. A line is an address and a port; what cannot be bound is printed, if
-# it is for a reason that HAProxy would meet as well.
-TRY = (
-    "use IO::Socket::IP; use Errno; while (<STDIN>) { my ($h, $p) = split; "
-    "IO::Socket::IP->new(LocalHost => $h, LocalPort => $p, Proto => 'tcp', "
-    "ReuseAddr => 1, ReusePort => 1) or $!{EADDRNOTAVAIL} || $!{EADDRINUSE} || $!{EACCES} "
-    'and print "$h $p $!\\n"; }'
-)
+BIND = Path(__file__).parents[1] / "inside/bind.pl"
 # Of the address families those that are bound by address and port.
 _FAMILY = re.compile(r"^(?:tcp|ipv4|ipv6)@")
 
@@ -38,7 +31,7 @@ def require(container: str, dump: Iterable[str], shown: str) -> None:
         StackctlError: it could not listen at one of them.
     """
     wanted = "".join(f"{host} {port}\n" for host, port in addresses(dump))
-    result = engine.execute(container, "perl", "-e", TRY, stdin=wanted)
+    result = engine.execute(container, "perl", "-e", BIND.read_text(), stdin=wanted)
     with outputs.read("perl in HAProxy's container"):
         if not result.ok:
             raise ValueError(result.text())
