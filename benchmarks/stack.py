@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPOSE_FILES = (ROOT / "docker-compose.yaml", ROOT / "benchmarks" / "docker-compose.yaml")
 IMAGES = ("base", "production", "peers", "load")
 # Each of them makes an image; the other services use the same ones.
-BUILT_SERVICES = ("server1", "gunicorn", "load")
+BUILT_SERVICES = ("env-check", "gunicorn", "load")
 # What the Docker client may need of this process's environment. Nothing else gets through to the
 # containers, so that a developer's variables change no figure.
 PASSED_ON = ("DOCKER_", "BUILDX_", "BUILDKIT_", "SSH_", "SSL_CERT_", "XDG_")
