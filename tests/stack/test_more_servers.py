@@ -28,7 +28,7 @@ def four(local: Stack) -> Iterator[Stack]:
         yield local
     finally:
         del local.environment["SERVER_COUNT"]
-        local.up()
+        local.compose("up", "--detach", "--wait", "--remove-orphans")
     local.wait_for_both()
     # Nothing is left of it: no container, and no trace on the status page.
     assert local.container("server3") == local.container("server4") == ""

@@ -320,10 +320,12 @@ class Project:
         """Start what is not running, from the images that are there, and wait for health.
 
         With `recreate` containers of another image or configuration are recreated, all at once.
+        Without `services` those of parts that a variable has turned off are removed.
         """
         return process.follow(
             *("docker", "compose", "--progress", "plain", "up", "--detach", "--no-build"),
             *([] if recreate else ["--no-recreate"]),
+            *([] if services else ["--remove-orphans"]),
             *("--wait", "--wait-timeout", f"{START_SECONDS:.0f}", *services),
             on_line=on_line,
             seconds=START_SECONDS + self.recreate_seconds,
