@@ -1,0 +1,4 @@
+"""What the stack needs of Django, as one app.
+
+Nothing here may import the project: it is given by settings, and apps add to it by `ops.registry`.
+"""
