@@ -38,15 +38,18 @@ RUN sed -i 's/#.*//' /tmp/apt.txt && apt-get update \
     && useradd --uid 10001 --gid mysite --no-create-home --home-dir /srv/project \
         --shell /usr/sbin/nologin mysite \
     # The only places that a server may write to; a volume or tmpfs put there takes this owner over.
-    && install -d -o mysite -g mysite -m 0750 /run/mysite /srv/media /srv/kept/static /srv/stackctl \
+    && install -d -o mysite -g mysite -m 0750 /run/mysite /srv/media /srv/private /srv/kept/static /srv/stackctl \
     && install -d -o mysite -g mysite -m 0700 /srv/bodies \
     && mkdir /srv/messages
 COPY --from=mysite-builder /opt/venv /opt/venv
+# PRIVATE_ROOT is a folder, no secret.
+# hadolint ignore=DL3064
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DJANGO_READ_DOTENV=false \
     STATIC_ROOT=/srv/static \
     MEDIA_ROOT=/srv/media \
+    PRIVATE_ROOT=/srv/private \
     MESSAGES_ROOT=/srv/messages \
     UPLOAD_TEMP_DIR=/srv/bodies \
     DRAIN_FILE=/run/mysite/drain \

@@ -51,8 +51,8 @@ lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, hadolint, 
 	@tests/lint
 
 format: .venv/.test ## Format the Python code
+	@.venv/bin/ruff check --fix --exit-zero .
 	@.venv/bin/ruff format .
-	@.venv/bin/ruff check --fix .
 
 lock: .venv/.test ## Lock requirements/*.in into *.txt, and keep the versions that are locked; UPGRADE=1 for the newest
 	@requirements/lock $(if $(UPGRADE),--upgrade)

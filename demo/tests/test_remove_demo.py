@@ -1,4 +1,4 @@
-"""What `remove_demo` cuts out of a file. tests/stack/test_remove_demo.py runs it in a clone."""
+"""What `remove_demo` cuts out of a file. tests/stack/test_seams.py runs it in a clone."""
 
 from pathlib import Path
 

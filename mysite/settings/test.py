@@ -18,6 +18,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {}
 
 # Never the site's own files, in a container either.
 MEDIA_ROOT = Path(tempfile.gettempdir()) / "mysite-test-media"
+PRIVATE_ROOT = Path(tempfile.gettempdir()) / "mysite-test-private"
 
 # `manage.py test`; pytest alone does not read it.
 TEST_RUNNER = "ops.test_runner.PytestRunner"

@@ -99,6 +99,7 @@ BY_THE_IMAGE: Final = frozenset(
         "DJANGO_READ_DOTENV",
         "DRAIN_FILE",
         "MEDIA_ROOT",
+        "PRIVATE_ROOT",
         "MESSAGES_ROOT",
         "PROMETHEUS_MULTIPROC_DIR",
         "RELEASE",

@@ -12,6 +12,9 @@ env = environment.load()
 # True while an image is built: no secrets, no database, never a server (see mysite/wsgi.py).
 BUILDING = env.building
 
+# Files that no web server serves; servers and workers share them (docs/your-app.md).
+PRIVATE_ROOT = env.path("PRIVATE_ROOT")
+
 # Compiled translations (ops/messages.py). Elsewhere the images have them.
 MESSAGES_ROOT = env.path("MESSAGES_ROOT")
 COMPILE_MESSAGES = env.building or env.layer in ("local", "test")

@@ -272,7 +272,7 @@ UNFIT: dict[str, tuple[Callable[[Stack, Path], object], str]] = {
     "missing": (lambda _, path: (path / MEDIA).unlink(), f"{MEDIA} is missing"),
     "layer": (rewritten(layer="production"), "of the production layer, and this is local"),
     "database": (rewritten(database="PostgreSQL"), "of PostgreSQL, and the stack's database is"),
-    "format": (rewritten(format=3), "has the format 3, and this release of stackctl knows 1 to 2"),
+    "format": (rewritten(format=4), "has the format 4, and this release of stackctl knows 1 to 3"),
     "parts": (rewritten(parts={}), f"{MANIFEST} cannot be read"),
     "more": (rewritten(other=1), f"{MANIFEST} cannot be read"),
     "no JSON": (lambda _, path: (path / MANIFEST).write_text("{"), f"{MANIFEST} cannot be read"),

@@ -79,14 +79,15 @@ def up(
 @app.command()
 def down(
     volumes: Annotated[
-        bool, typer.Option("--volumes", help="Remove the data too: database and media.")
+        bool,
+        typer.Option("--volumes", help="Remove the data too: database, media and private files."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing data.")] = False,
     as_json: Json = False,
 ) -> None:
     """Stop the stack and remove its containers; the data stays."""
     if volumes and not yes:
-        typer.confirm("Remove the database and all media for good?", abort=True, err=True)
+        typer.confirm("Remove the database and all files for good?", abort=True, err=True)
     _run(as_json, lambda console: stack.down(console, volumes=volumes))
 
 
@@ -203,7 +204,7 @@ def backup(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Save the database and the media files into backups/, with checksums."""
+    """Save the database, the media and the private files into backups/, with checksums."""
     _run(as_json, lambda console: saving.backup(console, verify=verify))
 
 
@@ -217,7 +218,7 @@ def restore(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a backup's database and media files back; what is there is saved first."""
+    """Bring a backup's database and files back; what is there is saved first."""
     _run(as_json, lambda console: restoring.restore(console, name, force=force))
 
 

@@ -28,7 +28,6 @@ FILES = (
     "tests/chaos/test_uploads.py",
     "tests/eb/slow_requests.py",
     "tests/stack/gate.py",
-    "tests/stack/test_remove_demo.py",
     "tests/stack/test_uploads.py",
     "tests/stack/uploads.py",
     "demo",

@@ -215,6 +215,12 @@ DJANGO: Final = Section(
             default="var/media",
         ),
         Variable(
+            name="PRIVATE_ROOT",
+            kind=Kind.PATH,
+            help="Where files are kept that no web server serves; the images set /srv/private.",
+            default="var/private",
+        ),
+        Variable(
             name="MESSAGES_ROOT",
             kind=Kind.PATH,
             help="Where compiled translations are kept; the images set it.",

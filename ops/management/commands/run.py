@@ -37,7 +37,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f".env is for LAYER={layer} and is not read here; set variables before `make run`"
             )
-        for folder in (settings.STATIC_ROOT, settings.MEDIA_ROOT):
+        for folder in (settings.STATIC_ROOT, settings.MEDIA_ROOT, settings.PRIVATE_ROOT):
             folder.mkdir(parents=True, exist_ok=True)
         call_command("migrate_with_lock", verbosity=0, stdout=self.stdout)
         call_command("collectstatic", interactive=False, verbosity=0)

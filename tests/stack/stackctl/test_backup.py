@@ -133,6 +133,9 @@ def test_backup_and_restore(site: Site) -> None:
     site.run_in(
         "server1", "sh", "-c", "mkdir -p /srv/media/drill; echo kept >/srv/media/drill/file"
     )
+    site.run_in(
+        "worker", "sh", "-c", "mkdir /srv/private/drill; echo kept >/srv/private/drill/file"
+    )
     with uploads(site):
         saved = site.ask("backup", "--verify")
     folder = Path(saved["path"])
@@ -147,13 +150,15 @@ def test_backup_and_restore(site: Site) -> None:
     )
     administrator(site, "DROP VIEW drill_a, drill_z; DROP TRIGGER drill_stamp")
     administrator(site, "DROP USER 'a reader', 'a member'; DROP ROLE 'a role', 'a wider role'")
-    site.run_in("server1", "sh", "-c", "rm -r /srv/media/drill; touch /srv/media/later")
+    site.run_in(
+        "server1", "sh", "-c", "rm -r /srv/*/drill; touch /srv/media/later /srv/private/later"
+    )
     assert "the stack is running" in site.ctl("restore", folder.name, code=1)
     damaged = shutil.copytree(folder, folder.with_name("damaged"))
     with (damaged / "media.tar.gz").open("ab") as file:
         file.write(b"x")
     assert "wrong checksum" in site.ctl("restore", "damaged", "--force", code=1)
-    unknown = (folder / "manifest.json").read_text().replace('"format": 2', '"format": 99')
+    unknown = (folder / "manifest.json").read_text().replace('"format": 3', '"format": 99')
     (damaged / "manifest.json").write_text(unknown)
     assert "format 99" in site.ctl("restore", "damaged", "--force", code=1)
     assert count_rows(site) == rows + 1
@@ -163,11 +168,14 @@ def test_backup_and_restore(site: Site) -> None:
     assert objects(site) == before_all
     site.ctl("up")
     assert count_rows(site) == rows
-    assert site.run_in("server2", "cat", "/srv/media/drill/file") == "kept\n"
+    for name in ("media", "private"):
+        assert site.run_in("server2", "cat", f"/srv/{name}/drill/file") == "kept\n"
+    assert site.run_in("worker", "ls", "-A", "/srv/private").split() == ["drill"]
     # And what came and went meanwhile; not what came later.
     assert set(site.run_in("server2", "ls", "/srv/media").split()) - {"busy"} == {"drill"}
     # What the restore replaced can be restored too.
     site.ctl("restore", Path(before).name, "--force")
     assert "later" in administrator(site, CONTENTS)
     assert count_rows(site) == rows + 1
-    assert "later" in site.run_in("server2", "ls", "/srv/media")
+    for name in ("media", "private"):
+        assert "later" in site.run_in("server2", "ls", f"/srv/{name}")

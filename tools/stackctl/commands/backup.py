@@ -1,4 +1,4 @@
-"""The database and the media files, saved with checksums; restore.py brings them back.
+"""The database, the media and the private files, saved with checksums; restore.py restores them.
 
 A backup is a folder, backups/<project>/<time>/, readable by its owner alone: database.sql.gz,
 extras.sql.gz (accounts and grants, the database's own settings, MySQL's events), media.tar.gz, and
@@ -28,9 +28,9 @@ from ..docker import compose, lock
 from ..inside import databases
 from . import stack
 
-# 1 had no extras, and its dump was made by the application's user.
-FORMAT = 2
-FORMATS = (1, FORMAT)
+# 1 had no extras, and its dump was made by the application's user; 2 had no private files.
+FORMAT = 3
+FORMATS = (1, 2, FORMAT)
 DATABASE = "database.sql.gz"
 EXTRAS = "extras.sql.gz"
 MEDIA = "media.tar.gz"
@@ -39,19 +39,29 @@ MANIFEST = "manifest.json"
 # Enough of a dump's end to find the words that stand there.
 TAIL_BYTES = 500
 
-# Without its volume the folder is an empty one of the image, and no media file would be saved.
-MOUNTED = (
-    "grep -q ' /srv/media ' /proc/mounts || "
-    "{ echo 'no volume is mounted at /srv/media' >&2; exit 1; }; "
+MEDIA_FOLDER, PRIVATE_FOLDER = FOLDERS = "/srv/media", "/srv/private"
+# Without its volume a folder is an empty one of the image, and no file of it would be saved.
+MOUNTED = "".join(
+    f"grep -q ' {folder} ' /proc/mounts || "
+    f"{{ echo 'no volume is mounted at {folder}' >&2; exit 1; }}; "
+    for folder in FOLDERS
 )
 # Where a restore unpacks, and where it puts what was there; left behind only by a crash.
 STAGED, REPLACED = ".restoring", ".replaced"
+# The folder of the private files in the archive.
+PRIVATE = ".private"
 # 1 says that a file came, grew or went meanwhile, on a site that takes uploads. Those that the rows
 # of the dump name were whole before it.
 # https://www.gnu.org/software/tar/manual/html_section/Synopsis.html
+_LEFT_OUT = " ".join(
+    f"--exclude {folder}/{name}"
+    for folder in (".", PRIVATE_FOLDER[1:])
+    for name in (STAGED, REPLACED)
+)
 PACK = (
-    f"{MOUNTED}tar --create --directory /srv/media --exclude ./{STAGED} --exclude ./{REPLACED} "
-    "--file - . || [ $? -eq 1 ]"
+    f"{MOUNTED}tar --create --file - --anchored {_LEFT_OUT} "
+    f"--transform 's,^{PRIVATE_FOLDER[1:]},./{PRIVATE},S' "
+    f"--directory {MEDIA_FOLDER} . --directory / {PRIVATE_FOLDER[1:]} || [ $? -eq 1 ]"
 )
 
 
@@ -84,7 +94,7 @@ def folder(project: str) -> Path:
 
 
 def backup(console: Console, *, verify: bool) -> dict[str, Any]:
-    """Save the database and the media files; with `verify` also load what was saved, and compare.
+    """Save the database and the files; with `verify` also load what was saved, and compare.
 
     Raises:
         StackctlError: the database does not run here, or a part could not be saved whole.
@@ -123,7 +133,7 @@ def checked(path: Path) -> Manifest:
                 "Restore it with the release that made it.",
             )
         manifest = Manifest(**raw)
-        names = PARTS if manifest.format == FORMAT else (DATABASE, MEDIA)
+        names = (DATABASE, MEDIA) if manifest.format == 1 else PARTS
         parts = {name: str(manifest.parts[name]["sha256"]) for name in names}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StackctlError(
@@ -167,7 +177,7 @@ def save(
             if server.dump_end not in dump.tail:
                 raise StackctlError("the database's dump is cut off", "Try again; is db healthy?")
             extras = _write(partial / EXTRAS, *server.command(database, "extras"))
-        with console.step("saving the media files"):
+        with console.step("saving the media and private files"):
             _write(partial / MEDIA, *project.once("sh", "-c", PACK))
         if verify:
             with console.step("loading the backup into a database of its own, and comparing"):

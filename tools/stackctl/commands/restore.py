@@ -24,22 +24,38 @@ NOTHING = "nothing was changed"
 # What the scripts end with only when they know that the live data are as they were.
 UNTOUCHED = 8
 
-_STAGED, _REPLACED = f"/srv/media/{backup.STAGED}", f"/srv/media/{backup.REPLACED}"
-_DISCARD = f"rm -rf {_STAGED} {_REPLACED}"
+_STAGED = f"{backup.MEDIA_FOLDER}/{backup.STAGED}"
+_PRIVATE = f"{backup.PRIVATE_FOLDER}/{backup.STAGED}"
+_DISCARD = "rm -rf " + " ".join(
+    f"{folder}/{name}" for folder in backup.FOLDERS for name in (backup.STAGED, backup.REPLACED)
+)
 STAGE = (
     f"{backup.MOUNTED}{_DISCARD} && mkdir {_STAGED} && "
-    f"tar --extract --no-same-owner --directory {_STAGED} --file -"
+    # Private files never pass through the folder that nginx serves.
+    f"tar --extract --no-same-owner --directory / --file - --transform "
+    rf"'s,^\./\{backup.PRIVATE},{_PRIVATE[1:]},S;s,^\.\(/\|$\),{_STAGED[1:]}\1,S'"
 )
-_MOVE = "find {} -mindepth 1 -maxdepth 1 ! -path {} ! -path {} -exec mv -t {} {{}} +"
+_MOVE = "find {} -mindepth 1 -maxdepth 1 ! -name {} ! -name {} -exec mv -t {} {{}} +"
+
+
+def _switch(folder: str) -> str:
+    staged, replaced = backup.STAGED, backup.REPLACED
+    return (
+        f"mkdir {folder}/{replaced} && "
+        f"{_MOVE.format(folder, staged, replaced, f'{folder}/{replaced}')} && "
+        f"{_MOVE.format(f'{folder}/{staged}', staged, replaced, folder)}"
+    )
+
+
+# Backups of former formats have no private files: those that are live stay.
 SWITCH = (
-    f"{backup.MOUNTED}mkdir {_REPLACED} && "
-    f"{_MOVE.format('/srv/media', _STAGED, _REPLACED, _REPLACED)} && "
-    f"{_MOVE.format(_STAGED, _STAGED, _STAGED, '/srv/media')} && {_DISCARD}"
+    f"{backup.MOUNTED}{_switch(backup.MEDIA_FOLDER)} && "
+    f"{{ [ ! -d {_PRIVATE} ] || {{ {_switch(backup.PRIVATE_FOLDER)}; }}; }} && {_DISCARD}"
 )
 
 
 def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
-    """Bring the database and the media files back; what is there now is saved first.
+    """Bring the database and the files back; what is there now is saved first.
 
     Raises:
         UsageError: there is no such backup.
@@ -101,7 +117,7 @@ class _Load:
     ) -> None:
         """Find the database."""
         self.project, self.path, self.console = project, path, console
-        self.former = manifest.format != backup.FORMAT
+        self.former = manifest.format == 1
         self.server = backup.own_database(project)
         self.container = backup.running_database(project)
 
@@ -143,7 +159,7 @@ class _Load:
         with self.console.step("loading the database"):
             self._into(self._command("prepare", name), self._extras())
             self._into(self._command("load", name, *role), self._dump())
-        with self.console.step("unpacking the media files"):
+        with self.console.step("unpacking the media and private files"):
             self._into(self._media(STAGE), backup.unzipped(self.path / backup.MEDIA))
 
     def _switch(self) -> None:
@@ -159,7 +175,7 @@ class _Load:
             result = process.pump_in(*self._media(SWITCH), pieces=())
             if not result.ok:
                 raise NotWholeError(
-                    f"the media files could not be replaced: {result.err.strip()[-500:]}"
+                    f"the media or private files could not be replaced: {result.err.strip()[-500:]}"
                 )
 
     def _discard(self) -> None:

@@ -1,0 +1,156 @@
+"""A team's project lives here: what docs/your-app.md promises, in a clone and in its stack."""
+
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack.compose import STACK_NAME
+from tests.stack.stackctl.site import Site, clear
+from tests.stack.team import Team, move_in, promised, run
+from tests.tree import copy_tree  # remove_demo
+from tests.waiting import eventually
+
+# Of the unit tests those that read the whole tree, the settings, the environment, the API and the
+# status page: nothing that a team declares fails them.
+UNIT_TESTS = (
+    "consistency_tree",
+    "environment_check",
+    "environment_render",
+    "settings_layers",
+    "settings_table",
+    "readme",
+    "api_schema",
+    "api_status",
+    "registry",
+)
+KEY = secrets.token_urlsafe(8)
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """A clone with an app of a team's own."""
+    return move_in(tmp_path_factory.mktemp("team") / "site")
+
+
+@pytest.fixture(scope="module")
+def site(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The clone's stack in production, with the team's secret in a file."""
+    key = tmp_path_factory.mktemp("key") / "key"
+    key.write_text(f"{KEY}\n")
+    site = Site(team.folder, f"{STACK_NAME}-team", SHOP_API_KEY_FILE=str(key))
+    clear(site)
+    try:
+        site.up()
+        yield site
+    finally:
+        clear(site)
+
+
+def test_each_seam_changes_as_many_files_as_the_docs_say(team: Team) -> None:
+    documented = promised()
+    assert {name: documented.pop(name) for name in team.files} == team.files
+    # The rest needs no file outside of the app, which move_in() has filled.
+    assert set(documented.values()) == {(0, 0)}
+
+
+def test_lint_and_unit_tests_pass(team: Team) -> None:
+    run(team.folder, "tests/lint")
+    files = [f"tests/unit/test_{name}.py" for name in UNIT_TESTS]
+    pytest_here = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    run(team.folder, *pytest_here, "accounts", "shop", *files)
+    # The others can at least be loaded.
+    run(team.folder, *pytest_here, "--collect-only", "tests")
+
+
+def test_make_test_app_knows_the_app(team: Team) -> None:
+    said = run(team.folder, "make", "--dry-run", "test-app")
+    assert " shop" in said.splitlines()[-1]
+    assert said.splitlines()[-1].split() == [".venv/bin/pytest", "accounts", "api", "shop"]
+
+
+def test_the_bundle_of_elastic_beanstalk_has_the_app_and_its_packages(team: Team) -> None:
+    """`eb deploy` sends what `git archive` makes."""
+    run(team.folder, "git", "archive", "--output", ".git/bundle.tar", "HEAD")
+    names = set(run(team.folder, "tar", "--list", "--file", ".git/bundle.tar").split())
+    app = {str(path) for path in tracked(team.folder, "shop")}
+    assert app and names >= app | {"requirements/apt.txt", "mysite/environment.py"}
+
+
+def tracked(folder: Path, name: str) -> list[str]:
+    """Return the files of a folder that git has."""
+    return run(folder, "git", "ls-files", name).split()
+
+
+def test_a_required_secret_is_not_made_up_and_not_forgotten(team: Team, site: Site) -> None:
+    manage = (sys.executable, "manage.py", "env")
+    said = run(team.folder, *manage, "init", "--layer", "production", "--path", ".git/env")
+    assert "SHOP_API_KEY" in said
+    assert "\nSHOP_API_KEY=\n" in (team.folder / ".git/env").read_text()
+
+    check = ("run", "--rm", "--no-deps", "env-check")
+    refused = site.compose(*check, check=False, environment={"SHOP_API_KEY_FILE": ""})
+    assert refused.returncode == 1
+    assert "SHOP_API_KEY: it is not set, and production requires it" in refused.stdout
+    assert "The key of the payment service." in refused.stdout
+
+
+def test_its_page_is_the_home_page_translated_and_with_its_static_file(site: Site) -> None:
+    page = site.get("/").text
+    assert page.endswith(">Warenkorb\n")
+    style = page.split('"')[1]
+    answer = site.get(style)
+    assert "navy" in answer.text and "immutable" in answer.headers["Cache-Control"]
+
+
+def test_its_variable_reaches_the_settings_and_its_package_is_there(site: Site) -> None:
+    assert site.get("/shop/key/").json() == {"xml": f"<key>{KEY[-4:]}</key>"}
+    assert KEY not in site.inspect("server1", "{{.Config.Env}}")
+
+
+def test_its_migration_task_and_periodic_task_run_and_share_private_files(site: Site) -> None:
+    site.post("/shop/notes/", data={"text": "bought"}).raise_for_status()
+
+    def notes() -> set[str]:
+        return set(site.get("/shop/notes/").json()["notes"])
+
+    eventually(lambda: notes() == {"bought", "tick"}, seconds=60, what="both tasks have run")
+    # The worker wrote it; a server reads it, and nginx does not.
+    assert site.run_in("server2", "cat", "/srv/private/note") == "bought"
+    assert site.get("/private/note").status_code == 404
+    assert site.get("/media/note").status_code == 404
+
+
+def test_the_stack_is_healthy_and_serves_its_status_page(site: Site) -> None:
+    assert site.get("/healthz").json()["status"] == "up"
+    assert site.get("/status/").status_code == 200
+
+
+# remove_demo: begin
+# Words that only the demo has.
+WORDS = r"\bdemo\b|remove_demo|api/hits|api/uploads|thumbnail|pillow|megapixel|visit counter"
+
+
+def test_no_word_of_the_demo_is_left(team: Team) -> None:
+    assert run(team.folder, "git", "grep", "-niE", WORDS, code=1) == ""
+
+
+def test_nothing_of_the_demo_is_in_the_image(site: Site) -> None:
+    code = "import importlib.util as u; print(u.find_spec('PIL'), u.find_spec('demo'))"
+    assert site.python_in("server1", code) == "None None"
+    assert site.get("/api/uploads/").status_code == site.get("/api/hits/").status_code == 404
+
+
+def test_uncommitted_work_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    folder = copy_tree(tmp_path / "site")
+    run(folder, "git", "init", "--quiet")
+
+    said = run(folder, sys.executable, "manage.py", "remove_demo", code=1)
+
+    assert "uncommitted changes. Commit them" in said and "Traceback" not in said
+    assert (folder / "demo").is_dir()
+
+
+# remove_demo: end
