@@ -1,10 +1,13 @@
 """The local layer: an edit is live without a rebuild."""
 
+import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.stack.compose import Stack
+from tests.stack.team import run
 from tests.waiting import eventually
 
 
@@ -36,6 +39,68 @@ def test_an_edited_template_and_stylesheet_are_live(local: Stack) -> None:
     style = local.tree / "ops" / "static" / "ops" / "status.css"
     with edited(style, ":root {", "/* edited */ :root {"):
         assert all("/* edited */" in local.get("/static/ops/status.css").text for _ in range(4))
+
+
+NEW_APP = {
+    "views.py": """from django.shortcuts import render
+
+
+def home(request):
+    return render(request, "shop/home.html")
+""",
+    "urls.py": """from django.urls import path
+
+from shop import views
+
+urlpatterns = [path("shop/", views.home)]
+""",
+    "templates/shop/home.html": "first",
+    "static/shop/shop.css": "/* first */",
+    "locale/de/LC_MESSAGES/django.po": 'msgid "x"\nmsgstr "y"\n',
+}
+
+
+def test_a_new_app_is_live_with_its_templates_and_static_files(local: Stack) -> None:
+    """Without a rebuild; a translation alone needs another image, and the log names the line."""
+    tree = local.tree
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, tree / "shop", ignore_errors=True)
+        run(tree, sys.executable, "manage.py", "startapp", "shop")
+        for name, text in NEW_APP.items():
+            path = tree / "shop" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        undo.enter_context(
+            edited(
+                tree / "mysite/settings/base.py",
+                "INSTALLED_APPS = [\n",
+                'INSTALLED_APPS = [\n    "shop",\n',
+            )
+        )
+        undo.enter_context(
+            edited(
+                tree / "mysite/urls.py",
+                "urlpatterns = [\n",
+                'urlpatterns = [\n    path("", include("shop.urls")),\n',
+            )
+        )
+        eventually(
+            lambda: all(local.get("/shop/").text == "first" for _ in range(6)),
+            seconds=60,
+            what="both servers have the app",
+        )
+        assert local.get("/static/shop/shop.css").text == "/* first */"
+        (tree / "shop/static/shop/later.css").write_text("/* later */")
+        assert local.get("/static/shop/later.css").text == "/* later */"
+        with edited(tree / "shop/templates/shop/home.html", "first", "second"):
+            assert local.get("/shop/").text == "second"
+        warning = "shop/locale/de/LC_MESSAGES/django.po: it needs gettext"
+        eventually(lambda: warning in local.logs("server1"), seconds=30, what="the log names it")
+    eventually(
+        lambda: all(local.get("/shop/").status_code == 404 for _ in range(6)),
+        seconds=60,
+        what="both servers run without it",
+    )
 
 
 def test_a_syntax_error_heals_with_the_next_edit(local: Stack) -> None:

@@ -230,6 +230,17 @@ def test_restore_of_the_former_format_loads_as_the_application(saved: Stack) -> 
     assert is_restored(saved)
 
 
+def test_restore_of_the_second_format_loads_as_the_administrator(saved: Stack) -> None:
+    """It has extras, as the present one, and no private files."""
+    path = folders(saved)[0] / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+
+    assert restore(saved).code == 0
+
+    assert saved.data.loaded_as != "application" and saved.data.extras
+    assert is_restored(saved)
+
+
 def test_restore_under_running_servers_needs_force(saved: Stack) -> None:
     saved.containers["server2"].status = "running"
     saved.containers["worker"].status = "running"
