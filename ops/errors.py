@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import select_template
 from django.utils.cache import patch_vary_headers
@@ -17,12 +18,17 @@ from django.views.decorators.csrf import requires_csrf_token
 
 TYPES = ["application/json", "text/html"]
 LINES = (settings.BASE_DIR / "templates" / "errors.conf").read_text(encoding="utf-8")
-WORDS = dict(re.findall(r'^(\d+) "(.*)";$', LINES.replace("$upload_limit", ""), re.MULTILINE))
+LIMITED = dict(re.findall(r'^(\d+) "(.*)";$', LINES, re.MULTILINE))
+WORDS = {status: words.replace("$upload_limit", "") for status, words in LIMITED.items()}
 STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 400 to what Django itself refuses, such as a wrong Host."""
+    """Answer 400 to what Django itself refuses, such as a wrong Host; 413 to a body too large."""
+    if isinstance(exception, RequestDataTooBig):
+        megabytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
+        limit = f": the limit without files is {megabytes} MB"
+        return error(request, 413, LIMITED["413"].replace("$upload_limit", limit))
     return error(request, 400)
 
 

@@ -4,20 +4,9 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
-from rest_framework import parsers, status
-from rest_framework.exceptions import APIException, ParseError
-
-
-class TooLargeError(APIException):
-    """More bytes than are read into memory."""
-
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_code = "too_large"
-
-    def __init__(self) -> None:
-        """Name the limit."""
-        megabytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
-        super().__init__(f"The request is too large: the limit for JSON is {megabytes} MB.")
+from django.core.exceptions import RequestDataTooBig
+from rest_framework import parsers
+from rest_framework.exceptions import ParseError
 
 
 class JSONParser(parsers.JSONParser):
@@ -32,13 +21,13 @@ class JSONParser(parsers.JSONParser):
         """Return the value.
 
         Raises:
-            TooLargeError: it is longer than a body that is read into memory may be.
+            RequestDataTooBig: it is longer than a body that is read into memory may be.
             ParseError: it is no JSON, or nested too deeply to be read.
         """
         request = (parser_context or {}).get("request")
         length = int(request.META.get("CONTENT_LENGTH") or 0) if request else 0
         if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            raise TooLargeError
+            raise RequestDataTooBig
         try:
             return super().parse(stream, media_type, parser_context)
         except RecursionError:
