@@ -105,3 +105,13 @@ def test_an_apache_that_does_not_run_is_not_asked(apache: Stack, there: str) -> 
         del apache.containers["apache"]
 
     assert apache.run("drain", "server1").code == 0 and apache.apache == {}
+
+
+def test_a_release_warns_of_an_apache_with_other_limits(apache: Stack) -> None:
+    apache.extra["apache"] = {"image": "httpd:2.4", "environment": {"UPLOAD_MAX_MB": "37"}}
+
+    ended = apache.deploy("bbbb")
+
+    assert ended.code == 0 and "recreate apache" not in " ".join(apache.steps)
+    assert "warning: apache runs with another configuration than the present one" in ended.err
+    assert "docker compose up --detach --wait --no-deps apache\n" in ended.err

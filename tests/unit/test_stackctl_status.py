@@ -201,6 +201,10 @@ def test_nginx_balancer_may_be_in_haproxy_s_place(machine: Machine) -> None:
     assert rows["haproxy"].fact == "off; nginx-balancer is in its place"
     assert all(row.ok for row in rows.values())
 
+    # Of another configuration than the present one, which does not name it.
+    machine.hashes["nginx-balancer"] = "another"
+    assert "another configuration" in status(machine)["nginx-balancer"].problem
+
 
 def test_a_stack_that_was_never_started_is_one_line(
     machine: Machine, capsys: pytest.CaptureFixture[str]

@@ -133,8 +133,11 @@ class Project:
         return [name for name in BACKING if self.services.get(name, {"scale": 0}).get("scale") != 0]
 
     def environment(self, service: str) -> dict[str, str]:
-        """Return what a service's containers are given, as compose resolved it."""
-        given = self.services[service].get("environment") or {}
+        """Return what a service's containers are given, as compose resolved it.
+
+        Nothing of one whose profile is not chosen.
+        """
+        given = self.services.get(service, {}).get("environment") or {}
         # `$$` is compose's way of writing a dollar.
         return {name: str(text).replace("$$", "$") for name, text in given.items() if text}
 

@@ -92,9 +92,11 @@ def require_present_balancer(
             "Recreate it first, which interrupts visitors for a moment: "
             f"{compose.recreate_command(compose.BALANCER)}",
         )
-    if container.config_hash != project.config_hash(compose.BALANCER):
-        first = project.step_before_recreating(compose.BALANCER, project.containers())
-        _warn_of_old(compose.BALANCER, console, first)
+    containers, hashes = project.containers(), project.config_hashes()
+    for name in compose.PROXIES:
+        if name in containers and containers[name].config_hash != hashes.get(name):
+            first = project.step_before_recreating(name, containers)
+            _warn_of_old(name, console, first)
 
 
 def require_backing(project: compose.Project, console: Console) -> None:
