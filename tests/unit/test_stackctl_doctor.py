@@ -343,3 +343,14 @@ def test_what_compose_gives_other_services_alone_counts_for_warnings(stack: Stac
     names = [row["name"] for row in stack.run("doctor", "--json").result["checks"]]
 
     assert "DJANGO_SECURE_SSL_REDIRECT" not in names
+
+
+def test_a_misspelt_name_in_dotenv_is_a_fault(stack: Stack) -> None:
+    """Compose passes on no name that it does not know."""
+    (stack.root / ".env").write_text("LAYER=local\nBROKER_HSOT=elsewhere\n")
+
+    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+
+    assert found["environment"]["problem"] == "not right for the local layer: 1 fault"
+    assert found["environment"]["next"].startswith("BROKER_HSOT: nothing reads it")
+    assert "Did you mean BROKER_HOST?" in found["environment"]["next"]

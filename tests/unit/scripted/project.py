@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.environment import dotenv
+from ops.environment.contract import VARIABLES
 
 NAME = "shop"
 IMAGE = "shop-local"
@@ -17,7 +18,11 @@ def project(root: Path, port: int, extra: dict[str, dict[str, Any]]) -> dict[str
         **{"DJANGO_ALLOWED_HOSTS": "*", "BROKER": "redis", "DB_ENGINE": "mysql"},
         **{"DB_HOST": "db", "DB_NAME": "shop", "DB_USER": "shop", "DB_PASSWORD": "a-password"},
         **{"REDIS_HOST": "redis", "REDIS_PASSWORD": "a-password"},
-        **dotenv.read(root / ".env").values,
+        **{
+            name: text
+            for name, text in dotenv.read(root / ".env").values.items()
+            if name in VARIABLES
+        },
     }
     application = {"image": IMAGE, "environment": given, "networks": {"backend": None}}
     ports = [{"host_ip": "127.0.0.1", "target": 8080, "published": str(port)}]
