@@ -68,6 +68,10 @@ def test_each_state_of_a_dirty_tree_has_its_own_name(repository: Path) -> None:
     (repository / "new").unlink()
     git(repository, "checkout", "--quiet", "file")
     assert release.from_git() == release.Name(clean)
+    # What git ignores is in no image.
+    (repository / ".git" / "info" / "exclude").write_text("new\n")
+    (repository / "new").write_text("five\n")
+    assert release.from_git() == release.Name(clean)
 
 
 def test_without_git_a_name_is_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -279,3 +279,32 @@ def test_rotate_refuses_a_secret_that_comes_from_a_file(
 
     assert ended.code == 1
     assert ended.result["error"] == "DB_PASSWORD comes from DB_PASSWORD_FILE; nothing was changed"
+
+
+def test_a_rotation_whose_rollback_fails_says_so(stack: Stack) -> None:
+    stack.faults["recreate server1 aaaa"] = fails("port is taken")
+
+    ended = stack.run("rotate", "db", "--json")
+
+    assert ended.code == 1 and not stack.balancer.drained()
+    assert "error: not back in service: compose could not start it" in ended.err
+    assert ended.result["error"].startswith("not every server runs with the new secrets: ")
+    assert "./stackctl rotate db completes it" in ended.result["next"]
+    assert stack.record()[-1] == ("rotate db", "aaaa", "not rolled back")
+
+
+def test_a_limit_that_haproxy_refuses_is_quoted(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ready` sets it, to what it is, so that HAProxy looks at its queue."""
+    command = stack.balancer.command
+    monkeypatch.setattr(
+        stack.balancer,
+        "command",
+        lambda line: "No such server.\n" if "maxconn" in line else command(line),
+    )
+
+    ended = stack.run("ready", "server1", "--json")
+
+    refused = "HAProxy refused to set server1 to a limit of 2: No such server."
+    assert (ended.code, ended.result["error"]) == (1, refused)
