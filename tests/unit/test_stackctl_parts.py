@@ -80,6 +80,7 @@ def test_without_git_a_name_is_asked_for(root: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(StackctlError) as refused:
         release.from_git()
 
+    assert refused.value.problem.startswith("git cannot say which commit this is: fatal: not a git")
     assert "--release NAME" in refused.value.cure
 
 

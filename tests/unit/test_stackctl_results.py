@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ops.environment.secret_files import CHANGED
 from tests.unit.scripted.balancer import CHECK_SECONDS
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
@@ -308,3 +309,25 @@ def test_a_limit_that_haproxy_refuses_is_quoted(
 
     refused = "HAProxy refused to set server1 to a limit of 2: No such server."
     assert (ended.code, ended.result["error"]) == (1, refused)
+
+
+def test_a_deploy_of_the_present_release_with_another_secret_recreates_every_server(
+    stack: Stack,
+) -> None:
+    """Containers read the copies of secret files at their start."""
+    stack.environment_check = Reply(out=f"{CHANGED}DB_PASSWORD\n")
+
+    assert stack.deploy("aaaa").result["changed"] is True
+
+    recreated = [step for step in stack.steps if step.startswith("recreate")]
+    assert recreated == [f"recreate {name} aaaa" for name in ("server1", "server2", "worker")]
+
+
+def test_a_deploy_whose_environment_its_own_image_refuses_changes_nothing(stack: Stack) -> None:
+    stack.environment_check = Reply(1, err="SHOP_KEY: it is not set\n")
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 1 and stack.serves("aaaa")
+    assert ended.result["error"] == "env-check refuses the environment; nothing was changed"
+    assert ended.result["next"] == "SHOP_KEY: it is not set"

@@ -56,8 +56,10 @@ class Engine(LockVolume):
         self.configuration_fault = ""
         self.info = {"ServerVersion": "28.1.0"}
         self.publishes: dict[int, str] = {}
-        # What the service `certificates` answers; whom Apache sends nothing, and its requests.
+        # What the services `env-check` and `certificates` answer.
+        self.environment_check = Reply()
         self.certificate = Reply(out="right until 2031\n")
+        # What Apache was given for each server, and when its requests end.
         self.apache: dict[str, str] = {}
         self.apache_requests: list[float] = []
         self.containers: dict[str, Container] = {}
@@ -343,7 +345,10 @@ class Engine(LockVolume):
                     return self.step(f"keep static {release}") or Reply()
                 return self.data.migrate(release, command)
             case ["run", "--rm", "--no-deps", "-T", "env-check"]:
-                return Reply()
+                image = model["services"]["env-check"]["image"]
+                if image not in (*self.images, *self.images.values()):
+                    return Reply(1, err=f"No such image: {image}")
+                return self.environment_check
             case ["run", "--rm", "--no-deps", "-T", "certificates", "check"]:
                 return self.certificate
             case ["run", "--rm", "--no-deps", "-T", "certificates", "install"]:
