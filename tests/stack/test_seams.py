@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack.compose import STACK_NAME
-from tests.stack.stackctl.site import Site, clear
+from tests.stack.stackctl.site import QUICK, Site, clear, visitors
 from tests.stack.team import Team, move_in, promised, run
 from tests.tree import copy_tree  # remove_demo
 from tests.waiting import eventually
@@ -43,7 +43,7 @@ def site(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
     site = Site(team.folder, f"{STACK_NAME}-team", SHOP_API_KEY_FILE=str(key))
     clear(site)
     try:
-        site.up()
+        site.ctl("up")
         yield site
     finally:
         clear(site)
@@ -126,6 +126,14 @@ def test_its_migration_task_and_periodic_task_run_and_share_private_files(site: 
 def test_the_stack_is_healthy_and_serves_its_status_page(site: Site) -> None:
     assert site.get("/healthz").json()["status"] == "up"
     assert site.get("/status/").status_code == 200
+
+
+def test_deploy_brings_a_changed_page_without_a_failed_request(site: Site) -> None:
+    with site.edited("shop/views.py", 'gettext("Basket")', 'gettext("Basket").upper()') as release:
+        with visitors(site):
+            site.ctl("deploy", *QUICK)
+        site.whole_on(release)
+        assert all(site.get("/").text.endswith(">WARENKORB\n") for _ in range(4))
 
 
 # remove_demo: begin
