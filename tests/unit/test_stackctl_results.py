@@ -331,3 +331,11 @@ def test_a_deploy_whose_environment_its_own_image_refuses_changes_nothing(stack:
     assert ended.code == 1 and stack.serves("aaaa")
     assert ended.result["error"] == "env-check refuses the environment; nothing was changed"
     assert ended.result["next"] == "SHOP_KEY: it is not set"
+
+
+def test_up_removes_what_a_variable_has_turned_off(stack: Stack) -> None:
+    stack.extra = {"apache": {"image": "httpd:2.4"}}
+    stack.create("apache")
+    stack.extra = {}
+
+    assert stack.run("up").code == 0 and "apache" not in stack.containers

@@ -41,5 +41,7 @@ CREATE = client("", "", "label", rest="?")
 COMPOSE = client(
     "", "progress project-name project-directory file profile", rest=argparse.REMAINDER
 )
-UP = client("detach no-build no-deps force-recreate no-recreate wait", "wait-timeout")
+UP = client(
+    "detach no-build no-deps force-recreate no-recreate remove-orphans wait", "wait-timeout"
+)
 DOWN = client("remove-orphans volumes")

@@ -364,6 +364,9 @@ class Engine(LockVolume):
                 self.create(service)
                 return Reply()
             case ["up", *_] if up.detach and up.no_build and up.wait and up.wait_timeout == "300":
+                if up.remove_orphans:
+                    for name in set(self.containers) - set(model["services"]):
+                        del self.containers[name]
                 return self.up(up.rest, recreate=not up.no_recreate)
             case ["down", *_] if down.remove_orphans:
                 if reply := self.step("down"):
