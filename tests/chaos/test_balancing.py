@@ -16,6 +16,7 @@ from tests.chaos.load import Load, mixed_clients
 from tests.chaos.reliability import Figures
 from tests.ports import free_port
 from tests.stack import test_errors
+from tests.stack.bench import shared
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 from tools.stackctl.balancer.haproxy import CONFIG
@@ -78,7 +79,7 @@ def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
         *("--publish", f"127.0.0.1:{port}:8080", "--volume", f"{stack.tree}/haproxy:/config:ro"),
         *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99", "--env", f"HAPROXY_BALANCE={balance}"),
         *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
-        *("--volume", f"{stack.tree}/templates:/srv/project/templates:ro"),
+        *shared(stack.tree),
         *("--entrypoint", "/config/start", "haproxy:3.0", "docker-entrypoint.sh"),
         *("haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
     )
@@ -362,7 +363,7 @@ def test_nginx_says_every_error_in_json(loaded: Stack) -> None:
             "--env",
             "SERVER_COUNT=2",
         ),
-        *("--volume", f"{loaded.tree}/templates:/srv/project/templates:ro"),
+        *shared(loaded.tree),
         *("--entrypoint", "/config/start", image),
     )
     try:

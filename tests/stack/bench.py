@@ -106,7 +106,6 @@ def bench_of(tree: Path) -> Iterator[Bench]:
     published = {door: f"127.0.0.1:{ports[door]}:{port}" for door, port in PORTS.items()}
     user, run_mysite = ("--user", "10001:10001"), "/run/mysite:uid=10001,gid=10001"
     base = f"{STACK_NAME}-base"
-    templates = ("--volume", f"{tree}/templates:/srv/project/templates:ro")
     project = ("--volume", f"{tree}:/srv/project:ro", "--workdir", "/srv/project")
     limits = (
         "--env",
@@ -129,7 +128,7 @@ def bench_of(tree: Path) -> Iterator[Bench]:
             *("--publish", published["apache"], "--tmpfs", "/run/apache:uid=10001,gid=10001"),
             *("--tmpfs", "/srv/kept/static", *user, *limits, "--env", "DRAIN_SECONDS=0"),
             *("--volume", f"{tree}/variants/apache:/etc/apache:ro"),
-            *templates,
+            *shared(tree),
             *("--volume", f"{tree}/variants/apache/nsswitch.conf:/etc/nsswitch.conf:ro"),
             *(f"--add-host={server}:127.0.0.1" for server in SERVERS),
             *("httpd:2.4", "/etc/apache/start"),
@@ -143,7 +142,7 @@ def bench_of(tree: Path) -> Iterator[Bench]:
                 "--volume",
                 f"{tree}/haproxy:/config:ro",
             ),
-            *templates,
+            *shared(tree),
             *("--env", "HAPROXY_BALANCE=roundrobin", "--env", "APACHE=1"),
             *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
             *(*limits, "--entrypoint", "/config/start"),
@@ -160,7 +159,7 @@ def bench_of(tree: Path) -> Iterator[Bench]:
             *("--publish", published["nginx-balancer"], *user),
             *("--tmpfs", "/run/nginx-balancer:uid=10001,gid=10001"),
             *("--volume", f"{tree}/variants/nginx-balancer:/config:ro"),
-            *templates,
+            *shared(tree),
             *("--env", "SERVER_COUNT=2", *limits),
             *("--entrypoint", "/config/start", base),
         )
@@ -172,6 +171,12 @@ def bench_of(tree: Path) -> Iterator[Bench]:
         bench = Bench(ports)
         bench.wait_for_all()
         yield bench
+
+
+def shared(tree: Path) -> tuple[str, ...]:
+    """Return the mounts that each front server has: the texts of errors, and the limits."""
+    paths = ("templates", "nginx/limits.sh")
+    return tuple(word for path in paths for word in ("-v", f"{tree}/{path}:/srv/project/{path}:ro"))
 
 
 def start(tree: Path, service: str, *arguments: str) -> None:

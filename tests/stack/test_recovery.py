@@ -10,7 +10,7 @@ from tests.waiting import eventually
 
 SUPERVISORCTL = ("supervisorctl", "-c", "/srv/project/supervisor/supervisord.conf")
 # As the entrypoint starts it.
-SUPERVISORD = f". /srv/project/templates/limits.sh; exec supervisord -c {SUPERVISORCTL[-1]}"
+SUPERVISORD = f". /srv/project/nginx/limits.sh; exec supervisord -c {SUPERVISORCTL[-1]}"
 HEALTHCHECK = "/srv/project/supervisor/healthcheck"
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.chaos.release import stackctl
 from tests.ports import free_port
+from tests.stack.bench import shared
 from tests.stack.compose import Stack, docker
 from tests.stack.tls import Secure, make_certificate, start_balancer, with_certificate
 from tests.unit.test_stackctl_certs import expired
@@ -176,7 +177,7 @@ def test_allowed_hosts_mean_what_django_means(
         *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99", "--env", "HAPROXY_BALANCE=roundrobin"),
         *("--env", "WEB_CONCURRENCY=2", "--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p"),
         *("--env", "HTTPS_PORT=8443", "--env", f"DJANGO_ALLOWED_HOSTS={allowed}"),
-        *("--volume", f"{tls.stack.tree}/templates:/srv/project/templates:ro"),
+        *shared(tls.stack.tree),
         *("--entrypoint", "/config/start", "haproxy:3.0", "docker-entrypoint.sh"),
         *("haproxy", "-f", "/config/haproxy.cfg"),
     )

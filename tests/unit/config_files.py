@@ -36,9 +36,9 @@ def seconds(text: str, unit: str = "s") -> float:
 
 
 def limits(**environ: int) -> dict[str, str]:
-    """Return what templates/limits.sh derives from these variables; from none: by default."""
+    """Return what nginx/limits.sh derives from these variables; from none: by default."""
     done = subprocess.run(
-        ["sh", "-euc", ". templates/limits.sh; env -0"],
+        ["sh", "-euc", ". nginx/limits.sh; env -0"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **{name: str(value) for name, value in environ.items()}},
         check=True,

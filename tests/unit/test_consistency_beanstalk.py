@@ -89,7 +89,7 @@ def test_the_instances_nginx_gets_the_environments_limits(
     tmp_path: Path, given: dict[str, str], event: str
 ) -> None:
     """After a deploy, and after a change of the environment's properties."""
-    for name in (".platform", "templates"):
+    for name in (".platform", "nginx"):
         shutil.copytree(ROOT / name, tmp_path / name)
     hook = tmp_path / HOOK
     text = hook.read_text().replace("/opt/elasticbeanstalk/bin/", f"{tmp_path}/")

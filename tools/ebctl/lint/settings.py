@@ -144,7 +144,7 @@ def check_together(settings: list[Setting]) -> Iterator[Finding]:
 
 CHECK_TIMES = ("HealthCheckTimeout", "HealthCheckInterval")
 # The load balancer's times have to be longer than the instance's nginx waits for an answer: longer
-# than a request by so much (templates/limits.sh; a test compares).
+# than a request by so much (nginx/limits.sh; a test compares).
 BALANCER_TIMES = (
     ("aws:elbv2:loadbalancer", "IdleTimeout"),
     ("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay"),
