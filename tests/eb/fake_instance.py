@@ -25,7 +25,6 @@ events {{
     worker_connections 1024;
 }}
 http {{
-    include /etc/nginx/mime.types;
     default_type application/octet-stream;
     log_format main '$remote_addr $request $status "$http_x_forwarded_for"';
     include conf.d/*.conf;
@@ -58,6 +57,14 @@ http {{
 """
 
 
+# What a hook calls, in the instance's nginx: its container is all of the instance that there is.
+PROGRAMS = {
+    "get-config": 'grep -q "^$3=" /etc/nginx/env.list && sed -n "s/^$3=//p" /etc/nginx/env.list',
+    "systemctl": 'exec nginx -s "$1"',
+}
+PATH = "/etc/nginx/programs:/usr/local/bin:/usr/bin:/usr/sbin:/bin"
+
+
 class Instance:
     """An instance: two containers, and the folder with its nginx's files."""
 
@@ -72,8 +79,10 @@ class Instance:
         # Whether a container of it has not ended in time.
         self.killed = False
 
-    def deploy(self, image: str, port: int, variables: Path, source: Path, release: str) -> None:
-        """Replace the container by one of `image`, and let nginx know it.
+    def deploy(
+        self, image: str, port: int, variables: Path, source: Path, release: str, hooks: str
+    ) -> None:
+        """Replace the container by one of `image`, let nginx know it, and run the hooks after it.
 
         Args:
             image: what was built, or pulled.
@@ -81,15 +90,26 @@ class Instance:
             variables: the file for `--env-file`.
             source: the unpacked bundle, for .platform/nginx.
             release: the version's label.
+            hooks: `hooks` after a deploy, `confighooks` after a change of properties.
         """
         self.stop()
         self.application.run("--network", self.network, "--env-file", str(variables), image)
         self.configure(port, source)
         if self.release:
-            self.nginx.execute("nginx", "-c", "/etc/eb/nginx.conf", "-s", "reload")
+            self.nginx.execute("nginx", "-s", "reload")
         else:
             self.start_nginx(image)
+        self.run_hooks(source, variables, hooks)
         self.release = release
+
+    def run_hooks(self, source: Path, variables: Path, hooks: str) -> None:
+        """Run the hooks of one event, as the platform does when nginx and the container run."""
+        shutil.rmtree(self.folder / "current", ignore_errors=True)
+        shutil.copytree(source, self.folder / "current")
+        shutil.copy(variables, self.folder / "env.list")
+        for hook in sorted((source / ".platform" / hooks / "postdeploy").iterdir()):
+            path = f"/etc/nginx/current/.platform/{hooks}/postdeploy/{hook.name}"
+            self.nginx.execute("env", f"PATH={PATH}", path)
 
     def stop(self) -> None:
         """Stop the container, if one runs; remember whether it had to be killed."""
@@ -105,14 +125,20 @@ class Instance:
         shutil.copytree(own, self.folder / "conf.d")
         text = NGINX.format(address=self.application.address(), port=port)
         (self.folder / "nginx.conf").write_text(text)
+        for name, script in PROGRAMS.items():
+            program = self.folder / "programs" / name
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(f"#!/bin/sh\n{script}\n")
+            program.chmod(0o755)
 
     def start_nginx(self, image: str) -> None:
         """Run the instance's nginx: Debian's, which the project's image has in it."""
         self.nginx.run(
             *("--network", self.network),
             *("--publish", "127.0.0.1::80", "--user", "0:0", "--no-healthcheck"),
-            *("--volume", f"{self.folder}:/etc/eb:ro"),
-            *("--entrypoint", "nginx", image, "-c", "/etc/eb/nginx.conf"),
+            *("--volume", f"{self.folder}:/etc/nginx"),
+            *("--volume", f"{self.folder}/programs:/opt/elasticbeanstalk/bin:ro"),
+            *("--entrypoint", "nginx", image),
         )
 
     def status(self, path: str) -> int:

@@ -111,15 +111,18 @@ class Platform:
 
     def update(self, release: Release) -> None:
         """Bring changed properties to the instances, batch by batch."""
-        self.roll(release, self.instances, batch_size(release.options, len(self.instances)))
+        size = batch_size(release.options, len(self.instances))
+        self.roll(release, self.instances, size, "confighooks")
 
-    def roll(self, release: Release, instances: list[Instance], size: int) -> None:
+    def roll(
+        self, release: Release, instances: list[Instance], size: int, hooks: str = "hooks"
+    ) -> None:
         """Replace the containers of instances, each out of the balancer meanwhile."""
         for start in range(0, len(instances), size):
             batch = instances[start : start + size]
             for instance in batch:
                 self.leave(instance, release.options)
-                self.fill(instance, release)
+                self.fill(instance, release, hooks)
             for instance in batch:
                 self.enter(instance, release)
 
@@ -141,10 +144,11 @@ class Platform:
             raise
         return made
 
-    def fill(self, instance: Instance, release: Release) -> None:
+    def fill(self, instance: Instance, release: Release, hooks: str = "hooks") -> None:
         """Run a version on an instance."""
         instance.deploy(
-            release.image, release.port, release.variables, release.source, release.label
+            *(release.image, release.port, release.variables, release.source, release.label),
+            hooks,
         )
 
     def enter(self, instance: Instance, release: Release) -> None:

@@ -145,7 +145,7 @@ def test_a_body_that_is_too_large_is_refused_in_the_site_s_own_form(created: Reh
     )
 
     assert answer.status_code == 413
-    assert answer.json() == {"detail": "The request is too large."}
+    assert answer.json() == {"detail": "The request is too large: the limit is 10 MB."}
 
 
 # remove_demo: begin
@@ -245,8 +245,9 @@ def test_a_prebuilt_image_by_its_digest(created: Rehearsal, tmp_path: Path) -> N
     assert created.releases() == before
 
 
-def test_awkward_values_reach_the_container(created: Rehearsal) -> None:
-    set_ = created.eb("setenv", "-e", ENVIRONMENT, f"AWKWARD={AWKWARD}", "--timeout", "5")
+def test_awkward_values_and_limits_reach_the_container_and_nginx(created: Rehearsal) -> None:
+    values = (f"AWKWARD={AWKWARD}", "UPLOAD_MAX_MB=37")
+    set_ = created.eb("setenv", "-e", ENVIRONMENT, *values, "--timeout", "5")
     shown = created.eb("printenv", ENVIRONMENT)
 
     assert set_.returncode == 0, set_.stdout
@@ -254,6 +255,13 @@ def test_awkward_values_reach_the_container(created: Rehearsal) -> None:
     assert f"AWKWARD = {AWKWARD}" in shown.stdout
     for instance in created.environment.platform.instances:
         assert instance.application.execute("printenv", "AWKWARD").strip() == AWKWARD
+        url = f"http://127.0.0.1:{instance.nginx.published(80)}/profile/"
+        small, large = (
+            requests.post(url, data=bytes(size), headers={"Host": "127.0.0.1"}, timeout=30)
+            for size in (38_000_000, 40_000_000)
+        )
+        assert small.status_code == 405
+        assert large.json() == {"detail": "The request is too large: the limit is 37 MB."}
 
 
 FAULTS = {

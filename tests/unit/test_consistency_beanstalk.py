@@ -90,8 +90,8 @@ def test_the_instances_nginx_gets_the_environments_limits(
 ) -> None:
     """After a deploy, and after a change of the environment's properties."""
     for name in (".platform", "nginx"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    hook = tmp_path / HOOK
+        shutil.copytree(ROOT / name, tmp_path / "current" / name)
+    hook = tmp_path / "current" / HOOK
     text = hook.read_text().replace("/opt/elasticbeanstalk/bin/", f"{tmp_path}/")
     hook.write_text(text.replace("/etc/nginx/conf.d/", f"{tmp_path}/"))
     known = "".join(f"{name}) echo {value} ;;\n" for name, value in given.items())
@@ -99,7 +99,7 @@ def test_the_instances_nginx_gets_the_environments_limits(
     for name in ("nginx", "systemctl"):
         stand_in(tmp_path, name, f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/called\n')
 
-    done = run(str(tmp_path / f".platform/{event}/postdeploy/limits"), tmp_path)
+    done = run(str(tmp_path / f"current/.platform/{event}/postdeploy/limits"), tmp_path)
 
     assert done.returncode == 0, done.stderr
     derived = limits(**{name: int(value) for name, value in given.items()})
