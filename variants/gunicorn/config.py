@@ -4,9 +4,10 @@ https://docs.gunicorn.org/en/stable/settings.html
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
-chdir = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (no Path here)
+chdir = str(Path(__file__).resolve().parents[2])
 wsgi_app = "ops.wsgi_http:application"
 
 # One process a request, no threads: the default worker class.
