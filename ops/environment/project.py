@@ -68,13 +68,16 @@ def _line(where: str, path: Path, error: Exception) -> str:
 def _faults(variable: Variable, names: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a declaration, and the next step."""
     if not _NAME.fullmatch(variable.name):
-        yield "it is no name of a variable", "Use capital letters, digits and single underscores."
+        yield "it is not a valid name", "Use capital letters, digits and single underscores."
     if variable.name in names:
         yield "that name is taken", "Choose another one; docs/environment.md lists them."
     if variable.scope is not Scope.DJANGO:
         yield "only the stack has variables of that scope", "Remove `scope`."
     for layer in sorted({*variable.required_in, *variable.layer_defaults} - set(LAYERS)):
-        yield f"{layer!r} is no layer", did_you_mean(layer, LAYERS) or f"Use {', '.join(LAYERS)}."
+        yield (
+            f"{layer!r} is not a layer",
+            did_you_mean(layer, LAYERS) or f"Use {', '.join(LAYERS)}.",
+        )
     for layer in LAYERS:
         text = variable.default_in(layer)
         if text and variable.secret and layer in SHARED:

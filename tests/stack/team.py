@@ -63,11 +63,12 @@ def notes(request):
 
 
 def key(request):
+    import ldap
     from lxml import etree
 
     root = etree.Element("key")
     root.text = settings.SHOP_API_KEY[-4:]
-    return JsonResponse({"xml": etree.tostring(root).decode()})
+    return JsonResponse({"xml": etree.tostring(root).decode(), "ldap": ldap.TLS_AVAIL})
 """,
     "urls.py": """from django.urls import path
 
@@ -160,9 +161,16 @@ SEAMS = {
     ),
     # `make lock setup` also installs it.
     "a Python package": Seam(
-        (append("requirements/project.in", "lxml\n"),), ("requirements/lock",)
+        # A compiled wheel, and one that is compiled while the image is built.
+        (append("requirements/project.in", "lxml\npython-ldap\n"),),
+        ("requirements/lock",),
     ),
-    "a Debian package": Seam((append("requirements/apt.txt", "gettext  # translations\n"),)),
+    "a Debian package": Seam(
+        (append("requirements/apt.txt", "gettext  # translations\nlibldap2\n"),)
+    ),
+    "a Debian package for compiling": Seam(
+        (append("requirements/apt-build.txt", "libldap-dev\nlibsasl2-dev\n"),)
+    ),
 }
 
 

@@ -105,8 +105,8 @@ def test_its_page_is_the_home_page_translated_and_with_its_static_file(site: Sit
     assert "navy" in answer.text and "immutable" in answer.headers["Cache-Control"]
 
 
-def test_its_variable_reaches_the_settings_and_its_package_is_there(site: Site) -> None:
-    assert site.get("/shop/key/").json() == {"xml": f"<key>{KEY[-4:]}</key>"}
+def test_its_variable_reaches_the_settings_and_its_packages_are_there(site: Site) -> None:
+    assert site.get("/shop/key/").json() == {"xml": f"<key>{KEY[-4:]}</key>", "ldap": 1}
     assert KEY not in site.inspect("server1", "{{.Config.Env}}")
 
 
