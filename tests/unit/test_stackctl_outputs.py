@@ -137,6 +137,24 @@ READERS: dict[str, Callable[[], object]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda: outputs.strings("a"), "TypeError: no list of strings where one belongs"),
+        (lambda: outputs.strings([1]), "TypeError: no list of strings where one belongs"),
+        (lambda: outputs.mapping("[]"), "TypeError: list where an object belongs"),
+        (lambda: outputs.marked("a", "b"), "ValueError: no answer in its output"),
+        (lambda: [][0], "IndexError: list index out of range"),
+    ],
+)
+def test_odd_output_is_described(fault: Callable[[], object], words: str) -> None:
+    with pytest.raises(StackctlError) as odd, outputs.read("docker ps", "Do this."):
+        fault()
+
+    start = "`docker ps` answered something that stackctl does not understand"
+    assert (odd.value.problem, odd.value.cure) == (f"{start} ({words})", "Do this.")
+
+
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("name", READERS)
 def test_odd_output_ends_in_a_message_or_in_nothing(

@@ -339,3 +339,25 @@ def test_up_removes_what_a_variable_has_turned_off(stack: Stack) -> None:
     stack.extra = {}
 
     assert stack.run("up").code == 0 and "apache" not in stack.containers
+
+
+def test_reload_is_refused_where_haproxy_could_not_listen(stack: Stack) -> None:
+    """A new process that fails to bind has the present one stop listening for two seconds."""
+    stack.binds = {"0.0.0.0 8080": "Address already in use"}
+
+    ended = stack.run("reload", "--json")
+
+    assert ended.code == 1 and "reload" not in stack.steps
+    assert ended.result["error"].startswith("HAProxy could not listen where haproxy/haproxy.cfg")
+    assert ended.result["next"] == (
+        "bind 0.0.0.0:8080: Address already in use\nCorrect it, then: ./stackctl reload"
+    )
+
+
+def test_a_server_that_cannot_be_asked_from_inside_fails_its_release(stack: Stack) -> None:
+    stack.faults["ask server1"] = fails("python3: not found", 127)
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code != 0
+    assert "server1: it cannot be asked from inside its container" in ended.err

@@ -184,6 +184,8 @@ def test_releases_lists_the_record_the_latest_first(third: Stack) -> None:
         ("found", "aaaa", "found", True),
     ]
     shown = third.run("releases").out
+    headings = ["time", "action", "release", "result", "seconds", "who", "image"]
+    assert shown.splitlines()[1].split() == headings
     assert [line.split()[2] for line in shown.splitlines()[3:7]] == ["dddd", "cccc", "bbbb", "aaaa"]
 
 

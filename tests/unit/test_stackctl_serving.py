@@ -358,6 +358,7 @@ def test_a_rotation_that_the_server_refuses_changes_nothing(stack: Stack) -> Non
 
     assert ended.code == 1 and not any("recreate" in step for step in stack.steps)
     assert "the password of db cannot be changed: no space left" in ended.result["error"]
+    assert ended.result["next"] == "docker compose logs --tail 30 db"
     assert dotenv.read(stack.root / ".env").values["DB_PASSWORD"] == "a-password"
     assert stack.data.accepted["mysql.sh"] == ["a-password"]
 

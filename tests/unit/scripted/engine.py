@@ -52,6 +52,8 @@ class Engine(LockVolume):
         # The seconds that the latest restart left a container to end.
         self.grace: list[str] = []
         self.configuration_error = ""
+        # Why HAProxy cannot listen at an address and port.
+        self.binds: dict[str, str] = {}
         # What Compose refuses its files for; what `docker info` says; other stacks' ports.
         self.configuration_fault = ""
         self.info = {"ServerVersion": "28.1.0"}
@@ -409,13 +411,14 @@ class Engine(LockVolume):
                 self.state_file = text
                 return Reply()
             case ["perl", "-e", _]:
-                return Reply()
+                asked = [line for line in text.splitlines() if line in self.binds]
+                return Reply(out="\n".join(f"{line} {self.binds[line]}" for line in asked))
             case ["rm", "-f", _]:
                 self.state_file = ""
                 return self.step("remove state") or Reply()
             case [_, "haproxy", "-c", *options]:
                 lines = [f"\tserver {name} {name}:7999 " for name in self.balancer.names]
-                dump = "\n".join(
+                dump = "frontend site\n\tbind :8080 name http\n" + "\n".join(
                     line
                     for b in ("dynamic", "static")
                     for line in [f"backend {b}_backend ", *lines]
@@ -424,7 +427,8 @@ class Engine(LockVolume):
                 return Reply(code, dump if "-dC" in options else "", self.configuration_error)
             case ["python3", "-", mark, host, *paths]:
                 self.hosts.add(host)
-                self.step(f"ask {container.service}")
+                if reply := self.step(f"ask {container.service}"):
+                    return reply
                 answers = [self.answer(container, path) for path in paths]
                 found = [{"status": status, "body": body} for status, body in answers]
                 return Reply(out=f"[]\n{mark}{json.dumps(found)}\n[]\n")
