@@ -89,6 +89,8 @@ frontend site
 listen both 
 	server socket unix@/tmp/socket 
 	server six [::1]:80 
+	server seven :81 
+	server eight host:http 
 """  # noqa: W291 (as HAProxy prints it)
 
 
