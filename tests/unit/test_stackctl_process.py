@@ -234,3 +234,24 @@ def test_a_pump_whose_other_side_fails_ends_its_program(root: Path, how: str) ->
             process.pump_in("sh", "-c", "echo $$ >child; exec sleep 600", pieces=pieces)  # type: ignore[arg-type]
 
     assert has_ended(root / "child")
+
+
+def test_what_is_no_utf_8_is_replaced_and_read_on() -> None:
+    seen: list[str] = []
+    process.follow("printf", r"a\377\nb\n", on_line=seen.append, seconds=20)
+    assert seen == ["a\ufffd", "b"]
+
+    with process.attended("sh", "-c", r"printf '\377held'; cat", until="held", seconds=20) as taken:
+        assert taken.out == "\ufffdheld"
+
+
+def test_an_attended_program_that_does_not_end_with_its_input_is_ended(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_TERM_SECONDS", 0.2)
+
+    script = "echo $$ >child; echo held; exec sleep 600"
+    with process.attended("sh", "-c", script, until="held", seconds=20):
+        pass
+
+    assert has_ended(root / "child")

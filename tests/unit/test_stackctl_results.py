@@ -1,6 +1,8 @@
 """What each command prints for scripts (`--json`) and for people, whole."""
 
+import json
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from ops.environment.secret_files import CHANGED
 from tests.unit.scripted.balancer import CHECK_SECONDS
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
-from tests.unit.scripted.stack import Stack, fails
+from tests.unit.scripted.stack import Stack, fails, interrupts
 
 
 def server(name: str, **facts: object) -> dict[str, object]:
@@ -361,3 +363,44 @@ def test_a_server_that_cannot_be_asked_from_inside_fails_its_release(stack: Stac
 
     assert ended.code != 0
     assert "server1: it cannot be asked from inside its container" in ended.err
+
+
+def watch(stack: Stack, *options: str) -> list[str]:
+    """Return the lines of `status --watch` while server1 ends, until Ctrl-C."""
+    stack.clock.plan(15, partial(stack.end, "server1"))
+    stack.clock.plan(25, interrupts)
+    ended = stack.run("status", "--watch", "--seconds", "10", *options)
+    assert ended.code == 130 and stack.clock.now < 1040
+    return ended.out.splitlines()
+
+
+def test_status_watch_prints_a_line_each_time(stack: Stack) -> None:
+    stack.behave("aaaa", log="out of luck")
+
+    lines = watch(stack)
+
+    well = "server1 ready aaaa, server2 ready aaaa"
+    assert [line.partition(" ")[2] for line in lines] == [
+        *(well, well),
+        "server1 stopped aaaa, server2 ready aaaa; "
+        "server1: it ended: exit code 137; its last line: out of luck",
+    ]
+
+
+def test_status_watch_for_scripts_prints_an_object_each_time(stack: Stack) -> None:
+    *found, interrupted = map(json.loads, watch(stack, "--json"))
+
+    assert [one["code"] for one in found] == [0, 0, 1]
+    assert [one["servers"][0]["state"] for one in found] == ["ready", "ready", "stopped"]
+    assert found[0] == RESULTS["status"]
+    assert interrupted == {"error": "interrupted", "code": 130}
+
+
+def test_status_watch_in_a_terminal_shows_the_table_again_each_time(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    shown = "\n".join(watch(stack))
+
+    assert shown.count(f"{NAME} (local)") >= 3 and shown.count("it ended: exit code 137") >= 1
