@@ -388,3 +388,18 @@ def test_tries_are_remembered_while_a_service_was_well_for_a_moment(stack: Stack
 
     # After 0, 10, 30, 70, 150, 310 and 610 seconds, and a little later each.
     assert len(acts(stack)) == 7
+
+
+def test_a_container_that_restarts_is_not_back_yet_whatever_its_last_health(stack: Stack) -> None:
+    worker = stack.containers["worker"]
+    stack.end("worker")
+
+    def restart() -> None:
+        stack.clock.plan(0.01, lambda: vars(worker).update(status="restarting", health="healthy"))
+        stack.clock.plan(8, lambda: vars(worker).update(status="running"))
+
+    stack.faults["start worker"] = restart
+
+    ended = heal(stack)
+
+    assert ended.code == 0 and ended.result["healed"] == ["worker"] and stack.clock.now >= 1008

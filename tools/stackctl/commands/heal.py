@@ -205,7 +205,7 @@ class Healer:
             self._wait_until_back([service for service, done in acted if done], started, report)
         finally:
             for finding in patients:
-                self.tries.setdefault(finding.service, Tries()).add()
+                self.tries[finding.service].add()
                 self._told.pop(finding.service, None)
 
     def _wait_until_back(self, waiting: list[str], started: float, report: Report) -> None:
