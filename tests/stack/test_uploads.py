@@ -60,7 +60,7 @@ def test_each_format_is_served_as_what_it_is(
 
 
 def test_what_nginx_refuses_is_json_too(production: Stack, user: Uploader) -> None:
-    largest = VARIABLES["UPLOAD_MAX_MB"].maximum or 0
+    largest = int(VARIABLES["UPLOAD_MAX_MB"].default)
     over_ours, over_nginx = (bytes(megabytes * 1_000_000) for megabytes in (largest, largest + 2))
 
     for answer in (user.send(picture() + over_ours), user.send(over_nginx)):
