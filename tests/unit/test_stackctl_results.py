@@ -404,3 +404,4 @@ def test_status_watch_in_a_terminal_shows_the_table_again_each_time(
     shown = "\n".join(watch(stack))
 
     assert shown.count(f"{NAME} (local)") >= 3 and shown.count("it ended: exit code 137") >= 1
+    assert "\x1b[32mready" in shown and "\x1b[31mstopped" in shown
