@@ -51,11 +51,14 @@ lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, hadolint, 
 	@tests/lint
 
 format: .venv/.test ## Format the Python code
-	@.venv/bin/ruff check --fix --exit-zero .
+	@.venv/bin/ruff check --fix --exit-zero --silent .
 	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --exit-zero --quiet .
 
-lock: .venv/.test ## Lock requirements/*.in into *.txt, and keep the versions that are locked; UPGRADE=1 for the newest
+lock: .venv/.test ## Lock requirements/*.in into *.txt, keep the locked versions, and install; UPGRADE=1 for the newest
 	@requirements/lock $(if $(UPGRADE),--upgrade)
+	@# Another make: this one has checked .venv/.test already.
+	@$(MAKE) --no-print-directory setup
 
 dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile

@@ -159,7 +159,7 @@ SEAMS = {
         ),
         (sys.executable, "manage.py", "env", "write"),
     ),
-    # `make lock setup` also installs it.
+    # `make lock` also installs it.
     "a Python package": Seam(
         # A compiled wheel, and one that is compiled while the image is built.
         (append("requirements/project.in", "lxml\npython-ldap\n"),),
