@@ -30,13 +30,8 @@ def sent_with(**context: Any) -> dict[str, Any]:
 
     before_task_publish.connect(look)
     try:
-        # Its own connection: another test may have closed the pool.
-        with (
-            structlog.contextvars.bound_contextvars(**context),
-            app.connection_for_write() as connection,
-            app.amqp.Producer(connection) as producer,
-        ):
-            app.send_task(ship.name, producer=producer)
+        with structlog.contextvars.bound_contextvars(**context):
+            app.send_task(ship.name)
     finally:
         before_task_publish.disconnect(look)
     passed: dict[str, Any] = found[PASSED]
