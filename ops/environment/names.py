@@ -36,9 +36,9 @@ _ELSEWHERE: Final = {
     "REDIS_DB": "REDIS_URL",
     "AWS_BUCKET": "AWS_STORAGE_BUCKET_NAME",
     "AWS_SECRET_KEY": "AWS_SECRET_ACCESS_KEY",
-    "SERVERS": "SERVER_COUNT",
-    "SERVER3": "SERVER_COUNT",
 }
+# Names that had a meaning, each with the one that has it now.
+FORMER: Final = {"SERVER3": "SERVER_COUNT"}
 # The process environment is full of other programs' names, so there only a slip of a letter or
 # two counts; everything in .env is meant for us.
 _CUTOFF_ENVIRON: Final = 0.88
@@ -74,6 +74,10 @@ def near_misses(
     faults = []
     for name in sorted(set(environ) | in_dotenv):
         if name in declared or foreign(name):
+            continue
+        if name in FORMER and (environ.get(name) or name in in_dotenv):
+            cure = f"Remove it, and set {FORMER[name]} (docs/environment.md)."
+            faults.append(Fault(name, "nothing reads it any more", cure))
             continue
         if fault := _no_file(name) or _near(name, wanted, name in in_dotenv):
             faults.append(fault)

@@ -12,6 +12,7 @@ from .check import COMMAND
 from .contract import CONTRACT, VARIABLES
 from .fault import InvalidValueError
 from .files import MOUNTED
+from .names import FORMER
 from .variable import LAYERS, Kind, Scope, Section, Variable
 
 # The table stands between these lines of docs/environment.md; the rest of it is written by hand.
@@ -122,8 +123,6 @@ NOT_PASSED_ON: Final = (
     | BY_ELASTIC_BEANSTALK
     | frozenset(SUPERUSER)
 )
-# Names that had a meaning: env-check says what is written instead.
-FORMER: Final = ("SERVER3",)
 
 
 def sample() -> str:

@@ -25,10 +25,7 @@ RELEASE = env.str("RELEASE")
 PROFILE_FIELDS = env.list("PROFILE_FIELDS")
 
 # The servers behind docker compose's load balancer, each name=host:port; none: this one alone.
-_SERVER_COUNT = env.int("SERVER_COUNT")
-SERVERS = (
-    [f"set{n}=server{n}:7999" for n in range(1, _SERVER_COUNT + 1)] if _SERVER_COUNT > 1 else []
-)
+SERVERS = [f"set{n}=server{n}:7999" for n in range(1, int(env.str("SERVER_COUNT") or 0) + 1)]
 
 # The port of `make run`, and how long a request may take there.
 RUN_PORT = env.int("RUN_PORT")

@@ -134,7 +134,8 @@ def test_the_copied_files_reach_the_build() -> None:
 def test_modules_that_are_named_are_there() -> None:
     """In comments as well, which nothing else reads."""
     names = {path.as_posix() for path in tracked_files()}
-    tops = {name.partition("/")[0] for name in names}
+    # The documents' example app has the name that a project's own may have.
+    tops = {name.partition("/")[0] for name in names} - {"shop"}
     found = []
     for name in names:
         text = (ROOT / name).read_bytes().decode(errors="replace")

@@ -416,6 +416,15 @@ def test_a_file_for_what_is_no_secret_is_a_fault() -> None:
     assert names({"DRAIN_FILE": "/x"}, "local") == []
 
 
+@pytest.mark.parametrize("count", ["", "3"])
+def test_a_name_that_had_a_meaning_is_refused_with_its_successor(count: str) -> None:
+    """Also where Compose has given the successor its default."""
+    (fault,) = environment.faults({"SERVER3": "1", "SERVER_COUNT": count}, "local")
+
+    assert fault.name == "SERVER3" and "set SERVER_COUNT" in fault.cure
+    assert names({"SERVER3": ""}, "local") == []
+
+
 def test_two_published_ports_must_differ() -> None:
     """Also when one is a default."""
     assert names({"HTTP_PORT": "9000", "STATS_PORT": "9000"}, "local") == ["STATS_PORT"]

@@ -12,6 +12,15 @@ from ops.environment.contract import VARIABLES
 SECRETS = {name for name, variable in VARIABLES.items() if variable.secret}
 
 
+@pytest.fixture(autouse=True)
+def secrets_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out those that a project has of its own."""
+    readers = {
+        reader: (user, names & SECRETS) for reader, (user, names) in secret_files.READERS.items()
+    }
+    monkeypatch.setattr(secret_files, "READERS", readers)
+
+
 @pytest.fixture
 def users(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
     """Return whom each copy was given to, by its reader; the tests are not root."""

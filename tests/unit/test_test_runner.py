@@ -25,12 +25,12 @@ class ShopTests(TestCase):
 def test_functions_and_classes_of_a_new_app_run(tmp_path: Path) -> None:
     """Whatever settings the environment names, as in a container of the stack."""
     tree = copy_tree(tmp_path / "tree")
-    (tree / "shop").mkdir()
-    (tree / "shop/__init__.py").touch()
-    (tree / "shop/tests.py").write_text(TESTS)
+    (tree / "app_of_this_test").mkdir()
+    (tree / "app_of_this_test/__init__.py").touch()
+    (tree / "app_of_this_test/tests.py").write_text(TESTS)
 
     done = subprocess.run(
-        [sys.executable, "manage.py", "test", "shop.tests"],
+        [sys.executable, "manage.py", "test", "app_of_this_test.tests"],
         cwd=tree,
         env={"PATH": "/usr/bin:/bin", "DJANGO_SETTINGS_MODULE": "mysite.settings.local"},
         capture_output=True,

@@ -183,11 +183,9 @@ DJANGO: Final = Section(
         ),
         Variable(
             name="SERVER_COUNT",
-            kind=Kind.INT,
-            help="How many servers docker compose starts: server1, server2, ...; 2 unless set.",
-            default="1",
-            minimum=1,
-            maximum=6,
+            kind=Kind.CHOICE,
+            help="How many servers docker compose starts: server1, server2, ...; 2 if empty.",
+            choices=("2", "3", "4", "5", "6"),
         ),
         Variable(
             name="STATIC_ROOT",
