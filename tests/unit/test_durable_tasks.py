@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
+from mysite.celery import app
 from ops.breaker import BROKER
 from ops.models import Task
 from ops.tasks import DurableTask, rows
@@ -44,6 +45,11 @@ def noted(task: DurableTask, what: str, *, error: str = "") -> None:
         raise task.retry(countdown=90)
     if error:
         raise {"final": KeyError, "other": OSError}[error](what)
+
+
+@shared_task(name="tests.plainly_noted")
+def plain(what: str) -> None:
+    RUNS.append(what)
 
 
 @pytest.fixture(autouse=True)
@@ -326,3 +332,19 @@ def test_task_that_this_release_does_not_know_is_left_to_one_that_does(
     later(row, 999)
 
     assert (rows.recover(), rows.send_due(), messages) == (0, 0, [])
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_delay_in_a_test_runs_the_task_if_celery_is_eager(
+    eager: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/tasks.md says, of plain tasks too; Celery does not read Django's setting again."""
+    monkeypatch.undo()  # messages are sent
+    settings.CELERY_TASK_ALWAYS_EAGER = True
+    if eager:
+        monkeypatch.setattr(app.conf, "task_always_eager", True)
+
+    for task in (noted, plain):
+        task.delay("x")
+
+    assert len(RUNS) == (2 if eager else 0)
