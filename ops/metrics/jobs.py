@@ -6,24 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Task, signals
+from django.conf import settings
 from django.db import connection
 from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ops.celery import app
-from ops.metrics import processes  # noqa: F401  (first: it says where metrics are kept)
+from ops.metrics import processes  # first: it says where metrics are kept
 
 logger = logging.getLogger(__name__)
-
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
 
 STARTED = Counter("celery_tasks_started", "Jobs begun.", ["task"])
 SUCCEEDED = Counter("celery_tasks_succeeded", "Jobs that ended well.", ["task"])
 FAILED = Counter("celery_tasks_failed", "Jobs that ended with an error.", ["task"])
 RETRIED = Counter("celery_tasks_retried", "Jobs that are tried again after a pause.", ["task"])
 DURATION = Histogram(
-    "celery_task_duration_seconds", "From a job's begin to its end.", ["task"], buckets=SECONDS
+    "celery_task_duration_seconds",
+    "From a job's begin to its end.",
+    ["task"],
+    buckets=processes.buckets(settings.CELERY_TASK_SOFT_TIME_LIMIT),
 )
 OUTCOMES = (STARTED, SUCCEEDED, FAILED, RETRIED)
 

@@ -15,6 +15,8 @@ from prometheus_client import values
 from prometheus_client.registry import CollectorRegistry
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+STEPS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
+LONG_STEPS = (500, 1000, 2500, 5000, 10_000, 25_000, 50_000)
 
 
 # gunicorn's worker 2 and the like: those know their place only from whoever started them.
@@ -40,6 +42,11 @@ def place() -> int:
 def folder() -> str:
     """Return where the files are; empty where nothing is served and each process counts alone."""
     return os.environ.get(VARIABLE, "")
+
+
+def buckets(longest: int) -> tuple[float, ...]:
+    """Return a histogram's buckets of seconds, up to a time limit."""
+    return (*(step for step in STEPS + LONG_STEPS if step < longest), longest)
 
 
 def use_places() -> None:

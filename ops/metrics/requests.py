@@ -4,15 +4,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.signals import got_request_exception
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 from prometheus_client import Counter, Histogram
 
-from ops.metrics import processes  # noqa: F401  (first: it says where metrics are kept)
+from ops.metrics import processes  # first: it says where metrics are kept
 
-# Up to the longest request that there can be (uWSGI's harakiri).
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER = "other"
 
@@ -25,7 +24,7 @@ DURATION = Histogram(
     "django_http_request_duration_seconds",
     "From the request's arrival in Django to its answer.",
     ["view", "method"],
-    buckets=SECONDS,
+    buckets=processes.buckets(settings.REQUEST_SECONDS),
 )
 EXCEPTIONS = Counter(
     "django_http_exceptions", "Mistakes that became an answer 500.", ["view", "type"]

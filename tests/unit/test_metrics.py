@@ -1,6 +1,8 @@
 """What is counted, where it can be tested without a server; tests/embedded has uWSGI's."""
 
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ops.metrics import PATH, PORT, backlog, processes
 from ops.metrics.jobs import Queue
 from ops.models import ParkedTask
 from tests.orders import ship
+from tests.tree import ROOT
 
 User = get_user_model()
 
@@ -28,6 +31,29 @@ def value(name: str, **labels: str) -> float:
 def told(metrics: list[Metric]) -> dict[str, float]:
     """Return the values by their names."""
     return {sample.name: sample.value for metric in metrics for sample in metric.samples}
+
+
+def test_the_last_buckets_are_the_time_limits() -> None:
+    program = """if True:
+        import django
+        django.setup()
+        from ops.metrics import jobs, requests
+        for metric in (requests.DURATION, jobs.DURATION):
+            print(*metric._upper_bounds[-4:])
+    """
+    limits = {"REQUEST_SECONDS": "300", "TASK_SECONDS": "7000"}
+    environment = {**os.environ, **limits, "DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines() == ["100.0 250.0 300.0 inf", "2500.0 5000.0 7000.0 inf"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not tell")
