@@ -1,6 +1,11 @@
 """The stack's entry in INSTALLED_APPS."""
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.conf import settings
+
+from ops import messages
 
 
 class OpsConfig(AppConfig):
@@ -8,16 +13,22 @@ class OpsConfig(AppConfig):
 
     name = "ops"
 
+    def __init__(self, app_name: str, app_module: Any) -> None:
+        """Set the translations' folders, which models may need while they load."""
+        super().__init__(app_name, app_module)
+        messages.use_compiled()
+
     def ready(self) -> None:
-        """Connect the signals, the translations, and the Celery application that tasks use."""
-        from ops import celery, login_throttle, messages, registry  # noqa: F401
+        """Connect the signals, and the Celery application that tasks use; compile translations."""
+        from ops import celery, login_throttle, registry  # noqa: F401
         from ops.health import checks  # noqa: F401
         from ops.logs import requests, tasks  # noqa: F401
         from ops.metrics import scrape  # noqa: F401
         from ops.tasks import rows, schedule
         from ops.worker import parking
 
-        messages.use_compiled()
+        # Now, if no model needed them, instead of with the first request.
+        list(settings.LOCALE_PATHS)
         registry.add_periodic_work("the search for parked tasks", 5, parking.send_known)
         registry.add_periodic_work("the sending of due tasks", 2, rows.send_due)
         registry.add_periodic_work("the sending of periodic tasks", 1, schedule.send_due)

@@ -8,11 +8,14 @@ import logging
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import SimpleLazyObject
 
 MISSING = (
     "it needs gettext, which is not installed. Add a line `gettext` to requirements/apt.txt and "
@@ -22,25 +25,34 @@ logger = logging.getLogger(__name__)
 
 
 def use_compiled() -> None:
-    """Compile where that is possible, and have Django read the result before anything else.
+    """Have Django read the compiled files before any others.
+
+    A model's name may be translated while models load, before any app is ready. Django reads
+    LOCALE_PATHS at the first translation, when all apps are known: the list is made only then.
+    """
+    settings.LOCALE_PATHS = SimpleLazyObject(partial(with_compiled, settings.LOCALE_PATHS))
+
+
+def with_compiled(given: Sequence[str | Path]) -> list[str | Path]:
+    """Compile where that is possible; return the folders of compiled files, then the given ones.
 
     Raises:
         ImproperlyConfigured: one cannot be compiled while an image is built.
     """
+    own = folders(given)
     if settings.COMPILE_MESSAGES:
-        for problem in compile_changed():
+        for problem in compile_changed(own):
             if settings.BUILDING:
                 raise ImproperlyConfigured(problem)
             logger.warning(problem)
-    compiled = [str(target(folder)) for folder in folders() if target(folder).is_dir()]
-    settings.LOCALE_PATHS = [*compiled, *settings.LOCALE_PATHS]
+    return [*(str(target(folder)) for folder in own if target(folder).is_dir()), *given]
 
 
-def folders() -> list[Path]:
+def folders(given: Sequence[str | Path]) -> list[Path]:
     """Return the project's folders of translations that Django reads; the first has precedence."""
-    given = [Path(path) for path in settings.LOCALE_PATHS]
-    given += [Path(app.path, "locale") for app in apps.get_app_configs()]
-    return [folder for folder in given if is_own(folder)]
+    every = [Path(path) for path in given]
+    every += [Path(app.path, "locale") for app in apps.get_app_configs()]
+    return [folder for folder in every if is_own(folder)]
 
 
 def is_own(folder: Path) -> bool:
@@ -56,11 +68,11 @@ def target(folder: Path) -> Path:
     return Path(settings.MESSAGES_ROOT) / folder.relative_to(settings.BASE_DIR)
 
 
-def compile_changed() -> list[str]:
+def compile_changed(own: list[Path]) -> list[str]:
     """Compile the files that changed since the last time, and return what is wrong with others."""
     problems = []
     msgfmt = shutil.which("msgfmt")
-    for folder in folders():
+    for folder in own:
         for source in sorted(folder.glob("*/LC_MESSAGES/*.po")):
             name = source.relative_to(settings.BASE_DIR)
             result = target(folder) / source.relative_to(folder).with_suffix(".mo")

@@ -1,14 +1,19 @@
 """Translations are compiled where they changed; a fault in one names its file and the next step."""
 
 import os
+import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import translation
 from pytest_django import Settings
 
 from ops import messages
+from tests.tree import copy_tree
 
 # Writes an empty catalog; a source with the word `broken` is refused as gettext does it.
 MSGFMT = """#!/bin/sh
@@ -34,6 +39,12 @@ def source(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     return path
 
 
+def use_compiled() -> None:
+    """Use the compiled translations, and read the folders as Django does."""
+    messages.use_compiled()
+    list(django_settings.LOCALE_PATHS)
+
+
 def compiled(source: Path, settings: Settings) -> Path:
     """Return where its compiled file is."""
     name = source.relative_to(settings.BASE_DIR).with_suffix(".mo")
@@ -44,24 +55,24 @@ def test_a_translation_is_compiled_once_and_again_when_it_changed(
     source: Path, settings: Settings
 ) -> None:
     result = compiled(source, settings)
-    assert messages.compile_changed() == []
+    assert messages.compile_changed([source.parents[2]]) == []
     assert result.read_text() == "first"
     result.write_text("kept")
     os.utime(result, ns=(0, source.stat().st_mtime_ns))
-    assert messages.compile_changed() == []
+    assert messages.compile_changed([source.parents[2]]) == []
     assert result.read_text() == "kept"
 
     source.write_text("second")
     # Older than before, as after a checkout of an earlier commit.
     os.utime(source, (1, 1))
-    assert messages.compile_changed() == []
+    assert messages.compile_changed([source.parents[2]]) == []
     assert result.read_text() == "second"
 
 
 def test_compiled_translations_come_before_the_project_s_own(
     source: Path, settings: Settings
 ) -> None:
-    messages.use_compiled()
+    use_compiled()
 
     own = source.parents[2]
     assert list(settings.LOCALE_PATHS) == [f"{settings.MESSAGES_ROOT}/locale", own]
@@ -74,7 +85,7 @@ def test_without_gettext_the_message_names_the_file_and_the_line(
     settings.BUILDING = True
 
     with pytest.raises(ImproperlyConfigured) as error:
-        messages.use_compiled()
+        use_compiled()
 
     said = str(error.value)
     assert "locale/de/LC_MESSAGES/django.po" in said
@@ -87,18 +98,18 @@ def test_without_gettext_a_compiled_file_of_the_project_is_enough(
     monkeypatch.setenv("PATH", "/nonexistent")
     source.with_suffix(".mo").touch()
 
-    assert messages.compile_changed() == []
+    assert messages.compile_changed([source.parents[2]]) == []
 
 
 def test_outside_of_a_build_a_broken_translation_is_logged_and_the_former_one_stays(
     source: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    messages.use_compiled()
+    use_compiled()
     source.write_text("broken")
     settings.LOCALE_PATHS = [source.parents[2]]
     settings.BUILDING = False
 
-    messages.use_compiled()
+    use_compiled()
 
     assert "django.po:1: syntax error" in caplog.text
     assert compiled(source, settings).read_text() == "first"
@@ -107,7 +118,7 @@ def test_outside_of_a_build_a_broken_translation_is_logged_and_the_former_one_st
 def test_running_servers_of_other_layers_compile_nothing(source: Path, settings: Settings) -> None:
     settings.COMPILE_MESSAGES = False
 
-    messages.use_compiled()
+    use_compiled()
 
     assert not compiled(source, settings).exists()
     assert list(settings.LOCALE_PATHS) == [source.parents[2]]
@@ -116,4 +127,40 @@ def test_running_servers_of_other_layers_compile_nothing(source: Path, settings:
 def test_translations_of_installed_packages_are_left_alone(settings: Settings) -> None:
     """Django's own apps have folders `locale` too, in a virtual environment in the project."""
     settings.BASE_DIR = Path(translation.__file__).parents[5]
-    assert not [folder for folder in messages.folders() if "site-packages" in folder.parts]
+    assert not [folder for folder in messages.folders([]) if "site-packages" in folder.parts]
+
+
+def catalog(original: bytes, translated: bytes) -> bytes:
+    """Return a compiled translation of one text, as msgfmt writes it."""
+    texts = (b"", original, b"Content-Type: text/plain; charset=UTF-8\n", translated)
+    table, start = b"", 28 + 8 * len(texts)
+    for text in texts:
+        table += struct.pack("<2I", len(text), start)
+        start += len(text) + 1
+    header = struct.pack("<7I", 0x950412DE, 0, 2, 28, 44, 0, 28 + len(table))
+    return header + table + b"".join(text + b"\0" for text in texts)
+
+
+@pytest.mark.parametrize("language", ["de", "fr", "en-us"])
+def test_the_site_s_own_language_is_translated(tmp_path: Path, language: str) -> None:
+    """A many-to-many relation's name is translated while models load, before any app is ready."""
+    tree = copy_tree(tmp_path / "site")
+    (tree / "api/locale").mkdir()
+    for code in ("de", "fr"):
+        path = tree / f"var/messages/api/locale/{code}/LC_MESSAGES/django.mo"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(catalog(b"Basket", f"Basket in {code}".encode()))
+
+    printed = subprocess.run(
+        [
+            *(sys.executable, "manage.py", "shell", "--verbosity", "0", "--command"),
+            "from django.utils.translation import gettext; print(gettext('Basket'))",
+        ],
+        cwd=tree,
+        env={"PATH": os.environ["PATH"], "DJANGO_LANGUAGE_CODE": language},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert printed.strip() == ("Basket" if language == "en-us" else f"Basket in {language}")
