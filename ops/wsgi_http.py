@@ -8,6 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finder
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.utils.module_loading import import_string
 
 # nginx sends these as headers, whatever a client sent by the same name (nginx/forward.conf).
@@ -55,6 +57,13 @@ def direct(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     return Chunks(answer) if chunked else answer
 
 
+def embedded(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Answer a request under `make run`: no nginx has the static files that uWSGI does not know."""
+    # Django remembers which apps have a folder `static`, and that may be new.
+    get_finder.cache_clear()
+    return with_static_files(environ, start_response)
+
+
 def read_rest(environ: dict[str, Any], answer: Iterable[bytes]) -> Iterable[bytes]:
     """Read what the application left of the request's body, and return its answer.
 
@@ -64,6 +73,9 @@ def read_rest(environ: dict[str, Any], answer: Iterable[bytes]) -> Iterable[byte
         while environ["wsgi.input"].read(READ_BYTES):
             pass
     return answer
+
+
+with_static_files = StaticFilesHandler(direct)
 
 
 class Chunks:

@@ -31,7 +31,6 @@ from shop.views import shop
 urlpatterns = [path("shop/", shop)]
 """,
     "templates/shop/shop.html": "{{ count }} in the shop\n",
-    "static/shop/shop.css": "/* first */",
 }
 GROUP = "__import__('django.contrib.auth.models').contrib.auth.models.Group.objects"
 SHOP_URL = ("urlpatterns = [\n", 'urlpatterns = [\n    path("", include("shop.urls")),\n')
@@ -210,28 +209,39 @@ def test_an_edit_is_live_and_a_mistake_heals(clone: Path) -> None:
 
 
 def test_a_new_app_needs_its_two_lines_and_is_live(clone: Path) -> None:
-    """`startapp`, INSTALLED_APPS and urls.py: its page, template and static file are served."""
-    manage(clone, "startapp", "shop")
+    """While the site runs: `startapp`, INSTALLED_APPS, urls.py, then its page and static files."""
     app = clone / "shop"
-    for name, content in NEW_APP.items():
-        (app / name).parent.mkdir(parents=True, exist_ok=True)
-        (app / name).write_text(content)
     settings, urls = (clone / "mysite" / name for name in ("settings/base.py", "urls.py"))
     edits = ((settings, '    "api",\n', '    "api",\n    "shop",\n'), (urls, *SHOP_URL))
     originals = {path: path.read_text() for path, _, _ in edits}
+    static = app / "static/shop"
+
+    def shows(text: str) -> None:
+        eventually(lambda: site.get("/shop/").text == text, seconds=30, what=f"it shows {text}")
+
     try:
-        for path, old, new in edits:
-            assert old in originals[path]
-            path.write_text(originals[path].replace(old, new))
         with running(clone, seconds=30) as site:
-            assert site.get("/shop/").text == "1 in the shop\n"
-            assert site.get("/static/shop/shop.css").text == "/* first */"
-            (app / "static/shop/shop.css").write_text("/* second */")
+            manage(clone, "startapp", "shop")
+            for name, content in NEW_APP.items():
+                (app / name).parent.mkdir(parents=True, exist_ok=True)
+                (app / name).write_text(content)
+            for path, old, new in edits:
+                assert old in originals[path]
+                path.write_text(originals[path].replace(old, new))
+            shows("1 in the shop\n")
+            assert site.get("/static/shop/shop.css").status_code == 404
+            static.mkdir(parents=True)
+            (static / "shop.css").write_text("/* first */")
+            served = site.get("/static/shop/shop.css")
+            assert (served.text, served.headers["Content-Type"]) == ("/* first */", "text/css")
+            (static / "shop.css").write_text("/* second */")
             assert site.get("/static/shop/shop.css").text == "/* second */"
             (app / "views.py").write_text(NEW_APP["views.py"].replace('"count": 1', '"count": 2'))
-            eventually(
-                lambda: site.get("/shop/").text == "2 in the shop\n", seconds=30, what="the edit"
-            )
+            shows("2 in the shop\n")
+        with running(clone, seconds=30) as site:
+            # uWSGI serves it from here on.
+            (static / "shop.css").write_text("/* third */")
+            assert site.get("/static/shop/shop.css").text == "/* third */"
     finally:
         for path, text in originals.items():
             path.write_text(text)
