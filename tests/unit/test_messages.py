@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.commands import makemessages
 from django.utils import translation
 from pytest_django import Settings
 
@@ -122,6 +124,21 @@ def test_running_servers_of_other_layers_compile_nothing(source: Path, settings:
 
     assert not compiled(source, settings).exists()
     assert list(settings.LOCALE_PATHS) == [source.parents[2]]
+
+
+def test_makemessages_writes_nothing_to_the_compiled_translations(
+    source: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts of an app without a folder `locale` go to the first of LOCALE_PATHS."""
+    use_compiled()
+    seen: list[object] = []
+    monkeypatch.setattr(
+        makemessages.Command, "handle", lambda *_, **__: seen.extend(settings.LOCALE_PATHS)
+    )
+
+    call_command("makemessages", locale=["de"])
+
+    assert seen == [source.parents[2]]
 
 
 def test_translations_of_installed_packages_are_left_alone(settings: Settings) -> None:
