@@ -5,6 +5,7 @@ Only here: these last up to 75 s each. Shorter ones are measured in tests/stack/
 
 import re
 import runpy
+import subprocess
 
 import pytest
 from django.conf import settings
@@ -100,6 +101,21 @@ def chain(request: pytest.FixtureRequest) -> Chain:
 def test_the_servers_defaults_are_the_contracts() -> None:
     for name in ("REQUEST_SECONDS", "UPLOAD_MAX_MB"):
         assert limits()[name] == VARIABLES[name].default
+
+
+def test_haproxy_restarts_in_a_container_of_an_earlier_version() -> None:
+    """It has neither the file with the limits nor their variables."""
+    names = ("BALANCER_SECONDS", "INNER_SECONDS", "BALANCER_GRACE_SECONDS", "SERVER_COUNT")
+    shown = " ".join(f"${name}" for name in names)
+    done = subprocess.run(
+        [ROOT / "haproxy/start", "sh", "-c", f"echo {shown}"],
+        env={"PATH": "/usr/bin:/bin", "STATS_PASSWORD": "x", "SERVER3": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == [*(limits()[name] for name in names[:3]), "3"]
 
 
 def test_each_server_waits_longer_than_the_one_behind_it(chain: Chain) -> None:
