@@ -31,7 +31,8 @@ def on(address: str) -> dict[str, object]:
 
 
 kafka_messages.prepare()
-app = Celery("jobs")
+# Not the current one, which the project's tasks would be sent by in the same process.
+app = Celery("jobs", set_as_current=False)
 app.config_from_object(
     celery_settings(
         **on(os.environ.get("JOBS_KAFKA", "none:1")),

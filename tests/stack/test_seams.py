@@ -66,7 +66,7 @@ def test_lint_and_unit_tests_pass(team: Team) -> None:
 
 
 def test_make_test_app_knows_the_app(team: Team) -> None:
-    said = run(team.folder, "make", "--dry-run", "test-app")
+    said = run(team.folder, "make", "--no-print-directory", "--dry-run", "test-app")
     assert " shop" in said.splitlines()[-1]
     assert said.splitlines()[-1].split() == [".venv/bin/pytest", "accounts", "api", "shop"]
 

@@ -1,11 +1,14 @@
-"""The README is true: its commands, paths, variables, ports and messages exist."""
+"""README and docs are true: commands, paths, variables, ports and messages exist; examples run."""
 
 import os
 import re
 import subprocess
 import sys
+import textwrap
+from typing import Any
 
 import pytest
+from celery.schedules import crontab
 
 from ops.environment.contract import VARIABLES
 from tests.tree import ROOT, tracked_files
@@ -102,3 +105,13 @@ def test_env_commands_exist() -> None:
             check=False,
         )
         assert answer.returncode == 0
+
+
+def test_the_example_of_a_periodic_task_runs_as_it_is() -> None:
+    section = (ROOT / "docs/tasks.md").read_text().partition("## Periodic tasks")[2]
+    example = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.M)
+    names: dict[str, Any] = {}
+
+    exec(textwrap.dedent(next(filter(str.strip, example))), names)
+
+    assert isinstance(names["CELERY_BEAT_SCHEDULE"]["send reminders"]["schedule"], crontab)

@@ -1,8 +1,6 @@
 """CELERY_BEAT_SCHEDULE: each time of an entry is sent once, however many workers there are."""
 
 import datetime
-import re
-import textwrap
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from django.utils import timezone
 from ops.celery import app
 from ops.models import ScheduledTask, Task
 from ops.tasks import DurableTask, schedule
-from tests.tree import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -137,13 +134,3 @@ def test_times_are_those_of_the_site(entries: dict[str, Any]) -> None:
 def test_worker_warns_of_no_setting() -> None:
     """Celery would call CELERY_TIMEZONE and others deprecated, which they are not."""
     assert not app.conf.maybe_warn_deprecated_settings()
-
-
-def test_the_example_in_the_docs_runs_as_it_is() -> None:
-    section = (ROOT / "docs/tasks.md").read_text().partition("## Periodic tasks")[2]
-    example = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.M)
-    names: dict[str, Any] = {}
-
-    exec(textwrap.dedent(next(filter(str.strip, example))), names)
-
-    assert isinstance(names["CELERY_BEAT_SCHEDULE"]["send reminders"]["schedule"], crontab)
