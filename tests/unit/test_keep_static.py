@@ -3,10 +3,13 @@
 import importlib.util
 import os
 import resource
+import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -49,14 +52,22 @@ def test_only_hashed_names_are_kept(script: ModuleType, release: Path, tmp_path:
     assert kept.stat().st_mode & 0o777 == 0o644
 
 
-def test_servers_that_start_at_once_do_not_disturb_each_other(
-    script: ModuleType, release: Path, tmp_path: Path
+def test_two_that_copy_the_same_file_at_once_do_not_disturb_each_other(
+    script: ModuleType, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = tmp_path / "shared"
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: script.keep(release, shared), range(32)))
+    shared, both, copy = tmp_path / "shared", threading.Barrier(2), shutil.copyfileobj
+
+    def when_both_have_opened_theirs(*files: Any) -> None:
+        both.wait(30)
+        copy(*files)
+
+    monkeypatch.setattr(shutil, "copyfileobj", when_both_have_opened_theirs)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: script.keep(release, shared), range(2)))
 
     assert names(shared) == {"a.0123456789ab.css", "a.0123456789ab.css.br"}
+    for path in (shared / "api").iterdir():
+        assert path.read_text() == path.name
 
 
 def test_another_content_under_a_hashed_name_is_replaced(
