@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from celery import shared_task
 from celery.schedules import crontab
-from django.utils import timezone
 
 from ops.celery import app
 from ops.models import ScheduledTask, Task
@@ -124,11 +123,6 @@ def test_durable_task_has_its_row_as_soon_as_it_is_due(entries: dict[str, Any]) 
 
     assert schedule.send_due() == 1
     assert Task.objects.get().name == "tests.durable"
-
-
-def test_times_are_those_of_the_site(entries: dict[str, Any]) -> None:
-    """Django's TIME_ZONE, unless CELERY_TIMEZONE says otherwise."""
-    assert str(app.timezone) == timezone.get_default_timezone_name()
 
 
 def test_worker_warns_of_no_setting() -> None:

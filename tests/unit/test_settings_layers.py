@@ -284,6 +284,15 @@ def test_each_layer_s_server_starts_and_its_checks_are_clean(layer: str) -> None
     assert started(layer)
 
 
+def test_celery_s_times_are_those_of_the_site() -> None:
+    """CELERY_BEAT_SCHEDULE's, too. In UTC, the default of both, nothing would show it."""
+    show = "from mysite.celery import app; print(app.now().utcoffset())"
+
+    done = run("-c", show, layer="test", DJANGO_TIME_ZONE="Asia/Tokyo")
+
+    assert done.stdout == "9:00:00\n", done.stderr
+
+
 def test_production_refuses_debug() -> None:
     done = run("manage.py", "check", layer="production", **REQUIRED, DJANGO_DEBUG="true")
 
