@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from prometheus_client import REGISTRY
@@ -120,13 +121,16 @@ def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away() -> int:
-        raise OSError("the broker is away")
+    def broker_is_down() -> int:
+        raise OSError("refused")
 
-    monkeypatch.setattr(app, "queue_length", away)
+    def database_is_down() -> int:
+        raise OperationalError("server has gone away")
+
+    monkeypatch.setattr(app, "queue_length", broker_is_down)
+    monkeypatch.setattr(ParkedTask.objects, "count", database_is_down)
     monkeypatch.setattr("ops.metrics.jobs.connection.close", lambda: None)
 
-    # Without a database mark the table cannot be asked either.
     assert told(list(Queue().collect())) == {"celery_broker_up": 0}
 
 
