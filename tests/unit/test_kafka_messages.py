@@ -15,7 +15,7 @@ from kombu import Connection
 from ops.brokers.kafka import prepare
 from ops.brokers.kafka.clients import NoBrokersAvailable
 from ops.brokers.kafka.progress import PartitionProgress, Positions
-from ops.brokers.kafka.transport import HUNG_SECONDS, PARTITIONS, Channel, Transport
+from ops.brokers.kafka.transport import PARTITIONS, Channel, Transport
 from ops.environment import KAFKA_SCHEME
 
 TOPIC = "jobs"
@@ -149,8 +149,25 @@ def test_a_kafka_that_is_not_ready_is_a_lost_connection() -> None:
     assert issubclass(NoBrokersAvailable, Transport.recoverable_connection_errors)
 
 
-def test_a_worker_whose_places_are_all_taken_is_not_taken_for_hung() -> None:
-    assert HUNG_SECONDS > 2 * settings.CELERY_TASK_TIME_LIMIT
+def test_a_worker_whose_places_are_all_taken_is_not_taken_for_hung(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It reads nothing meanwhile; Kafka would give its partitions to another worker."""
+    asked: list[dict[str, Any]] = []
+
+    def consumer(options: dict[str, Any]) -> Any:
+        asked.append(options)
+        return SimpleNamespace(subscribe=lambda *_, **__: None)
+
+    monkeypatch.setattr("ops.brokers.kafka.transport.Consumer", consumer)
+    monkeypatch.setattr(Channel, "_open", lambda self: None)
+    prepare()
+    channel: Any = Connection(f"{KAFKA_SCHEME}://none:1").default_channel
+
+    channel._get_consumer("jobs")
+
+    (options,) = asked
+    assert options["max.poll.interval.ms"] > 2 * settings.CELERY_TASK_TIME_LIMIT * 1000
 
 
 @pytest.mark.parametrize(("host", "server"), [("kafka", "kafka:9092"), ("kafka:19", "kafka:19")])
