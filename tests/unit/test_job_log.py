@@ -1,6 +1,9 @@
 """What a job's log lines carry: its request's id, and nothing else of the request."""
 
 import logging
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -9,8 +12,9 @@ from celery.app.log import Logging
 from celery.signals import before_task_publish
 
 from mysite.celery import app
-from ops.settings.logs import logging_config
 from tests.orders import ship
+from tests.team_values import required_values
+from tests.tree import ROOT
 
 PASSED = "__django_structlog__"
 
@@ -70,8 +74,33 @@ def test_celery_leaves_django_s_logging_as_it_is(monkeypatch: pytest.MonkeyPatch
     assert (root.handlers, root.level) == before
 
 
+# As in a worker: it logs as Django is set up to, and django-structlog listens.
+ONE_JOB = """
+import django
+django.setup()
+from mysite.celery import app
+
+def one():
+    pass
+
+steps = [step(None) for step in app.steps["worker"] if "structlog" in step.__module__]
+app.task(one).apply()
+"""
+
+
 def test_a_job_s_end_is_one_line() -> None:
     """Celery's own says the same without the request's id."""
-    loggers = logging_config(level="INFO", json=True)["loggers"]
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_JOB],
+        cwd=ROOT,
+        env={
+            **{"PATH": os.environ["PATH"], "DJANGO_READ_DOTENV": "false"},
+            **{"DJANGO_SETTINGS_MODULE": "mysite.settings.local", **required_values()},
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
-    assert loggers["celery.app.trace"]["level"] == "ERROR"
+    (line,) = [line for line in done.stderr.splitlines() if "succeeded" in line]
+    assert "task_succeeded" in line
