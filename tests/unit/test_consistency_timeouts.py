@@ -335,12 +335,7 @@ def test_a_stopping_worker_finishes_its_jobs() -> None:
     assert soft < hard < Chain(20).grace("worker")
 
 
-def test_the_worker_is_missed_after_the_same_time_everywhere() -> None:
-    own = re.search(r"^stale=(\d+)$", text_of("supervisor/worker-healthcheck"), re.MULTILINE)
-
-    assert own
-    assert float(own[1]) == STALE_SECONDS
-    # A late heartbeat or two are no illness.
+def test_a_late_heartbeat_or_two_are_no_illness() -> None:
     assert 3 * EVERY_SECONDS <= STALE_SECONDS
 
 

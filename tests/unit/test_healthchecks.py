@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ops.metrics import PORT
+from ops.worker.beats import STALE_SECONDS
 from tests.ports import free_port
 from tests.tree import ROOT
 
@@ -85,6 +86,39 @@ def test_a_health_check_asks_its_own_server(name: str, server: Server, tmp_path:
     away = asked(name, free_port(), tmp_path)
     assert away.returncode == 1
     assert "refused" in away.stderr and "Traceback" not in away.stderr
+
+
+@pytest.mark.parametrize(
+    ("age", "is_well"), [(0, True), (STALE_SECONDS, True), (STALE_SECONDS + 1, False)]
+)
+def test_a_worker_is_missed_after_the_same_time_as_in_healthz(
+    tmp_path: Path, age: int, is_well: bool
+) -> None:
+    heartbeat, clock = tmp_path / "heartbeat", tmp_path / "date"
+    heartbeat.touch()
+    clock.write_text(f"#!/bin/sh\necho {int(heartbeat.stat().st_mtime) + age}\n")
+    clock.chmod(0o755)
+
+    done = check_worker(heartbeat, path=f"{tmp_path}:/usr/bin:/bin")
+
+    assert (done.returncode == 0) is is_well
+    assert ("was not seen for more than" in done.stderr) is not is_well
+
+
+def test_a_worker_without_a_heartbeat_is_ill(tmp_path: Path) -> None:
+    assert check_worker(tmp_path / "none").returncode == 1
+
+
+def check_worker(heartbeat: Path, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
+    """Run the worker's health check."""
+    return subprocess.run(
+        [ROOT / "supervisor/worker-healthcheck"],
+        env={"PATH": path, "WORKER_HEARTBEAT_FILE": str(heartbeat)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 def test_the_metrics_are_asked_for_by_hand_as_the_page_says(server: Server) -> None:
