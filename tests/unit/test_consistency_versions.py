@@ -1,8 +1,12 @@
 """Versions that are told in several places are the same in all of them."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -58,14 +62,15 @@ def flat(name: str) -> str:
     return " ".join((ROOT / name).read_text(encoding="utf-8").split())
 
 
-def test_engine_and_compose_are_those_that_stackctl_wants() -> None:
+def test_engine_and_compose_are_those_that_stackctl_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, plugin = (".".join(map(str, found)) for found in (preflight.ENGINE, preflight.COMPOSE))
 
     assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in ENGINE_HELP
     assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in flat("README.md")
     assert f"`docker compose version` should say {plugin} or newer" in flat("README.md")
     assert f"Engine {engine}, Compose {plugin} and Buildx or newer" in flat("docs/stackctl.md")
-    assert f"Docker Engine {engine} or newer" in flat("tools/stackctl/checks/preflight.py")
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert f"Install Docker Engine {engine} or newer" in preflight._client().cure
 
 
 def python() -> str:
@@ -85,5 +90,36 @@ def test_python_is_that_of_the_project(name: str) -> None:
     assert set(said) == {version}
 
 
-def test_the_installer_wants_that_python() -> None:
-    assert f"version_info < ({python().replace('.', ', ')})" in text_of("requirements/install")
+def install(folder: Path, version: str) -> subprocess.CompletedProcess[str]:
+    """Run the installer with a Python that says that it is of this version."""
+    found = tuple(map(int, version.split(".")))
+    stand_in = folder / "python"
+    stand_in.write_text(f"""#!/bin/sh
+case $1 in
+--version) echo Python {version} ;;
+-c) exec {sys.executable} -c 'import sys; sys.version_info = {found}; exec(sys.argv[1])' "$2" ;;
+*) echo "python $*" >&2; exit 9 ;;
+esac
+""")
+    stand_in.chmod(0o755)
+    return subprocess.run(
+        [ROOT / "requirements/install", "test", str(folder / "new")],
+        env={"PATH": os.environ["PATH"], "PYTHON": str(stand_in)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_installer_wants_that_python(tmp_path: Path) -> None:
+    major, minor = map(int, python().split("."))
+    older = f"{major}.{minor - 1}.99"
+
+    refused = install(tmp_path, older)
+    accepted = install(tmp_path, f"{major}.{minor}.0")
+
+    assert refused.returncode == 1
+    assert f"Python {older} is too old: {python()} or newer is needed" in refused.stderr
+    # It makes the environment with it.
+    assert accepted.returncode == 9
+    assert accepted.stderr == f"python -m venv --clear {tmp_path}/new\n"
