@@ -6,11 +6,8 @@ Only here: no container test starts every choice, and none a real Kafka server.
 import re
 from typing import Any
 
-import pytest
-
 from ops.environment import broker
 from ops.environment.contract import VARIABLES
-from tests.tree import ROOT
 from tests.unit.config_files import dockerfile, mounts, services, text_of
 
 TEST_LAYER = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOTENV": "false"}
@@ -19,13 +16,6 @@ TEST_LAYER = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOT
 def data_of(service: dict[str, Any]) -> set[str]:
     """Return the volumes that a service keeps its data in."""
     return {source for source in mounts(service).values() if source.endswith("-data")}
-
-
-@pytest.mark.parametrize("variable", ["DB_ENGINE", "BROKER"])
-def test_there_is_a_folder_for_each_choice(variable: str) -> None:
-    """SQLite is a file."""
-    for name in set(VARIABLES[variable].choices) - {"sqlite"}:
-        assert (ROOT / "variants" / name / "compose.yaml").is_file()
 
 
 def test_each_server_s_data_is_in_a_volume_of_its_own() -> None:

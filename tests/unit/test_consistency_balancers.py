@@ -13,28 +13,6 @@ from tests.unit.config_files import (
     text_of,
 )
 
-LAYERS = ("local", "dev", "production")
-APACHE = "apache"
-# What nginx keeps in files of its own.
-TEMPORARY = ("client_body", "proxy", "uwsgi", "fastcgi", "scgi")
-
-
-def backend_servers() -> dict[str, dict[str, str]]:
-    """Return the servers of each of HAProxy's backends and their addresses, Apache aside."""
-    return {
-        section: {name: place for name, place in members.items() if name != APACHE}
-        for section, members in backend_members().items()
-    }
-
-
-def backend_members() -> dict[str, dict[str, str]]:
-    """Return whom each of HAProxy's backends asks, and where."""
-    return {
-        section: {line.split()[1]: line.split()[2] for line in lines if line.startswith("server ")}
-        for section, lines in haproxy_sections().items()
-        if section.startswith("backend ") and section != "backend retry_backend"
-    }
-
 
 def test_apache_believes_whom_nginx_believes() -> None:
     """Of who the client is, and which ids of requests."""

@@ -242,17 +242,6 @@ def test_the_guide_s_table_is_right() -> None:
     ]
 
 
-def test_every_option_says_why() -> None:
-    """A comment before each, or before the few that belong together."""
-    for path in sorted((ROOT / ".ebextensions").glob("*.config")):
-        lines = path.read_text().partition("\ncommands:")[0].splitlines()
-        assert lines[0].startswith("# "), path.name
-        silent = 0
-        for line in lines:
-            silent = 0 if line.lstrip().startswith("#") or not line.strip() else silent + 1
-            assert silent <= 10, f"{path.name}: {line}"
-
-
 def test_the_samples_are_right_once_uncommented() -> None:
     name = ".ebextensions/application.config"
     text = text_of(name)

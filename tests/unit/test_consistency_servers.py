@@ -20,8 +20,6 @@ from tests.unit.config_files import (
     text_of,
 )
 
-LAYERS = ("local", "dev", "production")
-PROJECT = "/srv/project/"
 NGINX, BALANCER = "nginx/nginx.conf", "variants/nginx-balancer/nginx.conf"
 
 
