@@ -184,7 +184,8 @@ def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
 
 
 def test_a_part_is_there_where_its_variable_says_so_alone() -> None:
-    plain = set(services(LAYER="local"))
+    every = services(LAYER="local")
+    plain = set(every)
     always = {
         "base",
         "env-check",
@@ -198,6 +199,9 @@ def test_a_part_is_there_where_its_variable_says_so_alone() -> None:
     }
 
     assert plain == always | {"certbot"}
+    # `up` starts neither.
+    assert {name for name, one in every.items() if one.get("profiles")} == {"certbot"}
+    assert plain - set(started(LAYER="local")) == {"base"}
     assert set(services(APACHE="1")) - plain == {"apache"}
     assert set(services(NGINX_BALANCER="1")) - plain == {"nginx-balancer"}
     assert set(services(TLS_CERTIFICATE="certs/x")) - plain == {"certificates"}
@@ -363,6 +367,30 @@ def test_no_service_depends_on_an_optional_one() -> None:
     }
     assert ("server1", "migrate") in depend
     assert {pair for pair in depend if pair[1] in optional} == set()
+
+
+def before(name: str, every: dict[str, dict[str, Any]]) -> set[str]:
+    """Return the services that have to be well, or done, before this one starts."""
+    found = set(every[name].get("depends_on", {}))
+    return found.union(*(before(other, every) for other in found))
+
+
+@pytest.mark.parametrize("variables", [{"LAYER": "local"}, ALL])
+def test_services_start_after_what_they_need(variables: dict[str, str]) -> None:
+    every = started(**variables)
+    after = {name: before(name, every) for name in every}
+
+    # certbot is run by hand, where the stack is up.
+    assert {name for name in every if "env-check" not in after[name]} == {"env-check", "certbot"}
+    for name in {*SERVERS, "worker"} & every.keys():
+        assert after[name] >= {"migrate", "db", "redis"}, name
+    for name in {"haproxy", "apache", "nginx-balancer"} & every.keys():
+        assert after[name] >= {"server1", "server2"}, name
+    assert ("certificates" in after["haproxy"]) is ("certificates" in every)
+    for name, service in every.items():
+        for other, needed in service.get("depends_on", {}).items():
+            done = "service_completed_successfully" if other in ONE_SHOTS else "service_healthy"
+            assert needed["condition"] == done, (name, other)
 
 
 def test_secrets_have_no_default_but_the_refused_sample() -> None:
