@@ -83,6 +83,8 @@ def test_error_of_nginx_is_json(port: int, case: str) -> None:
 
     assert (status, headers.get("content-type")) == (expected, "application/json"), body
     assert headers["cache-control"] == "no-store"
+    # Without its version.
+    assert headers["server"] == "nginx"
     assert json.loads(body).keys() == {"detail"}
     if status == 413:
         assert f"the limit is {LIMIT_MB} MB" in json.loads(body)["detail"]

@@ -138,6 +138,8 @@ def test_stats_page_limits_password_guesses(bench: Bench) -> None:
     page = requests.get(url, auth=("u", "p"), timeout=10)
     assert (page.status_code, page.headers["Refresh"]) == (200, "5")
     assert not re.search(r"\d+\.\d+\.\d+", page.text.partition("</h2>")[0])
+    root = requests.get(url.removesuffix("stats"), allow_redirects=False, timeout=10)
+    assert (root.status_code, root.headers["Location"]) == (302, "/stats")
 
     guessed = [requests.get(url, auth=("u", f"{n}"), timeout=10) for n in range(30)]
 

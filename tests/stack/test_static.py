@@ -120,6 +120,14 @@ def test_nothing_else_is_served_as_a_file(production: Stack, path: str) -> None:
     assert session.send(request, timeout=10).status_code in (400, 404)
 
 
+def test_nginx_redirects_to_a_path_and_not_to_its_own_port(production: Stack) -> None:
+    production.run_in("server1", "mkdir", "-p", "/srv/media/folder")
+
+    answer = production.get("/media/folder", allow_redirects=False)
+
+    assert (answer.status_code, answer.headers["Location"]) == (301, "/media/folder/")
+
+
 def test_media_files_are_served_but_never_run(production: Stack) -> None:
     production.python_in(
         "server1", "open('/srv/media/page.html', 'w').write('<script>alert(1)</script>')"
