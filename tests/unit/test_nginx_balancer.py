@@ -100,6 +100,13 @@ def test_only_a_server_that_accepts_and_says_nothing_hangs(
         threading.Thread(target=answer, daemon=True).start()
         assert not follow.is_silent("{}:{}".format(*server.getsockname()))
 
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as server,
+        # The only one for which there is room: the next one waits for its connection.
+        socket.create_connection(server.getsockname()),
+    ):
+        assert not follow.is_silent("{}:{}".format(*server.getsockname()))
+
 
 def test_a_server_that_has_moved_is_told_once(follow: ModuleType) -> None:
     servers = follow.Servers(TWO)

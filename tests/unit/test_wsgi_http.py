@@ -72,21 +72,33 @@ def test_a_body_that_the_view_leaves_is_read(seen: dict[str, Any]) -> None:
     assert body.read() == b""
 
 
+def test_a_body_that_breaks_off_is_answered(seen: dict[str, Any]) -> None:
+    class CutOff:
+        def read(self, size: int) -> bytes:
+            raise OSError
+
+    assert wsgi_http.application(environ(**{"wsgi.input": CutOff()}), None) == [b""]
+
+
 def ask(
     monkeypatch: pytest.MonkeyPatch, answer: Answer, status: str = "200 OK", **request: object
 ) -> tuple[dict[str, str], Iterable[bytes]]:
-    """Return the headers and the body of an answer whose length is unknown."""
+    """Return the headers and the body of an answer; its length is unknown unless it is given."""
     told: dict[str, str] = {}
+    length = request.pop("length", None)
 
     def django(given: dict[str, Any], start: Callable[..., None]) -> Answer:
-        start(status, [("Content-Type", "text/plain")])
+        # uWSGI would send a file past the chunks.
+        assert "wsgi.file_wrapper" not in given
+        start(status, [("content-length", str(length))] if length else [])
         return answer
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> None:
         told.update(headers)
 
     monkeypatch.setattr(wsgi_http, "django", django)
-    return told, wsgi_http.direct(environ(**{**UWSGI, **request}), start_response)
+    given = environ(**{**UWSGI, "wsgi.file_wrapper": list, **request})
+    return told, wsgi_http.direct(given, start_response)
 
 
 def test_a_response_of_unknown_length_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,10 +130,11 @@ def test_a_response_whose_view_fails_has_no_end(monkeypatch: pytest.MonkeyPatch)
         ("304 Not Modified", {}),
         ("200 OK", {"REQUEST_METHOD": "HEAD"}),
         ("200 OK", {"SERVER_PROTOCOL": "HTTP/1.0"}),
+        ("200 OK", {"length": 10}),
     ],
 )
 def test_what_can_have_no_chunks_has_none(
-    monkeypatch: pytest.MonkeyPatch, status: str, request_: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, status: str, request_: dict[str, Any]
 ) -> None:
     headers, body = ask(monkeypatch, Answer(), status, **request_)
 
