@@ -66,6 +66,14 @@ def test_a_bucket_that_is_known_to_hang_is_not_asked(
     assert not list(bucket.objects.all())
 
 
+def test_a_bucket_that_is_gone_is_an_outage_and_a_bug_is_none(bucket: Any) -> None:
+    bucket.delete()
+    with pytest.raises(Exception, match="NoSuchBucket") as gone:
+        save()
+    assert is_outage(gone.value)
+    assert not is_outage(KeyError())
+
+
 def test_without_a_bucket_files_are_on_the_disk() -> None:
     assert storage("", AWS_STORAGE_BUCKET_NAME="") == {
         "BACKEND": "ops.storage.local.DurableFileStorage"
