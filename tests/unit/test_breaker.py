@@ -48,15 +48,16 @@ def another_worker(shared: Breaker) -> Iterator[int]:
         os.close(writing)
 
 
-def in_another_process(work: Callable[[], None]) -> None:
-    """Run something in a forked process to its end."""
+def in_another_process(work: Callable[[], object]) -> bool:
+    """Run something in a forked process to its end; tell whether it returned something true."""
     pid = os.fork()
     if not pid:
+        result: object = None
         try:
-            work()
+            result = work()
         finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+            os._exit(not result)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def wait_with(look: Callable[[], None], seconds: float = 5) -> None:
@@ -85,6 +86,8 @@ def test_turns_to_connect_follow_each_other(shared: Breaker) -> None:
     for _ in range(3):
         assert shared.take()
         shared.give_back(away=False)
+        # Here it would succeed in any case: a process can take its own lock again.
+        assert in_another_process(shared.take)
 
 
 def test_while_one_connection_hangs_others_are_refused_at_once(shared: Breaker) -> None:
@@ -171,6 +174,8 @@ def test_after_the_pause_one_call_tries_and_its_success_lets_all_through(shared:
     eventually(tried, seconds=5, what="the try after the pause")
     assert not shared.is_open
     assert all(succeeds() for _ in range(3))
+    # The one that tried has given its turn back.
+    assert in_another_process(shared.take)
 
 
 def test_while_one_call_tries_another_process_is_refused(shared: Breaker) -> None:
