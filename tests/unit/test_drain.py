@@ -1,6 +1,7 @@
 """supervisor/drain: how long a stopping server waits, and who may spare it that."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -24,19 +25,25 @@ def mark(drain_file: Path) -> Path:
     return found
 
 
-def programs(folder: Path, **scripts: str) -> str:
-    """Return a PATH on which these shell scripts stand before the real programs."""
+# It notes each wait during which /readyz answers 404.
+SLEEP = f"""#!/bin/sh
+[ "$1" = infinity ] || [ ! -e "$DRAIN_FILE" ] || echo "$1" >>"$DRAIN_FILE-waits"
+exec {shutil.which("sleep")} "$1"
+"""
+
+
+def programs(folder: Path) -> str:
+    """Return a PATH whose first folder has that `sleep`."""
     place = folder / "programs"
     place.mkdir()
-    for name, script in {"python": ":", **scripts}.items():
-        (place / name).write_text(f"#!/bin/sh\n{script}\n")
-        (place / name).chmod(0o755)
+    (place / "sleep").write_text(SLEEP)
+    (place / "sleep").chmod(0o755)
     return f"{place}:{os.environ['PATH']}"
 
 
-def start(drain_file: Path, **scripts: str) -> subprocess.Popen[str]:
-    """Start it, and return once it can be told to end."""
-    path = programs(drain_file.parent, **scripts)
+def start(drain_file: Path) -> subprocess.Popen[str]:
+    """Start it, and return once it catches SIGTERM."""
+    path = programs(drain_file.parent)
     left = drain_file.with_name("drain")
     left.touch()
     process = subprocess.Popen(
@@ -66,10 +73,17 @@ def ended(process: subprocess.Popen[str]) -> str:
     return said
 
 
+def waits(folder: Path) -> list[str]:
+    """Return how long it has waited, each time."""
+    file = folder / "drain-waits"
+    return file.read_text().split() if file.exists() else []
+
+
 def test_a_stop_makes_readyz_answer_404_and_waits(tmp_path: Path) -> None:
     said = ended(start(tmp_path / "drain"))
 
     assert f"/readyz answers 404; stopping in {SECONDS} s" in said
+    assert waits(tmp_path) == [SECONDS]
     assert (tmp_path / "drain").exists()
 
 
@@ -79,6 +93,7 @@ def test_one_that_is_drained_already_does_not_wait(tmp_path: Path) -> None:
     said = ended(process)
 
     assert "drained before; stopping at once" in said
+    assert waits(tmp_path) == []
     assert (tmp_path / "drain").exists()
 
 
@@ -91,4 +106,6 @@ def test_what_was_said_of_another_time_does_not_count(tmp_path: Path, when: str)
         past = time.time() - 60
         os.utime(mark(tmp_path / "drain"), (past, past))
 
-    assert "stopping in" in ended(process)
+    ended(process)
+
+    assert waits(tmp_path) == [SECONDS]
