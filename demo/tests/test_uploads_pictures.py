@@ -85,11 +85,16 @@ def test_an_animation_s_first_picture_is_taken() -> None:
 
 
 def test_colours_are_the_web_s() -> None:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ"))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # sRGB with its red and its blue exchanged.
+    profile = profile.replace(b"rXYZ", b"____").replace(b"bXYZ", b"rXYZ").replace(b"____", b"bXYZ")
     output = io.BytesIO()
-    Image.new("RGB", (400, 300), (90, 90, 90)).save(output, "PNG", icc_profile=profile.tobytes())
+    Image.new("RGB", (400, 300), (200, 90, 0)).save(output, "PNG", icc_profile=profile)
 
-    assert shrunk(output.getvalue()).info.get("icc_profile") is None
+    small = shrunk(output.getvalue())
+
+    assert small.getpixel((5, 5)) == (0, 90, 200)
+    assert small.info.get("icc_profile") is None
 
 
 def test_a_profile_that_cannot_be_read_is_left_out() -> None:
