@@ -1,5 +1,6 @@
 """Which of the three ways names the database, and what is said of a wrong one."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,16 +224,18 @@ def test_postgresqls_options() -> None:
     assert options["read_timeout"] == 12
 
 
-def test_sqlites_options_work() -> None:
+def test_sqlites_options_work(tmp_path: Path) -> None:
     """WAL, and the write lock taken first."""
     import sqlite3
 
     options = settings({})["OPTIONS"]
     assert options["transaction_mode"] == "IMMEDIATE"
     assert options["timeout"] == 5
-    connection = sqlite3.connect(":memory:")
+    connection = sqlite3.connect(tmp_path / "db.sqlite3")
     connection.executescript(options["init_command"])
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+    connection.close()
 
 
 def test_what_follows_the_question_mark_goes_to_the_driver_over_our_options() -> None:
