@@ -150,18 +150,6 @@ def test_the_picture_names_what_runs_django(
     )
 
 
-def test_the_picture_says_nothing_of_which_server_is_next(
-    client: Client, settings: Settings
-) -> None:
-    """HAPROXY_BALANCE decides, which Django is not told."""
-    settings.DEBUG, settings.SERVERS = True, [f"{SERVER}=127.0.0.1:9"]
-
-    text = client.get("/status/").content.decode()
-
-    assert "HAProxy" in text
-    assert "robin" not in text
-
-
 def test_values_are_escaped(client: Client, settings: Settings) -> None:
     settings.DEBUG, settings.PROFILE = True, "<b>server"
 
