@@ -259,7 +259,7 @@ FAULTS: dict[str, tuple[Bundle, str, int, str]] = {
     ),
     "quotes that would stay": (property_("""TEXT: "'quoted'" """), "property", 3, "quotes"),
     "a value that the container refuses": (
-        property_("DRAIN_SECONDS: 600"),
+        alone(f"{ENVIRONMENT}    DRAIN_SECONDS: 600\n"),
         "property",
         3,
         "DRAIN_SECONDS",
