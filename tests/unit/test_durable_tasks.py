@@ -139,6 +139,25 @@ def test_broker_that_is_down_gets_the_message_later(
     assert receive(row).status == Status.DONE
 
 
+def test_rounds_of_two_workers_send_each_message_once(
+    monkeypatch: pytest.MonkeyPatch, commit: Any
+) -> None:
+    found = []
+
+    def send(name: str, args: list[str], *_: object, **__: object) -> None:
+        found.append(args)
+        # Meanwhile the other worker's round, of the same rows.
+        rows.send_due()
+
+    for name in ("a", "b"):
+        commit(name)
+    Task.objects.update(sent=None)
+    monkeypatch.setattr(rows.app, "send_task", send)
+    rows.send_due()
+
+    assert found == [["a"], ["b"]]
+
+
 def test_delay_of_days_is_waited_for_in_the_database(messages: list[Message], commit: Any) -> None:
     row = commit("a", countdown=30 * 86400)
     later(row, 30 * 86400 - 10)
@@ -227,11 +246,21 @@ def test_message_that_is_delivered_again_shows_that_its_worker_was_lost(commit: 
     assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
 
 
+def test_message_that_comes_after_the_lease_runs_the_task(commit: Any) -> None:
+    row = running(commit("a"))
+    later(row, 31)
+
+    row = receive(row, "second")
+    assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
+
+
 def test_task_that_takes_two_workers_along_fails(commit: Any) -> None:
     row = commit("a")
     running(row, "first")
     running(row, "first")
     assert rows.claim(str(row.pk), "first", datetime.timedelta()) is None
+    # The last try may still run: it is left alone until its lease is over.
+    assert Task.objects.get(pk=row.pk).status == Status.RUNNING
     later(Task.objects.get(pk=row.pk), 31)
     rows.recover()
 
@@ -268,10 +297,12 @@ def test_message_without_a_row_gets_one(commit: Any) -> None:
 
 def test_failed_task_can_be_tried_again(commit: Any) -> None:
     row = receive(commit("a", error="final"))
+    Task.objects.update(losses=rows.MAX_LOSSES - 1)
     assert rows.try_again([row.pk, uuid.uuid4()]) == 1
     row.refresh_from_db()
 
-    assert (row.status, row.attempts, row.error, row.finished) == (Status.WAITING, 0, "", None)
+    assert (row.status, row.attempts, row.losses) == (Status.WAITING, 0, 0)
+    assert (row.error, row.finished) == ("", None)
     assert rows.send_due() == 1
     assert rows.try_again([row.pk]) == 0
 
