@@ -82,6 +82,11 @@ def as_a_hash(_: Client, user: User) -> None:
     user.save()
 
 
+def made_unusable_alone(_: Client, user: User) -> None:
+    user.set_unusable_password()
+    user.save(update_fields=["password"])
+
+
 def by_proxy(_: Client, user: User) -> None:
     with isolate_apps("accounts"):
 
@@ -102,7 +107,8 @@ def deactivated(_: Client, user: User) -> None:
     "change",
     [
         *(in_the_admin, disabled_in_the_admin, deactivated_in_the_admin),
-        *(by_command, in_code, in_code_alone, as_a_hash, by_proxy, deactivated),
+        *(by_command, in_code, in_code_alone, as_a_hash, made_unusable_alone),
+        *(by_proxy, deactivated),
     ],
 )
 def test_a_password_change_or_deactivation_revokes_tokens(
