@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from amqp.exceptions import AccessRefused, PreconditionFailed
 from celery import Celery, shared_task
 from celery.exceptions import Retry
@@ -43,6 +44,8 @@ def noted(task: DurableTask, what: str, *, error: str = "") -> None:
     RUNS.append(what)
     if error == "retry":
         raise task.retry(countdown=90)
+    if error == "retry at":
+        raise task.retry(eta=timezone.now() + datetime.timedelta(seconds=90))
     if error:
         raise {"final": KeyError, "other": OSError}[error](what)
 
@@ -158,6 +161,23 @@ def test_rounds_of_two_workers_send_each_message_once(
     assert found == [["a"], ["b"]]
 
 
+def test_message_of_a_later_round_has_the_id_of_its_request(
+    monkeypatch: pytest.MonkeyPatch, commit: Any
+) -> None:
+    found = []
+
+    def send(*_: object, **__: object) -> None:
+        found.append(structlog.contextvars.get_contextvars().get("request_id"))
+
+    monkeypatch.setattr(rows.app, "send_task", send)
+    with structlog.contextvars.bound_contextvars(request_id="of the request"):
+        row = commit("a", countdown=1)
+    later(row, 2)
+    rows.send_due()
+
+    assert found == ["of the request"]
+
+
 def test_delay_of_days_is_waited_for_in_the_database(messages: list[Message], commit: Any) -> None:
     row = commit("a", countdown=30 * 86400)
     later(row, 30 * 86400 - 10)
@@ -195,9 +215,10 @@ def test_final_exception_ends_it_at_once(commit: Any) -> None:
     assert [reason for reason, _, _ in FAILURES] == ["'a'"]
 
 
-def test_retry_names_its_own_pause(commit: Any) -> None:
+@pytest.mark.parametrize("error", ["retry", "retry at"])
+def test_retry_names_its_own_pause(commit: Any, error: str) -> None:
     before = timezone.now()
-    row = receive(commit("a", error="retry"))
+    row = receive(commit("a", error=error))
 
     assert row.status == Status.WAITING
     assert 89 < (row.due - before).total_seconds() < 100
