@@ -36,6 +36,11 @@ def crash() -> bytes:
     return b""
 
 
+def killed() -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second of the processor's time."""
@@ -60,6 +65,11 @@ def test_busy_machine_says_nothing_of_the_image(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(TimeoutError, match="too busy"):
         within_limits(sleep, LIMIT)
+
+
+def test_container_out_of_memory_says_nothing_of_the_image() -> None:
+    with pytest.raises(OSError, match="the container ran out of memory"):
+        within_limits(killed, LIMIT)
 
 
 def test_image_that_had_its_time_on_a_busy_machine_is_refused(
