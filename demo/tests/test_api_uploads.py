@@ -384,7 +384,7 @@ def test_an_upload_whose_commit_failed_is_not_kept(
     assert intake.remove_refused() == 0
 
 
-def test_a_disk_that_is_full_is_said(
+def test_a_folder_that_cannot_be_written_is_said(
     signed_in: Client, media: Path, settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
