@@ -67,7 +67,9 @@ def test_engine_and_compose_are_those_that_stackctl_wants(monkeypatch: pytest.Mo
 
     assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in ENGINE_HELP
     assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in flat("README.md")
-    assert f"`docker compose version` should say {plugin} or newer" in flat("README.md")
+    assert f"`docker compose version` should say {plugin} or newer" in flat(
+        "docs/troubleshooting.md"
+    )
     assert f"Engine {engine}, Compose {plugin} and Buildx or newer" in flat("docs/stackctl.md")
     monkeypatch.setattr("shutil.which", lambda _: None)
     assert f"Install Docker Engine {engine} or newer" in preflight._client().cure

@@ -13,7 +13,12 @@ from celery.schedules import crontab
 from ops.environment.contract import VARIABLES
 from tests.tree import ROOT, tracked_files
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "variants").glob("*/README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "layers", "load-balancing")),
+    ROOT / "docs/troubleshooting.md",
+    *sorted((ROOT / "variants").glob("*/README.md")),
+]
 README = "\n".join(page.read_text() for page in PAGES)
 CODE = re.findall(r"`([^`\n]+)`", README) + re.findall(r"^    (\S.*?)(?:  +#.*)?$", README, re.M)
 

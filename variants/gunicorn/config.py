@@ -18,7 +18,7 @@ workers = int(os.environ["WEB_CONCURRENCY"])
 preload_app = "--reload" not in os.environ.get("GUNICORN_CMD_ARGS", "")
 
 # harakiri: a request that takes longer is cut off together with its worker. gunicorn checks once a
-# second, and the worker has to end: up to 2 s more in all, as README.md says.
+# second, and the worker has to end: up to 2 s more in all, as README.md here says.
 timeout = int(os.environ["REQUEST_SECONDS"])
 # Told to end, the running requests have as long.
 graceful_timeout = timeout
