@@ -1,5 +1,58 @@
-"""Which tests the local layer's container leaves out: those that need moto or schemathesis."""
+"""What the tests of /api/uploads/ share, and which tests the local layer's container leaves out."""
 
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
+from django.test import Client
+from pytest_django import Settings
+
+from demo.tasks import process_upload
+from demo.tests.uploads import close_pools
+from mysite.celery import app
+
+User = get_user_model()
+# These need moto or schemathesis, which the container has not.
 collect_ignore = [] if find_spec("schemathesis") else ["test_schema.py", "test_s3.py"]
+
+
+@pytest.fixture
+def media(settings: Settings, tmp_path: Path) -> Path:
+    """Return where this test's files go."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    (tmp_path / "media").mkdir()
+    return tmp_path / "media"
+
+
+@pytest.fixture
+def closed_pools() -> Iterator[None]:
+    """Close the test's connections to its broker."""
+    yield
+    close_pools()
+
+
+@pytest.fixture
+def user() -> AbstractUser:
+    """Return a user."""
+    return User.objects.create_user("someone", password="a-good-pass-phrase")
+
+
+@pytest.fixture
+def signed_in(client: Client, user: AbstractUser) -> Client:
+    """Return a client with a session."""
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Process a message as soon as it is sent."""
+
+    def work(name: str, args: list[str], kwargs: object, headers: dict[str, str]) -> None:
+        assert (name, kwargs) == (process_upload.name, {})
+        process_upload.apply(args=args, headers=headers)
+
+    monkeypatch.setattr(app, "send_task", work)

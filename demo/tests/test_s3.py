@@ -32,13 +32,6 @@ def bucket(endpoint: str, settings: Settings) -> Any:
     return empty_bucket(endpoint)
 
 
-@pytest.fixture
-def signed_in(client: Client) -> Client:
-    """Return a client with a session."""
-    client.force_login(User.objects.create_user("someone"))
-    return client
-
-
 def send(client: Client, content: bytes) -> Any:
     """Post a picture."""
     # What the sender calls it must not become what the bucket serves it as.

@@ -18,7 +18,11 @@ from tests.waiting import eventually
 UNIT_TESTS = (
     "consistency_tree",
     "environment_check",
+    "environment_combinations",
+    "environment_names",
+    "environment_ports",
     "environment_render",
+    "environment_secrets",
     "settings_layers",
     "settings_table",
     "readme",

@@ -12,11 +12,13 @@ from pytest_django import Settings
 
 from ops.environment import render
 from ops.environment.contract import CONTRACT, PROJECT, PROJECT_SECTION, VARIABLES
+from tests.unit.breakers import no_end_of_the_pause, shared  # noqa: F401
 from tools.stackctl.common.faults import StackctlError
 from tools.stackctl.docker import compose, lock
 
 # The image, in which tests/stack runs those that use a database, has no stackctl.
 if find_spec("typer"):
+    from tests.unit.scripted.backups import saved  # noqa: F401
     from tests.unit.scripted.stack import scripted, stack  # noqa: F401
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tests.tree import ROOT
-from tests.unit.ebctl_faults import COMMAND, FAULTS, property_
+from tests.unit.ebctl_faults import FAULTS
+from tests.unit.ebctl_faults.bundles import property_
+from tests.unit.ebctl_faults.settings import COMMAND
 from tools.ebctl.lint import findings_in, findings_of, saved
 from tools.ebctl.lint.finding import Finding
 from tools.ebctl.lint.known import namespaces

@@ -1,0 +1,29 @@
+"""What the tests of /api/uploads/ share: requests, and the files that they leave."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from kombu import pools
+
+from mysite.celery import app
+
+PATH = "/api/uploads/"
+
+
+def close_pools() -> None:
+    """Close the connections to a broker of one test."""
+    # Not pool.force_close_all(): kombu hands the closed pool to the next test.
+    pools.reset()
+    app.amqp._producer_pool = app._pool = None
+
+
+def send(client: Client, content: bytes, name: str = "holiday.jpg", **headers: str) -> Any:
+    """Post a file as a browser does."""
+    return client.post(PATH, {"image": SimpleUploadedFile(name, content)}, headers=headers)
+
+
+def files(media: Path) -> list[str]:
+    """Return the files that were kept."""
+    return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())

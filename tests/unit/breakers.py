@@ -1,0 +1,58 @@
+"""What the tests of the breakers share: shorter times, and other processes."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ops import breaker
+from ops.breaker import Breaker
+
+PATIENCE = 0.1
+
+
+@contextmanager
+def another_worker(shared: Breaker) -> Iterator[int]:
+    """Have a forked process take its turn and keep it, as one whose try hangs; give its id."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(writing, b"1" if shared.take() else b"0")
+        signal.pause()
+        os._exit(0)
+    try:
+        assert os.read(reading, 1) == b"1"
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def in_another_process(work: Callable[[], object]) -> bool:
+    """Run something in a forked process to its end; tell whether it returned something true."""
+    pid = os.fork()
+    if not pid:
+        result: object = None
+        try:
+            result = work()
+        finally:
+            os._exit(not result)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> Breaker:
+    """A breaker with shorter times."""
+    monkeypatch.setattr(breaker, "PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(breaker, "PAUSE_SECONDS", 0.2)
+    return Breaker("the server")
+
+
+@pytest.fixture
+def no_end_of_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, the pause is not over before the test has looked."""
+    monkeypatch.setattr(breaker, "PAUSE_SECONDS", 600)

@@ -1,0 +1,59 @@
+"""Bundles of the project with one thing in them changed."""
+
+from collections.abc import Callable
+
+from tests.tree import ROOT
+from tools.ebctl import bundle
+from tools.ebctl.bundle import Bundle, BundleFile
+
+EXTRA = ".ebextensions/zz-fault.config"
+OWN = bundle.from_tree(ROOT)
+ENVIRONMENT = "option_settings:\n  aws:elasticbeanstalk:application:environment:\n"
+
+
+def with_file(name: str, content: str | bytes, *, executable: bool = False) -> Bundle:
+    """Return the project's bundle with one more, or another, file."""
+    data = content.encode() if isinstance(content, str) else content
+    return Bundle({**OWN.files, name: BundleFile(data, executable)})
+
+
+def config(text: str) -> Bundle:
+    """Return the project's bundle with one more .config file."""
+    return with_file(EXTRA, text)
+
+
+def alone(text: str) -> Bundle:
+    """Return the project's bundle with that .config file in place of its own."""
+    files = {name: file for name, file in OWN.files.items() if ".ebextensions" not in name}
+    return Bundle({**files, EXTRA: BundleFile(text.encode())})
+
+
+def option(namespace: str, name: str, value: str) -> Bundle:
+    """Return a bundle whose only setting is this one, in line 3."""
+    return alone(f"option_settings:\n  {namespace}:\n    {name}: {value}\n")
+
+
+def property_(line: str) -> Bundle:
+    """Return a bundle with one more environment property, in line 3."""
+    return config(f"{ENVIRONMENT}    {line}\n")
+
+
+def dockerfile(change: Callable[[str], str]) -> Bundle:
+    """Return the project's bundle with its Dockerfile changed."""
+    return with_file("Dockerfile", change(OWN.files["Dockerfile"].text))
+
+
+def without(name: str, **added: str) -> Bundle:
+    """Return the project's bundle without a file, and with others by their content."""
+    files = {key: file for key, file in OWN.files.items() if key != name}
+    return Bundle({**files, **{key: BundleFile(text.encode()) for key, text in added.items()}})
+
+
+def dockerrun(text: str) -> Bundle:
+    """Return a bundle that names a prebuilt image."""
+    files = {name: file for name, file in OWN.files.items() if name.startswith(".")}
+    return Bundle({**files, "Dockerrun.aws.json": BundleFile(text.encode())})
+
+
+# A bundle, the rule that it breaks, the line (0: the whole file), and words of the message.
+Fault = tuple[Bundle, str, int, str]

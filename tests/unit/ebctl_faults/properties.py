@@ -1,0 +1,58 @@
+"""Faults of environment properties and secrets."""
+
+from tests.unit.ebctl_faults.bundles import ENVIRONMENT, Fault, alone, config, option, property_
+
+SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
+
+FAULTS: dict[str, Fault] = {
+    "a secret of the project's": (property_("DJANGO_SECRET_KEY: abc"), "secret", 3, "setenv"),
+    "a database's URL": (property_("DATABASE_URL: mysql://a@b/c"), "secret", 3, "setenv"),
+    "a secret of another's": (property_("STRIPE_API_KEY: abc"), "secret", 3, "setenv"),
+    "a password in a URL": (
+        property_("BROKER: redis://:word@cache:6379/0"),
+        "secret",
+        3,
+        "setenv",
+    ),
+    "a database's password": (
+        option("aws:rds:dbinstance", "DBPassword", "abc"),
+        "secret",
+        3,
+        "secret",
+    ),
+    "a secret by its value": (
+        config(f"option_settings:\n  {SECRETS}:\n    DJANGO_SECRET_KEY: abc\n"),
+        "secret",
+        3,
+        "ARN",
+    ),
+    "properties that are too long": (
+        property_(f"LONG: {'x' * 4096}"),
+        "too-long",
+        3,
+        "4096",
+    ),
+    "a value of two lines": (
+        property_("TEXT: |-\n      one\n      two"),
+        "property",
+        3,
+        "several lines",
+    ),
+    "quotes that would stay": (property_("""TEXT: "'quoted'" """), "property", 3, "quotes"),
+    "a value that the container refuses": (
+        alone(f"{ENVIRONMENT}    DRAIN_SECONDS: 600\n"),
+        "property",
+        3,
+        "DRAIN_SECONDS",
+    ),
+    "requests that the load balancer cuts off": (
+        alone(
+            f"{ENVIRONMENT}    REQUEST_SECONDS: 47\n"
+            "  aws:elbv2:loadbalancer:\n    IdleTimeout: 57\n"
+        ),
+        "together",
+        5,
+        "the instance's nginx waits 57 s",
+    ),
+    "a name that is none": (property_("MY-NAME: a"), "property", 3, "name"),
+}

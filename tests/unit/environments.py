@@ -1,0 +1,25 @@
+"""What the tests of the environment's check share: good environments, and their faults."""
+
+from collections.abc import Iterable
+
+from ops import environment
+from ops.environment.check import ALL_SCOPES
+
+KEY = "k3y-" + "abcdefghij" * 6
+GOOD = {
+    "DJANGO_SECRET_KEY": KEY,
+    "DJANGO_ALLOWED_HOSTS": "www.example.com",
+    "DATABASE_URL": "mysql://web:pa55word@db/site",
+    "REDIS_URL": "redis://:pa55word@redis:6379",
+    "STATS_PASSWORD": "an0ther-secret",
+}
+GROUP = {**GOOD, "DATABASE_URL": "", "DB_ENGINE": "mysql", "DB_NAME": "site", "DB_PASSWORD": "x"}
+
+
+def names(
+    environ: dict[str, str], layer: str = "production", scopes: Iterable[str] = ALL_SCOPES
+) -> list[str]:
+    """Return the names of the variables at fault."""
+    found = environment.faults(environ, layer, scopes)
+    assert all(fault.problem and isinstance(fault.cure, str) for fault in found)
+    return [fault.name for fault in found]

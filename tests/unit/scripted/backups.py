@@ -1,0 +1,69 @@
+"""What the tests of `stackctl backup` and `restore` share: the steps and a stack with a backup."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.scripted.data import LIVE
+from tests.unit.scripted.project import NAME
+from tests.unit.scripted.stack import Ended, Stack
+from tools.stackctl.commands.backup import MANIFEST
+
+SAVED = ["database dump", "database extras", "save media"]
+VERIFIED = [
+    *("database prepare stackctl_verify", "database load stackctl_verify"),
+    *("database dump stackctl_verify", "database extras", "database inventory"),
+    *("database inventory stackctl_verify", "database remove stackctl_verify"),
+]
+LOADED = ["database prepare stackctl_restore", "database load stackctl_restore", "unpack media"]
+SWITCHED = ["database switch stackctl_restore", "switch media"]
+DISCARDED = ["database remove stackctl_restore", "discard media"]
+
+
+def folders(stack: Stack) -> list[Path]:
+    """Return what is in the folder of the stack's backups, the oldest first."""
+    top = stack.root / "backups" / NAME
+    return sorted(top.iterdir()) if top.exists() else []
+
+
+def save(stack: Stack, *options: str) -> Ended:
+    return stack.run("backup", "--json", *options)
+
+
+def stop(stack: Stack) -> None:
+    for name in ("server1", "server2", "worker"):
+        stack.containers[name].status = "exited"
+
+
+@pytest.fixture
+def saved(stack: Stack) -> Stack:
+    """A stack with a backup, whose data are others now, and whose servers are stopped."""
+    assert save(stack).code == 0
+    stack.data.rows[LIVE] = ["b.png"]
+    stack.data.media = {"b.png": b"B"}
+    stop(stack)
+    return stack
+
+
+def restore(stack: Stack, *options: str) -> Ended:
+    return stack.run("restore", folders(stack)[0].name, "--json", *options)
+
+
+def is_restored(stack: Stack) -> bool:
+    return stack.data.rows == {LIVE: ["a.png"]} and stack.data.media == {"a.png": b"A"}
+
+
+def is_unchanged(stack: Stack) -> bool:
+    return stack.data.rows[LIVE] == ["b.png"] and stack.data.media == {"b.png": b"B"}
+
+
+def rewritten(**changes: object) -> Callable[[Stack, Path], object]:
+    """Return what changes a backup's manifest."""
+
+    def change(_: Stack, path: Path) -> None:
+        manifest = json.loads((path / MANIFEST).read_text())
+        (path / MANIFEST).write_text(json.dumps({**manifest, **changes}))
+
+    return change

@@ -1,0 +1,164 @@
+"""Breakers: how long a statement is waited for that the server does not answer."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ops import breaker
+from ops.breaker import AwayError, Breaker
+from ops.database import watched
+from ops.database.watched import Watched
+from tests.unit.breakers import PATIENCE, another_worker
+
+
+def wait_with(look: Callable[[], None], seconds: float = 5) -> None:
+    """Wait for an answer that does not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        look()
+        time.sleep(PATIENCE / 10)
+
+
+def test_a_long_statement_is_waited_for_while_the_server_answers_others(shared: Breaker) -> None:
+    checks: list[bool] = []
+
+    def check() -> bool:
+        checks.append(True)
+        return True
+
+    look = shared.watch(check, seconds=600)
+    wait_with(look, 10 * PATIENCE)
+
+    # Ever rarer: not each time.
+    assert 1 <= len(checks) <= 8
+    assert not shared.is_open
+
+
+@pytest.mark.usefixtures("no_end_of_the_pause")
+def test_a_statement_is_given_up_once_the_server_is_known_to_hang(shared: Breaker) -> None:
+    look = shared.watch(lambda: False, seconds=600)
+    other = shared.watch(lambda: True, seconds=600)
+
+    with pytest.raises(AwayError):
+        wait_with(look)
+    assert shared.is_open
+    # No other process has to check.
+    with pytest.raises(AwayError):
+        other()
+
+
+def test_a_statement_is_given_up_while_another_process_hangs_connecting(
+    shared: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "CHECK_SECONDS", PATIENCE)
+    look = shared.watch(lambda: pytest.fail("it has the lock"), seconds=600)
+    with another_worker(shared), pytest.raises(AwayError):
+        wait_with(look)
+
+
+def test_no_statement_is_waited_for_without_end(shared: Breaker) -> None:
+    look = shared.watch(lambda: True, seconds=PATIENCE)
+    with pytest.raises(AwayError, match=r"the server has not answered for \d\.\d s"):
+        wait_with(look)
+
+
+class Clock:
+    """A time that moves in steps without rounding errors."""
+
+    STEP = 1 / 64
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.now = 1000.0
+        self.sleep = None
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def steps(self, look: Callable[[], None], seconds: float) -> Iterator[float]:
+        """Let time pass, checking at each step; yield how long it has been."""
+        begun = self.now
+        while self.now < begun + seconds:
+            self.now += self.STEP
+            look()
+            yield self.now - begun
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Set the breaker's clock."""
+    clock = Clock()
+    monkeypatch.setattr(breaker, "time", clock)
+    return clock
+
+
+def test_a_long_statement_is_checked_each_time_after_twice_as_long(clock: Clock) -> None:
+    shared, checks = Breaker("the server"), []
+
+    def check() -> bool:
+        checks.append(clock.now - 1000)
+        return True
+
+    for _ in clock.steps(shared.watch(check, seconds=600), 5):
+        pass
+
+    assert checks == [0.25, 0.5, 1, 2, 4]
+
+
+def test_another_process_s_check_is_waited_for_as_long_as_one_takes(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait starts again when the server answers anyone."""
+    shared = Breaker("the server")
+    monkeypatch.setattr(shared, "_lock", lambda: False)
+    late = shared.watch(lambda: True, seconds=600)
+    clock.now += 1
+    late()
+    assert not shared.is_open
+    for seconds in clock.steps(shared.watch(lambda: True, seconds=600), 0.5):
+        if seconds == 0.5:
+            shared.close()
+    assert not shared.is_open
+
+    opened = next(
+        seconds
+        for seconds in clock.steps(shared.watch(lambda: True, seconds=600), 5)
+        if shared.is_open
+    )
+    # From the end of its patience on.
+    assert opened == breaker.PATIENCE_SECONDS + breaker.CHECK_SECONDS + Clock.STEP
+
+
+class Refusing(Watched):
+    """A connection that the database refuses, as one too many."""
+
+    Database = sqlite3
+
+    def connect_now(self, conn_params: dict[str, Any]) -> Any:
+        raise sqlite3.Error("too many connections")
+
+    def away_error(self, reason: str) -> Exception:
+        return OSError(reason)
+
+    def is_away(self, error: Exception) -> bool:
+        return True
+
+    def was_answered(self, error: Exception) -> bool:
+        return True
+
+
+def test_a_full_database_costs_no_connection_that_is_open(
+    shared: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "DATABASE", shared)
+    look = shared.watch(lambda: True, seconds=600)
+
+    with pytest.raises(sqlite3.Error):
+        Refusing().get_new_connection({})
+
+    assert not shared.is_open
+    look()

@@ -1,0 +1,136 @@
+"""The environment's check: values that do not go together."""
+
+import pytest
+
+from ops import environment
+from ops.environment.check import warnings
+from ops.environment.contract import SAMPLE_PASSWORD
+from ops.environment.loader import layer_of
+from tests.unit.environments import GOOD, GROUP, names
+
+
+@pytest.mark.parametrize(
+    ("change", "layer", "warned"),
+    [
+        ({}, "production", True),
+        ({"DJANGO_SECURE_SSL_REDIRECT": "true"}, "dev", True),
+        ({"DJANGO_SECURE_SSL_REDIRECT": "false"}, "production", False),
+        ({"TLS_CERTIFICATE": "certs/localhost"}, "production", False),
+        ({}, "dev", False),
+        ({}, "local", False),
+    ],
+)
+def test_a_redirect_to_https_where_nothing_answers_is_warned_of(
+    change: dict[str, str], layer: str, warned: bool
+) -> None:
+    found = warnings({**GOOD, **change}, layer)
+
+    assert [fault.name for fault in found] == ["DJANGO_SECURE_SSL_REDIRECT"] * warned
+    assert all("TLS_CERTIFICATE" in fault.cure and "=false" in fault.cure for fault in found)
+
+
+# remove_demo: begin
+@pytest.mark.parametrize(
+    ("change", "needed"),
+    [
+        ({}, 0),
+        ({"WORKER_CONCURRENCY": "3"}, 2672),
+        ({"WORKER_CONCURRENCY": "3", "APP_MEMORY": "3g"}, 0),
+        ({"WORKER_CONCURRENCY": "3", "APP_MEMORY": "2671m"}, 2672),
+        ({"WORKER_CONCURRENCY": "3", "APP_MEMORY": "2672m"}, 0),
+        ({"UPLOAD_MAX_MEGAPIXELS": "50"}, 2163),
+    ],
+)
+def test_tasks_that_need_more_memory_than_the_worker_has_are_warned_of(
+    change: dict[str, str], needed: int
+) -> None:
+    found = warnings({**GOOD, **change, "DJANGO_SECURE_SSL_REDIRECT": "false"}, "production")
+
+    assert [fault.name for fault in found] == ["WORKER_CONCURRENCY"] * bool(needed)
+    assert all(f"{needed} MB at once" in fault.problem for fault in found)
+    assert all(f"APP_MEMORY={needed + 256}m" in fault.cure for fault in found)
+
+
+# remove_demo: end
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["DJANGO_HSTS_PRELOAD"]),
+        ({"DJANGO_HSTS_SECONDS": "31536000"}, ["DJANGO_HSTS_PRELOAD"]),
+        ({"DJANGO_HSTS_INCLUDE_SUBDOMAINS": "yes"}, ["DJANGO_HSTS_PRELOAD"]),
+        ({"DJANGO_HSTS_SECONDS": "63072000", "DJANGO_HSTS_INCLUDE_SUBDOMAINS": "yes"}, []),
+    ],
+)
+def test_preload_needs_a_year_and_all_subdomains(
+    changes: dict[str, str], expected: list[str]
+) -> None:
+    assert names({**GOOD, "DJANGO_HSTS_PRELOAD": "true", **changes}) == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        (GROUP, ["DB_USER", "DB_HOST"]),
+        ({**GROUP, "DB_PASSWORD": SAMPLE_PASSWORD}, ["DB_PASSWORD", "DB_USER", "DB_HOST"]),
+        ({**GROUP, "DB_USER": "'web'"}, ["DB_USER", "DB_HOST"]),
+        ({**GROUP, "DB_CONN_MAX_AGE": "x"}, ["DB_CONN_MAX_AGE", "DB_USER", "DB_HOST"]),
+        ({**GROUP, "DB_ENGINE": "mysqll"}, ["DB_ENGINE"]),
+        ({**GROUP, "DB_ENGINE": "", "DATABASE_URL_FILE": "/nowhere"}, ["DATABASE_URL_FILE"]),
+        ({**GROUP, "DB_ENGINE": "", "RDS_HOSTNAME": "'h'"}, ["RDS_HOSTNAME"]),
+        (
+            {**GOOD, "DATABASE_URL": f"mysql://u:{SAMPLE_PASSWORD}@h"},
+            ["DATABASE_URL", "DATABASE_URL"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_database_is_told_once_and_whole(
+    environ: dict[str, str], expected: list[str]
+) -> None:
+    """A fault neither hides another nor comes again as what follows from it."""
+    assert names(environ) == expected
+
+
+STATIC = {
+    **GOOD,
+    "AWS_STATIC_BUCKET_NAME": "mysite-static",
+    "STATIC_URL": "https://mysite-static.s3.eu-central-1.amazonaws.com/static/",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "layer", "expected"),
+    [
+        ({}, "production", None),
+        ({}, "staging", None),
+        ({"DJANGO_DEBUG": "false"}, "dev", None),
+        ({"STATIC_URL": ""}, "production", "STATIC_URL: it is not set"),
+        ({"AWS_STATIC_BUCKET_NAME": ""}, "production", "AWS_STATIC_BUCKET_NAME: it is not set"),
+        # Names without a hash.
+        ({}, "local", "AWS_STATIC_BUCKET_NAME: names have a hash in"),
+        ({}, "dev", "AWS_STATIC_BUCKET_NAME: names have a hash in"),
+        # One fault, and nothing that follows from it.
+        ({"STATIC_URL": "https://a.example/static"}, "production", "STATIC_URL: 'https:"),
+        ({"STATIC_URL": "/static/"}, "production", "STATIC_URL: '/static/' is not"),
+        ({"STATIC_URL": "https://*.example/"}, "production", "STATIC_URL: 'https:"),
+        ({"STATIC_URL": "https://a.example/;x/"}, "production", "STATIC_URL: 'https:"),
+        ({"STATIC_URL": "https://a.example/?x=/"}, "production", "STATIC_URL: 'https:"),
+        ({"AWS_STATIC_BUCKET_NAME": "s3://b"}, "production", "AWS_STATIC_BUCKET_NAME: 's3:"),
+        ({"STATIC_URL": "http://a.example/"}, "production", "STATIC_URL: it begins with http:"),
+        (
+            {"STATIC_URL": "http://a.example:9000/", "DJANGO_SECURE_SSL_REDIRECT": "false"},
+            "production",
+            None,
+        ),
+    ],
+)
+def test_a_bucket_for_static_files_and_its_address_belong_together(
+    changes: dict[str, str], layer: str, expected: str | None
+) -> None:
+    """Each half alone would be pages whose files are not where they say."""
+    layer = layer if layer != "staging" else layer_of("mysite.settings.staging")
+    found = [str(fault) for fault in environment.faults({**STATIC, **changes}, layer)]
+
+    assert len(found) == (expected is not None), found
+    assert all(fault.startswith(expected or "") for fault in found), found

@@ -1,0 +1,47 @@
+"""The environment's check: no two published ports are the same."""
+
+import pytest
+
+from ops import environment
+from ops.environment.check import PUBLISHED
+from ops.environment.contract import VARIABLES
+from tests.unit.environments import names
+from tools.stackctl.checks.preflight import PORT_NAMES
+
+
+def test_two_published_ports_must_differ() -> None:
+    """Also when one is a default."""
+    assert names({"HTTP_PORT": "9000", "STATS_PORT": "9000"}, "local") == ["STATS_PORT"]
+    assert names({"HTTP_PORT": "8888"}, "local") == ["STATS_PORT"]
+    assert names({"HTTP_PORT": "9000"}, "local") == []
+
+
+@pytest.mark.parametrize(
+    ("port", "switch"),
+    [
+        ("HTTPS_PORT", {"TLS_CERTIFICATE": "certs/localhost"}),
+        ("NGINX_PORT", {"APACHE": "1"}),
+        ("APACHE_PORT", {"APACHE": "1"}),
+    ],
+)
+def test_a_port_must_differ_where_it_is_in_use(port: str, switch: dict[str, str]) -> None:
+    assert names({port: "8080"}, "local") == []
+    assert names({port: "8080", **switch}, "local") == [port]
+    assert names({port: "8888", **switch}, "local") == [port]
+    assert names({"HTTP_PORT": VARIABLES[port].default, **switch}, "local") == [port]
+    assert names(switch, "local") == []
+
+
+def test_each_port_that_another_one_has_is_told() -> None:
+    same = {"HTTP_PORT": "9000", "NGINX_PORT": "9000", "APACHE_PORT": "9000", "APACHE": "1"}
+
+    found = environment.faults(same, "local")
+
+    assert [fault.name for fault in found] == ["NGINX_PORT", "APACHE_PORT"]
+    assert found[0].problem == "it is 9000, and so is HTTP_PORT"
+    # A number that is none is one fault, not two.
+    assert names({**same, "HTTP_PORT": "http"}, "local") == ["HTTP_PORT", "APACHE_PORT"]
+
+
+def test_every_port_that_is_published_is_compared() -> None:
+    assert {*PUBLISHED, "NGINX_BALANCER_PORT"} == set(PORT_NAMES.values())
