@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -161,8 +163,27 @@ def test_a_prebuilt_bundle_names_the_image_and_its_port(tmp_path: Path) -> None:
         "Dockerrun.aws.json",
         ".ebextensions",
         ".platform",
+        "nginx",
     }
     assert findings_in(target) == []
+
+
+BY_FOLDER = re.compile(r'"\$\(dirname "\$0"\)/([^"]+)"')
+
+
+def test_a_prebuilt_bundle_has_the_files_that_its_hooks_read(tmp_path: Path) -> None:
+    target = tmp_path / "bundle.zip"
+    prebuilt.write(bundle.from_tree(ROOT), DIGEST, target)
+    sent = bundle.from_zip(target)
+
+    hooks = [*sent.under(".platform/hooks"), *sent.under(".platform/confighooks")]
+    read = {
+        os.path.normpath(f"{Path(name).parent}/{path}")
+        for name, hook in hooks
+        for path in BY_FOLDER.findall(hook.text)
+    }
+    assert "nginx/limits.sh" in read
+    assert read <= set(sent.files)
 
 
 def test_a_prebuilt_bundle_keeps_the_right_to_run(tmp_path: Path) -> None:

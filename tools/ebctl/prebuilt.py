@@ -15,8 +15,9 @@ from tools.ebctl.dockerfile import exposed
 from tools.ebctl.faults import EbctlError
 
 DOCKERRUN = "Dockerrun.aws.json"
-# The instance's own files; everything else is in the image.
+# The instance's own files, and what its hooks read; everything else is in the image.
 FOLDERS = (".ebextensions", ".platform")
+READ_BY_HOOKS = ("nginx/limits.sh",)
 # [host[:port]/]path@sha256:digest https://github.com/distribution/reference
 IMAGE = re.compile(
     r"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?/)?"
@@ -69,6 +70,7 @@ def write(source: Bundle, image: str, target: Path) -> None:
     if not ports:
         raise EbctlError("the project's Dockerfile has no EXPOSE with a number; write EXPOSE 7999.")
     files = [file for folder in FOLDERS for file in source.under(folder)]
+    files += [(name, source.files[name]) for name in READ_BY_HOOKS if name in source.files]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
