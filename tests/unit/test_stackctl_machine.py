@@ -11,7 +11,7 @@ import typer
 from tests.tree import ROOT
 from tests.waiting import eventually
 from tools.stackctl.cli import _run
-from tools.stackctl.commands import backup
+from tools.stackctl.commands import backup, restore
 from tools.stackctl.common.faults import from_system
 from tools.stackctl.docker import compose
 
@@ -77,6 +77,49 @@ def test_a_file_that_changes_meanwhile_spoils_no_backup(
     )
 
     assert (result.returncode == 0) is kept
+
+
+def in_folder(folder: Path, script: str, given: bytes = b"") -> bytes:
+    """Run a script of backup or restore on the folders of another root."""
+    moved = script.removeprefix(backup.MOUNTED).replace("srv", f"{str(folder)[1:]}/srv")
+    return subprocess.run(
+        ["sh", "-euc", moved], input=given, check=True, capture_output=True
+    ).stdout
+
+
+@pytest.mark.parametrize("name", ["a.png", ".private", ".private-notes", "private", "media"])
+def test_a_media_file_of_any_name_is_restored_as_one(tmp_path: Path, name: str) -> None:
+    media, private = tmp_path / "srv/media", tmp_path / "srv/private"
+    for folder in (media, private):
+        folder.mkdir(parents=True)
+    (media / name).write_text("public")
+    (private / "secret").write_text("private")
+
+    packed = in_folder(tmp_path, backup.PACK)
+    (media / name).unlink()
+    (private / "later").touch()
+    in_folder(tmp_path, restore.STAGE, packed)
+    in_folder(tmp_path, restore.SWITCH)
+
+    assert {path.name: path.read_text() for path in media.iterdir()} == {name: "public"}
+    assert {path.name: path.read_text() for path in private.iterdir()} == {"secret": "private"}
+
+
+def test_an_archive_of_a_former_format_leaves_the_private_files(tmp_path: Path) -> None:
+    media, private = tmp_path / "srv/media", tmp_path / "srv/private"
+    for folder in (media, private):
+        folder.mkdir(parents=True)
+        (folder / "now").touch()
+    (tmp_path / "former/private").mkdir(parents=True)
+    (tmp_path / "former/private/a.png").touch()
+    command = ["tar", "--create", "--directory", str(tmp_path / "former"), "."]
+    packed = subprocess.run(command, check=True, capture_output=True).stdout
+
+    in_folder(tmp_path, restore.STAGE, packed)
+    in_folder(tmp_path, restore.SWITCH)
+
+    assert [path.relative_to(media) for path in media.rglob("*.*")] == [Path("private/a.png")]
+    assert [path.name for path in private.iterdir()] == ["now"]
 
 
 KILLED = """

@@ -48,20 +48,14 @@ MOUNTED = "".join(
 )
 # Where a restore unpacks, and where it puts what was there; left behind only by a crash.
 STAGED, REPLACED = ".restoring", ".replaced"
-# The folder of the private files in the archive.
-PRIVATE = ".private"
 # 1 says that a file came, grew or went meanwhile, on a site that takes uploads. Those that the rows
 # of the dump name were whole before it.
 # https://www.gnu.org/software/tar/manual/html_section/Synopsis.html
-_LEFT_OUT = " ".join(
-    f"--exclude {folder}/{name}"
-    for folder in (".", PRIVATE_FOLDER[1:])
-    for name in (STAGED, REPLACED)
-)
+_NAMES = [Path(folder).name for folder in FOLDERS]
+_LEFT_OUT = " ".join(f"--exclude {n}/{left}" for n in _NAMES for left in (STAGED, REPLACED))
 PACK = (
-    f"{MOUNTED}tar --create --file - --anchored {_LEFT_OUT} "
-    f"--transform 's,^{PRIVATE_FOLDER[1:]},./{PRIVATE},S' "
-    f"--directory {MEDIA_FOLDER} . --directory / {PRIVATE_FOLDER[1:]} || [ $? -eq 1 ]"
+    f"{MOUNTED}tar --create --file - --anchored {_LEFT_OUT} --directory /srv {' '.join(_NAMES)} "
+    "|| [ $? -eq 1 ]"
 )
 
 

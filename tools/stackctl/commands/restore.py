@@ -31,9 +31,9 @@ _DISCARD = "rm -rf " + " ".join(
 )
 STAGE = (
     f"{backup.MOUNTED}{_DISCARD} && mkdir {_STAGED} && "
-    # Private files never pass through the folder that nginx serves.
+    # Private files never pass through the folder that nginx serves. Formats 1 and 2 have ./NAME.
     f"tar --extract --no-same-owner --directory / --file - --transform "
-    rf"'s,^\./\{backup.PRIVATE},{_PRIVATE[1:]},S;s,^\.\(/\|$\),{_STAGED[1:]}\1,S'"
+    rf"'s,^\(\.\|media\)\(/\|$\),{_STAGED[1:]}\2,S;s,^private\(/\|$\),{_PRIVATE[1:]}\1,S'"
 )
 _MOVE = "find {} -mindepth 1 -maxdepth 1 ! -name {} ! -name {} -exec mv -t {} {{}} +"
 
