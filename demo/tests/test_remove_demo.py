@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.management.commands.remove_demo import FILES, cut
+from demo.management.commands.remove_demo import FILES, cut, run, tracked
 from tests.tree import ROOT
 
 PYTHON = """import a
@@ -74,6 +74,19 @@ def test_marked_parts_are_cut_out_and_no_gap_stays(
     cut(path)
 
     assert path.read_text() == after
+
+
+def test_a_file_of_the_team_stays_as_it_is(tmp_path: Path) -> None:
+    notes = tmp_path / "docs" / "übersicht notes.md"
+    notes.parent.mkdir()
+    content = "fünf uploads by day\r\nno word of remove_demo\n\n".encode("latin-1")
+    notes.write_bytes(content)
+    run(tmp_path, "git", "init", "--quiet")
+
+    assert tracked(tmp_path) == [notes]
+    cut(notes)
+
+    assert notes.read_bytes() == content
 
 
 def test_every_file_that_goes_is_there() -> None:

@@ -74,6 +74,17 @@ def test_each_state_of_a_dirty_tree_has_its_own_name(repository: Path) -> None:
     assert release.from_git() == release.Name(clean)
 
 
+def test_a_dirty_tree_with_links_to_folders_and_to_nothing_has_a_name(repository: Path) -> None:
+    names = []
+    for target in ("..", "/nowhere"):
+        link = repository / ".venv"
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        names.append(release.from_git())
+
+    assert names[0].dirty and names[0] != names[1]
+
+
 def test_without_git_a_name_is_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))
 

@@ -87,30 +87,21 @@ def changed(root: Path) -> bool:
 
 def tracked(root: Path) -> list[Path]:
     """Return the project's text files but the demo's own."""
-    names = run(
-        root,
-        "git",
-        "grep",
-        "--name-only",
-        "-I",
-        "--untracked",
-        "-e",
-        MARK,
-        "-e",
-        "^pillow==",
-        "-e",
-        "uploads by",
-    )
-    return [root / name for name in names.splitlines() if not name.startswith("demo/")]
+    # -z: git would quote names that are not ASCII.
+    patterns = ("-e", MARK, "-e", "^pillow==", "-e", "uploads by")
+    names = run(root, "git", "grep", "--name-only", "-I", "-z", "--untracked", *patterns)
+    return [root / name for name in names.split("\0") if name and not name.startswith("demo/")]
 
 
 def cut(path: Path) -> None:
-    """Take what is the demo's out of a file."""
-    text = path.read_text(encoding="utf-8")
+    """Take what is the demo's out of a file; one that has nothing of it stays as it is."""
+    # A team's file may have any encoding and line ends.
+    text = path.read_bytes().decode(errors="surrogateescape")
     left = LINE.sub("", BLOCK.sub(blank_lines, text))
     if path.parent.name in ("requirements", "docs"):
         left = WRITTEN.sub("", left)
-    path.write_text(left.rstrip("\n") + "\n", encoding="utf-8")
+    if left != text:
+        path.write_bytes((left.rstrip("\n") + "\n").encode(errors="surrogateescape"))
 
 
 def blank_lines(block: re.Match[str]) -> str:

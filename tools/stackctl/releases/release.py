@@ -63,9 +63,12 @@ def _changes() -> str:
     """Return the tree's difference from its commit, new files with their content's hash."""
     diff = _git("diff", "HEAD", "--binary")
     new = _git("ls-files", "--others", "--exclude-standard", "-z")
-    names = [name for name in new.split("\0") if name]
-    hashes = _git("hash-object", "--", *names) if names else ""
-    return f"{diff}{new}{hashes}"
+    # hash-object fails at a link to a folder: git has a link's target as its content.
+    paths = {name: process.ROOT / name for name in new.split("\0") if name}
+    links = "".join(f"{path.readlink()}\n" for path in paths.values() if path.is_symlink())
+    files = [name for name, path in paths.items() if not path.is_symlink()]
+    hashes = _git("hash-object", "--", *files) if files else ""
+    return f"{diff}{new}{links}{hashes}"
 
 
 def _git(*arguments: str) -> str:
