@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ VOLUME = f"{NAME}_stackctl"
 PROJECT_LABEL = f"com.docker.compose.project={NAME}"
 
 
-class LockVolume:
+class LockVolume(ABC):
     """The container that is the lock, and the volume that it mounts."""
 
     def __init__(self, root: Path) -> None:
@@ -31,9 +32,9 @@ class LockVolume:
         # Containers that ended and are still there.
         self.left: list[str] = []
 
+    @abstractmethod
     def step(self, name: str) -> Reply | None:
-        """Note a change; return how it fails, where a test says so."""
-        raise NotImplementedError
+        """Record a change; return how it fails, where a test says so."""
 
     def run_alone(self, argv: list[str]) -> Reply:
         """Run a container that mounts the volume."""
