@@ -57,7 +57,7 @@ def measure_deploy(stack: ReleaseStack, say: Callable[[str], None]) -> Deploy:
 
     Args:
         stack: the running stack.
-        say: is told what goes on.
+        say: receives progress messages.
 
     Raises:
         EngineError: the release failed.

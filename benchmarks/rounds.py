@@ -51,7 +51,7 @@ def measure(stack: Stack, options: Options, say: Callable[[str], None]) -> Sampl
     Args:
         stack: the running containers.
         options: how long and how hard.
-        say: is told what goes on.
+        say: receives progress messages.
 
     Raises:
         WrongAnswerError: a target does not answer as it must, or not with all its containers.

@@ -94,7 +94,7 @@ def measure_thumbnails(stack: ReleaseStack, say: Callable[[str], None]) -> Thumb
 
     Args:
         stack: the running stack.
-        say: is told what goes on.
+        say: receives progress messages.
 
     Raises:
         EngineError: a container did not do as it was told.

@@ -55,7 +55,7 @@ class UploadPages(PageNumberPagination):
     max_page_size = 100
 
     def get_page_size(self, request: Request) -> int:
-        """Return how many; what is no such number is told, rather than passed over."""
+        """Return how many; refuse what is no such number."""
         text = request.query_params.get(self.page_size_query_param, str(self.page_size))
         # As ASCII: int() takes the digits of every script. Nine of them: it refuses thousands.
         digits = text.lstrip("0")[:9] or "0"

@@ -253,7 +253,7 @@ def _check_url(url: str) -> None:
             "it is not a URL", "Write mysql://user:password@host:3306/name or sqlite:///path."
         )
     if scheme not in _SCHEMES:
-        # The scheme is told only when it can be nothing else: a password may have slipped here.
+        # Print the scheme only when it can be nothing else: a password may be in its place.
         suggestion = did_you_mean(scheme, _SCHEMES)
         raise InvalidValueError(
             "its scheme is unknown", f"{suggestion} Use mysql, postgres or sqlite.".strip()

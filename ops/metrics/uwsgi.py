@@ -1,4 +1,4 @@
-"""What is told of uWSGI: its workers and the queue before them.
+"""Metrics of uWSGI: its workers and the queue before them.
 
 https://uwsgi-docs.readthedocs.io/en/latest/StatsServer.html
 """

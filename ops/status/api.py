@@ -22,7 +22,7 @@ class MaySeeStatus(BasePermission):
 class StatusReportView(APIView):
     """The state of every server and component; servers of 1 s ago, components of 2 s ago."""
 
-    # The page's session; a stranger is told 403.
+    # The page's session; a stranger receives 403.
     authentication_classes = (SessionAuthentication,)
     permission_classes = (MaySeeStatus,)
     # It is asked every other second, and costs little.

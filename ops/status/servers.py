@@ -1,6 +1,6 @@
 """The servers behind the load balancer, and whether each takes requests.
 
-The setting SERVERS names them; no other address is ever asked. Without it this server is
+The setting SERVERS names them; it sends requests to no other address. Without it this server is
 the only one.
 """
 

@@ -40,7 +40,7 @@ for extension, kind in {
 }.items():
     TYPES.add_type(kind, extension)
 
-# What to do about what S3 answers; anything else is told by its own name.
+# What to do about what S3 answers; other errors are shown by their own name.
 CURES = {
     "NoSuchBucket": "There is no such bucket: create it, or correct AWS_STATIC_BUCKET_NAME.",
     "AccessDenied": "Allow s3:ListBucket on the bucket, and s3:PutObject on its {prefix}*.",

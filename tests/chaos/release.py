@@ -46,7 +46,7 @@ def ends(code: int, result: subprocess.CompletedProcess[str]) -> str:
 
 
 def timed(stack: Stack, *arguments: str) -> float:
-    """Run a command that must do what it is told, and return the seconds that it took."""
+    """Run a command that must succeed, and return the seconds that it took."""
     started = time.monotonic()
     ends(0, stackctl(stack, *arguments))
     return time.monotonic() - started

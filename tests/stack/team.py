@@ -190,7 +190,7 @@ def run(folder: Path, *command: str, code: int = 0) -> str:
 
 
 def commit(folder: Path) -> None:
-    """Commit everything, as somebody."""
+    """Commit everything, with an author of its own."""
     author = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
     run(folder, "git", "add", "--all")
     run(folder, "git", *author, "commit", "--quiet", "--message", "a step")

@@ -24,7 +24,9 @@ def four(local: Stack) -> Iterator[Stack]:
     try:
         local.up()
         # Docker calls it healthy before HAProxy has: that wants two good checks of its own.
-        eventually(lambda: set(in_turn(local, 4)) == set(NAMES), seconds=20, what="it is asked")
+        eventually(
+            lambda: set(in_turn(local, 4)) == set(NAMES), seconds=20, what="requests reach it again"
+        )
         yield local
     finally:
         del local.environment["SERVER_COUNT"]

@@ -85,7 +85,7 @@ def test_uploads_at_once_take_the_disk_and_not_the_memory(
         assert [answer.json() for answer in answers] == [{"bytes": size}] * UPLOADS
         assert docker("inspect", "--format", "{{.State.OOMKilled}}", name) == "false"
         assert "killed" not in docker("logs", name)
-        # Nothing is left of them, and nobody else may read there.
+        # No body is left on the disk, and only the application's user may read that folder.
         assert docker("exec", name, "find", "/srv/bodies", "-type", "f") == ""
         assert docker("exec", name, "stat", "-c", "%U %a", "/srv/bodies") == "mysite 700"
 

@@ -43,7 +43,7 @@ def test_a_page_whose_answer_never_began_is_requested_again(bench: Bench) -> Non
     status, told, same = ask(bench.ports["apache"], "GET", "/page/2", {"X-Retry-On": "425"}, "")
     assert (status, same) == (425, body)
     assert dict(told).keys() >= {"retry-after", "cache-control"}
-    # Whoever is asked last, of HAProxy's three: no visitor is told that status.
+    # Whichever of HAProxy's three tries is the last: no visitor receives that status.
     pages = [f"/page/{number}" for number in (3, 4, 5)]
     assert {ask(bench.ports["haproxy"], "GET", page, {}, "")[0] for page in pages} == {502}
 

@@ -133,7 +133,7 @@ def test_the_number_of_servers_is_one_variable(count: int) -> None:
     assert {name for name in found if name.startswith("server")} == set(SERVERS[:count])
     for name in ("haproxy", "apache", "nginx-balancer", "server1", "env-check"):
         assert found[name]["environment"]["SERVER_COUNT"] == str(count)
-    # A name that is gone stands for an address that refuses.
+    # The name of a server that is not started resolves to an address that refuses connections.
     assert {host.partition("=")[0] for host in found["apache"]["extra_hosts"]} == set(SERVERS)
     assert VARIABLES["SERVER_COUNT"].choices[-1] == str(len(SERVERS))
 
@@ -176,7 +176,7 @@ def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
     assert derived and read - derived | {"REQUEST_SECONDS"} == set(
         services()["haproxy"]["environment"]
     )
-    # The configuration tells by these whether there is a certificate.
+    # The configuration derives from these whether there is a certificate.
     without = services(LAYER="local")["haproxy"]["environment"]
     assert read - derived - set(without) == {"HTTPS_PORT", "DJANGO_ALLOWED_HOSTS"}
     # Of the secrets, the stats page's alone.

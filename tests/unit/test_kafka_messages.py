@@ -89,7 +89,7 @@ def test_jobs_end_in_one_thread_while_another_tells_kafka() -> None:
 
 
 class Admin:
-    """Makes topics as it is told to; the cluster makes none for an administrator."""
+    """Creates topics on request; the cluster creates none for an administrator."""
 
     def __init__(self, error: Exception | None) -> None:
         """Note what becomes of a topic: nothing at all with a TimeoutError."""

@@ -1,4 +1,4 @@
-"""What MySQL is told at its first start, whatever user, password and database are called.
+"""What MySQL runs at its first start, whatever user, password and database are called.
 
 That MySQL takes it so is seen on real ones: the stacks' own passwords have quotes and backslashes.
 """

@@ -299,7 +299,7 @@ def test_a_rotation_whose_rollback_fails_says_so(stack: Stack) -> None:
 def test_a_limit_that_haproxy_refuses_is_quoted(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`ready` sets it, to what it is, so that HAProxy looks at its queue."""
+    """`ready` sets the limit to its present value, which makes HAProxy check its queue."""
     command = stack.balancer.command
     monkeypatch.setattr(
         stack.balancer,

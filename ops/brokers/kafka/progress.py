@@ -44,7 +44,7 @@ class Positions:
             self.progress.setdefault((topic, partition), PartitionProgress()).fetched(offset)
 
     def done(self, topic: str, partition: int, offset: int) -> None:
-        """Note that it is done; Kafka is to be told."""
+        """Record that it is done; its position is to be committed to Kafka."""
         with self.lock:
             # Without it the partition is another's by now, who is given the message too.
             if progress := self.progress.get((topic, partition)):

@@ -201,7 +201,7 @@ class Channel(confluentkafka.Channel):
 
     def commit(self) -> None:
         """Tell Kafka how far all is done, without waiting; what it is not told comes twice."""
-        # One at a time: the position that is told last counts.
+        # One at a time: the position that is committed last counts.
         with self.telling:
             self.told = time.monotonic()
             for topic, consumer in list(self._kafka_consumers.items()):

@@ -1,4 +1,4 @@
-"""What the application itself is told: its layer, Django, limits, monitoring."""
+"""The application's own variables: its layer, Django, limits, monitoring."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Apache next to the servers' nginx (APACHE=1): it asks the servers, so it is told who is drained.
+"""Apache next to nginx (APACHE=1): it picks servers itself, so stackctl drains them there too.
 
-As HAProxy's sockets, it is reached by `docker exec` alone: variants/apache/member asks it from
-inside.
+Like HAProxy's sockets, it is reached only by `docker exec`: variants/apache/member sends the
+request inside the container.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def examine() -> tuple[list[Check], compose.Project | None]:
         try:
             project = compose.load(layer)
         except StackctlError as error:
-            # A misspelt layer is told by the environment's check, and better.
+            # The environment's check reports a misspelt layer, and better.
             if layer in LAYERS:
                 checks.append(Check("compose files", problem=error.problem, cure=error.cure))
     checks.append(_environment(layer, project))
@@ -175,7 +175,7 @@ def _client() -> Check:
 
 
 def _engine() -> tuple[Check, str]:
-    """Ask the daemon; also return where it keeps its data, if that is told."""
+    """Ask the daemon; also return where it keeps its data, if it says so."""
     result = process.run("docker", "info", "--format", "{{json .}}", seconds=30)
     info = fields(result.out)
     version = str(info.get("ServerVersion") or "")

@@ -89,7 +89,7 @@ def heal(console: Console, *, watch: bool, seconds: float) -> dict[str, Any]:
     """Look once, or again and again until a signal ends it, and heal what ended by a fault.
 
     Args:
-        console: where each thing that is done is told.
+        console: where each action is reported.
         watch: whether to go on for ever.
         seconds: from one look to the next.
 

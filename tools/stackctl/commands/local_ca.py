@@ -63,8 +63,8 @@ def make(console: Console, names: Sequence[str], *, force: bool) -> dict[str, An
     if not force and (chain.exists() or key.exists()):
         raise StackctlError(
             f"{_shown(folder)} holds a certificate already; nothing was changed",
-            "To replace it: make certs FORCE=1 (or ./stackctl certs --force). The authority stays, "
-            "so nobody has to trust it again.",
+            "To replace it: make certs FORCE=1 (or ./stackctl certs --force). The authority stays "
+            "trusted where it is already.",
         )
     try:
         root.mkdir(exist_ok=True)
