@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from runpy import run_path
 from typing import Final
 
 from .fault import Fault, InvalidValueError
+from .files import SUFFIX
 from .variable import LAYERS, ROOT, SHARED, Kind, Scope, Variable, did_you_mean
 
 DECLARED_IN: Final = "environment.py"
-SUFFIX: Final = "_FILE"
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 # What is empty when it is not set; the other kinds need a default.
 _CAN_BE_EMPTY: Final = frozenset({Kind.TEXT, Kind.CHOICE, Kind.LIST, Kind.URL, Kind.DATABASE_URL})
@@ -24,13 +24,13 @@ _EXAMPLE: Final = "docs/your-app.md has an example."
 
 
 def read(
-    package: str, taken: Collection[str], root: Path = ROOT
+    package: str, stack: Iterable[Variable], root: Path = ROOT
 ) -> tuple[tuple[Variable, ...], tuple[Fault, ...]]:
     """Return the variables that a package declares, and what is wrong with others.
 
     Args:
         package: the folder of the project's settings.
-        taken: the names that the stack has.
+        stack: the stack's own variables, whose names are taken.
         root: the project's root.
     """
     path = root / package / DECLARED_IN
@@ -46,7 +46,7 @@ def read(
     ):
         problem = "its VARIABLES is not a tuple of Variable(...)"
         return (), (Fault(where, problem, f"Mind the comma after each. {_EXAMPLE}"),)
-    names = set(taken)
+    names = {name for variable in stack for name in _names(variable)}
     good: list[Variable] = []
     faults: list[Fault] = []
     for variable in declared:
@@ -54,8 +54,13 @@ def read(
         faults += [Fault(f"{where}: {variable.name}", *problem) for problem in problems]
         if not problems:
             good.append(variable)
-        names |= {variable.name, variable.name + SUFFIX} if variable.secret else {variable.name}
+        names |= _names(variable)
     return tuple(good), tuple(faults)
+
+
+def _names(variable: Variable) -> set[str]:
+    """Return the names that a variable has in the environment."""
+    return {variable.name, variable.name + SUFFIX} if variable.secret else {variable.name}
 
 
 def _line(where: str, path: Path, error: Exception) -> str:

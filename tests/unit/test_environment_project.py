@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.environment import project
+from ops.environment.variable import Variable
 from tests.tree import ROOT
 
 HEAD = "from ops.environment.variable import SHARED, Kind, Variable\n"
@@ -99,6 +100,12 @@ def test_a_file_that_is_no_python_is_a_fault_with_its_line(clone: Path) -> None:
         assert "mysite/environment.py line 3: SyntaxError" in env(clone, command, code=1)
 
 
+@pytest.mark.parametrize("name", ["REDIS_HOST", "REDIS_PASSWORD_FILE"])
+def test_a_name_of_the_stack_is_taken(clone: Path, name: str) -> None:
+    declare(clone, f"VARIABLES = [Variable(name={name!r}, help='')]")
+    assert f"{name}: that name is taken" in env(clone, "check", code=1)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -129,7 +136,8 @@ def test_a_declaration_that_cannot_be_meant_is_a_fault(
 ) -> None:
     declare(tmp_path, text)
 
-    _, faults = project.read("mysite", {"DB_HOST", "DB_PASSWORD", "DB_PASSWORD_FILE"}, tmp_path)
+    stack = (Variable(name="DB_HOST", help=""), Variable(name="DB_PASSWORD", help="", secret=True))
+    _, faults = project.read("mysite", stack, tmp_path)
 
     assert len(faults) >= 1
     assert said in str(faults[0])

@@ -47,7 +47,7 @@ _PACKAGE: Final = next(
     if variable.name == "DJANGO_SETTINGS_MODULE"
 )
 PROJECT, PROJECT_FAULTS = project.read(
-    _PACKAGE, [variable.name for section in _STACK for variable in section.variables]
+    _PACKAGE, [variable for section in _STACK for variable in section.variables]
 )
 PROJECT_SECTION: Final = Section(
     "Project", f"The project's own, declared in {_PACKAGE}/{project.DECLARED_IN}.", PROJECT
