@@ -18,8 +18,10 @@ class UploadHandler(FileUploadHandler):
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         """Begin a file."""
         super().new_file(*args, **kwargs)
+        # For Django 0 is no memory, for SpooledTemporaryFile no limit.
+        limit = settings.FILE_UPLOAD_MAX_MEMORY_SIZE or -1
         self.file: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(  # noqa: SIM115
-            settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=settings.FILE_UPLOAD_TEMP_DIR
+            limit, dir=settings.FILE_UPLOAD_TEMP_DIR
         )
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:

@@ -18,11 +18,12 @@ def request_with(content: bytes) -> HttpRequest:
     return RequestFactory().post("/", {"file": SimpleUploadedFile("a.bin", content, "a/b")})
 
 
+@pytest.mark.parametrize("limit", [0, 100_000])
 @pytest.mark.parametrize("size", [0, 10, 200_001])
 def test_file_is_whole_whether_it_is_in_memory_or_on_disk(
-    settings: Any, tmp_path: Path, size: int
+    settings: Any, tmp_path: Path, size: int, limit: int
 ) -> None:
-    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 100_000
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = limit
     settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
     content = os.urandom(size)
 
@@ -33,7 +34,7 @@ def test_file_is_whole_whether_it_is_in_memory_or_on_disk(
     assert (file.name, file.size, file.content_type) == ("a.bin", size, "a/b")
     assert b"".join(file.chunks()) == content
     # On disk it has no name, so a killed process leaves nothing.
-    assert file.file._rolled is (size > 100_000)
+    assert file.file._rolled is (size > limit)
     assert list(tmp_path.iterdir()) == []
     request.close()
     assert file.closed
