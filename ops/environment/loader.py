@@ -20,7 +20,7 @@ SETTINGS_MODULE: Final = "DJANGO_SETTINGS_MODULE"
 
 # Servers by their names in docker compose's network, which no program outside of it reaches.
 _IN_COMPOSE: Final = re.compile(
-    r"^(DB_HOST=db|REDIS_HOST=redis|BROKER_HOST=broker)$"
+    r"^(DB_HOST=db|REDIS_HOST=redis|BROKER_HOST=broker|SERVER_COUNT=\d+)$"
     r"|^(DATABASE|REDIS|CELERY_BROKER)_URL=\w+://([^/]*@)?(db|redis|broker)(:\d+)?(/|$)"
 )
 

@@ -161,6 +161,15 @@ def test_the_stacks_variables_stay_out_of_the_application(tmp_path: Path) -> Non
     assert environ == {"AWS_REGION": "x", "DRAIN_FILE": "/d"}
 
 
+@pytest.mark.parametrize("layer", ["local", "production"])
+def test_local_work_has_no_servers_of_compose(tmp_path: Path, layer: str) -> None:
+    """Nor would its status page reach them."""
+    (tmp_path / ".env").write_text("SERVER_COUNT=4\n")
+    environ = {"DJANGO_SETTINGS_MODULE": f"mysite.settings.{layer}"}
+    environment.read_dotenv(environ, tmp_path)
+    assert ("SERVER_COUNT" in environ) == (layer == "production")
+
+
 def test_the_test_layer_never_reads_dotenv(tmp_path: Path) -> None:
     """A developer's .env must not change what a unit test says, nor a fault in it."""
     (tmp_path / ".env").write_text("PROFILE=from-file\nnot a line\n")
