@@ -50,11 +50,11 @@ def read(
     good: list[Variable] = []
     faults: list[Fault] = []
     for variable in declared:
-        problems = [*_faults(variable, names)]
+        problems = [*_types(variable)] or [*_faults(variable, names)]
         faults += [Fault(f"{where}: {variable.name}", *problem) for problem in problems]
         if not problems:
             good.append(variable)
-        names |= _names(variable)
+            names |= _names(variable)
     return tuple(good), tuple(faults)
 
 
@@ -68,6 +68,19 @@ def _line(where: str, path: Path, error: Exception) -> str:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     number = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     return f"{where} line {number}" if number else where
+
+
+def _types(variable: Variable) -> Iterator[tuple[str, str]]:
+    """Yield which arguments have another type than declared, and the next step."""
+    defaults = {f"default in {layer}": text for layer, text in variable.layer_defaults.items()}
+    texts = {"name": variable.name, "help": variable.help, "default": variable.default, **defaults}
+    for argument, text in texts.items():
+        if not isinstance(text, str):
+            yield f"its {argument} is not text", f'Write it in quotes: "5", "true". {_EXAMPLE}'
+    if not isinstance(variable.kind, Kind):
+        yield "its kind is not one of Kind", f"Use Kind.{', Kind.'.join(Kind.__members__)}."
+    if isinstance(variable.required_in, str):
+        yield "its required_in is not a set of layers", 'Use SHARED, or frozenset({"production"}).'
 
 
 def _faults(variable: Variable, names: Collection[str]) -> Iterator[tuple[str, str]]:
