@@ -3,9 +3,11 @@
 import csv
 import hashlib
 import io
+import json
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -64,6 +66,9 @@ def tells(text: str, secret: str) -> bool:
 
 class Stack:
     """A compose project of its own: name, ports, environment, volumes."""
+
+    # How long a command of stackctl may take.
+    ask_seconds = 120
 
     def __init__(self, tree: Path, layer: str, **environment: str) -> None:
         """Describe the stack; nothing is started yet."""
@@ -145,6 +150,21 @@ class Stack:
     def output(self, *arguments: str, check: bool = True) -> str:
         """Run `docker compose` and return its standard output alone, which no warning breaks."""
         return self.compose(*arguments, check=check, stderr=subprocess.PIPE).stdout
+
+    def ask(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """Run a command of stackctl for scripts and return its JSON, the whole standard output."""
+        result = subprocess.run(
+            [sys.executable, "-m", "tools.stackctl", *arguments, "--json"],
+            cwd=self.tree,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=self.ask_seconds,
+            check=False,
+        )
+        assert result.returncode == code, result.stderr[-5000:]
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
 
     def run_in(self, service: str, *command: str, check: bool = True) -> str:
         """Run a command in a service's container and return its standard output alone."""

@@ -17,7 +17,6 @@ from tests.chaos.test_balancing import address, in_its_place
 from tests.ports import free_port
 from tests.stack.compose import Stack, docker
 from tests.stack.test_gunicorn import CASES as OF_THE_APPLICATION
-from tests.stack.test_more_servers import ctl
 from tests.stack.test_observability import SPELLINGS
 from tests.stack.test_privileges import check_bare
 from tests.waiting import eventually
@@ -365,12 +364,12 @@ def answering(stack: Stack) -> set[str]:
 def test_a_server_that_stackctl_drains_gets_nothing_through_it(both: Stack) -> None:
     with Load(port_of(both, "APACHE"), visitors()) as load:
         load.warm_up()
-        assert ctl(both, "drain", "server1")["state"] == "drained"
+        assert both.ask("drain", "server1")["state"] == "drained"
         assert answering(both) == {"set2"}
         # Apache counts for no server: this would be the last one.
         with pytest.raises(AssertionError, match="last server in service"):
-            ctl(both, "drain", "server2")
-        assert ctl(both, "ready", "server1")["state"] == "ready"
+            both.ask("drain", "server2")
+        assert both.ask("ready", "server1")["state"] == "ready"
         eventually(lambda: answering(both) == {"set1", "set2"}, seconds=10, what="both again")
 
     assert len(load.outcomes) > 200, load.summary()

@@ -1,11 +1,7 @@
 """SERVER_COUNT=4: one number, and every part of the stack knows four servers."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import repeat
-from typing import Any
 
 import pytest
 
@@ -44,22 +40,6 @@ def watched(stack: Stack) -> dict[str, str]:
     }
 
 
-def ctl(stack: Stack, *arguments: str) -> dict[str, Any]:
-    """Run a command of stackctl on the stack and return its JSON."""
-    result = subprocess.run(
-        [sys.executable, "-m", "tools.stackctl", *arguments, "--json"],
-        cwd=stack.tree,
-        env=stack.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
-
-
 def in_turn(stack: Stack, count: int) -> list[str]:
     return [stack.profile()["server"] for _ in range(count)]
 
@@ -78,14 +58,14 @@ def test_the_status_page_shows_it(four: Stack) -> None:
 
 
 def test_stackctl_knows_it(four: Stack) -> None:
-    servers = ctl(four, "status")["servers"]
+    servers = four.ask("status")["servers"]
     assert [(found["server"], found["state"]) for found in servers] == [
         (name, "ready") for name in SERVERS
     ]
 
-    assert ctl(four, "drain", "server4")["state"] == "drained"
+    assert four.ask("drain", "server4")["state"] == "drained"
     assert four.in_service() == {"set1", "set2", "set3"}
-    assert ctl(four, "ready", "server4")["state"] == "ready"
+    assert four.ask("ready", "server4")["state"] == "ready"
     assert set(in_turn(four, 4)) == set(NAMES)
 
 

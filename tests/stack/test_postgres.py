@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.stack.compose import STACK_NAME, Stack, docker, tells
-from tests.stack.stackctl.site import Site, clear
+from tests.stack.stackctl.site import Site, cleared, count_rows
 from tests.stack.test_data import check_a_wrong_password
 from tests.stack.test_migrations import (
     check_gate,  # remove_demo
@@ -47,12 +47,9 @@ def postgres(tree: Path) -> Iterator[Site]:
     # All tests are one client, and sign in again and again.
     unlimited = {"THROTTLE_ANON": "100000/minute", "THROTTLE_LOGIN": "off"}
     site = Site(tree, NAME, DB_ENGINE="postgres", DRAIN_SECONDS="1", **unlimited)
-    clear(site)
-    try:
+    with cleared(site):
         site.up()
         yield site
-    finally:
-        clear(site)
 
 
 def facts(stack: Stack, sql: str) -> list[object]:
@@ -291,19 +288,6 @@ def test_an_upload_whose_commit_got_no_answer_is_not_kept(postgres: Site) -> Non
 
 
 # remove_demo: end
-
-
-def count_rows(site: Site, *, add: bool = False) -> int:
-    """Return how many rows a test has added, after one more where told."""
-    add_one = "Group.objects.create(name=f'drill-{uuid.uuid4()}')" if add else ""
-    return int(
-        site.python_in(
-            "server1",
-            "import django, uuid; django.setup()\n"
-            f"from django.contrib.auth.models import Group\n{add_one}\n"
-            "print(Group.objects.filter(name__startswith='drill-').count())",
-        )
-    )
 
 
 # What the database's administrator creates, and what the application does.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack.compose import STACK_NAME
-from tests.stack.stackctl.site import QUICK, Site, clear, visitors
+from tests.stack.stackctl.site import QUICK, Site, cleared, visitors
 from tests.stack.team import Team, move_in, promised, run
 from tests.tree import copy_tree  # remove_demo
 from tests.waiting import eventually
@@ -45,12 +45,9 @@ def site(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
     key = tmp_path_factory.mktemp("key") / "key"
     key.write_text(f"{KEY}\n")
     site = Site(team.folder, f"{STACK_NAME}-team", SHOP_API_KEY_FILE=str(key))
-    clear(site)
-    try:
+    with cleared(site):
         site.ctl("up")
         yield site
-    finally:
-        clear(site)
 
 
 def test_each_seam_changes_as_many_files_as_the_docs_say(team: Team) -> None:

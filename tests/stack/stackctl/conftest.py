@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack.stackctl.site import Site, clear, git
+from tests.stack.stackctl.site import Site, cleared, git
 from tests.tree import copy_tree
 
 
@@ -15,9 +15,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     git(tree, "init", "--quiet")
     site = Site(tree)
     site.commit()
-    clear(site)
-    try:
+    with cleared(site):
         site.ctl("up")
         yield site
-    finally:
-        clear(site)

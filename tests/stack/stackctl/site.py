@@ -1,13 +1,11 @@
 """A stack that ./stackctl runs, in a git repository of its own."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 from tests.chaos.load import Client, Load, Request
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
@@ -21,6 +19,8 @@ QUICK = ("--health-seconds", "40", "--watch-seconds", "0.5")
 
 class Site(Stack):
     """A stack that stackctl runs, in a git repository of its own."""
+
+    ask_seconds = 300
 
     def __init__(self, tree: Path, name: str = NAME, **environment: str) -> None:
         """Describe it; DRAIN_SECONDS=0 leaves nobody but stackctl to keep requests from loss."""
@@ -46,21 +46,6 @@ class Site(Stack):
     def ctl(self, *arguments: str, code: int = 0) -> str:
         """Run a command of stackctl, which must end with this code; return what it printed."""
         return ended(self.start(*arguments), code)
-
-    def ask(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """Run a command of stackctl for scripts and return its JSON, the whole standard output."""
-        result = subprocess.run(
-            [sys.executable, "-m", "tools.stackctl", *arguments, "--json"],
-            cwd=self.tree,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert result.returncode == code, result.stderr[-5000:]
-        found: dict[str, Any] = json.loads(result.stdout)
-        return found
 
     def states(self) -> dict[str, str]:
         """Return each server's state."""
@@ -127,7 +112,7 @@ def ended(process: subprocess.Popen[str], code: int) -> str:
 
 
 def git(tree: Path, *arguments: str) -> str:
-    """Run git as somebody, whoever runs the tests."""
+    """Run git with an author of its own, who need not be configured."""
     who = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
     return subprocess.run(
         ["git", *who, *arguments], cwd=tree, check=True, capture_output=True, text=True
@@ -143,6 +128,29 @@ def visitors(site: Site) -> Iterator[None]:
         load.warm_up()
         yield
     assert not load.failed, load.summary()
+
+
+def count_rows(site: Site, *, add: bool = False) -> int:
+    """Return how many rows a test has added; with `add` it adds one before it counts."""
+    add_one = "Group.objects.create(name=f'drill-{uuid.uuid4()}')" if add else ""
+    return int(
+        site.python_in(
+            "server1",
+            "import django, uuid; django.setup()\n"
+            f"from django.contrib.auth.models import Group\n{add_one}\n"
+            "print(Group.objects.filter(name__startswith='drill-').count())",
+        )
+    )
+
+
+@contextmanager
+def cleared(site: Site) -> Iterator[None]:
+    """Remove what an earlier run left of the stack, and the stack afterwards."""
+    clear(site)
+    try:
+        yield
+    finally:
+        clear(site)
 
 
 def clear(site: Site) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.stack.compose import Stack, tells
-from tests.stack.stackctl.site import Site
+from tests.stack.stackctl.site import Site, count_rows
 from tests.waiting import eventually
 
 # A file that takes a while to read and grows all the while, until the flag is gone.
@@ -30,19 +30,6 @@ def uploads(site: Site) -> Iterator[None]:
         finally:
             site.run_in("server2", "rm", FLAG)
             busy.wait(30)
-
-
-def count_rows(site: Site, *, add: bool = False) -> int:
-    """Return how many rows a test has added, after one more where told."""
-    add_one = "Group.objects.create(name=f'drill-{uuid.uuid4()}')" if add else ""
-    return int(
-        site.python_in(
-            "server1",
-            "import django, uuid; django.setup()\n"
-            f"from django.contrib.auth.models import Group\n{add_one}\n"
-            "print(Group.objects.filter(name__startswith='drill-').count())",
-        )
-    )
 
 
 # What the database's administrator creates, and what the application does.
