@@ -54,9 +54,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Refuse to leave the container and browser tests out where they are required."""
     if not os.environ.get("REQUIRE_STACK_TESTS"):
         return
-    for found, cure in ((engine_answers, ENGINE_HELP), (chromium, BROWSER_HELP)):
+    for found, hint in ((engine_answers, ENGINE_HELP), (chromium, BROWSER_HELP)):
         if not found():
-            pytest.exit(f"REQUIRE_STACK_TESTS is set, but {cure}", returncode=1)
+            pytest.exit(f"REQUIRE_STACK_TESTS is set, but {hint}", returncode=1)
 
 
 def chromium() -> str | None:
@@ -80,7 +80,7 @@ def inside(items: list[pytest.Item], folders: tuple[Path, ...]) -> list[pytest.I
     return [item for item in items if set(folders) & set(item.path.parents)]
 
 
-def leave_out(items: list[pytest.Item], found: Callable[[], object], cure: str) -> None:
+def leave_out(items: list[pytest.Item], found: Callable[[], object], hint: str) -> None:
     """Skip these tests if what they need is not found; where they are required they run, and fail.
 
     pytest_sessionstart has looked already, and a second look may have another answer.
@@ -88,7 +88,7 @@ def leave_out(items: list[pytest.Item], found: Callable[[], object], cure: str) 
     if not items or os.environ.get("REQUIRE_STACK_TESTS") or found():
         return
     for item in items:
-        item.add_marker(pytest.mark.skip(reason=cure))
+        item.add_marker(pytest.mark.skip(reason=hint))
 
 
 def stack_of(item: pytest.Item) -> str:
@@ -104,10 +104,10 @@ def stack_of(item: pytest.Item) -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say plainly what was left out, and how to get it."""
     skipped = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
-    for kind, cure in (("container", ENGINE_HELP), ("browser", BROWSER_HELP)):
-        if count := sum(cure in reason for reason in skipped):
+    for kind, hint in (("container", ENGINE_HELP), ("browser", BROWSER_HELP)):
+        if count := sum(hint in reason for reason in skipped):
             terminalreporter.write_line(
-                f"LEFT OUT: {count} {kind} tests, because {cure}", yellow=True
+                f"LEFT OUT: {count} {kind} tests, because {hint}", yellow=True
             )
 
 

@@ -36,7 +36,7 @@ POSTGRESQL_OUTAGE = (
     "58",  # input or output error
 )
 # What a server that is there says of one who tries to connect: then there is no code, and no
-# waiting cures it.
+# waiting fixes it.
 POSTGRESQL_REFUSAL = (
     "authentication failed",
     "does not exist",
@@ -46,7 +46,7 @@ POSTGRESQL_REFUSAL = (
     "permission denied for database",
     "is not permitted to log in",
 )
-# What the clients of both say of TLS that no waiting cures; a handshake that was cut off is none.
+# What the clients of both say of TLS that no waiting fixes; a handshake that was cut off is none.
 TLS_FAULT = re.compile(
     r"certificate|private key file|ssl_?mode|(ssl|tls) (is|was) required|not support ssl"
     r"|insecure transport|no pg_hba.*no encryption|wrong version number|handshake failure|\balert\b"
@@ -128,7 +128,7 @@ def wait_for_database(
         say: called with a line for the person who watches.
 
     Raises:
-        DatabaseNotReadyError: it refused us, which waiting does not cure, or the time is over.
+        DatabaseNotReadyError: it refused us, which waiting does not hint, or the time is over.
     """
     deadline = time.monotonic() + seconds
     announced = False
@@ -165,8 +165,8 @@ def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
     if "invalid connection option" in str(error):
         return f"DATABASE_URL has a wrong option after its ?: {error}".strip()
     if is_tls_fault(error):
-        cure = tls_cure(connection.vendor, str(error).lower())
-        return f"the {where(connection)} and its client do not agree on TLS: {error}. {cure}"
+        hint = tls_hint(connection.vendor, str(error).lower())
+        return f"the {where(connection)} and its client do not agree on TLS: {error}. {hint}"
     return (
         f"the {where(connection)} refused user {connection.settings_dict['USER']!r}: {error}. "
         "Check the user, the password and the database's name (DATABASE_URL, or DB_USER, "
@@ -174,7 +174,7 @@ def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
     )
 
 
-def tls_cure(vendor: str, words: str) -> str:
+def tls_hint(vendor: str, words: str) -> str:
     """Return the next step for a fault of TLS, by the client's words in small letters."""
     mode, authority = ("ssl_mode", "ssl_ca") if vendor == "mysql" else ("sslmode", "sslrootcert")
     if "insecure transport" in words or "no encryption" in words:

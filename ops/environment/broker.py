@@ -65,13 +65,13 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
         problem = (
             "it has a login, which would not be used: Kafka is spoken to without password and TLS"
         )
-        cure = "Name it without one, confluentkafka://host:9092, in a network of its own."
-        found.append(Fault("CELERY_BROKER_URL", problem, cure))
+        hint = "Name it without one, confluentkafka://host:9092, in a network of its own."
+        found.append(Fault("CELERY_BROKER_URL", problem, hint))
     broker = str(values["BROKER"])
     if layer in SHARED and not values["CELERY_BROKER_URL"]:
         found += [
-            Fault(name, f"it is not set, and BROKER={broker} needs it", cure)
-            for name, cure in _NEEDED.get(broker, {}).items()
+            Fault(name, f"it is not set, and BROKER={broker} needs it", hint)
+            for name, hint in _NEEDED.get(broker, {}).items()
             if not values[name] and name not in broken
         ]
     return found
@@ -83,5 +83,5 @@ def client_faults(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
     if not kafka or find_spec("confluent_kafka") is not None:
         return []
     problem = "Kafka is the message broker, and its client is not installed here"
-    cure = "Set BROKER=kafka and build again: docker compose build."
-    return [Fault("BROKER", problem, cure)]
+    hint = "Set BROKER=kafka and build again: docker compose build."
+    return [Fault("BROKER", problem, hint)]

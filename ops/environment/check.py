@@ -80,12 +80,12 @@ def _redirects_nowhere(values: Mapping[str, Value]) -> list[Fault]:
     if not values["DJANGO_SECURE_SSL_REDIRECT"] or values["TLS_CERTIFICATE"]:
         return []
     problem = "every page redirects to https, and nothing answers there: TLS_CERTIFICATE is not set"
-    cure = (
+    hint = (
         "Set TLS_CERTIFICATE (`make certs` makes one for localhost; docs/tls.md). "
         "To try the site by http, set DJANGO_SECURE_SSL_REDIRECT=false. Behind a proxy that ends "
         "TLS, set that and DJANGO_CSRF_TRUSTED_ORIGINS=https://NAME."
     )
-    return [Fault("DJANGO_SECURE_SSL_REDIRECT", problem, cure)]
+    return [Fault("DJANGO_SECURE_SSL_REDIRECT", problem, hint)]
 
 
 # remove_demo: begin
@@ -103,8 +103,8 @@ def _too_little_memory(values: Mapping[str, Value]) -> list[Fault]:
         f"it is {tasks}, and so many images of {megapixels} megapixels may take {needed} MB at "
         f"once; the worker's container has {limit}"
     )
-    cure = f"Set APP_MEMORY={needed + 256}m, or lower WORKER_CONCURRENCY or UPLOAD_MAX_MEGAPIXELS."
-    return [Fault("WORKER_CONCURRENCY", problem, cure)]
+    hint = f"Set APP_MEMORY={needed + 256}m, or lower WORKER_CONCURRENCY or UPLOAD_MAX_MEGAPIXELS."
+    return [Fault("WORKER_CONCURRENCY", problem, hint)]
 
 
 def image_bytes(megapixels: int) -> int:
@@ -168,9 +168,9 @@ def _is_building(environ: Mapping[str, str]) -> bool:
 
 def _misplaced(dotenv: DotEnv) -> list[Fault]:
     """Return a fault for each variable that must not stand in `.env`."""
-    cure = "Remove it from there."
+    hint = "Remove it from there."
     return [
-        Fault(name, "it is in .env, where it would count for every command", cure)
+        Fault(name, "it is in .env, where it would count for every command", hint)
         for name, value in dotenv.values.items()
         if value and name in VARIABLES and not VARIABLES[name].in_dotenv
     ]
@@ -203,19 +203,19 @@ def _value(
     try:
         return variable.parse(text) if text else _EMPTY.get(variable.kind)
     except InvalidValueError as error:
-        found.append(Fault(variable.name, error.problem, error.cure))
+        found.append(Fault(variable.name, error.problem, error.hint))
         return _EMPTY.get(variable.kind)
 
 
 def _missing(variable: Variable, layer: str) -> Fault:
-    cure = f"Set it in the environment or in .env: {variable.help}"
+    hint = f"Set it in the environment or in .env: {variable.help}"
     if variable.secret:
-        cure = f"Set {variable.name}, or {variable.name}_FILE to a file that holds it"
+        hint = f"Set {variable.name}, or {variable.name}_FILE to a file that holds it"
         if variable.generated:
-            cure += f"; `{COMMAND} init --layer {layer}` writes a .env with a fresh one."
+            hint += f"; `{COMMAND} init --layer {layer}` writes a .env with a fresh one."
         else:
-            cure += f": {variable.help}"
-    return Fault(variable.name, f"it is not set, and {layer} requires it", cure)
+            hint += f": {variable.help}"
+    return Fault(variable.name, f"it is not set, and {layer} requires it", hint)
 
 
 def _sample(variable: Variable, text: str, layer: str) -> Fault | None:
@@ -229,8 +229,8 @@ def _sample(variable: Variable, text: str, layer: str) -> Fault | None:
     if not is_sample:
         return None
     problem = f"it is still the local layer's sample, which is public, and this is {layer}"
-    cure = f"Set a secret of its own; `./manage.py env init --layer {layer}` makes fresh ones."
-    return Fault(variable.name, problem, cure)
+    hint = f"Set a secret of its own; `./manage.py env init --layer {layer}` makes fresh ones."
+    return Fault(variable.name, problem, hint)
 
 
 def _across(
@@ -273,8 +273,8 @@ def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
         len(key) < _KEY_LENGTH or len(set(key)) < _KEY_VARIETY or key.startswith(_KEY_INSECURE)
     ):
         problem = f"it is too weak: production needs {_KEY_LENGTH} random characters or more"
-        cure = "`python -c 'import secrets; print(secrets.token_urlsafe(64))'` prints a good one."
-        found.append(Fault("DJANGO_SECRET_KEY", problem, cure))
+        hint = "`python -c 'import secrets; print(secrets.token_urlsafe(64))'` prints a good one."
+        found.append(Fault("DJANGO_SECRET_KEY", problem, hint))
     # https://hstspreload.org/#submission-requirements
     seconds = values["DJANGO_HSTS_SECONDS"]
     too_short = isinstance(seconds, int) and seconds < _PRELOAD_SECONDS
@@ -282,11 +282,11 @@ def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
         too_short or not values["DJANGO_HSTS_INCLUDE_SUBDOMAINS"]
     ):
         problem = "it is on, and browsers accept a preload only for a year and all subdomains"
-        cure = (
+        hint = (
             f"Set DJANGO_HSTS_SECONDS={_PRELOAD_SECONDS} and DJANGO_HSTS_INCLUDE_SUBDOMAINS=true, "
             "or remove it."
         )
-        found.append(Fault("DJANGO_HSTS_PRELOAD", problem, cure))
+        found.append(Fault("DJANGO_HSTS_PRELOAD", problem, hint))
     return found
 
 

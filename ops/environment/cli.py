@@ -156,7 +156,7 @@ def _get(arguments: argparse.Namespace) -> int:
     try:
         print(render.shown(variable, text or variable.default_in(layer)))
     except InvalidValueError as error:
-        return _fail(str(Fault(name, error.problem, error.cure)))
+        return _fail(str(Fault(name, error.problem, error.hint)))
     return 0
 
 

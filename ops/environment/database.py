@@ -219,7 +219,7 @@ def _url_faults(url: str) -> list[Fault]:
     try:
         _check_url(url)
     except InvalidValueError as error:
-        return [Fault("DATABASE_URL", error.problem, error.cure)]
+        return [Fault("DATABASE_URL", error.problem, error.hint)]
     return []
 
 

@@ -62,8 +62,8 @@ def read(path: Path) -> DotEnv:
 def parse(text: str, name: str = ".env") -> DotEnv:
     """Read the text of a `.env`; of two lines with the same name the later counts."""
     if text.startswith("\ufeff"):
-        cure = "Save it as UTF-8 without a byte order mark."
-        return DotEnv(faults=(Fault(f"{name} line 1", "it starts with a byte order mark", cure),))
+        hint = "Save it as UTF-8 without a byte order mark."
+        return DotEnv(faults=(Fault(f"{name} line 1", "it starts with a byte order mark", hint),))
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
     faults: list[Fault] = []

@@ -8,28 +8,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: where, what, and its cure. Never a secret's value."""
+    """One thing that is wrong: where, what, and a hint. Never a secret's value."""
 
     name: str
     problem: str
-    cure: str = ""
+    hint: str = ""
 
     def __str__(self) -> str:
-        """Return the fault as one line, with its cure on a second."""
+        """Return the fault as one line, with its hint on a second."""
         lines = [f"{self.name}: {self.problem}"]
-        if self.cure:
-            lines.append(f"    {self.cure}")
+        if self.hint:
+            lines.append(f"    {self.hint}")
         return "\n".join(lines)
 
 
 class InvalidValueError(ValueError):
-    """A value that its variable does not accept; carries problem and cure, never the variable."""
+    """A value that its variable does not accept; carries problem and hint, never the variable."""
 
-    def __init__(self, problem: str, cure: str = "") -> None:
+    def __init__(self, problem: str, hint: str = "") -> None:
         """Keep the two halves apart, so that each is shown in its place."""
         super().__init__(problem)
         self.problem = problem
-        self.cure = cure
+        self.hint = hint
 
 
 def report(faults: Iterable[Fault], layer: str) -> str:

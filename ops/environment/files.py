@@ -37,7 +37,7 @@ def text_of(variable: Variable, environ: Mapping[str, str]) -> str | Fault:
     try:
         return content(path)
     except InvalidValueError as error:
-        return Fault(name, error.problem, error.cure)
+        return Fault(name, error.problem, error.hint)
 
 
 def is_mounted(variable: Variable) -> bool:

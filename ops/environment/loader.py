@@ -88,7 +88,7 @@ def ignored_layer(root: Path = ROOT) -> str:
 def load(environ: MutableMapping[str, str] | None = None, root: Path = ROOT) -> Environment:
     """Return the checked environment, `.env` included, or raise ImproperlyConfigured.
 
-    The message names all faults at once, each with its cure, and no secret's value.
+    The message names all faults at once, each with its hint, and no secret's value.
     """
     environ = os.environ if environ is None else environ
     found = read_dotenv(environ, root)

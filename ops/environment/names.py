@@ -76,8 +76,8 @@ def near_misses(
         if name in declared or foreign(name):
             continue
         if name in FORMER and (environ.get(name) or name in in_dotenv):
-            cure = f"Remove it, and set {FORMER[name]} (docs/environment.md)."
-            faults.append(Fault(name, "nothing reads it any more", cure))
+            hint = f"Remove it, and set {FORMER[name]} (docs/environment.md)."
+            faults.append(Fault(name, "nothing reads it any more", hint))
             continue
         if fault := _no_file(name) or _near(name, wanted, name in in_dotenv):
             faults.append(fault)

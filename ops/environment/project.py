@@ -104,7 +104,7 @@ def _faults(variable: Variable, names: Collection[str]) -> Iterator[tuple[str, s
             if text:
                 variable.parse(text)
         except InvalidValueError as error:
-            yield f"its default in {layer} is not valid: {error.problem}", error.cure
+            yield f"its default in {layer} is not valid: {error.problem}", error.hint
     optional = [layer for layer in LAYERS if layer not in variable.required_in]
     missing = [layer for layer in optional if not variable.default_in(layer)]
     if missing and variable.kind not in _CAN_BE_EMPTY:

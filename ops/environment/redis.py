@@ -56,6 +56,6 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
         return [Fault("REDIS_URL", problem, _CURE)]
     if values["REDIS_HOST"] and not (values["REDIS_URL"] or values["REDIS_PASSWORD"]):
         problem = f"it is not set, and REDIS_HOST is; {layer} requires it"
-        cure = "Set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it."
-        return [Fault("REDIS_PASSWORD", problem, cure)]
+        hint = "Set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it."
+        return [Fault("REDIS_PASSWORD", problem, hint)]
     return []

@@ -19,8 +19,8 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
         return []
     if not address:
         problem = f"it is not set, and {BUCKET} is: pages would not use the bucket"
-        cure = "Set the address of its folder static/, or that of the CDN before it."
-        return [Fault(ADDRESS, problem, cure)]
+        hint = "Set the address of its folder static/, or that of the CDN before it."
+        return [Fault(ADDRESS, problem, hint)]
     if not bucket:
         problem = f"it is not set, and {ADDRESS} is: nobody would bring the files there"
         return [Fault(BUCKET, problem, "Set the bucket's name, or set neither.")]

@@ -41,7 +41,7 @@ for extension, kind in {
     TYPES.add_type(kind, extension)
 
 # What to do about what S3 answers; other errors are shown by their own name.
-CURES = {
+HINTS = {
     "NoSuchBucket": "There is no such bucket: create it, or correct AWS_STATIC_BUCKET_NAME.",
     "AccessDenied": "Allow s3:ListBucket on the bucket, and s3:PutObject on its {prefix}*.",
     "InvalidAccessKeyId": "Correct AWS_ACCESS_KEY_ID.",
@@ -142,8 +142,8 @@ def told(error: Exception) -> str:
         return NO_CREDENTIALS
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "an unknown error")
-        cure = CURES.get(code, "").format(prefix=PREFIX)
-        return f"S3 answered {code} to {error.operation_name}. {cure}".strip()
+        hint = HINTS.get(code, "").format(prefix=PREFIX)
+        return f"S3 answered {code} to {error.operation_name}. {hint}".strip()
     if isinstance(error, BotoCoreError):
         return f"{type(error).__name__}. {AWAY}"
     return str(error)

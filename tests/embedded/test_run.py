@@ -265,7 +265,7 @@ def test_a_killed_site_leaves_no_worker(clone: Path) -> None:
     eventually(lambda: not workers(clone), seconds=30, what="the worker has ended by itself")
 
 
-def test_a_taken_port_is_said_with_the_cure(clone: Path) -> None:
+def test_message_names_a_port_that_is_free_instead_of_the_one_in_use(clone: Path) -> None:
     with running(clone, seconds=15) as site:
         second = subprocess.run(
             ["make", "run"],

@@ -66,7 +66,7 @@ def test_another_clone_is_refused_until_it_adopts_the_stack(
     with pytest.raises(StackctlError) as refused, lock.held(project, "down"):
         raise AssertionError("another clone holds the lock")
     assert f"belongs to the folder {first}" in refused.value.problem
-    assert "STACK_NAME" in refused.value.cure and "./stackctl adopt" in refused.value.cure
+    assert "STACK_NAME" in refused.value.hint and "./stackctl adopt" in refused.value.hint
 
     assert lock.other_owner(project) == str(first)
     with lock.held(project, "adopt", adopt=True) as before:

@@ -322,7 +322,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_certificate_that_is_not_right_is_told(tls: Secure, what: str) -> None:
-    spoil, problem, cure = WRONG[what]
+    spoil, problem, hint = WRONG[what]
     with kept(tls.folder):
         spoil(tls.folder)
         told = tls.stack.compose(
@@ -331,7 +331,7 @@ def test_a_certificate_that_is_not_right_is_told(tls: Secure, what: str) -> None
 
     assert told.returncode == 1
     assert problem in told.stdout
-    assert cure in told.stdout
+    assert hint in told.stdout
 
 
 def test_another_s_key_is_refused_and_the_former_certificate_serves(tls: Secure) -> None:

@@ -285,14 +285,14 @@ POSTGRESQL_TLS_FAULTS = [
 
 
 @pytest.mark.parametrize(
-    ("vendor", "words", "cure"),
+    ("vendor", "words", "hint"),
     [
-        *(("mysql", words, cure) for words, cure in TLS_FAULTS),
-        *(("postgresql", (f"{POSTGRESQL}{text}",), cure) for text, cure in POSTGRESQL_TLS_FAULTS),
+        *(("mysql", words, hint) for words, hint in TLS_FAULTS),
+        *(("postgresql", (f"{POSTGRESQL}{text}",), hint) for text, hint in POSTGRESQL_TLS_FAULTS),
     ],
 )
 def test_a_fault_of_tls_is_named_at_once(
-    clock: Clock, vendor: str, words: tuple[object, ...], cure: str
+    clock: Clock, vendor: str, words: tuple[object, ...], hint: str
 ) -> None:
     connection = Connection(OperationalError(*words))
     connection.vendor = vendor
@@ -302,7 +302,7 @@ def test_a_fault_of_tls_is_named_at_once(
 
     assert clock.now == 1000
     message = str(caught.value)
-    assert "do not agree on TLS" in message and str(words[-1]) in message and cure in message
+    assert "do not agree on TLS" in message and str(words[-1]) in message and hint in message
     assert "Is it running" not in message and "refused user" not in message
 
 

@@ -72,7 +72,7 @@ def test_engine_and_compose_are_those_that_stackctl_wants(monkeypatch: pytest.Mo
     )
     assert f"Engine {engine}, Compose {plugin} and Buildx or newer" in flat("docs/stackctl.md")
     monkeypatch.setattr("shutil.which", lambda _: None)
-    assert f"Install Docker Engine {engine} or newer" in preflight._client().cure
+    assert f"Install Docker Engine {engine} or newer" in preflight._client().hint
 
 
 def python() -> str:

@@ -31,9 +31,9 @@ def test_everything_that_is_missing_is_named_at_once(layer: str) -> None:
         "DATABASE_URL",
         "REDIS_URL",
     ]
-    assert all(fault.cure for fault in faults)
-    assert "DJANGO_SECRET_KEY_FILE" in faults[0].cure
-    assert "./manage.py env init" in faults[0].cure
+    assert all(fault.hint for fault in faults)
+    assert "DJANGO_SECRET_KEY_FILE" in faults[0].hint
+    assert "./manage.py env init" in faults[0].hint
 
 
 def test_an_empty_value_is_not_set() -> None:

@@ -26,7 +26,7 @@ def test_a_redirect_to_https_where_nothing_answers_is_warned_of(
     found = warnings({**GOOD, **change}, layer)
 
     assert [fault.name for fault in found] == ["DJANGO_SECURE_SSL_REDIRECT"] * warned
-    assert all("TLS_CERTIFICATE" in fault.cure and "=false" in fault.cure for fault in found)
+    assert all("TLS_CERTIFICATE" in fault.hint and "=false" in fault.hint for fault in found)
 
 
 # remove_demo: begin
@@ -48,7 +48,7 @@ def test_tasks_that_need_more_memory_than_the_worker_has_are_warned_of(
 
     assert [fault.name for fault in found] == ["WORKER_CONCURRENCY"] * bool(needed)
     assert all(f"{needed} MB at once" in fault.problem for fault in found)
-    assert all(f"APP_MEMORY={needed + 256}m" in fault.cure for fault in found)
+    assert all(f"APP_MEMORY={needed + 256}m" in fault.hint for fault in found)
 
 
 # remove_demo: end

@@ -102,11 +102,11 @@ def test_the_port_is_the_one_named_or_the_engines_own(environ: dict[str, str], p
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
 def test_no_database_is_a_fault_where_others_rely_on_it(layer: str) -> None:
-    """The cure names the three ways."""
+    """The hint names the three ways."""
     _, [fault] = resolve({}, layer)
     assert layer in fault.problem
     for way in ("DATABASE_URL", "DB_ENGINE", "RDS_HOSTNAME"):
-        assert way in fault.cure
+        assert way in fault.hint
 
 
 @pytest.mark.parametrize("layer", ["local", "test"])
@@ -143,7 +143,7 @@ def test_a_part_of_the_group_that_is_missing_is_named(
     """In every layer, once a host is named."""
     _, faults = resolve({**GROUP, "DB_ENGINE": engine, missing: ""}, layer)
     assert [fault.name for fault in faults] == [missing]
-    assert missing in faults[0].cure
+    assert missing in faults[0].hint
 
 
 def test_all_missing_parts_are_named_at_once() -> None:
@@ -194,7 +194,7 @@ def test_a_malformed_url_is_a_fault_without_any_of_it(url: str, told: str) -> No
     """The password would end in a log otherwise."""
     _, [fault] = resolve({"DATABASE_URL": url})
     assert fault.name == "DATABASE_URL"
-    assert fault.cure
+    assert fault.hint
     assert told in str(fault)
     for part in ("hid", "den", "pa55"):
         assert part not in str(fault).replace("hidden from", "")

@@ -100,7 +100,7 @@ def test_any_other_line_is_a_fault_that_names_the_line_and_not_the_value(line: s
     assert found.values == {"B": "1", "C": "2"}
     [fault] = found.faults
     assert fault.name == ".env line 4"
-    assert fault.cure
+    assert fault.hint
     assert "hidden" not in str(fault)
 
 
@@ -124,9 +124,9 @@ def test_only_a_newline_ends_a_line() -> None:
     assert dotenv.parse("A='a\u2028b'").values == {"A": "a\u2028b"}
 
 
-def test_line_ends_of_windows_have_their_own_cure() -> None:
+def test_line_ends_of_windows_have_their_own_hint() -> None:
     """Quotes would not help."""
-    assert "Unix line ends" in dotenv.parse("A=1\r\n").faults[0].cure
+    assert "Unix line ends" in dotenv.parse("A=1\r\n").faults[0].hint
 
 
 def test_no_file_is_an_empty_one(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def test_a_report_counts_the_faults_and_names_the_layer() -> None:
 def test_a_refused_value_has_its_problem_as_message() -> None:
     error = InvalidValueError("it is no number", "Write digits.")
 
-    assert (str(error), error.problem, error.cure) == (
+    assert (str(error), error.problem, error.hint) == (
         *("it is no number", "it is no number"),
         "Write digits.",
     )
-    assert InvalidValueError("it is no number").cure == ""
+    assert InvalidValueError("it is no number").hint == ""

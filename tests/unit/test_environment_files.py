@@ -52,7 +52,7 @@ def test_a_file_that_gives_no_secret_is_a_fault_naming_its_path(
     assert fault.name == "DJANGO_SECRET_KEY_FILE"
     assert problem in fault.problem
     assert str(path) in fault.problem
-    assert fault.cure
+    assert fault.hint
     assert "hidden" not in str(fault)
 
 

@@ -106,7 +106,7 @@ def test_the_settings_module_tells_the_layer(module: str, layer: str) -> None:
 
 
 def test_all_faults_are_in_one_message(tmp_path: Path) -> None:
-    """With their cures and without a value."""
+    """With their hints and without a value."""
     (tmp_path / ".env").write_text("DATABSE_URL=hidden\nhidden line\n")
     environ = {**PRODUCTION, "DJANGO_DEBUG": "on", "WEB_CONCURRENCY": "many"}
     with pytest.raises(ImproperlyConfigured) as caught:

@@ -41,7 +41,7 @@ def test_a_misspelt_name_is_a_fault_that_says_what_is_meant(name: str, meant: st
     for dotenv in (None, parse(f"{name}=x")):
         faults = environment.faults({name: "x"}, "local", dotenv=dotenv)
         assert [fault.name for fault in faults] == [name]
-        assert faults[0].cure == f"Did you mean {meant}?"
+        assert faults[0].hint == f"Did you mean {meant}?"
     assert name not in names({name: "x", meant.removesuffix("_FILE"): "x"}, "local")
 
 
@@ -66,7 +66,7 @@ def test_a_misspelt_name_is_a_fault_that_says_what_is_meant(name: str, meant: st
 def test_in_dotenv_a_looser_resemblance_counts(name: str, meant: str) -> None:
     """Everything there is meant for this project; the process's environment is everyone's."""
     faults = environment.faults({name: "x"}, "local", dotenv=parse(f"{name}=x"))
-    assert [(fault.name, fault.cure) for fault in faults] == [(name, f"Did you mean {meant}?")]
+    assert [(fault.name, fault.hint) for fault in faults] == [(name, f"Did you mean {meant}?")]
     assert names({name: "x"}, "local") == []
 
 
@@ -91,5 +91,5 @@ def test_a_name_that_had_a_meaning_is_refused_with_its_successor(count: str) -> 
     """Also where Compose has given the successor its default."""
     (fault,) = environment.faults({"SERVER3": "1", "SERVER_COUNT": count}, "local")
 
-    assert fault.name == "SERVER3" and "set SERVER_COUNT" in fault.cure
+    assert fault.name == "SERVER3" and "set SERVER_COUNT" in fault.hint
     assert names({"SERVER3": ""}, "local") == []

@@ -100,5 +100,5 @@ def test_a_file_for_what_is_no_secret_is_a_fault() -> None:
     """It would be ignored silently."""
     [fault] = environment.faults({"DB_HOST_FILE": "/x"}, "local")
     assert fault.name == "DB_HOST_FILE"
-    assert fault.cure == "Set DB_HOST."
+    assert fault.hint == "Set DB_HOST."
     assert names({"DRAIN_FILE": "/x"}, "local") == []

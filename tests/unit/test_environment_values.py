@@ -1,4 +1,4 @@
-"""How the text of each variable becomes a value, or a fault with its cure."""
+"""How the text of each variable becomes a value, or a fault with a hint."""
 
 import zoneinfo
 from pathlib import Path
@@ -112,16 +112,16 @@ def test_a_good_text_has_this_value(name: str, text: str, value: Value) -> None:
     assert (parsed, type(parsed)) == (value, type(value))
 
 
-@pytest.mark.parametrize(("name", "text", "cure"), BAD)
-def test_a_bad_text_is_refused_with_its_cure(name: str, text: str, cure: str) -> None:
+@pytest.mark.parametrize(("name", "text", "hint"), BAD)
+def test_a_bad_text_is_refused_with_a_hint(name: str, text: str, hint: str) -> None:
     """The problem and what to do are told apart."""
     with pytest.raises(InvalidValueError) as caught:
         VARIABLES[name].parse(text)
     assert caught.value.problem
-    assert cure in caught.value.cure
+    assert hint in caught.value.hint
 
 
-def test_without_a_time_zone_database_the_cure_is_to_install_one(
+def test_without_a_time_zone_database_the_hint_is_to_install_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Slim images have none; the name is not to blame."""
@@ -134,7 +134,7 @@ def test_without_a_time_zone_database_the_cure_is_to_install_one(
     assert VARIABLES["DJANGO_TIME_ZONE"].parse("UTC") == "UTC"
     with pytest.raises(InvalidValueError) as caught:
         VARIABLES["DJANGO_TIME_ZONE"].parse("Nowhere/Atall")
-    assert "tzdata" in caught.value.cure
+    assert "tzdata" in caught.value.hint
 
 
 def test_every_name_is_declared_once() -> None:

@@ -199,7 +199,7 @@ def test_with_a_certificate_the_site_is_asked_by_https() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "problem", "cure"),
+    ("result", "problem", "hint"),
     [
         (process.Result(0, "certs/a/fullchain.pem is valid until 2030\n", ""), "", ""),
         (process.Result(1, "there is no file\nMake it.\n", ""), "there is no file", "Make it."),
@@ -207,7 +207,7 @@ def test_with_a_certificate_the_site_is_asked_by_https() -> None:
     ],
 )
 def test_preflight_says_what_the_look_says(
-    monkeypatch: pytest.MonkeyPatch, result: process.Result, problem: str, cure: str
+    monkeypatch: pytest.MonkeyPatch, result: process.Result, problem: str, hint: str
 ) -> None:
     monkeypatch.setattr(process, "run", lambda *_, **__: result)
 
@@ -215,7 +215,7 @@ def test_preflight_says_what_the_look_says(
 
     assert check.ok == (not problem)
     assert problem in check.problem
-    assert check.cure == cure
+    assert check.hint == hint
 
 
 def test_a_folder_that_cannot_be_written_is_told(

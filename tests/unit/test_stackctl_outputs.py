@@ -152,7 +152,7 @@ def test_odd_output_is_described(fault: Callable[[], object], words: str) -> Non
         fault()
 
     start = "`docker ps` answered something that stackctl does not understand"
-    assert (odd.value.problem, odd.value.cure) == (f"{start} ({words})", "Do this.")
+    assert (odd.value.problem, odd.value.hint) == (f"{start} ({words})", "Do this.")
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -195,7 +195,7 @@ def test_secrets_of_an_output_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> 
         compose.load("production")
 
     assert "docker compose config" in refused.value.problem
-    assert "hunter2" not in f"{refused.value.problem}{refused.value.cure}"
+    assert "hunter2" not in f"{refused.value.problem}{refused.value.hint}"
 
 
 def test_a_scripts_answer_has_its_mark_on_a_line_of_its_own(

@@ -92,7 +92,7 @@ def test_without_git_a_name_is_asked_for(root: Path, monkeypatch: pytest.MonkeyP
         release.from_git()
 
     assert refused.value.problem.startswith("git cannot say which commit this is: fatal: not a git")
-    assert "--release NAME" in refused.value.cure
+    assert "--release NAME" in refused.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "latest", "-x", "a b", "a/b", "x" * 129])

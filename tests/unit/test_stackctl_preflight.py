@@ -275,12 +275,12 @@ def test_little_room_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) 
 
     check = preflight._disk("")
 
-    assert "are needed" in check.problem and "docker system df" in check.cure
+    assert "are needed" in check.problem and "docker system df" in check.hint
 
 
 @pytest.mark.parametrize("name", preflight.SAMPLES)
 @pytest.mark.parametrize(("file", "folder"), [(0o640, 0o755), (0o644, 0o750)])
-def test_a_clone_made_under_a_strict_umask_is_told_with_its_cure(
+def test_a_clone_made_under_a_strict_umask_is_reported_with_a_command_that_fixes_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, file: int, folder: int
 ) -> None:
     for sample in preflight.SAMPLES:
@@ -293,13 +293,13 @@ def test_a_clone_made_under_a_strict_umask_is_told_with_its_cure(
     (tmp_path / name).parent.chmod(folder)
 
     check = preflight._readable()
-    assert (check.name, check.cure) == ("project files", preflight.READABLE)
+    assert (check.name, check.hint) == ("project files", preflight.READABLE)
     assert check.problem.startswith(
         f"{name} cannot be read by other users (a umask of 027 or 077?)"
     )
 
 
-def test_its_cure_makes_all_that_git_knows_readable_and_nothing_else(tmp_path: Path) -> None:
+def test_the_command_makes_all_that_git_knows_readable_and_nothing_else(tmp_path: Path) -> None:
     def sh(command: str) -> None:
         subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True, capture_output=True)
 
@@ -317,7 +317,7 @@ def test_its_cure_makes_all_that_git_knows_readable_and_nothing_else(tmp_path: P
 def test_an_address_of_another_machine_is_told() -> None:
     check = preflight._port("192.0.2.1", free_port(), "HTTP_PORT", ours=False)
 
-    assert "cannot listen on 192.0.2.1" in check.problem and "HTTP_ADDRESS" in check.cure
+    assert "cannot listen on 192.0.2.1" in check.problem and "HTTP_ADDRESS" in check.hint
 
 
 def test_env_is_the_projects_own_check(machine: Machine) -> None:

@@ -64,7 +64,7 @@ def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(
             process.follow(*command, on_line=print, seconds=0.5)
 
     assert slow.value.problem == f"`sh -c {command[2]} ...` did not end within 0.5 s"
-    assert "docker info" in slow.value.cure
+    assert "docker info" in slow.value.hint
     eventually(lambda: has_ended(root / "child"), seconds=20, what="its child has ended")
 
 
@@ -96,7 +96,7 @@ def test_a_program_that_is_missing_is_named(how: str) -> None:
         calls[how]()
 
     problem = "no-such-program cannot be started: No such file or directory"
-    assert (missing.value.problem, missing.value.cure) == (problem, "Is it installed?")
+    assert (missing.value.problem, missing.value.hint) == (problem, "Is it installed?")
 
 
 def test_follow_passes_each_line_on_as_it_comes(root: Path) -> None:

@@ -100,9 +100,9 @@ REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "problem", "cure"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("change", "problem", "hint"), REFUSALS.values(), ids=REFUSALS)
 def test_deploy_is_refused_before_anything_is_touched(
-    stack: Stack, change: Callable[[Stack], object], problem: str, cure: str
+    stack: Stack, change: Callable[[Stack], object], problem: str, hint: str
 ) -> None:
     change(stack)
     containers, images = dict(stack.containers), dict(stack.images)
@@ -111,7 +111,7 @@ def test_deploy_is_refused_before_anything_is_touched(
     ended = stack.deploy("bbbb")
 
     assert (ended.code, ended.result["code"]) == (1, 1)
-    assert problem in ended.result["error"] and cure in ended.result["next"]
+    assert problem in ended.result["error"] and hint in ended.result["next"]
     assert set(stack.steps) <= {"lock deploy", "write owner"}
     assert (stack.containers, stack.images) == (containers, images)
     assert stack.locks == locks

@@ -113,10 +113,10 @@ def test_a_refused_configuration_is_told_in_haproxys_words(monkeypatch: pytest.M
     with pytest.raises(StackctlError) as refused:
         haproxy_says(monkeypatch, 1, "", BROKEN)
 
-    told = refused.value.cure.splitlines()
+    told = refused.value.hint.splitlines()
     assert told[0] == "parsing [haproxy/haproxy.cfg:18]: unmatched quote below:"
     assert told[1] == '  stats auth "admin:***'
-    assert "pass word" not in refused.value.cure
+    assert "pass word" not in refused.value.hint
     assert told[-1] == "Correct it, then: ./stackctl reload"
     assert "nothing was changed" in refused.value.problem
 
@@ -162,7 +162,7 @@ def test_an_address_that_cannot_be_bound_is_told(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(StackctlError) as refused:
         listening.require("id", ["\tbind 192.0.2.1:8081"], "haproxy/haproxy.cfg")
 
-    assert "bind 192.0.2.1:8081: Cannot assign requested address" in refused.value.cure
+    assert "bind 192.0.2.1:8081: Cannot assign requested address" in refused.value.hint
 
 
 PROCESSES = """#<PID>          <type>          <reloads>       <uptime>        <version>
@@ -253,4 +253,4 @@ def test_no_master_socket_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> No
         haproxy.Balancer("id").workers()
 
     assert "No such file" in refused.value.problem
-    assert reload.NEW_CONTAINER in refused.value.cure
+    assert reload.NEW_CONTAINER in refused.value.hint

@@ -180,7 +180,7 @@ def test_rotation_that_was_cut_off_leaves_a_stack_that_works_and_is_completed(
     with pytest.raises(expected[fault]) as ended:
         stack.rotate(name)
     if isinstance(ended.value, StackctlError):
-        assert f"./stackctl rotate {name} completes it" in ended.value.cure
+        assert f"./stackctl rotate {name} completes it" in ended.value.hint
     stack.check_nothing_is_refused()
     begun = stack.values()
 
@@ -219,7 +219,7 @@ def test_password_changed_by_hand_is_brought_to_the_server(stack: Stack, running
 
     (check,) = preflight.refused_passwords(stack.project())
     assert check.name == "DB_PASSWORD"
-    assert check.cure.startswith("./stackctl rotate db ")
+    assert check.hint.startswith("./stackctl rotate db ")
 
     stack.rotate("db")
 
@@ -268,7 +268,7 @@ def test_rotate_changes_nothing_where_servers_differ(
     stack.clients["server10"] = replace(stack.clients["server2"], image="sha256:2")
 
     problem = "the servers run different releases"
-    assert "./stackctl deploy" in refuse(stack, "all", problem).cure
+    assert "./stackctl deploy" in refuse(stack, "all", problem).hint
     assert set(stack.accepted["db"]) == {FORMER}
 
 
@@ -290,8 +290,8 @@ def refuse(
     before = stack.env.read_bytes()
     with pytest.raises(error, match=problem) as refused:
         stack.rotate(name)
-    assert refused.value.cure
-    assert FORMER not in str(refused.value) + refused.value.cure
+    assert refused.value.hint
+    assert FORMER not in str(refused.value) + refused.value.hint
     assert stack.env.read_bytes() == before
     assert stack.seen == []
     return refused.value
@@ -334,7 +334,7 @@ def test_rotate_refuses_a_server_outside_the_stack(
 def test_rotate_refuses_what_has_no_secret(stack: Stack) -> None:
     refuse(stack, "nosuch", "no secret 'nosuch'", UsageError)
     stack.given["BROKER"] = "redis"
-    assert "rotate redis" in refuse(stack, "broker", "the broker is redis", UsageError).cure
+    assert "rotate redis" in refuse(stack, "broker", "the broker is redis", UsageError).hint
     stack.given["BROKER"] = "kafka"
     refuse(stack, "broker", "the broker is kafka", UsageError)
     # Without a broker of its own there is no password of one.
@@ -345,7 +345,7 @@ def test_rotate_refuses_what_has_no_secret(stack: Stack) -> None:
 def test_rotate_refuses_fresh_secrets_while_the_stack_is_stopped(stack: Stack) -> None:
     stack.running = False
 
-    assert refuse(stack, "all", "not running").cure == "./stackctl up"
+    assert refuse(stack, "all", "not running").hint == "./stackctl up"
 
 
 @pytest.fixture

@@ -97,16 +97,16 @@ REFUSED: dict[str, tuple[Callable[[Stack], object], list[str], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "steps", "problem", "cure"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("change", "steps", "problem", "hint"), REFUSED.values(), ids=REFUSED)
 def test_reload_that_is_refused_or_fails_says_what_serves(
-    stack: Stack, change: Callable[[Stack], object], steps: list[str], problem: str, cure: str
+    stack: Stack, change: Callable[[Stack], object], steps: list[str], problem: str, hint: str
 ) -> None:
     change(stack)
 
     ended = reload(stack)
 
     assert ended.code == 1 and ended.result["error"].startswith(problem)
-    assert cure in ended.result["next"] and not stack.locks
+    assert hint in ended.result["next"] and not stack.locks
     assert [s for s in stack.steps if "lock" not in s and "owner" not in s] == steps
     # A later start or reload would believe it.
     assert stack.state_file == ""

@@ -268,12 +268,12 @@ def test_a_server_that_haproxy_does_not_know_is_told_with_the_command(machine: M
     ):
         with pytest.raises(StackctlError, match="HAProxy does not know server3") as refused:
             change()
-        assert refused.value.cure.endswith(command)
-    assert machine.checks()["server3"].cure.endswith(command)
+        assert refused.value.hint.endswith(command)
+    assert machine.checks()["server3"].hint.endswith(command)
     # A release says the same.
     with pytest.raises(StackctlError) as told:
         refusals.require_whole_stack(machine.project, cut_off=False)
-    assert told.value.cure == f"{refused.value.problem}: {refused.value.cure}"
+    assert told.value.hint == f"{refused.value.problem}: {refused.value.hint}"
 
 
 def test_without_haproxy_no_server_is_called_unknown(machine: Machine) -> None:
@@ -282,7 +282,7 @@ def test_without_haproxy_no_server_is_called_unknown(machine: Machine) -> None:
 
     checks = machine.checks()
     assert checks["server1"].fact == "healthy, release old; HAProxy's view is not known"
-    assert "./stackctl up" in checks["haproxy"].cure
+    assert "./stackctl up" in checks["haproxy"].hint
 
 
 def test_doctor_shows_what_is_known_while_haproxy_is_silent(
@@ -295,7 +295,7 @@ def test_doctor_shows_what_is_known_while_haproxy_is_silent(
 
     assert checks["server1"].fact == "healthy, release old; HAProxy's view is not known"
     assert checks["server2"].problem == "it ended: exit code 137; its last line: the last line"
-    assert SILENT in checks["haproxy"].problem and "restart haproxy" in checks["haproxy"].cure
+    assert SILENT in checks["haproxy"].problem and "restart haproxy" in checks["haproxy"].hint
     assert checks["site"].ok
 
 
@@ -333,4 +333,4 @@ def test_a_service_of_several_containers_is_told(
 
     check = machine.checks()["worker"]
 
-    assert "3 containers" in check.problem and "WORKER_CONCURRENCY" in check.cure
+    assert "3 containers" in check.problem and "WORKER_CONCURRENCY" in check.hint

@@ -53,7 +53,7 @@ def test_every_part_of_a_stack_has_a_row_in_doctor_and_status(
 
 @pytest.mark.parametrize("service", ["haproxy", "server1", "worker", "db"])
 @pytest.mark.parametrize(
-    ("facts", "problem", "cure"),
+    ("facts", "problem", "hint"),
     [
         (STOPPED, "it is stopped: exit code 0; its last line: the last line", "./stackctl up"),
         (KILLED, "it ended: exit code 137", "./stackctl up"),
@@ -69,7 +69,7 @@ def test_every_part_of_a_stack_has_a_row_in_doctor_and_status(
     ],
 )
 def test_each_fault_of_a_part_is_named_with_its_next_step(
-    machine: Machine, service: str, facts: dict[str, object], problem: str, cure: str
+    machine: Machine, service: str, facts: dict[str, object], problem: str, hint: str
 ) -> None:
     networked = {"image": "fake-local", "networks": {"net": None}}
     model = {
@@ -82,7 +82,7 @@ def test_each_fault_of_a_part_is_named_with_its_next_step(
 
     for rows in (status(machine), machine.checks()):
         assert problem in rows[service].problem
-        assert rows[service].cure and cure.format(service) in rows[service].cure
+        assert rows[service].hint and hint.format(service) in rows[service].hint
         wrong = [name for name, row in rows.items() if not row.ok]
         assert wrong == [service]
     assert cli._status(Console(as_json=True), watch=False, seconds=1)["code"] == 1
@@ -110,8 +110,8 @@ def test_a_haproxy_is_not_recreated_in_a_network_before_the_servers(
     rows = status(machine)
     machine.up()
 
-    assert rows["server2"].cure.startswith("./stackctl deploy brings")
-    assert rows["haproxy"].cure.startswith(f"./stackctl deploy first, then {recreate}")
+    assert rows["server2"].hint.startswith("./stackctl deploy brings")
+    assert rows["haproxy"].hint.startswith(f"./stackctl deploy first, then {recreate}")
     assert machine.recreated is False
     assert f"./stackctl deploy first, then {recreate}" in capsys.readouterr().err
 
@@ -122,11 +122,11 @@ def test_a_haproxy_is_not_recreated_in_a_network_before_the_servers(
     assert "./stackctl deploy first, then docker compose up" in capsys.readouterr().err
     for name in machine.project.servers:
         machine.change_quietly(name, networks=frozenset({"project_front"}), config_hash="present")
-    assert status(machine)["haproxy"].cure.startswith("docker compose up --detach --no-deps --forc")
+    assert status(machine)["haproxy"].hint.startswith("docker compose up --detach --no-deps --forc")
 
 
 @pytest.mark.parametrize(
-    ("service", "cure"),
+    ("service", "hint"),
     [
         ("server2", "./stackctl rotate db"),
         ("worker", "./stackctl rotate db"),
@@ -135,7 +135,7 @@ def test_a_haproxy_is_not_recreated_in_a_network_before_the_servers(
     ],
 )
 def test_variables_that_differ_from_what_runs_are_named_without_their_values(
-    machine: Machine, service: str, cure: str
+    machine: Machine, service: str, hint: str
 ) -> None:
     environment = {"SAME": "a$$b", "DB_PASSWORD": "new-secret", "ADDED": "1", "EMPTY": None}
     services = {**machine.project.services}
@@ -147,15 +147,15 @@ def test_variables_that_differ_from_what_runs_are_named_without_their_values(
     row = status(machine)[service]
 
     assert row.problem.endswith("(ADDED, DB_PASSWORD)")
-    assert cure in row.cure
-    assert "secret" not in row.problem + row.cure
+    assert hint in row.hint
+    assert "secret" not in row.problem + row.hint
 
 
 def test_a_part_without_a_container_is_missing(machine: Machine) -> None:
     del machine.containers["worker"]
 
     for rows in (status(machine), machine.checks()):
-        assert (rows["worker"].problem, rows["worker"].cure) == (
+        assert (rows["worker"].problem, rows["worker"].hint) == (
             "it has no container",
             "./stackctl up",
         )
@@ -180,7 +180,7 @@ def test_what_ends_before_a_start_has_a_row_where_it_failed(machine: Machine, se
 
     row = status(machine)[service]
     assert row.problem == "it failed: exit code 1; its last line: the last line"
-    assert row.cure == f"docker compose logs --tail 30 {service}; correct that, then ./stackctl up"
+    assert row.hint == f"docker compose logs --tail 30 {service}; correct that, then ./stackctl up"
 
 
 def test_the_certificates_have_a_row_where_there_is_one(machine: Machine) -> None:
@@ -193,7 +193,7 @@ def test_the_certificates_have_a_row_where_there_is_one(machine: Machine) -> Non
 def test_nginx_balancer_may_be_in_haproxy_s_place(machine: Machine) -> None:
     del machine.containers["haproxy"]
     machine.balancer.clear()
-    assert status(machine)["haproxy"].cure == "./stackctl up"
+    assert status(machine)["haproxy"].hint == "./stackctl up"
 
     machine.containers["nginx-balancer"] = container(service="nginx-balancer")
 
@@ -229,9 +229,9 @@ def test_the_site_blames_the_part_that_is_down_or_the_port(
     here = stack._site(machine.project, replace(balancer, published=frozenset({80})), well=False)
     elsewhere = stack._site(machine.project, balancer, well=True)
 
-    assert here.problem == "/readyz on port 80 answers 503" and "./stackctl up" in here.cure
+    assert here.problem == "/readyz on port 80 answers 503" and "./stackctl up" in here.hint
     assert "does not publish port 80" in elsewhere.problem
-    assert "docker compose up --detach --no-deps haproxy" in elsewhere.cure
+    assert "docker compose up --detach --no-deps haproxy" in elsewhere.hint
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 10_000])

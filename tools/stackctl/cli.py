@@ -278,7 +278,7 @@ def _run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
         result = _in_words(command, console)
     except StackctlError as error:
         console.fault(error)
-        console.result({"error": error.problem, "next": error.cure, "code": int(error.code)})
+        console.result({"error": error.problem, "next": error.hint, "code": int(error.code)})
         raise typer.Exit(error.code) from None
     except KeyboardInterrupt:
         console.bad("interrupted")
@@ -352,7 +352,7 @@ def _shown(seen: state.StackStatus, checks: list[Check]) -> RenderableType:
     for check in checks:
         if not check.ok:
             lines.append(f"[red]{check.name}[/]: {escape(check.problem)}")
-            lines += [f"    {escape(line)}" for line in check.cure.splitlines()]
+            lines += [f"    {escape(line)}" for line in check.hint.splitlines()]
     text = (Text.from_markup(line, overflow="fold") for line in lines if line)
     return Group(_table(seen, checks), *text)
 

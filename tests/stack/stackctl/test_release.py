@@ -94,7 +94,7 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
 
         check_nothing_is_left_to_do(site)
 
-        # What is down already is no fault of a release, which may be its cure.
+        # What is down already is no fault of a release, which may fix it.
         site.compose("stop", "worker")
         # It would count for STALE_SECONDS more.
         site.python_in("server1", FORGET_WORKERS)

@@ -72,4 +72,4 @@ def by_declaration(item: Setting) -> Iterator[Finding]:
         try:
             declared.parse(item.value)
         except InvalidValueError as error:
-            yield item.wrong(f"{error.problem}. {error.cure}".strip(), "property")
+            yield item.wrong(f"{error.problem}. {error.hint}".strip(), "property")

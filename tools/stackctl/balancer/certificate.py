@@ -43,6 +43,6 @@ def _run(project: compose.Project, command: str, problem: str) -> str:
     )
     words = result.out.strip()
     if not result.ok:
-        why, _, cure = words.partition("\n")
-        raise StackctlError(f"{problem}: {why or result.err.strip()}", cure)
+        why, _, hint = words.partition("\n")
+        raise StackctlError(f"{problem}: {why or result.err.strip()}", hint)
     return words

@@ -9,7 +9,7 @@ from ..docker import compose, engine
 from .state import ServerState, StackStatus
 
 
-class Cure(StrEnum):
+class Remedy(StrEnum):
     """What is to be done about a service."""
 
     START = "start"
@@ -26,7 +26,7 @@ class Diagnosis:
 
     service: str
     container: engine.Container
-    cure: Cure
+    remedy: Remedy
     reason: str
 
 
@@ -65,18 +65,18 @@ def _ended(
 ) -> Diagnosis:
     """Judge a container that ended and that Docker does not start again."""
     if container.exit_code == 0:
-        return _finding(container, Cure.RESPECT, "it was stopped cleanly")
+        return _finding(container, Remedy.RESPECT, "it was stopped cleanly")
     ended = f"it ended with exit code {container.exit_code}"
     if container.out_of_memory:
         ended += " (out of memory)"
     if _drained_by_hand(seen, container):
-        return _finding(container, Cure.RESPECT, f"{ended}, but it was drained by hand")
+        return _finding(container, Remedy.RESPECT, f"{ended}, but it was drained by hand")
     end = (container.id, container.finished)
     if end in stopped or engine.was_stopped(container):
         stopped.add(end)
         reason = f"{ended}, because somebody stopped it and its grace period did not suffice"
-        return _finding(container, Cure.RESPECT, reason)
-    return _finding(container, Cure.START, ended)
+        return _finding(container, Remedy.RESPECT, reason)
+    return _finding(container, Remedy.START, ended)
 
 
 def _unhealthy(seen: StackStatus, container: engine.Container) -> Diagnosis:
@@ -84,19 +84,19 @@ def _unhealthy(seen: StackStatus, container: engine.Container) -> Diagnosis:
     service = container.service
     if service not in (*seen.project.servers, *seen.project.workers):
         reason = "it is unhealthy; only servers and workers are restarted for that"
-        return _finding(container, Cure.REPORT, reason)
+        return _finding(container, Remedy.REPORT, reason)
     if _drained_by_hand(seen, container):
-        return _finding(container, Cure.RESPECT, "it is unhealthy, but it was drained by hand")
+        return _finding(container, Remedy.RESPECT, "it is unhealthy, but it was drained by hand")
     if _is_stopping(container):
-        return _finding(container, Cure.RESPECT, "it is being stopped")
+        return _finding(container, Remedy.RESPECT, "it is being stopped")
     if service in seen.project.servers and not _others_in_service(seen, service):
         reason = "it is unhealthy, but no other server is in service that could take its place"
-        return _finding(container, Cure.REPORT, reason)
-    return _finding(container, Cure.RESTART, "it runs, but it is unhealthy")
+        return _finding(container, Remedy.REPORT, reason)
+    return _finding(container, Remedy.RESTART, "it runs, but it is unhealthy")
 
 
-def _finding(container: engine.Container, cure: Cure, reason: str) -> Diagnosis:
-    return Diagnosis(container.service, container, cure, reason)
+def _finding(container: engine.Container, remedy: Remedy, reason: str) -> Diagnosis:
+    return Diagnosis(container.service, container, remedy, reason)
 
 
 def _drained_by_hand(seen: StackStatus, container: engine.Container) -> bool:

@@ -32,8 +32,8 @@ def examine(seen: state.StackStatus) -> list[Check]:
     checks = []
     for service in _services(seen):
         container = seen.containers.get(service)
-        problem, cure = _problem(service, container, seen, hashes)
-        checks.append(Check(service, "" if problem else _fact(service, seen), problem, cure))
+        problem, hint = _problem(service, container, seen, hashes)
+        checks.append(Check(service, "" if problem else _fact(service, seen), problem, hint))
     return checks
 
 
@@ -136,8 +136,8 @@ def _unhealthy(
         return None
     why = f": {container.health_output}" if container.health_output else ""
     heals = service in (*seen.project.servers, *seen.project.workers)
-    cure = "./stackctl heal" if heals else f"docker compose restart {service}"
-    return f"it is unhealthy{why}", f"{logs}; {cure} restarts it"
+    hint = "./stackctl heal" if heals else f"docker compose restart {service}"
+    return f"it is unhealthy{why}", f"{logs}; {hint} restarts it"
 
 
 def _disconnected(
@@ -189,7 +189,7 @@ def way_back(server: state.ServerStatus, seen: state.StackStatus) -> str:
     if server.balancer and server.balancer.drained_by_hand:
         return f"./stackctl ready {server.name}"
     if server.state is state.ServerState.HEALTHY and seen.running and server.balancer is None:
-        return state.unknown_server(server.name).cure
+        return state.unknown_server(server.name).hint
     return f"{LOGS.format(server.name)}; {UP} starts what has ended"
 
 
@@ -212,14 +212,14 @@ def _drift(
     if service in (*project.servers, *project.workers):
         rotated = [p.name for p in passwords.PASSWORDS.values() if p.is_changed(project, names)]
         how = f"rotate {rotated[0]}" if rotated else "deploy"
-        cure = f"./stackctl {how} brings the present one, one server at a time"
+        hint = f"./stackctl {how} brings the present one, one server at a time"
     else:
         first = project.step_before_recreating(service, seen.containers)
         command = compose.recreate_command(service)
-        cure = f"{first}{command} brings the present one, with a short interruption"
+        hint = f"{first}{command} brings the present one, with a short interruption"
     return (
         f"it runs with another configuration than .env and the compose files have now{what}",
-        cure,
+        hint,
     )
 
 

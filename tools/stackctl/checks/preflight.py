@@ -76,7 +76,7 @@ class Check:
     name: str
     fact: str = ""
     problem: str = ""
-    cure: str = ""
+    hint: str = ""
 
     @property
     def ok(self) -> bool:
@@ -90,7 +90,7 @@ class Check:
             "ok": self.ok,
             "fact": self.fact,
             "problem": self.problem,
-            "next": self.cure,
+            "next": self.hint,
         }
 
 
@@ -121,7 +121,7 @@ def examine() -> tuple[list[Check], compose.Project | None]:
         except StackctlError as error:
             # The environment's check reports a misspelt layer, and better.
             if layer in LAYERS:
-                checks.append(Check("compose files", problem=error.problem, cure=error.cure))
+                checks.append(Check("compose files", problem=error.problem, hint=error.hint))
     checks.append(_environment(layer, project))
     if project is not None:
         checks += _ports(project, engine_answers=daemon.ok)
@@ -147,7 +147,7 @@ def _message(wrong: list[Check]) -> tuple[str, str]:
     lines = []
     for check in wrong:
         lines.append(f"{check.name}: {check.problem}")
-        lines += [f"    {line}" for line in check.cure.splitlines()]
+        lines += [f"    {line}" for line in check.hint.splitlines()]
     return f"nothing was done: {count}", "\n".join(lines)
 
 
@@ -159,7 +159,7 @@ def _readable() -> Check:
                 "project files",
                 problem=f"{path.relative_to(process.ROOT)} cannot be read by other users (a umask "
                 "of 027 or 077?), and the containers' users are others",
-                cure=READABLE,
+                hint=READABLE,
             )
     return Check("project files", "readable by the containers' users")
 
@@ -170,7 +170,7 @@ def _client() -> Check:
     return Check(
         "docker",
         problem="Docker is not installed (there is no `docker` on the PATH)",
-        cure=f"Install Docker Engine 25 or newer, or Docker Desktop: {engine.INSTALL}",
+        hint=f"Install Docker Engine 25 or newer, or Docker Desktop: {engine.INSTALL}",
     )
 
 
@@ -184,8 +184,8 @@ def _engine() -> tuple[Check, str]:
         return _no_engine(errors), ""
     if engine.version_numbers(version) < ENGINE:
         problem = f"Engine {version} is too old: {_dotted(ENGINE)} or newer is needed"
-        cure = f"Upgrade Docker: {engine.INSTALL}"
-        return Check("engine", problem=problem, cure=cure), ""
+        hint = f"Upgrade Docker: {engine.INSTALL}"
+        return Check("engine", problem=problem, hint=hint), ""
     return Check("engine", f"Engine {version}"), info.get("DockerRootDir") or ""
 
 
@@ -194,30 +194,30 @@ def _no_engine(errors: str) -> Check:
         return Check(
             "engine",
             problem="this user may not talk to the Docker daemon (permission denied)",
-            cure="sudo usermod -aG docker $USER, then log in again. "
+            hint="sudo usermod -aG docker $USER, then log in again. "
             "The group docker is as good as root.",
         )
     if "context" in errors and "not found" in errors:
-        return Check("engine", problem=errors, cure="docker context use default")
+        return Check("engine", problem=errors, hint="docker context use default")
     detail = f" ({errors.splitlines()[0]})" if errors else ""
     return Check(
         "engine",
         problem=f"the Docker daemon is not running{detail}",
-        cure=f"Linux: sudo systemctl start docker. {_DESKTOP}. "
+        hint=f"Linux: sudo systemctl start docker. {_DESKTOP}. "
         "Elsewhere, DOCKER_HOST or `docker context ls` says where it is looked for.",
     )
 
 
 def _compose() -> Check:
     result = process.run("docker", "compose", "version", "--short", seconds=30)
-    cure = "Install the Compose plugin: https://docs.docker.com/compose/install/"
+    hint = "Install the Compose plugin: https://docs.docker.com/compose/install/"
     if not result.ok:
         problem = f"Compose {_dotted(COMPOSE)} or newer is needed, and there is none"
-        return Check("compose", problem=problem, cure=cure)
+        return Check("compose", problem=problem, hint=hint)
     version = result.out.strip()
     if engine.version_numbers(version) < COMPOSE:
         problem = f"Compose {version} is too old: {_dotted(COMPOSE)} or newer is needed"
-        return Check("compose", problem=problem, cure=cure)
+        return Check("compose", problem=problem, hint=hint)
     return Check("compose", f"Compose {version}")
 
 
@@ -229,7 +229,7 @@ def _buildx() -> Check:
     return Check(
         "buildx",
         problem="the Buildx plugin is missing, and images cannot be built without it",
-        cure="Install it: https://github.com/docker/buildx#installing",
+        hint="Install it: https://github.com/docker/buildx#installing",
     )
 
 
@@ -259,7 +259,7 @@ def _environment(layer: str, project: compose.Project | None) -> Check:
     return Check(
         "environment",
         problem=f"not right for the {layer} layer: {count}",
-        cure="\n".join(map(str, wrong)),
+        hint="\n".join(map(str, wrong)),
     )
 
 
@@ -267,7 +267,7 @@ def _certificate(project: compose.Project) -> Check:
     try:
         return Check("certificate", certificate.check(project))
     except StackctlError as error:
-        return Check("certificate", problem=error.problem, cure=error.cure)
+        return Check("certificate", problem=error.problem, hint=error.hint)
 
 
 def refused_passwords(project: compose.Project) -> list[Check]:
@@ -288,7 +288,7 @@ def refused_passwords(project: compose.Project) -> list[Check]:
                 name,
                 problem=f"{password.service} refuses it: the variable was changed, the password in "
                 "the server was not",
-                cure=f"./stackctl rotate {password.name} sets the server's password to it; or put "
+                hint=f"./stackctl rotate {password.name} sets the server's password to it; or put "
                 "the former one back.",
             )
         )
@@ -333,12 +333,12 @@ def _port(address: str, port: int, name: str, ours: bool) -> Check:
         return Check(
             label,
             problem=f"port {port} is taken by {who}",
-            cure=f"Choose another: {name}={port + 1} ./stackctl up",
+            hint=f"Choose another: {name}={port + 1} ./stackctl up",
         )
     return Check(
         label,
         problem=f"cannot listen on {address}:{port}: {os.strerror(error)}",
-        cure=f"{PORT_ADDRESSES.get(name, 'HTTP_ADDRESS')} must be an address of this machine; "
+        hint=f"{PORT_ADDRESSES.get(name, 'HTTP_ADDRESS')} must be an address of this machine; "
         f"{name} sets the port.",
     )
 
@@ -367,7 +367,7 @@ def _disk(root: str) -> Check:
     return Check(
         "disk",
         problem=f"{free / 10**9:.1f} GB free at {place}; {DISK_BYTES / 10**9:.0f} GB are needed",
-        cure="`docker system df` shows what the engine holds; `docker builder prune` frees it.",
+        hint="`docker system df` shows what the engine holds; `docker builder prune` frees it.",
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..checks import state
-from ..checks.diagnosis import Cure, Diagnosis, examine, is_suspect
+from ..checks.diagnosis import Diagnosis, Remedy, examine, is_suspect
 from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError
 from ..common.interrupt import Interrupt
@@ -31,7 +31,7 @@ FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 300.0
 WELL_SECONDS = 60.0
 
-HEALING = (Cure.START, Cure.RESTART)
+HEALING = (Remedy.START, Remedy.RESTART)
 
 
 class BusyError(StackctlError):
@@ -159,7 +159,7 @@ class Healer:
             # The command that held the lock until now may have changed everything.
             report = Report()
             patients = self._due(self._examined(report))
-            starts = [f for f in patients if f.cure is Cure.START]
+            starts = [f for f in patients if f.remedy is Remedy.START]
             # Never two restarts at once: the others are in service meanwhile.
             self._treat(starts or patients[:1], report)
         return report
@@ -168,11 +168,11 @@ class Healer:
         """Return what can be healed; tell, once, what is left alone and why."""
         patients = []
         for finding in examine(state.glance(self.project), self._stopped):
-            if finding.cure in HEALING:
+            if finding.remedy in HEALING:
                 patients.append(finding)
                 continue
             report.left_alone[finding.service] = finding.reason
-            if finding.cure is Cure.REPORT:
+            if finding.remedy is Remedy.REPORT:
                 report.unsolved.append(finding.service)
             self._tell(finding.service, f"{finding.service}: {finding.reason}; it is left alone")
         return patients
@@ -231,11 +231,11 @@ class Healer:
     def _act(self, finding: Diagnosis) -> bool:
         """Do what the finding asks for, and tell; false when the engine refused."""
         name, identity = finding.service, finding.container.id
-        doing = "starting" if finding.cure is Cure.START else "restarting"
+        doing = "starting" if finding.remedy is Remedy.START else "restarting"
         self.console.warn(f"{name}: {finding.reason}; {doing} it. Its last lines:")
         self.console.lines(engine.last_lines(identity, LINES))
         try:
-            if finding.cure is Cure.START:
+            if finding.remedy is Remedy.START:
                 result = engine.start(identity)
             else:
                 result = engine.restart(

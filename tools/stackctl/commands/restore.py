@@ -137,7 +137,7 @@ class _Load:
                 self._discard()
             if not isinstance(error, StackctlError):
                 raise
-            raise type(error)(f"{error.problem}; {NOTHING}", error.cure) from None
+            raise type(error)(f"{error.problem}; {NOTHING}", error.hint) from None
         with Interrupt().noted(
             lambda _: self.console.warn("interrupted: the restore completes first")
         ):

@@ -67,8 +67,8 @@ class _Rotation:
         self.interrupt, self.limits = interrupt, limits
         broker = project.environment(project.servers[0]).get("BROKER", "redis")
         if name == "broker" and broker != "rabbitmq":
-            cure = "./stackctl rotate redis" if broker == "redis" else "Kafka here has no password."
-            raise UsageError(f"the broker is {broker}, and has no password of its own", cure)
+            hint = "./stackctl rotate redis" if broker == "redis" else "Kafka here has no password."
+            raise UsageError(f"the broker is {broker}, and has no password of its own", hint)
         self.all = [REDIS, DB, *([BROKER] if broker == "rabbitmq" else [])]
         self.passwords = [p for p in self.all if name in (p.name, "all")]
         self.key = name in ("secret-key", "all")

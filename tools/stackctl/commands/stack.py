@@ -52,7 +52,7 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
             _note(attempt, started=result.ok)
         if not result.ok:
             for check in preflight.refused_passwords(project):
-                raise StackctlError(f"{check.name}: {check.problem}", check.cure)
+                raise StackctlError(f"{check.name}: {check.problem}", check.hint)
             raise StackctlError(
                 "the stack did not start", culprits(project), output=_last(result.out, 10)
             )
@@ -160,13 +160,13 @@ def doctor(console: Console) -> dict[str, Any]:
         checks += _stack_checks(project)
     if project is not None and project.layer in LAYERS:
         found = preflight.warnings(project)
-        checks += [Check(w.name, problem=w.problem, cure=w.cure) for w in found]
+        checks += [Check(w.name, problem=w.problem, hint=w.hint) for w in found]
     for check in checks:
         if check.ok:
             console.good(f"{check.name}: {check.fact}")
         else:
             console.bad(f"{check.name}: {check.problem}")
-            console.lines(check.cure)
+            console.lines(check.hint)
     wrong = [check for check in checks if not check.ok]
     return {
         "checks": [check.as_dict() for check in checks],
@@ -181,7 +181,7 @@ def _stack_checks(project: compose.Project) -> list[Check]:
     checks = parts.examine(seen)
     if owner := lock.other_owner(project):
         error = lock.foreign(project, owner)
-        checks.append(Check("owner", problem=error.problem, cure=error.cure))
+        checks.append(Check("owner", problem=error.problem, hint=error.hint))
     checks += [_copies(project, name, count) for name, count in project.copies().items()]
     if len(set(seen.releases().values())) > 1:
         mixed = ", ".join(f"{server} {name}" for server, name in seen.releases().items())
@@ -189,7 +189,7 @@ def _stack_checks(project: compose.Project) -> list[Check]:
             Check(
                 "releases",
                 problem=f"the servers differ: {mixed}",
-                cure="./stackctl deploy goes on, ./stackctl rollback RELEASE goes back",
+                hint="./stackctl deploy goes on, ./stackctl rollback RELEASE goes back",
             )
         )
     balancer = seen.containers.get(compose.BALANCER)
@@ -199,14 +199,14 @@ def _stack_checks(project: compose.Project) -> list[Check]:
 
 
 def _copies(project: compose.Project, service: str, count: int) -> Check:
-    cure = f"docker compose up --detach --no-deps --scale {service}=1 {service}"
+    hint = f"docker compose up --detach --no-deps --scale {service}=1 {service}"
     if service in project.workers:
-        cure += "; WORKER_CONCURRENCY has one worker do more at a time"
+        hint += "; WORKER_CONCURRENCY has one worker do more at a time"
     return Check(
         service,
         problem=f"it has {count} containers, and stackctl looks at one of each service; the next "
         "release leaves as many as the compose files say",
-        cure=cure,
+        hint=hint,
     )
 
 
@@ -216,7 +216,7 @@ def _site(project: compose.Project, balancer: engine.Container, *, well: bool) -
         return Check(
             "site",
             problem=f"HAProxy does not publish port {site.port}, where .env has the site",
-            cure=f"{compose.recreate_command(compose.BALANCER)} brings it there, with a short "
+            hint=f"{compose.recreate_command(compose.BALANCER)} brings it there, with a short "
             "interruption",
         )
     status, body = get(site, "localhost", "/readyz")
@@ -225,7 +225,7 @@ def _site(project: compose.Project, balancer: engine.Container, *, well: bool) -
     return Check(
         "site",
         problem=f"/readyz on port {site.port} answers {status or body}",
-        cure="docker compose logs --tail 30 haproxy"
+        hint="docker compose logs --tail 30 haproxy"
         if well
         else "See the parts above first; ./stackctl up starts what is down.",
     )

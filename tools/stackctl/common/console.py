@@ -111,7 +111,7 @@ class Console:
         if error.output:
             self.lines(error.output)
         self.bad(error.problem)
-        for line in error.cure.splitlines():
+        for line in error.hint.splitlines():
             self._err.print(f"    {escape(line)}")
 
     def result(self, data: Mapping[str, Any]) -> None:

@@ -23,11 +23,11 @@ class StackctlError(Exception):
 
     code = ExitCode.REFUSED
 
-    def __init__(self, problem: str, cure: str = "", *, output: str = "") -> None:
+    def __init__(self, problem: str, hint: str = "", *, output: str = "") -> None:
         """Keep the two halves and the failed program's own last lines apart."""
         super().__init__(problem)
         self.problem = problem
-        self.cure = cure
+        self.hint = hint
         self.output = output
 
 
@@ -35,12 +35,12 @@ def from_system(error: OSError) -> StackctlError:
     """Say in words what this machine refused: a file of somebody else's, a full disk."""
     what = f"{error.filename or 'this machine'}: {error.strerror or error}"
     if isinstance(error, PermissionError):
-        cure = "It belongs to another user: run this as that user, or let yours own it (chown)."
+        hint = "It belongs to another user: run this as that user, or let yours own it (chown)."
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-        cure = "Make room on that disk and try again; what was begun was not kept."
+        hint = "Make room on that disk and try again; what was begun was not kept."
     else:
-        cure = "Mend that and try again."
-    return StackctlError(what, cure)
+        hint = "Mend that and try again."
+    return StackctlError(what, hint)
 
 
 class UsageError(StackctlError):

@@ -150,7 +150,7 @@ class Attempt:
                 words = error.problem if isinstance(error, StackctlError) else repr(error)
                 if isinstance(error, RolledBackError):
                     # Why, and which migrations stay.
-                    words = f"{error.problem}\n{error.cure}"
+                    words = f"{error.problem}\n{error.hint}"
                 self.note(Outcome.INTERRUPTED if ended else Outcome.FAILED, words)
             if not interrupted:
                 _prune(self.project, self.console)
@@ -327,8 +327,8 @@ def show(error: Exception, console: Console) -> str:
     """Show the failed program's last lines and the remedy; return what went wrong in one line."""
     if isinstance(error, StackctlError):
         console.lines(error.output)
-        if error.cure:
-            console.say(error.cure)
+        if error.hint:
+            console.say(error.hint)
         return error.problem
     if not isinstance(error, ServerFailedError):
         # A fault of this program; whoever mends it needs to see where.

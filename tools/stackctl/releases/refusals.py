@@ -45,7 +45,7 @@ def require_whole_stack(project: compose.Project, *, cut_off: bool) -> haproxy.B
         seen = server.balancer
         if seen is None:
             unknown = state.unknown_server(server.name)
-            wrong.append(f"{unknown.problem}: {unknown.cure}")
+            wrong.append(f"{unknown.problem}: {unknown.hint}")
         elif cut_off:
             continue
         elif seen.drained_by_hand:

@@ -74,7 +74,7 @@ class Roll:
     before: dict[str, str] = field(default_factory=dict)
     # What compose starts before anything is touched: the way back of a service without a container.
     present: str = ""
-    # What /healthz called down before: no fault of the new release, which may be its cure.
+    # What /healthz called down before: no fault of the new release, which may fix it.
     ailing: frozenset[str] = frozenset()
 
     def all(self, image: str, release: str, *, force: bool = False) -> bool:
