@@ -61,7 +61,7 @@ def embedded(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """Answer a request under `make run`: no nginx has the static files that uWSGI does not know."""
     # Django remembers which apps have a folder `static`, and that may be new.
     get_finder.cache_clear()
-    return with_static_files(environ, start_response)
+    return StaticFilesHandler(direct)(environ, start_response)
 
 
 def read_rest(environ: dict[str, Any], answer: Iterable[bytes]) -> Iterable[bytes]:
@@ -73,9 +73,6 @@ def read_rest(environ: dict[str, Any], answer: Iterable[bytes]) -> Iterable[byte
         while environ["wsgi.input"].read(READ_BYTES):
             pass
     return answer
-
-
-with_static_files = StaticFilesHandler(direct)
 
 
 class Chunks:
