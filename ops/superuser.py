@@ -83,8 +83,8 @@ def _required(users: Any, env: environment.Environment) -> dict[str, str]:
         )
         if not values[field] and not users._meta.get_field(field).blank:
             raise SuperuserRefusedError(
-                f"{variable} is not set, and {users.__name__} requires {field}. Set it, and list "
-                "it under x-superuser in docker-compose.yaml."
+                f"{variable} is not set, and {users.__name__} requires {field}. Set it, and "
+                "declare it in mysite/environment.py (docs/your-app.md)."
             )
     return values
 

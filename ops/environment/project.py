@@ -18,6 +18,10 @@ from .variable import LAYERS, ROOT, SHARED, Kind, Scope, Variable, did_you_mean
 
 DECLARED_IN: Final = "environment.py"
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+# What shells, Python and docker set or read: a container would get this machine's value.
+_SYSTEM: Final = re.compile(
+    "HOME|HOSTNAME|LANG|LOGNAME|PATH|PWD|SHELL|TERM|TMPDIR|USER|(COMPOSE|DOCKER|LC|LD|PYTHON)[A-Z0-9_]*"
+)
 # What is empty when it is not set; the other kinds need a default.
 _CAN_BE_EMPTY: Final = frozenset({Kind.TEXT, Kind.CHOICE, Kind.LIST, Kind.URL, Kind.DATABASE_URL})
 _EXAMPLE: Final = "docs/your-app.md has an example."
@@ -89,6 +93,8 @@ def _faults(variable: Variable, names: Collection[str]) -> Iterator[tuple[str, s
         yield "it is not a valid name", "Use capital letters, digits and single underscores."
     if variable.name in names:
         yield "that name is taken", "Choose another one; docs/environment.md lists them."
+    if _SYSTEM.fullmatch(variable.name):
+        yield "other programs have a variable of that name", f"Name it SHOP_{variable.name}."
     if variable.scope is not Scope.DJANGO:
         yield "only the stack has variables of that scope", "Remove `scope`."
     for layer in sorted({*variable.required_in, *variable.layer_defaults} - set(LAYERS)):

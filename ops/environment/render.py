@@ -9,7 +9,7 @@ from typing import Final
 
 from . import dotenv
 from .check import COMMAND
-from .contract import CONTRACT, VARIABLES
+from .contract import CONTRACT, PROJECT, VARIABLES
 from .fault import InvalidValueError
 from .files import MOUNTED
 from .names import FORMER
@@ -91,8 +91,10 @@ _GIVEN: Final = {
     "SERVER_COUNT": "2",
 }
 
+# A project's own are all passed on, whatever their names begin with.
+_STACK_NAMES: Final = [n for n, variable in VARIABLES.items() if variable not in PROJECT]
 # Migrate makes the first superuser; no other container has the password.
-SUPERUSER: Final = tuple(name for name in VARIABLES if name.startswith("DJANGO_SUPERUSER_"))
+SUPERUSER: Final = tuple(n for n in _STACK_NAMES if n.startswith("DJANGO_SUPERUSER_"))
 # Variables of the application that compose does not pass on, by the reason.
 BY_THE_IMAGE: Final = frozenset(
     {
@@ -113,7 +115,7 @@ BY_EACH_SERVER: Final = frozenset({"PROFILE"})
 BUILD_STEPS_ONLY: Final = frozenset({"DJANGO_BUILD"})
 ON_THE_HOST_ONLY: Final = frozenset({"RUN_PORT", "TEST_DB_NAME"})
 BY_ELASTIC_BEANSTALK: Final = frozenset(
-    {"CONTAINER_COMMAND", "RUN_MIGRATIONS", *(n for n in VARIABLES if n.startswith("RDS_"))}
+    {"CONTAINER_COMMAND", "RUN_MIGRATIONS", *(n for n in _STACK_NAMES if n.startswith("RDS_"))}
 )
 NOT_PASSED_ON: Final = (
     BY_THE_IMAGE
@@ -209,7 +211,7 @@ def _row(variable: Variable) -> str:
     kind = "secret " + variable.kind if variable.secret else str(variable.kind)
     values = _values(variable) if variable.kind is not Kind.BOOL else ""
     required = ", ".join(_ordered(variable.required_in)) or "-"
-    meaning = variable.help
+    meaning = " ".join(variable.help.split())
     if values:
         meaning += f" Values: {values}."
     if variable.scope is Scope.STACK:

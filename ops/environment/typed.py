@@ -45,8 +45,23 @@ class Environment:
         return self._typed(name, Path)
 
     def _typed(self, name: builtins.str, wanted: type[T]) -> T:
-        """Return a value; a name or a type that is not the contract's is an error in the code."""
+        """Return a value, or raise ImproperlyConfigured for a name or type that is not declared."""
+        if name not in self.values:
+            raise _improper(
+                f"the settings read {name}, which is not declared. Declare it in "
+                "mysite/environment.py (docs/your-app.md), or remove the line that reads it."
+            )
         value = self.values[name]
         if type(value) is wanted or (wanted is Path and isinstance(value, Path)):
             return value  # type: ignore[return-value]
-        raise TypeError(f"{name} is declared as {VARIABLES[name].kind}, not {wanted.__name__}")
+        raise _improper(
+            f"the settings read {name} as {wanted.__name__.lower()}, and it is declared as "
+            f"{VARIABLES[name].kind}. Change one of the two."
+        )
+
+
+def _improper(message: str) -> Exception:
+    # Imported here: `./manage.py env` answers without Django.
+    from django.core.exceptions import ImproperlyConfigured
+
+    return ImproperlyConfigured(message)

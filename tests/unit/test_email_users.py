@@ -140,7 +140,7 @@ def test_a_user_model_with_email_login_gets_its_superuser(project: Path) -> None
     refused = {
         # Django says why, in the project's language.
         "the first superuser cannot be created": {"USERNAME": "chief"},
-        "DJANGO_SUPERUSER_CITY is not set, and User requires city": {"CITY": ""},
+        "User requires city. Set it, and declare it in mysite/environment.py": {"CITY": ""},
         "at most 20 characters": {"CITY": "x" * 21},
     }
     cases = [good, good, by_email, by_email, *({**good, **wrong} for wrong in refused.values())]

@@ -71,15 +71,15 @@ def test_a_new_list_at_each_call(tmp_path: Path) -> None:
     assert "x" not in env.list("DJANGO_ALLOWED_HOSTS")
 
 
-def test_an_undeclared_name_is_an_error_in_the_code(tmp_path: Path) -> None:
-    """Not a fault of whoever runs it; so is a stack variable, and a wrong type."""
+def test_settings_that_read_an_undeclared_name_or_another_type_are_refused(tmp_path: Path) -> None:
+    """A stack variable is none of the application's; manage.py prints the message alone."""
     env = environment.load({"UNDECLARED": "1"}, tmp_path)
     for name in ("UNDECLARED", "STATS_PASSWORD"):
-        with pytest.raises(KeyError):
+        with pytest.raises(ImproperlyConfigured, match=f"{name}, which is not declared. Declare"):
             env.str(name)
-    with pytest.raises(TypeError):
+    with pytest.raises(ImproperlyConfigured, match="as str, and it is declared as true or false"):
         env.str("DJANGO_DEBUG")
-    with pytest.raises(TypeError):
+    with pytest.raises(ImproperlyConfigured, match="as int, "):
         env.int("DJANGO_DEBUG")  # a bool is an int, but not this one
 
 

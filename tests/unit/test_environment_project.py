@@ -100,6 +100,21 @@ def test_a_file_that_is_no_python_is_a_fault_with_its_line(clone: Path) -> None:
         assert "mysite/environment.py line 3: SyntaxError" in env(clone, command, code=1)
 
 
+def test_a_variable_is_passed_on_whatever_its_name_begins_with(clone: Path) -> None:
+    """Also what names a field of the first superuser; help of two lines is one cell of a table."""
+    names = ("DJANGO_SUPERUSER_CITY", "RDS_REPORTS", "KAFKA_TOPIC")
+    declare(clone, f"VARIABLES = [Variable(name=n, help='One.\\nTwo.') for n in {names}]")
+    env(clone, "write")
+
+    compose = (clone / "docker-compose.environment.yaml").read_text().partition("env-check:")[0]
+    for name in names:
+        assert f"      {name}:\n" in compose
+        assert (
+            f"| `{name}` | text | none | - | One. Two. |"
+            in (clone / "docs/environment.md").read_text()
+        )
+
+
 @pytest.mark.parametrize("name", ["REDIS_HOST", "REDIS_PASSWORD_FILE"])
 def test_a_name_of_the_stack_is_taken(clone: Path, name: str) -> None:
     declare(clone, f"VARIABLES = [Variable(name={name!r}, help='')]")
@@ -116,6 +131,8 @@ def test_a_name_of_the_stack_is_taken(clone: Path, name: str) -> None:
         ("pass", "not a tuple"),
         ("VARIABLES = [Variable(name='shop-key', help='')]", "capital letters"),
         ("VARIABLES = [Variable(name='DB_HOST', help='')]", "taken"),
+        ("VARIABLES = [Variable(name='PATH', help='')]", "Name it SHOP_PATH."),
+        ("VARIABLES = [Variable(name='PYTHONPATH', help='')]", "other programs"),
         ("VARIABLES = [Variable(name='DB_PASSWORD_FILE', help='')]", "taken"),
         ("VARIABLES = [Variable(name='SHOP', help='')] * 2", "taken"),
         (
