@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Django's command-line utility, with `env` for the project's environment variables beside it."""
+"""Django's command-line utility, and the command `env` for the project's environment variables."""
 
 import os
 import sys

@@ -16,7 +16,7 @@ COMMAND_SECONDS = 600
 
 
 class ReleaseStack:
-    """The whole production stack, which stackctl runs; nothing of it is anybody else's."""
+    """The whole production stack, which stackctl runs; nothing else uses it."""
 
     def __init__(self) -> None:
         self.project = f"mysite-bench-{secrets.token_hex(3)}"

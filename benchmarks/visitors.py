@@ -41,7 +41,7 @@ class Visitors:
     outcomes: list[VisitorAnswer] = field(default_factory=list)
 
     def visit(self) -> None:
-        """Ask over one connection, made anew when it is closed, until all is over."""
+        """Ask over one connection, opened again when it is closed, until all is over."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         while not self.over.wait(PAUSE_SECONDS):
             started = time.monotonic()

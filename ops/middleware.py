@@ -1,4 +1,4 @@
-"""What stands before and around the views: the probes, and the answer to a database outage."""
+"""What runs before and around the views: the probes, and the answer to a database outage."""
 
 import logging
 from collections.abc import Callable

@@ -24,7 +24,7 @@ class Recent(Generic[T]):
         self.at = 0.0
 
     def get(self) -> T:
-        """Return what was found last, or look again; whoever asks meanwhile waits for that look."""
+        """Return the latest result, or call again; other threads wait for that call."""
         with self.lock:
             if not self.found or time.monotonic() - self.at > self.seconds:
                 self.found = [self.look()]

@@ -1,4 +1,4 @@
-"""What goes on beside a test, for the time of a `with` block."""
+"""What runs in parallel to a test, for the time of a `with` block."""
 
 import threading
 from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from tests.tree import ROOT
 def only(name: str, folder: Path) -> Path:
     """Link the packages of requirements/NAME.txt into a folder and return it.
 
-    Named by PYTHONPATH, with `python -S`, they are all that a program finds beside Python itself.
+    Named by PYTHONPATH, with `python -S`, they are all that a program finds besides Python itself.
     """
     folder.mkdir()
     text = (ROOT / "requirements" / f"{name}.txt").read_text()

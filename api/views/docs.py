@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 
 def may_read(user: Any) -> bool:
-    """Tell whether someone may read about the API: who can use it, and anybody with DEBUG on."""
+    """Tell whether someone may read about the API: who can use it, and everyone with DEBUG on."""
     return bool(settings.DEBUG or (user and user.is_authenticated))
 
 
@@ -35,7 +35,7 @@ class SchemaView(SpectacularAPIView):
 class DocsView(SpectacularSwaggerSplitView):
     """The description as a page on which requests can be tried.
 
-    No script stands in the page itself: the one that begins is this view's too, by `?script=`.
+    The page has no inline script: the one that begins is this view's too, by `?script=`.
     """
 
     authentication_classes = (SessionAuthentication,)

@@ -109,7 +109,7 @@ def test_no_visit_is_lost_and_no_count_is_given_twice() -> None:
 
     expected = list(range(1, THREADS * VISITS_EACH + 1))
     assert sorted(hits for one in answers for hits in one) == expected
-    # Nobody ever sees the count go back.
+    # No visitor ever sees the count go back.
     assert all(one == sorted(one) for one in answers)
     assert in_threads(lambda: Counter.read("visits"), count=1) == [expected[-1]]
 

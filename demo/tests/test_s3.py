@@ -59,7 +59,7 @@ def test_a_picture_and_its_thumbnail_are_in_the_bucket(
     assert found["sha256"] == hashlib.sha256(content).hexdigest()
     names = sorted(item.key for item in bucket.objects.all())
     assert names == [f"thumbnails/{made}.jpg", f"uploads/{made}.jpg"]
-    # The addresses are signed ones, which anybody can read for an hour.
+    # The addresses are signed ones, which everyone can read for an hour.
     image = requests.get(found["image"], timeout=10)
     assert (image.content, image.headers["Content-Type"]) == (content, "image/jpeg")
     assert requests.get(found["thumbnail"], timeout=10).headers["Content-Type"] == "image/jpeg"

@@ -126,7 +126,7 @@ def opened(file: IO[bytes], max_megapixels: int) -> Iterator[Image.Image]:
     """Open a picture; whatever a decoder makes of a damaged one is a PictureError."""
     file.seek(0)
     try:
-        # Pillow's own limit on pixels stands behind ours; below it, it warns.
+        # Pillow's own limit on pixels is a second one; below it, it warns.
         with (
             warnings.catch_warnings(action="ignore"),
             Image.open(file, formats=tuple(EXTENSIONS)) as image,

@@ -41,7 +41,7 @@ class HitsView(APIView):
         return self.answer(counters.increment)
 
     def answer(self, ask: Callable[[str], int]) -> Response:
-        """Return the count beside the server's name."""
+        """Return the count and the server's name."""
         try:
             hits = ask(VISITS)
         except counters.CounterUnavailableError as error:

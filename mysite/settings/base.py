@@ -105,7 +105,7 @@ LOGOUT_REDIRECT_URL = "/"
 # POST requests to these URL names or paths count as sign-in attempts (THROTTLE_LOGIN).
 THROTTLE_LOGIN_PATHS = ["login", "admin:login", "token", "password_reset"]
 
-# A page loads from this site alone, and runs nothing that stands in the page itself. Where static
+# A page loads from this site alone, and runs no inline script. Where static
 # files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `ops.csp`
 # adds that place for images.
 # https://django-csp.readthedocs.io/en/latest/configuration.html
@@ -178,6 +178,6 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
     "COMPONENT_SPLIT_REQUEST": True,
-    # An answer's fields are always there; whoever reads it may rely on that.
+    # An answer's fields are always there; clients may rely on that.
     "COMPONENT_NO_READ_ONLY_REQUIRED": False,
 }

@@ -74,7 +74,7 @@ def attempt_postgresql(connection: BaseDatabaseWrapper, name: str, stack: ExitSt
 
 
 def attempt_sqlite(connection: BaseDatabaseWrapper, name: str, stack: ExitStack) -> bool:
-    """Try a lock on a file beside the database; the stack closes the file, which frees it."""
+    """Try a lock on a file next to the database; the stack closes the file, which frees it."""
     if connection.is_in_memory_db():  # no other process can see it
         return True
     file = Path(f"{connection.settings_dict['NAME']}.{name}.lock").open("w")  # noqa: SIM115

@@ -23,7 +23,7 @@ PORTS: Final = {RABBITMQ: 5672, "kafka": 9092}
 # As Celery calls it.
 KAFKA_SCHEME: Final = "confluentkafka"
 
-# What a broker needs beside its name, and what to do where it is missing.
+# What a broker needs besides its name, and what to do where it is missing.
 _HOST: Final = {"BROKER_HOST": "Set BROKER_HOST; docker compose's own is BROKER_HOST=broker."}
 _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
     RABBITMQ: {**_HOST, "BROKER_PASSWORD": "Set BROKER_PASSWORD."},

@@ -22,7 +22,7 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
         hint = "Set the address of its folder static/, or that of the CDN before it."
         return [Fault(ADDRESS, problem, hint)]
     if not bucket:
-        problem = f"it is not set, and {ADDRESS} is: nobody would bring the files there"
+        problem = f"it is not set, and {ADDRESS} is: no server would upload the files there"
         return [Fault(BUCKET, problem, "Set the bucket's name, or set neither.")]
     if layer not in SHARED or values["DJANGO_DEBUG"]:
         problem = "names have a hash in dev and production with DJANGO_DEBUG=false only; without "

@@ -80,7 +80,7 @@ class Variable:
     validate: Callable[[str], None] | None = None
 
     def default_in(self, layer: str) -> str:
-        """Return the text that stands for this variable in a layer when it is not set."""
+        """Return this variable's default text in a layer."""
         return self.layer_defaults.get(layer, self.default)
 
     def parse(self, text: str) -> Value:

@@ -36,7 +36,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 class CountRequests:
     """Count each request that comes this far, whatever becomes of it.
 
-    No label is of a client's making, so that nobody can make there be ever more of them.
+    No label contains a client's text, so clients cannot add series without limit.
     """
 
     def __init__(self, get_response: GetResponse) -> None:

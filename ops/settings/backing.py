@@ -17,7 +17,7 @@ ANSWER_SECONDS = 0.5
 WORKER_ANSWER_SECONDS = 2
 
 # A worker and RabbitMQ each notice after two of these that the other is gone without a word. In a
-# server nobody would be there to answer between two requests; it opens a connection anew.
+# server nothing would answer between two requests; it opens a connection again.
 HEARTBEAT_SECONDS = 20
 # The longest silence of RabbitMQ in the middle of a conversation. A visitor waits for a server; a
 # worker that begins makes thirty queues, which is slow where the disk is.

@@ -33,7 +33,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Box:
-    """One box behind the servers, with the components that it stands for."""
+    """One box behind the servers, with the components that it represents."""
 
     key: str
     title: str

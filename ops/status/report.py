@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def may_see(user: AbstractBaseUser | AnonymousUser) -> bool:
-    """Tell whether somebody may see more than that the site is up: staff, with DEBUG everyone."""
+    """Return whether a user may see more than that the site is up: staff, with DEBUG everyone."""
     return settings.DEBUG or bool(getattr(user, "is_staff", False))
 
 
@@ -28,14 +28,14 @@ def profile_for(user: AbstractBaseUser | AnonymousUser) -> dict[str, str | bool]
 
 
 def report(profile: dict[str, str | bool]) -> dict[str, Any]:
-    """Return the whole state, for somebody who may see this profile.
+    """Return the whole state, for a visitor who may see this profile.
 
-    Servers and components are looked at side by side, so this takes no longer than the slower.
+    Servers and components are checked in parallel, so this takes no longer than the slower.
     """
-    with ThreadPoolExecutor(1) as beside:
-        found = beside.submit(servers.RECENT.get)
+    with ThreadPoolExecutor(1) as pool:
+        probes = pool.submit(servers.RECENT.get)
         components = HEALTH.get()
-        states = [describe_server(server, profile) for server in found.result()]
+        states = [describe_server(server, profile) for server in probes.result()]
     return {
         "server": profile.get("server"),
         "profile": profile,

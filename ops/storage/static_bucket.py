@@ -20,7 +20,7 @@ from storages.backends.s3 import S3Storage
 PREFIX = "static/"
 # The same that nginx says of names with a hash.
 CACHE_CONTROL = "public, max-age=31536000, immutable"
-# A start has more patience than a request; still it ends while somebody is looking.
+# A start has more patience than a request; but it still ends in good time.
 LIMITS = Config(
     connect_timeout=3,
     read_timeout=15,

@@ -1,1 +1,1 @@
-"""What a worker does beside its jobs: it says that it is well, and finds what was lost."""
+"""What a worker does besides its tasks: it reports that it is healthy, and detects lost tasks."""

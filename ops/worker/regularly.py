@@ -1,4 +1,4 @@
-"""Work that is done again and again beside the worker's jobs, in a thread of its own."""
+"""Work that is repeated in parallel to the worker's tasks, in a thread of its own."""
 
 import logging
 import threading

@@ -89,7 +89,7 @@ class Upkeep(bootsteps.StartStopStep):
     def is_well(self) -> bool:
         """Tell whether the worker takes jobs, or would if only its broker were there."""
         if getattr(self.worker.consumer, "connection", None) is None:
-            # It waits for its broker; how long its loop stands still counts from the end of that.
+            # It waits for its broker; how long its loop is stuck counts from the end of that.
             self.ticked = time.monotonic()
             return True
         return time.monotonic() - self.ticked < LOOP_SECONDS
@@ -100,7 +100,7 @@ class Upkeep(bootsteps.StartStopStep):
             thread.stop()
 
     def end_with_parent(self) -> None:
-        """End if the one who started this worker was killed: nobody else would end it then."""
+        """End if the one who started this worker was killed: no other process would end it then."""
         if self.parent != os.getppid():
             logger.warning("the worker ends: the process that started it is gone")
             os.kill(os.getpid(), signal.SIGTERM)

@@ -110,14 +110,14 @@ def page(context: BrowserContext) -> Page:
 
 @pytest.fixture(scope="session")
 def local_user(local: Stack) -> Stack:
-    """The local stack, where somebody can sign in."""
+    """The local stack, with a user who can sign in."""
     local.python_in("server1", MAKE_USER)
     return local
 
 
 @pytest.fixture(scope="session")
 def production_user(production: Stack) -> Stack:
-    """The production stack, where somebody can sign in."""
+    """The production stack, with a user who can sign in."""
     production.python_in("server1", MAKE_USER)
     return production
 

@@ -90,7 +90,7 @@ def test_a_stopped_server_is_shown_as_down_and_comes_back(local: Stack, page: Pa
         expect(state).to_have_attribute("data-state", "down")
         expect(page.locator("#headline")).to_have_text("The site is up, but not all of it")
         expect(page.locator("[data-server=set2] .detail")).to_have_text("not reached")
-        # Nobody was told so by a failed answer.
+        # No failed answer said so.
         assert set(answers(page)) == {"set1", "set2"}
     finally:
         local.compose("start", "server2")

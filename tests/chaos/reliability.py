@@ -114,7 +114,7 @@ def put_into(document: Path, table: str) -> None:
 
 
 def split(text: str) -> tuple[str, str]:
-    """Return what stands before and after the table."""
+    """Return the text before and after the table."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

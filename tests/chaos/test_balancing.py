@@ -105,7 +105,7 @@ def nginx(stack: Stack, method: str) -> Iterator[tuple[str, int]]:
 
 
 def both(port: int) -> bool:
-    """Tell whether somebody answers there."""
+    """Return whether a server answers there."""
     with suppress(http.client.HTTPException, ValueError, KeyError):
         return bool(ask(port, 2))
     return False
@@ -314,7 +314,7 @@ def test_nginx_keeps_few_long_bodies_at_once(loaded: Stack, balanced: tuple[str,
         answer = refused[0].getresponse()
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
         assert json.load(answer)["detail"].startswith("No server is free")
-        # Nobody else is in their way.
+        # No other request is in their way.
         assert set(ask(port, 10)) == {"set1", "set2"}
     eventually(lambda: awaited(port), seconds=20, what="one is taken again")
 
@@ -387,7 +387,7 @@ def answered(port: int) -> tuple[int, bytes]:
         connection.request("GET", "/profile/")
         answer = connection.getresponse()
         return answer.status, answer.read()
-    raise OSError("nobody listens yet")
+    raise OSError("nothing listens yet")
 
 
 def test_nginx_has_no_more_rights_than_it_needs(balanced: tuple[str, int]) -> None:

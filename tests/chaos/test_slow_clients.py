@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose, beside visitors who are not."""
+"""Clients that are slow on purpose, next to visitors that are not."""
 
 import uuid
 from collections import Counter

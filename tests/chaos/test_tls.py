@@ -36,7 +36,7 @@ class Http2Client(Client):
         """Return the answer's status, asking again where a browser does.
 
         A server that is about to close says so (GOAWAY), and still answers what was on its way;
-        httpx gives that up, where a browser waits or asks anew.
+        httpx gives that up, where a browser waits or tries again.
         https://www.rfc-editor.org/rfc/rfc9113#section-6.8
         """
         address = f"https://127.0.0.1:{port}{request.path}"

@@ -263,7 +263,7 @@ class FakeBeanstalk:
         return UPDATED
 
     def work(self, environment: Environment, request: str, task: Callable[[], str]) -> None:
-        """Do it beside the answer; its end is an event."""
+        """Do it in parallel to the answer; its end is an event."""
 
         def run() -> None:
             try:

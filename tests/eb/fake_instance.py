@@ -13,7 +13,7 @@ from tests.eb.docker import Container, remove
 from tests.stack.compose import docker
 from tests.waiting import eventually
 
-# Twice what `docker stop` waits where nobody says otherwise: on a busy machine all takes longer.
+# Twice what `docker stop` waits by default: on a busy machine all takes longer.
 STOP_SECONDS = 20
 # The exit code of a container that SIGKILL has ended.
 KILLED = 137
@@ -118,7 +118,7 @@ class Instance:
             self.killed |= self.application.exit_code() == KILLED
 
     def configure(self, port: int, source: Path) -> None:
-        """Write nginx's files: the platform's, and the bundle's beside them."""
+        """Write nginx's files: the platform's, and the bundle's next to them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.folder / "conf.d", ignore_errors=True)
         own = source / ".platform" / "nginx" / "conf.d"

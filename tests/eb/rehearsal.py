@@ -39,7 +39,7 @@ class Rehearsal:
         self.properties = {
             "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
             "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
-            # Nobody ends TLS here.
+            # No proxy terminates TLS here.
             "DJANGO_SECURE_SSL_REDIRECT": "false",
             # Instead of a Redis: what is rehearsed needs no worker.
             "CELERY_BROKER_URL": "memory://",
@@ -133,7 +133,7 @@ class Rehearsal:
         )
 
     def s3(self, method: str, path: str, body: str = "") -> requests.Response:
-        """Ask the stand-in for S3, as somebody who may."""
+        """Ask the stand-in for S3, with the credentials that it accepts."""
         headers = {"Authorization": SIGNED}
         return requests.request(
             method, f"{self.moto}/{path}", data=body, headers=headers, timeout=10

@@ -122,7 +122,7 @@ def test_status_tells(created: Rehearsal) -> None:
 
 
 def test_the_client_s_address_comes_through_both_proxies(created: Rehearsal) -> None:
-    """What the visitor claims in the header is passed on by the balancer; nobody believes it."""
+    """What the visitor claims in the header is passed on by the balancer; nothing trusts it."""
     instances = created.environment.platform.instances
     balancer = Container(created.environment.platform.balancer.name)
     proxies = {balancer.address(), *(instance.nginx.address() for instance in instances)}
@@ -135,7 +135,7 @@ def test_the_client_s_address_comes_through_both_proxies(created: Rehearsal) -> 
 
     seen = eventually(client, seconds=20, what="nginx has logged the request")
     assert seen not in {"203.0.113.7", "10.9.8.7", "127.0.0.1"}
-    # Neither proxy's own address either; in this network nobody else is left.
+    # Neither proxy's own address either; this network has no other host.
     assert seen not in proxies
 
 

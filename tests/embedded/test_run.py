@@ -163,7 +163,7 @@ def test_an_upload_becomes_a_thumbnail(clone: Path) -> None:
 
 
 def manage(clone: Path, *arguments: str) -> str:
-    """Run a management command beside the site and return what it printed."""
+    """Run a management command next to the site and return what it printed."""
     return subprocess.run(
         [clone / ".venv" / "bin" / "python", "manage.py", *arguments],
         cwd=clone,
@@ -199,7 +199,7 @@ def test_an_edit_is_live_and_a_mistake_heals(clone: Path) -> None:
             eventually(lambda: server() == "edited", seconds=30, what="the edit shows")
             module.write_text("def def")
             eventually(lambda: "waiting for an edit" in site.output(), seconds=30, what="it waits")
-            # The site's own: its background worker, started beside it, may meet the mistake too.
+            # The site's own: its background worker, started with it, may meet the mistake too.
             latest = site.output().rpartition("getting INI configuration")[2]
             assert "SyntaxError" in latest
             assert 1 <= latest.count("mysite/wsgi.py") <= 2

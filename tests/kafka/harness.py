@@ -50,7 +50,7 @@ class Cluster:
         self.process.send_signal(signal.SIGCONT)
 
     def make(self, topic: str) -> None:
-        """Make a topic; the cluster does so for whoever asks for one by name."""
+        """Make a topic; the cluster does so for clients that name one."""
         AdminClient({"bootstrap.servers": self.address}).list_topics(topic, timeout=5)
 
     def write(self, topic: str, *messages: bytes | None) -> None:

@@ -74,7 +74,7 @@ def receive(channel: Channel) -> Callable[[], Any]:
 
 
 def test_a_message_that_is_written_anew_is_another_one(channel: Channel) -> None:
-    """Else it would be the copy that is done, and what stands before it would never be."""
+    """Else it would be the copy that is done, and what precedes it would never be."""
     received = receive(channel)
     send(channel, "again")
     first = received()
@@ -172,7 +172,7 @@ def test_a_message_that_kafka_did_not_take_is_not_sent(
 def test_a_message_without_an_answer_is_not_written_twice(
     publish: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While somebody waits, and Kafka may have the first one."""
+    """While the caller waits, and Kafka may have the first one."""
     tried: list[str] = []
 
     def write(config: object, topic: str, text: bytes) -> None:

@@ -92,7 +92,7 @@ def test_a_worker_waits_for_kafka_and_passes_over_what_is_no_job(cluster: Cluste
 
 
 def test_a_silent_kafka_costs_a_worker_no_place(cluster: Cluster) -> None:
-    """Its processes are killed meanwhile: the jobs are to be written anew, and cannot be."""
+    """Its processes are killed meanwhile: the tasks are to be written again, and cannot be."""
     cluster.make(TOPIC)
     held = ["job0", "job1"]
     for name in held:

@@ -23,7 +23,7 @@ from tests.tree import ROOT
 from tests.waiting import eventually
 
 # Images, containers and volumes of the tests are found, and cleared away, by this name. It is
-# neither the developer's own stack nor that of another clone or of a test process beside this one.
+# neither the developer's own stack nor that of another clone or of a parallel test process.
 PROCESS = os.environ.get("PYTEST_XDIST_WORKER", "")
 STACK_NAME = f"mysite-test-{hashlib.sha256(f'{ROOT}{PROCESS}'.encode()).hexdigest()[:8]}"
 UP_SECONDS = 300
@@ -139,7 +139,7 @@ class Stack:
         self.compose("down", "--remove-orphans", *at_once)
 
     def remove_replaced_images(self) -> None:
-        """Remove this stack's images whose name a later build has taken: nobody else would."""
+        """Remove this stack's images whose name a later build has taken: nothing else would."""
         label = f"label=com.docker.compose.project={self.project}"
         found = docker("image", "ls", "--quiet", "--filter", "dangling=true", "--filter", label)
         for image in set(found.split()):

@@ -1,4 +1,4 @@
-"""APACHE=1: Apache beside nginx in HAProxy's backends; nobody who asks can tell the two apart."""
+"""APACHE=1: Apache next to nginx in HAProxy's backends; clients cannot tell the two apart."""
 
 import http.client
 import json
@@ -72,7 +72,7 @@ def both(production: Stack) -> Iterator[Stack]:
         "NGINX_PORT": str(free_port()),
         "APACHE_PORT": str(free_port()),
     }
-    # What the variable changes, and no more: nobody has to migrate again.
+    # What the variable changes, and no more: no second migration.
     start = ("up", "--detach", "--wait", "--no-deps", "server1", "server2", "haproxy")
     try:
         production.compose(*start, "apache")
@@ -377,7 +377,7 @@ def test_a_server_that_stackctl_drains_gets_nothing_through_it(both: Stack) -> N
 
 
 def test_a_server_that_moves_costs_nothing_and_is_found(both: Stack) -> None:
-    """It tells Apache by itself that it stops, whoever stops it; then its name is gone."""
+    """It tells Apache by itself that it stops, whatever stops it; then its name is gone."""
     before = address(both, "server2")
     with Load(port_of(both, "APACHE"), visitors()) as load, in_its_place(both) as take_address:
         load.warm_up()

@@ -134,7 +134,7 @@ def test_the_unit_tests_pass_on_it(
         "TEST_DB_NAME": "test_site",
         "DB_USER": "tester",
         "DB_PASSWORD": PASSWORD,
-        # The server's own network: nobody else reaches either.
+        # The server's own network: no other host reaches either.
         "DB_HOST": "127.0.0.1",
         "DB_WAIT_SECONDS": "120",
         "PYTHONPATH": "/srv/packages",

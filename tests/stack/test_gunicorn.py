@@ -1,4 +1,4 @@
-"""gunicorn in uWSGI's place on one of two servers: nobody who asks can tell the two apart."""
+"""gunicorn in uWSGI's place on one of two servers: clients cannot tell the two apart."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 SERVER = "server2"
 GUNICORN = {"APP_SERVER": "gunicorn"}
-# Each request as (method, path, headers, body), to both servers, exactly as it stands here.
+# Each request as (method, path, headers, body), to both servers, exactly as it is here.
 CASES: dict[str, tuple[str, str, dict[str, str], str]] = {
     "profile": ("GET", "/profile/", {}, ""),
     "redirect": ("GET", "/admin", {}, ""),

@@ -137,7 +137,7 @@ def test_the_application_s_user_has_its_own_database_and_no_more(postgres: Site)
 
     assert facts(postgres, f"{roles} WHERE rolname = current_user") == [False] * 5
     assert facts(postgres, may) == [True, False, False]
-    # The superuser has no password, and nobody gets in as it over the network.
+    # The superuser has no password, and nothing gets in as it over the network.
     assert as_superuser(
         postgres, "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'postgres'"
     ) == ("t")
@@ -362,7 +362,7 @@ def test_backup_and_restore(postgres: Site) -> None:
 
 @pytest.fixture
 def damaged(postgres: Site) -> Path:
-    """A backup whose dump is all there, but what stands behind it cannot be unpacked.
+    """A backup whose dump is all there, but what follows it cannot be unpacked.
 
     When it was saved, roles had other settings and members.
     """

@@ -149,7 +149,7 @@ def test_messages_outlive_a_killed_broker_and_uploads_its_absence(
         # Cache and counter are in Redis.
         assert rabbitmq.post("/api/hits/").status_code == 200
         start(rabbitmq, "broker")
-        # They themselves: without a worker nobody looks through the table.
+        # They themselves: without a worker nothing checks the table.
         assert rabbitmq.python_in("server1", WAITING).splitlines()[-1] == str(len(sent))
         assert {user.find(upload)["status"] for upload in sent + unsent} == {"queued"}
     user.all_done(seconds=uploads.COMES_BACK_SECONDS)

@@ -161,7 +161,7 @@ def check_clean_end(stack: Stack, server: str) -> None:
     # The application server is two: itself, and the process that keeps its socket open.
     assert stopped[-5:-3] == ["drain", "nginx"]
     assert set(stopped[-3:-1]) == {f"{APP_SERVER}_{number}" for number in range(2)}
-    # Nobody has drained it before, so it waits for the load balancer to see it.
+    # It was not drained before, so it waits for the load balancer to see it.
     assert f"stopping in {stack.environment['DRAIN_SECONDS']} s" in log
     assert stack.inspect(server, "{{.State.ExitCode}}") == "0"
 

@@ -23,7 +23,7 @@ def statuses(stack: Stack, path: str) -> set[int]:
 
 
 def replace(stack: Stack, server: str) -> None:
-    """Make one server anew from the present image."""
+    """Recreate one server from the present image."""
     stack.compose("up", "--detach", "--wait", "--no-deps", "--force-recreate", server)
     stack.wait_for_both()
 
@@ -66,11 +66,11 @@ def test_files_are_served_until_no_release_has_them(production: Stack) -> None:
 
         replace(production, "server2")
         assert stylesheet(production) == {new}
-        # Somebody still has the old page open.
+        # A visitor still has the old page open.
         assert statuses(production, old) == {200}
         kept = production.get(old, headers={"Accept-Encoding": "br"})
         assert kept.headers["Content-Encoding"] == "br"
         assert "immutable" in kept.headers["Cache-Control"]
     finally:
-        # The servers may run on with it; what is started anew is this tree's.
+        # The servers may run on with it; what is started again is this tree's.
         production.compose("build", "--quiet", "env-check")

@@ -56,7 +56,7 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Directive:
-    """One nginx directive and the blocks that it stands in, such as ("http", "location /")."""
+    """One nginx directive and the blocks that it is in, such as ("http", "location /")."""
 
     name: str
     arguments: tuple[str, ...]
@@ -101,7 +101,7 @@ def directives_of(name: str) -> list[Directive]:
 
 
 def nginx_value(directive_name: str, block: str = "", name: str = "nginx/nginx.conf") -> str:
-    """Return the argument of a directive that stands once, in `block` if one is named."""
+    """Return the argument of a directive that occurs once, in `block` if one is named."""
     values = {
         " ".join(directive.arguments)
         for directive in nginx_directives(name)
@@ -157,7 +157,7 @@ def haproxy_sections() -> dict[str, list[str]]:
 
 
 def haproxy_value(section: str, keyword: str) -> str:
-    """Return what follows a keyword that stands once in a section."""
+    """Return what follows a keyword that occurs once in a section."""
     lines = [line for line in haproxy_sections()[section] if line.startswith(f"{keyword} ")]
     assert len(lines) == 1, f"{section}: {keyword}: {lines}"
     return lines[0].removeprefix(keyword).strip()
@@ -169,13 +169,13 @@ def haproxy_seconds(section: str, keyword: str) -> float:
 
 
 def httpd_values(name: str) -> list[str]:
-    """Return what follows each directive of a name in httpd.conf, wherever it stands."""
+    """Return what follows each directive of a name in httpd.conf, wherever it is."""
     lines = (line.strip() for line in text_of("variants/apache/httpd.conf").splitlines())
     return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
 
 
 def httpd_value(name: str) -> str:
-    """Return what follows a directive that stands once in httpd.conf."""
+    """Return what follows a directive that occurs once in httpd.conf."""
     (value,) = httpd_values(name)
     return value
 

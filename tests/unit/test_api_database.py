@@ -160,7 +160,7 @@ def sqlite_settings(path: Path) -> dict[str, Any]:
 
 
 class Clock:
-    """A clock that runs only while somebody sleeps."""
+    """A clock that runs only while a caller sleeps."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -343,7 +343,7 @@ def test_an_option_that_postgresql_s_client_does_not_know_is_reported(clock: Clo
 
 
 def test_a_refusal_after_a_wait_ends_it(clock: Clock) -> None:
-    """A database that starts up refuses nobody until it knows its users."""
+    """A database that starts up refuses no user until it knows its users."""
     with pytest.raises(DatabaseNotReadyError, match="refused user"):
         wait(Connection(GONE, REFUSED), 60)
 

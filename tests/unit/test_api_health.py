@@ -111,7 +111,7 @@ def test_the_database_is_down(
         connections.settings["default"], "NAME", str(tmp_path / HIDDEN / "db.sqlite3")
     )
 
-    # Without the database nobody knows which migrations it has.
+    # Without the database its migrations cannot be known.
     assert_down(
         client.get("/healthz"),
         database="does not answer",

@@ -56,7 +56,7 @@ def test_no_query_string_is_logged(
 def test_the_client_s_address_is_nginx_s_word(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It comes from nginx by way of uWSGI; a header could be anybody's."""
+    """It comes from nginx by way of uWSGI; any client could send a header."""
     forged = {"x-forwarded-for": "1.2.3.4", "x-real-ip": "1.2.3.4", "forwarded": "for=1.2.3.4"}
 
     with caplog.at_level("INFO"):

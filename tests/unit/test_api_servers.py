@@ -47,7 +47,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def neighbour(settings: Settings, tmp_path: Path) -> Iterator[Neighbour]:
-    """Start set2 beside this server, set1."""
+    """Start set2 next to this server, set1."""
     server = Neighbour()
     settings.PROFILE = "set1"
     settings.DRAIN_FILE = tmp_path / "drain"

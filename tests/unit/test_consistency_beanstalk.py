@@ -53,7 +53,7 @@ def number(namespace: str, name: str) -> int:
 
 
 def platform_value(file: str, name: str) -> str:
-    """Return the argument of a directive that stands once in an nginx file of the platform's."""
+    """Return the argument of a directive that occurs once in an nginx file of the platform's."""
     (directive,) = (item for item in nginx_directives(file) if item.name == name)
     return " ".join(directive.arguments)
 

@@ -33,7 +33,7 @@ SERVERS = tuple(f"server{number}" for number in range(1, 7))
 # ${NAME}, ${NAME:-default}, and whatever else compose knows.
 USE = re.compile(r"(?<!\$)\$\{?(\w+)([^}]*)\}?")
 
-# What stands for the servers of the stack itself, where the application has no default.
+# The values for the servers of the stack itself, where the application has no default.
 THE_STACK_S_SERVERS = {
     "REDIS_HOST": "redis",
     "BROKER_HOST": "broker",

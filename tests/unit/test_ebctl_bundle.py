@@ -19,7 +19,7 @@ from tools.ebctl.faults import EbctlError
 from tools.ebctl.lint import findings_in
 from tools.ebctl.lint.container import is_ignored
 
-# Folders and files of an instance, beside those that .dockerignore lets into the image.
+# Folders and files of an instance, besides those that .dockerignore lets into the image.
 FOR_THE_PLATFORM = {".dockerignore", ".ebextensions", ".platform", "Dockerfile"}
 LARGEST = 1_000_000
 DIGEST = f"registry.example.org:5000/team/mysite@sha256:{'0123456789abcdef' * 4}"

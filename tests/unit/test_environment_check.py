@@ -45,7 +45,7 @@ def test_an_empty_value_is_not_set() -> None:
 @pytest.mark.parametrize("nothing", [" ", ",", " , "])
 @pytest.mark.parametrize("name", ["DJANGO_ALLOWED_HOSTS", "STATS_PASSWORD"])
 def test_neither_is_one_of_spaces_and_commas(name: str, nothing: str) -> None:
-    """A list of nothing, or a password that nobody meant."""
+    """A list of nothing, or a password set by mistake."""
     assert names({**GOOD, name: nothing}) == [name]
 
 

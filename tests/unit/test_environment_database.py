@@ -126,7 +126,7 @@ def test_no_database_is_sqlite_elsewhere(layer: str) -> None:
 def test_an_engine_without_a_host_is_docker_compose_s_alone(environ: dict[str, str]) -> None:
     """One `.env` serves compose, which says the host itself, and `make run`.
 
-    Elsewhere nothing stands in for a database that was meant.
+    Elsewhere nothing replaces a database that was meant.
     """
     assert settings(environ)["ENGINE"] == SQLITE
     assert named(settings({**environ, **RDS})) == named(settings(RDS))

@@ -95,7 +95,7 @@ def test_a_safe_line_has_this_value(line: str, value: str) -> None:
 
 @pytest.mark.parametrize("line", UNSAFE)
 def test_any_other_line_is_a_fault_that_names_the_line_and_not_the_value(line: str) -> None:
-    """Somebody's password must not come out in a log."""
+    """A user's password must not come out in a log."""
     found = dotenv.parse(f"# a comment\nB=1\n\n{line}\nC=2\n")
     assert found.values == {"B": "1", "C": "2"}
     [fault] = found.faults

@@ -82,7 +82,7 @@ def test_in_dotenv_a_looser_resemblance_counts(name: str, meant: str) -> None:
     ],
 )  # fmt: skip
 def test_other_programs_variables_are_left_alone(name: str) -> None:
-    """A server must start beside them."""
+    """A server must start next to them."""
     assert names({name: "x"}, "local") == []
 
 

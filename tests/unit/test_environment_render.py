@@ -36,7 +36,7 @@ def test_each_secret_of_the_stack_can_come_from_a_file() -> None:
 def test_the_sample_has_every_variable_that_may_stand_in_dotenv_once() -> None:
     """Required ones to fill in, the others commented out, with the local layer's default.
 
-    Not with its sample of a secret, which nobody should copy.
+    Not with its sample of a secret, which is not for copying.
     """
     found = {name: (mark, text) for mark, name, text in ASSIGNMENT.findall(render.sample())}
     assert set(found) == set(VARIABLES) - {"DJANGO_BUILD"}

@@ -144,7 +144,7 @@ def test_a_topic_is_made_for_all_workers(
 
 
 def test_a_kafka_that_is_not_ready_is_a_lost_connection() -> None:
-    """Else a worker that starts beside it ends."""
+    """Else a worker that starts in parallel ends."""
     assert issubclass(NoBrokersAvailable, Transport.connection_errors)
     assert issubclass(NoBrokersAvailable, Transport.recoverable_connection_errors)
 

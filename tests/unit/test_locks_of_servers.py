@@ -75,7 +75,7 @@ class Connection:
 
 
 class Clock:
-    """A time that passes only while somebody sleeps."""
+    """A time that passes only while a caller sleeps."""
 
     def __init__(self) -> None:
         """Begin."""

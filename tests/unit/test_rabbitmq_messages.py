@@ -1,4 +1,4 @@
-"""A RabbitMQ that says nothing more holds nobody up, whatever the conversation had come to."""
+"""A RabbitMQ that says nothing more delays no client, whatever the conversation had come to."""
 
 import socket
 import threading

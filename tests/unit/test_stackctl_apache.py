@@ -1,4 +1,4 @@
-"""Apache beside HAProxy, as stackctl speaks to it: told of each drain, and waited for."""
+"""Apache next to HAProxy: stackctl drains it too, and waits for it."""
 
 import pytest
 

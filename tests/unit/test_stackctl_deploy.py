@@ -253,7 +253,7 @@ def test_a_server_that_haproxy_does_not_take_back_is_rolled_back(stack: Stack) -
     # The release before fails in the same way: one server serves.
     assert ended.code == 4
     assert "server1: HAProxy does not take it into service: DOWN" in ended.result["error"]
-    assert "and so did the way back: server1: HAProxy does not" in ended.result["error"]
+    assert "and so did the rollback: server1: HAProxy does not" in ended.result["error"]
     for part in (
         "server1 runs aaaa, server2 runs aaaa",
         "./stackctl ready SERVER",

@@ -1,4 +1,4 @@
-"""What stackctl says of a machine that is not ready; a fake `docker` stands for what ails it."""
+"""What stackctl says of a machine that is not ready; a fake `docker` answers as it would."""
 
 import json
 import os
@@ -71,7 +71,7 @@ esac
         }
 
     def given(self) -> dict[str, str]:
-        """Return what compose gives the variables of its servers, beside what is set."""
+        """Return what compose gives the variables of its servers, besides what is set."""
         servers = {"DB_HOST": "db", "DB_NAME": "x", "DB_USER": "x", "DB_PASSWORD": "a-password"}
         return {**servers, "BROKER_HOST": "broker", **self.environ}
 
@@ -100,7 +100,7 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """Give a port that somebody listens on."""
+    """Give a port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 

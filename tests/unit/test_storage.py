@@ -17,7 +17,7 @@ CONTENT = b"x" * 100_000
 
 
 def in_memory() -> File:
-    """Return a file whose content is written anew."""
+    """Return a file whose content is written again."""
     return ContentFile(CONTENT)
 
 

@@ -1,4 +1,4 @@
-"""How many requests a client may make, and that an outage of the cache refuses nobody."""
+"""How many requests a client may make, and that an outage of the cache refuses no request."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product

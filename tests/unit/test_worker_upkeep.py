@@ -40,7 +40,7 @@ class Consumer:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A clock that stands."""
+    """A clock that does not move."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(upkeep, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(upkeep.beats, "touch", lambda: None)
@@ -62,7 +62,7 @@ def test_a_loop_without_timers_that_stands_still_is_seen(clock: Any) -> None:
         clock.now += LOOP_SECONDS / 2
         watch.beat()
     assert not watch.is_well()
-    # It is asked no more than once, however long it stands.
+    # It is asked no more than once, however long it is stuck.
     assert len(consumer.asked) == 1
 
     consumer.turn()

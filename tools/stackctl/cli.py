@@ -36,8 +36,8 @@ from .releases.roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
 app = typer.Typer(
     name="stackctl",
     help="Runs the compose stack of the layer in LAYER, and brings new releases into service "
-    "that nobody notices. Exit codes: 0 done; 1 refused; 2 wrong usage; 3 failed, and the release "
-    "before serves; 4 failed, and the way back too; 5 a restore ended in the middle; "
+    "without failed requests. Exit codes: 0 done; 1 refused; 2 wrong usage; 3 failed, and the "
+    "release before serves; 4 failed, and the rollback too; 5 a restore ended in the middle; "
     "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
@@ -161,7 +161,7 @@ def ready(
 
 @app.command()
 def reload(as_json: Json = False) -> None:
-    """Check haproxy/haproxy.cfg and the certificate, bring both into service; nobody notices."""
+    """Check haproxy.cfg and the certificate, and put both into service without failed requests."""
     _run(as_json, reloading.reload)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Starts nginx as the load balancer, and has it know where each server is.
 
-A container that was made anew may have another address, and nginx looks names up only when it
+A recreated container may have another address, and nginx looks names up only when it
 reads its configuration. So the servers' names are looked up each second, in Docker's own name
 server, and where one has moved nginx reads its list again (a reload). Running requests finish then,
 but idle connections of clients are closed; so for some seconds before it every connection ends with

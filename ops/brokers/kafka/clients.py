@@ -38,7 +38,7 @@ class Kept:
             return self.clients[key]
 
     def drop(self, client: Any) -> None:
-        """Make this one anew, the next time."""
+        """Create this one again, the next time."""
         with self.lock:
             self.clients = {key: kept for key, kept in self.clients.items() if kept is not client}
 

@@ -29,7 +29,7 @@ from ops.brokers.kafka.progress import Positions
 
 logger = logging.getLogger(__name__)
 
-# Kafka takes no position while it gives partitions out anew, and no message while it is away; both
+# Kafka takes no position while it rebalances partitions, and no message while it is away; both
 # are tried again after this.
 AGAIN_SECONDS = 1
 # As many workers can work at a time: each partition is read by one.
@@ -39,7 +39,7 @@ SESSION_SECONDS = 10
 # One that asks for no message for so long is taken for hung. While all its places are taken it asks
 # for none, so this is longer than two tasks in a row may take.
 HUNG_SECONDS = max(300, 3 * settings.CELERY_TASK_TIME_LIMIT)
-# A topic that was made, or lost and made anew, is seen after this; it would be five minutes.
+# A topic that was made, or lost and created again, is seen after this; it would be five minutes.
 SEEN_SECONDS = 5
 
 
@@ -65,7 +65,7 @@ class QoS(virtual.QoS):
             self.channel.done(*message.place)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Let it be written anew, if told; else it is done.
+        """Write it again if requested; else it is done.
 
         Its place is free at once, and nothing here can fail: Celery would swallow that. Until it is
         written it is not done, so it outlives this worker.
@@ -92,7 +92,7 @@ class Channel(confluentkafka.Channel):
         self.positions = Positions()
         self.telling = threading.Lock()
         self.told = 0.0
-        # To be written anew, by the thread that fetches.
+        # To be written again, by the thread that fetches.
         self.rejected: deque[Message] = deque()
         self.refused = 0.0
         super().__init__(*args, **options)
@@ -115,7 +115,7 @@ class Channel(confluentkafka.Channel):
 
         Raises:
             OperationalError: it has not, or has not said so; not a lost connection, which would be
-                tried again while somebody waits, and could write it twice.
+                tried again while the caller waits, and could write it twice.
         """
         try:
             self.write(self.sanitize_queue_name(queue), message)
@@ -126,7 +126,7 @@ class Channel(confluentkafka.Channel):
 
     def write(self, topic: str, message: dict[str, Any]) -> None:
         """Write a message; NoBrokersAvailable if Kafka has not said that it has it."""
-        # Without its former place, if it is written anew.
+        # Without its former place, if it is written again.
         text = dumps({name: part for name, part in message.items() if name != "place"})
         write(self.common_config, topic, str_to_bytes(text))
 
@@ -174,14 +174,14 @@ class Channel(confluentkafka.Channel):
         try:
             return self.payload(message.value(), (topic, partition, offset))
         except Exception as error:
-            # Whatever stands there: it would come again for ever, and nothing after it.
+            # Whatever it contains: it would come again for ever, and nothing after it.
             words = "Kafka: passed over what is no message in topic %s, partition %s, offset %s: %s"
             logger.error(words, topic, partition, offset, type(error).__name__)
             self.done(topic, partition, offset)
             raise Empty from error
 
     def payload(self, value: Any, place: tuple[str, int, int]) -> dict[str, Any]:
-        """Return a message's parts with a tag of their own; what is written anew had one.
+        """Return a message's parts with a tag of their own; what is written again had one.
 
         Raises:
             Exception: it has no such parts, or Celery could do nothing with them.
@@ -235,7 +235,7 @@ class Channel(confluentkafka.Channel):
         return super().drain_events(timeout=timeout, callback=callback)
 
     def write_rejected(self) -> None:
-        """Write anew, at the end, what was rejected; then it is done where it was."""
+        """Write again, at the end, what was rejected; then it is done where it was."""
         while self.rejected:
             message = self.rejected[0]
             topic = message.place[0]
@@ -275,7 +275,7 @@ class Channel(confluentkafka.Channel):
         return self.sanitize_queue_name(queue) in answer(self.client.list_topics).topics
 
     def _size(self, queue: str) -> int:
-        """Return how many messages are not done, whoever has them."""
+        """Return how many messages are not done, whichever worker has them."""
         topic = self.sanitize_queue_name(queue)
         known = answer(self.client.list_topics).topics.get(topic)
         # Made a moment ago.

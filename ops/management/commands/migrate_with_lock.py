@@ -1,4 +1,4 @@
-"""Migrate once, whoever else starts at the same time."""
+"""Migrate once, also if several containers start at the same time."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -31,7 +31,9 @@ class Command(BaseCommand):
         """Do it; each fault ends it with one clear message."""
         uwsgi = Path(sys.executable).with_name("uwsgi")
         if not uwsgi.exists():
-            raise CommandError("uWSGI is not installed beside this Python. Use `make run`.")
+            raise CommandError(
+                "uWSGI is not installed in this Python's environment. Use `make run`."
+            )
         refuse_taken_port(settings.RUN_PORT)
         if layer := environment.ignored_layer():
             self.stdout.write(
@@ -56,7 +58,7 @@ def serve(uwsgi: Path) -> int:
     static = [f"--static-map={settings.STATIC_URL.rstrip('/')}={path}" for path in static_folders()]
     address = f"{HOST}:{settings.RUN_PORT}"
     process = subprocess.Popen(  # noqa: S603 (our own configuration)
-        # On a reload pyuwsgi starts Python anew; left alone it forgets the virtual environment.
+        # On a reload pyuwsgi starts Python again; left alone it forgets the virtual environment.
         [
             *(uwsgi, *static, "--ini", config, "--http-socket", address),
             *("--binary-path", sys.executable),

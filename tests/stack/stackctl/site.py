@@ -23,7 +23,7 @@ class Site(Stack):
     ask_seconds = 300
 
     def __init__(self, tree: Path, name: str = NAME, **environment: str) -> None:
-        """Describe it; DRAIN_SECONDS=0 leaves nobody but stackctl to keep requests from loss."""
+        """Describe it; with DRAIN_SECONDS=0 only stackctl keeps requests from loss."""
         own = {"DJANGO_SECURE_SSL_REDIRECT": "false", "DRAIN_SECONDS": "0", "STACK_NAME": name}
         super().__init__(tree, "production", **{**secret_environment(), **own, **environment})
         self.name = name

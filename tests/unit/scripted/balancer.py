@@ -81,7 +81,7 @@ class Balancer:
         return [name for name in self.names if self.status(BACKENDS[0], name)[0] == "UP"]
 
     def drained(self) -> set[str]:
-        """Return the servers that somebody took out of service."""
+        """Return the servers that a user took out of service."""
         return {name for _, name in self.admin}
 
     def count_traffic(self) -> None:

@@ -57,7 +57,7 @@ class Container:
     out_of_memory: bool = False
     # Its health, where a test says it.
     health: str = ""
-    # Somebody stopped it, which the engine remembers.
+    # A user stopped it, which the engine remembers.
     stopped: bool = False
     # It has begun to stop, which it writes into a file.
     stopping: bool = False

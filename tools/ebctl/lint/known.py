@@ -54,7 +54,7 @@ Namespace = dict[str, Option] | None
 
 @cache
 def namespaces() -> dict[str, Namespace]:
-    """Return every known namespace with its options; `*` stands for a name of the user's own."""
+    """Return every known namespace with its options; `*` is a name of the user's own."""
     content: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return {
         name: None

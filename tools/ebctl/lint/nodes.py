@@ -1,6 +1,6 @@
 """YAML as written: text, keys and line numbers, before anything is made of them.
 
-Values stay the text that stands in the file, because that is what Elastic Beanstalk gets: YAML
+Values stay the text in the file, because that is what Elastic Beanstalk gets: YAML
 would make `no` a truth value and `1_000` a number.
 """
 
@@ -18,7 +18,7 @@ Node: TypeAlias = Any
 
 
 def parse(file: str, text: str) -> tuple[Node | None, list[Finding]]:
-    """Return a file's document, or why it cannot be read; and each key that stands twice."""
+    """Return a file's document, or why it cannot be read; and each key that occurs twice."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -55,7 +55,7 @@ def text(node: Node | None) -> str | None:
 
 
 def twice(file: str, node: Node) -> Iterator[Finding]:
-    """Yield each key that stands twice in a mapping: of the two the later would count, silently."""
+    """Yield each key that occurs twice in a mapping: of the two the later would count, silently."""
     seen: dict[str, int] = {}
     for key, value, number in pairs(node):
         if key in seen:

@@ -15,7 +15,7 @@ from ..docker import engine
 from . import haproxy, listening
 from .kept_state import Address
 
-# Where the file stands in this project.
+# Where the file is in this project.
 SHOWN = "haproxy/haproxy.cfg"
 _HEAD = re.compile(r"^\[(?P<level>[A-Z]+)\]\s+\(\d+\) : (?:config : )*")
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN")

@@ -57,7 +57,7 @@ class BalancedServer:
     errors: int
     # How many requests at once HAProxy gives it; 0 for any number.
     limit: int = 0
-    # Whether somebody took it out of service, by drain or maintenance. The status does not say it:
+    # Whether a user took it out of service, by drain or maintenance. The status does not say it:
     # a server that ended is DOWN, and `MAINT (resolution)` once its name is gone, drained or not.
     drained_by_hand: bool = False
 
@@ -76,7 +76,7 @@ class HaproxyWorkers:
 
 
 class Balancer:
-    """One running HAProxy, and Apache where it asks the servers beside it."""
+    """One running HAProxy, and Apache where it runs next to it."""
 
     def __init__(self, container: str, apache: Apache | None = None) -> None:
         """Take the container's id."""

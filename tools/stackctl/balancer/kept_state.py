@@ -14,7 +14,7 @@ from dataclasses import dataclass
 VERSION = "1"
 # The first 20 words of a row are required, and the rest is left out: TLS, the check's address.
 BACKEND, SERVER, ADDRESS, ADMIN, HOST, PORT, RECORD = 1, 3, 4, 6, 17, 18, 19
-# Of the administrative state the maintenance and the drain that somebody asked for.
+# Of the administrative state the maintenance and the drain that a user requested.
 FORCED = 0x01 | 0x08
 _NONE = "-"
 
@@ -43,7 +43,7 @@ def state_file(answer: str, servers: dict[tuple[str, str], Address]) -> str:
 
 
 def drained_by_hand(answer: str) -> Iterator[tuple[str, str]]:
-    """Yield the backend and server of each that somebody took out of service, as it answers."""
+    """Yield the backend and server of each that a user took out of service, as it answers."""
     for row in _rows(answer):
         if int(row[ADMIN]) & FORCED:
             yield row[BACKEND], row[SERVER]

@@ -20,7 +20,7 @@ WHOLE = ("/readyz", HEALTH, PROFILE, "/")
 
 
 def get(site: compose.Site, host: str, path: str = PROFILE) -> tuple[int, str]:
-    """Ask the site once, over a connection of its own; status 0 stands for no answer."""
+    """Ask the site once, over a connection of its own; status 0 means no answer."""
     connection = _connection(site)
     try:
         connection.request("GET", path, headers={"Host": host, "Accept": "application/json"})

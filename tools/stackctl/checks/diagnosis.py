@@ -14,7 +14,7 @@ class Remedy(StrEnum):
 
     START = "start"
     RESTART = "restart"
-    # Nothing, because somebody wished it so.
+    # Nothing, because a user requested it.
     RESPECT = "respect"
     # Nothing, because it would not help or would do harm; a person has to look.
     REPORT = "report"

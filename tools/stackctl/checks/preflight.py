@@ -251,7 +251,7 @@ def _environment(layer: str, project: compose.Project | None) -> Check:
     # Once more without compose's defaults, which look as if the right name was set.
     wrong += [fault for fault in near_misses(own, dotenv.values, ALL_SCOPES) if fault not in wrong]
     if layer not in LAYERS:
-        # What another layer would want is of no use to somebody who misspelt this one.
+        # What another layer would want is of no use to a user who misspelt this one.
         wrong = [fault for fault in wrong if fault.name == "LAYER"]
     if not wrong:
         return Check("environment", f"right for the {layer} layer")

@@ -153,7 +153,7 @@ def save(
 ) -> tuple[Path, Manifest]:
     """Save all parts; the database first, so that no row's file is missing.
 
-    With `lenient` a broken view, which may be why somebody restores, is left out with a warning.
+    With `lenient` a broken view, which may be the reason to restore, is left out with a warning.
     """
     server = own_database(project)
     database = running_database(project)

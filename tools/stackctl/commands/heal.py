@@ -70,7 +70,7 @@ class Report:
     healed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     left_alone: dict[str, str] = field(default_factory=dict)
-    # The part of `left_alone` that nobody wished for.
+    # The part of `left_alone` that no user requested.
     unsolved: list[str] = field(default_factory=list)
 
     def as_dict(self, project: str) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def make(console: Console, names: Sequence[str], *, force: bool) -> dict[str, An
         folder.mkdir(exist_ok=True)
         authority = _authority(root, console)
         pair = _certificate(authority, names[0], san)
-        # The key first: whoever looks in between sees that the two do not belong together.
+        # The key first: a reader in between sees that the two do not belong together.
         _write(key, _pem_of(pair.key), 0o600)
         _write(chain, pair.certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     except OSError as error:

@@ -107,8 +107,8 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
 def _start_what_runs(project: compose.Project, running: engine.Container, console: Console) -> None:
     """Give compose's name back to the image that runs, so that what is down comes up with that.
 
-    The other one is of a release that was cut off, and no server was checked with it; or somebody
-    built it, and it may have no other name.
+    The other one is of a release that was cut off, and no server was checked with it; or a
+    user built it, and it may have no other name.
     """
     other = release.keep_latest(project)
     engine.tag(running.image, project.latest)
@@ -246,7 +246,7 @@ def make_image(project: compose.Project, console: Console) -> deploy.Attempt:
 
 
 def _note(attempt: deploy.Attempt, *, started: bool) -> None:
-    """Put a build on record: only one that the servers were well with is a way back later."""
+    """Put a build on record: only one that the servers were well with is a target for rollbacks."""
     project = attempt.project
     containers = project.containers()
     images = {containers[name].image for name in project.servers if name in containers}

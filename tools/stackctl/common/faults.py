@@ -32,7 +32,7 @@ class StackctlError(Exception):
 
 
 def from_system(error: OSError) -> StackctlError:
-    """Say in words what this machine refused: a file of somebody else's, a full disk."""
+    """Say in words what this machine refused: another user's file, a full disk."""
     what = f"{error.filename or 'this machine'}: {error.strerror or error}"
     if isinstance(error, PermissionError):
         hint = "It belongs to another user: run this as that user, or let yours own it (chown)."
@@ -56,13 +56,13 @@ class RolledBackError(StackctlError):
 
 
 class NotRolledBackError(StackctlError):
-    """A release failed, and so did the way back."""
+    """A release failed, and so did the rollback."""
 
     code = ExitCode.NOT_ROLLED_BACK
 
 
 class NotWholeError(StackctlError):
-    """A restore ended in the middle; the message names the way back."""
+    """A restore ended in the middle; the message names the backup to restore."""
 
     code = ExitCode.NOT_WHOLE
 

@@ -14,7 +14,7 @@ class Interrupt:
     """Whether the person asked to stop; long work looks at it between its steps."""
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
+        """Begin without a request to stop."""
         self.asked = False
 
     @contextmanager

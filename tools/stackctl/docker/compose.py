@@ -344,7 +344,7 @@ class Project:
         )
 
     def once(self, *command: str) -> tuple[str, ...]:
-        """Return the command that runs `command` beside a server, with its volumes; pipes work."""
+        """Return the command that runs `command` next to a server, with its volumes; pipes work."""
         return (
             *("docker", "compose", "--progress", "quiet", "run", "--rm", "--no-deps", "-T"),
             *(self.servers[0], *command),

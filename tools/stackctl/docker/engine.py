@@ -175,7 +175,7 @@ def restart(container: str, grace: float | None, seconds: float) -> process.Resu
 
 
 def was_stopped(container: Container) -> bool:
-    """Tell whether somebody stopped an ended container, however it then ended.
+    """Return whether a user stopped an ended container, however it then ended.
 
     `docker stop` leaves an event of that name, also where it had to kill in the end; `docker kill`
     and a crash leave none. The engine remembers its latest 256 events; a forgotten one counts as

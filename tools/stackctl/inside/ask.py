@@ -14,7 +14,7 @@ LONGEST = 20_000
 
 
 def ask(host: str, path: str) -> dict[str, object]:
-    """Ask once; 0 stands for no answer."""
+    """Ask once; 0 means no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=SECONDS)
     # As the load balancer says it of a request that came by TLS, so that none is redirected.
     headers = {"Host": host, "X-Forwarded-Proto": "https", "Accept": "application/json"}

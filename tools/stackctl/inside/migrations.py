@@ -182,7 +182,7 @@ def lint(applied: list[str], unapplied: list[str]) -> dict[str, Findings]:
             keep(warnings, issues)
 
         def lint_runsql(self, runsql: RunSQL) -> Any:
-            # Its way back, which the linter would judge as well, is not what is about to run.
+            # The reverse SQL, which the linter would judge as well, is not about to run.
             return super().lint_runsql(RunSQL(runsql.sql, RunSQL.noop))
 
         def lint_runpython(self, runpython: RunPython) -> Any:

@@ -1,4 +1,4 @@
-"""A new release, or an old one again: nobody notices, and any failure ends on what ran before."""
+"""Deploys and rollbacks without failed requests; any failure ends on what ran before."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
     Raises:
         StackctlError: refused; nothing was changed.
         RolledBackError: failed; the release before serves.
-        NotRolledBackError: failed, and so did the way back.
+        NotRolledBackError: the release failed, and so did the rollback.
         InterruptedByUserError: stopped between two servers.
     """
     interrupt = Interrupt()
@@ -331,7 +331,7 @@ def show(error: Exception, console: Console) -> str:
             console.say(error.hint)
         return error.problem
     if not isinstance(error, ServerFailedError):
-        # A fault of this program; whoever mends it needs to see where.
+        # A fault of this program; who mends it needs to see where.
         console.lines("".join(traceback.format_exception(error)))
         return f"{type(error).__name__}: {error}"
     reason = f"{error.server}: {error.reason}"
@@ -349,7 +349,7 @@ def _back(attempt: Attempt, roll: Roll, latest: str, reason: str) -> None:
         attempt.note(Outcome.NOT_ROLLED_BACK, reason)
         why = show(error, attempt.console)
         raise NotRolledBackError(
-            f"{attempt.action} of {attempt.release} failed ({reason}), and so did the way back: "
+            f"{attempt.action} of {attempt.release} failed ({reason}), and so did the rollback: "
             f"{why}",
             f"{_who_runs_what(roll.project)}.\nLook at `./stackctl status` and the log above; "
             "then ./stackctl ready SERVER, or ./stackctl rollback RELEASE."

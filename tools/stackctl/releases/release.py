@@ -101,7 +101,7 @@ def offered(project: compose.Project) -> dict[str, str]:
 
 
 def keep_running_images(project: compose.Project) -> dict[str, engine.Container]:
-    """Give each running server's image its release's name, so that there is a way back to it."""
+    """Give each running server's image its release's name, so that a rollback to it is possible."""
     running = {
         name: container
         for name, container in project.containers().items()

@@ -72,7 +72,7 @@ class Roll:
     limits: Limits
     # What ran in each service before it was touched, by service.
     before: dict[str, str] = field(default_factory=dict)
-    # What compose starts before anything is touched: the way back of a service without a container.
+    # What compose starts before anything is touched: the rollback of a service without a container.
     present: str = ""
     # What /healthz called down before: no fault of the new release, which may fix it.
     ailing: frozenset[str] = frozenset()
@@ -106,12 +106,12 @@ class Roll:
         """Put what was touched back on the image it had, the last one first.
 
         Each is tried, whatever became of the others; no server is left drained. An interrupt does
-        not stop it: whoever asks for an end wants what ran before.
+        not stop it: a user who interrupts wants what ran before.
 
         Raises:
-            ServerFailedError, StackctlError: the way back failed too; the first fault.
+            ServerFailedError, StackctlError: the rollback failed too; the first fault.
         """
-        # An impatient limit is meant for the new release; giving up on the old one helps nobody.
+        # An impatient limit is meant for the new release; giving up on the old one has no use.
         self.limits = replace(self.limits, health=max(self.limits.health, HEALTH_SECONDS))
         failed: list[ServerFailedError | StackctlError] = []
         for service, image in reversed(list(self.before.items())):
@@ -209,7 +209,7 @@ class Roll:
     def _spare_second_drain(self, server: str) -> None:
         """Tell a server that the load balancer sends it nothing, so that it need not wait for that.
 
-        A container that cannot be told, or has requests left, waits as it does for anybody else.
+        A container that cannot be reached, or has requests left, waits as it does at any stop.
         """
         seen = self._seen(server)
         container = self.project.containers().get(server)
