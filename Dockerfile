@@ -5,7 +5,7 @@
 # Compilers stay in this stage.
 FROM debian:trixie-slim AS mysite-builder
 COPY requirements/apt-build.txt /tmp/apt.txt
-RUN sed -i 's/#.*//' /tmp/apt.txt && apt-get update \
+RUN sed -i 's/[#\r].*//' /tmp/apt.txt && apt-get update \
     && xargs -a /tmp/apt.txt apt-get install -y --no-install-recommends \
         gcc libc6-dev libmariadb-dev libpq-dev pkg-config python3-dev python3-pip python3-venv \
     && rm -rf /var/lib/apt/lists/*
@@ -30,7 +30,7 @@ RUN [ "$BROKER" != kafka ] \
 
 FROM debian:trixie-slim AS mysite-base
 COPY requirements/apt.txt /tmp/apt.txt
-RUN sed -i 's/#.*//' /tmp/apt.txt && apt-get update \
+RUN sed -i 's/[#\r].*//' /tmp/apt.txt && apt-get update \
     && xargs -a /tmp/apt.txt apt-get install -y --no-install-recommends \
         libmariadb3 libnginx-mod-http-brotli-static libpq5 libpython3.13 nginx python3 \
     && rm -rf /var/lib/apt/lists/* /tmp/apt.txt /etc/nginx/sites-enabled /var/log/nginx/* \

@@ -166,7 +166,7 @@ SEAMS = {
         ("requirements/lock",),
     ),
     "a Debian package": Seam(
-        (append("requirements/apt.txt", "gettext  # translations\nlibldap2\n"),)
+        (append("requirements/apt.txt", "gettext  # translations\r\n\r\nlibldap2\r\n"),)
     ),
     "a Debian package for compiling": Seam(
         (append("requirements/apt-build.txt", "libldap-dev\nlibsasl2-dev\n"),)

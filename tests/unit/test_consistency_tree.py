@@ -54,6 +54,14 @@ def test_every_task_is_declared_phony() -> None:
     assert sorted(targets) == sorted(phony[1].split())
 
 
+def test_folders_that_no_image_has_exist_in_each_clone() -> None:
+    """So `startapp` refuses their names: without its app no image could be built."""
+    folders = re.findall(r"^([a-z]+)/\*\*$", text_of(".dockerignore"), re.MULTILINE)
+
+    assert "backups" in folders
+    assert set(folders) <= {path.parts[0] for path in tracked_files()}
+
+
 def test_ports_that_are_told_are_the_contract_s() -> None:
     assert f"http://127.0.0.1:{VARIABLES['RUN_PORT'].default}/" in text_of("Makefile")
     assert f"http://localhost:{VARIABLES['HTTP_PORT'].default}/" in text_of("docker-compose.yaml")

@@ -32,7 +32,6 @@ def test_backup_saves_every_part_for_its_owner_alone(stack: Stack) -> None:
     )
     assert path.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
-    assert (path.parent.parent / ".gitignore").read_text() == "*\n"
     manifest = json.loads((path / MANIFEST).read_text())
     assert manifest["release"] == "aaaa" and manifest["layer"] == "local"
     assert manifest["parts"][EXTRAS]["bytes"] == (path / EXTRAS).stat().st_size

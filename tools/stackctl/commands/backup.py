@@ -78,12 +78,8 @@ class Manifest:
 
 def folder(project: str) -> Path:
     """Return the folder of a project's backups, which git ignores."""
-    top = process.ROOT / "backups"
-    path = top / project
+    path = process.ROOT / "backups" / project
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ignore = top / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
     return path
 
 
