@@ -12,7 +12,7 @@ from ops.health.report import HEALTH
 from ops.profile import active_profile, public_profile
 from ops.registry import Card
 from ops.status import servers
-from ops.status.servers import Found
+from ops.status.servers import ServerHealth
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +46,15 @@ def report(profile: dict[str, str | bool]) -> dict[str, Any]:
     }
 
 
-def describe_server(found: Found, profile: dict[str, str | bool]) -> dict[str, str]:
+def describe_server(health: ServerHealth, profile: dict[str, str | bool]) -> dict[str, str]:
     """Return one server's line; its name and address only where the profile has the name too."""
-    line = {"state": found.state}
+    line = {"state": health.state}
     if "server" in profile:
-        line["name"] = found.server.name
-        if found.server.host:
-            line["address"] = f"{found.server.host}:{found.server.port}"
-    if found.detail:
-        line["detail"] = found.detail
+        line["name"] = health.server.name
+        if health.server.host:
+            line["address"] = f"{health.server.host}:{health.server.port}"
+    if health.detail:
+        line["detail"] = health.detail
     return line
 
 

@@ -32,14 +32,14 @@ class ServerEntry:
 
     @classmethod
     def parse(cls, text: str) -> "ServerEntry":
-        """Read an entry, whose form the environment's check has seen to."""
+        """Read an entry, whose form the environment check has validated."""
         name, _, address = text.partition("=")
         host, _, port = address.rpartition(":")
         return cls(name, host.strip("[]"), int(port))
 
 
 @dataclass(frozen=True)
-class Found:
+class ServerHealth:
     """A server's state; `detail` says why it is down."""
 
     server: ServerEntry
@@ -47,8 +47,8 @@ class Found:
     detail: str = ""
 
 
-def look() -> list[Found]:
-    """Ask all servers at once; this takes PROBE_SECONDS at most."""
+def check_servers() -> list[ServerHealth]:
+    """Check all servers in parallel; this takes PROBE_SECONDS at most."""
     servers = [ServerEntry.parse(text) for text in settings.SERVERS] or [
         ServerEntry(settings.PROFILE)
     ]
@@ -60,46 +60,46 @@ def look() -> list[Found]:
 def is_this(server: ServerEntry) -> bool:
     """Tell whether the server is the one that this code runs on.
 
-    It answers, as one can see, and asking itself would take a second worker.
+    It answers already, and a request to itself would take a second worker.
     """
     return server.name == settings.PROFILE
 
 
-def begin_probe(server: ServerEntry) -> "Future[Found]":
-    """Ask a server in a thread; one that is still asked since the last look is not asked again."""
+def begin_probe(server: ServerEntry) -> "Future[ServerHealth]":
+    """Probe a server in a thread, unless the probe of the last check is still running."""
     running = _running.get(server)
     if running is None or running.done():
         running = _running[server] = _threads.submit(probe, server)
     return running
 
 
-def end_probe(server: ServerEntry, answer: "Future[Found] | None") -> Found:
+def end_probe(server: ServerEntry, answer: "Future[ServerHealth] | None") -> ServerHealth:
     """Return what is known of a server by now."""
     if answer is None:
-        return Found(server, DRAINING if settings.DRAIN_FILE.exists() else UP)
+        return ServerHealth(server, DRAINING if settings.DRAIN_FILE.exists() else UP)
     if answer.done():
         return answer.result()
-    return Found(server, DOWN, f"no answer within {PROBE_SECONDS:g} s")
+    return ServerHealth(server, DOWN, f"no answer within {PROBE_SECONDS:g} s")
 
 
-def probe(server: ServerEntry) -> Found:
-    """Ask a server's /readyz as the load balancer does."""
+def probe(server: ServerEntry) -> ServerHealth:
+    """Request a server's /readyz as the load balancer does."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=PROBE_SECONDS)
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status
     except TimeoutError:
-        return Found(server, DOWN, f"no answer within {PROBE_SECONDS:g} s")
+        return ServerHealth(server, DOWN, f"no answer within {PROBE_SECONDS:g} s")
     except (OSError, http.client.HTTPException):
-        return Found(server, DOWN, "not reached")
+        return ServerHealth(server, DOWN, "not reached")
     finally:
         connection.close()
     state = STATES.get(status, DOWN)
-    return Found(server, state, f"/readyz answers {status}" if state == DOWN else "")
+    return ServerHealth(server, state, f"/readyz answers {status}" if state == DOWN else "")
 
 
 # A name that the name server is slow about cannot be given up; its thread is left alone meanwhile.
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="servers")
-_running: "dict[ServerEntry, Future[Found]]" = {}
+_running: "dict[ServerEntry, Future[ServerHealth]]" = {}
 
-RECENT = Recent(look, seconds=KEEP_SECONDS)
+RECENT = Recent(check_servers, seconds=KEEP_SECONDS)

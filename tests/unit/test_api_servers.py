@@ -12,7 +12,7 @@ import pytest
 from pytest_django import Settings
 
 from ops.status import servers
-from ops.status.servers import ServerEntry, look
+from ops.status.servers import ServerEntry, check_servers
 from tests.ports import free_port
 
 
@@ -61,7 +61,7 @@ def neighbour(settings: Settings, tmp_path: Path) -> Iterator[Neighbour]:
 
 def states() -> dict[str, tuple[str, str]]:
     """Return each server's state and why."""
-    return {found.server.name: (found.state, found.detail) for found in look()}
+    return {found.server.name: (found.state, found.detail) for found in check_servers()}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_many_dead_servers_take_no_longer_than_one_and_hide_none_that_is_up(
         settings.SERVERS = [*dead, settings.SERVERS[-1]]
 
         started = time.monotonic()
-        found = look()
+        found = check_servers()
 
     assert [one.state for one in found] == ["down"] * 6 + ["up"]
     assert time.monotonic() - started < 3 * servers.PROBE_SECONDS

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from ops import registry
 from ops.status import report as status
 from ops.status import servers
-from ops.status.servers import Found, ServerEntry
+from ops.status.servers import ServerEntry, ServerHealth
 from ops.worker import beats
 
 User = get_user_model()
@@ -21,8 +21,8 @@ User = get_user_model()
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FOUND = [
-    Found(ServerEntry("set1", "server1", 7999), "up"),
-    Found(ServerEntry("set2", "server2", 7999), "draining"),
+    ServerHealth(ServerEntry("set1", "server1", 7999), "up"),
+    ServerHealth(ServerEntry("set2", "server2", 7999), "draining"),
 ]
 
 
@@ -45,7 +45,7 @@ def worker(transactional_db: None) -> None:
     beats.beat("worker")
 
 
-def find(monkeypatch: pytest.MonkeyPatch, found: list[Found]) -> None:
+def find(monkeypatch: pytest.MonkeyPatch, found: list[ServerHealth]) -> None:
     """Let the look at the servers find this."""
     monkeypatch.setattr(servers.RECENT, "look", lambda: found)
 
@@ -95,7 +95,7 @@ def test_servers_are_shown_with_their_state_and_address(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DEBUG = True
-    down = Found(ServerEntry("set3", "server3", 7999), "down", "not reached")
+    down = ServerHealth(ServerEntry("set3", "server3", 7999), "down", "not reached")
     find(monkeypatch, [*FOUND, down])
 
     body = client.get("/status/report/").json()
