@@ -9,7 +9,7 @@ from typing import Final
 
 from . import dotenv
 from .check import COMMAND
-from .contract import CONTRACT, PROJECT, VARIABLES
+from .contract import CONTRACT, SUPERUSER, VARIABLES
 from .fault import InvalidValueError
 from .files import MOUNTED
 from .names import FORMER
@@ -42,10 +42,15 @@ services:
     environment:
 {application}
 
-  env-check:
+  migrate:
     extends:
       file: docker-compose.common.yaml
       service: application
+    environment:
+{superuser}
+
+  env-check:
+    extends: migrate
     environment:
 {checked}
     volumes:
@@ -91,10 +96,6 @@ _GIVEN: Final = {
     "SERVER_COUNT": "2",
 }
 
-# A project's own are all passed on, whatever their names begin with.
-_STACK_NAMES: Final = [n for n, variable in VARIABLES.items() if variable not in PROJECT]
-# Migrate makes the first superuser; no other container has the password.
-SUPERUSER: Final = tuple(n for n in _STACK_NAMES if n.startswith("DJANGO_SUPERUSER_"))
 # Variables of the application that compose does not pass on, by the reason.
 BY_THE_IMAGE: Final = frozenset(
     {
@@ -115,7 +116,10 @@ BY_EACH_SERVER: Final = frozenset({"PROFILE"})
 BUILD_STEPS_ONLY: Final = frozenset({"DJANGO_BUILD"})
 ON_THE_HOST_ONLY: Final = frozenset({"RUN_PORT", "TEST_DB_NAME"})
 BY_ELASTIC_BEANSTALK: Final = frozenset(
-    {"CONTAINER_COMMAND", "RUN_MIGRATIONS", *(n for n in _STACK_NAMES if n.startswith("RDS_"))}
+    {
+        *("CONTAINER_COMMAND", "RUN_MIGRATIONS"),
+        *("RDS_DB_NAME", "RDS_HOSTNAME", "RDS_PASSWORD", "RDS_PORT", "RDS_USERNAME"),
+    }
 )
 NOT_PASSED_ON: Final = (
     BY_THE_IMAGE
@@ -237,7 +241,8 @@ def compose() -> str:
     return _COMPOSE.format(
         command=COMMAND,
         application=_passed(passed_on()),
-        checked=_passed([*SUPERUSER, *stack, *FORMER]),
+        superuser=_passed(SUPERUSER),
+        checked=_passed([*stack, *FORMER]),
         mounts="\n".join(mounts),
     )
 

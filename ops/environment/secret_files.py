@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from .contract import VARIABLES
+from .contract import SUPERUSER, VARIABLES
 from .files import MOUNTED, content, is_mounted
 from .variable import Scope
 
@@ -25,10 +25,9 @@ _APPLICATION: Final = frozenset(
 )
 # Printed before the names of those that changed, so that stackctl recreates the servers.
 CHANGED: Final = "The application's secrets in files, changed: "
-SUPERUSER: Final = "DJANGO_SUPERUSER_PASSWORD"
 # Each reader's user, and its secrets.
 READERS: Final = {
-    "application": (10001, _APPLICATION - {SUPERUSER}),
+    "application": (10001, _APPLICATION.difference(SUPERUSER)),
     "migrate": (10001, _APPLICATION),
     "db": (999, frozenset({"DB_PASSWORD"})),
     "redis": (999, frozenset({"REDIS_PASSWORD"})),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ops.environment import project
 from ops.environment.variable import Variable
@@ -68,6 +69,30 @@ def test_one_command_writes_them_everywhere(clone: Path) -> None:
     compose = "".join(path.read_text() for path in clone.glob("docker-compose*.yaml"))
     assert "SHOP_KEY_FILE:-/dev/null" in compose
     env(clone, "write", "--check")
+
+
+def test_a_field_of_the_first_superuser_reaches_migrate_alone(clone: Path) -> None:
+    name = "DJANGO_SUPERUSER_PIN"
+    declare(clone, f"VARIABLES = [Variable(name={name!r}, help='', secret=True)]")
+    env(clone, "write")
+
+    files = [yaml.safe_load((clone / file).read_text()) for file in COMPOSE]
+    found = [service for file in files for service in file.get("services", {}).items()]
+    assert [key for key, service in found if name in (service.get("environment") or {})] == [
+        "migrate"
+    ]
+    code = (
+        "from ops.environment.secret_files import READERS; "
+        f"print([reader for reader, (_, names) in READERS.items() if {name!r} in names])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "['migrate']\n"
 
 
 def test_what_is_missing_or_wrong_is_said_with_the_next_step(clone: Path) -> None:

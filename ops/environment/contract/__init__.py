@@ -25,6 +25,7 @@ __all__ = [
     "PROJECT_SECTION",
     "SAMPLE_PASSWORD",
     "SAMPLE_SECRET_KEY",
+    "SUPERUSER",
     "VARIABLES",
 ]
 
@@ -57,3 +58,5 @@ CONTRACT: Final[tuple[Section, ...]] = (*_STACK, PROJECT_SECTION) if PROJECT els
 VARIABLES: Final = {
     variable.name: variable for section in CONTRACT for variable in section.variables
 }
+# Migrate makes the first superuser; no other container has these.
+SUPERUSER: Final = tuple(name for name in VARIABLES if name.startswith("DJANGO_SUPERUSER_"))
