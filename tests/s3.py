@@ -33,8 +33,8 @@ def empty_bucket(endpoint: str) -> Any:
         aws_access_key_id="key",
         aws_secret_access_key="secret",
     )
-    found = s3.Bucket(BUCKET)
-    if found.creation_date is None:
-        found.create(CreateBucketConfiguration={"LocationConstraint": REGION})
-    found.objects.delete()
-    return found
+    bucket = s3.Bucket(BUCKET)
+    if bucket.creation_date is None:
+        bucket.create(CreateBucketConfiguration={"LocationConstraint": REGION})
+    bucket.objects.delete()
+    return bucket

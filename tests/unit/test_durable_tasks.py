@@ -58,16 +58,16 @@ def plain(what: str) -> None:
 @pytest.fixture(autouse=True)
 def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     """The messages that were sent: the task's name, arguments, and the row's id."""
-    found: list[Message] = []
+    messages: list[Message] = []
 
     def send(name: str, args: Any, kwargs: Any, headers: dict[str, str]) -> None:
-        found.append((name, args, kwargs, headers[rows.HEADER]))
+        messages.append((name, args, kwargs, headers[rows.HEADER]))
 
     monkeypatch.setattr(rows.app, "send_task", send)
     monkeypatch.setattr(rows.app, "queue_length", lambda: 0)
     RUNS.clear()
     FAILURES.clear()
-    return found
+    return messages
 
 
 @pytest.fixture
@@ -145,10 +145,10 @@ def test_broker_that_is_down_gets_the_message_later(
 def test_rounds_of_two_workers_send_each_message_once(
     monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
-    found = []
+    calls = []
 
     def send(name: str, args: list[str], *_: object, **__: object) -> None:
-        found.append(args)
+        calls.append(args)
         # Meanwhile the other worker's round, of the same rows.
         rows.send_due()
 
@@ -158,16 +158,16 @@ def test_rounds_of_two_workers_send_each_message_once(
     monkeypatch.setattr(rows.app, "send_task", send)
     rows.send_due()
 
-    assert found == [["a"], ["b"]]
+    assert calls == [["a"], ["b"]]
 
 
 def test_message_of_a_later_round_has_the_id_of_its_request(
     monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
-    found = []
+    request_ids = []
 
     def send(*_: object, **__: object) -> None:
-        found.append(structlog.contextvars.get_contextvars().get("request_id"))
+        request_ids.append(structlog.contextvars.get_contextvars().get("request_id"))
 
     monkeypatch.setattr(rows.app, "send_task", send)
     with structlog.contextvars.bound_contextvars(request_id="of the request"):
@@ -175,7 +175,7 @@ def test_message_of_a_later_round_has_the_id_of_its_request(
     later(row, 2)
     rows.send_due()
 
-    assert found == ["of the request"]
+    assert request_ids == ["of the request"]
 
 
 def test_delay_of_days_is_waited_for_in_the_database(messages: list[Message], commit: Any) -> None:

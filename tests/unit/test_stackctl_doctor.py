@@ -28,7 +28,7 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def doctor(machine: Machine) -> dict[str, Row]:
+def doctor(machine: Machine | Stack) -> dict[str, Row]:
     """Return the rows by name."""
     return {row["name"]: row for row in machine.run("doctor", "--json").result["checks"]}
 
@@ -65,16 +65,16 @@ def test_without_docker_what_needs_none_is_checked_all_the_same(machine: Machine
     (machine.folder / "docker").unlink()
     machine.environ = {"DJANGO_DEBUG": "ture"}
 
-    found = doctor(machine)
+    checks = doctor(machine)
 
-    assert list(found) == ["docker", "environment", "disk"]
-    assert found["docker"] == wrong(
+    assert list(checks) == ["docker", "environment", "disk"]
+    assert checks["docker"] == wrong(
         "docker",
         "Docker is not installed (there is no `docker` on the PATH)",
         "Install Docker Engine 25 or newer, or Docker Desktop: "
         "https://docs.docker.com/engine/install/",
     )
-    assert found["environment"]["problem"] == "not right for the local layer: 1 fault"
+    assert checks["environment"]["problem"] == "not right for the local layer: 1 fault"
 
 
 UPGRADE = "Upgrade Docker: https://docs.docker.com/engine/install/"
@@ -185,8 +185,8 @@ def test_the_ports_of_a_stack_that_runs_and_of_others(
     # A container of this stack that ended holds no port, and another program may.
     stack.end("haproxy")
     stack.extra.clear()
-    found = rows()[0]
-    assert found["problem"] == f"port {stack.port} is taken by another program"
+    check = rows()[0]
+    assert check["problem"] == f"port {stack.port} is taken by another program"
 
 
 REAL_BIND_ERROR = preflight.bind_error
@@ -204,11 +204,11 @@ def test_an_address_that_is_not_this_machine_s(
     published = {"host_ip": "192.0.2.1", "target": target, "published": "4000"}
     stack.extra["haproxy"] = {"ports": [published]}
 
-    found = {r["name"]: r for r in stack.run("doctor", "--json").result["checks"]}["port 4000"]
+    check = doctor(stack)["port 4000"]
 
     name = preflight.PORT_NAMES[target]
-    assert found["problem"].startswith("cannot listen on 192.0.2.1:4000: Cannot assign")
-    assert found["next"] == (
+    assert check["problem"].startswith("cannot listen on 192.0.2.1:4000: Cannot assign")
+    assert check["next"] == (
         f"{variable} must be an address of this machine; {name} sets the port."
     )
 
@@ -239,10 +239,10 @@ def test_the_disk_is_the_engine_s_where_that_is_this_machine_s(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[path]))
     stack.info["DockerRootDir"] = str(data) if root == "data" else root
 
-    [found] = [r for r in stack.run("doctor", "--json").result["checks"] if r["name"] == "disk"]
+    [check] = [r for r in stack.run("doctor", "--json").result["checks"] if r["name"] == "disk"]
 
     place, gigabytes = (data, "0.5") if at == "data" else (stack.root, "1.0")
-    assert found == wrong(
+    assert check == wrong(
         "disk",
         f"{gigabytes} GB free at {place}; 2 GB are needed",
         "`docker system df` shows what the engine holds; `docker builder prune` frees it.",
@@ -258,10 +258,10 @@ def test_a_password_that_its_server_refuses(
 ) -> None:
     stack.data.accepted[script] = ["another"]
 
-    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+    checks = doctor(stack)
 
     what = {"db": "db", "redis": "redis"}[service]
-    assert found[variable] == wrong(
+    assert checks[variable] == wrong(
         variable,
         f"{service} refuses it: the variable was changed, the password in the server was not",
         f"./stackctl rotate {what} sets the server's password to it; or put the former one back.",
@@ -274,10 +274,10 @@ def test_a_password_that_its_server_refuses(
 def test_what_compose_refuses_is_told_in_its_words(stack: Stack) -> None:
     stack.configuration_fault = "services.web: additional property 'imag' is not allowed"
 
-    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+    checks = doctor(stack)
 
-    assert "additional property 'imag'" in found["compose files"]["problem"]
-    assert "site" not in found
+    assert "additional property 'imag'" in checks["compose files"]["problem"]
+    assert "site" not in checks
 
 
 def test_a_command_names_all_that_is_wrong(stack: Stack) -> None:
@@ -308,11 +308,11 @@ def test_an_engine_that_does_not_answer_leaves_the_other_checks(stack: Stack) ->
     gone = Reply(1, err="gone")
     stack.before = lambda _: None if stack.calls[-1].startswith(plugins) else gone
 
-    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+    checks = doctor(stack)
 
-    assert [name for name, row in found.items() if not row["ok"]] == ["engine"]
-    assert found[f"port {stack.port}"] == right(f"port {stack.port}", "HTTP_PORT, free")
-    assert list(found)[-1] == "disk"
+    assert [name for name, row in checks.items() if not row["ok"]] == ["engine"]
+    assert checks[f"port {stack.port}"] == right(f"port {stack.port}", "HTTP_PORT, free")
+    assert list(checks)[-1] == "disk"
 
 
 @pytest.mark.parametrize("where", ["dotenv", "environment"])
@@ -325,10 +325,10 @@ def test_what_only_warns_is_reported_by_doctor_and_by_up(
         monkeypatch.setenv("DJANGO_SECURE_SSL_REDIRECT", "true")
     name = "DJANGO_SECURE_SSL_REDIRECT"
 
-    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+    checks = doctor(stack)
 
-    assert found[name]["problem"].startswith("every page redirects to https, and nothing answers")
-    assert found[name]["next"].startswith("Set TLS_CERTIFICATE")
+    assert checks[name]["problem"].startswith("every page redirects to https, and nothing answers")
+    assert checks[name]["next"].startswith("Set TLS_CERTIFICATE")
     assert f"warning: {name}: every page redirects" in stack.run("up").err
 
 
@@ -349,8 +349,8 @@ def test_a_misspelt_name_in_dotenv_is_a_fault(stack: Stack) -> None:
     """Compose passes on no name that it does not know."""
     (stack.root / ".env").write_text("LAYER=local\nBROKER_HSOT=elsewhere\n")
 
-    found = {row["name"]: row for row in stack.run("doctor", "--json").result["checks"]}
+    checks = doctor(stack)
 
-    assert found["environment"]["problem"] == "not right for the local layer: 1 fault"
-    assert found["environment"]["next"].startswith("BROKER_HSOT: nothing reads it")
-    assert "Did you mean BROKER_HOST?" in found["environment"]["next"]
+    assert checks["environment"]["problem"] == "not right for the local layer: 1 fault"
+    assert checks["environment"]["next"].startswith("BROKER_HSOT: nothing reads it")
+    assert "Did you mean BROKER_HOST?" in checks["environment"]["next"]

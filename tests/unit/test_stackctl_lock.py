@@ -61,11 +61,11 @@ def test_a_command_ends_with_its_lock_freed_and_its_container_removed(
 def test_doctor_reports_a_stack_of_another_folder_and_changes_nothing(stack: Stack) -> None:
     stack.volumes = {VOLUME: {"owner": "/elsewhere\n"}}
 
-    found = doctor(stack)["owner"]
+    owner = doctor(stack)["owner"]
 
-    assert f"the stack {NAME} belongs to the folder /elsewhere" in found["problem"]
-    assert f"this is {stack.root}; nothing was changed" in found["problem"]
-    assert "another STACK_NAME" in found["next"] and "./stackctl adopt" in found["next"]
+    assert f"the stack {NAME} belongs to the folder /elsewhere" in owner["problem"]
+    assert f"this is {stack.root}; nothing was changed" in owner["problem"]
+    assert "another STACK_NAME" in owner["next"] and "./stackctl adopt" in owner["next"]
     assert stack.volumes == {VOLUME: {"owner": "/elsewhere\n"}}
 
 
@@ -111,15 +111,15 @@ def test_a_stack_that_compose_started_elsewhere_is_refused_before_it_has_an_owne
 ) -> None:
     stack.folders = folders(stack.root)
 
-    found = doctor(stack)
-    assert ("owner" in found) is bool(owner)
+    checks = doctor(stack)
+    assert ("owner" in checks) is bool(owner)
     ended = drain(stack)
 
     assert ended.code == (1 if owner else 0)
     if owner:
         assert f"belongs to the folder {owner}, and this is" in ended.result["error"]
         assert stack.balancer.up() == ["server1", "server2"] and not stack.volumes[VOLUME]
-        assert owner in found["owner"]["problem"]
+        assert owner in checks["owner"]["problem"]
     else:
         assert stack.volumes[VOLUME]["owner"] == f"{stack.root}\n"
 

@@ -93,10 +93,10 @@ def test_status_for_scripts_shows_what_is_missing_stopped_and_silent(stack: Stac
     ]
     assert result["haproxy_silent"].endswith("connection refused") and result["code"] == 1
     assert result["services"]["worker"]["status"] == "exited"
-    found = {row["name"]: row for row in result["parts"]}
-    assert found["server1"]["problem"] == "it has no container"
-    assert found["server2"]["fact"] == "healthy, release aaaa; HAProxy's view is not known"
-    assert "docker compose restart haproxy interrupts" in found["haproxy"]["next"]
+    parts = {row["name"]: row for row in result["parts"]}
+    assert parts["server1"]["problem"] == "it has no container"
+    assert parts["server2"]["fact"] == "healthy, release aaaa; HAProxy's view is not known"
+    assert "docker compose restart haproxy interrupts" in parts["haproxy"]["next"]
 
 
 def test_status_for_people_is_a_table_with_a_row_for_each_part(stack: Stack) -> None:
@@ -388,11 +388,11 @@ def test_status_watch_prints_a_line_each_time(stack: Stack) -> None:
 
 
 def test_status_watch_for_scripts_prints_an_object_each_time(stack: Stack) -> None:
-    *found, interrupted = map(json.loads, watch(stack, "--json"))
+    *rounds, interrupted = map(json.loads, watch(stack, "--json"))
 
-    assert [one["code"] for one in found] == [0, 0, 1]
-    assert [one["servers"][0]["state"] for one in found] == ["ready", "ready", "stopped"]
-    assert found[0] == RESULTS["status"]
+    assert [one["code"] for one in rounds] == [0, 0, 1]
+    assert [one["servers"][0]["state"] for one in rounds] == ["ready", "ready", "stopped"]
+    assert rounds[0] == RESULTS["status"]
     assert interrupted == {"error": "interrupted", "code": 130}
 
 
