@@ -57,7 +57,7 @@ def check_answer(stack: Stack, target: Target, url: str) -> None:
 
 
 def is_right(target: Target, content_type: str, body: str) -> bool:
-    """Tell whether a 200 is the answer that is to be measured."""
+    """Return whether a 200 is the answer that is to be measured."""
     if target.static:
         return content_type.startswith("text/css") and bool(body)
     return content_type == "application/json" and json.loads(body)["settings"] == "production"

@@ -48,7 +48,7 @@ class Deploy:
 
     @property
     def met(self) -> bool:
-        """Tell whether it was as quick as the project wants it to be."""
+        """Return whether it was as quick as the project wants it to be."""
         return self.besides_drains <= AIM_SECONDS
 
 

@@ -50,7 +50,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether the server is down, as far as is known."""
+        """Return whether the server is down, as far as is known."""
         return bool(self._read()[0])
 
     def open(self) -> None:

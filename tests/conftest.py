@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def engine_answers() -> bool:
-    """Tell whether containers can be run here."""
+    """Return whether containers can be run here."""
     try:
         for command in (["docker", "info"], ["docker", "compose", "version"]):
             subprocess.run(command, check=True, capture_output=True, timeout=30)

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 
 def may_read(user: Any) -> bool:
-    """Tell whether someone may read about the API: who can use it, and everyone with DEBUG on."""
+    """Return whether someone may read about the API: who can use it, and everyone with DEBUG on."""
     return bool(settings.DEBUG or (user and user.is_authenticated))
 
 
@@ -21,7 +21,7 @@ class MayRead(BasePermission):
     """Signed-in users; with DEBUG on everyone."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Tell whether the visitor is one of them."""
+        """Return whether the visitor is one of them."""
         return may_read(request.user)
 
 

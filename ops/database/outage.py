@@ -72,7 +72,7 @@ class DatabaseNotReadyError(Exception):
 
 
 def is_outage(error: DatabaseError) -> bool:
-    """Tell whether `error` means that the database is away, rather than that a query is wrong."""
+    """Return whether `error` means that the database is away, rather than that a query is wrong."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     code = error.args[0] if error.args else None
@@ -86,12 +86,12 @@ def is_outage(error: DatabaseError) -> bool:
 
 
 def mysql_outage(error: BaseException) -> bool:
-    """Tell whether the driver's operational error means that MySQL is away."""
+    """Return whether the driver's operational error means that MySQL is away."""
     return error.args[0] in MYSQL_OUTAGE and not is_tls_fault(error)
 
 
 def postgresql_outage(error: BaseException) -> bool:
-    """Tell whether the driver's operational error means that PostgreSQL is away."""
+    """Return whether the driver's operational error means that PostgreSQL is away."""
     code = getattr(error, "sqlstate", None)
     if code:
         return str(code).startswith(POSTGRESQL_OUTAGE)
@@ -101,7 +101,7 @@ def postgresql_outage(error: BaseException) -> bool:
 
 
 def is_tls_fault(error: BaseException) -> bool:
-    """Tell whether server and client did not agree on TLS, when the connection was opened."""
+    """Return whether server and client did not agree on TLS, when the connection was opened."""
     code = error.args[0] if error.args else None
     if isinstance(code, int) and code not in MYSQL_TLS:
         return False

@@ -24,11 +24,11 @@ class Watched(ABC, Base):
 
     @abstractmethod
     def is_away(self, error: Exception) -> bool:
-        """Tell whether a try to connect failed because the database is down or full."""
+        """Return whether a try to connect failed because the database is down or full."""
 
     @abstractmethod
     def was_answered(self, error: Exception) -> bool:
-        """Tell whether the database itself has refused a connection."""
+        """Return whether the database itself has refused a connection."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Return a connection, or say at once that the database is down.
@@ -53,7 +53,7 @@ class Watched(ABC, Base):
             DATABASE.give_back(away=away)
 
     def answers(self, conn_params: dict[str, Any]) -> bool:
-        """Tell whether the database takes a new connection, or refuses it by itself."""
+        """Return whether the database takes a new connection, or refuses it by itself."""
         try:
             close(within(CHECK_SECONDS, lambda: self.connect_now(conn_params), close))
         except TimeoutError:

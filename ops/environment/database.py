@@ -160,7 +160,7 @@ def _way(values: Mapping[str, Value], layer: str) -> str:
 
 
 def _only_stack_s(way: str, values: Mapping[str, Value], layer: str) -> bool:
-    """Tell whether this names no server but docker compose's, which `make run` does not reach.
+    """Return whether this names no server but docker compose's, which `make run` does not reach.
 
     So one `.env` serves both. Compose itself passes DB_HOST to the application.
     """

@@ -41,13 +41,13 @@ def text_of(variable: Variable, environ: Mapping[str, str]) -> str | Fault:
 
 
 def is_mounted(variable: Variable) -> bool:
-    """Tell whether a container has the secret's file; Compose mounts /dev/null for none."""
+    """Return whether a container has the secret's file; Compose mounts /dev/null for none."""
     path = MOUNTED / variable.name
     return variable.secret and path.exists() and not path.is_char_device()
 
 
 def is_unreadable(variable: Variable, environ: Mapping[str, str]) -> bool:
-    """Tell whether a secret is in a file that another user than this one may read."""
+    """Return whether a secret is in a file that another user than this one may read."""
     name = environ.get(variable.name + SUFFIX, "") if variable.secret else ""
     try:
         with (ROOT / name).open("rb"):

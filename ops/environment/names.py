@@ -55,7 +55,7 @@ def known() -> frozenset[str]:
 
 
 def foreign(name: str) -> bool:
-    """Tell whether a name belongs to another program that reads the same `.env`."""
+    """Return whether a name belongs to another program that reads the same `.env`."""
     return name.startswith(_FOREIGN) or _AWS.fullmatch(name) is not None
 
 

@@ -98,7 +98,7 @@ class Section:
 
 
 def is_true(text: str) -> bool:
-    """Tell whether a text is one of the words for true."""
+    """Return whether a text is one of the words for true."""
     return text.strip().casefold() in _TRUE
 
 

@@ -15,7 +15,7 @@ class MaySeeStatus(BasePermission):
     message = "Only staff may see the status."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Tell whether the visitor is one of them."""
+        """Return whether the visitor is one of them."""
         return may_see(request.user)
 
 

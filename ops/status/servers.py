@@ -58,7 +58,7 @@ def check_servers() -> list[ServerHealth]:
 
 
 def is_this(server: ServerEntry) -> bool:
-    """Tell whether the server is the one that this code runs on.
+    """Return whether the server is the one that this code runs on.
 
     It answers already, and a request to itself would take a second worker.
     """

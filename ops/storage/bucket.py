@@ -52,6 +52,6 @@ class BucketStorage(S3Storage):
             super().delete(name)
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is a file of this name."""
+        """Return whether there is a file of this name."""
         with STORAGE.call(*AWAY):
             return bool(super().exists(name))

@@ -53,11 +53,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_local(storage: Storage | LazyObject) -> bool:
-    """Tell whether the files are on this machine's disk."""
+    """Return whether the files are on this machine's disk."""
     return isinstance(storage, FileSystemStorage)
 
 
 def is_outage(error: Exception) -> bool:
-    """Tell whether `error` means that the disk or S3 is away, rather than a mistake of ours."""
+    """Return whether `error` means that the disk or S3 is away, rather than a mistake of ours."""
     # S3's client is not imported where it is not used: it takes a moment and much memory.
     return isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "boto3"))

@@ -87,7 +87,7 @@ class Upkeep(bootsteps.StartStopStep):
             beats.beat(self.worker.hostname)
 
     def is_well(self) -> bool:
-        """Tell whether the worker takes jobs, or would if only its broker were there."""
+        """Return whether the worker takes jobs, or would if only its broker were there."""
         if getattr(self.worker.consumer, "connection", None) is None:
             # It waits for its broker; how long its loop is stuck counts from the end of that.
             self.ticked = time.monotonic()

@@ -51,7 +51,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Tell whether a visitor would have noticed."""
+        """Return whether a visitor would have noticed."""
         return self.status != self.request.status
 
     @property

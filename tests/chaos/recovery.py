@@ -21,7 +21,7 @@ RECOVERY_SECONDS = 5
 
 
 def answers(stack: Stack, profile: str) -> bool:
-    """Tell whether a server answers through HAProxy."""
+    """Return whether a server answers through HAProxy."""
     return profile in stack.in_service()
 
 

@@ -49,7 +49,7 @@ class SlowClients(InBackground):
         return {number for number, began in list(self.waiting.items()) if began < since}
 
     def is_settled(self) -> bool:
-        """Tell whether each of the first connections has ended or is held."""
+        """Return whether each of the first connections has ended or is held."""
         first = {number for number in list(self.waiting) if number < self.count}
         return self.begun >= self.count and first <= self.held()
 

@@ -337,7 +337,7 @@ def answered_early(
 
 
 def awaited(port: int) -> bool:
-    """Tell whether the rest of a long body is waited for."""
+    """Return whether the rest of a long body is waited for."""
     with closing(begin_long_body(port)) as connection:
         return not answered_early([connection], 1)
 

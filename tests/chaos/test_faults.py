@@ -110,7 +110,7 @@ def test_a_killed_master_costs_no_page(
 
 
 def whole(stack: Stack, program: str, workers: int, killed: int) -> bool:
-    """Tell whether a master of server1 has all its workers again, and they answer."""
+    """Return whether a master of server1 has all its workers again, and they answer."""
     found = processes(stack, program)
     children = [child for child, parent in found.items() if found.get(parent) == 1]
     return killed not in found and len(children) == workers and answers(stack, "set1")
@@ -146,7 +146,7 @@ def test_a_killed_container_is_started_by_docker(
 
 
 def is_ours(pid: int) -> bool:
-    """Tell whether a container's process can be killed from here: not with Docker Desktop."""
+    """Return whether a container's process can be killed from here: not with Docker Desktop."""
     try:
         os.kill(pid, 0)
         return b"supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes()

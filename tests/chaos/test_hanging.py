@@ -61,7 +61,7 @@ def arrivals(static: str) -> list[Arrivals]:
 
 
 def needs(outcome: Outcome, service: str) -> bool:
-    """Tell whether a request could not be answered without a service."""
+    """Return whether a request could not be answered without a service."""
     if service == "redis":
         return outcome.request.path == REDIS_NEEDED
     return outcome.request.path.startswith(DATABASE_NEEDED) or bool(outcome.request.cookie)

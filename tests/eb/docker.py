@@ -28,7 +28,7 @@ class Container:
         return int(docker("port", self.name, str(port)).splitlines()[0].rpartition(":")[2])
 
     def running(self) -> bool:
-        """Tell whether it runs."""
+        """Return whether it runs."""
         return docker("inspect", "--format", "{{.State.Running}}", self.name).strip() == "true"
 
     def exit_code(self) -> int:

@@ -114,7 +114,7 @@ def test_a_message_that_kafka_does_not_take_back_is_written_later(
         copy.ack()
 
 
-def test_a_producer_that_cannot_go_on_is_made_anew(cluster: Cluster, channel: Channel) -> None:
+def test_a_producer_that_cannot_go_on_is_recreated(cluster: Cluster, channel: Channel) -> None:
     send(channel, "taken")
     break_down(
         next(

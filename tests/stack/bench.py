@@ -186,7 +186,7 @@ def start(tree: Path, service: str, *arguments: str) -> None:
 
 
 def well(bench: Bench, door: str) -> bool:
-    """Tell whether a front server reaches a server."""
+    """Return whether a front server reaches a server."""
     with suppress(HTTPException):
         return bench.get(door, "/readyz").status_code == 200
     return False

@@ -57,7 +57,7 @@ def secret_environment() -> dict[str, str]:
 
 
 def tells(text: str, secret: str) -> bool:
-    """Tell whether a text has a secret in it.
+    """Return whether a text has a secret in it.
 
     Its random end is enough: what is awkward before that is another text in JSON or in a URL.
     """

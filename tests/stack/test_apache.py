@@ -347,7 +347,7 @@ def states(stack: Stack) -> set[str]:
 
 
 def checks_time_out(stack: Stack) -> bool:
-    """Tell whether HAProxy's last check of server2 had no answer in time."""
+    """Return whether HAProxy's last check of server2 had no answer in time."""
     return any(
         row["check_status"].strip("* ") == "L4TOUT"
         for row in stack.statistics()

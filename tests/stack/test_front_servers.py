@@ -92,7 +92,7 @@ def test_a_front_server_that_is_told_to_stop_finishes_what_runs(
 
 
 def ended(service: str) -> bool:
-    """Tell whether a container has ended."""
+    """Return whether a container has ended."""
     return docker("inspect", "--format", "{{.State.Running}}", container(service)) == "false"
 
 

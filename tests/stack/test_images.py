@@ -125,7 +125,7 @@ def test_each_image_says_how_it_runs(packages: object, layer: str) -> None:
     assert not any("SECRET" in line or "PASSWORD" in line for line in config["Env"])
 
 
-def test_a_changed_file_is_in_the_image_and_nothing_else_is_made_anew(
+def test_a_changed_file_is_in_the_image_and_nothing_else_is_built_again(
     packages: object, tree: Path
 ) -> None:
     """So that a build takes seconds: no package is installed, no static file compressed again."""
@@ -142,14 +142,14 @@ def test_a_changed_file_is_in_the_image_and_nothing_else_is_made_anew(
         stack.compose("build", "--quiet")
 
     assert tail == mark
-    assert {step.split()[0] for step in made_anew(said)} == {"COPY", "RUN"}
-    assert [step for step in made_anew(said) if step.startswith("RUN")] == [
+    assert {step.split()[0] for step in built_again(said)} == {"COPY", "RUN"}
+    assert [step for step in built_again(said) if step.startswith("RUN")] == [
         "RUN DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production"
         " python manage.py collectstatic --noinput --verbosity 0"
     ]
 
 
-def made_anew(said: str) -> list[str]:
+def built_again(said: str) -> list[str]:
     """Return the steps of a build that its cache did not have."""
     steps = {
         number: " ".join(step.replace("\\", " ").split())

@@ -103,7 +103,7 @@ def json_lines(text: str) -> Iterator[dict[str, Any]]:
 
 
 def is_json(line: str) -> bool:
-    """Tell whether a line is a JSON object."""
+    """Return whether a line is a JSON object."""
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:

@@ -21,7 +21,7 @@ def pid_of(stack: Stack, program: str) -> int:
 
 
 def healthy(stack: Stack) -> bool:
-    """Tell whether server1 answers a probe of its own."""
+    """Return whether server1 answers a probe of its own."""
     return (
         stack.compose("exec", "-T", "server1", HEALTHCHECK, check=False, timeout=30).returncode == 0
     )

@@ -33,7 +33,7 @@ def another_worker(shared: Breaker) -> Iterator[int]:
 
 
 def in_another_process(work: Callable[[], object]) -> bool:
-    """Run something in a forked process to its end; tell whether it returned something true."""
+    """Run something in a forked process to its end; return whether it returned something true."""
     pid = os.fork()
     if not pid:
         result: object = None

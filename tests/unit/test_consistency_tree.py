@@ -84,7 +84,7 @@ def test_a_script_can_be_run() -> None:
 
 
 def starts_with(name: Path, start: bytes) -> bool:
-    """Tell whether a file starts with these bytes."""
+    """Return whether a file starts with these bytes."""
     with (ROOT / name).open("rb") as file:
         return file.read(len(start)) == start
 

@@ -59,7 +59,7 @@ def start(drain_file: Path) -> subprocess.Popen[str]:
 
 
 def catches_term(pid: int) -> bool:
-    """Tell whether a process has a handler for SIGTERM."""
+    """Return whether a process has a handler for SIGTERM."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (mask,) = [line.split()[1] for line in lines if line.startswith("SigCgt:")]
     return bool(int(mask, 16) & 1 << (signal.SIGTERM - 1))

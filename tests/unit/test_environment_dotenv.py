@@ -165,7 +165,7 @@ def values_to_write() -> list[str]:
 
 
 def writable(value: str) -> bool:
-    r"""Tell whether a value can stand in a `.env` at all: not all that mix ' with ` can."""
+    r"""Return whether a value can stand in a `.env` at all: not all that mix ' with ` can."""
     return not ("'" in value and "`" in value) and not (value.endswith("\\") and "`" in value)
 
 

@@ -23,7 +23,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def has_ended(pid_file: Path) -> bool:
-    """Tell whether the process whose id a file has is gone."""
+    """Return whether the process whose id a file has is gone."""
     state = Path(f"/proc/{pid_file.read_text().strip()}/stat")
     return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 

@@ -56,11 +56,11 @@ class Connection(Watched, Driver):
         return KeyError(reason)
 
     def is_away(self, error: Exception) -> bool:
-        """Tell whether it says so."""
+        """Return whether it says so."""
         return "away" in str(error)
 
     def was_answered(self, error: Exception) -> bool:
-        """Tell whether it says so."""
+        """Return whether it says so."""
         return "answered" in str(error)
 
 

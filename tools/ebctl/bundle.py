@@ -90,7 +90,7 @@ def from_zip(path: Path) -> Bundle:
 
 
 def runs(entry: zipfile.ZipInfo) -> bool:
-    """Tell whether a file of a .zip is unpacked with the right to be run."""
+    """Return whether a file of a .zip is unpacked with the right to be run."""
     return bool((entry.external_attr >> 16) & stat.S_IXUSR)
 
 

@@ -144,7 +144,7 @@ class Relay:
 
 
 def is_silent(place: str) -> bool:
-    """Tell whether a server accepts a connection and is silent."""
+    """Return whether a server accepts a connection and is silent."""
     host, _, port = place.rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=CHECK_SECONDS)
     try:

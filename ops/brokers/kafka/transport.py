@@ -271,7 +271,7 @@ class Channel(confluentkafka.Channel):
                 raise NoBrokersAvailable(error) from error
 
     def _has_queue(self, queue: str, **options: Any) -> bool:
-        """Tell whether there is a topic."""
+        """Return whether there is a topic."""
         return self.sanitize_queue_name(queue) in answer(self.client.list_topics).topics
 
     def _size(self, queue: str) -> int:

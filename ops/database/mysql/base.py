@@ -94,10 +94,10 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
         return self.Database.OperationalError(NO_CONNECTION, reason)
 
     def is_away(self, error: Exception) -> bool:
-        """Tell whether a try to connect failed because the database is down or full."""
+        """Return whether a try to connect failed because the database is down or full."""
         return mysql_outage(error)
 
     def was_answered(self, error: Exception) -> bool:
-        """Tell whether the database itself has refused a connection."""
+        """Return whether the database itself has refused a connection."""
         code = error.args[0] if error.args else None
         return isinstance(code, int) and 0 < code < FIRST_CLIENT_ERROR

@@ -38,11 +38,11 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
         return self.Database.OperationalError(reason)
 
     def is_away(self, error: Exception) -> bool:
-        """Tell whether a try to connect failed because the database is down or full."""
+        """Return whether a try to connect failed because the database is down or full."""
         return postgresql_outage(error)
 
     def was_answered(self, error: Exception) -> bool:
-        """Tell whether the database itself has refused a connection."""
+        """Return whether the database itself has refused a connection."""
         return "FATAL:" in str(error)
 
 

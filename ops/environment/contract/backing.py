@@ -129,7 +129,7 @@ BROKER: Final = Section(
             name="BROKER",
             kind=Kind.CHOICE,
             help="The message broker, which docker compose starts; cache and counter stay in "
-            "Redis. For kafka the image is built anew.",
+            "Redis. For kafka the image is rebuilt.",
             choices=("redis", "rabbitmq", "kafka"),
             default="redis",
         ),

@@ -71,7 +71,7 @@ class Balancer:
         return ("DRAIN" if admin == "drain" else "UP"), "L7OK" if is_checked else "INI"
 
     def is_unresolved(self, name: str) -> bool:
-        """Tell whether a server's container ended so long ago that HAProxy forgets its address."""
+        """Return whether a container ended so long ago that HAProxy forgets its address."""
         found = self.engine.containers.get(name)
         ended = found.finished if found and found.status == "exited" else "-"
         return ended[0].isdigit() and self.engine.clock.now > float(ended) + HOLD_SECONDS

@@ -115,7 +115,7 @@ class Stack(Engine):
             self.at_step = lambda _: None
 
     def serves(self, release: str) -> bool:
-        """Tell whether all runs a release, in service, and Compose would start that."""
+        """Return whether all runs a release, in service, and Compose would start that."""
         return (
             self.releases() == dict.fromkeys(APPLICATION, release)
             and not self.balancer.drained()

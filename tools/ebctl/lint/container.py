@@ -93,12 +93,12 @@ def check_copied(bundle: Bundle, text: str) -> Iterator[Finding]:
 
 
 def matches(name: str, path: str) -> bool:
-    """Tell whether a file is what a pattern names, or below it."""
+    """Return whether a file is what a pattern names, or below it."""
     return name == path or name.startswith(f"{path}/") or fnmatchcase(name, path)
 
 
 def is_ignored(name: str, rules: str) -> bool:
-    """Tell whether .dockerignore keeps a file out; the last line that names it counts."""
+    """Return whether .dockerignore keeps a file out; the last line that names it counts."""
     out = False
     for line in rules.splitlines():
         rule = line.strip()

@@ -44,7 +44,7 @@ class Option:
 
 
 def within(text: str, least: int, most: int) -> bool:
-    """Tell whether a text is a number of a range."""
+    """Return whether a text is a number of a range."""
     return bool(re.fullmatch(r"-?\d+", text)) and least <= int(text) <= most
 
 

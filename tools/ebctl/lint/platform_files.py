@@ -89,5 +89,5 @@ def check_blocks(name: str, text: str) -> Iterator[Finding]:
 
 
 def in_server(name: str) -> bool:
-    """Tell whether a file is included in the server block, rather than in http."""
+    """Return whether a file is included in the server block, rather than in http."""
     return name.startswith(f"{FOLDER}/nginx/conf.d/elasticbeanstalk/")

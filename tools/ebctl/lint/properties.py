@@ -60,7 +60,7 @@ def check_plain(item: Setting) -> Iterator[Finding]:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a variable's value is secret."""
+    """Return whether a variable's value is secret."""
     declared = VARIABLES.get(name)
     return declared.secret if declared else bool(SECRET_NAME.search(name))
 

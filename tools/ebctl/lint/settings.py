@@ -154,7 +154,7 @@ ByName = dict[tuple[str, str], Setting]
 
 
 def numeric(setting: Setting) -> bool:
-    """Tell whether a value is a number."""
+    """Return whether a value is a number."""
     return setting.value.isdecimal()
 
 

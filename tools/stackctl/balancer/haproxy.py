@@ -63,7 +63,7 @@ class BalancedServer:
 
     @property
     def up(self) -> bool:
-        """Tell whether it gets requests."""
+        """Return whether it gets requests."""
         return self.status.startswith("UP")
 
 

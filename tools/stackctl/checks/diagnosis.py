@@ -105,7 +105,7 @@ def _drained_by_hand(seen: StackStatus, container: engine.Container) -> bool:
 
 
 def _is_stopping(container: engine.Container) -> bool:
-    """Tell whether it has been told to stop: supervisor/drain then writes a file."""
+    """Return whether it has been told to stop: supervisor/drain then writes a file."""
     file = container.environ.get("DRAIN_FILE", "")
     return bool(file) and engine.execute(container.id, "test", "-e", file).ok
 

@@ -38,7 +38,7 @@ def examine(seen: state.StackStatus) -> list[Check]:
 
 
 def balancer_is_replaced(seen: state.StackStatus) -> bool:
-    """Tell whether nginx-balancer runs in HAProxy's place."""
+    """Return whether nginx-balancer runs in HAProxy's place."""
     other = seen.containers.get(compose.NGINX_BALANCER)
     return not seen.running and other is not None and other.running
 
@@ -177,7 +177,7 @@ def _not_in_service(service: str, seen: state.StackStatus) -> tuple[str, str] | 
 
 
 def is_in_service(server: state.ServerStatus, seen: state.StackStatus) -> bool:
-    """Tell whether nothing is known to be wrong with a server."""
+    """Return whether nothing is known to be wrong with a server."""
     if server.state is state.ServerState.HEALTHY:
         # HAProxy's view is not known; HAProxy's own row says why.
         return bool(seen.silent) or not seen.running

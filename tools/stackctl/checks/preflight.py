@@ -80,7 +80,7 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Tell whether it is right."""
+        """Return whether it is right."""
         return not self.problem
 
     def as_dict(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _message(wrong: list[Check]) -> tuple[str, str]:
 
 
 def _readable() -> Check:
-    """Tell whether the containers' users, who are not this one, can read the project's files."""
+    """Return whether the containers' users, who are not this one, can read the project's files."""
     for path in (process.ROOT / name for name in SAMPLES):
         if not path.stat().st_mode & 0o004 or not path.parent.stat().st_mode & 0o001:
             return Check(

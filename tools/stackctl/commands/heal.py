@@ -273,7 +273,7 @@ class Healer:
 
 
 def is_well(seen: state.StackStatus, service: str) -> bool | None:
-    """Tell whether a service that was started is in service; None while that is open."""
+    """Return whether a service that was started is in service; None while that is open."""
     container = seen.containers.get(service)
     if container is None or container.status in ("exited", "dead"):
         return False

@@ -194,7 +194,7 @@ class _Rotation:
         return image, release
 
     def _is_pending(self, password: Password) -> bool:
-        """Tell whether `.env` has a value that not every client or not the server has yet."""
+        """Return whether `.env` has a value that not every client or not the server has yet."""
         if password not in self.passwords and not self._is_answering(password):
             return False
         wanted = self._value(password.variable)
@@ -208,7 +208,7 @@ class _Rotation:
         return not password.accepts(self.project, wanted) or not have <= {wanted}
 
     def _is_answering(self, password: Password) -> bool:
-        """Tell whether a server whose password is not to be rotated is the stack's own, and up."""
+        """Return whether a server whose password is not rotated is the stack's own, and up."""
         with suppress(StackctlError):
             password.accepts(self.project, self._value(password.variable))
             return password.is_own(self.project)

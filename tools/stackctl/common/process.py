@@ -41,7 +41,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Tell whether it ended well."""
+        """Return whether it ended well."""
         return self.code == 0
 
     def text(self) -> str:

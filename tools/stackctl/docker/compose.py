@@ -174,7 +174,7 @@ class Project:
 
     @property
     def tls(self) -> bool:
-        """Tell whether a certificate is given, so that the balancer speaks TLS."""
+        """Return whether a certificate is given, so that the balancer speaks TLS."""
         return CERTIFICATES in self.services and bool(
             self.environment(CERTIFICATES).get("TLS_CERTIFICATE")
         )
@@ -232,7 +232,7 @@ class Project:
         return {service: number for service, number in count.items() if number > 1}
 
     def runs(self, service: str, image: str) -> bool:
-        """Tell whether a service runs this image with the present configuration."""
+        """Return whether a service runs this image with the present configuration."""
         container = self.containers().get(service)
         return (
             container is not None

@@ -66,13 +66,13 @@ class Running:
         return {column.name.casefold(): bool(column.null_ok) for column in described}
 
     def knows(self, app: str, state: ProjectState) -> bool:
-        """Tell whether one of an app's tables is there."""
+        """Return whether one of an app's tables is there."""
         models = state.apps.get_models(include_auto_created=True)
         tables = {model._meta.db_table for model in models if model._meta.app_label == app}
         return any(table.casefold() in self.tables for table in tables)
 
     def concerned(self, statement: str) -> bool:
-        """Tell whether a statement changes what the running release has."""
+        """Return whether a statement changes what the running release has."""
         about = TABLE.match(statement)
         if about is None:
             return True
@@ -135,7 +135,7 @@ def altered(statements: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def understood(statement: str) -> bool:
-    """Tell whether not_null() reads all of a statement."""
+    """Return whether not_null() reads all of a statement."""
     about = TABLE.match(statement)
     return about is not None and all(
         COLUMN.match(clause) or not NOT_NULL.search(clause) for clause in CLAUSES.split(about[2])

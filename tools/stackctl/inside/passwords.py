@@ -33,13 +33,13 @@ class Password:
     host: tuple[str, str]
 
     def is_own(self, project: compose.Project) -> bool:
-        """Tell whether the application uses the stack's own server."""
+        """Return whether the application uses the stack's own server."""
         given = project.environment(project.servers[0])
         host, own = self.host
         return not given.get(self.url) and given.get(host, own) == own
 
     def is_changed(self, project: compose.Project, variables: Collection[str]) -> bool:
-        """Tell whether these variables change the password of the stack's own server."""
+        """Return whether these variables change the password of the stack's own server."""
         return (
             self.variable in variables and self.service in project.services and self.is_own(project)
         )
@@ -58,7 +58,7 @@ class Password:
         return ("docker", "exec", "-i", container.id, "bash", "-c", text, script, *arguments)
 
     def accepts(self, project: compose.Project, password: str) -> bool:
-        """Tell whether the server accepts a password.
+        """Return whether the server accepts a password.
 
         Raises:
             StackctlError: it does not answer.
@@ -106,7 +106,7 @@ PASSWORDS: Final = {password.name: password for password in (DB, REDIS, BROKER)}
 
 
 def is_rotated(project: compose.Project, container: engine.Container) -> bool:
-    """Tell whether a container differs by a password alone, and its server accepts the present one.
+    """Return whether a container differs by a password alone, and its server accepts that now.
 
     `rotate` recreates no server: the container has the variable of its start until then.
     """

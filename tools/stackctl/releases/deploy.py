@@ -260,7 +260,7 @@ def build(project: compose.Project, name: str, console: Console, interrupt: Inte
 
 
 def is_running(project: compose.Project, image: str) -> bool:
-    """Tell whether all of the application runs this image with the present configuration."""
+    """Return whether all of the application runs this image with the present configuration."""
     return all(project.runs(name, image) for name in (*project.servers, *project.workers))
 
 

@@ -45,17 +45,17 @@ class Entry:
 
     @property
     def served(self) -> bool:
-        """Tell whether the release was in service after this."""
+        """Return whether the release was in service after this."""
         return self.outcome in (Outcome.OK, Outcome.FOUND)
 
     @property
     def unfinished(self) -> bool:
-        """Tell whether the attempt did not reach an end, so that servers may differ."""
+        """Return whether the attempt did not reach an end, so that servers may differ."""
         return self.outcome in UNFINISHED
 
     @property
     def cut_off(self) -> bool:
-        """Tell whether the attempt may have left a server out of service."""
+        """Return whether the attempt may have left a server out of service."""
         return self.outcome in CUT_OFF
 
 
@@ -87,7 +87,7 @@ def read(project: Project) -> list[Entry]:
 
 
 def _ends(entry: Entry, last: Entry) -> bool:
-    """Tell whether an entry is the end of the attempt that the last one began."""
+    """Return whether an entry is the end of the attempt that the last one began."""
     same = (entry.action, entry.release) == (last.action, last.release)
     return same and last.outcome == Outcome.STARTED != entry.outcome
 
