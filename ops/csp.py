@@ -1,10 +1,15 @@
-"""Which sources a page may load from, for the part of it that only the storage knows."""
+"""The Content-Security-Policy: its mode, its rules by path, and the storage's origin."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from csp.constants import HEADER, HEADER_REPORT_ONLY, NONE
 from csp.middleware import CSPMiddleware, PolicyParts
+from csp.utils import DEFAULT_DIRECTIVES
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
 from django.core.files.storage import default_storage
 from django.http import HttpRequest, HttpResponseBase
 
@@ -12,19 +17,49 @@ logger = logging.getLogger(__name__)
 
 
 class ContentSecurityPolicyMiddleware(CSPMiddleware):
-    """Send CONTENT_SECURITY_POLICY; pages may show images from where uploads are kept, too."""
+    """Send CONTENT_SECURITY_POLICY as CSP_MODE says; pages may show images of the storage, too."""
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Send no policy, one that browsers only report on, or one that they enforce."""
+        if settings.CSP_MODE == "off":
+            return response
+        own = HEADER in response
+        response = super().process_response(request, response)
+        # A view's own policy, such as a sandbox, stays in force.
+        if settings.CSP_MODE == "report-only" and HEADER in response and not own:
+            response[HEADER_REPORT_ONLY] = response[HEADER]
+            del response[HEADER]
+        return response
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
-        """Add the storage's origin for pages, which alone show images."""
+        """Add the sources of the path's rules, and for pages, which alone show images, the storage.
+
+        A directive that allows nothing loses its 'none', which no other source can accompany.
+        """
         parts: PolicyParts = super().get_policy_parts(request, response, report_only)
+        added = [parts.update or {}, *rules_of(request.path_info)]
         is_page = response.headers.get("Content-Type", "").startswith("text/html")
         if is_page and (origin := storage_origin()):
-            update: dict[str, Any] = dict(parts.update or {})
-            update["img-src"] = [*update.get("img-src", []), origin]
-            parts.update = update
+            added.append({"img-src": [origin]})
+        directives = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"]
+        parts.update, parts.replace = {}, dict(parts.replace or {})
+        for rule in added:
+            for name, sources in rule.items():
+                more = [sources] if isinstance(sources, str) else list(sources)
+                parts.update[name] = [*parts.update.get(name, []), *more]
+                if list(directives.get(name) or []) == [NONE]:
+                    parts.replace.setdefault(name, [])
         return parts
+
+
+def rules_of(path: str) -> list[Mapping[str, Any]]:
+    """Return what CONTENT_SECURITY_POLICY_PATHS adds for a path."""
+    rules = settings.CONTENT_SECURITY_POLICY_PATHS.items()
+    return [sources for prefix, sources in rules if path.startswith(prefix)]
 
 
 def storage_origin() -> str:
@@ -35,3 +70,25 @@ def storage_origin() -> str:
         logger.warning("the storage does not say where uploads are fetched from: %s", error)
         return ""
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+
+
+@register("security")
+def check_rules(**_: Any) -> list[CheckMessage]:
+    """Refuse rules that would do nothing or break the header."""
+    found = []
+    for prefix, sources in settings.CONTENT_SECURITY_POLICY_PATHS.items():
+        if not prefix.startswith("/"):
+            found.append((prefix, "begin the path with a slash"))
+        for name, values in sources.items():
+            if name not in DEFAULT_DIRECTIVES:
+                found.append((prefix, f"{name!r} is no directive"))
+            elif isinstance(values, str) or any(set(value) & set(" ;,") for value in values):
+                found.append((prefix, f"list the sources of {name!r}, each on its own"))
+    return [
+        Error(
+            f"CONTENT_SECURITY_POLICY_PATHS[{prefix!r}]: {problem}.",
+            hint='For example: {"/map/": {"img-src": ["https://tiles.example.com"]}}.',
+            id="ops.E001",
+        )
+        for prefix, problem in found
+    ]

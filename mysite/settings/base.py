@@ -105,7 +105,7 @@ LOGOUT_REDIRECT_URL = "/"
 # POST requests to these URL names or paths count as sign-in attempts (THROTTLE_LOGIN).
 THROTTLE_LOGIN_PATHS = ["login", "admin:login", "token", "password_reset"]
 
-# A page loads from this site alone, and runs no inline script. Where static
+# A page loads from this site alone, and runs no inline script (docs/security.md). Where static
 # files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `ops.csp`
 # adds that place for images.
 # https://django-csp.readthedocs.io/en/latest/configuration.html
@@ -124,6 +124,9 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     },
 }
+# What pages under a path may load as well. For example:
+# "/map/": {"img-src": ["https://tiles.example.com"], "frame-src": ["'self'"]},
+CONTENT_SECURITY_POLICY_PATHS: dict[str, dict[str, list[str]]] = {}
 
 LANGUAGE_CODE = env.str("DJANGO_LANGUAGE_CODE")
 TIME_ZONE = CELERY_TIMEZONE = env.str("DJANGO_TIME_ZONE")

@@ -37,6 +37,8 @@ DRAIN_FILE = env.path("DRAIN_FILE")
 # The load balancer ends TLS; it sets this header itself and drops the client's.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CSRF_FAILURE_VIEW = "ops.errors.csrf_failure"
+# Whether browsers enforce CONTENT_SECURITY_POLICY (ops/csp.py).
+CSP_MODE = env.str("CSP_MODE")
 
 # How long a command waits for a database that is not up yet.
 DB_WAIT_SECONDS = env.int("DB_WAIT_SECONDS")

@@ -67,6 +67,7 @@ def both(production: Stack) -> Iterator[Stack]:
     before = dict(production.environment)
     production.environment |= {
         "APACHE": "1",
+        "CSP_MODE": "report-only",
         # Long enough for Apache's checks as well.
         "DRAIN_SECONDS": "4",
         "NGINX_PORT": str(free_port()),
@@ -177,6 +178,10 @@ def test_the_cases_are_what_they_are_called(answers: dict[str, list[Any]]) -> No
         assert "immutable" in headers[name]["cache-control"]
         assert headers[name]["x-content-type-options"] == ["nosniff"]
     assert headers["style of no release"]["cache-control"] == ["no-store"]
+    # By CSP_MODE; files of users stay in their sandbox.
+    assert {"content-security-policy-report-only"} <= set(headers["not found"])
+    assert not {"content-security-policy"} & set(headers["not found"])
+    assert "sandbox" in headers["media"]["content-security-policy"]
 
 
 def test_each_kind_of_file_is_of_the_same_type(both: Stack) -> None:

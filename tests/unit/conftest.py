@@ -33,6 +33,7 @@ PINNED = {
     "LOGIN_REDIRECT_URL": "status",
     "LOGOUT_REDIRECT_URL": "status",
     "ROOT_URLCONF": "tests.orders",
+    "CONTENT_SECURITY_POLICY_PATHS": {},
     "AUTH_PASSWORD_VALIDATORS": [
         {"NAME": f"django.contrib.auth.password_validation.{name}"}
         for name in (

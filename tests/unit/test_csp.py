@@ -3,8 +3,12 @@
 import re
 
 import pytest
+from csp.decorators import csp_update
 from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
+from django.urls import path as url
 from pytest_django import Settings
 
 User = get_user_model()
@@ -20,6 +24,21 @@ STRICT = {
     "base-uri": {"'none'"},
     "frame-ancestors": {"'none'"},
 }
+HEADER = "Content-Security-Policy"
+
+
+@csp_update({"img-src": "https://cdn.example"})
+def map_page(request: HttpRequest) -> HttpResponse:
+    """Return a page whose view adds a source, as one string."""
+    return HttpResponse("map")
+
+
+def sandbox(request: HttpRequest) -> HttpResponse:
+    """Return a file under a policy of its own."""
+    return HttpResponse("file", headers={HEADER: "sandbox"})
+
+
+urlpatterns = [url("map/", map_page), url("file/", sandbox)]
 
 
 def policy(client: Client, path: str) -> dict[str, set[str]]:
@@ -76,6 +95,86 @@ def test_a_storage_that_does_not_answer_costs_no_page(client: Client, settings: 
     }
 
     assert policy(client, "/status/") == STRICT
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/livez"])
+def test_report_only_blocks_nothing(client: Client, settings: Settings, path: str) -> None:
+    strict = client.get(path).headers.get(HEADER)
+    settings.CSP_MODE = "report-only"
+
+    headers = client.get(path).headers
+
+    assert HEADER not in headers
+    assert headers.get(f"{HEADER}-Report-Only") == strict
+    assert bool(strict) == (path != "/livez")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_mode_off_sends_no_policy(client: Client, settings: Settings, path: str) -> None:
+    settings.CSP_MODE = "off"
+
+    assert not [name for name in client.get(path).headers if name.startswith(HEADER)]
+
+
+@pytest.mark.parametrize("mode", ["off", "report-only", "strict"])
+def test_policy_of_a_view_stays_in_force(client: Client, settings: Settings, mode: str) -> None:
+    settings.ROOT_URLCONF, settings.CSP_MODE = __name__, mode
+
+    assert client.get("/file/").headers[HEADER] == "sandbox"
+
+
+def test_rules_add_sources_under_their_path_alone(client: Client, settings: Settings) -> None:
+    settings.CONTENT_SECURITY_POLICY_PATHS = {
+        "/status/": {"script-src": ["'unsafe-inline'"], "frame-src": ["'self'"]},
+        "/stat": {"script-src": ["https://cdn.example"], "frame-ancestors": ["'self'"]},
+        "/admin/": {"font-src": ["https://fonts.example"]},
+    }
+
+    assert policy(client, "/status/") == {
+        **STRICT,
+        "script-src": {"'self'", "'unsafe-inline'", "https://cdn.example"},
+        "frame-src": {"'self'"},
+        "frame-ancestors": {"'self'"},
+    }
+    assert policy(client, "/admin/login/") == {**STRICT, "font-src": {"https://fonts.example"}}
+    assert policy(client, "/profile/") == STRICT
+
+
+def test_rules_and_a_view_s_own_sources_add_up(client: Client, settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+    settings.CONTENT_SECURITY_POLICY_PATHS = {"/": {"img-src": ["blob:"]}}
+
+    assert policy(client, "/map/")["img-src"] == {
+        *STRICT["img-src"],
+        "https://cdn.example",
+        "blob:",
+    }
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ({"map/": {}}, "begin the path with a slash"),
+        ({"/map/": {"image-src": ["blob:"]}}, "'image-src' is no directive"),
+        ({"/map/": {"img-src": "blob:"}}, "list the sources of 'img-src'"),
+        ({"/map/": {"img-src": ["blob: data:"]}}, "list the sources of 'img-src'"),
+        ({"/map/": {"img-src": ["blob:", "x; script-src *"]}}, "list the sources of 'img-src'"),
+    ],
+)
+def test_check_refuses_wrong_rules(
+    settings: Settings, rules: dict[str, dict[str, object]], problem: str
+) -> None:
+    settings.CONTENT_SECURITY_POLICY_PATHS = rules
+
+    (found,) = [one for one in run_checks() if one.id == "ops.E001"]
+
+    assert problem in found.msg
+
+
+def test_check_accepts_rules(settings: Settings) -> None:
+    settings.CONTENT_SECURITY_POLICY_PATHS = {"/map/": {"img-src": ["blob:"], "frame-src": []}}
+
+    assert [one for one in run_checks() if one.id == "ops.E001"] == []
 
 
 class BrokenStorage:

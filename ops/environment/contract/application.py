@@ -143,6 +143,14 @@ DJANGO: Final = Section(
             default="false",
         ),
         Variable(
+            name="CSP_MODE",
+            kind=Kind.CHOICE,
+            help="Whether browsers enforce the Content-Security-Policy, only report what it would "
+            "block, or get none.",
+            choices=("off", "report-only", "strict"),
+            default="strict",
+        ),
+        Variable(
             name="DJANGO_LOG_LEVEL",
             kind=Kind.CHOICE,
             help="The least level that is logged.",
