@@ -10,6 +10,7 @@ PROFILE_FIELDS = {
     "settings": serializers.CharField(required=False, help_text="The layer, such as production."),
     "server": serializers.CharField(required=False, help_text="Which server answers."),
     "release": serializers.CharField(required=False),
+    "stack": serializers.CharField(required=False, help_text="The stack's version."),
     "hostname": serializers.CharField(required=False),
     "django": serializers.CharField(required=False),
     "python": serializers.CharField(required=False),

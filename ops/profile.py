@@ -7,6 +7,8 @@ import socket
 import django
 from django.conf import ENVIRONMENT_VARIABLE, settings
 
+from ops import VERSION
+
 
 def active_profile() -> dict[str, str | bool]:
     """Return every field of the profile, which are those that PROFILE_FIELDS may name.
@@ -18,6 +20,7 @@ def active_profile() -> dict[str, str | bool]:
         "settings": os.environ[ENVIRONMENT_VARIABLE].rpartition(".")[2],
         "server": settings.PROFILE,
         "release": settings.RELEASE,
+        "stack": VERSION,
         "hostname": socket.gethostname(),
         "django": django.get_version(),
         "python": platform.python_version(),

@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from pytest_django import Settings
 
+from ops import VERSION
 from ops.environment.contract import PROFILE_FIELDS
 from ops.profile import active_profile
 
@@ -31,6 +32,7 @@ def test_a_stranger_gets_json_without_a_query(client: Client, path: str) -> None
         "settings": "test",
         "server": "standalone",
         "release": "unreleased",
+        "stack": VERSION,
         "hostname": socket.gethostname(),
         "django": django.get_version(),
         "python": platform.python_version(),

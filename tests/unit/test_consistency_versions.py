@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ops import VERSION
 from tests.conftest import ENGINE_HELP
 from tests.tree import ROOT, tracked_files
 from tests.unit.config_files import COMPOSE_FILES, compose_file, text_of
 from tools.stackctl.checks import preflight
+from tools.stackctl.docker.engine import version_numbers
 
 
 def tags() -> dict[str, set[str]]:
@@ -125,3 +127,10 @@ def test_the_installer_wants_that_python(tmp_path: Path) -> None:
     # It makes the environment with it.
     assert accepted.returncode == 9
     assert accepted.stderr == f"python -m venv --clear {tmp_path}/new\n"
+
+
+def test_the_changelog_begins_with_the_stack_s_version() -> None:
+    versions = re.findall(r"^## \[(.+)\] - \d{4}-\d\d-\d\d$", text_of("CHANGELOG.md"), re.MULTILINE)
+
+    assert versions[0] == VERSION
+    assert versions == sorted(set(versions), key=version_numbers, reverse=True)

@@ -204,7 +204,7 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
         ("DJANGO_HSTS_INCLUDE_SUBDOMAINS", "production", "false"),
         ("DJANGO_HSTS_PRELOAD", "production", "false"),
         ("PROFILE_FIELDS", "production", "settings,server,release"),
-        ("PROFILE_FIELDS", "dev", "settings,server,release,hostname,django,python,debug"),
+        ("PROFILE_FIELDS", "dev", "settings,server,release,stack,hostname,django,python,debug"),
         ("HTTP_ADDRESS", "local", "127.0.0.1"),
         ("HTTP_PORT", "production", "8080"),
         ("STATS_PORT", "production", "8888"),

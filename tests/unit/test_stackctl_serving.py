@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from ops import VERSION
 from ops.environment import dotenv
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import IMAGE, NAME
@@ -285,6 +286,12 @@ def test_a_stack_that_does_not_stop_keeps_its_record(stack: Stack) -> None:
 
     assert ended.code == 1 and ended.result["error"] == "the stack did not stop"
     assert "network is in use" in ended.err and stack.record()
+
+
+def test_version_is_the_stack_s(stack: Stack) -> None:
+    assert stack.run("version").out == f"{VERSION}\n"
+    assert stack.run("version", "--json").result == {"version": VERSION}
+    assert stack.steps == []
 
 
 def test_adopt_makes_the_stack_this_folder_s(stack: Stack) -> None:

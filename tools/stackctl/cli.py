@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ops import VERSION
 from ops.environment.cli import main as env_main
 
 from .checks import parts, state
@@ -241,6 +242,12 @@ def rotate(
 
 
 @app.command()
+def version(as_json: Json = False) -> None:
+    """Show which version of the stack this tree has."""
+    _run(as_json, _version)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Look at everything that a start or a release needs, and change nothing."""
     _run(as_json, stack.doctor)
@@ -387,6 +394,12 @@ def _row(check: Check, seen: state.StackStatus) -> tuple[str, ...]:
 
 def _release(server: state.ServerStatus) -> str:
     return server.container.release if server.container else "-"
+
+
+def _version(console: Console) -> dict[str, Any]:
+    if not console.as_json:
+        console.out.print(VERSION)
+    return {"version": VERSION}
 
 
 def _releases(console: Console) -> dict[str, Any]:

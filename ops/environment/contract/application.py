@@ -14,6 +14,7 @@ PROFILE_FIELDS: Final = (
     "settings",
     "server",
     "release",
+    "stack",
     "hostname",
     "django",
     "python",
