@@ -1,10 +1,11 @@
 """What `remove_demo` cuts out of a file. tests/stack/test_seams.py runs it in a clone."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from demo.management.commands.remove_demo import FILES, cut, run, tracked
+from demo.management.commands.remove_demo import PART, cut, run, tracked
 from tests.tree import ROOT
 
 PYTHON = """import a
@@ -71,7 +72,7 @@ def test_marked_parts_are_cut_out_and_no_gap_stays(
     path.parent.mkdir(exist_ok=True)
     path.write_text(before)
 
-    cut(path)
+    cut(path, ["pillow"])
 
     assert path.read_text() == after
 
@@ -84,10 +85,12 @@ def test_a_file_of_the_team_stays_as_it_is(tmp_path: Path) -> None:
     run(tmp_path, "git", "init", "--quiet")
 
     assert tracked(tmp_path) == [notes]
-    cut(notes)
+    cut(notes, ["pillow"])
 
     assert notes.read_bytes() == content
 
 
 def test_every_file_that_goes_is_there() -> None:
-    assert [name for name in FILES if not (ROOT / name).exists()] == []
+    assert [
+        name for name in tomllib.loads(PART.read_text())["files"] if not (ROOT / name).exists()
+    ] == []

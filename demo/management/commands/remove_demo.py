@@ -1,12 +1,13 @@
 """Take the demo out of the project: this app, and what is marked as its own in other files.
 
-A line that ends with the marker goes, and so do the lines from `begin` to `end`. FILES go whole.
+tools/tailor/marks.py describes the marks; demo/part.toml lists the files and packages.
 """
 
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -14,28 +15,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-MARK = "remove_demo"
-# A comment of Python, YAML and TOML, or of Markdown.
-OPENS, CLOSES = r"(?:#|<!--) ", r"(?: -->)?"
-BLOCK = re.compile(
-    rf"(\n*)^[ \t]*{OPENS}{MARK}: begin{CLOSES}$.*?{OPENS}{MARK}: end{CLOSES}\n(\n*)", re.M | re.S
-)
-LINE = re.compile(rf"^.*{OPENS}{MARK}{CLOSES}\n", re.M)
-FILES = (
-    "benchmarks/thumbnails.py",
-    "docs/uploads.md",
-    "tests/browser/test_uploads.py",
-    "tests/chaos/test_uploads.py",
-    "tests/eb/slow_requests.py",
-    "tests/stack/gate.py",
-    "tests/stack/test_uploads.py",
-    "tests/stack/uploads.py",
-    "demo",
-)
-# What other programs write, without a marker: locked packages, the load tests' figures.
-WRITTEN = re.compile(
-    r"^pillow==.*\n(?:    .*\n)+|^\| [0-9,]+ (?:uploads|visits counted) .*\n", re.M
-)
+from tools.tailor import marks
+
+PART = Path(__file__).resolve().parents[2] / "part.toml"
+# The load tests' figures, which have no marks.
+FIGURES = re.compile(r"^\| [0-9,]+ (?:uploads|visits counted) .*\n", re.M)
 NEXT = """The demo is removed. Next:
 1. Look at the changes: git status
 2. Check them: make test-unit
@@ -54,17 +38,18 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="even with uncommitted changes")
 
     def handle(self, *args: Any, force: bool, **options: Any) -> None:
-        """Cut out the marked parts, write the generated files again, then remove FILES."""
+        """Cut out the marked parts, write the generated files again, then remove the files."""
         root = Path(settings.BASE_DIR)
         if not force and changed(root):
             raise CommandError(
                 "There are uncommitted changes. Commit them, so that you can compare and undo "
                 "this, or use --force."
             )
+        part = tomllib.loads(PART.read_text())
         for path in tracked(root):
-            cut(path)
+            cut(path, part["packages"])
         run(root, sys.executable, "manage.py", "env", "write")
-        for name in FILES:
+        for name in part["files"]:
             path = root / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         self.stdout.write(NEXT)
@@ -88,22 +73,19 @@ def changed(root: Path) -> bool:
 def tracked(root: Path) -> list[Path]:
     """Return the project's text files but the demo's own."""
     # -z: git would quote names that are not ASCII.
-    patterns = ("-e", MARK, "-e", "^pillow==", "-e", "uploads by")
+    patterns = ("-e", "remove_demo", "-e", "^pillow==", "-e", "uploads by")
     names = run(root, "git", "grep", "--name-only", "-I", "-z", "--untracked", *patterns)
     return [root / name for name in names.split("\0") if name and not name.startswith("demo/")]
 
 
-def cut(path: Path) -> None:
+def cut(path: Path, packages: list[str]) -> None:
     """Take what is the demo's out of a file; one that has nothing of it stays as it is."""
     # A team's file may have any encoding and line ends.
     text = path.read_bytes().decode(errors="surrogateescape")
-    left = LINE.sub("", BLOCK.sub(blank_lines, text))
-    if path.parent.name in ("requirements", "docs"):
-        left = WRITTEN.sub("", left)
+    left = marks.cut(text, "demo")
+    if path.parent.name == "requirements":
+        left = marks.without_packages(left, packages)
+    if path.parent.name == "docs":
+        left = FIGURES.sub("", left)
     if left != text:
-        path.write_bytes((left.rstrip("\n") + "\n").encode(errors="surrogateescape"))
-
-
-def blank_lines(block: re.Match[str]) -> str:
-    """Return the larger of the gaps before and after a block."""
-    return max(block[1], "\n" + block[2], key=len)
+        path.write_bytes(left.encode(errors="surrogateescape"))

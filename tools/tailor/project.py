@@ -1,0 +1,96 @@
+"""The files of a team's project: the template's, less the parts left out, under the team's name."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tools.tailor import marks
+
+NAME: Final = "mysite"
+HERE: Final = Path("tools/tailor")
+# What `./manage.py env write` writes, from the template's variables and the team's.
+GENERATED: Final = (".env.sample", "docker-compose.environment.yaml", "docs/environment.md")
+# What a project has in place of the template's own.
+MOVED: Final = {"tools/tailor/README.md": "README.md"}
+
+
+def tracked(template: Path) -> list[str]:
+    """Return the names of the template's files."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"],  # noqa: S607 (copier needs git as well)
+        cwd=template,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return [name for name in listing.split("\0") if name]
+
+
+def sources(template: Path, kept: set[str]) -> dict[str, bytes]:
+    """Return a project's files, still with the template's name and names: those of its parts."""
+    table = parts(template)
+    out = [part for name, part in table.items() if name not in kept]
+    needed = [file for name in kept for file in table.get(name, {}).get("needs", [])]
+    left_out = [file for part in out for file in part.get("files", [])]
+    files = {
+        name: (template / name).read_bytes()
+        for name in tracked(template)
+        if name in (*MOVED, *needed) or not within(name, [*left_out, *MOVED.values()])
+    }
+    return {name: tailored(name, content, table, kept) for name, content in files.items()}
+
+
+def parts(template: Path) -> dict[str, dict[str, Any]]:
+    """Return what belongs to each part."""
+    table = tomllib.loads((template / HERE / "parts.toml").read_text())
+    return {**table, "demo": tomllib.loads((template / "demo/part.toml").read_text())}
+
+
+def within(name: str, entries: list[str]) -> bool:
+    """Return whether a file is one of these, or in a folder of them."""
+    return any(name == entry or name.startswith(f"{entry}/") for entry in entries)
+
+
+def tailored(name: str, content: bytes, table: dict[str, dict[str, Any]], kept: set[str]) -> bytes:
+    """Return a file without the lines and packages of the parts left out."""
+    if b"\0" in content:
+        return content
+    text = content.decode()
+    for part, described in table.items():
+        if part not in kept:
+            text = marks.cut(text, part)
+            if name.startswith("requirements/"):
+                text = marks.without_packages(text, described.get("packages", []))
+        # The command `remove_demo` needs the demo's marks.
+        elif part != "demo":
+            text = marks.unmark(text, part)
+        if part in kept:
+            for file, old, new in described.get("defaults", []):
+                text = text.replace(old, new) if file in (name, "*") else text
+    return text.encode()
+
+
+@contextmanager
+def staged(template: Path, kept: set[str], name: str) -> Iterator[Path]:
+    """Give a folder with the project's files, the generated ones too."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for source, content in sources(template, kept).items():
+            target = folder / MOVED.get(source, source).replace(NAME, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content.replace(NAME.encode(), name.encode()))
+            shutil.copymode(template / source, target)
+        subprocess.run(
+            [sys.executable, "-B", "manage.py", "env", "write"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        yield folder
