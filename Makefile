@@ -1,11 +1,15 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env certs setup test test-app test-unit test-stack test-databases chaos mutants lint format lock dockerfile eb-bundle eb-rehearsal bench clean
+.PHONY: help run env certs setup test test-app lint format lock dockerfile clean
+.PHONY: eb-bundle # remove_beanstalk
+.PHONY: test-unit test-stack test-databases chaos mutants eb-rehearsal bench # remove_template
 
+# remove_template: begin
 # Two processes, each with stacks of its own; a time limit there leaves room for the other one. What measures
 # times or puts the machine under load runs alone.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
+# remove_template: end
 
 # The project's apps, which have tests of their own.
 APPS := $(filter-out ops, $(patsubst %/apps.py, %, $(wildcard */apps.py)))
@@ -26,11 +30,12 @@ setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
 	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/stack tests/browser
-	@.venv/bin/pytest tests/embedded tests/chaos tests/eb
+	@.venv/bin/pytest tests/embedded tests/chaos tests/eb # remove_template
 
 test-app: .venv/.embedded ## Your apps' tests, on SQLite; APP=shop for those of one app
 	@.venv/bin/pytest $(or $(APP), $(APPS))
 
+# remove_template: begin
 test-unit: .venv/.test ## The unit tests alone, your apps' and the stack's
 	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit
 
@@ -46,6 +51,8 @@ chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliabi
 
 mutants: .venv/.test .venv/.mutants ## Which faults the unit tests miss: MODULE=ops/throttling.py SAMPLE=50 DIFF=1 TESTS=...
 	@.venv/bin/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(DIFF),--diff) $(if $(TESTS),--tests $(TESTS))
+
+# remove_template: end
 
 lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, hadolint, and what Elastic Beanstalk reads
 	@tests/lint
@@ -63,23 +70,29 @@ lock: .venv/.test ## Lock requirements/*.in into *.txt, keep the locked versions
 dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile
 
+# remove_beanstalk: begin
 eb-bundle: ## A bundle that names a prebuilt image, for `eb deploy --archive`: IMAGE=name@sha256:...
 	@./ebctl bundle --image '$(IMAGE)'
+# remove_beanstalk: end
 
+# remove_template: begin
 eb-rehearsal: .venv/.test ## eb create, deploy and failing deploys under load, without AWS
 	@.venv/bin/pytest tests/eb
 
 bench: .venv/.test ## Requests per second and CPU against peers, measured in one run
 	@.venv/bin/python -m benchmarks
+# remove_template: end
 
 # var/stackctl: the record of releases of a stack that an earlier stackctl started.
 clean: ## Remove .venv, .venv-eb, mutants and what `make run` keeps in var
 	rm -rf .venv .venv-eb mutants
 	find var -mindepth 1 -maxdepth 1 ! -name .gitignore ! -name stackctl -exec rm -rf {} +
 
+# remove_template: begin
 .venv-eb/.eb: requirements/eb.txt
 	@echo "Installing requirements/eb.txt into .venv-eb ..." >&2
 	@requirements/install eb .venv-eb
+# remove_template: end
 
 .venv/.%: requirements/%.txt
 	@echo "Installing requirements/$*.txt into .venv ..." >&2

@@ -1,13 +1,16 @@
 """What the tests of all apps, yours too, and the stack's unit tests share."""
 
+# remove_template: begin
 from collections.abc import Iterator
 from urllib.request import Request, urlopen
 
+# remove_template: end
 import pytest
 from django.core.cache import cache
 
-from tests.ports import free_port
+from tests.ports import free_port  # remove_template
 
+# remove_template: begin
 # What lets a test use the settings' database.
 ASKS_FOR_ONE = {"db", "transactional_db", "django_db_setup"}
 
@@ -20,6 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("database")
 
 
+# remove_template: end
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> None:
     """Start each test with an empty cache, closed breakers and nothing known of health."""
@@ -35,6 +39,7 @@ def nothing_remembered() -> None:
         one.close()
 
 
+# remove_template: begin
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """Return the address of an S3 server."""
@@ -48,3 +53,6 @@ def endpoint() -> Iterator[str]:
     # Its data are the process's, not the server's.
     with urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")):
         server.stop()
+
+
+# remove_template: end

@@ -17,7 +17,11 @@ HERE: Final = Path("tools/tailor")
 # What `./manage.py env write` writes, from the template's variables and the team's.
 GENERATED: Final = (".env.sample", "docker-compose.environment.yaml", "docs/environment.md")
 # What a project has in place of the template's own.
-MOVED: Final = {"tools/tailor/README.md": "README.md"}
+MOVED: Final = {
+    "tools/tailor/README.md": "README.md",
+    "requirements/team.in": "requirements/test.in",
+    "requirements/team.txt": "requirements/test.txt",
+}
 
 
 def tracked(template: Path) -> list[str]:
@@ -70,9 +74,8 @@ def tailored(name: str, content: bytes, table: dict[str, dict[str, Any]], kept: 
         # The command `remove_demo` needs the demo's marks.
         elif part != "demo":
             text = marks.unmark(text, part)
-        if part in kept:
-            for file, old, new in described.get("defaults", []):
-                text = text.replace(old, new) if file in (name, "*") else text
+        for old, new in described.get("with" if part in kept else "without", []):
+            text = text.replace(old, new)
     return text.encode()
 
 
