@@ -34,9 +34,11 @@ import http.client, json, sys
 port, count, *clients = sys.argv[1:]
 found = {}
 for client in clients:
-    for _ in range(int(count)):
+    for number in range(int(count)):
+        # Every other one with a long body, which HAProxy sends to another backend.
+        body = bytes(20_000 * (number % 2)) or None
         asked = http.client.HTTPConnection("127.0.0.1", int(port), source_address=(client, 0))
-        asked.request("GET", "/profile/", headers={"Host": "localhost"})
+        asked.request("GET", "/profile/", body, {"Host": "localhost"})
         found.setdefault(client, []).append(json.load(asked.getresponse())["server"])
         asked.close()
 print(json.dumps(found))

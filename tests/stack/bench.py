@@ -50,10 +50,18 @@ class Bench:
 
     def states(self) -> set[str]:
         """Return what HAProxy's checks say of its servers."""
-        page = requests.get(self.stats, auth=("u", "p"), timeout=10)
-        rows = csv.DictReader(io.StringIO(page.text.lstrip("# ")))
-        checked = [row for row in rows if row["svname"] in (*SERVERS, "apache")]
+        checked = [row for row in self.rows() if row["svname"] in (*SERVERS, "apache")]
         return {row["status"] for row in checked}
+
+    def uploads(self) -> int:
+        """Return how many long bodies HAProxy's servers have now."""
+        rows = [row for row in self.rows() if row["pxname"] == "upload_backend"]
+        return sum(int(row["scur"]) for row in rows if row["svname"] in SERVERS)
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the table of HAProxy's stats page."""
+        page = requests.get(self.stats, auth=("u", "p"), timeout=10)
+        return list(csv.DictReader(io.StringIO(page.text.lstrip("# "))))
 
     def wait_for_all(self) -> None:
         """Return once every door answers, and HAProxy and Apache ask every server."""

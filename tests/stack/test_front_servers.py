@@ -1,14 +1,16 @@
 """What each front server does to requests and answers, whatever a server behind it says."""
 
+import http.client
 import json
+import re
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.stack.bench import SERVERS, Bench, container
-from tests.stack.compose import docker
+from tests.stack.bench import PORTS, SERVERS, Bench, container
+from tests.stack.compose import STACK_NAME, docker
 from tests.stack.test_retries import echo
 from tests.waiting import eventually
 
@@ -39,6 +41,55 @@ def test_balancers_replace_what_a_client_says_of_itself(bench: Bench, door: str)
         assert set(told) <= SETS
         assert told["x-forwarded-proto"] == ["http"]
         assert not set(FORGED.values()) & {value for values in told.values() for value in values}
+
+
+# Asks 127.0.0.1 from each address, which SIOCSIFADDR and SIOCSIFNETMASK give to the loopback.
+ASK_FROM = """
+import fcntl, http.client, socket, struct, sys
+port, *clients = sys.argv[1:]
+control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for number, client in enumerate(clients):
+    for code, text in ((0x8916, client), (0x891C, "255.255.255.255")):
+        name = b"lo:%d" % number
+        fcntl.ioctl(
+            control, code, struct.pack("16sHH4s8x", name, socket.AF_INET, 0, socket.inet_aton(text))
+        )
+    asked = http.client.HTTPConnection("127.0.0.1", int(port), source_address=(client, 0))
+    asked.request("GET", "/echo", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
+    sent = asked.getresponse().read().decode().lower()
+    print(client, *(line.split()[1] for line in sent.splitlines() if line.startswith("x-forw")))
+"""
+PROXIES = ("127.0.0.9", "10.255.0.1", "172.16.0.9", "172.31.255.9", "192.168.255.9")
+OTHERS = ("11.0.0.1", "172.15.255.9", "172.32.0.1", "192.167.0.1", "192.169.0.1", "203.0.113.5")
+
+
+@pytest.mark.parametrize("door", ["nginx", "apache"])
+def test_only_a_proxy_in_a_private_network_names_the_client(bench: Bench, door: str) -> None:
+    """By the last address alone: a client may have sent those before it."""
+    said = docker(
+        *("run", "--rm", "--network", f"container:{container(door)}", "--user", "0"),
+        *("--cap-add", "NET_ADMIN", "--entrypoint", "python3", f"{STACK_NAME}-base"),
+        *("-c", ASK_FROM, str(PORTS[door]), *PROXIES, *OTHERS),
+    )
+    clients = dict(line.split() for line in said.splitlines())
+
+    assert clients == {**dict.fromkeys(PROXIES, "203.0.113.9"), **{one: one for one in OTHERS}}
+
+
+@pytest.mark.parametrize("door", ["nginx", "apache"])
+def test_servers_keep_a_request_id_that_logs_can_hold(bench: Bench, door: str) -> None:
+    kept = ("a" * 8, "Z9._-" + "b" * 59)
+    wild = ("", "a" * 7, "a" * 65, "with space", 'with"quote', "with/slash")
+
+    def sent_on(identity: str) -> str:
+        text = bench.get(door, "/echo", headers={"X-Request-ID": identity}).text
+        (value,) = re.findall(r"(?im)^x-request-id: (.*?)\r?$", text)
+        return value
+
+    assert tuple(map(sent_on, kept)) == kept
+    made = [sent_on(identity) for identity in wild]
+    assert all(re.fullmatch("[0-9a-f]{32}", identity) for identity in made)
+    assert len(set(made)) == len(wild)
 
 
 def test_trace_is_refused_by_apache_itself(bench: Bench) -> None:
@@ -155,6 +206,23 @@ def test_long_bodies_go_round_the_queue_and_files_take_none(bench: Bench) -> Non
     eventually(
         lambda: backends().get("/who") == "upload_backend", seconds=5, what="the upload's line"
     )
+
+
+def test_long_bodies_go_to_the_server_that_has_the_fewest(bench: Bench) -> None:
+    """Round robin would send every second one to the server whose client is slow."""
+    head = b"POST /who/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", bench.ports["haproxy"])) as slow:
+        slow.sendall(head + bytes(40_000))
+        eventually(lambda: bench.uploads() == 1, seconds=5, what="a server has it")
+        others = {
+            bench.request("POST", "haproxy", "/who", data=bytes(40_000)).text for _ in range(4)
+        }
+        slow.sendall(bytes(20_000))
+        answer = http.client.HTTPResponse(slow)
+        answer.begin()
+        slowly = answer.read().decode()
+
+    assert {slowly, *others} == {*SERVERS} and len(others) == 1
 
 
 def test_haproxy_is_its_own_health_check(bench: Bench) -> None:

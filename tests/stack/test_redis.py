@@ -69,6 +69,37 @@ def test_the_worker_says_that_it_is_well_and_is_missed(production: Stack) -> Non
         )
 
 
+# Writes more than 4 MB of a cache, then of what never expires, until Redis refuses a write.
+FILL = """
+redis-server /usr/local/etc/redis/redis.conf --dir /tmp --maxmemory 4mb >/dev/null &
+until redis-cli ping >/dev/null 2>&1; do sleep 0.1; done
+fill() {
+    write="redis.call('set', '$1' .. i, ('x'):rep(1000), $2)"
+    redis-cli eval "for i = 1, 5000 do $write end" 0 >/dev/null
+}
+redis-cli rpush queue message >/dev/null
+fill cached "'EX', 600"
+until [ "$(redis-cli dbsize)" -lt 5000 ]; do redis-cli get cached1 >/dev/null; sleep 0.1; done
+redis-cli lpop queue
+redis-cli rpush queue message >/dev/null
+fill kept "'GET'"
+until redis-cli rpush queue refused | grep -o OOM; do sleep 0.1; done
+redis-cli lpop queue
+"""
+
+
+def test_full_redis_evicts_the_cache_then_refuses_writes_and_keeps_messages(
+    production: Stack,
+) -> None:
+    folder, image = f"{production.tree}/redis", production.inspect("redis", "{{.Config.Image}}")
+    said = docker(
+        *("run", "--rm", "--volume", f"{folder}:/usr/local/etc/redis:ro", "--tmpfs", "/tmp"),
+        *("--entrypoint", "timeout", image, "60", "sh", "-c", FILL),
+    )
+
+    assert said.split() == ["message", "OOM", "message"]
+
+
 # Each command on a line of its own.
 AS_USER = "REDISCLI_AUTH=$REDIS_PASSWORD redis-cli --user "
 REFUSED_BY_REDIS = (

@@ -349,18 +349,6 @@ def test_a_dead_redis_holds_no_request_up_for_long() -> None:
     assert s3 < breaker.STALE_SECONDS
 
 
-def test_redis_never_throws_messages_or_the_counter_out() -> None:
-    lines = dict(
-        line.split(" ", 1)
-        for line in text_of("redis/redis.conf").splitlines()
-        if line and not line.startswith("#")
-    )
-
-    assert lines["maxmemory-policy"].startswith("volatile-")
-    # Told to the disk once a second, by default.
-    assert lines["appendonly"] == "yes" and "appendfsync" not in lines
-
-
 def test_a_migration_that_waits_for_a_lock_keeps_no_request_in_the_queue_too_long() -> None:
     queue = haproxy_seconds("defaults", "timeout queue")
 
