@@ -140,7 +140,8 @@ class DurableTask(Task):
 
     def lease(self) -> datetime.timedelta:
         """Return after how long a task that has not ended was cut off with its worker."""
-        hard = self.request.time_limit or self.time_limit or self.app.conf.task_time_limit
+        # Celery takes the latter from CELERY_TASK_TIME_LIMIT where a task has none.
+        hard = self.request.time_limit or self.time_limit
         return datetime.timedelta(seconds=(hard or rows.NO_LIMIT_SECONDS) + rows.GRACE_SECONDS)
 
     def pause_after(self, error: Exception, attempts: int) -> datetime.timedelta:

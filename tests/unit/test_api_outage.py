@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    connections,
+)
 from django.db.backends.utils import CursorWrapper
 from django.test import Client
 
@@ -155,11 +162,12 @@ def test_atomic_requests_make_no_page_need_the_database(
 ) -> None:
     """A team may set it: Django then begins a transaction before each other view."""
 
-    def fail() -> None:
+    def fail(_: object) -> None:
         raise AWAY
 
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
-    monkeypatch.setattr(connection, "ensure_connection", fail)
+    # Not of the connection: it would keep pytest-django's block as its own method.
+    monkeypatch.setattr(type(connections["default"]), "ensure_connection", fail)
 
     answer = client.get(path)
 

@@ -161,6 +161,23 @@ def test_rounds_of_two_workers_send_each_message_once(
     assert calls == [["a"], ["b"]]
 
 
+def test_round_sends_the_rest_after_a_message_that_another_worker_sent(
+    messages: list[Message], monkeypatch: pytest.MonkeyPatch, commit: Any
+) -> None:
+    _, b, _ = (commit(name, countdown=1) for name in "abc")
+    Task.objects.update(due=timezone.now())
+    send = rows.app.send_task
+
+    def send_one_more(*args: Any, **kwargs: Any) -> None:
+        Task.objects.filter(pk=b.pk).update(sent=timezone.now())
+        send(*args, **kwargs)
+
+    monkeypatch.setattr(rows.app, "send_task", send_one_more)
+    rows.send_due()
+
+    assert [args for _, args, _, _ in messages] == [["a"], ["c"]]
+
+
 def test_message_of_a_later_round_has_the_id_of_its_request(
     monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
@@ -317,10 +334,12 @@ def test_message_without_a_row_gets_one(commit: Any) -> None:
 
 
 def test_failed_task_can_be_tried_again(commit: Any) -> None:
-    row = receive(commit("a", error="final"))
+    row, other = (receive(commit("a", error="final")) for _ in range(2))
     Task.objects.update(losses=rows.MAX_LOSSES - 1)
     assert rows.try_again([row.pk, uuid.uuid4()]) == 1
     row.refresh_from_db()
+    other.refresh_from_db()
+    assert other.status == Status.FAILED
 
     assert (row.status, row.attempts, row.losses) == (Status.WAITING, 0, 0)
     assert (row.error, row.finished) == ("", None)
@@ -329,13 +348,17 @@ def test_failed_task_can_be_tried_again(commit: Any) -> None:
 
 
 @pytest.mark.parametrize(("error", "days"), [("", 7), ("final", 90)])
-def test_rows_of_ended_tasks_are_deleted_later(commit: Any, error: str, days: int) -> None:
-    row = receive(commit("a", error=error))
+def test_rows_of_ended_tasks_are_deleted_later(
+    monkeypatch: pytest.MonkeyPatch, commit: Any, error: str, days: int
+) -> None:
+    monkeypatch.setattr(rows, "ROUND", 2)
+    for _ in range(3):
+        receive(commit("a", error=error))
     Task.objects.update(finished=timezone.now() - datetime.timedelta(days=days - 1))
     assert rows.forget_old() == 0
     Task.objects.update(finished=timezone.now() - datetime.timedelta(days=days + 1))
-    assert rows.forget_old() == 1
-    assert not Task.objects.filter(pk=row.pk).exists()
+    assert rows.forget_old() == 3
+    assert not Task.objects.exists()
 
 
 def test_option_that_a_row_cannot_keep_is_refused() -> None:
@@ -351,10 +374,35 @@ def test_called_directly_it_is_a_function() -> None:
     assert (RUNS, Task.objects.count()) == (["a", "b"], 0)
 
 
-def test_limits_of_a_task_end_before_it_counts_as_lost(settings: Settings) -> None:
+def test_limits_of_a_task_end_before_it_counts_as_lost(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     soft, hard = settings.CELERY_TASK_SOFT_TIME_LIMIT, settings.CELERY_TASK_TIME_LIMIT
-
     assert soft < hard < noted.lease().total_seconds()
+
+    for limit, lease in ((77, 77), (None, rows.NO_LIMIT_SECONDS)):
+        monkeypatch.setattr(noted, "time_limit", limit)
+        assert noted.lease().total_seconds() == lease + rows.GRACE_SECONDS
+
+
+def test_each_failed_attempt_is_reported(commit: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    row = commit("a", error="other")
+    headers = {rows.HEADER: str(row.pk)}
+    retry = noted.apply(["a"], {"error": "other"}, task_id="first", headers=headers).result
+    noted.apply(["a"], {"error": "other"}, task_id="too early", headers=headers)
+
+    assert (type(retry), type(retry.exc), retry.when) == (Retry, OSError, 1)
+    assert "tests.noted: attempt 1 of 3 failed (OSError: a); again in 1 s" in caplog.text
+    assert "tests.noted too early: nothing to do" in caplog.text
+    retry = noted.retry(exc=retry.exc, countdown=90, throw=False)
+    assert (type(retry.exc), retry.when) == (OSError, 90)
+
+    later(row, 1)
+    claimed = running(row, "of a later release")
+    claimed.name = "later.task"
+    assert rows.fail(claimed, OSError("a"))
+    assert "later.task has failed" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,9 @@ def test_a_message_is_kept_and_sent_with_all_that_it_came_with() -> None:
     queue = SimpleNamespace(name="jobs")
     producer = SimpleNamespace(publish=lambda body, **options: sent.append((body, options)))
     celery: Any = SimpleNamespace(
-        amqp=SimpleNamespace(router=SimpleNamespace(route=lambda _, name: {"queue": queue})),
+        amqp=SimpleNamespace(
+            router=SimpleNamespace(route=lambda _, name: {"queue": {"later": queue}[name]})
+        ),
         producer_or_acquire=lambda: nullcontext(producer),
         conf=SimpleNamespace(task_publish_retry_policy={"max_retries": 1}),
     )
@@ -301,3 +303,20 @@ def test_a_message_is_kept_and_sent_with_all_that_it_came_with() -> None:
             },
         )
     ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        SimpleNamespace(headers={"task": "later"}, payload=((), {}, {})),
+        SimpleNamespace(headers={}, payload={"task": "later", "args": []}),
+    ],
+    ids=["protocol 2", "protocol 1"],
+)
+def test_an_unknown_task_is_parked_by_its_name_in_both_protocols(message: Any) -> None:
+    """The header has its name in protocol 2, the body in protocol 1."""
+    names: list[str] = []
+    consumer: Any = SimpleNamespace(park=lambda _, name, reason: names.append(name))
+    parking.TaskConsumer.on_unknown_task(consumer, None, message, KeyError("later"))
+
+    assert names == ["later"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from celery import shared_task
 from celery.schedules import crontab
+from django.utils import timezone
 
 from ops.celery import app
 from ops.models import ScheduledTask, Task
@@ -64,6 +65,25 @@ def test_entry_is_first_sent_after_its_period_and_then_once_in_each() -> None:
     assert schedule.send_due() == 1
     assert schedule.send_due() == 0
     assert SENT == [("tests.plain", 1)]
+
+
+def test_entries_that_are_due_at_once_are_each_sent_with_their_options(
+    entries: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    priorities: list[int | None] = []
+
+    def send(*_: object, priority: int | None = None, **__: object) -> None:
+        priorities.append(priority)
+
+    monkeypatch.setattr(app, "send_task", send)
+    entries["urgent"] = {**entries["hourly"], "options": {"priority": 7}}
+    schedule.send_due()
+    ScheduledTask.objects.update(last=timezone.now() - datetime.timedelta(hours=1))
+    schedule._seen.clear()
+
+    assert schedule.send_due() == 2
+    assert priorities == [None, 7]
+    assert schedule.send_due() == 0
 
 
 def test_two_workers_send_it_once() -> None:

@@ -118,7 +118,7 @@ def watched(*, use_eventloop: bool = True) -> Any:
 
 def test_a_heartbeat_is_sent_while_the_worker_is_well(clock: Any, sent: list[str]) -> None:
     watch = watched()
-    watch.beat()
+    watch.heartbeat.once()
     assert sent == ["touch", "here"]
 
     clock.now += LOOP_SECONDS
