@@ -355,18 +355,45 @@ def test_of_servers_that_differ_without_a_record_the_first_built_served_before(
     assert stack.serves("bbbb")
 
 
-def test_a_cut_off_deploy_is_named_by_the_next_one(scripted: Make) -> None:
+@pytest.mark.parametrize("resume", [rollback, partial(Stack.deploy, commit="dddd")])
+def test_next_command_recreates_the_server_left_out_while_the_other_serves(
+    scripted: Make, resume: Callable[[Stack], Ended]
+) -> None:
     stack = on_second_release(scripted)
     stack.cut_off("kill", 15, partial(stack.deploy, "cccc"))
-    out = set(stack.balancer.names) - set(stack.balancer.up())
-    assert out == {"server2"}
+    assert stack.balancer.up() == ["server1"]
+    serving: list[list[str]] = []
 
-    ended = stack.deploy("cccc")
+    def note(_: int) -> None:
+        serving.append(stack.balancer.up())
+
+    stack.before = note
+    ended = resume(stack)
 
     assert "the deploy of cccc was cut off (" in ended.err
-    # What is out of service comes first: the others serve meanwhile.
-    first = next(step for step in stack.steps if "recreate" in step)
-    assert first == "recreate server2 cccc"
+    assert ended.code == 0 and all(serving)
+
+
+@pytest.mark.parametrize(
+    ("step", "drained", "releases"),
+    [
+        (13, {"server2"}, "server1 cccc, server2 bbbb, worker bbbb"),
+        (18, set(), "server1 cccc, server2 cccc, worker bbbb"),
+    ],
+)
+def test_doctor_names_drained_server_and_releases_that_differ_after_a_killed_deploy(
+    scripted: Make, step: int, drained: set[str], releases: str
+) -> None:
+    stack = on_second_release(scripted)
+    stack.cut_off("kill", step, partial(stack.deploy, "cccc"))
+
+    ended = stack.run("doctor", "--json")
+
+    wrong = {row["name"]: row for row in ended.result["checks"] if not row["ok"]}
+    assert ended.code == 1 and set(wrong) == {"releases", *drained}
+    assert all("drained" in wrong[server]["problem"] for server in drained)
+    assert releases in wrong["releases"]["problem"]
+    assert "./stackctl deploy goes on" in wrong["releases"]["next"]
 
 
 def test_a_drain_by_hand_after_an_interrupt_is_refused(scripted: Make) -> None:

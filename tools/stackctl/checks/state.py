@@ -64,11 +64,10 @@ class StackStatus:
         return bool(balancer and balancer.running)
 
     def releases(self) -> dict[str, str]:
-        """Return which release each server runs."""
+        """Return which release each server and worker runs."""
+        application = (*self.project.servers, *self.project.workers)
         return {
-            name: server.container.release
-            for name, server in self.servers.items()
-            if server.container is not None
+            name: self.containers[name].release for name in application if name in self.containers
         }
 
     def as_dict(self) -> dict[str, Any]:

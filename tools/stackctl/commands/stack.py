@@ -188,7 +188,7 @@ def _stack_checks(project: compose.Project) -> list[Check]:
         checks.append(
             Check(
                 "releases",
-                problem=f"the servers differ: {mixed}",
+                problem=f"servers and workers run different releases: {mixed}",
                 hint="./stackctl deploy goes on, ./stackctl rollback RELEASE goes back",
             )
         )
