@@ -51,6 +51,11 @@ def forget_drain(stack: Stack) -> None:
     stack.faults["remove state"] = lambda: stack.balancer.admin.clear()
 
 
+def falls_silent(stack: Stack) -> Reply:
+    stack.balancer.silent = "no answer"
+    return Reply()
+
+
 REFUSED: dict[str, tuple[Callable[[Stack], object], list[str], str, str]] = {
     "configuration": (
         lambda s: setattr(s, "configuration_error", "[ALERT]    (9) : config : unknown keyword"),
@@ -75,6 +80,12 @@ REFUSED: dict[str, tuple[Callable[[Stack], object], list[str], str, str]] = {
         RELOADED,
         "no new HAProxy process answers within 15 s of the reload",
         "The former one serves on.",
+    ),
+    "silent": (
+        lambda s: s.faults.update({"reload": partial(falls_silent, s)}),
+        RELOADED,
+        "HAProxy's admin socket does not answer",
+        "haproxy",
     ),
     "server": (
         lambda s: s.faults.update({"reload": partial(s.behave, "aaaa", "server1", check="L4CON")}),
@@ -111,8 +122,8 @@ def test_reload_that_is_refused_or_fails_says_what_serves(
     assert [s for s in stack.steps if "lock" not in s and "owner" not in s] == steps
     # A later start or reload would believe it.
     assert stack.state_file == ""
-    # The former process serves on with its own limits.
-    assert set(stack.balancer.limits.values()) <= {2} or "no new" in problem
+    # The former process serves on with its own limits, unless nothing can be said to it.
+    assert set(stack.balancer.limits.values()) <= {2} or "answer" in problem
 
 
 def test_reload_ends_when_interrupted_after_the_change(stack: Stack) -> None:
@@ -151,6 +162,14 @@ def test_drain_waits_until_the_requests_that_run_have_ended(stack: Stack) -> Non
     assert stack.steps == ["lock drain server1", "write owner", "drain server1"]
     assert stack.clock.now >= 1005.4 and stack.balancer.up() == ["server2"]
     assert "./stackctl ready server1 brings it back" in ended.err
+
+
+def test_drain_begins_to_count_again_after_a_request_that_came_late(stack: Stack) -> None:
+    late = {"server1": [stack.clock.now + 3.0]}
+    stack.clock.plan(0.3, lambda: stack.balancer.requests.update(late))
+
+    # Three looks in a row without a request, 0.2 s apart.
+    assert drain(stack).code == 0 and stack.clock.now >= 1003.4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
