@@ -12,6 +12,8 @@ class OpsConfig(AppConfig):
     """What the stack needs of Django: health, metrics, logs, worker, database, settings values."""
 
     name = "ops"
+    # Whatever the project's default is: the migrations have this type.
+    default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: Any) -> None:
         """Set the translations' folders, which models may need while they load."""

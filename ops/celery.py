@@ -5,12 +5,13 @@ https://docs.celeryq.dev/en/stable/django/first-steps-with-django.html
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import kombu.exceptions
 import redis
 from celery import Celery, current_task, signals
 from django.conf import settings
+from django.utils.module_loading import import_string
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 from ops import environment
@@ -85,8 +86,22 @@ def configuration() -> dict[str, Any]:
     return {name.removeprefix("CELERY_").lower(): getattr(settings, name) for name in names}
 
 
-app = Application(settings.WSGI_APPLICATION.partition(".")[0])
-app.config_from_object(configuration())
+def application() -> Application:
+    """Return the application: a project's own (CELERY_APP), else a new one."""
+    if not (name := getattr(settings, "CELERY_APP", "")):
+        new = Application(settings.WSGI_APPLICATION.partition(".")[0])
+        new.config_from_object(configuration())
+        return new
+    own = import_string(name)
+    # Its tasks belong to it, so it is the one that has to know how brokers are asked.
+    own.__class__ = Application
+    own.conf.update(configuration())
+    own.set_default()
+    own.set_current()
+    return cast(Application, own)
+
+
+app = application()
 app.add_defaults(broker_defaults(settings.CELERY_BROKER_URL))
 app.autodiscover_tasks()
 app.steps["worker"].add(DjangoStructLogInitStep)

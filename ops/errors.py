@@ -6,6 +6,7 @@ The page is `404.html` and so on where an app or `templates/` has it, else `temp
 import re
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,9 @@ from django.views import csrf
 from django.views.decorators.csrf import requires_csrf_token
 
 TYPES = ["application/json", "text/html"]
-LINES = (settings.BASE_DIR / "templates" / "errors.conf").read_text(encoding="utf-8")
+LINES = (Path(__file__).resolve().parents[1] / "templates" / "errors.conf").read_text(
+    encoding="utf-8"
+)
 LIMITED = dict(re.findall(r'^(\d+) "(.*)";$', LINES, re.MULTILINE))
 WORDS = {status: words.replace("$upload_limit", "") for status, words in LIMITED.items()}
 STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)

@@ -57,15 +57,15 @@ def folders(given: Sequence[str | Path]) -> list[Path]:
 
 def is_own(folder: Path) -> bool:
     """Return whether it is in the project, and not in a virtual environment there."""
-    if not (folder.is_dir() and folder.is_relative_to(settings.BASE_DIR)):
+    if not (folder.is_dir() and folder.is_relative_to(settings.SOURCE_ROOT)):
         return False
-    parts = folder.relative_to(settings.BASE_DIR).parts
+    parts = folder.relative_to(settings.SOURCE_ROOT).parts
     return not any(part.startswith(".") or part == "site-packages" for part in parts)
 
 
 def target(folder: Path) -> Path:
     """Return where its compiled files are."""
-    return Path(settings.MESSAGES_ROOT) / folder.relative_to(settings.BASE_DIR)
+    return Path(settings.MESSAGES_ROOT) / folder.relative_to(settings.SOURCE_ROOT)
 
 
 def compile_changed(own: list[Path]) -> list[str]:
@@ -74,7 +74,7 @@ def compile_changed(own: list[Path]) -> list[str]:
     msgfmt = shutil.which("msgfmt")
     for folder in own:
         for source in sorted(folder.glob("*/LC_MESSAGES/*.po")):
-            name = source.relative_to(settings.BASE_DIR)
+            name = source.relative_to(settings.SOURCE_ROOT)
             result = target(folder) / source.relative_to(folder).with_suffix(".mo")
             changed = source.stat().st_mtime_ns
             if result.exists() and result.stat().st_mtime_ns == changed:

@@ -42,7 +42,7 @@ class PytestRunner:
 def own_apps() -> list[str]:
     """Return the apps in the project's folder, without the stack's own."""
     own = [config for config in apps.get_app_configs() if config.name != "ops"]
-    return [config.name for config in own if Path(config.path).parent == settings.BASE_DIR]
+    return [config.name for config in own if Path(config.path).parent == settings.SOURCE_ROOT]
 
 
 def path_of(label: str) -> str:

@@ -1,45 +1,15 @@
 """/profile/: which settings are active, and where."""
 
-from typing import Any
-
-from rest_framework.permissions import AllowAny
-from rest_framework.renderers import BaseRenderer, JSONRenderer
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
+from drf_spectacular.utils import extend_schema_view
 
 from api import schema
-from ops.profile import active_profile, public_profile
+from ops.status import profile
 
 
-class SettingsNameRenderer(BaseRenderer):
-    """The name of the active settings alone, as one line of text."""
-
-    media_type = "text/plain"
-    format = "txt"
-    charset = "utf-8"
-
-    def render(
-        self, data: dict[str, Any], accepted_media_type: str | None = None, context: Any = None
-    ) -> str:
-        """Return the settings' name, or an error's text."""
-        return f"{data.get('settings') or data.get('detail', '')}\n"
-
-
-class ProfileView(APIView):
+@extend_schema_view(get=schema.read_profile)
+class ProfileView(profile.ProfileView):
     """The active profile as JSON, or its settings' name as text.
 
     `Accept: text/plain` or `?format=txt` asks for the text. Staff see every field, everyone else
     what PROFILE_FIELDS names.
     """
-
-    permission_classes = (AllowAny,)
-    # Asked by load balancers and people who look for a fault: always answered.
-    throttle_classes = ()
-    renderer_classes = (JSONRenderer, SettingsNameRenderer)
-
-    @schema.read_profile
-    def get(self, request: Request, format: str | None = None) -> Response:
-        """Answer with the profile that this visitor may see."""
-        profile = active_profile() if request.user.is_staff else public_profile()
-        return Response(profile, headers={"Cache-Control": "no-store"})

@@ -131,6 +131,7 @@ CONTENT_SECURITY_POLICY_PATHS: dict[str, dict[str, list[str]]] = {}
 LANGUAGE_CODE = env.str("DJANGO_LANGUAGE_CODE")
 TIME_ZONE = CELERY_TIMEZONE = env.str("DJANGO_TIME_ZONE")
 USE_TZ = True
+SILENCED_SYSTEM_CHECKS: list[str] = []
 
 # https://docs.djangoproject.com/en/5.2/howto/static-files/
 STATIC_URL = env.str("STATIC_URL") or "/static/"

@@ -13,14 +13,16 @@ EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
 # The cached loader keeps a template until the process ends; without it an edit shows at once.
 # https://docs.djangoproject.com/en/5.2/ref/templates/api/#django.template.loaders.cached.Loader
-TEMPLATES[0]["APP_DIRS"] = False
-TEMPLATES[0]["OPTIONS"]["loaders"] = [
-    "django.template.loaders.filesystem.Loader",
-    "django.template.loaders.app_directories.Loader",
-]
+for engine in TEMPLATES:
+    if engine["BACKEND"].endswith(".DjangoTemplates") and engine.get("APP_DIRS"):
+        engine["APP_DIRS"] = False
+        engine["OPTIONS"]["loaders"] = [
+            "django.template.loaders.filesystem.Loader",
+            "django.template.loaders.app_directories.Loader",
+        ]
 
 # https://django-debug-toolbar.readthedocs.io/en/latest/installation.html
-if find_spec("debug_toolbar"):
+if find_spec("debug_toolbar") and "debug_toolbar" not in INSTALLED_APPS:
     INSTALLED_APPS.append("debug_toolbar")
     MIDDLEWARE.insert(2, "debug_toolbar.middleware.DebugToolbarMiddleware")
     # What the status page asks for every second; it would push all else out of the toolbar.

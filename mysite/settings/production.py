@@ -1,7 +1,7 @@
 """Production: DEBUG cannot be on, HTTPS, hashed static names, secrets required."""
 
 from .base import *  # noqa: F403
-from .base import FILE_STORAGE, env
+from .base import SILENCED_SYSTEM_CHECKS, STORAGES, env
 
 # The environment check refuses DJANGO_DEBUG=true; this line holds even without it.
 DEBUG = False
@@ -9,7 +9,7 @@ DEBUG = False
 # Names with a hash of the content may be cached for ever.
 # https://docs.djangoproject.com/en/5.2/ref/contrib/staticfiles/#manifeststaticfilesstorage
 STORAGES = {
-    "default": FILE_STORAGE,
+    **STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 
@@ -21,6 +21,6 @@ SECURE_HSTS_SECONDS = env.int("DJANGO_HSTS_SECONDS")
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("DJANGO_HSTS_INCLUDE_SUBDOMAINS")
 SECURE_HSTS_PRELOAD = env.bool("DJANGO_HSTS_PRELOAD")
 # Django recommends both; they also bind subdomains that this site knows nothing of.
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SILENCED_SYSTEM_CHECKS = [*SILENCED_SYSTEM_CHECKS, "security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True

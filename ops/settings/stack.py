@@ -1,6 +1,8 @@
 """What the stack decides in every layer. To change a value, set it again in mysite/settings/."""
 
 import logging
+import os
+from pathlib import Path
 
 from ops import environment
 from ops.environment import variable
@@ -11,6 +13,9 @@ from ops.settings.logs import logging_config
 env = environment.load()
 # True while an image is built: no secrets, no database, never a server (see mysite/wsgi.py).
 BUILDING = env.building
+
+# The folder of the project's own code.
+SOURCE_ROOT = Path(os.environ.get("SOURCE_ROOT") or variable.ROOT)
 
 # Files that no web server serves; servers and workers share them (docs/your-app.md).
 PRIVATE_ROOT = env.path("PRIVATE_ROOT")

@@ -30,7 +30,7 @@ def source(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) 
     path = tmp_path / "site/locale/de/LC_MESSAGES/django.po"
     path.parent.mkdir(parents=True)
     path.write_text("first")
-    settings.BASE_DIR = tmp_path / "site"
+    settings.SOURCE_ROOT = tmp_path / "site"
     settings.LOCALE_PATHS = [tmp_path / "site/locale"]
     settings.MESSAGES_ROOT = tmp_path / "compiled"
     program = tmp_path / "bin/msgfmt"
@@ -49,7 +49,7 @@ def use_compiled() -> None:
 
 def compiled(source: Path, settings: Settings) -> Path:
     """Return where its compiled file is."""
-    name = source.relative_to(settings.BASE_DIR).with_suffix(".mo")
+    name = source.relative_to(settings.SOURCE_ROOT).with_suffix(".mo")
     return Path(settings.MESSAGES_ROOT) / name
 
 
@@ -144,7 +144,7 @@ def test_makemessages_writes_nothing_to_the_compiled_translations(
 
 def test_translations_of_installed_packages_are_left_alone(settings: Settings) -> None:
     """Django's own apps have folders `locale` too, in a virtual environment in the project."""
-    settings.BASE_DIR = Path(translation.__file__).parents[5]
+    settings.SOURCE_ROOT = Path(translation.__file__).parents[5]
     assert not [folder for folder in messages.folders([]) if "site-packages" in folder.parts]
 
 

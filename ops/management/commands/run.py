@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from ops import environment
+from ops.environment.variable import ROOT
 
 HOST = "127.0.0.1"
 # uWSGI's exit code when `need-app` is set and the application cannot be imported.
@@ -54,13 +55,13 @@ class Command(BaseCommand):
 
 def serve(uwsgi: Path) -> int:
     """Run uWSGI until it ends and return its exit code."""
-    config = settings.BASE_DIR / "uwsgi" / "embedded.ini"
+    config = ROOT / "uwsgi" / "embedded.ini"
     static = [f"--static-map={settings.STATIC_URL.rstrip('/')}={path}" for path in static_folders()]
     address = f"{HOST}:{settings.RUN_PORT}"
     process = subprocess.Popen(  # noqa: S603 (our own configuration)
         # On a reload pyuwsgi starts Python again; left alone it forgets the virtual environment.
         [
-            *(uwsgi, *static, "--ini", config, "--http-socket", address),
+            *map(str, (uwsgi, *static, "--ini", config, "--http-socket", address)),
             *("--binary-path", sys.executable),
         ],
         # For the worker, which uwsgi/embedded.ini starts, and for harakiri.
@@ -82,7 +83,7 @@ def static_folders() -> list[Path]:
     return [
         folder
         for folder in folders
-        if folder.parent.parent == settings.BASE_DIR and folder.is_dir()
+        if folder.parent.parent == settings.SOURCE_ROOT and folder.is_dir()
     ]
 
 
@@ -98,7 +99,7 @@ def wait_for_application() -> None:
     """Return once the application can be imported again."""
     python_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(  # noqa: S603
-        [settings.BASE_DIR / "uwsgi" / "wait-for-application"],
+        [ROOT / "uwsgi" / "wait-for-application"],
         env={**os.environ, "PATH": python_first},
         check=True,
     )

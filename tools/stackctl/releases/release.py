@@ -62,7 +62,7 @@ def from_git() -> Name:
 def _changes() -> str:
     """Return the tree's difference from its commit, new files with their content's hash."""
     diff = _git("diff", "HEAD", "--binary")
-    new = _git("ls-files", "--others", "--exclude-standard", "-z")
+    new = _git("ls-files", "--others", "--exclude-standard", "-z", ":/")
     # hash-object fails at a link to a folder: git has a link's target as its content.
     paths = {name: process.ROOT / name for name in new.split("\0") if name}
     links = "".join(f"{path.readlink()}\n" for path in paths.values() if path.is_symlink())

@@ -1,0 +1,317 @@
+"""A project's own settings as the base of the layers (ops/settings/adopted.py)."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tree import ROOT
+from tools.tailor.adopt import write_layers
+
+SETTINGS = """
+import os
+from pathlib import Path
+
+BASE_DIR = str(Path(__file__).resolve().parent.parent)
+SECRET_KEY = os.environ["SITE_KEY"]
+DEBUG = True
+ALLOWED_HOSTS = []
+SHELF = os.environ["SHELF"]
+INSTALLED_APPS = [
+    "whitenoise.runserver_nostatic",
+    "django.contrib.admin",
+    "django.contrib.auth.apps.AuthConfig",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "library",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+ROOT_URLCONF = "books.urls"
+TEMPLATES = [
+    {"BACKEND": "django.template.backends.jinja2.Jinja2"},
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [os.path.join(BASE_DIR, "pages")],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+TEMPLATES.pop(0)
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": os.environ["SITE_DB"],
+        "ATOMIC_REQUESTS": True,
+        "TEST": {"NAME": "shelves"},
+    },
+}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+    "covers": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "TIMEOUT": 60},
+}
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "archive": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+}
+STATIC_URL = "assets/"
+LANGUAGE_CODE = "de"
+SECURE_SSL_REDIRECT = True
+SESSION_COOKIE_SECURE = True
+SECURE_REFERRER_POLICY = "origin"
+SILENCED_SYSTEM_CHECKS = ["security.W004"]
+LOGGING = {"version": 2}
+REST_FRAMEWORK = {"PAGE_SIZE": 7, "DEFAULT_THROTTLE_RATES": {"covers": "5/hour"}}
+AUTH_USER_MODEL = "library.Reader"
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+"""
+FILES = {
+    "books/__init__.py": "from .tasks_app import app\n",
+    "books/tasks_app.py": """from celery import Celery
+app = Celery("books")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.beat_schedule = {"dust": {"task": "books.dust", "schedule": 60}}
+app.autodiscover_tasks()
+
+@app.task(name="books.dust")
+def dust():
+    pass
+""",
+    "books/settings.py": SETTINGS,
+    "books/urls.py": """from django.contrib import admin
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import path, re_path
+
+def handler(request, exception):
+    return HttpResponse("no such book", status=404)
+
+handler404 = "books.urls.handler"
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", lambda request: render(request, "home.html")),
+    re_path("^shelf/(.*)$", lambda request, name: HttpResponse(name)),
+]
+""",
+    "pages/home.html": "the books of {{ request.get_host }}\n",
+    "library/__init__.py": "",
+    "library/models.py": """from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import BaseUserManager, PermissionsMixin
+from django.db import models
+
+
+class Readers(BaseUserManager):
+    def create_superuser(self, email, password):
+        reader = self.model(email=email, is_superuser=True, is_staff=True)
+        reader.set_password(password)
+        reader.save()
+        return reader
+
+
+class Reader(AbstractBaseUser, PermissionsMixin):
+    email = models.EmailField(unique=True)
+    is_staff = models.BooleanField(default=False)
+    USERNAME_FIELD = EMAIL_FIELD = "email"
+    objects = Readers()
+""",
+    "library/migrations/__init__.py": "",
+}
+ASK = """
+import json, sys
+import mysite.wsgi
+from django.conf import settings
+from django.core.management import call_command
+from django.test import Client
+from ops.celery import app
+
+call_command("makemigrations", "--check", "ops", verbosity=0)
+client = Client(headers={"Host": "www.example.com", "Accept": "text/html,*/*;q=0.8"})
+print(json.dumps({
+    "answers": {path: (answer.status_code, answer.content.decode(errors="replace"))
+                for path in sys.argv[1:]
+                if (answer := client.get(path, secure=True))},
+    "settings": {name: getattr(settings, name, None) for name in dir(settings) if name.isupper()},
+    "beat": list(app.conf.beat_schedule), "app": app.main, "tasks": "books.dust" in app.tasks,
+    "broker": app.conf.broker_url,
+}, default=str))
+"""
+PATHS = ("/", "/livez", "/profile/", "/status/", "/shelf/a", "/none/", "/admin/login/")
+VARIABLES = """
+from ops.environment.variable import SHARED, Variable
+
+VARIABLES = (Variable(name="SHELF", help="The first shelf.", required_in=SHARED),)
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stack's folder in a project of its own shape."""
+    project = tmp_path_factory.mktemp("books")
+    for name, text in FILES.items():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    stack = project / "stack"
+    for name in ("mysite", "ops", "templates"):
+        shutil.copytree(ROOT / name, stack / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "manage.py", stack)
+    write_layers(
+        stack / "mysite",
+        dict.fromkeys(("local", "dev", "production", "test"), "books.settings"),
+        unused=("SITE_KEY", "SITE_DB"),
+        celery="books.tasks_app.app",
+    )
+    (stack / "mysite/environment.py").write_text(VARIABLES)
+    return stack
+
+
+def run(stack: Path, layer: str, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the stack's folder."""
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=stack,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": f"mysite.settings.{layer}",
+            "DJANGO_ALLOWED_HOSTS": "www.example.com",
+            "DJANGO_SECRET_KEY": "k3y-" + "abcdefghij" * 6,
+            "DATABASE_URL": f"sqlite:///{stack.parent}/{layer}.sqlite3",
+            "STATIC_ROOT": str(stack.parent / layer),
+            "REDIS_URL": "redis://:pa55word@127.0.0.1:9",
+            "SHELF": "A7",
+            **more,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@cache
+def ask(stack: Path, layer: str) -> dict[str, Any]:
+    """Return what the layer's settings are and what its paths answer, with tables and files."""
+    for command in (
+        ("makemigrations", "--verbosity=0", "library"),
+        ("migrate", "--verbosity=0"),
+        ("collectstatic", "--noinput", "--verbosity=0"),
+    ):
+        done = run(stack, layer, "manage.py", *command)
+        assert not done.returncode, done.stderr[-3000:]
+    done = run(stack, layer, "-c", ASK, *PATHS)
+    assert not done.returncode, done.stderr[-3000:]
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.parametrize("layer", ["local", "production"])
+def test_paths_and_handlers(stack: Path, layer: str) -> None:
+    answers = ask(stack, layer)["answers"]
+
+    assert answers["/"] == [200, "the books of www.example.com\n"]
+    assert answers["/livez"] == [200, "alive\n"]
+    assert f'"settings":"{layer}"' in answers["/profile/"][1].replace('": "', '":"')
+    assert answers["/status/"][0] == answers["/admin/login/"][0] == 200
+    assert answers["/shelf/a"] == [200, "a"]
+    assert answers["/none/"][0] == 404
+    assert answers["/none/"][1] == "no such book" or layer == "local"
+
+
+def test_what_stays_and_what_the_stack_decides(stack: Path) -> None:
+    found = ask(stack, "production")
+    settings = found["settings"]
+
+    assert settings["INSTALLED_APPS"][0] == "django.contrib.admin"
+    assert settings["INSTALLED_APPS"].count("django.contrib.auth") == 0
+    assert settings["INSTALLED_APPS"][-1] == "ops" and "library" in settings["INSTALLED_APPS"]
+    assert settings["MIDDLEWARE"][0] == "ops.middleware.ProbeMiddleware"
+    assert settings["MIDDLEWARE"][-1] == "ops.middleware.DatabaseOutageMiddleware"
+    assert "whitenoise" not in str(settings["MIDDLEWARE"] + settings["INSTALLED_APPS"])
+    database = settings["DATABASES"]["default"]
+    assert "sqlite" in database["ENGINE"] and database["ATOMIC_REQUESTS"] is True
+    assert database["TEST"]["NAME"] == "shelves"
+    assert settings["CACHES"]["covers"] == {
+        **settings["CACHES"]["default"],
+        "KEY_PREFIX": "covers",
+        "TIMEOUT": 60,
+    }
+    assert settings["STORAGES"].keys() == {"default", "staticfiles", "archive"}
+    assert "Manifest" in settings["STORAGES"]["staticfiles"]["BACKEND"]
+    assert settings["STATIC_URL"] == "/static/" and settings["LANGUAGE_CODE"] == "de"
+    assert settings["DEBUG"] is False and settings["SECRET_KEY"].startswith("k3y")
+    assert settings["SECURE_REFERRER_POLICY"] == "origin"
+    assert "security.W004" in settings["SILENCED_SYSTEM_CHECKS"]
+    assert settings["REST_FRAMEWORK"]["PAGE_SIZE"] == 7
+    assert {"covers", "login"} <= settings["REST_FRAMEWORK"]["DEFAULT_THROTTLE_RATES"].keys()
+    assert settings["SHELF"] == "A7" and settings["LOGGING"]["version"] == 1
+
+
+def test_https_is_not_asked_for_in_the_local_layer(stack: Path) -> None:
+    settings = ask(stack, "local")["settings"]
+    assert not settings["SECURE_SSL_REDIRECT"] and not settings["SESSION_COOKIE_SECURE"]
+
+
+def test_the_project_s_celery_application_runs_the_tasks(stack: Path) -> None:
+    found = ask(stack, "production")
+    assert (found["app"], found["beat"], found["tasks"]) == ("books", ["dust"], True)
+    assert found["broker"].startswith("redis://")
+
+
+def test_first_superuser_of_a_model_without_a_user_name(stack: Path) -> None:
+    ask(stack, "production")
+    done = run(
+        stack,
+        "production",
+        *("manage.py", "ensure_superuser"),
+        DJANGO_SUPERUSER_EMAIL="ann@example.com",
+        DJANGO_SUPERUSER_PASSWORD="a-good-pass-phrase-7",
+    )
+    assert done.stdout == "created the superuser ann@example.com\n", done.stderr
+
+
+def test_a_missing_variable_is_named_without_a_traceback(stack: Path) -> None:
+    base = stack / "mysite/settings/base.py"
+    text = base.read_text()
+    base.write_text(text.replace('    "SITE_DB",\n', ""))
+    try:
+        done = run(stack, "local", "manage.py", "check")
+    finally:
+        base.write_text(text)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "books.settings reads SITE_DB, which is not set" in done.stderr
+
+
+def test_an_image_is_built_without_any_value(stack: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "collectstatic", "--noinput", "--dry-run"],
+        cwd=stack,
+        env={
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "mysite.settings.production",
+            "DJANGO_BUILD": "1",
+            "STATIC_ROOT": str(stack.parent / "built"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stderr[-2000:]
