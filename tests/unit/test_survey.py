@@ -1,0 +1,217 @@
+"""What is read of an existing project before it is put on the stack."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tools.tailor.findings import findings
+from tools.tailor.survey import Read, Survey, SurveyError, survey, uncommitted
+from tools.tailor.versions import series_of
+
+DECIDED = re.compile("SECRET_KEY|DATABASES|CACHES")
+KNOWN = {"SENTRY_DSN"}
+MANAGE = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")\n# django\n'
+SETTINGS = 'INSTALLED_APPS = []\nROOT_URLCONF = "shop.urls"\n'
+PROJECT = {
+    "manage.py": MANAGE.format("shop.settings"),
+    "shop/__init__.py": "",
+    "shop/settings.py": SETTINGS,
+    "shop/urls.py": "urlpatterns = []\n",
+    "requirements.txt": "Django==5.2.3\n",
+}
+PACKAGE = {
+    **{name: text for name, text in PROJECT.items() if name != "shop/settings.py"},
+    "manage.py": MANAGE.format("shop.settings.dev"),
+    "shop/settings/__init__.py": "",
+    "shop/settings/base.py": SETTINGS,
+    "shop/settings/dev.py": "from .base import *\n",
+}
+
+
+def of(folder: Path, files: Mapping[str, str], settings: str = "") -> Survey:
+    """Survey a project with these files."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return survey(folder, DECIDED, KNOWN, settings)
+
+
+def test_one_settings_file_is_that_of_every_layer(tmp_path: Path) -> None:
+    found = of(tmp_path, PROJECT)
+    assert set(found.settings.values()) == {"shop.settings"}
+    assert (found.urls, found.user_model, found.django) == ("shop.urls", "auth.User", "5.2")
+    assert list(findings(found)) == []
+
+
+def test_what_startproject_makes(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "django", "startproject", "store", str(tmp_path))
+    subprocess.run(command, check=True)
+    (tmp_path / "requirements.txt").write_text("django\ndjangorestframework\n")
+    found = of(tmp_path, {})
+    assert set(found.settings.values()) == {"store.settings"} and found.urls == "store.urls"
+    assert [line.partition(":")[0] for line in findings(found)] == [
+        "2 packages have no version (django, djangorestframework)"
+    ]
+
+
+def test_modules_of_a_settings_package_go_by_their_usual_names(tmp_path: Path) -> None:
+    files = {**PACKAGE, "shop/settings/production.py": "from .base import *\n"}
+    files["shop/settings/local.py"] = "from .base import *\n"
+    assert of(tmp_path, files).settings == {
+        "local": "shop.settings.dev",
+        "dev": "shop.settings.production",
+        "production": "shop.settings.production",
+        "test": "shop.settings.dev",
+    }
+
+
+def test_a_module_of_another_name_is_production_if_it_is_the_only_one(tmp_path: Path) -> None:
+    found = of(tmp_path, {**PACKAGE, "shop/settings/heroku.py": "from .base import *\n"})
+    assert found.settings["production"] == "shop.settings.heroku"
+    with pytest.raises(SurveyError, match=r"2 modules that may be it: heroku, vps\. Name one: "):
+        of(tmp_path, {"shop/settings/vps.py": "from .base import *\n"})
+    assert of(tmp_path, {}, "shop.settings.vps").settings["production"] == "shop.settings.vps"
+
+
+def test_variables_that_the_settings_read(tmp_path: Path) -> None:
+    files = {
+        **PACKAGE,
+        "shop/settings/base.py": SETTINGS
+        + """
+import os
+import environ
+from decouple import config
+
+env = environ.Env()
+SECRET_KEY = os.environ["SITE_KEY"]
+DATABASES = {"default": {"NAME": env("SITE_DB"), "HOST": os.getenv("SITE_HOST")}}
+DATABASES["default"]["PORT"] = config("SITE_PORT", cast=int)
+PAYMENT = os.environ["PAYMENT_TOKEN"]
+if config("WITH_SEARCH", default=False, cast=bool):
+    SEARCH = env.str("SEARCH_URL")
+SENTRY = os.environ.get("SENTRY_DSN")
+""",
+        "shop/settings/production.py": 'from .base import *\nMAIL = os.environ["MAIL_HOST"]\n',
+    }
+    found = of(tmp_path, files)
+    base, everywhere = "shop.settings.base", frozenset({"local", "dev", "production"})
+    assert sorted(found.variables, key=lambda read: read.name) == [
+        Read("MAIL_HOST", "shop.settings.production", frozenset({"dev", "production"})),
+        Read("PAYMENT_TOKEN", base, everywhere),
+        Read("SEARCH_URL", base, everywhere),
+        Read("WITH_SEARCH", base, frozenset()),
+    ]
+    assert found.unused == ("SITE_DB", "SITE_KEY", "SITE_PORT")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "application"),
+    [
+        ("shop/celery.py", 'app = Celery("shop")\n', "shop.celery.app"),
+        ("shop/__init__.py", 'queue: Celery = celery.Celery("shop")\n', "shop.queue"),
+        ("node_modules/a.py", 'app = Celery("shop")\n', ""),
+    ],
+)
+def test_celery_application(tmp_path: Path, name: str, text: str, application: str) -> None:
+    assert of(tmp_path, {**PROJECT, name: text}).celery == application
+
+
+@pytest.mark.parametrize(
+    ("files", "packages"),
+    [
+        (
+            {
+                "requirements/base.txt": "-r more.txt\nDjango~=5.2.0  # LTS\n",
+                "requirements/more.txt": "a==1\n",
+            },
+            ("a==1", "Django~=5.2.0"),
+        ),
+        ({"pyproject.toml": '[project]\ndependencies = ["django>=5.2"]\n'}, ("django>=5.2",)),
+        ({"Pipfile.lock": '{"default": {"django": {"version": "==5.2.1"}}}'}, ("django==5.2.1",)),
+    ],
+)
+def test_requirements(tmp_path: Path, files: dict[str, str], packages: tuple[str, ...]) -> None:
+    project = {name: text for name, text in PROJECT.items() if name != "requirements.txt"}
+    assert of(tmp_path, {**project, **files}).packages == packages
+
+
+@pytest.mark.parametrize(
+    ("requirement", "series"),
+    [
+        ("Django", "5.2"),
+        ("django>=4.2", "5.2"),
+        ("Django==5.2.*", "5.2"),
+        ("Django~=6.0", "6.0"),
+        ("django[argon2]>=6.1,<6.2", "6.1"),
+        ("Django~=6.0.1 ; python_version >= '3.12'", "6.0"),
+        ("Django!=5.2.*,<7", "6.0"),
+        ("django-filter==2.0", "5.2"),
+    ],
+)
+def test_the_first_series_of_django_that_is_accepted(requirement: str, series: str) -> None:
+    assert series_of([requirement, "djangorestframework==1"]) == series
+
+
+@pytest.mark.parametrize(
+    "requirement", ["Django==4.2.30", "django<5.2", "Django>=6.2", "django~=5.1.0"]
+)
+def test_another_django_is_refused_with_the_reason(requirement: str) -> None:
+    with pytest.raises(
+        SurveyError, match=r"is required, and the stack runs on Django 5\.2, 6\.0, 6\.1"
+    ):
+        series_of([requirement])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"manage.py": ""}, "is no Django project: it has no manage.py"),
+        ({"manage.py": "# django\n"}, "There are: shop.settings, site2.settings"),
+        ({"shop/settings.py": "INSTALLED_APPS = []\n"}, "does not say ROOT_URLCONF"),
+        ({"shop/settings.py": "INSTALLED_APPS = [\n"}, "settings.py line 1 is no Python"),
+        ({"requirements.txt": "Django==4.2\n"}, "Django==4.2 is required"),
+    ],
+)
+def test_what_cannot_be_adopted(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(SurveyError, match=re.escape(message)):
+        of(tmp_path, {**PROJECT, "site2/settings.py": SETTINGS, **changes})
+
+
+def test_without_requirements(tmp_path: Path) -> None:
+    files = {name: text for name, text in PROJECT.items() if name != "requirements.txt"}
+    with pytest.raises(SurveyError, match="the images would have no package of yours"):
+        of(tmp_path, files)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"Dockerfile": ""}, "Dockerfile stays as it is"),
+        ({"shop/urls.py": 'urlpatterns = [path("", home)]\n'}, "/ is yours"),
+        ({"shop/urls.py": 'urlpatterns = [path("profile/", me)]\n'}, "/profile is the stack's"),
+        ({"shop/a.html": "<script>1</script><script src=a></script>"}, "1 inline scripts"),
+        ({"shop/models.py": 'cursor.execute("PRAGMA x")\n'}, "shop/models.py has SQL"),
+        ({"shop/settings.py": f'{SETTINGS}INDEX_DIR = "/srv/i"\n'}, "INDEX_DIR: servers can write"),
+        ({"requirements.txt": "Django==5.2\nchannels==4\n"}, "websockets are not served"),
+        ({"requirements.txt": "Django==6.1\n"}, "Django 6.1 is required, which needs Python 3.12"),
+    ],
+)
+def test_findings(tmp_path: Path, files: dict[str, str], words: str) -> None:
+    (found,) = findings(of(tmp_path, {**PROJECT, **files}))
+    assert words in found
+
+
+def test_uncommitted_work_but_the_stack_s_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SurveyError, match="is no git repository"):
+        uncommitted(tmp_path, tmp_path / "stack")
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack/new").touch()
+    assert uncommitted(tmp_path, tmp_path / "stack") == ""
+    (tmp_path / "work.py").touch()
+    assert uncommitted(tmp_path, tmp_path / "stack") == "work.py"

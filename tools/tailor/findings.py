@@ -1,0 +1,59 @@
+"""What a person has to know about a project that is adopted: what changes, and the choice."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from tools.tailor.survey import Survey, file_of, sources
+
+FILES: Final = ("Dockerfile", "docker-compose.yml", "docker-compose.yaml", "compose.yaml")
+SQLITE: Final = re.compile(r"\bPRAGMA\b|sqlite_master|AUTOINCREMENT|\bstrftime\('%")
+INLINE: Final = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>")
+
+
+def findings(found: Survey) -> Iterator[str]:
+    """Yield one or two sentences each."""
+    root = found.root
+    for name in FILES:
+        if (root / name).exists():
+            yield f"{name} stays as it is; the stack has its own in its folder."
+    if unpinned := [line for line in found.packages if not re.search("[=<>~@]", line)]:
+        yield (
+            f"{len(unpinned)} packages have no version ({', '.join(unpinned[:3])}): `make lock` "
+            "pins the newest that fit."
+        )
+    if found.django != "5.2":
+        yield (
+            f"Django {found.django} is required, which needs Python 3.12: the images have 3.13; "
+            "`make run` and `make lock` need it on this machine as well."
+        )
+    urls = file_of(root, found.urls).read_text()
+    if re.search(r"""path\(\s*(["']["']|r["']\^\$["'])""", urls):
+        yield "/ is yours; the stack's status page is /status/."
+    for path in ("profile", "status", "healthz"):
+        if re.search(rf"""path\(\s*r?["']\^?{path}/?\$?["']""", urls):
+            yield (
+                f"/{path} is the stack's, so that path of {found.urls} is not reached. Give it "
+                "another."
+            )
+    if count := sum(len(INLINE.findall(text)) for text in texts(found, ".html")):
+        yield f"{count} inline scripts: browsers only report them while CSP_MODE=report-only."
+    for source in sources(root):
+        if match := SQLITE.search(source.read_text(errors="replace")):
+            yield (
+                f"{source.relative_to(root)} has SQL that only SQLite knows ({match[0]}). Change "
+                "it for the stack's database."
+            )
+    if found.folders:
+        yield (
+            f"{', '.join(found.folders)}: servers can write to MEDIA_ROOT and PRIVATE_ROOT alone. "
+            "Set a folder that is written to in the stack's settings/base.py."
+        )
+    if re.search(r"\b(channels|daphne)\b", " ".join(found.packages).lower()):
+        yield "channels: the servers run WSGI, so websockets are not served."
+
+
+def texts(found: Survey, suffix: str) -> Iterator[str]:
+    """Yield the texts of the project's files of a kind."""
+    for path in sources(found.root, suffix):
+        yield path.read_text(errors="replace")

@@ -1,0 +1,367 @@
+"""What an existing Django project consists of, read from its files: none of its code is run."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tools.tailor.versions import SurveyError, series_of
+
+LAYERS: Final = ("local", "dev", "production", "test")
+# The usual names of settings modules, by layer.
+USUAL: Final = {
+    "local": ("local", "dev", "development", "base", "common"),
+    "dev": ("staging", "production", "prod", "base", "common"),
+    "production": ("production", "prod", "base", "common"),
+    "test": ("test", "tests", "testing", "dev", "development", "base", "common"),
+}
+SKIPPED: Final = {"node_modules", "site-packages", "venv", "env", "migrations", "__pycache__"}
+FOLDER: Final = re.compile(r"\w+_(ROOT|DIR|PATH|FOLDER|LOCATION)")
+
+
+@dataclass(frozen=True)
+class Read:
+    """A variable of the environment that the settings read."""
+
+    name: str
+    where: str
+    required_in: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found.
+
+    Attributes:
+        root: the folder of manage.py.
+        settings: the settings module of each layer.
+        urls: the root URLconf.
+        user_model: AUTH_USER_MODEL.
+        celery: the dotted name of its Celery application, or nothing.
+        requirements: the files that name its packages.
+        packages: the requirements themselves, where those are in no requirements file.
+        django: the newest series of Django that it accepts and the stack runs on.
+        variables: what the settings read from the environment for themselves.
+        unused: what they read for values that the stack decides.
+        folders: settings of its own that name a folder.
+    """
+
+    root: Path
+    settings: dict[str, str]
+    urls: str
+    user_model: str
+    celery: str
+    requirements: tuple[Path, ...]
+    packages: tuple[str, ...]
+    django: str
+    variables: tuple[Read, ...]
+    unused: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+def survey(root: Path, decided: re.Pattern[str], known: set[str], settings: str = "") -> Survey:
+    """Return what a project consists of.
+
+    Args:
+        root: the folder of its manage.py.
+        decided: matches the settings that the stack decides.
+        known: the stack's own variables.
+        settings: its settings module, where that is not plain.
+
+    Raises:
+        SurveyError: it is no Django project, or what it is cannot be told.
+    """
+    modules = settings_of(root, settings)
+    trees = {module: list(chain(root, module)) for module in set(modules.values())}
+    constants = {
+        name: value
+        for module in (modules["local"], modules["production"])
+        for name, value in values(trees[module])
+    }
+    urls = constants.get("ROOT_URLCONF", "")
+    if not urls or not file_of(root, urls):
+        raise SurveyError(
+            f"{modules['production']} does not say ROOT_URLCONF as a plain text, or that module "
+            "does not exist. Write it there: ROOT_URLCONF = 'shop.urls'."
+        )
+    requirements, packages = requirements_of(root)
+    django = series_of(packages)
+    variables, unused = variables_of(trees, modules, decided, known)
+    return Survey(
+        root=root,
+        settings=modules,
+        urls=urls,
+        user_model=constants.get("AUTH_USER_MODEL", "auth.User"),
+        celery=celery_of(root),
+        requirements=requirements,
+        packages=packages,
+        django=django,
+        variables=variables,
+        unused=unused,
+        folders=tuple(folders_of(trees, decided)),
+    )
+
+
+def uncommitted(root: Path, besides: Path) -> str:
+    """Return the first uncommitted file of a repository, but for one folder; or nothing.
+
+    Raises:
+        SurveyError: it is no repository.
+    """
+    done = subprocess.run(  # noqa: S603 (git itself)
+        ["git", "status", "--porcelain", "--", ".", f":(exclude){besides.name}"],  # noqa: S607
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SurveyError(
+            f"{root} is no git repository, which an update needs. Run `git init`, commit your "
+            "project, then this command again."
+        )
+    return done.stdout.partition("\n")[0][3:]
+
+
+def settings_of(root: Path, wanted: str) -> dict[str, str]:
+    """Return the settings module of each layer: by its usual name, else what manage.py names."""
+    manage = root / "manage.py"
+    if not manage.is_file() or "django" not in manage.read_text(errors="replace"):
+        raise SurveyError(
+            f"{root} is no Django project: it has no manage.py. Name the folder that has it: "
+            "--data project=../backend."
+        )
+    module = wanted or named_in(manage)
+    if not module or not file_of(root, module):
+        candidates = sorted(set(candidates_in(root)))
+        if wanted or len(candidates) != 1:
+            raise SurveyError(
+                f"manage.py does not say which settings it uses; {module or 'no module'} was "
+                f"read there. Name them: --data settings=MODULE. There are: "
+                f"{', '.join(candidates) or 'none'}."
+            )
+        module = candidates[0]
+    package, _, last = module.rpartition(".")
+    folder = root.joinpath(*package.split(".")) if package else root
+    usual = {name for names in USUAL.values() for name in names}
+    if file_of(root, module).name == "__init__.py":
+        package, folder, last = module, file_of(root, module).parent, ""
+    elif wanted or last not in usual or not (folder / "__init__.py").is_file():
+        return dict.fromkeys(LAYERS, module)
+    names = {path.stem for path in folder.glob("*.py")}
+    others = sorted(
+        name
+        for name in names - usual - {"__init__"}
+        if "INSTALLED_APPS" in (text := (folder / f"{name}.py").read_text()) or "import *" in text
+    )
+    if len(others) > 1 and not names & {"production", "prod"}:
+        raise SurveyError(
+            f"{package} has no production.py, and {len(others)} modules that may be it: "
+            f"{', '.join(others)}. Name one: --data settings={package}.{others[0]}."
+        )
+    own = others[0] if others and not names & {"production", "prod"} else ""
+    found = {}
+    for layer, choices in USUAL.items():
+        preferred = (own, *choices) if layer in ("dev", "production") else choices
+        name = next((name for name in preferred if name and name in names), last)
+        found[layer] = f"{package}.{name}" if name else package
+    # Local settings of one person are not in the repository (`from .local import *`).
+    if found["local"].endswith(".local") and names & {"dev", "development"}:
+        found["local"] = f"{package}.{'dev' if 'dev' in names else 'development'}"
+    return found
+
+
+def named_in(path: Path) -> str:
+    """Return the settings module that a manage.py names."""
+    match = re.search(r"""DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)["']""", path.read_text())
+    return match[1] if match else ""
+
+
+def candidates_in(root: Path) -> Iterator[str]:
+    """Yield the modules that have INSTALLED_APPS."""
+    for path in sources(root):
+        if re.search(r"^INSTALLED_APPS\b", path.read_text(errors="replace"), re.M):
+            yield ".".join(path.relative_to(root).with_suffix("").parts)
+
+
+def sources(root: Path, suffix: str = ".py") -> Iterator[Path]:
+    """Yield the project's files of a kind, but for other people's."""
+    for path in sorted(root.rglob(f"*{suffix}")):
+        parts = path.relative_to(root).parts[:-1]
+        stack = (root / parts[0] / ".copier-answers.yml").is_file() if parts else False
+        if not stack and not any(part in SKIPPED or part.startswith(".") for part in parts):
+            yield path
+
+
+def file_of(root: Path, module: str) -> Path:
+    """Return a module's file, or a path that is no file."""
+    path = root.joinpath(*module.split("."))
+    package = path / "__init__.py"
+    return package if package.is_file() else path.with_suffix(".py")
+
+
+def chain(
+    root: Path, module: str, seen: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, ast.Module]]:
+    """Yield a settings module's tree after those that it imports by `*`."""
+    path = file_of(root, module)
+    if module in seen or not path.is_file():
+        return
+    try:
+        tree = ast.parse(path.read_text())
+    except SyntaxError as error:
+        raise SurveyError(f"{path} line {error.lineno} is no Python: {error.msg}.") from None
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join(above) if node.level else ""
+            yield from chain(root, ".".join(filter(None, (base, node.module))), seen | {module})
+    yield module, tree
+
+
+def values(trees: list[tuple[str, ast.Module]]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that are plain texts."""
+    for _, tree in trees:
+        for names, value in assignments(tree):
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield from ((name, value.value) for name in names)
+
+
+def assignments(tree: ast.Module) -> Iterator[tuple[list[str], ast.expr]]:
+    """Yield what a module assigns, in blocks too: the names, and the value."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            # DATABASES["default"]["HOST"] = ... sets DATABASES.
+            targets = [ast.unparse(target).partition("[")[0] for target in node.targets]
+            yield targets, node.value
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value:
+            yield [ast.unparse(node.target).partition("[")[0]], node.value
+
+
+def variables_of(
+    trees: dict[str, list[tuple[str, ast.Module]]],
+    modules: dict[str, str],
+    decided: re.Pattern[str],
+    known: set[str],
+) -> tuple[tuple[Read, ...], tuple[str, ...]]:
+    """Return the variables for the project's own settings, and those for the stack's."""
+    own: dict[str, tuple[str, set[str]]] = {}
+    unused: set[str] = set()
+    for layer, module in modules.items():
+        for place, tree in trees[module]:
+            taken = {
+                node
+                for names, value in assignments(tree)
+                if all(decided.fullmatch(name) for name in names)
+                for node in ast.walk(value)
+            }
+            for node in ast.walk(tree):
+                name, required = read(node)
+                if node in taken:
+                    unused |= {name} if required else set()
+                elif (
+                    name
+                    and name not in known
+                    and re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name)
+                ):
+                    layers = own.setdefault(name, (place, set()))[1]
+                    layers |= {layer} if required and layer != "test" else set()
+    # A variable of both kinds is the project's.
+    variables = [Read(name, place, frozenset(layers)) for name, (place, layers) in own.items()]
+    return tuple(variables), tuple(sorted(unused - set(own) - {""}))
+
+
+def read(node: ast.AST) -> tuple[str, bool]:
+    """Return the variable that an expression reads, and whether it must be set; else nothing.
+
+    os.environ["NAME"], os.environ.get("NAME"), os.getenv, and calls of `env` (django-environ,
+    environs) and `config` (python-decouple).
+    """
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        if ast.unparse(node.value) in ("os.environ", "environ"):
+            return text(node.slice), True
+        return "", False
+    if not isinstance(node, ast.Call) or not node.args:
+        return "", False
+    called = ast.unparse(node.func)
+    if called in ("os.environ.get", "environ.get", "os.getenv", "getenv"):
+        return text(node.args[0]), False
+    if re.fullmatch(r"(env|config)(\.\w+)?", called):
+        optional = len(node.args) > 1 or any(word.arg == "default" for word in node.keywords)
+        return text(node.args[0]), not optional
+    return "", False
+
+
+def text(node: ast.expr) -> str:
+    """Return a constant's text."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def celery_of(root: Path) -> str:
+    """Return the dotted name of the Celery application, or nothing."""
+    for path in sources(root):
+        match = re.search(
+            r"^(\w+)(: ?\w+)? = (celery\.)?Celery\(", path.read_text(errors="replace"), re.M
+        )
+        if match:
+            parts = path.relative_to(root).with_suffix("").parts
+            return ".".join([*(part for part in parts if part != "__init__"), match[1]])
+    return ""
+
+
+def requirements_of(root: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return the files that name the project's packages, and the packages.
+
+    Raises:
+        SurveyError: there is none.
+    """
+    for folder in dict.fromkeys((root, root.parent)):
+        for pattern in ("requirements.txt", "requirements/prod*.txt", "requirements/base.txt"):
+            if paths := sorted(folder.glob(pattern)):
+                return (paths[0],), tuple(lines_of(paths[0]))
+        if (path := folder / "pyproject.toml").is_file():
+            table = tomllib.loads(path.read_text())
+            if packages := table.get("project", {}).get("dependencies"):
+                return (path,), tuple(packages)
+        if (path := folder / "Pipfile.lock").is_file():
+            import json
+
+            locked = json.loads(path.read_text())["default"]
+            return (path,), tuple(
+                f"{name}{about.get('version', '')}" for name, about in locked.items()
+            )
+    raise SurveyError(
+        "there is no requirements.txt, no requirements/base.txt, no pyproject.toml with "
+        "dependencies and no Pipfile.lock: the images would have no package of yours. Write one, "
+        "for example: pip freeze >requirements.txt."
+    )
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """Yield the requirements of a file, and of those that it includes."""
+    for line in path.read_text().replace("\\\n", " ").splitlines():
+        line = re.sub(r"(^|\s)#.*", "", line).strip()
+        if match := re.fullmatch(r"(?:-r|--requirement)[ =]*(\S+)", line):
+            yield from lines_of(path.parent / match[1])
+        elif line and not line.startswith("-"):
+            yield line
+
+
+def folders_of(
+    trees: dict[str, list[tuple[str, ast.Module]]], decided: re.Pattern[str]
+) -> list[str]:
+    """Return the settings of the project's own that name a folder."""
+    names = {
+        name
+        for parsed in trees.values()
+        for _, tree in parsed
+        for assigned, _ in assignments(tree)
+        for name in assigned
+        if FOLDER.fullmatch(name) and not decided.fullmatch(name)
+    }
+    return sorted(names - {"BASE_DIR", "PROJECT_DIR", "PROJECT_ROOT", "ROOT_DIR", "APPS_DIR"})
