@@ -1,5 +1,6 @@
 """What a person has to know about a project that is adopted: what changes, and the choice."""
 
+import ast
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -27,11 +28,11 @@ def findings(found: Survey) -> Iterator[str]:
             f"Django {found.django} is required, which needs Python 3.12: the images have 3.13; "
             "`make run` and `make lock` need it on this machine as well."
         )
-    urls = file_of(root, found.urls).read_text()
-    if re.search(r"""path\(\s*(["']["']|r["']\^\$["'])""", urls):
+    urls = routes(ast.parse(file_of(root, found.urls).read_text()))
+    if "" in urls:
         yield "/ is yours; the stack's status page is /status/."
     for path in ("profile", "status", "healthz"):
-        if re.search(rf"""path\(\s*r?["']\^?{path}/?\$?["']""", urls):
+        if path in urls:
             yield (
                 f"/{path} is the stack's, so that path of {found.urls} is not reached. Give it "
                 "another."
@@ -51,6 +52,18 @@ def findings(found: Survey) -> Iterator[str]:
         )
     if re.search(r"\b(channels|daphne)\b", " ".join(found.packages).lower()):
         yield "channels: the servers run WSGI, so websockets are not served."
+
+
+def routes(tree: ast.Module) -> set[str]:
+    """Return the first arguments of path() and re_path(), without what begins and ends them."""
+    return {
+        str(node.args[0].value).strip("^$/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("path", "re_path", "url")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
 
 
 def texts(found: Survey, suffix: str) -> Iterator[str]:
