@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env certs setup test test-app lint format lock dockerfile clean
+.PHONY: help run env certs setup test test-app lint format lock dockerfile push clean
 .PHONY: eb-bundle # remove_beanstalk
 .PHONY: test-unit test-stack test-databases chaos mutants eb-rehearsal bench # remove_template
 
@@ -54,7 +54,7 @@ mutants: .venv/.test .venv/.mutants ## Which faults the unit tests miss: MODULE=
 
 # remove_template: end
 
-lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, hadolint, and what Elastic Beanstalk reads
+lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, the CI files, hadolint, and what Elastic Beanstalk reads
 	@tests/lint
 
 format: .venv/.test ## Format the Python code
@@ -69,6 +69,13 @@ lock: .venv/.test ## Lock requirements/*.in into *.txt, keep the locked versions
 
 dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile
+
+push: ## Build the production image and push it with SBOM and provenance: IMAGE=registry/name:tag
+	@# The engine's own builder makes no attestations.
+	@docker buildx inspect push >/dev/null 2>&1 || docker buildx create --name push --driver docker-container
+	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } | docker buildx build --builder push --pull --push \
+		--sbom=true --provenance=mode=max --build-arg RELEASE=$$(git rev-parse --short HEAD) --tag '$(IMAGE)' --file - .
+	@docker buildx imagetools inspect '$(IMAGE)' --format '$(IMAGE)@{{.Manifest.Digest}}'
 
 # remove_beanstalk: begin
 eb-bundle: ## A bundle that names a prebuilt image, for `eb deploy --archive`: IMAGE=name@sha256:...

@@ -1,5 +1,6 @@
 """The tree itself: the tasks, the scripts, the layers' Dockerfiles, no registry named."""
 
+import json
 import os
 import re
 import subprocess
@@ -67,6 +68,8 @@ def test_folders_that_no_image_has_exist_in_each_clone() -> None:
 def test_ports_that_are_told_are_the_contract_s() -> None:
     assert f"http://127.0.0.1:{VARIABLES['RUN_PORT'].default}/" in text_of("Makefile")
     assert f"http://localhost:{VARIABLES['HTTP_PORT'].default}/" in text_of("docker-compose.yaml")
+    forwarded = json.loads(text_of(".devcontainer/devcontainer.json"))["forwardPorts"]
+    assert forwarded == [int(VARIABLES[name].default) for name in ("RUN_PORT", "HTTP_PORT")]
 
 
 def test_a_script_can_be_run() -> None:

@@ -129,6 +129,12 @@ def test_the_installer_wants_that_python(tmp_path: Path) -> None:
     assert accepted.stderr == f"python -m venv --clear {tmp_path}/new\n"
 
 
+def test_the_client_of_elastic_beanstalk_is_the_rehearsal_s() -> None:
+    (pin,) = re.findall(r"^awsebcli==.+$", text_of("requirements/eb.in"), re.MULTILINE)
+
+    assert f"--spec {pin} " in text_of(".github/workflows/deploy-elastic-beanstalk.yml")
+
+
 def test_the_changelog_begins_with_the_stack_s_version() -> None:
     versions = re.findall(r"^## \[(.+)\] - \d{4}-\d\d-\d\d$", text_of("CHANGELOG.md"), re.MULTILINE)
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.tree import ROOT
 
 MADE = (".venv/bin/python", ".venv-eb/.eb", "var/db.sqlite3", "var/broker/message", "var/.hidden")
@@ -94,3 +96,78 @@ def test_lint_leaves_out_deleted_files_that_git_still_lists(tmp_path: Path) -> N
         "yamllint kept.yaml",
         "hadolint Dockerfile.kept",
     ]
+
+
+def test_push_makes_both_attestations(tmp_path: Path) -> None:
+    """Of the production image, and prints its digest, which no later push can change."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("base", "production"):
+        (tmp_path / f"Dockerfile.{name}").write_text(f"{name}\n")
+    log = f'echo "$*" >>{tmp_path}/calls; [ "$2" != build ] || cat >{tmp_path}/dockerfile'
+    script(tmp_path / "docker", f'{log}; [ "$2" != inspect ]')
+    script(tmp_path / "git", "echo abc123")
+
+    subprocess.run(
+        ["make", "-s", "push", "IMAGE=registry.example/shop:v2"],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+    )
+
+    _, create, build, digest = (tmp_path / "calls").read_text().splitlines()
+    assert create == "buildx create --name push --driver docker-container"
+    assert {"--sbom=true", "--provenance=mode=max", "--push", "RELEASE=abc123"} <= {*build.split()}
+    assert build.endswith(" --tag registry.example/shop:v2 --file - .")
+    assert (tmp_path / "dockerfile").read_text() == "base\n\nproduction\n"
+    assert digest.endswith("registry.example/shop:v2@{{.Manifest.Digest}}")
+
+
+LINTERS = {
+    "ruff": "app.py",
+    "shellcheck": "run",
+    "yamllint": ".github/workflows/ci.yml",
+    "hadolint": "Dockerfile.dev",
+    "jactionlint": ".github/workflows/ci.yml",
+    "zizmor": ".github/workflows/ci.yml",
+    "check-jsonschema": ".gitlab-ci.yml",
+}
+OF_THE_TREE = ["mypy", "lint-imports", "python"]
+
+
+def lint(tree: Path, *names: str, broken: str = "") -> tuple[dict[str, str], int]:
+    """Run tests/lint with other linters in place of its own; return what each checked."""
+    for name in (*LINTERS, *OF_THE_TREE):
+        script(
+            tree / ".venv/bin" / name, f'echo "${{0##*/}} $*" >>.git/log; [ {name} != "$BROKEN" ]'
+        )
+    (tree / "tests").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tests/lint", tree / "tests")
+    for name in {*LINTERS.values(), "other.py", "package/__init__.py"}:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("#!/bin/sh\n" if name == "run" else "")
+    subprocess.run(["git", "init", "-q"], cwd=tree, check=True)
+    (tree / ".git/info").mkdir(exist_ok=True)
+    (tree / ".git/info/exclude").write_text(".venv\ntests\n")
+    done = subprocess.run(["tests/lint", *names], cwd=tree, env={**os.environ, "BROKEN": broken})
+    lines = (tree / ".git/log").read_text().splitlines()
+    return dict(line.split(" ", 1) for line in lines), done.returncode
+
+
+def test_lint_gives_each_linter_its_files(tmp_path: Path) -> None:
+    checked, code = lint(tmp_path)
+
+    assert code == 0 and sorted(checked) == sorted((*LINTERS, *OF_THE_TREE))
+    assert all(checked[linter].split().count(file) == 1 for linter, file in LINTERS.items())
+    assert "other.py" in checked["ruff"]
+
+
+def test_lint_of_named_files_checks_no_others(tmp_path: Path) -> None:
+    checked, code = lint(tmp_path, "app.py", "run", "gone.yaml")
+
+    assert code == 0 and sorted(checked) == sorted(("ruff", "shellcheck", *OF_THE_TREE))
+    assert "app.py" in checked["ruff"] and "other.py" not in checked["ruff"]
+
+
+@pytest.mark.parametrize("linter", [*LINTERS, *OF_THE_TREE])
+def test_lint_fails_as_its_linters_do(tmp_path: Path, linter: str) -> None:
+    assert lint(tmp_path, broken=linter)[1] != 0
