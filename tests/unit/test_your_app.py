@@ -1,0 +1,47 @@
+"""docs/your-app.md: what it has a reader write works."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.tree import copy_tree
+from tests.unit.config_files import text_of
+
+
+def files_of_guide() -> dict[str, str]:
+    """Return the files of the guide's first model, page and test."""
+    text = text_of("docs/your-app.md").partition("### Its first model, page and test")[2]
+    text = text.partition("\nThen, with")[0]
+    blocks = re.findall(r"^`(.+)`:\n\n((?:(?:    .*)?\n)+)", text, re.MULTILINE)
+    return {name: re.sub(r"^    ", "", block, flags=re.MULTILINE) for name, block in blocks}
+
+
+def insert(path: Path, before: str, line: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, f"{line}\n{before}", 1))
+
+
+def test_the_first_model_page_and_test_work_as_the_guide_has_them(tmp_path: Path) -> None:
+    copy_tree(tmp_path)
+    guide = text_of("docs/your-app.md")
+    app, urls = '    "shop",', '    path("", include("shop.urls")),'
+    assert app.strip() in guide and urls.strip() in guide
+    files = files_of_guide()
+
+    def run(*command: str) -> str:
+        return subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    run("manage.py", "startapp", "shop")
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    insert(tmp_path / "mysite/settings/base.py", '    "ops",', app)
+    insert(tmp_path / "mysite/urls.py", '    path("", include("accounts.urls")),', urls)
+    run("manage.py", "makemigrations", "shop")
+    tests = run("-m", "pytest", "-q", "shop")
+
+    assert len(files) == 5 and "1 passed" in tests
