@@ -7,6 +7,7 @@ import pytest
 from ops.environment.contract import VARIABLES
 from tests.stack.compose import Stack, docker, tells
 from tests.stack.services import components, stopped
+from tests.tree import ROOT
 from tests.waiting import eventually
 
 # As often as told; prints each answer's status and Retry-After.
@@ -130,6 +131,34 @@ def test_redis_refuses_the_application_what_it_does_not_need(production: Stack, 
     sha = "$(" + sign_in + " script load \"return redis.call('FLUSHALL')\")"
     run = f"{sign_in} evalsha {sha} 0"
     assert "ACL failure in script" in production.run_in("redis", "sh", "-c", run, check=False)
+
+
+@pytest.mark.parametrize(("variable", "accepted"), [("former", "rotated"), ("by-hand", "by-hand")])
+def test_redis_starts_with_rotated_password_until_variable_changes(
+    variable: str, accepted: str
+) -> None:
+    """As `./stackctl rotate` leaves the volume: the password that it replaced, and the new one."""
+    run = """
+        hash_of() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
+        echo "$(hash_of former) #$(hash_of rotated)" >/data/passwords
+        /usr/local/etc/redis/start >/dev/null &
+        for _ in $(seq 200); do
+            ! redis-cli ping || break
+            sleep 0.05
+        done >/dev/null 2>&1
+        for password in former rotated by-hand; do
+            said=$(REDISCLI_AUTH=$password redis-cli --user mysite ping 2>&1)
+            [ "$said" != PONG ] || echo "$password"
+        done
+    """
+    said = docker(
+        *("run", "--rm", "--network", "none", "--user", "999:999"),
+        *("--volume", f"{ROOT / 'redis'}:/usr/local/etc/redis:ro", "--entrypoint", "sh"),
+        *("--env", "REDIS_USERNAME=mysite", "--env", f"REDIS_PASSWORD={variable}"),
+        *("redis:8.0", "-c", run),
+    )
+
+    assert said.splitlines() == [accepted]
 
 
 def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -> None:

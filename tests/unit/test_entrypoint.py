@@ -178,6 +178,18 @@ def test_it_is_said_which_part_of_the_site_it_is(
     assert WORKS in start.said and STARTED not in start.said
 
 
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_restarted_container_counts_its_metrics_from_zero(tmp_path: Path, command: str) -> None:
+    """Also where its folder is no tmpfs and outlives the restart, as on Elastic Beanstalk."""
+    metrics = tmp_path / "metrics"
+    metrics.mkdir()
+    (metrics / "counter_1.db").touch()
+
+    start = Start(tmp_path / "one", command, PROMETHEUS_MULTIPROC_DIR=str(metrics))
+
+    assert start.ended() == 0 and list(metrics.glob("*")) == []
+
+
 def test_a_command_that_is_given_wins(tmp_path: Path) -> None:
     start = Start(tmp_path / "one", "echo", "hello", CONTAINER_COMMAND="worker")
 
