@@ -105,7 +105,7 @@ def is_tls_fault(error: BaseException) -> bool:
     code = error.args[0] if error.args else None
     if isinstance(code, int) and code not in MYSQL_TLS:
         return False
-    return not getattr(error, "sqlstate", None) and bool(TLS_FAULT.search(str(error)))
+    return bool(TLS_FAULT.search(str(error)))
 
 
 def where(connection: BaseDatabaseWrapper) -> str:

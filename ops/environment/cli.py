@@ -115,7 +115,8 @@ def _warnings(found: dotenv.DotEnv) -> list[Fault]:
     declared = known()
     for name in found.values:
         if name not in declared and not foreign(name):
-            warnings.append(Fault(f".env: {name}", "nothing in this project reads it"))
+            hint = "Remove it, or declare it in your environment.py (docs/your-app.md)."
+            warnings.append(Fault(f".env: {name}", "nothing in this project reads it", hint))
     path = ROOT / ".env"
     if found.values and stat.S_IMODE(path.stat().st_mode) & 0o077:
         warnings.append(Fault(".env", "other users of this machine can read it", "chmod 600 .env"))

@@ -55,7 +55,8 @@ def read(path: Path) -> DotEnv:
         return DotEnv(faults=(Fault(path.name, "it is not UTF-8 text", "Save it as UTF-8."),))
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return DotEnv(faults=(Fault(path.name, f"it cannot be read: {reason}"),))
+        hint = "Let this user read it, or set DJANGO_READ_DOTENV=false."
+        return DotEnv(faults=(Fault(path.name, f"it cannot be read: {reason}", hint),))
     return parse(text, path.name)
 
 

@@ -12,20 +12,17 @@ class Fault:
 
     name: str
     problem: str
-    hint: str = ""
+    hint: str
 
     def __str__(self) -> str:
         """Return the fault as one line, with its hint on a second."""
-        lines = [f"{self.name}: {self.problem}"]
-        if self.hint:
-            lines.append(f"    {self.hint}")
-        return "\n".join(lines)
+        return f"{self.name}: {self.problem}\n    {self.hint}"
 
 
 class InvalidValueError(ValueError):
     """A value that its variable does not accept; carries problem and hint, never the variable."""
 
-    def __init__(self, problem: str, hint: str = "") -> None:
+    def __init__(self, problem: str, hint: str) -> None:
         """Keep the two halves apart, so that each is shown in its place."""
         super().__init__(problem)
         self.problem = problem

@@ -299,7 +299,7 @@ def fresh(layer: str) -> tuple[str, list[str]]:
 def shown(variable: Variable, text: str) -> str:
     """Return a value as another program is to read it: true or false, a canonical choice."""
     if variable.secret:
-        raise InvalidValueError("it is a secret, which is never printed")
+        raise InvalidValueError("it is a secret, which is never printed", "Open its file, or .env.")
     value = variable.parse(text) if text else ""
     if isinstance(value, bool):
         return str(value).lower()

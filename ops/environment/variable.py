@@ -105,7 +105,7 @@ def is_true(text: str) -> bool:
 def did_you_mean(text: str, names: Iterable[str]) -> str:
     """Return a question naming the closest name, or nothing when none is close."""
     by_folded = {name.casefold(): name for name in names}
-    close = difflib.get_close_matches(text.casefold(), by_folded, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(text.casefold(), by_folded, n=1)
     return f"Did you mean {by_folded[close[0]]}?" if close else ""
 
 

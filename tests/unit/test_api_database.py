@@ -363,7 +363,7 @@ def test_a_sqlite_file_that_cannot_be_is_told_at_once(clock: Clock, tmp_path: Pa
         wait(connection, 60)
 
     assert clock.now == 1000
-    assert str(path) in str(caught.value)
+    assert f"the SQLite database '{path}' cannot be used" in str(caught.value)
     assert "password" not in str(caught.value)
 
 

@@ -186,6 +186,7 @@ def test_all_missing_parts_are_named_at_once() -> None:
         ("mysql://u:hidden@h/n\n", "Percent-encode"),
         (" mysql://u:hidden@h/n", "its scheme is unknown"),
         ("mysql://u:hidden@h/n?CONN_MAX_AGE=5", "DB_CONN_MAX_AGE"),
+        ("mysql://u:hidden@h/n?conn_health_checks=1", "DB_CONN_MAX_AGE"),
         ("mysql://u:hidden@h/n?atomic_requests=false", "settings module"),
         ("sqlite://hidden/x.db", "sqlite:///path"),
     ],

@@ -135,18 +135,22 @@ def test_no_file_is_an_empty_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
-    [(b"A=\xff", "not UTF-8"), (b"\xef\xbb\xbfA=1", "byte order mark")],
+    ("content", "said"),
+    [
+        (b"A=\xff", "other.env: it is not UTF-8 text\n    Save it as UTF-8."),
+        (b"\xef\xbb\xbfA=1", "other.env line 1: it starts with a byte order mark\n    Save it as"),
+        (b"A=1\nB = 2", "other.env line 2: "),
+        (b"A=1\n\t\n", "other.env line 2: "),
+        (b"A=1\nB= \t# comment", "other.env line 2: "),
+    ],
 )
-def test_a_file_in_the_wrong_encoding_is_a_fault(
-    tmp_path: Path, content: bytes, problem: str
-) -> None:
+def test_a_file_in_the_wrong_encoding_is_a_fault(tmp_path: Path, content: bytes, said: str) -> None:
     """Editors on Windows write such files."""
-    path = tmp_path / ".env"
+    path = tmp_path / "other.env"
     path.write_bytes(content)
     found = dotenv.read(path)
-    assert [problem in str(fault) for fault in found.faults] == [True]
-    assert not found.values
+    assert [str(fault).startswith(said) for fault in found.faults] == [True], found
+    assert "A" not in found.values or "line 2" in said
 
 
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:

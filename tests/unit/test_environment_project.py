@@ -151,6 +151,8 @@ def test_a_name_of_the_stack_is_taken(clone: Path, name: str) -> None:
     [
         ("VARIABLES = (Variable(nam='X', help=''),)", "line 2: TypeError"),
         ("import nothing_of_that_name", "line 2: ModuleNotFoundError"),
+        ("VARIABLES = (", "line 2: SyntaxError"),
+        ("VARIABLES = '\0'", "environment.py: SyntaxError: source code string cannot contain null"),
         ("VARIABLES = (Variable(name='SHOP', help=''))", "not a tuple"),
         ("VARIABLES = 1", "not a tuple"),
         ("pass", "not a tuple"),
