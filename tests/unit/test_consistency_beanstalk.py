@@ -14,11 +14,9 @@ import pytest
 import yaml
 
 from ops.environment.contract import VARIABLES
-from ops.middleware import ProbeMiddleware
 from tests.tree import ROOT
 from tests.unit.config_files import (
     directives_of,
-    dockerfile,
     limits,
     nginx_directives,
     nginx_value,
@@ -27,13 +25,12 @@ from tests.unit.config_files import (
     text_of,
 )
 from tools.ebctl import bundle
-from tools.ebctl.lint import config_files, findings_of, saved
+from tools.ebctl.lint import config_files, findings_of
 from tools.ebctl.lint.settings import BALANCER_TIMES, INSTANCE_SECONDS, SECRETS, Setting
 
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 ROLLING = "aws:autoscaling:updatepolicy:rollingupdate"
 HOOK = ".platform/hooks/postdeploy/limits"
-ADDRESS = ".platform/nginx/conf.d/client-address.conf"
 ERRORS = ".platform/nginx/conf.d/elasticbeanstalk/errors.conf"
 # How long the platform's own server block keeps an idle connection: not ours to change.
 PLATFORM_KEEPALIVE = 60
@@ -50,12 +47,6 @@ def settings() -> dict[tuple[str, str], str]:
 def number(namespace: str, name: str) -> int:
     """Return a setting that is a number."""
     return int(settings()[namespace, name])
-
-
-def platform_value(file: str, name: str) -> str:
-    """Return the argument of a directive that occurs once in an nginx file of the platform's."""
-    (directive,) = (item for item in nginx_directives(file) if item.name == name)
-    return " ".join(directive.arguments)
 
 
 def test_a_slow_request_is_ended_by_the_innermost_server() -> None:
@@ -136,64 +127,11 @@ def test_both_say_the_same_when_they_refuse() -> None:
         assert json.loads(body.removesuffix("\\n")) == {"detail": details[status]}
 
 
-def test_one_proxy_believes_the_last_address_and_no_other() -> None:
-    """Each appends what it sees, so anything before the last is the client's own word."""
-    trusted = {
-        tuple(item.arguments) for item in nginx_directives(ADDRESS) if item.name.startswith("set_")
-    }
-    container = {
-        tuple(item.arguments) for item in nginx_directives() if item.name == "set_real_ip_from"
-    }
-
-    assert trusted and trusted <= container
-    name = "real_ip_header"
-    assert platform_value(ADDRESS, name) == nginx_value(name) == "X-Forwarded-For"
-    for file in (ADDRESS, "nginx/nginx.conf"):
-        assert "real_ip_recursive" not in {item.name for item in nginx_directives(file)}
-
-
-def test_the_balancer_asks_a_probe_that_knows_no_host() -> None:
-    probes = ProbeMiddleware(lambda request: None).probes
-
-    assert settings()[PROCESS, "HealthCheckPath"] in probes
-    assert settings()[PROCESS, "MatcherHTTPCode"] == "200"
-    # The instance's nginx; it knows the container's port from this line.
-    assert settings()[PROCESS, "Port"] == "80"
-    assert [text for name, text in dockerfile("Dockerfile") if name == "EXPOSE"] == ["7999"]
-
-
-def test_a_release_never_leaves_fewer_instances() -> None:
-    found = settings()
+def test_an_update_of_the_platform_never_leaves_fewer_instances() -> None:
     least = number("aws:autoscaling:asg", "MinSize")
 
-    assert found["aws:elasticbeanstalk:command", "DeploymentPolicy"] == "RollingWithAdditionalBatch"
-    assert number(ROLLING, "MinInstancesInService") == least == 2
-    assert number(ROLLING, "MaxBatchSize") == 1
-    saved_options = yaml.safe_load(text_of(saved.FILE))["OptionSettings"]
-    assert saved_options["aws:elasticbeanstalk:command"] == {
-        "BatchSizeType": "Fixed",
-        "BatchSize": "1",
-    }
-
-
-def test_an_unhealthy_instance_ends_a_release() -> None:
-    """AWS decides so by these alone."""
-    found = settings()
-
-    assert found["aws:elasticbeanstalk:command", "IgnoreHealthCheck"] == "false"
-    assert found[ROLLING, "RollingUpdateType"] == "Health"
-    reporting = "aws:elasticbeanstalk:healthreporting:system"
-    assert found[reporting, "SystemType"] == "enhanced"
-    assert found[reporting, "HealthCheckSuccessThreshold"] == "Ok"
-
-
-def test_a_page_and_its_files_come_from_one_instance() -> None:
-    """During a release two versions answer."""
-    found = settings()
-
-    assert found[PROCESS, "StickinessEnabled"] == "true"
-    assert found[PROCESS, "StickinessType"] == "lb_cookie"
-    assert number(PROCESS, "StickinessLBCookieDuration") >= 60
+    assert number(ROLLING, "MinInstancesInService") == least
+    assert number(ROLLING, "MaxBatchSize") < least
 
 
 def test_scaling_up_and_down_do_not_take_turns() -> None:
@@ -204,12 +142,6 @@ def test_scaling_up_and_down_do_not_take_turns() -> None:
     after = number(trigger, "UpperThreshold") * least / (least + 1)
     assert number(trigger, "LowerThreshold") < after / 1.5
     assert least < number("aws:autoscaling:asg", "MaxSize")
-
-
-def test_containers_migrate_because_nobody_does_it_for_them() -> None:
-    value = settings()["aws:elasticbeanstalk:application:environment", "RUN_MIGRATIONS"]
-
-    assert VARIABLES["RUN_MIGRATIONS"].parse(value) is True
 
 
 @pytest.mark.parametrize(

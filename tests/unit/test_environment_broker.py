@@ -100,7 +100,9 @@ def test_an_image_without_kafka_s_client_is_told(
     """Where the application runs, not where a stack is checked from."""
     monkeypatch.setattr(broker, "find_spec", lambda name: None)
 
-    with pytest.raises(ImproperlyConfigured, match="BROKER: Kafka .* its client is not installed here"):
+    with pytest.raises(
+        ImproperlyConfigured, match=r"BROKER: Kafka .* its client is not installed here"
+    ):
         settings(**environ)
     assert faults(**environ) == []
     assert settings(**REDIS)
