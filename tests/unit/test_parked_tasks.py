@@ -21,6 +21,7 @@ from kombu.exceptions import ContentDisallowed
 from ops.brokers import files as message_files
 from ops.models import ParkedTask
 from ops.settings.backing import FILES
+from ops.tasks.rows import HEADER
 from ops.worker import parking
 from tests.celery_settings import celery_settings
 from tests.waiting import eventually
@@ -195,6 +196,37 @@ def test_a_task_that_cannot_be_sent_stays_parked(
 
     assert parked() == 1
     assert parking.send_known() == 1
+
+
+def test_durable_task_is_not_parked_since_its_row_sends_it_again(broker: dict[str, Any]) -> None:
+    old = Release(broker)
+    old.app.send_task("durable", headers={HEADER: str(uuid.uuid4())})
+    old.app.send_task("later")
+
+    old.work(until=parked)
+
+    assert [row.task for row in ParkedTask.objects.all()] == ["later"]
+    assert old.waiting() == 0
+
+
+def test_parked_task_is_sent_once_when_two_workers_send_at_once(
+    broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def later() -> None:
+        pass
+
+    old, new = Release(broker), Release(broker, later=later)
+    old.app.send_task("later")
+    old.work(until=parked)
+
+    def other_worker_sends(*_: object) -> str:
+        ParkedTask.objects.all().delete()
+        return ""
+
+    monkeypatch.setattr(parking, "app", new.app)
+    monkeypatch.setattr(parking, "misfit", other_worker_sends)
+
+    assert (parking.send_known(), new.waiting()) == (0, 0)
 
 
 def test_what_no_release_knew_for_a_month_is_dropped_with_an_error(
