@@ -31,6 +31,30 @@ def test_an_empty_environment_is_the_local_layer(tmp_path: Path) -> None:
     assert env.bool("DJANGO_DEBUG") is True
 
 
+@pytest.mark.parametrize("layer", ["local", "dev", "production"])
+def test_local_work_ignores_the_dotenv_of_a_shared_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: str
+) -> None:
+    """Its hosts, database and secrets are that stack's."""
+    (tmp_path / ".env").write_text(f"LAYER={layer}\nPROFILE=theirs\n")
+    environ: dict[str, str] = {}
+    loader.read_dotenv(environ, tmp_path)
+    assert environ.get("PROFILE") == ("theirs" if layer == "local" else None)
+
+    monkeypatch.setenv("DJANGO_READ_DOTENV", "true")
+    for module, ignored in (("local", layer if layer != "local" else ""), (layer, "")):
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", f"mysite.settings.{module}")
+        assert environment.ignored_layer(tmp_path) == ignored
+
+
+def test_a_dotenv_that_names_no_layer_is_local_work_s(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PROFILE=mine\n")
+    environ: dict[str, str] = {}
+    loader.read_dotenv(environ, tmp_path)
+
+    assert environ["PROFILE"] == "mine"
+
+
 def test_each_kind_has_its_own_accessor(tmp_path: Path) -> None:
     """Typed, so that a wrong one is seen at once."""
     env = environment.load(dict(GOOD), tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from ops import environment
 from ops.environment import cli, dotenv, render
 from ops.environment.contract import VARIABLES
-from ops.environment.variable import SHARED
+from ops.environment.variable import SHARED, Kind, Scope, Section, Variable
 from tests.tree import ROOT
 
 ASSIGNMENT = re.compile(r"^(#?)([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
@@ -98,6 +98,44 @@ def test_the_table_has_a_row_for_every_variable() -> None:
         assert required == VARIABLES[name].required_in <= SHARED
 
 
+def test_rows_and_samples_show_type_default_layers_and_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = (
+        Variable(name="SHOP_KEY", help="A | B.", secret=True, sample="s", required_in=SHARED),
+        Variable(name="SHOP_LIMIT", help="So many.", kind=Kind.INT, minimum=1, maximum=9),
+        Variable(name="SHOP_OPEN", help="Open.", kind=Kind.BOOL, default="true"),
+        Variable(
+            name="SHOP_SIDE",
+            help="Which.",
+            kind=Kind.CHOICE,
+            choices=("a", "b"),
+            default="a",
+            layer_defaults={"dev": "b"},
+            scope=Scope.STACK,
+        ),
+    )
+    monkeypatch.setattr(render, "CONTRACT", (Section("Shop", "What it sells.", shop),))
+
+    assert render.table().splitlines()[2:-2] == [
+        *("### Shop", "", "What it sells.", ""),
+        *("| Variable | Type | Default | Required in | Meaning |", "|---|---|---|---|---|"),
+        r"| `SHOP_KEY` | secret text | none | dev, production | A \| B. |",
+        "| `SHOP_LIMIT` | number | none | - | So many. Values: 1 to 9. |",
+        "| `SHOP_OPEN` | true or false | `true` | - | Open. |",
+        "| `SHOP_SIDE` | choice (stack) | local: `a`; dev: `b`; production: `a` | - "
+        "| Which. Values: a, b. |",
+    ]
+    title, *entries = render.sample().split("\n\n")[-5:]
+    assert title == "# ---- Shop ".ljust(title.index("\n"), "-") + "\n# What it sells."
+    assert entries == [
+        "# A | B.\n# default: none\n# required in: dev, production\nSHOP_KEY=",
+        "# So many.\n# Values: 1 to 9.\n# default: none\n#SHOP_LIMIT=",
+        "# Open.\n# Values: true, false.\n# default: true\n#SHOP_OPEN=true",
+        "# Which.\n# Values: a, b.\n# default: local: a; dev: b; production: a\n#SHOP_SIDE=a\n",
+    ]
+
+
 def test_a_page_without_a_place_for_the_table_is_refused() -> None:
     """It is not thrown away."""
     for page in ("", "# Text\n", render.TABLE_BEGIN, render.TABLE_END):
@@ -105,6 +143,8 @@ def test_a_page_without_a_place_for_the_table_is_refused() -> None:
             render.docs(page)
     page = f"before\n{render.TABLE_BEGIN}\nold\n{render.TABLE_END}\nafter\n"
     assert render.docs(page) == f"before\n{render.table()}\nafter\n"
+    # Text behind the table may name its marks.
+    assert render.docs(page + render.TABLE_BEGIN).endswith(f"\nafter\n{render.TABLE_BEGIN}")
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
@@ -121,6 +161,8 @@ def test_a_fresh_env_is_right_but_for_what_only_a_person_knows(layer: str) -> No
     filled = {**found.values, "DJANGO_ALLOWED_HOSTS": "www.example.com"}
     assert environment.faults(filled, layer) == []
     assert found.values["LAYER"] == layer
+    # In the local layer the application and its servers agree on samples.
+    assert ("DB_PASSWORD" in found.values) is (layer != "local")
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
