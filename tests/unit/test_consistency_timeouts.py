@@ -254,12 +254,9 @@ def test_nginx_as_the_balancer_has_haproxy_s_limits(chain: Chain) -> None:
     idle = seconds(
         nginx_value("keepalive_timeout", "http", name="variants/nginx-balancer/nginx.conf")
     )
-    follow = text_of("variants/nginx-balancer/follow.py")
-    waits = re.search(r"^IDLE_SECONDS = (\S+)$", follow, re.MULTILINE)
-    assert waits and idle < float(waits[1])
+    assert idle < runpy.run_path(str(ROOT / "variants/nginx-balancer/follow.py"))["IDLE_SECONDS"]
     # It finishes what runs before the engine kills it.
-    (name,) = re.findall(r"worker_shutdown_timeout \{os.environ\['(\w+)'\]\}s", follow)
-    shutdown = float(chain.values[name])
+    shutdown = float(chain.values["BALANCER_GRACE_SECONDS"])
     assert chain.written("variants/nginx-balancer/start") < shutdown < chain.grace("nginx-balancer")
     # Every server may have been tried in vain, but no slow answer is asked for again.
     tries = float(
@@ -297,12 +294,11 @@ def test_apache_sees_that_a_server_drains_before_it_stops() -> None:
 
 
 def test_the_health_check_tells_before_the_engine_loses_patience() -> None:
-    own = re.search(r"^TIMEOUT_SECONDS = (\d+)$", text_of("supervisor/healthcheck"), re.MULTILINE)
+    own = runpy.run_path(str(ROOT / "supervisor/healthcheck"))["TIMEOUT_SECONDS"]
     declared = [text for instruction, text in dockerfile("Dockerfile.base") if "--timeout=" in text]
     engine = re.search(r"--timeout=(\w+)", declared[0])
 
-    assert own and engine
-    assert float(own[1]) < seconds(engine[1])
+    assert engine and own < seconds(engine[1])
 
 
 def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:

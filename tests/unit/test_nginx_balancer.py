@@ -1,11 +1,14 @@
 """The list of servers that nginx as the load balancer reads, and how it is kept true."""
 
 import importlib.util
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -157,6 +160,40 @@ def test_a_server_that_is_stopped_keeps_its_place(
 
     assert servers.places == {"set1": "10.0.0.1:7999"}
     assert not servers.moved.is_set()
+
+
+def test_running_requests_have_the_grace_period_from_sigterm_on(
+    follow: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[tuple[str, ...]] = []
+    signals: list[int] = []
+    handlers: dict[int, Any] = {}
+
+    class Process:
+        def __init__(self, command: tuple[str, ...]) -> None:
+            commands.append(command)
+
+        def send_signal(self, number: int) -> None:
+            signals.append(number)
+
+        def wait(self) -> int:
+            handlers[signal.SIGTERM](signal.SIGTERM, None)
+            return 7
+
+    for name in ("NGINX_BALANCE", "SERVER_COUNT", "BALANCER_GRACE_SECONDS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SERVER_COUNT", "0")
+    monkeypatch.setenv("BALANCER_GRACE_SECONDS", "41")
+    monkeypatch.setattr(follow, "LIST", tmp_path / "servers.conf")
+    monkeypatch.setattr(follow, "keep_current", lambda *_: None)
+    monkeypatch.setattr(follow.subprocess, "Popen", Process)
+    monkeypatch.setattr(follow.signal, "signal", handlers.__setitem__)
+
+    assert follow.main() == 7
+    ((*_, option, grace),) = commands
+    assert (option, grace) == ("-g", "worker_shutdown_timeout 41s;")
+    # nginx's own words for it: https://nginx.org/en/docs/control.html
+    assert signals == [signal.SIGQUIT]
 
 
 def test_a_method_that_there_is_not_is_refused_by_name(
