@@ -22,11 +22,13 @@ RUN python3 -m venv --without-pip /opt/venv \
     && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \
         ! -name s3 ! -name sts ! -name 'sso*' ! -name signin -exec rm -r {} + \
     && rm -r /opt/venv/lib/python3*/site-packages/drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc
+# remove_kafka: begin
 # Kafka's client, where it is the message broker.
 COPY requirements/kafka.txt /tmp/kafka.txt
 ARG BROKER=redis
 RUN [ "$BROKER" != kafka ] \
     || pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes --requirement /tmp/kafka.txt
+# remove_kafka: end
 
 FROM debian:trixie-slim AS mysite-base
 COPY requirements/apt.txt /tmp/apt.txt
@@ -88,7 +90,7 @@ ENV DJANGO_SETTINGS_MODULE=mysite.settings.production
 COPY --from=mysite-static /srv/static /srv/static
 COPY --from=mysite-collected /srv/messages /srv/messages
 COPY . /srv/project
-# Elastic Beanstalk reads this line from the file; a port inherited from a base image does not count.
+# Elastic Beanstalk reads this line from the file; a port inherited from a base image does not count. # remove_beanstalk
 EXPOSE 7999
 USER 10001:10001
 # Last, because it changes with every commit.

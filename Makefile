@@ -1,8 +1,8 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env certs setup test test-app lint format lock dockerfile push clean
-.PHONY: eb-bundle # remove_beanstalk
+.PHONY: help run env certs setup test test-app lint format lock push clean
+.PHONY: dockerfile eb-bundle # remove_beanstalk
 .PHONY: test-unit test-stack test-databases chaos mutants eb-rehearsal bench # remove_template
 
 # remove_template: begin
@@ -67,8 +67,11 @@ lock: .venv/.test ## Lock requirements/*.in into *.txt, keep the locked versions
 	@# Another make: this one has checked .venv/.test already.
 	@$(MAKE) --no-print-directory setup
 
+# remove_beanstalk: begin
 dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile
+
+# remove_beanstalk: end
 
 push: ## Build the production image and push it with SBOM and provenance: IMAGE=registry/name:tag
 	@# The engine's own builder makes no attestations.

@@ -33,12 +33,14 @@ core.register_task(function()
             elseif stats.status == "DOWN" and TIMED_OUT[stats.check_status] and not hanging[name] then
                 hanging[name] = true
                 cut(dynamic[name])
+                -- remove_apache: begin
                 -- Apache passes requests on to all servers and notices one that accepts them and hangs only after its
                 -- ProxyTimeout. It finds an address without a server (L4TOUT) by itself.
                 if stats.check_status == "L7TOUT" then
                     take_out(files.apache)
                     cut(dynamic.apache)
                 end
+                -- remove_apache: end
             end
         end
         core.msleep(250)

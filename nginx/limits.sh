@@ -1,13 +1,13 @@
 # shellcheck shell=sh
 # Every server's limits follow from REQUEST_SECONDS and UPLOAD_MAX_MB. Each start script reads this file.
-# tests/unit/test_consistency_timeouts.py checks the order of the times.
+# tests/unit/test_consistency_timeouts.py checks the order of the times. # remove_template
 
 export REQUEST_SECONDS="${REQUEST_SECONDS:-20}" UPLOAD_MAX_MB="${UPLOAD_MAX_MB:-10}"
 
 # From the inside out: uWSGI or gunicorn ends a request after REQUEST_SECONDS, with the process that runs it. The
 # servers before it wait a little longer, so that only a process or a machine that hangs lets them give up.
 export NGINX_SECONDS=$((REQUEST_SECONDS + 5))
-export APACHE_SECONDS=$((REQUEST_SECONDS + 8))
+export APACHE_SECONDS=$((REQUEST_SECONDS + 8)) # remove_apache
 # HAProxy, nginx as the balancer, and the nginx of an Elastic Beanstalk instance.
 export BALANCER_SECONDS=$((REQUEST_SECONDS + 10))
 # A balancer's own inner connection, which ends after the outer one.
@@ -17,7 +17,7 @@ export INNER_SECONDS=$((REQUEST_SECONDS + 15))
 export NGINX_GRACE_SECONDS=$((REQUEST_SECONDS + 8))
 export NGINX_STOP_SECONDS=$((REQUEST_SECONDS + 10))
 export APP_STOP_SECONDS=$((REQUEST_SECONDS + 5))
-export APACHE_GRACE_SECONDS=$((REQUEST_SECONDS + 12))
+export APACHE_GRACE_SECONDS=$((REQUEST_SECONDS + 12)) # remove_apache
 export BALANCER_GRACE_SECONDS=$((REQUEST_SECONDS + 40))
 
 # The largest file, and the form around it.

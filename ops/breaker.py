@@ -206,7 +206,7 @@ def within(seconds: float, work: Callable[[], T], undo: Callable[[T], object]) -
 # Made before uWSGI forks its workers, so that they share them.
 DATABASE = Breaker("the database")
 REDIS = Breaker("Redis")
-# RabbitMQ or Kafka; Redis as the message broker is the same server as above.
+# Redis as the message broker is the same server as above.
 BROKER = Breaker("the message broker")
 # A bucket; a disk has none.
 STORAGE = Breaker("the storage")

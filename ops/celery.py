@@ -14,8 +14,8 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
-from ops import environment
 from ops.breaker import BROKER, REDIS, AwayError, Breaker
+from ops.environment import KAFKA_SCHEME  # remove_kafka
 from ops.settings.backing import FILES, broker_defaults
 
 # What is wrong with a task itself.
@@ -110,14 +110,18 @@ if settings.CELERY_BROKER_URL == FILES:
     from ops.brokers import files
 
     files.prepare(settings.CELERY_BROKER_TRANSPORT_OPTIONS)
-elif settings.CELERY_BROKER_URL.startswith("amqp"):
+# remove_rabbitmq: begin
+if settings.CELERY_BROKER_URL.startswith("amqp"):
     from ops.brokers import rabbitmq
 
     rabbitmq.prepare()
-elif settings.CELERY_BROKER_URL.startswith(environment.KAFKA_SCHEME):
+# remove_rabbitmq: end
+# remove_kafka: begin
+if settings.CELERY_BROKER_URL.startswith(KAFKA_SCHEME):
     from ops.brokers import kafka
 
     kafka.prepare()
+# remove_kafka: end
 
 
 @signals.setup_logging.connect

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from demo.tasks import process_upload
 from demo.tests.uploads import close_pools
-from mysite.celery import app
+from ops.celery import app
 
 User = get_user_model()
 # These need moto or schemathesis, which the container has not.

@@ -10,7 +10,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from demo.tests.pictures import picture
 from demo.tests.uploads import PATH, close_pools, files, send
-from mysite.celery import app
+from ops.celery import app
 from ops.models import Task
 from ops.tasks import rows
 

@@ -15,8 +15,8 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from demo.models import Upload
 from demo.tasks import process_upload
 from demo.tests.pictures import picture
-from mysite.celery import app
 from ops.breaker import STORAGE
+from ops.celery import app
 from tests.ports import free_port
 from tests.s3 import empty_bucket, storage
 

@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from kombu import pools
 
-from mysite.celery import app
+from ops.celery import app
 
 PATH = "/api/uploads/"
 

@@ -3,7 +3,10 @@
 contract/ declares them; settings read them through `load()`; `./manage.py env` checks them.
 """
 
-from .broker import KAFKA_SCHEME, broker_url
+from .broker import (
+    KAFKA_SCHEME,  # remove_kafka
+    broker_url,
+)
 from .check import faults
 from .database import database_settings, without_time_limits
 from .loader import ignored_layer, layer_of, load, read_dotenv
@@ -14,7 +17,7 @@ __all__ = [
     "BROKER",
     "CACHE",
     "COUNTER",
-    "KAFKA_SCHEME",
+    "KAFKA_SCHEME",  # remove_kafka
     "Environment",
     "broker_url",
     "database_settings",

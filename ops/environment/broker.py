@@ -1,11 +1,11 @@
-"""The message broker: Redis, RabbitMQ, Kafka, or whatever CELERY_BROKER_URL names."""
+"""The message broker: Redis, or what BROKER or CELERY_BROKER_URL names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
+from importlib.util import find_spec  # remove_kafka
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote  # remove_rabbitmq
 
 from . import redis
 from .fault import Fault
@@ -15,19 +15,28 @@ if TYPE_CHECKING:
     from .typed import Environment
 
 REDIS: Final = "redis"
+# remove_rabbitmq: begin
 RABBITMQ: Final = "rabbitmq"
 # What the stack's RabbitMQ is set up with (variants/rabbitmq/start): the user and its virtual host.
 USER: Final = "mysite"
 VIRTUAL_HOST: Final = "mysite"
-PORTS: Final = {RABBITMQ: 5672, "kafka": 9092}
-# As Celery calls it.
-KAFKA_SCHEME: Final = "confluentkafka"
+# remove_rabbitmq: end
+# remove_other_broker: begin
+PORTS: Final = {
+    "rabbitmq": 5672,  # remove_rabbitmq
+    "kafka": 9092,  # remove_kafka
+}
+# remove_other_broker: end
+# As Celery calls it.  # remove_kafka
+KAFKA_SCHEME: Final = "confluentkafka"  # remove_kafka
 
 # What a broker needs besides its name, and what to do where it is missing.
+# remove_other_broker: begin
 _HOST: Final = {"BROKER_HOST": "Set BROKER_HOST; docker compose's own is BROKER_HOST=broker."}
-_NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
-    RABBITMQ: {**_HOST, "BROKER_PASSWORD": "Set BROKER_PASSWORD."},
-    "kafka": _HOST,
+# remove_other_broker: end
+NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
+    "rabbitmq": {**_HOST, "BROKER_PASSWORD": "Set BROKER_PASSWORD."},  # remove_rabbitmq
+    "kafka": _HOST,  # remove_kafka
 }
 # The variables that say which one it is.
 _NAMES: Final = frozenset({"BROKER", "CELERY_BROKER_URL"})
@@ -45,20 +54,29 @@ def broker_url(environment: Environment) -> str:
 
 def _other(values: Mapping[str, Value]) -> str:
     """Return the address of a broker that is named apart; empty if Redis is to be it."""
+    # remove_other_broker: begin
     broker, host = str(values["BROKER"]), values["BROKER_HOST"]
-    if values["CELERY_BROKER_URL"] or broker == REDIS or not host:
+    if values["CELERY_BROKER_URL"] or not host:
         return str(values["CELERY_BROKER_URL"])
+    # remove_rabbitmq: begin
     if broker == RABBITMQ:
         password = quote(str(values["BROKER_PASSWORD"]), safe="")
         return f"amqp://{USER}:{password}@{host}:{PORTS[broker]}/{VIRTUAL_HOST}"
-    return f"{KAFKA_SCHEME}://{host}:{PORTS[broker]}"
+    # remove_rabbitmq: end
+    # remove_kafka: begin
+    if broker == "kafka":
+        return f"{KAFKA_SCHEME}://{host}:{PORTS[broker]}"
+    # remove_kafka: end
+    # remove_other_broker: end
+    return str(values["CELERY_BROKER_URL"])
 
 
 def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
     """Return what is wrong with how a broker that is not Redis is named."""
     if broken & _NAMES:
         return []
-    found = []
+    found: list[Fault] = []
+    # remove_kafka: begin
     url = _other(values)
     # Several are separated like this. A login says nothing of how it is to be sent.
     if any("@" in part for part in url.split(";") if part.strip().startswith(KAFKA_SCHEME)):
@@ -67,11 +85,12 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
         )
         hint = "Name it without one, confluentkafka://host:9092, in a network of its own."
         found.append(Fault("CELERY_BROKER_URL", problem, hint))
+    # remove_kafka: end
     broker = str(values["BROKER"])
     if layer in SHARED and not values["CELERY_BROKER_URL"]:
         found += [
             Fault(name, f"it is not set, and BROKER={broker} needs it", hint)
-            for name, hint in _NEEDED.get(broker, {}).items()
+            for name, hint in NEEDED.get(broker, {}).items()
             if not values[name] and name not in broken
         ]
     return found
@@ -79,9 +98,11 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
 
 def client_faults(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
     """Return a fault where the broker's client is not among the packages installed here."""
+    # remove_kafka: begin
     kafka = not broken & _NAMES and _other(values).startswith(KAFKA_SCHEME)
-    if not kafka or find_spec("confluent_kafka") is not None:
-        return []
-    problem = "Kafka is the message broker, and its client is not installed here"
-    hint = "Set BROKER=kafka and build again: docker compose build."
-    return [Fault("BROKER", problem, hint)]
+    if kafka and find_spec("confluent_kafka") is None:
+        problem = "Kafka is the message broker, and its client is not installed here"
+        hint = "Set BROKER=kafka and build again: docker compose build."
+        return [Fault("BROKER", problem, hint)]
+    # remove_kafka: end
+    return []

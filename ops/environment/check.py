@@ -27,13 +27,15 @@ _KEY_INSECURE: Final = "django-insecure-"
 _PRELOAD_SECONDS: Final = 31_536_000
 
 # The ports on the host that must differ, and the variable with which each is in use; empty: always.
+# remove_nginx-balancer: begin
 # Not NGINX_BALANCER_PORT: in HAProxy's place (`--scale haproxy=0`) it may well be HTTP_PORT.
+# remove_nginx-balancer: end
 PUBLISHED: Final[Mapping[str, str]] = {
     "HTTP_PORT": "",
     "STATS_PORT": "",
     "HTTPS_PORT": "TLS_CERTIFICATE",
-    "NGINX_PORT": "APACHE",
-    "APACHE_PORT": "APACHE",
+    "NGINX_PORT": "APACHE",  # remove_apache
+    "APACHE_PORT": "APACHE",  # remove_apache
 }
 
 # The value of what is not set and has no default; None for a number.

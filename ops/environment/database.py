@@ -1,4 +1,4 @@
-"""The database: which of the three ways names it, and Django's settings for it."""
+"""The database: which of several ways names it, and Django's settings for it."""
 
 from __future__ import annotations
 
@@ -86,19 +86,27 @@ _TIME_LIMITS: Final = frozenset({"read_timeout", "write_timeout", "options"})
 # As SQLAlchemy and django-environ write it; not a URL.
 _IN_MEMORY: Final = "sqlite://:memory:"
 
-# The variables that say which of the three ways is taken, the first that is set.
-WAYS: Final = ("DATABASE_URL", "DB_ENGINE", "RDS_HOSTNAME")
-# What the second and the third need, by Django's names.
+# The variables that say which way is taken, the first that is set.
+WAYS: Final = (
+    "DATABASE_URL",
+    "DB_ENGINE",
+    "RDS_HOSTNAME",  # remove_beanstalk
+)
+# What each group needs, by Django's names.
 _GROUP: Final = {key: f"DB_{key}" for key in ("NAME", "USER", "PASSWORD", "HOST")}
+# remove_beanstalk: begin
 _RDS: Final = {
     "NAME": "RDS_DB_NAME",
     "USER": "RDS_USERNAME",
     "PASSWORD": "RDS_PASSWORD",
     "HOST": "RDS_HOSTNAME",
 }
+# remove_beanstalk: end
 _CURE: Final = (
     "Set one of: DATABASE_URL (or DATABASE_URL_FILE); DB_ENGINE with DB_NAME, DB_USER, DB_PASSWORD "
-    "and DB_HOST; RDS_HOSTNAME with RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD."
+    "and DB_HOST"
+    "; RDS_HOSTNAME with RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD"  # remove_beanstalk
+    "."
 )
 _ENCODE: Final = (
     "Percent-encode these characters in the user name and the password "
@@ -188,8 +196,10 @@ def _settings(engine: str, named: Settings, seconds: int) -> Settings:
 
 def _needed(way: str, values: Mapping[str, Value]) -> Mapping[str, str]:
     """Return the variables that a group has to have, by Django's names for them."""
+    # remove_beanstalk: begin
     if way == "RDS_HOSTNAME":
         return _RDS
+    # remove_beanstalk: end
     return {"NAME": "DB_NAME"} if values["DB_ENGINE"] == "sqlite" else _GROUP
 
 
@@ -198,11 +208,12 @@ def _shown(way: str, values: Mapping[str, Value]) -> str:
 
 
 def _from_group(way: str, values: Mapping[str, Value]) -> Settings:
-    if way == "DB_ENGINE":
-        engine, port = str(values["DB_ENGINE"]), values["DB_PORT"]
-    else:
+    engine, port = str(values["DB_ENGINE"]), values["DB_PORT"]
+    # remove_beanstalk: begin
+    if way == "RDS_HOSTNAME":
         port = values["RDS_PORT"]
         engine = "postgres" if port == 5432 else "mysql"
+    # remove_beanstalk: end
     named = {key: values[name] for key, name in _needed(way, values).items()}
     if engine != "sqlite":
         named["PORT"] = port or ""

@@ -14,7 +14,9 @@ from .files import SUFFIX
 # Names of other programs that are close to ours.
 _FOREIGN: Final = (
     *("COMPOSE_", "DOCKER_", "BUILDX_"),
-    *("MYSQL_", "POSTGRES_", "RABBITMQ_"),
+    "MYSQL_",  # remove_mysql
+    "POSTGRES_",  # remove_postgres
+    "RABBITMQ_",  # remove_rabbitmq
 )
 # What AWS's command-line tools and SDKs read, by families; any other AWS_* is meant for us.
 # https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
@@ -44,7 +46,7 @@ FORMER: Final = {"SERVER3": "SERVER_COUNT"}
 _CUTOFF_ENVIRON: Final = 0.88
 _CUTOFF_DOTENV: Final = 0.78
 _LENGTHS: Final = 2
-# REDIS_HOSTNAME does not mean RDS_HOSTNAME: a right prefix was meant.
+# REDIS_HOSTNAME does not mean RDS_HOSTNAME: a right prefix was meant.  # remove_beanstalk
 _PREFIXES: Final = frozenset(name.partition("_")[0] for name in VARIABLES if "_" in name)
 
 

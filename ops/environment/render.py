@@ -115,10 +115,12 @@ BY_THE_IMAGE: Final = frozenset(
 BY_EACH_SERVER: Final = frozenset({"PROFILE"})
 BUILD_STEPS_ONLY: Final = frozenset({"DJANGO_BUILD"})
 ON_THE_HOST_ONLY: Final = frozenset({"RUN_PORT", "TEST_DB_NAME"})
-BY_ELASTIC_BEANSTALK: Final = frozenset(
+BY_THE_PLATFORM: Final = frozenset(
     {
         *("CONTAINER_COMMAND", "RUN_MIGRATIONS"),
+        # remove_beanstalk: begin
         *("RDS_DB_NAME", "RDS_HOSTNAME", "RDS_PASSWORD", "RDS_PORT", "RDS_USERNAME"),
+        # remove_beanstalk: end
     }
 )
 NOT_PASSED_ON: Final = (
@@ -126,7 +128,7 @@ NOT_PASSED_ON: Final = (
     | BY_EACH_SERVER
     | BUILD_STEPS_ONLY
     | ON_THE_HOST_ONLY
-    | BY_ELASTIC_BEANSTALK
+    | BY_THE_PLATFORM
     | frozenset(SUPERUSER)
 )
 

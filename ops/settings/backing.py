@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from ops import environment
-from ops.environment import KAFKA_SCHEME, Environment
+from ops.environment import (
+    KAFKA_SCHEME,  # remove_kafka
+    Environment,
+)
 
 # The broker without a server: messages are files. The host's name means nothing.
 FILES = "filesystem://localhost//"
@@ -16,15 +19,16 @@ ANSWER_SECONDS = 0.5
 # A worker waits for its next message within this.
 WORKER_ANSWER_SECONDS = 2
 
-# A worker and RabbitMQ each notice after two of these that the other is gone without a word. In a
-# server nothing would answer between two requests; it opens a connection again.
+# A worker and an AMQP broker each notice after two of these that the other is gone without a word.
+# In a server nothing would answer between two requests; it opens a connection again.
 HEARTBEAT_SECONDS = 20
-# The longest silence of RabbitMQ in the middle of a conversation. A visitor waits for a server; a
-# worker that begins makes thirty queues, which is slow where the disk is.
+# The longest silence of such a broker in the middle of a conversation. A visitor waits for a
+# server; a worker that begins makes thirty queues, which is slow where the disk is.
 # https://docs.celeryq.dev/projects/amqp/en/latest/reference/amqp.transport.html
 SILENCE_SECONDS = 1
 WORKER_SILENCE_SECONDS = 20
 
+# remove_rabbitmq: begin
 # A quorum queue's message counts as taken when it is on the disks of most of its servers. With a
 # topic exchange a retry's pause is waited for at the broker, not by a worker.
 # https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/rabbitmq.html
@@ -36,10 +40,16 @@ RABBITMQ: dict[str, Any] = {
     "worker_detect_quorum_queues": True,
 }
 
+# remove_rabbitmq: end
+# remove_kafka: begin
 # A worker's orders and questions from outside would each be a topic, for ever.
 KAFKA: dict[str, Any] = {"worker_enable_remote_control": False}
+# remove_kafka: end
 # By how an address begins.
-OF_A_BROKER = {"amqp": RABBITMQ, KAFKA_SCHEME: KAFKA}
+OF_A_BROKER: dict[str, dict[str, Any]] = {
+    "amqp": RABBITMQ,  # remove_rabbitmq
+    KAFKA_SCHEME: KAFKA,  # remove_kafka
+}
 
 
 def cache_settings(env: Environment) -> dict[str, Any]:
@@ -66,7 +76,6 @@ def broker_settings(env: Environment, folder: Path) -> tuple[str, dict[str, Any]
     """Return the broker's URL and its options: Redis, another that is named, or files in `folder`.
 
     https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
-    https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/rabbitmq.html
     https://docs.celeryq.dev/projects/kombu/en/stable/reference/kombu.transport.filesystem.html
     """
     url = environment.broker_url(env)
@@ -87,10 +96,12 @@ def broker_settings(env: Environment, folder: Path) -> tuple[str, dict[str, Any]
             "socket_keepalive": True,
             "visibility_timeout": env.int("TASK_VISIBILITY_SECONDS"),
         }
+    # remove_rabbitmq: begin
     elif url.startswith("amqp"):
         # A message counts as sent when RabbitMQ says that it is on its disk.
         silence = {"read_timeout": SILENCE_SECONDS, "write_timeout": SILENCE_SECONDS}
         options |= {"confirm_publish": True, **silence}
+    # remove_rabbitmq: end
     return url, options
 
 

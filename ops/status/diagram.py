@@ -7,13 +7,26 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+# remove_kafka: begin
 from ops.environment import KAFKA_SCHEME
 
-DATABASES = {"mysql": "MySQL", "postgresql": "PostgreSQL", "sqlite": "SQLite"}
+# remove_kafka: end
+DATABASES = {
+    "mysql": "MySQL",  # remove_mysql
+    "postgresql": "PostgreSQL",  # remove_postgres
+    "sqlite": "SQLite",
+}
 # By the module that is there where it runs Django.
-APP_SERVERS = {"uwsgi": "uWSGI", "gunicorn": "gunicorn"}
+APP_SERVERS = {
+    "uwsgi": "uWSGI",
+    "gunicorn": "gunicorn",  # remove_gunicorn
+}
 # By the scheme of the broker's address; Redis and files need no box of their own.
-BROKERS = {"amqp": "RabbitMQ", "amqps": "RabbitMQ", KAFKA_SCHEME: "Kafka"}
+BROKERS: dict[str, str] = {
+    "amqp": "RabbitMQ",  # remove_rabbitmq
+    "amqps": "RabbitMQ",  # remove_rabbitmq
+    KAFKA_SCHEME: "Kafka",  # remove_kafka
+}
 WORDS = {"up": "Up", "draining": "Draining", "down": "Down"}
 
 

@@ -72,7 +72,7 @@ class Upkeep(bootsteps.StartStopStep):
         self.asked = False
 
     def ask(self) -> None:
-        """Have `tick` called by a loop without timers (Kafka, messages in files), once a turn."""
+        """Have `tick` called by a loop without timers (messages in files), once a turn."""
         consumer = getattr(self.worker, "consumer", None)
         if consumer is not None and not self.worker.use_eventloop and not self.asked:
             self.asked = True

@@ -28,8 +28,15 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return asked
 
 
+def with_apache() -> haproxy.Balancer:
+    """Return a balancer with Apache next to it."""
+    balancer = haproxy.Balancer("h")
+    balancer.apache = Apache("a")
+    return balancer
+
+
 def test_it_is_told_of_a_drain_and_of_its_end(said: list[tuple[str, ...]]) -> None:
-    balancer = haproxy.Balancer("h", Apache("a"))
+    balancer = with_apache()
     balancer.drain("server1")
     balancer.ready("server1")
 
@@ -37,7 +44,7 @@ def test_it_is_told_of_a_drain_and_of_its_end(said: list[tuple[str, ...]]) -> No
 
 
 def test_its_requests_are_waited_for(said: list[tuple[str, ...]]) -> None:
-    assert haproxy.Balancer("h", Apache("a")).busy_elsewhere("server1") == 3
+    assert with_apache().busy_elsewhere("server1") == 3
     assert said == [("a", MEMBER, "server1")]
 
 

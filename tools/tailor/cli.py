@@ -34,6 +34,8 @@ def main(template: Path) -> None:
 def parts_of(answers: dict[str, Any]) -> set[str]:
     """Return the parts that a project keeps."""
     yes = {part for part in ("beanstalk", "demo") if answers[part]}
+    if answers["broker"] != "redis":
+        yes.add("other_broker")
     return {answers["database"], answers["broker"], *answers["variants"], *yes}
 
 

@@ -7,8 +7,8 @@ A line that ends with `remove_PART` is the part's, and so are the lines from `re
 import re
 from typing import Final
 
-# A comment of Python, YAML, TOML and shell, or of Markdown.
-_OPENS: Final = r"(?:#|<!--) "
+# A comment of Python, YAML, TOML and shell, of Markdown, or of Lua.
+_OPENS: Final = r"(?:#|<!--|--) "
 _CLOSES: Final = r"(?: -->)?"
 
 
@@ -25,7 +25,8 @@ def cut(text: str, part: str) -> str:
 
 def _gap(block: re.Match[str]) -> str:
     """Return the larger of the gaps before and after a block."""
-    return max(block[1], "\n" + block[2], key=len)
+    # None before: the block before it was cut as well.
+    return max(block[1], "\n" + block[2], key=len) if block[1] else block[2]
 
 
 def unmark(text: str, part: str) -> str:

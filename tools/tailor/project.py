@@ -1,5 +1,6 @@
 """The files of a team's project: the template's, less the parts left out, under the team's name."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,9 @@ def tailored(name: str, content: bytes, table: dict[str, dict[str, Any]], kept: 
             text = marks.unmark(text, part)
         for old, new in described.get("with" if part in kept else "without", []):
             text = text.replace(old, new)
+    if name.endswith(".py"):
+        # Brackets of which nothing is left, as `make format` writes them.
+        text = re.sub(r"([\[({])\n *([\])}])", r"\1\2", text)
     return text.encode()
 
 

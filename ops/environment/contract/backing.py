@@ -11,9 +11,9 @@ from .samples import SAMPLE_PASSWORD
 
 DATABASE: Final = Section(
     "Database",
-    "One of three ways, the first that is set: DATABASE_URL, DB_ENGINE with DB_*, or "
-    "RDS_HOSTNAME with RDS_*. The local layer falls back to SQLite in var/; dev and production "
-    "have no fallback.",
+    "The first that is set: DATABASE_URL, or DB_ENGINE with DB_*"
+    ", or RDS_HOSTNAME with RDS_*"  # remove_beanstalk
+    ". The local layer falls back to SQLite in var/; dev and production have no fallback.",
     (
         Variable(
             name="DATABASE_URL",
@@ -50,6 +50,7 @@ DATABASE: Final = Section(
         Variable(
             name="DB_PORT", kind=Kind.PORT, help="The database's port, if not its engine's own."
         ),
+        # remove_beanstalk: begin
         Variable(name="RDS_HOSTNAME", help="Set by Elastic Beanstalk for a coupled database."),
         Variable(
             name="RDS_PORT", kind=Kind.PORT, help="5432 means PostgreSQL, any other port MySQL."
@@ -57,6 +58,7 @@ DATABASE: Final = Section(
         Variable(name="RDS_DB_NAME", help="The coupled database's name."),
         Variable(name="RDS_USERNAME", help="The coupled database's user."),
         Variable(name="RDS_PASSWORD", help="The coupled database's password.", secret=True),
+        # remove_beanstalk: end
         Variable(name="TEST_DB_NAME", help="The name of the database that the tests create."),
         Variable(
             name="DB_CONN_MAX_AGE",
@@ -129,8 +131,14 @@ BROKER: Final = Section(
             name="BROKER",
             kind=Kind.CHOICE,
             help="The message broker, which docker compose starts; cache and counter stay in "
-            "Redis. For kafka the image is rebuilt.",
-            choices=("redis", "rabbitmq", "kafka"),
+            "Redis."
+            " For kafka the image is rebuilt."  # remove_kafka
+            "",
+            choices=(
+                "redis",
+                "rabbitmq",  # remove_rabbitmq
+                "kafka",  # remove_kafka
+            ),
             default="redis",
         ),
         Variable(
@@ -139,7 +147,7 @@ BROKER: Final = Section(
         ),
         Variable(
             name="BROKER_PASSWORD",
-            help="The password of RabbitMQ's user mysite.",
+            help="The broker's password; its user is mysite.",
             layer_defaults={"local": SAMPLE_PASSWORD, "test": SAMPLE_PASSWORD},
             sample=SAMPLE_PASSWORD,
             secret=True,

@@ -29,6 +29,7 @@ STACK: Final = Section(
             default="roundrobin",
             scope=Scope.STACK,
         ),
+        # remove_apache: begin
         Variable(
             name="APACHE",
             kind=Kind.CHOICE,
@@ -37,6 +38,8 @@ STACK: Final = Section(
             default="0",
             scope=Scope.STACK,
         ),
+        # remove_apache: end
+        # remove_nginx-balancer: begin
         Variable(
             name="NGINX_BALANCER",
             kind=Kind.CHOICE,
@@ -45,6 +48,8 @@ STACK: Final = Section(
             default="0",
             scope=Scope.STACK,
         ),
+        # remove_nginx-balancer: end
+        # remove_apache: begin
         Variable(
             name="NGINX_PORT",
             kind=Kind.PORT,
@@ -66,6 +71,8 @@ STACK: Final = Section(
             scope=Scope.STACK,
             validate=validators.loopback_address,
         ),
+        # remove_apache: end
+        # remove_nginx-balancer: begin
         Variable(
             name="NGINX_BALANCE",
             kind=Kind.CHOICE,
@@ -89,6 +96,7 @@ STACK: Final = Section(
             scope=Scope.STACK,
             validate=validators.bind_address,
         ),
+        # remove_nginx-balancer: end
         Variable(
             name="TLS_CERTIFICATE",
             help="A folder in certs/ with fullchain.pem and privkey.pem: the site by https.",

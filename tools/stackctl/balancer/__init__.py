@@ -1,4 +1,4 @@
-"""HAProxy: its admin socket, servers, configuration file and certificate; Apache in front of it.
+"""HAProxy: its admin socket, servers, configuration file and certificate.
 
 Nothing here may start, stop or release a server.
 """

@@ -19,7 +19,7 @@ from ..common import outputs, process
 from ..common.faults import StackctlError
 from ..docker import engine
 from . import kept_state
-from .apache import Apache
+from .apache import Apache  # remove_apache
 
 BACKEND = "dynamic_backend"
 # The backends with health checks of their own; upload_backend tracks the first.
@@ -76,12 +76,15 @@ class HaproxyWorkers:
 
 
 class Balancer:
-    """One running HAProxy, and Apache where it runs next to it."""
+    """One running HAProxy, and the server that picks servers next to it, if one runs."""
 
-    def __init__(self, container: str, apache: Apache | None = None) -> None:
+    # remove_apache: begin
+    apache: Apache | None = None
+
+    # remove_apache: end
+    def __init__(self, container: str) -> None:
         """Take the container's id."""
         self.container = container
-        self.apache = apache
 
     def command(self, *lines: str) -> str:
         """Give commands to the runtime API and return the answer.
@@ -177,14 +180,18 @@ class Balancer:
     def drain(self, server: str) -> None:
         """Send no new request to a server; running ones go on, and so do the health checks."""
         self._set(server, "drain")
+        # remove_apache: begin
         if self.apache:
             self.apache.drain(server)
+        # remove_apache: end
 
     def ready(self, server: str) -> None:
         """Let a server get requests again, once its health checks are good."""
         self._set(server, "ready")
+        # remove_apache: begin
         if self.apache:
             self.apache.ready(server)
+        # remove_apache: end
         # HAProxy 3.0 hands waiting requests to a server only when one of that server's own ends. A
         # server that comes back while all others are busy has none, and would idle until the queue
         # is empty. Setting its limit, to what it is, makes HAProxy look at the queue.
@@ -198,8 +205,12 @@ class Balancer:
             )
 
     def busy_elsewhere(self, server: str) -> int:
-        """Return how many requests a server has that HAProxy does not see: Apache's."""
-        return self.apache.busy(server) if self.apache else 0
+        """Return how many requests a server has that HAProxy does not see."""
+        # remove_apache: begin
+        if self.apache:
+            return self.apache.busy(server)
+        # remove_apache: end
+        return 0
 
     def reload(self, servers: dict[str, BalancedServer]) -> str:
         """Have the master start another worker, and the present one hand over what waits in it.

@@ -38,9 +38,13 @@ def examine(seen: state.StackStatus) -> list[Check]:
 
 
 def balancer_is_replaced(seen: state.StackStatus) -> bool:
-    """Return whether nginx-balancer runs in HAProxy's place."""
+    """Return whether another balancer runs in HAProxy's place."""
+    # remove_nginx-balancer: begin
     other = seen.containers.get(compose.NGINX_BALANCER)
-    return not seen.running and other is not None and other.running
+    if other and other.running:
+        return not seen.running
+    # remove_nginx-balancer: end
+    return False
 
 
 def _services(seen: state.StackStatus) -> list[str]:
@@ -235,8 +239,10 @@ def changed_variables(
 
 def _fact(service: str, seen: state.StackStatus) -> str:
     container = seen.containers.get(service)
+    # remove_nginx-balancer: begin
     if service == compose.BALANCER and balancer_is_replaced(seen):
         return f"off; {compose.NGINX_BALANCER} is in its place"
+    # remove_nginx-balancer: end
     if server := seen.servers.get(service):
         known = "" if server.balancer else "; HAProxy's view is not known"
         return f"{server.state}, release {server.as_dict()['release']}{known}"

@@ -37,15 +37,15 @@ PORT_NAMES: Final = {
     8080: "HTTP_PORT",
     8443: "HTTPS_PORT",
     8888: "STATS_PORT",
-    8090: "NGINX_BALANCER_PORT",
-    7999: "NGINX_PORT",
-    8002: "APACHE_PORT",
+    8090: "NGINX_BALANCER_PORT",  # remove_nginx-balancer
+    7999: "NGINX_PORT",  # remove_apache
+    8002: "APACHE_PORT",  # remove_apache
 }
 # The variable of a port's address, where it is not HTTP_ADDRESS.
-PORT_ADDRESSES: Final = {
-    "NGINX_BALANCER_PORT": "NGINX_BALANCER_ADDRESS",
-    "NGINX_PORT": "DIRECT_ADDRESS",
-    "APACHE_PORT": "DIRECT_ADDRESS",
+PORT_ADDRESSES: Final[dict[str, str]] = {
+    "NGINX_BALANCER_PORT": "NGINX_BALANCER_ADDRESS",  # remove_nginx-balancer
+    "NGINX_PORT": "DIRECT_ADDRESS",  # remove_apache
+    "APACHE_PORT": "DIRECT_ADDRESS",  # remove_apache
 }
 # What docker-compose.yaml gives where nothing is set, for when compose cannot be asked.
 COMPOSE_DEFAULTS: Final = {

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..balancer import haproxy
-from ..balancer.apache import Apache
+from ..balancer.apache import Apache  # remove_apache
 from ..common.faults import StackctlError, UsageError
 from ..docker import compose, engine
 
@@ -143,8 +143,14 @@ def balancer_of(project: compose.Project) -> haproxy.Balancer:
     container = containers.get(compose.BALANCER)
     if container is None or not container.running:
         raise StackctlError("the stack is not running", "Start it: ./stackctl up")
+    # remove_apache: begin
     apache = containers.get(compose.APACHE)
-    return haproxy.Balancer(container.id, Apache(apache.id) if apache and apache.running else None)
+    if apache and apache.running:
+        balancer = haproxy.Balancer(container.id)
+        balancer.apache = Apache(apache.id)
+        return balancer
+    # remove_apache: end
+    return haproxy.Balancer(container.id)
 
 
 def unknown_server(name: str) -> StackctlError:

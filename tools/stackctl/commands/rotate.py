@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from ops.environment.broker import NEEDED
 from ops.environment.contract import VARIABLES
 from ops.environment.loader import find_dotenv
 
@@ -66,10 +67,11 @@ class _Rotation:
         self.project, self.name, self.console = project, name, console
         self.interrupt, self.limits = interrupt, limits
         broker = project.environment(project.servers[0]).get("BROKER", "redis")
-        if name == "broker" and broker != "rabbitmq":
-            hint = "./stackctl rotate redis" if broker == "redis" else "Kafka here has no password."
+        has_password = "BROKER_PASSWORD" in NEEDED.get(broker, {})
+        if name == "broker" and not has_password:
+            hint = "./stackctl rotate redis" if broker == "redis" else "None is set here."
             raise UsageError(f"the broker is {broker}, and has no password of its own", hint)
-        self.all = [REDIS, DB, *([BROKER] if broker == "rabbitmq" else [])]
+        self.all = [REDIS, DB, *([BROKER] if has_password else [])]
         self.passwords = [p for p in self.all if name in (p.name, "all")]
         self.key = name in ("secret-key", "all")
         self.given = project.environment(project.servers[0])

@@ -32,7 +32,7 @@ def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
     with lock.held(project, f"drain {server}"), interrupt.noted(console.warn):
         balancer = state.balancer_of(project)
         _seen(balancer, server)
-        # Apache is no server: it needs one as HAProxy does.
+        # Another proxy is no server: it needs one as HAProxy does.
         seen = balancer.servers().values()
         others = [s for s in seen if s.up and s.name in project.servers and s.name != server]
         if not others and not force:

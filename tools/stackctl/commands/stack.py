@@ -86,7 +86,7 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
             "brings the new one, one server after the other"
         )
     around = []
-    for name in (compose.BALANCER, compose.APACHE, *compose.BACKING):
+    for name in (*compose.PROXIES, *compose.BACKING):
         found = running.get(name)
         service = project.services.get(name, {"scale": 0})
         if found is None or service.get("scale") == 0:

@@ -30,9 +30,13 @@ SERVER = re.compile(r"server\d+")
 MIGRATE = "migrate"
 ENV_CHECK = "env-check"
 BALANCER = "haproxy"
-APACHE = "apache"
-NGINX_BALANCER = "nginx-balancer"
-PROXIES = (BALANCER, NGINX_BALANCER, APACHE)
+APACHE = "apache"  # remove_apache
+NGINX_BALANCER = "nginx-balancer"  # remove_nginx-balancer
+PROXIES = (
+    BALANCER,
+    NGINX_BALANCER,  # remove_nginx-balancer
+    APACHE,  # remove_apache
+)
 CERTIFICATES = "certificates"
 DATABASE = "db"
 REDIS = "redis"
