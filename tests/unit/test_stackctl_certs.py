@@ -169,6 +169,21 @@ def test_half_an_authority_is_told(root: Path, capsys: pytest.CaptureFixture[str
     assert "certs/ca.key" in capsys.readouterr().err
 
 
+def test_expired_authority_signs_no_certificate(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(local_ca, "AUTHORITY_DAYS", -1)
+        patch.setattr(local_ca, "EARLIER", timedelta(days=2))
+        certs()
+    before = read(root / "certs/localhost/fullchain.pem")
+
+    certs("--force", code=1)
+
+    assert "the authority certs/ca.pem expired at" in capsys.readouterr().err
+    assert read(root / "certs/localhost/fullchain.pem") == before
+
+
 def test_an_authority_s_key_of_another_is_told(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,6 +117,13 @@ def test_deploy_is_refused_before_anything_is_touched(
     assert stack.locks == locks
 
 
+def test_a_server_that_is_switched_off_and_down_is_no_reason_to_refuse(stack: Stack) -> None:
+    stack.extra["server2"] = {"scale": 0}
+    stack.end("server2", 0)
+
+    assert stack.deploy("bbbb").code == 0
+
+
 def test_a_broker_that_is_switched_off_is_not_missed(stack: Stack) -> None:
     stack.extra["broker"] = {"image": "rabbitmq", "scale": 0}
 

@@ -41,6 +41,8 @@ class Balancer:
     waiting: dict[str, float] = field(default_factory=dict)
     # Until when a server that was in maintenance has not been checked again.
     unchecked: dict[str, float] = field(default_factory=dict)
+    # Until when it has the former address of a server that was recreated.
+    stale: dict[str, float] = field(default_factory=dict)
     # Visitors' requests a second, to each server that is up.
     traffic: float = 50.0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -159,13 +161,15 @@ class Balancer:
                 ]
                 queued = self.waiting.get(name, 0) > self.engine.clock.now
                 container = self.engine.running(name)
+                is_stale = self.stale.get(name, 0) > self.engine.clock.now
+                address = container.address if container and not is_stale else "10.0.0.9"
                 answers = [str(self.counts[name, code] // 1000) for code in ("2xx", "5xx")]
                 rows.append(
                     [
                         *(backend, name, str(int(queued))),
                         str(len(running) if backend == BACKENDS[0] else 0),
                         *(str(self.limits.get(name, 2)), status, check),
-                        f"{container.address if container else '10.0.0.9'}:7999",
+                        f"{address}:7999",
                         *("0", answers[0], "0", "0", answers[1], "0"),
                     ]
                 )
