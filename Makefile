@@ -6,9 +6,9 @@
 .PHONY: test-unit test-stack test-databases chaos mutants eb-rehearsal bench # remove_template
 
 # remove_template: begin
-# Two processes, each with stacks of its own; a time limit there leaves room for the other one. What measures
-# times or puts the machine under load runs alone.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+# Three processes, each with stacks of its own: much of a container test is waiting. A time limit there leaves
+# room for the others. tests/chaos puts the machine under load and measures times: it runs alone.
+SIDE_BY_SIDE := -n 3 --dist loadgroup
 # remove_template: end
 
 # The project's apps, which have tests of their own.
@@ -29,8 +29,8 @@ certs: ## A local authority and a certificate for localhost, for https here; FOR
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/stack tests/browser
-	@.venv/bin/pytest tests/embedded tests/chaos tests/eb # remove_template
+	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/embedded tests/stack tests/browser tests/eb
+	@.venv/bin/pytest tests/chaos # remove_template
 
 test-app: .venv/.embedded ## Your apps' tests, on SQLite; APP=shop for those of one app
 	@.venv/bin/pytest $(or $(APP), $(APPS))
@@ -40,8 +40,8 @@ test-unit: .venv/.test ## The unit tests alone, your apps' and the stack's
 	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit
 
 test-stack: .venv/.test ## The container tests alone; WITH="DB_ENGINE=postgres" on that stack
-	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser
-	@STACK_WITH="$(WITH)" .venv/bin/pytest tests/chaos tests/eb
+	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser tests/eb
+	@STACK_WITH="$(WITH)" .venv/bin/pytest tests/chaos
 
 test-databases: .venv/.test ## The unit tests that use a database, on MySQL and PostgreSQL
 	@.venv/bin/pytest tests/stack/test_databases.py
