@@ -40,14 +40,14 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
 
 
 @pytest.fixture(scope="module")
-def site(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def deployed(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The clone's stack in production, with the team's secret in a file."""
     key = tmp_path_factory.mktemp("key") / "key"
     key.write_text(f"{KEY}\n")
-    site = Site(team.folder, f"{STACK_NAME}-team", SHOP_API_KEY_FILE=str(key))
-    with cleared(site):
-        site.ctl("up")
-        yield site
+    deployed = Site(team.folder, f"{STACK_NAME}-team", SHOP_API_KEY_FILE=str(key))
+    with cleared(deployed):
+        deployed.ctl("up")
+        yield deployed
 
 
 def test_each_seam_changes_as_many_files_as_the_docs_say(team: Team) -> None:
@@ -85,56 +85,58 @@ def tracked(folder: Path, name: str) -> list[str]:
     return run(folder, "git", "ls-files", name).split()
 
 
-def test_a_required_secret_is_not_made_up_and_not_forgotten(team: Team, site: Site) -> None:
+def test_a_required_secret_is_not_made_up_and_not_forgotten(team: Team, deployed: Site) -> None:
     manage = (sys.executable, "manage.py", "env")
     said = run(team.folder, *manage, "init", "--layer", "production", "--path", ".git/env")
     assert "SHOP_API_KEY" in said
     assert "\nSHOP_API_KEY=\n" in (team.folder / ".git/env").read_text()
 
     check = ("run", "--rm", "--no-deps", "env-check")
-    refused = site.compose(*check, check=False, environment={"SHOP_API_KEY_FILE": ""})
+    refused = deployed.compose(*check, check=False, environment={"SHOP_API_KEY_FILE": ""})
     assert refused.returncode == 1
     assert "SHOP_API_KEY: it is not set, and production requires it" in refused.stdout
     assert "The key of the payment service." in refused.stdout
 
 
-def test_its_page_is_the_home_page_translated_and_with_its_static_file(site: Site) -> None:
-    page = site.get("/").text
+def test_its_page_is_the_home_page_translated_and_with_its_static_file(deployed: Site) -> None:
+    page = deployed.get("/").text
     assert page.endswith(">Warenkorb\n")
     style = page.split('"')[1]
-    answer = site.get(style)
+    answer = deployed.get(style)
     assert "navy" in answer.text and "immutable" in answer.headers["Cache-Control"]
 
 
-def test_its_variable_reaches_the_settings_and_its_packages_are_there(site: Site) -> None:
-    assert site.get("/shop/key/").json() == {"xml": f"<key>{KEY[-4:]}</key>", "ldap": 1}
-    assert KEY not in site.inspect("server1", "{{.Config.Env}}")
+def test_its_variable_reaches_the_settings_and_its_packages_are_there(deployed: Site) -> None:
+    assert deployed.get("/shop/key/").json() == {"xml": f"<key>{KEY[-4:]}</key>", "ldap": 1}
+    assert KEY not in deployed.inspect("server1", "{{.Config.Env}}")
 
 
-def test_its_migration_task_and_periodic_task_run_and_share_private_files(site: Site) -> None:
-    site.post("/shop/notes/", data={"text": "bought"}).raise_for_status()
+def test_its_migration_task_and_periodic_task_run_and_share_private_files(deployed: Site) -> None:
+    deployed.post("/shop/notes/", data={"text": "bought"}).raise_for_status()
 
     def notes() -> set[str]:
-        return set(site.get("/shop/notes/").json()["notes"])
+        return set(deployed.get("/shop/notes/").json()["notes"])
 
     eventually(lambda: notes() == {"bought", "tick"}, seconds=60, what="both tasks have run")
     # The worker wrote it; a server reads it, and nginx does not.
-    assert site.run_in("server2", "cat", "/srv/private/note") == "bought"
-    assert site.get("/private/note").status_code == 404
-    assert site.get("/media/note").status_code == 404
+    assert deployed.run_in("server2", "cat", "/srv/private/note") == "bought"
+    assert deployed.get("/private/note").status_code == 404
+    assert deployed.get("/media/note").status_code == 404
 
 
-def test_the_stack_is_healthy_and_serves_its_status_page(site: Site) -> None:
-    assert site.get("/healthz").json()["status"] == "up"
-    assert site.get("/status/").status_code == 200
+def test_the_stack_is_healthy_and_serves_its_status_page(deployed: Site) -> None:
+    assert deployed.get("/healthz").json()["status"] == "up"
+    assert deployed.get("/status/").status_code == 200
 
 
-def test_deploy_brings_a_changed_page_without_a_failed_request(site: Site) -> None:
-    with site.edited("shop/views.py", 'gettext("Basket")', 'gettext("Basket").upper()') as release:
-        with visitors(site):
-            site.ctl("deploy", *QUICK)
-        site.whole_on(release)
-        assert all(site.get("/").text.endswith(">WARENKORB\n") for _ in range(4))
+def test_deploy_brings_a_changed_page_without_a_failed_request(deployed: Site) -> None:
+    with deployed.edited(
+        "shop/views.py", 'gettext("Basket")', 'gettext("Basket").upper()'
+    ) as release:
+        with visitors(deployed):
+            deployed.ctl("deploy", *QUICK)
+        deployed.whole_on(release)
+        assert all(deployed.get("/").text.endswith(">WARENKORB\n") for _ in range(4))
 
 
 # remove_demo: begin
@@ -146,10 +148,12 @@ def test_no_word_of_the_demo_is_left(team: Team) -> None:
     assert run(team.folder, "git", "grep", "-niE", WORDS, code=1) == ""
 
 
-def test_nothing_of_the_demo_is_in_the_image(site: Site) -> None:
+def test_nothing_of_the_demo_is_in_the_image(deployed: Site) -> None:
     code = "import importlib.util as u; print(u.find_spec('PIL'), u.find_spec('demo'))"
-    assert site.python_in("server1", code) == "None None"
-    assert site.get("/api/uploads/").status_code == site.get("/api/hits/").status_code == 404
+    assert deployed.python_in("server1", code) == "None None"
+    assert (
+        deployed.get("/api/uploads/").status_code == deployed.get("/api/hits/").status_code == 404
+    )
 
 
 def test_uncommitted_work_is_refused_with_the_next_step(tmp_path: Path) -> None:
