@@ -15,9 +15,6 @@ django.setup()
 from ops.models import WorkerBeat
 WorkerBeat.objects.all().delete()
 """
-# Not "drained": a server may be that for a moment before its replacement begins, and an interrupt
-# then puts it back in service as it was.
-BEING_REPLACED = ("starting", "healthy", "failed", "stopped")
 
 
 @contextmanager
@@ -38,10 +35,15 @@ def log_of(container: str) -> Iterator[list[str]]:
 
 
 def deploy_at_server1(site: Site) -> "subprocess.Popen[str]":
-    """Start a deploy and return it while the first server is replaced."""
+    """Start a deploy and return it while the first server is replaced.
+
+    A drained server is not enough: before the new container is there, an interrupt puts the former
+    one back into service.
+    """
+    former = site.container("server1")
     deploy = site.start("deploy", *QUICK)
     eventually(
-        lambda: site.states()["server1"] in BEING_REPLACED,
+        lambda: site.container("server1") not in ("", former),
         seconds=180,  # the build of the image is in it
         what="server1 is being replaced",
     )
@@ -113,13 +115,11 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
 
 
 def check_nothing_is_left_to_do(site: Site) -> None:
-    """Compose keeps to the release, and a further deploy finds nothing to do, unless forced."""
+    """Compose keeps to the release, and a further deploy finds nothing to do."""
     before = site.containers()
     site.compose("up", "--detach", "--no-build")
     assert site.ask("deploy", *QUICK)["changed"] is False
     assert site.containers() == before
-    assert site.ask("deploy", *QUICK, "--force")["changed"] is True
-    assert not set(site.containers()) & set(before)
 
 
 def check_the_record(site: Site, old: str, new: str) -> None:
@@ -127,9 +127,8 @@ def check_the_record(site: Site, old: str, new: str) -> None:
     record = site.ask("releases")
     assert record["running"] == [old]
     attempts = [r for r in record["releases"] if r["action"] != "found"]
-    assert [(r["action"], r["release"], r["outcome"]) for r in attempts[:4]] == [
+    assert [(r["action"], r["release"], r["outcome"]) for r in attempts[:3]] == [
         ("rollback", old, "ok"),
-        ("deploy", new, "ok"),
         ("deploy", new, "ok"),
         ("deploy", new, "interrupted"),
     ]
