@@ -128,6 +128,16 @@ def test_the_database_user_has_its_own_database_only(production: Stack) -> None:
     assert grants.count("GRANT ") == 5
 
 
+@mysql_alone
+def test_no_other_account_signs_in_to_mysql_over_the_network(production: Stack) -> None:
+    accounts = "SELECT user FROM mysql.user WHERE host <> 'localhost'"
+
+    # As root in its container: ./stackctl's account.
+    found = production.run_in("db", "mysql", "--user=stackctl", "-N", "--execute", accounts)
+
+    assert found.split() == ["mysite"]
+
+
 def test_logs_cannot_fill_the_disk(production: Stack) -> None:
     for service in (*APPLICATION, "worker", "redis", "haproxy", "db"):
         assert production.inspect(service, '{{index .HostConfig.LogConfig.Config "max-size"}}')
