@@ -1,11 +1,15 @@
 """How stackctl runs other programs: real ones, of a shell."""
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.tree import ROOT as REPOSITORY
 from tests.waiting import eventually
 from tools.stackctl.common import process
 from tools.stackctl.common.faults import StackctlError
@@ -97,6 +101,34 @@ def test_a_program_that_is_missing_is_named(how: str) -> None:
 
     problem = "no-such-program cannot be started: No such file or directory"
     assert (missing.value.problem, missing.value.hint) == (problem, "Is it installed?")
+
+
+def test_reason_without_words_is_the_error_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr(process.subprocess, "Popen", fail)
+
+    with pytest.raises(StackctlError, match="docker cannot be started: BlockingIOError"):
+        process.run("docker")
+
+
+def test_command_ends_although_what_it_ran_left_a_child_with_its_output() -> None:
+    code = (
+        "from tools.stackctl.common import process; process._TERM_SECONDS = 0.1; "
+        "print(process.follow('sh', '-c', 'sleep 60 & echo $!', on_line=print, seconds=9).code)"
+    )
+    pid, ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout.split()
+    os.kill(int(pid), signal.SIGKILL)
+
+    assert ended == "0"
 
 
 def test_follow_passes_each_line_on_as_it_comes(root: Path) -> None:

@@ -186,7 +186,9 @@ def test_releases_lists_the_record_the_latest_first(third: Stack) -> None:
     shown = third.run("releases").out
     headings = ["time", "action", "release", "result", "seconds", "who", "image"]
     assert shown.splitlines()[1].split() == headings
-    assert [line.split()[2] for line in shown.splitlines()[3:7]] == ["dddd", "cccc", "bbbb", "aaaa"]
+    assert [(line.split()[2], line.split()[-1]) for line in shown.splitlines()[3:7]] == [
+        *(("dddd", "gone"), ("cccc", "running"), ("bbbb", "kept"), ("aaaa", "kept"))
+    ]
 
 
 @pytest.mark.parametrize(

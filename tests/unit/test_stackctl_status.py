@@ -1,11 +1,14 @@
 """`doctor` and `status` name each part that is not as it should be, with the next step."""
 
 import io
+import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
 
 from tests.unit.test_stackctl_parts import container
 from tests.unit.test_stackctl_stack import KILLED, Machine
@@ -234,23 +237,56 @@ def test_the_site_blames_the_part_that_is_down_or_the_port(
     assert "docker compose up --detach --no-deps haproxy" in elsewhere.hint
 
 
-@pytest.mark.parametrize("width", [20, 40, 80, 10_000])
+def drawn(shown: RenderableType, width: int) -> str:
+    """Return what a terminal of this width shows."""
+    console = RichConsole(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(shown)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def letters(text: str) -> Counter[str]:
+    """Count the letters of a table, whatever their lines."""
+    return Counter(letter for letter in text if not letter.isspace() and letter != "─")
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 10_000])
 def test_no_name_is_cut_whatever_the_width(machine: Machine, width: int) -> None:
     release = "2026-01-31.a-release-of-a-long-name-that-is-longer-than-a-column-is-wide"
     for name in machine.project.servers:
         machine.containers[name] = replace(machine.containers[name], environ={"RELEASE": release})
     machine.change("worker", **STOPPED)
     seen = state.glance(machine.project)
-    console = RichConsole(file=io.StringIO(), width=width, force_terminal=False)
+    checks = parts.examine(seen)
 
-    console.print(cli._shown(seen, parts.examine(seen)))
+    whole, shown = (drawn(cli._shown(seen, checks), each) for each in (10_000, width))
 
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "…" not in shown
-    assert release in shown or width < 10_000
+    assert whole.count(release) == len(machine.project.servers)
+    assert letters(shown) == letters(whole)
     assert max(map(len, shown.splitlines())) <= width
-    letters = "".join(line.split("UP")[0] for line in shown.splitlines())
-    assert "worker" in "".join(letters.split())
+
+
+def test_a_line_of_watch_is_one_line_in_a_narrow_terminal(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.time, "sleep", interrupt)
+    console = Console()
+    console.out = RichConsole(file=io.StringIO(), width=30)
+
+    with pytest.raises(KeyboardInterrupt):
+        cli._watch_lines(console, machine.project, 1)
+    (line,) = console.out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert line.endswith("server2 ready old, server3 ready old")
+
+
+def test_project_name_of_the_command_line_is_compose_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "of-dotenv")
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--project-name", "shop", "version"])
+    assert (ended.value.code, os.environ["COMPOSE_PROJECT_NAME"]) == (0, "shop")
 
 
 def test_a_pipe_s_width_is_not_a_terminal_s(machine: Machine) -> None:
