@@ -57,12 +57,14 @@ def test_without_it_nobody_is_asked(said: list[tuple[str, ...]]) -> None:
     assert said == []
 
 
-def test_one_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "execute", lambda *_: Result(1, "", "no such server"))
+@pytest.mark.parametrize("result", [Result(1, "", "no such server"), Result(0, "odd page", "")])
+def test_one_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
+    monkeypatch.setattr(engine, "execute", lambda *_: result)
 
     with pytest.raises(StackctlError) as refused:
         Apache("a").drain("server1")
-    assert "no such server" in refused.value.problem
+    assert refused.value.problem == f"Apache cannot be asked about server1: {result.text()}"
+    assert "docker compose restart apache" in refused.value.hint
 
 
 def test_the_script_speaks_of_what_the_configuration_has() -> None:

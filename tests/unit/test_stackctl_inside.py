@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.stackctl.inside.databases import MYSQL, POSTGRESQL, RESTORED, DatabaseServer
+from tools.stackctl.inside.databases import MYSQL, POSTGRESQL, RESTORED, DatabaseServer, server_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 # A table that is written to while it is dumped.
@@ -44,6 +44,22 @@ def run(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("image", "server"),
+    [
+        ("mysql", MYSQL),
+        ("mysql:8.4", MYSQL),
+        ("registry.example.org:5000/library/mysql:8.4@sha256:0123", MYSQL),
+        ("postgres@sha256:0123", POSTGRESQL),
+        ("example/postgres:17", POSTGRESQL),
+        ("mysql-server:8.4", None),
+        ("example/mysql/exporter:1", None),
+    ],
+)
+def test_database_server_is_known_by_its_image(image: str, server: DatabaseServer | None) -> None:
+    assert server_of(image) is server
 
 
 def test_mysql_is_dumped_as_it_was_at_one_moment(run: Run) -> None:

@@ -1,6 +1,7 @@
 """stackctl's reload, without an engine: what is kept, what HAProxy says, what is wrong."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -15,7 +16,10 @@ from tools.stackctl.docker import engine
 # What HAProxy 3.0 answers to `show servers state`: server2 is drained by hand, and so is the server
 # that tracks it.
 ANSWER = """1
-# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight ...
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
+srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state \
+srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl \
+srv_check_port
 5 dynamic_backend 1 server1 172.18.0.3 2 0 1 1 9 15 3 3 6 0 0 0 server1 7999 - 0 0 - - 0
 5 dynamic_backend 2 server2 172.18.0.4 2 8 1 1 9 15 3 3 6 0 0 0 server2 7999 - 1 80 1.2.3.4 - 0
 6 static_backend 1 server2 172.18.0.4 2 16 1 1 9 1 0 2 0 0 0 0 server2 7999 - 0 0 - - 0
@@ -38,13 +42,37 @@ def kept(servers: dict[tuple[str, str], Address]) -> list[list[str]]:
 def test_condition_and_address_are_kept_of_every_server() -> None:
     rows = kept(SERVERS)
 
-    assert [row[1:7] for row in rows] == [
-        ["dynamic_backend", "1", "server1", "172.18.0.3", "2", "0"],
-        ["dynamic_backend", "2", "server2", "172.18.0.4", "2", "8"],
-        ["static_backend", "1", "server2", "172.18.0.4", "2", "16"],
+    assert [row[:7] for row in rows] == [
+        ["5", "dynamic_backend", "1", "server1", "172.18.0.3", "2", "0"],
+        ["5", "dynamic_backend", "2", "server2", "172.18.0.4", "2", "8"],
+        ["6", "static_backend", "1", "server2", "172.18.0.4", "2", "16"],
     ]
     # HAProxy takes a row of no less than 20 words; TLS and the check's address come after them.
     assert {len(row) for row in rows} == {20}
+
+
+def test_server_that_a_user_drained_is_told_from_one_that_tracks_it() -> None:
+    assert list(kept_state.drained_by_hand(ANSWER)) == [("dynamic_backend", "server2")]
+
+
+def test_row_that_is_cut_short_is_left_out() -> None:
+    head, _, row = ANSWER.rstrip().rpartition("\n")
+    short = " ".join(row.split()[: kept_state.RECORD])
+
+    assert kept_state.state_file(f"{head}\n{short}\n", SERVERS).count("\n") == 3
+
+
+def test_only_lines_of_servers_are_read_as_such() -> None:
+    dump = """backend dynamic_backend
+    server server1 server1:7999 check
+    http-request set-header Host internal:80
+    server template
+frontend site
+    server server9 server9:7999
+"""
+    found = dict(configuration._servers(dump.splitlines()))
+
+    assert found == {("dynamic_backend", "server1"): Address("server1", 7999)}
 
 
 def test_where_a_server_is_is_for_the_new_configuration_to_say() -> None:
@@ -64,9 +92,12 @@ def test_a_server_that_the_new_configuration_does_not_name_is_left_out() -> None
     ]
 
 
-@pytest.mark.parametrize("answer", ["", "Unknown command", "2\n# other\n1 2 3\n"])
+@pytest.mark.parametrize(
+    "answer", ["", "Unknown command: its words are many", "2\n# other\n1 2 3\n"]
+)
 def test_an_answer_of_another_kind_is_refused(answer: str) -> None:
-    with pytest.raises(ValueError, match="where 1 belongs"):
+    first = answer.partition("\n")[0][:20]
+    with pytest.raises(ValueError, match=re.escape(f"version {first!r} where 1 belongs")):
         kept_state.state_file(answer, SERVERS)
 
 

@@ -241,7 +241,7 @@ def drawn(shown: RenderableType, width: int) -> str:
     """Return what a terminal of this width shows."""
     console = RichConsole(file=io.StringIO(), width=width, force_terminal=False)
     console.print(shown)
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def letters(text: str) -> Counter[str]:
