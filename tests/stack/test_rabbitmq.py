@@ -219,7 +219,13 @@ def test_its_password_is_told_nowhere_and_a_wrong_one_is_named(rabbitmq: Stack) 
 
 
 def test_a_changed_password_counts_from_the_next_start(rabbitmq: Stack) -> None:
-    """Unlike a database's, which its volume keeps. The last one: servers know the former."""
+    """Unlike a database's, which its volume keeps. The last one: servers know the former.
+
+    So does one that follows a rotation, whose password the volume keeps.
+    """
+    rabbitmq.run_in("broker", "sh", "-c", "echo rotated | start password")
+    rabbitmq.run_in("broker", "rabbitmqctl", "authenticate_user", "mysite", "rotated")
+
     rabbitmq.compose(
         *("up", "--detach", "--wait", "--no-deps", "broker"),
         environment={"BROKER_PASSWORD": "another"},
