@@ -1,0 +1,206 @@
+"""How stackctl asks a server of the stack for its password, and a site's server from inside."""
+
+import errno
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from tests.ports import free_port
+from tests.unit.test_stackctl_parts import container, fake_project
+from tools.stackctl.common import process
+from tools.stackctl.common.faults import StackctlError, from_system
+from tools.stackctl.common.process import Result
+from tools.stackctl.docker import compose
+from tools.stackctl.docker.engine import Container
+from tools.stackctl.inside import ask
+from tools.stackctl.inside.databases import MYSQL, POSTGRESQL
+from tools.stackctl.inside.passwords import DB, REDIS, REFUSED, is_rotated
+
+
+class Programs:
+    """What stackctl starts, and how it ends."""
+
+    def __init__(self) -> None:
+        """Have everything succeed."""
+        self.result = Result(0, "", "")
+        self.calls: list[tuple[tuple[str, ...], str]] = []
+
+    def run(self, *command: str, stdin: str) -> Result:
+        """Note a program and its input."""
+        self.calls.append((command, stdin))
+        return self.result
+
+
+@pytest.fixture
+def containers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Container]:
+    """The containers of the stack."""
+    clients = {
+        "server2": frozenset({"10.0.0.3", "10.0.0.2"}),
+        "worker": frozenset({"10.0.0.4"}),
+        "haproxy": frozenset({"10.0.0.9"}),
+    }
+    found = {name: container(service=name, addresses=own) for name, own in clients.items()}
+    found |= {name: container(id=f"of-{name}", service=name) for name in ("db", "redis")}
+    monkeypatch.setattr(compose.Project, "containers", lambda _: found)
+    return found
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> Programs:
+    found = Programs()
+    monkeypatch.setattr(process, "run", found.run)
+    return found
+
+
+def project(image: str = "mysql:8.4", **environment: str) -> compose.Project:
+    """Return a project with a database of this image, and these variables of its servers."""
+    services = dict(fake_project().services)
+    services.pop("server10")
+    services["server2"] = {"image": "fake-local", "environment": environment}
+    services["db"] = {"image": image, "environment": environment}
+    return compose.Project("project", "local", {"name": "project", "services": services})
+
+
+@pytest.mark.parametrize(
+    ("image", "script"),
+    [("mysql:8.4", MYSQL.script), ("postgres:17", POSTGRESQL.script), ("mariadb", MYSQL.script)],
+)
+@pytest.mark.usefixtures("containers")
+def test_database_is_asked_by_its_own_script_and_no_argument_has_the_password(
+    programs: Programs, image: str, script: str
+) -> None:
+    assert DB.accepts(project(image), "pa55word")
+
+    ((command, stdin),) = programs.calls
+    assert command[:6] == ("docker", "exec", "-i", "of-db", "bash", "-c")
+    assert command[7:] == (script, "knows") and command[6].startswith("#")
+    assert stdin == "pa55word\n" and "pa55word" not in "".join(command)
+
+
+@pytest.mark.usefixtures("containers")
+def test_each_client_s_address_is_named_when_a_password_changes(programs: Programs) -> None:
+    REDIS.accept(project(), "new")
+    REDIS.retire(project(), "new")
+
+    (accept, word), (retire, same) = programs.calls
+    assert accept[3] == "of-redis" and (word, same) == ("new\n", "new\n")
+    assert accept[7:] == ("redis.sh", "accept", "", "10.0.0.2", "10.0.0.3", "10.0.0.4")
+    assert retire[7:] == ("redis.sh", "retire")
+
+
+@pytest.mark.usefixtures("containers")
+def test_answer_of_a_server_is_yes_no_or_a_fault(programs: Programs) -> None:
+    programs.result = Result(REFUSED, "", "refused")
+    assert not DB.accepts(project(), "x")
+
+    programs.result = Result(1, "", "gone away")
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: DB.accepts(project(), "x"), "db does not answer: gone away"),
+        (lambda: DB.accept(project(), "x"), "the password of db cannot be changed: gone away"),
+        (lambda: DB.retire(project(), "x"), "the password of db cannot be changed: gone away"),
+    ]
+    for call, problem in calls:
+        with pytest.raises(StackctlError) as caught:
+            call()
+        assert (caught.value.problem, caught.value.hint) == (
+            problem,
+            "docker compose logs --tail 30 db",
+        )
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_server_that_is_down_is_not_asked(
+    containers: dict[str, Container], programs: Programs, missing: bool
+) -> None:
+    containers["db"] = replace(containers["db"], running=False)
+    if missing:
+        del containers["db"]
+
+    with pytest.raises(StackctlError) as caught:
+        DB.accepts(project(), "x")
+    assert caught.value.problem == "db is not running"
+    assert caught.value.hint == "Start the stack: ./stackctl up"
+    assert programs.calls == []
+
+
+@pytest.mark.parametrize(
+    ("started_with", "code", "rotated"),
+    [
+        ({"DB_PASSWORD": "old", "MODE": "a"}, 0, True),
+        ({"DB_PASSWORD": "old", "POSTGRES_PASSWORD": "old", "MODE": "a"}, 0, True),
+        # Refused; no answer; nothing or more than the password has changed.
+        ({"DB_PASSWORD": "old", "MODE": "a"}, REFUSED, False),
+        ({"DB_PASSWORD": "old", "MODE": "a"}, 1, False),
+        ({"DB_PASSWORD": "new", "POSTGRES_PASSWORD": "new", "MODE": "a"}, 0, False),
+        ({"DB_PASSWORD": "old", "MODE": "b"}, 0, False),
+    ],
+)
+@pytest.mark.usefixtures("containers")
+def test_database_is_rotated_if_it_differs_by_its_password_alone(
+    programs: Programs, started_with: dict[str, str], code: int, rotated: bool
+) -> None:
+    programs.result = Result(code, "", "")
+    present = {"DB_PASSWORD": "new", "POSTGRES_PASSWORD": "new", "MODE": "a"}
+    database = container(service="db", environ=started_with)
+
+    assert is_rotated(project(**present), database) is rotated
+    assert not is_rotated(project(**present), replace(database, service="server2"))
+
+
+@pytest.fixture
+def site() -> Iterator[HTTPServer]:
+    """A server that answers with what it was asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            names = ("Host", "X-Forwarded-Proto", "Accept")
+            body = json.dumps([self.path, *(self.headers[name] for name in names)]).encode()
+            self.send_response(418)
+            self.end_headers()
+            self.wfile.write(body + b"\xff" + bytes(30_000))
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_server_is_asked_as_the_load_balancer_asks_it(
+    site: HTTPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ask, "PORT", site.server_port)
+    ask.answer("MARK", "shop.example", ["/readyz"])
+
+    (found,) = json.loads(capsys.readouterr().out.removeprefix("\nMARK"))
+    asked, _, rest = found["body"].partition("�")
+    assert found["status"] == 418 and len(asked) + 1 + len(rest) == ask.LONGEST
+    assert json.loads(asked) == ["/readyz", "shop.example", "https", "application/json"]
+
+    monkeypatch.setattr(ask, "PORT", free_port())
+    silent = ask.ask("shop.example", "/readyz")
+    assert silent["status"] == 0 and "refused" in str(silent["body"])
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "hint"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied", "chown"),
+        (OSError(errno.ENOSPC, "No space left", "/y"), "/y: No space left", "Make room"),
+        (OSError(errno.EDQUOT, "Quota exceeded"), "this machine: Quota exceeded", "Make room"),
+        (OSError("odd"), "this machine: odd", "try again."),
+    ],
+)
+def test_what_the_machine_refuses_is_named_with_a_next_step(
+    error: OSError, problem: str, hint: str
+) -> None:
+    fault = from_system(error)
+
+    assert fault.problem == problem and hint in fault.hint
