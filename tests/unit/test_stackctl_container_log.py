@@ -52,6 +52,13 @@ def test_failed_request_is_one_traceback_in_words() -> None:
     assert container_log.raised(log) == "RuntimeError: not me"
 
 
+def test_traceback_ends_with_any_exception_or_with_the_log() -> None:
+    head, _, _ = TRACEBACK.rpartition("\n")
+    log = f"{head}\nE\nnext line\n{head}"
+
+    assert list(container_log._entries(log)) == [f"{head}\nE", "next line", head]
+
+
 def test_restarted_app_server_is_one_traceback() -> None:
     log = container_log.readable("\n".join(UWSGI * 5), 30)
 

@@ -99,6 +99,7 @@ def test_without_git_a_name_is_asked_for(root: Path, monkeypatch: pytest.MonkeyP
 def test_a_name_that_no_tag_can_have_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         release.named(text)
+    assert release.named("v1.2_a-b") == release.Name("v1.2_a-b")
 
 
 def entry(name: str, outcome: str = "ok") -> record.Entry:
