@@ -45,7 +45,7 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
         is_page = response.headers.get("Content-Type", "").startswith("text/html")
         if is_page and (origin := storage_origin()):
             added.append({"img-src": [origin]})
-        directives = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"]
+        directives = settings.CONTENT_SECURITY_POLICY.get("DIRECTIVES", {})
         parts.update, parts.replace = {}, dict(parts.replace or {})
         for rule in added:
             for name, sources in rule.items():

@@ -1,10 +1,14 @@
-"""Reloads uWSGI when a module or translation is edited; imported by uWSGI on a laptop only.
+"""Reloads uWSGI when a module or translation is edited, and lets a debugger attach.
+
+uWSGI imports it on a laptop only.
 
 uWSGI's own `py-autoreload` notes a file's time at its first look, a second after the start: an edit
 before that is missed for good. Here the files are noted before any of them is imported.
 https://uwsgi-docs.readthedocs.io/en/latest/PythonModule.html#uwsgi.add_timer
 """
 
+import os
+import sys
 from pathlib import Path
 
 import uwsgi
@@ -32,6 +36,21 @@ def reload_if_edited(signal: int) -> None:
         uwsgi.reload()
 
 
+def listen_for_debugger() -> None:
+    """Let a debugger attach to the first worker, since one process alone can have the port."""
+    if uwsgi.worker_id() != 1:
+        return
+    import debugpy
+
+    # uWSGI calls itself the executable; debugpy starts a process with this.
+    debugpy.configure(python=str(Path(sys.prefix, "bin", "python")))
+    # In a container, which has this variable, all its addresses: docker publishes one on the host.
+    address = "0.0.0.0" if "UWSGI_SHARED_PY_IMPORT" in os.environ else "127.0.0.1"  # noqa: S104
+    debugpy.listen((address, int(os.environ["DEBUGGER_PORT"])))
+
+
+if os.environ.get("DEBUGGER_PORT"):
+    uwsgi.post_fork_hook = listen_for_debugger
 known = modification_times()
 uwsgi.register_signal(SIGNAL, "worker1", reload_if_edited)
 uwsgi.add_timer(SIGNAL, SECONDS)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ import requests
 
 from demo.tests.pictures import picture  # remove_demo
 from ops.environment.contract import VARIABLES
+from tests.debugger import line_of, stops_at
 from tests.ports import free_port
 from tests.tree import copy_tree
 from tests.waiting import eventually
@@ -51,7 +53,7 @@ def environment(port: int) -> dict[str, str]:
 class Site:
     """One running `make run`."""
 
-    def __init__(self, clone: Path, port: int) -> None:
+    def __init__(self, clone: Path, port: int, **variables: str) -> None:
         """Start it; its output goes to a file that `output` reads."""
         self.port = port
         self.log = clone / "var" / "test.log"
@@ -59,7 +61,7 @@ class Site:
             self.process = subprocess.Popen(
                 ["make", "run"],
                 cwd=clone,
-                env=environment(port),
+                env={**environment(port), **variables},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -91,9 +93,9 @@ class Site:
 
 
 @contextmanager
-def running(clone: Path, *, seconds: float) -> Iterator[Site]:
+def running(clone: Path, *, seconds: float, **variables: str) -> Iterator[Site]:
     """Run the site for the block's time."""
-    site = Site(clone, free_port())
+    site = Site(clone, free_port(), **variables)
     try:
         site.wait(seconds)
         yield site
@@ -248,6 +250,27 @@ def test_a_new_app_needs_its_two_lines_and_is_live(clone: Path) -> None:
         shutil.rmtree(app)
 
 
+def test_a_debugger_attaches_again_after_an_edit(clone: Path) -> None:
+    """Every request stops at its breakpoint, since there is one worker."""
+    module, port = clone / "ops/profile.py", free_port()
+    line = line_of(module.read_text(), '"server": settings.PROFILE')
+    with running(clone, seconds=30, DEBUGGER_PORT=str(port)) as site:
+
+        def stops() -> bool:
+            path = str(module)
+            return stops_at(port, path, line, lambda: site.get("/profile/")).status_code == 200
+
+        for reloads in (0, 1):
+            started = "spawned uWSGI worker 1"
+            eventually(lambda: site.output().count(started) > reloads, seconds=30, what="reload")  # noqa: B023
+            eventually(stops, seconds=30, what="a request stops")
+            module.touch()
+        with socket.socket() as other:
+            # Not on this machine's other addresses.
+            other.bind(("127.0.0.2", port))
+        assert site.output().count("spawned uWSGI worker 2") == 0
+
+
 def test_ctrl_c_ends_it_all(clone: Path) -> None:
     with running(clone, seconds=15) as site:
         eventually(lambda: workers(clone), seconds=15, what="the worker is there")
@@ -267,20 +290,21 @@ def test_a_killed_site_leaves_no_worker(clone: Path) -> None:
 
 def test_message_names_a_port_that_is_free_instead_of_the_one_in_use(clone: Path) -> None:
     with running(clone, seconds=15) as site:
-        second = subprocess.run(
-            ["make", "run"],
-            cwd=clone,
-            env=environment(site.port),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        for name in ("RUN_PORT", "DEBUGGER_PORT"):
+            second = subprocess.run(
+                ["make", "run"],
+                cwd=clone,
+                env={**environment(free_port()), name: str(site.port)},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
 
-    assert second.returncode != 0
-    assert f"port {site.port} is taken" in second.stderr
-    assert f"RUN_PORT={site.port + 1} make run" in second.stderr
-    assert "Traceback" not in second.stderr
+            assert second.returncode != 0
+            assert f"port {site.port} is taken" in second.stderr
+            assert f"{name}={site.port + 1} make run" in second.stderr
+            assert "Traceback" not in second.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.stack.compose import Stack
+import requests
+
+from tests.debugger import line_of, stops_at
+from tests.ports import free_port
+from tests.stack.compose import Stack, docker
 from tests.stack.team import run
 from tests.waiting import eventually
 
@@ -39,6 +43,32 @@ def test_an_edited_template_and_stylesheet_are_live(local: Stack) -> None:
     style = local.tree / "ops" / "static" / "ops" / "status.css"
     with edited(style, ":root {", "/* edited */ :root {"):
         assert all("/* edited */" in local.get("/static/ops/status.css").text for _ in range(4))
+
+
+def test_a_debugger_attaches_to_a_server_of_its_own(local: Stack) -> None:
+    """As docs/develop.md starts it; the servers that HAProxy knows listen for none."""
+    debugger, site = free_port(), free_port()
+    published = (f"127.0.0.1:{debugger}:5678", f"127.0.0.1:{site}:7999")
+    variables = ("DEBUGGER_PORT=5678", "WEB_CONCURRENCY=1", "REQUEST_SECONDS=600")
+    with ExitStack() as undo:
+        name = local.output(
+            *("run", "--detach", "--rm", "--no-deps"),
+            *(f"--publish={address}" for address in published),
+            *(f"--env={variable}" for variable in variables),
+            "server1",
+        ).split()[-1]
+        undo.callback(docker, "rm", "--force", name)
+        url = f"http://127.0.0.1:{site}/profile/"
+        eventually(lambda: requests.get(url, timeout=5).ok, seconds=60, what="it answers")
+        line = line_of((local.tree / "ops/profile.py").read_text(), '"server": settings.PROFILE')
+
+        answer = stops_at(
+            debugger, "/srv/project/ops/profile.py", line, lambda: requests.get(url, timeout=60)
+        )
+
+        assert answer.json()["server"] == "set1"
+        assert docker("port", name, "5678") == f"127.0.0.1:{debugger}"
+    assert local.in_service() == {"set1", "set2"}
 
 
 NEW_APP = {

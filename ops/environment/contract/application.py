@@ -254,6 +254,12 @@ DJANGO: Final = Section(
             default="8000",
         ),
         Variable(
+            name="DEBUGGER_PORT",
+            kind=Kind.PORT,
+            help="In the local layer: where uWSGI's first worker waits for a debugger; empty: "
+            "nowhere.",
+        ),
+        Variable(
             name="APP_SERVER",
             kind=Kind.CHOICE,
             help="What runs Django in each server container.",

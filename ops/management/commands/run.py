@@ -35,7 +35,9 @@ class Command(BaseCommand):
             raise CommandError(
                 "uWSGI is not installed in this Python's environment. Use `make run`."
             )
-        refuse_taken_port(settings.RUN_PORT)
+        refuse_taken_port("RUN_PORT", settings.RUN_PORT)
+        if port := os.environ.get("DEBUGGER_PORT"):
+            refuse_taken_port("DEBUGGER_PORT", int(port))
         if layer := environment.ignored_layer():
             self.stdout.write(
                 f".env is for LAYER={layer} and is not read here; set variables before `make run`"
@@ -63,6 +65,8 @@ def serve(uwsgi: Path) -> int:
         [
             *map(str, (uwsgi, *static, "--ini", config, "--http-socket", address)),
             *("--binary-path", sys.executable),
+            # One worker, so that the debugger sees every request.
+            *(("--processes", "1") if os.environ.get("DEBUGGER_PORT") else ()),
         ],
         # For the worker, which uwsgi/embedded.ini starts, and for harakiri.
         env={
@@ -105,7 +109,7 @@ def wait_for_application() -> None:
     )
 
 
-def refuse_taken_port(port: int) -> None:
+def refuse_taken_port(name: str, port: int) -> None:
     """Raise CommandError if something listens on the port already."""
     with socket.socket() as probe:
         # As servers do, so that a port whose last user has just ended counts as free.
@@ -117,5 +121,5 @@ def refuse_taken_port(port: int) -> None:
                 raise CommandError(f"cannot listen on {HOST}:{port}: {error.strerror}") from None
             raise CommandError(
                 f"port {port} is taken by another program. Choose another: "
-                f"RUN_PORT={port + 1} make run"
+                f"{name}={port + 1} make run"
             ) from None
