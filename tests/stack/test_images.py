@@ -43,7 +43,7 @@ def test_all_layers_have_the_same_versions(packages: dict[str, dict[str, str]]) 
 
 def test_local_adds_its_tools_and_nothing_else(packages: dict[str, dict[str, str]]) -> None:
     assert set(packages["local"]) - set(packages["production"]) == {
-        "django-debug-toolbar",
+        *("debugpy", "django-debug-toolbar"),
         *("iniconfig", "pluggy", "pygments", "pytest", "pytest-django"),
     }
 
@@ -77,7 +77,9 @@ def test_production_has_no_compiler_and_no_dev_tool(packages: dict[str, dict[str
     assert found == ""
     # Fails where it is; root alone may look.
     docker("run", "--rm", "--user", "0", "--entrypoint", "test", PRODUCTION, *CACHE_IS_NOT_THERE)
-    assert not {"pip", "setuptools", "pytest", "django-debug-toolbar"} & set(packages["production"])
+    assert not {"pip", "setuptools", "pytest", "debugpy", "django-debug-toolbar"} & set(
+        packages["production"]
+    )
 
 
 def test_production_stays_small(packages: object) -> None:
