@@ -85,7 +85,7 @@ _STACK_SERVERS: Final = {
     "BROKER_PASSWORD": "",
 }
 # What docker compose gives its containers where a variable is not set.
-_GIVEN: Final = {
+GIVEN: Final = {
     **{name: value for name, value in _STACK_SERVERS.items() if value},
     **{
         name: VARIABLES[name].default
@@ -260,7 +260,7 @@ def passed_on() -> list[str]:
 
 def _passed(names: Iterable[str]) -> str:
     return "\n".join(
-        f"      {name}: ${{{name}:-{_GIVEN[name]}}}" if name in _GIVEN else f"      {name}:"
+        f"      {name}: ${{{name}:-{GIVEN[name]}}}" if name in GIVEN else f"      {name}:"
         for name in names
     )
 

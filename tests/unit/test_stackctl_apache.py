@@ -2,8 +2,6 @@
 
 import pytest
 
-from tests.tree import ROOT
-from tests.unit.config_files import httpd_members, httpd_values, mounts, services
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.balancer.apache import MEMBER, Apache
 from tools.stackctl.common.faults import StackctlError
@@ -65,20 +63,3 @@ def test_one_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, resu
         Apache("a").drain("server1")
     assert refused.value.problem == f"Apache cannot be asked about server1: {result.text()}"
     assert "docker compose restart apache" in refused.value.hint
-
-
-def test_the_script_speaks_of_what_the_configuration_has() -> None:
-    script = (ROOT / "variants/apache/member").read_text()
-    (path,) = [
-        line.split()[0] for line in httpd_values("RewriteRule") if "balancer-manager" in line
-    ]
-    (token,) = [
-        word for line in httpd_values("ProxySet") for word in line.split() if "nonce" in word
-    ]
-
-    assert path.strip("^$").replace("\\", "") in script
-    assert f"&{token}&" in script
-    assert all(
-        f"http://$server:{member.rpartition(':')[2]}" in script for member in httpd_members()
-    )
-    assert MEMBER.rpartition("/")[0] in mounts(services()["apache"])

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.tree import ROOT
-from tests.unit.config_files import compose_file
 from tests.unit.conftest import Kept
 from tools.stackctl.balancer import haproxy
-from tools.stackctl.checks import preflight
 from tools.stackctl.checks.state import ServerState, judge
 from tools.stackctl.common import process
 from tools.stackctl.common.faults import StackctlError, UsageError
@@ -278,22 +276,6 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
 )
 def test_versions_are_read_as_they_come(text: str, numbers: tuple[int, ...]) -> None:
     assert version_numbers(text) == numbers
-
-
-def test_the_compose_defaults_are_those_of_the_compose_file() -> None:
-    given = compose_file("docker-compose.environment.yaml")["services"]["application"][
-        "environment"
-    ]
-
-    for name, text in preflight.COMPOSE_DEFAULTS.items():
-        assert given[name] == f"${{{name}:-{text}}}"
-
-
-def test_haproxys_socket_and_backend_are_those_of_its_configuration() -> None:
-    text = (ROOT / "haproxy" / "haproxy.cfg").read_text()
-
-    assert f"stats socket {haproxy.SOCKET} mode 600 level admin" in text
-    assert f"backend {haproxy.BACKEND}\n" in text
 
 
 def test_the_launcher_says_which_python_it_needs(tmp_path: Path) -> None:

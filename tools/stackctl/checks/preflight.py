@@ -14,11 +14,12 @@ from typing import Any, Final
 from ops.environment import faults as environment_faults
 from ops.environment.check import ALL_SCOPES
 from ops.environment.check import warnings as environment_warnings
-from ops.environment.contract import SAMPLE_PASSWORD, VARIABLES
+from ops.environment.contract import VARIABLES
 from ops.environment.fault import Fault
 from ops.environment.files import SUFFIX
 from ops.environment.loader import find_dotenv
 from ops.environment.names import near_misses
+from ops.environment.render import GIVEN
 from ops.environment.variable import LAYERS
 
 from ..balancer import certificate
@@ -46,17 +47,6 @@ PORT_ADDRESSES: Final[dict[str, str]] = {
     "NGINX_BALANCER_PORT": "NGINX_BALANCER_ADDRESS",  # remove_nginx-balancer
     "NGINX_PORT": "DIRECT_ADDRESS",  # remove_apache
     "APACHE_PORT": "DIRECT_ADDRESS",  # remove_apache
-}
-# What docker-compose.yaml gives where nothing is set, for when compose cannot be asked.
-COMPOSE_DEFAULTS: Final = {
-    "DB_ENGINE": "mysql",
-    "DB_HOST": "db",
-    "DB_NAME": "mysite",
-    "DB_USER": "mysite",
-    "DB_PASSWORD": SAMPLE_PASSWORD,
-    "REDIS_HOST": "redis",
-    "REDIS_PASSWORD": SAMPLE_PASSWORD,
-    "BROKER_HOST": "broker",
 }
 
 # What git wrote under a umask of 027 or 077 is so in all folders: one that a container mounts, and
@@ -303,7 +293,7 @@ def _given_by_compose(
         return project.environment(compose.ENV_CHECK)
     return {
         name: text
-        for name, text in COMPOSE_DEFAULTS.items()
+        for name, text in GIVEN.items()
         if not (environ.get(name) or environ.get(f"{name}_FILE"))
     }
 
