@@ -13,6 +13,7 @@ from tests.stack.bench import PORTS, SERVERS, Bench, container
 from tests.stack.compose import STACK_NAME, docker
 from tests.stack.test_retries import echo
 from tests.waiting import eventually
+from tools.stackctl.balancer.apache import MEMBER
 
 FORGED = {
     "Forwarded": "for=203.0.113.9",
@@ -98,6 +99,24 @@ def test_trace_is_refused_by_apache_itself(bench: Bench) -> None:
     assert answer.status_code == 405
     assert "secret" not in answer.text
     assert not [line for line in bench.seen() if line.startswith("TRACE")]
+
+
+def test_member_takes_a_server_out_of_apache_s_list_and_brings_it_back(bench: Bench) -> None:
+    """As `stackctl drain` and `ready` do; without a word it counts the server's requests."""
+    try:
+        assert bench.script("apache", MEMBER, "server1", "off").strip() == "0"
+        bench.wait_until_asked("apache", "server2")
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(bench.get, "apache", "/sleep/2?member")
+            eventually(
+                lambda: bench.script("apache", MEMBER, "server2").strip() == "1",
+                seconds=5,
+                what="server2 has a request",
+            )
+            assert slow.result().text == "slept"
+    finally:
+        bench.script("apache", MEMBER, "server1", "on")
+    bench.wait_until_asked("apache", *SERVERS)
 
 
 def test_a_client_that_leaves_the_queue_takes_no_worker(bench: Bench) -> None:
