@@ -45,7 +45,8 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
         is_page = response.headers.get("Content-Type", "").startswith("text/html")
         if is_page and (origin := storage_origin()):
             added.append({"img-src": [origin]})
-        directives = settings.CONTENT_SECURITY_POLICY.get("DIRECTIVES", {})
+        # A project's own settings may have no policy, and get django-csp's default.
+        directives = getattr(settings, "CONTENT_SECURITY_POLICY", {}).get("DIRECTIVES", {})
         parts.update, parts.replace = {}, dict(parts.replace or {})
         for rule in added:
             for name, sources in rule.items():
@@ -56,10 +57,14 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
         return parts
 
 
+def rules() -> Mapping[str, Mapping[str, Any]]:
+    """Return what CONTENT_SECURITY_POLICY_PATHS adds, by path."""
+    return getattr(settings, "CONTENT_SECURITY_POLICY_PATHS", {})
+
+
 def rules_of(path: str) -> list[Mapping[str, Any]]:
     """Return what CONTENT_SECURITY_POLICY_PATHS adds for a path."""
-    rules = settings.CONTENT_SECURITY_POLICY_PATHS.items()
-    return [sources for prefix, sources in rules if path.startswith(prefix)]
+    return [sources for prefix, sources in rules().items() if path.startswith(prefix)]
 
 
 def storage_origin() -> str:
@@ -76,7 +81,7 @@ def storage_origin() -> str:
 def check_rules(**_: Any) -> list[CheckMessage]:
     """Refuse rules that would do nothing or break the header."""
     found = []
-    for prefix, sources in settings.CONTENT_SECURITY_POLICY_PATHS.items():
+    for prefix, sources in rules().items():
         if not prefix.startswith("/"):
             found.append((prefix, "begin the path with a slash"))
         for name, values in sources.items():
