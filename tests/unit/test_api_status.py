@@ -86,6 +86,11 @@ def test_a_stranger_learns_that_the_site_is_up_and_no_more(client: Client) -> No
         assert word not in text
 
 
+def test_no_cache_keeps_the_status_page(client: Client) -> None:
+    """It is another one for staff than for strangers."""
+    assert {"no-store", "private"} <= set(client.get("/status/")["Cache-Control"].split(", "))
+
+
 def test_with_debug_on_everyone_sees_the_profile(client: Client, settings: Settings) -> None:
     settings.DEBUG = True
 

@@ -5,10 +5,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from django.core.management import CommandError, call_command
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from ops.database.locks import exclusive_lock
+from ops.database.outage import DatabaseNotReadyError
+from ops.management.commands import migrate_with_lock
 from tests.tree import ROOT
 from tests.waiting import eventually
 
@@ -84,3 +90,23 @@ def test_a_database_that_cannot_be_ends_it_at_once_with_a_message(tmp_path: Path
     assert hopeless.process.wait(60) == 1
     assert "cannot be used: unable to open database file" in hopeless.said
     assert "Traceback" not in hopeless.said
+
+
+def test_statements_of_a_migration_may_take_longer_than_those_of_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = {"read_timeout": 12, "charset": "utf8mb4"}
+    begun: list[dict[str, object]] = []
+
+    def stop(connection: Any, *_: object) -> None:
+        begun.append(connection.settings_dict["OPTIONS"])
+        raise DatabaseNotReadyError("the end of this test")
+
+    connection = SimpleNamespace(settings_dict={"OPTIONS": options})
+    monkeypatch.setattr(migrate_with_lock, "connection", connection)
+    monkeypatch.setattr(migrate_with_lock, "wait_for_database", stop)
+
+    with pytest.raises(CommandError, match="the end of this test"):
+        call_command("migrate_with_lock")
+
+    assert begun == [{"charset": "utf8mb4"}]
