@@ -144,13 +144,13 @@ def mutants() -> Iterator[tuple[Path, str, str]]:
 def report(names: set[str], *, diff: bool) -> None:
     """Print the survivors, and a line per module."""
     lines = LISTED.read_text().splitlines() if LISTED.exists() else []
-    listed = {line.split()[0] for line in lines if line and not line.startswith("#")}
+    listed = [line.split()[0] for line in lines if line and not line.startswith("#")]
     counts: dict[str, Counter[str]] = {}
     for path, name, status in mutants():
         if name not in names:
             continue
         kind = "survived" if status in ("survived", "no tests") else "killed"
-        if kind == "survived" and name in listed:
+        if kind == "survived" and any(fnmatch.fnmatchcase(name, pattern) for pattern in listed):
             kind = "listed"
         counts.setdefault(str(path), Counter())[kind] += 1
         if kind == "survived":

@@ -9,6 +9,7 @@ import pytest
 from ops import environment
 from ops.environment import cli, dotenv, render
 from ops.environment.contract import VARIABLES
+from ops.environment.fault import InvalidValueError
 from ops.environment.variable import SHARED, Kind, Scope, Section, Variable
 from tests.tree import ROOT
 
@@ -179,6 +180,23 @@ def test_a_fresh_env_is_right_with_any_of_the_stack_s_servers(
     found = dotenv.parse(render.fresh(layer)[0]).values
     filled = {**found, "DJANGO_ALLOWED_HOSTS": "www.example.com", name: choice}
     assert environment.faults(filled, layer) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "shown"),
+    [
+        (Kind.BOOL, "on", "true"),
+        (Kind.BOOL, "0", "false"),
+        (Kind.LIST, "a, b", "a,b"),
+        (Kind.INT, "7", "7"),
+        (Kind.TEXT, "a b", "a b"),
+        (Kind.INT, "", ""),
+    ],
+)
+def test_value_is_shown_as_other_programs_read_it(kind: Kind, text: str, shown: str) -> None:
+    assert render.shown(Variable(name="SHOP", help="", kind=kind), text) == shown
+    with pytest.raises(InvalidValueError, match="never printed"):
+        render.shown(Variable(name="SHOP", help="", kind=kind, secret=True), text)
 
 
 def test_fresh_secrets_are_fresh() -> None:
