@@ -29,7 +29,7 @@ certs: ## A local authority and a certificate for localhost, for https here; FOR
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/embedded tests/stack tests/browser tests/eb
+	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/embedded tests/stack tests/browser tests/eb tests/adopt
 	@.venv/bin/pytest tests/chaos # remove_template
 
 test-app: .venv/.embedded ## Your apps' tests, on SQLite; APP=shop for those of one app
@@ -40,7 +40,7 @@ test-unit: .venv/.test ## The unit tests alone, your apps' and the stack's
 	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit
 
 test-stack: .venv/.test ## The container tests alone; WITH="DB_ENGINE=postgres" on that stack
-	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser tests/eb
+	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser tests/eb tests/adopt
 	@STACK_WITH="$(WITH)" .venv/bin/pytest tests/chaos
 
 test-databases: .venv/.test ## The unit tests that use a database, on MySQL and PostgreSQL

@@ -15,7 +15,7 @@ from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
-NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "browser", HERE / "eb")
+NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "browser", HERE / "eb", HERE / "adopt")
 NEED_A_BROWSER = (HERE / "browser",)
 SHARED_STACKS = ("bench", "local", "production", "site")
 ENGINE_HELP = (

@@ -14,6 +14,8 @@ from pathlib import Path
 import uwsgi
 
 ROOT = Path(__file__).resolve().parent.parent
+# The project's code, where that is in another folder.
+ROOTS = {ROOT, Path(os.environ.get("SOURCE_ROOT") or ROOT)}
 SECONDS = 1
 # Any number that no other signal of this uWSGI has.
 SIGNAL = 17
@@ -21,10 +23,10 @@ SIGNAL = 17
 
 def modification_times() -> dict[Path, int]:
     """Return when each module of a package of the project, and each translation, was changed."""
-    packages = [path.parent for path in ROOT.glob("*/__init__.py")]
+    packages = [path.parent for root in ROOTS for path in root.glob("*/__init__.py")]
     return {
         path: path.stat().st_mtime_ns
-        for folder in (*packages, ROOT / "locale")
+        for folder in (*packages, *(root / "locale" for root in ROOTS))
         for path in folder.rglob("*.p[yo]")
         if path.is_file()
     }

@@ -5,15 +5,16 @@ mysite/settings/base.py of an adopted project uses this module (docs/adopt.md).
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ops.environment import Environment
-from ops.environment.contract import PROJECT
-from ops.settings import stack
+from ops.environment.contract import PROJECT, VARIABLES
 
+# Variables that the project's code may read at any time.
+OWN = {variable.name for variable in PROJECT}
 # Beyond the names of ops.settings.stack.
 DECIDED = re.compile(
     "SECRET_KEY(_FALLBACKS)?|DEBUG|ALLOWED_HOSTS|CSRF_TRUSTED_ORIGINS|DATABASES|CACHES|STORAGES"
@@ -70,6 +71,7 @@ def load(modules: Mapping[str, str], unused: Iterable[str], env: Environment) ->
             text = text or _throw_away(variable.name)
         if text:
             os.environ.setdefault(variable.name, text)
+    before = {name: os.environ.get(name) for name in (*VARIABLES, *unused) if name not in OWN}
     for name in unused:
         os.environ.setdefault(name, _throw_away(name))
     try:
@@ -84,6 +86,14 @@ def load(modules: Mapping[str, str], unused: Iterable[str], env: Environment) ->
             f"{modules[env.layer]} reads {error.args[0]}, which is not set. Set it in .env, and "
             "declare it in mysite/environment.py (docs/your-app.md)."
         ) from None
+    finally:
+        # A process that this one starts reads the stack's variables again, and not from a `.env`
+        # of the project's own.
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
     return {name: value for name, value in vars(module).items() if name.isupper()}
 
 
@@ -98,12 +108,12 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def kept(theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that the stack does not decide."""
+def kept(theirs: Mapping[str, Any], stack: Collection[str]) -> dict[str, Any]:
+    """Return the settings that the stack does not decide, which has these names set already."""
     return {
         name: value
         for name, value in theirs.items()
-        if not (DECIDED.fullmatch(name) or hasattr(stack, name))
+        if not (DECIDED.fullmatch(name) or name in stack)
     }
 
 

@@ -16,6 +16,7 @@ from tools.tailor.adopt import write_layers
 
 SETTINGS = """
 import os
+os.environ.setdefault("DB_NAME", "from a .env of its own")
 from pathlib import Path
 
 BASE_DIR = str(Path(__file__).resolve().parent.parent)
@@ -137,7 +138,7 @@ class Reader(AbstractBaseUser, PermissionsMixin):
     "library/migrations/__init__.py": "",
 }
 ASK = """
-import json, sys
+import json, os, sys
 import mysite.wsgi
 from django.conf import settings
 from django.core.management import call_command
@@ -152,6 +153,7 @@ print(json.dumps({
                 if (answer := client.get(path, secure=True))},
     "settings": {name: getattr(settings, name, None) for name in dir(settings) if name.isupper()},
     "beat": list(app.conf.beat_schedule), "app": app.main, "tasks": "books.dust" in app.tasks,
+    "left": sorted({"SHELF", "SITE_KEY", "SITE_DB", "DB_NAME"} & set(os.environ)),
     "broker": app.conf.broker_url,
 }, default=str))
 """
@@ -274,6 +276,10 @@ def test_the_project_s_celery_application_runs_the_tasks(stack: Path) -> None:
     found = ask(stack, "production")
     assert (found["app"], found["beat"], found["tasks"]) == ("books", ["dust"], True)
     assert found["broker"].startswith("redis://")
+
+
+def test_no_process_inherits_what_only_the_project_s_settings_read(stack: Path) -> None:
+    assert ask(stack, "production")["left"] == ["SHELF"]
 
 
 def test_first_superuser_of_a_model_without_a_user_name(stack: Path) -> None:

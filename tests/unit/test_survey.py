@@ -94,6 +94,7 @@ DATABASES["default"]["PORT"] = config("SITE_PORT", cast=int)
 PAYMENT = os.environ["PAYMENT_TOKEN"]
 if config("WITH_SEARCH", default=False, cast=bool):
     SEARCH = env.str("SEARCH_URL")
+CACHES = {"default": env.cache()}
 SENTRY = os.environ.get("SENTRY_DSN")
 """,
         "shop/settings/production.py": 'from .base import *\nMAIL = os.environ["MAIL_HOST"]\n',
@@ -106,7 +107,7 @@ SENTRY = os.environ.get("SENTRY_DSN")
         Read("SEARCH_URL", base, everywhere),
         Read("WITH_SEARCH", base, frozenset()),
     ]
-    assert found.unused == ("SITE_DB", "SITE_KEY", "SITE_PORT")
+    assert found.unused == ("CACHE_URL", "SITE_DB", "SITE_KEY", "SITE_PORT")
 
 
 @pytest.mark.parametrize(

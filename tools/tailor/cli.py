@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.tailor import names, project
+from tools.tailor import adopt, names, project
+from tools.tailor.versions import SurveyError
 
 
 def main(template: Path) -> None:
@@ -24,8 +25,11 @@ def main(template: Path) -> None:
             "does not exist yet."
         )
     try:
-        with project.staged(template, kept, name) as folder:
+        change = adopt.plan(template, answers, Path.cwd(), updates=sys.argv[3] == "update")
+        with project.staged(template, kept, name, change) as folder:
             write(folder, Path.cwd(), team_files(template, name))
+    except SurveyError as reason:
+        sys.exit(f"tailor: {reason}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"tailor: `{' '.join(error.cmd)}` failed: {error.stderr.strip()}")
     answers_file.write_text(answers_text(answers))
@@ -33,7 +37,10 @@ def main(template: Path) -> None:
 
 def parts_of(answers: dict[str, Any]) -> set[str]:
     """Return the parts that a project keeps."""
-    yes = {part for part in ("beanstalk", "demo") if answers[part]}
+    if answers.get("project"):
+        yes = {"adopted"}
+    else:
+        yes = {"accounts", *(part for part in ("beanstalk", "demo") if answers.get(part))}
     if answers["broker"] != "redis":
         yes.add("other_broker")
     return {answers["database"], answers["broker"], *answers["variants"], *yes}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -83,16 +83,32 @@ def tailored(name: str, content: bytes, table: dict[str, dict[str, Any]], kept: 
     return text.encode()
 
 
+def moved(source: str) -> str:
+    """Return where a project has a file of the template's."""
+    return MOVED.get(source) or re.sub("^tools/tailor/adopted/", f"{NAME}/", source)
+
+
 @contextmanager
-def staged(template: Path, kept: set[str], name: str) -> Iterator[Path]:
-    """Give a folder with the project's files, the generated ones too."""
+def staged(
+    template: Path, kept: set[str], name: str, change: Callable[[Path], None] | None = None
+) -> Iterator[Path]:
+    """Give a folder with the project's files, the generated ones too.
+
+    Args:
+        template: the folder of this tree.
+        kept: the parts that the project has.
+        name: the project's name.
+        change: what else is changed in that folder, before the generated files are written.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for source, content in sources(template, kept).items():
-            target = folder / MOVED.get(source, source).replace(NAME, name)
+            target = folder / moved(source).replace(NAME, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content.replace(NAME.encode(), name.encode()))
             shutil.copymode(template / source, target)
+        if change:
+            change(folder)
         subprocess.run(
             [sys.executable, "-B", "manage.py", "env", "write"],
             cwd=folder,

@@ -20,6 +20,12 @@ USUAL: Final = {
     "test": ("test", "tests", "testing", "dev", "development", "base", "common"),
 }
 SKIPPED: Final = {"node_modules", "site-packages", "venv", "env", "migrations", "__pycache__"}
+URLS: Final = {
+    "env.db": "DATABASE_URL",
+    "env.cache": "CACHE_URL",
+    "env.cache_url": "CACHE_URL",
+    "env.email_url": "EMAIL_URL",
+}
 FOLDER: Final = re.compile(r"\w+_(ROOT|DIR|PATH|FOLDER|LOCATION)")
 
 
@@ -286,9 +292,12 @@ def read(node: ast.AST) -> tuple[str, bool]:
         if ast.unparse(node.value) in ("os.environ", "environ"):
             return text(node.slice), True
         return "", False
-    if not isinstance(node, ast.Call) or not node.args:
+    if not isinstance(node, ast.Call):
         return "", False
     called = ast.unparse(node.func)
+    if not node.args:
+        # django-environ has names of its own for these.
+        return URLS.get(called, ""), "default" not in {word.arg for word in node.keywords}
     if called in ("os.environ.get", "environ.get", "os.getenv", "getenv"):
         return text(node.args[0]), False
     if re.fullmatch(r"(env|config)(\.\w+)?", called):

@@ -1,0 +1,199 @@
+"""An existing project gets the stack: copier's task, in a repository that django-admin made."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.stack.stackctl.site import git
+from tests.tree import ROOT
+from tools.tailor import adopt, project
+
+ANSWERS = {
+    "name": "store_stack",
+    "project": "..",
+    "settings": "",
+    "database": "mysql",
+    "broker": "redis",
+    "variants": [],
+}
+
+
+def start(folder: Path) -> Path:
+    """Make a project whose package and folders have names that the stack's tree has, too."""
+    folder.mkdir()
+    command = (sys.executable, "-P", "-m", "django", "startproject", "mysite", str(folder))
+    subprocess.run(command, check=True, cwd=folder)
+    for name in ("api/__init__.py", "accounts/__init__.py", "tests/__init__.py", "docs/a.md"):
+        (folder / name).parent.mkdir()
+        (folder / name).touch()
+    (folder / "requirements.txt").write_text("Django~=5.2.0\n")
+    for name in ("Dockerfile", "docker-compose.yml", "Makefile", "README.md"):
+        (folder / name).write_text("yours\n")
+    git(folder, "init", "--quiet")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Commit everything."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "a step")
+
+
+def tailor(
+    stack: Path, operation: str = "copy", **answers: str
+) -> subprocess.CompletedProcess[str]:
+    """Run copier's task, in the folder that copier made."""
+    stack.mkdir(exist_ok=True)
+    return subprocess.run(
+        [
+            *(sys.executable, "-B", str(ROOT / "tools/tailor")),
+            *(json.dumps({**ANSWERS, **answers}), ".copier-answers.yml", operation),
+        ],
+        cwd=stack,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stack's folder in the project."""
+    folder = start(tmp_path_factory.mktemp("team") / "store")
+    done = tailor(folder / "stack")
+    assert done.returncode == 0, done.stderr
+    return folder / "stack"
+
+
+def test_only_the_stack_s_folder_is_new(adopted: Path) -> None:
+    assert git(adopted.parent, "status", "--porcelain") == "?? stack/"
+    assert not {"api", "accounts", "demo", "benchmarks", "ebctl"} & {
+        path.name for path in adopted.iterdir()
+    }
+
+
+def test_its_layers_run_on_the_project_s_settings(adopted: Path) -> None:
+    code = (
+        "import store_stack.wsgi; from django.conf import settings; from django.test import Client;"
+        "print(settings.PROJECT_URLCONF, settings.AUTH_USER_MODEL, settings.CSP_MODE,"
+        " Client(headers={'Host': 'localhost'}).get('/livez').status_code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=adopted,
+        env={"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "store_stack.settings.local"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "mysite.urls auth.User report-only 200\n", done.stderr
+
+
+def test_images_are_built_from_both_folders(adopted: Path) -> None:
+    compose = (adopted / "docker-compose.yaml").read_text()
+    assert "context: ..\n      dockerfile: stack/Dockerfile.${LAYER:-local}\n" in compose
+    assert "        stack: .\n" in compose
+    assert "- ..:/srv/app:ro" in (adopted / "docker-compose.local.yaml").read_text()
+    assert "SOURCE_ROOT=/srv/app" in (adopted / "Dockerfile.base").read_text()
+    for layer in ("local", "dev", "production"):
+        text = (adopted / f"Dockerfile.{layer}").read_text()
+        assert text.count("COPY --from=stack . /srv/project\nCOPY . /srv/app\n") == (
+            1 if layer == "local" else 2
+        )
+        assert "\nstack\n" in (adopted / f"Dockerfile.{layer}.dockerignore").read_text()
+
+
+def test_its_packages_decide_the_version_of_django(adopted: Path) -> None:
+    requirements = adopted / "requirements"
+    assert (requirements / "project.in").read_text().endswith("-r ../../requirements.txt\n")
+    assert "Django~=" not in (requirements / "base.in").read_text()
+
+
+def test_every_place_is_found_in_the_template() -> None:
+    """A text that is replaced for an adopted project, and is in no file, would be ignored."""
+    texts = [
+        path.read_bytes().decode(errors="replace")
+        for path in map(ROOT.joinpath, project.tracked(ROOT))
+    ]
+    for old, _ in project.parts(ROOT)["adopted"]["with"]:
+        assert any(old in text for text in texts), old
+
+
+def test_an_update_writes_the_same_files_without_the_project(adopted: Path, tmp_path: Path) -> None:
+    """As copier does for the diff of two versions: in a folder that has nothing else."""
+    done = tailor(tmp_path / "stack", "update")
+    assert done.returncode == 0, done.stderr
+    differ = {
+        path.relative_to(tmp_path / "stack").as_posix()
+        for path in (tmp_path / "stack").rglob("*")
+        if path.is_file()
+        and path.read_bytes() != (adopted / path.relative_to(tmp_path / "stack")).read_bytes()
+    }
+    # The team's: an update does not touch them.
+    assert differ == {"requirements/project.in", "store_stack/settings/base.py"}
+
+
+def test_a_project_in_a_folder_next_to_the_stack_s(tmp_path: Path) -> None:
+    start(tmp_path / "backend")
+    (tmp_path / "backend/.git").rename(tmp_path / ".git")
+    commit(tmp_path)
+    done = tailor(tmp_path / "stack", project="../backend")
+    assert done.returncode == 0, done.stderr
+    compose = (tmp_path / "stack/docker-compose.yaml").read_text()
+    assert "context: ../backend\n      dockerfile: ../stack/Dockerfile.${LAYER:-local}\n" in compose
+    lines = (tmp_path / "stack/requirements/project.in").read_text()
+    assert lines.endswith("-r ../../backend/requirements.txt\n")
+
+
+def test_variables_are_declared(tmp_path: Path) -> None:
+    folder = start(tmp_path / "store")
+    with (folder / "mysite/settings.py").open("a") as file:
+        file.write('import os\nKEY = os.environ["SHOP_KEY"]\nSIZE = os.getenv("SHOP_SIZE", "3")\n')
+        file.write('SECRET_KEY = os.environ["SITE_KEY"]\n')
+    commit(folder)
+    assert tailor(folder / "stack").returncode == 0
+    compose = (folder / "stack/docker-compose.environment.yaml").read_text()
+    assert "SHOP_KEY:" in compose and "SHOP_SIZE:" in compose and "SITE_KEY" not in compose
+    assert "SHOP_KEY_FILE" in compose and "SHOP_SIZE_FILE" not in compose
+    assert '"SITE_KEY",' in (folder / "stack/store_stack/settings/base.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("new.py", "", "has uncommitted work: new.py. Commit it"),
+        ("ops.py", "", "has a module ops"),
+        ("manage.py", "", "is no Django project: it has no manage.py"),
+        ("manage.py", "# django\n", "Name them: --data settings=MODULE"),
+        ("requirements.txt", "Django==4.2\n", "Django==4.2 is required"),
+        ("store_stack/a.py", "", "Choose another name"),
+    ],
+)
+def test_what_is_in_the_way_is_one_message(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    folder = start(tmp_path / "store")
+    (folder / "two").mkdir()
+    (folder / "two/settings.py").write_text("INSTALLED_APPS = []\n")
+    commit(folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    if name != "new.py":
+        commit(folder)
+    done = tailor(folder / "stack")
+    assert done.returncode == 1 and done.stderr.startswith("tailor: ")
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not any((folder / "stack").iterdir())
+
+
+def test_the_stack_decides_what_its_settings_say() -> None:
+    decided = adopt.decided(ROOT)
+    for name in ("SECRET_KEY", "CELERY_BROKER_URL", "LOGGING", "SECURE_HSTS_SECONDS"):
+        assert decided.fullmatch(name), name
+    for name in ("PAYMENT_SECRET_KEY", "EMAIL_HOST", "SECURE_REFERRER_POLICY", "AUTH_USER_MODEL"):
+        assert not decided.fullmatch(name), name
