@@ -50,8 +50,8 @@ def run(tmp_path: Path) -> Run:
     ("image", "server"),
     [
         ("mysql", MYSQL),
-        ("mysql:8.4", MYSQL),
-        ("registry.example.org:5000/library/mysql:8.4@sha256:0123", MYSQL),
+        ("mysql:9.7", MYSQL),
+        ("registry.example.org:5000/library/mysql:9.7@sha256:0123", MYSQL),
         ("postgres@sha256:0123", POSTGRESQL),
         ("example/postgres:17", POSTGRESQL),
         ("mysql-server:8.4", None),

@@ -56,7 +56,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> Programs:
     return found
 
 
-def project(image: str = "mysql:8.4", **environment: str) -> compose.Project:
+def project(image: str = "mysql:9.7", **environment: str) -> compose.Project:
     """Return a project with a database of this image, and these variables of its servers."""
     services = dict(fake_project().services)
     services.pop("server10")
@@ -67,7 +67,7 @@ def project(image: str = "mysql:8.4", **environment: str) -> compose.Project:
 
 @pytest.mark.parametrize(
     ("image", "script"),
-    [("mysql:8.4", MYSQL.script), ("postgres:17", POSTGRESQL.script), ("mariadb", MYSQL.script)],
+    [("mysql:9.7", MYSQL.script), ("postgres:17", POSTGRESQL.script), ("mariadb", MYSQL.script)],
 )
 @pytest.mark.usefixtures("containers")
 def test_database_is_asked_by_its_own_script_and_no_argument_has_the_password(
