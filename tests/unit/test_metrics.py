@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -15,7 +16,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
 from ops.celery import app
-from ops.metrics import PATH, PORT, backlog, processes
+from ops.metrics import PATH, PORT, backlog, jobs, processes
 from ops.metrics.jobs import Queue
 from ops.models import ParkedTask
 from tests.orders import ship
@@ -32,6 +33,17 @@ def value(name: str, **labels: str) -> float:
 def told(metrics: list[Metric]) -> dict[str, float]:
     """Return the values by their names."""
     return {sample.name: sample.value for metric in metrics for sample in metric.samples}
+
+
+def test_every_outcome_of_a_task_is_counted_from_its_first_begin_on() -> None:
+    """A rate over a counter that appears with its first failure would miss that one."""
+    task = SimpleNamespace(name="never begun before", request=SimpleNamespace())
+
+    jobs.begun(task)
+
+    for outcome, number in {"started": 1, "succeeded": 0, "failed": 0, "retried": 0}.items():
+        name = f"celery_tasks_{outcome}_total"
+        assert REGISTRY.get_sample_value(name, {"task": task.name}) == number
 
 
 def test_the_last_buckets_are_the_time_limits() -> None:

@@ -1,6 +1,6 @@
 """What an app of the project adds to the stack by ops.registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +8,12 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from pytest_django import Settings
 
 from ops import registry
+from ops.metrics import processes, scrape
 from ops.registry import Card
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,6 +25,7 @@ def registries(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Pa
     settings.MEDIA_ROOT = tmp_path
     for name in ("health_checks", "periodic_work", "cards"):
         monkeypatch.setattr(registry, name, {})
+    monkeypatch.setattr(registry, "worker_metrics", [])
 
 
 class SearchCheck(HealthCheck):
@@ -43,6 +47,22 @@ def test_added_health_check_is_a_component_of_healthz(client: Client) -> None:
 
     assert answer.status_code == 503
     assert answer.json()["components"]["search"]["error"].endswith("does not answer")
+
+
+def test_added_metrics_are_in_a_worker_s_scrape(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Stock(Collector):
+        """Something that an app counts at each scrape."""
+
+        def collect(self) -> Iterator[GaugeMetricFamily]:
+            """Count."""
+            yield GaugeMetricFamily("shop_stock", "Pieces in stock.", 7)
+
+    monkeypatch.setenv(processes.VARIABLE, str(tmp_path))
+    registry.add_worker_metrics(Stock())
+
+    assert scrape.worker_registry().get_sample_value("shop_stock") == 7
 
 
 @pytest.mark.parametrize(
