@@ -16,7 +16,7 @@ RUN python3 -m venv --without-pip /opt/venv \
     && CFLAGS=-g0 pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes \
         --requirement /tmp/requirements.txt \
     # Compiled: its sources have done their work.
-    && find /opt/venv/lib/python3*/site-packages/psycopg_c -name '*.[ch]' -delete \
+    && find /opt/venv/lib -path '*/psycopg_c/*.[ch]' -delete \
     # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
     # description, the one that is used.
     && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \

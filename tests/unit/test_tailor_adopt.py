@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,17 @@ def test_the_stack_decides_what_its_settings_say() -> None:
         assert decided.fullmatch(name), name
     for name in ("PAYMENT_SECRET_KEY", "EMAIL_HOST", "SECURE_REFERRER_POLICY", "AUTH_USER_MODEL"):
         assert not decided.fullmatch(name), name
+
+
+def test_its_image_is_built_without_the_other_database_s_client(
+    adopted: Path, tmp_path: Path
+) -> None:
+    for suffix in ("in", "txt"):
+        text = (adopted / f"requirements/production.{suffix}").read_text()
+        assert "mysqlclient" in text and "psycopg" not in text
+    (tmp_path / "lib/python3.13/site-packages").mkdir(parents=True)
+    (command,) = re.findall(
+        r"find /opt/venv[^&]*psycopg_c[^&]*-delete", (adopted / "Dockerfile.base").read_text()
+    )
+    command = command.replace("/opt/venv", str(tmp_path))
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
