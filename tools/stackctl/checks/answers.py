@@ -10,6 +10,8 @@ from typing import Any
 from ..common.outputs import fields
 from ..docker import compose
 
+# How long an answer may take.
+SECONDS = 10
 TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
 HEALTH = "/healthz"
 PROFILE = "/profile/"
@@ -34,13 +36,13 @@ def get(site: compose.Site, host: str, path: str = PROFILE) -> tuple[int, str]:
 
 def _connection(site: compose.Site) -> HTTPConnection:
     if not site.tls:
-        return HTTPConnection(site.address, site.port, timeout=10)
+        return HTTPConnection(site.address, site.port, timeout=SECONDS)
     # Asked by its address on this machine; the certificate is for the name that visitors use, and
     # whether it is a good one is looked at elsewhere (haproxy/certificates).
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return HTTPSConnection(site.address, site.port, timeout=10, context=context)
+    return HTTPSConnection(site.address, site.port, timeout=SECONDS, context=context)
 
 
 def down(body: str) -> dict[str, str]:

@@ -1,0 +1,114 @@
+"""What stackctl asks the site and its servers, and which answers it calls wrong."""
+
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.ports import free_port
+from tools.stackctl.checks import answers
+from tools.stackctl.commands import local_ca
+from tools.stackctl.common import process
+from tools.stackctl.common.console import Console
+from tools.stackctl.docker.compose import Site
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with what it was asked."""
+
+    def do_GET(self) -> None:
+        asked = [self.path, self.headers["Host"], self.headers["Accept"]]
+        self.send_response(203)
+        self.end_headers()
+        self.wfile.write(json.dumps(asked).encode() + b"\xff" + bytes(30_000))
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path | None], int]]:
+    """Return what starts a server, with TLS by a certificate, and gives its port."""
+    with ExitStack() as cleanup:
+
+        def start(certificate: Path | None) -> int:
+            server = HTTPServer(("127.0.0.1", 0), Handler)
+            if certificate:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(certificate / "fullchain.pem", certificate / "privkey.pem")
+                server.socket = context.wrap_socket(server.socket, server_side=True)
+            Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            cleanup.callback(server.server_close)
+            cleanup.callback(server.shutdown)
+            return server.server_port
+
+        yield start
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_site_is_asked_by_its_name_whatever_its_certificate_is_for(
+    serve: Callable[[Path | None], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    monkeypatch.setattr(process, "ROOT", tmp_path)
+    certificate = None
+    if tls:
+        local_ca.make(Console(as_json=True), ["other.example"], force=False)
+        certificate = tmp_path / "certs/other.example"
+    site = Site("127.0.0.1", serve(certificate), tls)
+
+    status, body = answers.get(site, "shop.example", "/readyz")
+
+    asked, _, rest = body.partition("�")
+    assert (status, json.loads(asked)) == (203, ["/readyz", "shop.example", "application/json"])
+    assert len(asked) + 1 + len(rest) == 20_000
+
+
+def test_site_that_is_down_or_silent_has_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, reason = answers.get(Site("127.0.0.1", free_port()), "localhost")
+    assert status == 0 and "refused" in reason
+
+    monkeypatch.setattr(answers, "SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for tls in (False, True):
+            status, reason = answers.get(
+                Site("127.0.0.1", silent.getsockname()[1], tls), "localhost"
+            )
+            assert status == 0 and "timed out" in reason
+
+
+WAS_UP = "/healthz calls down what was up before"
+HEALTH = {"database": {"status": "down", "error": "gone"}, "cache": {"status": "up"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "said"),
+    [
+        ("/readyz", 200, "", ""),
+        ("/readyz", 0, "refused", "/readyz answers nothing: refused"),
+        ("/readyz", 404, "x" * 999, f"/readyz answers 404: {'x' * 300}"),
+        ("/", 404, "", ""),
+        ("/", 500, "<title> Odd </title>", "/ answers 500: Odd"),
+        ("/healthz", 503, {"components": HEALTH}, f"{WAS_UP}: database (gone)"),
+        ("/healthz", 503, {"components": {"storage": {"status": "down"}}}, ""),
+        ("/healthz", 503, {"components": {"disk": {"status": "down"}}}, f"{WAS_UP}: disk (down)"),
+        ("/healthz", 503, {"components": []}, '/healthz answers 503: {"components": []}'),
+        ("/healthz", 500, {"detail": "away"}, "/healthz answers 500: away"),
+        ("/profile/", 200, {"release": "old"}, "it answers as release old, not new"),
+        ("/profile/", 200, {"release": "new"}, ""),
+        ("/profile/", 200, {}, ""),
+        ("/readyz", 200, {"release": "old"}, ""),
+    ],
+)
+def test_wrong_answer_of_a_new_release_is_named(
+    path: str, status: int, body: object, said: str
+) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    answer = {"status": status, "body": text}
+
+    assert answers.wrong(path, answer, "new", frozenset({"storage"})) == said
