@@ -117,6 +117,18 @@ def test_deploy_is_refused_before_anything_is_touched(
     assert stack.locks == locks
 
 
+def test_each_server_out_of_service_has_a_line_of_its_own(stack: Stack) -> None:
+    stack.run("drain", "server2")
+    changed("server1", status="exited")(stack)
+
+    ended = stack.deploy("bbbb")
+
+    first, second = ended.result["next"].splitlines()
+    assert first.startswith("server1 is stopped, HAProxy says DOWN: docker compose logs")
+    assert second.startswith("server2 is ") and second.endswith(": ./stackctl ready server2")
+    assert ended.result["error"].endswith("in service; nothing was changed")
+
+
 def test_a_server_that_is_switched_off_and_down_is_no_reason_to_refuse(stack: Stack) -> None:
     stack.extra["server2"] = {"scale": 0}
     stack.end("server2", 0)

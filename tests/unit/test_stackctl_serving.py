@@ -266,18 +266,38 @@ def test_up_builds_where_there_is_no_image_and_records_how_it_started(
         assert ended.code == 1 and ended.result["error"] == "the stack did not start"
         assert "server1 is unhealthy" in ended.err
         assert stack.record() == [("up", "bbbb", "failed")]
+        (entry,) = stack.run("releases", "--json").result["releases"]
+        assert entry["note"] == "the stack did not start"
 
 
 def test_up_names_what_did_not_start(stack: Stack) -> None:
     stack.behave("aaaa", log="KeyError: 'A'")
     stack.end("server1", 1)
+    stack.containers["server2"].status = "created"
+    stack.containers["db"].health = "none"
     stack.faults["up"] = fails("container server1 exited (1)")
 
     ended = stack.run("up", "--json")
 
     assert ended.code == 1
-    assert "server1 is exited" in ended.result["next"] and "KeyError: 'A'" in ended.result["next"]
-    assert "server2" not in ended.result["next"]
+    first, *log = ended.result["next"].splitlines()
+    assert first.startswith("server1 is exited, ") and "    KeyError: 'A'" in log
+    assert all(line.startswith("    ") for line in log)
+
+
+def test_up_names_a_password_that_a_server_refuses(stack: Stack) -> None:
+    """The database was not up before, so its password could not be checked then."""
+
+    def start() -> Reply | None:
+        stack.data.accepted["mysql.sh"] = ["another"]
+        return fails("container server1 is unhealthy")()
+
+    stack.faults["up"] = start
+
+    ended = stack.run("up", "--json")
+
+    assert ended.code == 1 and ended.result["error"].startswith("DB_PASSWORD: db refuses it")
+    assert "./stackctl rotate db" in ended.result["next"]
 
 
 def test_down_keeps_the_data_unless_told(stack: Stack) -> None:
