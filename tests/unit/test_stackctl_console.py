@@ -1,5 +1,6 @@
 """Progress whose reader goes away does not stop what goes on."""
 
+import io
 import json
 import os
 import pty
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.tree import ROOT
+from tests.waiting import eventually
+from tools.stackctl.common.console import Console
 
 # Says something on a step's beginning, on a signal, and at the end, each to nobody.
 WORK = """
@@ -85,3 +88,50 @@ def test_a_result_that_nobody_reads_does_not_change_how_it_ended() -> None:
 
     assert ended.returncode == 7
     assert "the result could not be printed: No space left on device" in ended.stderr
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as a program asks for it."""
+
+    def isatty(self) -> bool:
+        """Return that it is one."""
+        return True
+
+
+def test_terminal_shows_marks_in_color_and_the_step_s_latest_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, screen = Terminal(), Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    console = Console()
+
+    console.out.print("42 servers")
+    console.say("42 [servers] 'well'")
+    console.good("done")
+    console.warn("odd")
+    console.bad("gone")
+    lines = screen.getvalue().splitlines()
+    with console.step("building"):
+        console.detail("  layer 25 of 30\n")
+        eventually(
+            lambda: "building: layer 25 of 30" in screen.getvalue(),
+            seconds=10,
+            what="the step shows its latest line",
+        )
+        console.detail("x" * 99)
+        eventually(
+            lambda: f"building: {'x' * 26}" in screen.getvalue(), seconds=10, what="it is cut"
+        )
+    console.detail("nothing shows it any more")
+
+    assert out.getvalue() == "42 servers\n"
+    assert lines == [
+        "42 [servers] 'well'",
+        *("\x1b[32m✓ done\x1b[0m", "\x1b[33m! odd\x1b[0m", "\x1b[31m✗ gone\x1b[0m"),
+    ]
+    assert "x" * 27 not in screen.getvalue() and "any more" not in screen.getvalue()
