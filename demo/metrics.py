@@ -31,8 +31,12 @@ class Uploads(Collector):
         oldest = result["oldest"]
         age = (timezone.now() - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily(
-            "mysite_uploads_waiting", "Uploads that are not processed yet.", result["number"]
+            "mysite_uploads_waiting",
+            "Uploads that are not processed yet.",
+            result["number"],
         )
         yield GaugeMetricFamily(
-            "mysite_uploads_oldest_waiting_seconds", "How long the oldest has waited.", max(0, age)
+            "mysite_uploads_oldest_waiting_seconds",
+            "How long the oldest has waited.",
+            max(0, age),
         )

@@ -1,4 +1,4 @@
-"""The project's Celery application, where `celery -A mysite inspect active` expects it."""
+"""The project's Celery application, for `celery -A mysite inspect active`."""
 
 import os
 

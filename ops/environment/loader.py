@@ -31,7 +31,8 @@ _from_dotenv: dict[str, str] = {}
 def layer_of(settings_module: str) -> str:
     """Return the layer that a settings module belongs to.
 
-    A module of a team's own, such as mysite.settings.staging, has to meet what production has to.
+    A module of a team's own, such as mysite.settings.staging, has to meet
+    what production has to.
     """
     last = settings_module.rpartition(".")[2]
     return last if last in LAYERS else "production"

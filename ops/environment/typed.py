@@ -49,7 +49,8 @@ class Environment:
         if name not in self.values:
             raise _improper(
                 f"the settings read {name}, which is not declared. Declare it in "
-                "mysite/environment.py (docs/your-app.md), or remove the line that reads it."
+                "mysite/environment.py (docs/your-app.md), "
+                "or remove the line that reads it."
             )
         value = self.values[name]
         if type(value) is wanted or (wanted is Path and isinstance(value, Path)):

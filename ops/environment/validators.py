@@ -50,17 +50,17 @@ def module(text: str) -> None:
     """Accept the dotted path of a Python module; one of this project's must exist."""
     if not _MODULE.fullmatch(text):
         raise InvalidValueError(
-            f"{text!r} is not the dotted path of a module", "Write it as mysite.settings.dev."
+            f"{text!r} is not the dotted path of a module",
+            "Write it as mysite.settings.dev.",
         )
     path = ROOT.joinpath(*text.split("."))
-    if not text.startswith("mysite.") or path.is_dir() or path.with_suffix(".py").is_file():
+    is_there = path.is_dir() or path.with_suffix(".py").is_file()
+    if is_there or not text.startswith("mysite."):
         return
     settings = ROOT / "mysite" / "settings"
     names = [f"mysite.settings.{file.stem}" for file in settings.glob("[a-z]*.py")]
-    raise InvalidValueError(
-        f"there is no module {text}",
-        f"{did_you_mean(text, names)} The layers are mysite.settings.local, .dev and .production.",
-    )
+    layers = "The layers are mysite.settings.local, .dev and .production."
+    raise InvalidValueError(f"there is no module {text}", f"{did_you_mean(text, names)} {layers}")
 
 
 def language(text: str) -> None:
@@ -139,7 +139,7 @@ def bucket(text: str) -> None:
     if not _BUCKET.fullmatch(text):
         raise InvalidValueError(
             f"{text[:80]!r} is not the name of a bucket",
-            "Write the name alone, 3 to 63 small letters, digits, dots and -: mysite-static.",
+            "Write 3 to 63 small letters, digits, dots and -: mysite-static.",
         )
 
 

@@ -101,5 +101,7 @@ class Queue(Collector):
         finally:
             connection.close()
         yield GaugeMetricFamily(
-            "mysite_tasks_parked", "Tasks that wait for a release that knows them.", number
+            "mysite_tasks_parked",
+            "Tasks that wait for a release that knows them.",
+            number,
         )

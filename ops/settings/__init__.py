@@ -1,4 +1,4 @@
-"""Values of Django's settings that the stack decides; mysite/settings takes them over by name.
+"""Values of Django's settings that the stack decides; mysite/settings takes them.
 
 Nothing here may import Django: settings are read before it is set up.
 """

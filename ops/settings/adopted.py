@@ -54,8 +54,8 @@ TEMPLATES = "django.template.backends.django.DjangoTemplates"
 def load(modules: Mapping[str, str], unused: Iterable[str], env: Environment) -> dict[str, Any]:
     """Return every setting of the project's own module for this layer.
 
-    The module reads variables from os.environ. Those that mysite/environment.py declares are put
-    there: from secrets' files too, and throw-away values while an image is built.
+    The module reads variables from os.environ. Those that mysite/environment.py
+    declares are put there: from secrets' files too, and throw-away values while an image is built.
 
     Args:
         modules: its settings modules, by layer.

@@ -1,4 +1,4 @@
-"""What the stack decides in every layer. To change a value, set it again in mysite/settings/."""
+"""What the stack decides in every layer. mysite/settings/ can override a value."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from ops.settings.errors import report_errors
 from ops.settings.logs import logging_config
 
 env = environment.load()
-# True while an image is built: no secrets, no database, never a server (see mysite/wsgi.py).
+# True while an image is built: no secrets, no database (see mysite/wsgi.py).
 BUILDING = env.building
 
 # The folder of the project's own code.

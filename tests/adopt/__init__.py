@@ -1,0 +1,1 @@
+"""Projects made of this tree: new ones, and their updates."""

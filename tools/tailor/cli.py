@@ -5,34 +5,57 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tools.tailor import adopt, names, project
 from tools.tailor.versions import SurveyError
 
 
 def main(template: Path) -> None:
-    """Make the project that copier's answers describe."""
+    """Make the project that copier's answers describe, or write its generated files."""
+    if sys.argv[1:] == ["generate"]:
+        generate()
+        return
     answers: dict[str, Any] = json.loads(sys.argv[1])
     answers_file = Path(sys.argv[2])
     name, kept = answers["name"], parts_of(answers)
     if reason := names.fault(name, project.sources(template, kept)):
-        sys.exit(f"tailor: {reason}")
-    if not answers_file.exists() and (found := occupied(Path.cwd())):
-        sys.exit(
-            f"tailor: the folder {Path.cwd()} is not empty: it has {found}. Name a folder that "
-            "does not exist yet."
+        refuse(reason)
+    update = answers_file.exists()
+    if not update and (found := occupied(Path.cwd())):
+        refuse(
+            f"the folder {Path.cwd()} is not empty: it has {found}. Name a folder that does not "
+            "exist yet."
         )
     try:
         change = adopt.plan(template, answers, Path.cwd(), updates=sys.argv[3] == "update")
         with project.staged(template, kept, name, change) as folder:
-            write(folder, Path.cwd(), team_files(template, name))
-    except SurveyError as reason:
-        sys.exit(f"tailor: {reason}")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"tailor: `{' '.join(error.cmd)}` failed: {error.stderr.strip()}")
+            write(folder, Path.cwd(), team_files(template, name), update=update)
+    except SurveyError as error:
+        refuse(str(error))
+    except subprocess.CalledProcessError as failed:
+        sys.exit(f"tailor: `{' '.join(failed.cmd)}` failed: {failed.stderr.strip()}")
     answers_file.write_text(answers_text(answers))
+
+
+def refuse(reason: str) -> NoReturn:
+    """End with the reason; what copier has made by now is removed."""
+    with suppress(OSError):
+        Path("ops").rmdir()
+    sys.exit(f"tailor: {reason}")
+
+
+def generate() -> None:
+    """After an update: write what is generated from the stack's variables and the team's."""
+    command = [sys.executable, "-B", "manage.py", "env", "write"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        # Most often a conflict, which the team resolves first.
+        reason = done.stderr.strip().rpartition("\n")[2]
+        print(f"tailor: run `./manage.py env write` after step 1; it failed now: {reason}")
 
 
 def parts_of(answers: dict[str, Any]) -> set[str]:
@@ -62,15 +85,36 @@ def team_files(template: Path, name: str) -> re.Pattern[str]:
     return re.compile("|".join(entry if entry.endswith("/") else f"{entry}$" for entry in entries))
 
 
-def write(source: Path, target: Path, team: re.Pattern[str]) -> None:
-    """Write the project's files over those of an earlier version, but not over the team's."""
+def write(source: Path, target: Path, team: re.Pattern[str], *, update: bool = False) -> None:
+    """Write the project's files; an update leaves the team's alone, missing ones too."""
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         relative = path.relative_to(source)
         place = target / relative
-        if place.exists() and team.match(relative.as_posix()):
+        if team.match(relative.as_posix()) and (update or place.exists()):
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
+        before = place.read_text() if update and is_lock(relative) and place.exists() else ""
         shutil.copy(path, place)
+        if before:
+            place.write_text(with_packages(place.read_text(), before))
+
+
+def is_lock(path: Path) -> bool:
+    """Return whether `make lock` writes a file; apt.txt is the team's."""
+    return path.parent.name == "requirements" and path.suffix == ".txt"
+
+
+def with_packages(text: str, before: str) -> str:
+    """Return locked packages, and those of the team's that an earlier version of the file has.
+
+    `make lock` then keeps their versions, and drops what is not needed any more.
+    """
+    package = re.compile(r"^([\w.\[\]-]+)==.*\n(?:    .*\n)*", re.M)
+    own = {found[1] for found in package.finditer(text)}
+    blocks = [(found[1], found[0]) for found in package.finditer(text)]
+    blocks += [(found[1], found[0]) for found in package.finditer(before) if found[1] not in own]
+    # A package has several blocks where its version depends on the machine.
+    return "".join(block for _, block in sorted(blocks, key=itemgetter(0)))
 
 
 def answers_text(answers: dict[str, Any]) -> str:

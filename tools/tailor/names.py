@@ -24,7 +24,7 @@ def fault(name: str, files: dict[str, bytes]) -> str:
     if len(name) > LONGEST:
         return f"{name!r} is too long for a project's name: use {LONGEST} characters at most."
     for reason, names in (
-        ("a module of Python's standard library", sys.stdlib_module_names),
+        ("a module of Python's standard library", sys.stdlib_module_names | {"test"}),
         ("a folder of the stack", {path.partition("/")[0] for path in files if "/" in path}),
         ("a package that the stack imports", imported(files)),
         ("a user or group of the images or of a database", _ACCOUNTS.split()),

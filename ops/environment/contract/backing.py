@@ -110,8 +110,8 @@ REDIS: Final = Section(
         Variable(
             name="REDIS_HOST",
             help="Redis' host name, for its usual port and database 0. docker compose's own, "
-            "redis, has the user mysite; another host, the user default. For the rest, set "
-            "REDIS_URL.",
+            "redis, has the user mysite; another host, the user default. "
+            "For the rest, set REDIS_URL.",
         ),
         Variable(
             name="REDIS_PASSWORD",
