@@ -63,7 +63,6 @@ def plan(
     print(f"{root}: settings {found.settings['production']}, users {found.user_model}")
     for finding in findings(found):
         print(f"- {finding}")
-    print(f"Next: cd {stack.name}; make lock; docker compose up --build (docs/adopt.md)")
     return partial(change, answers=answers, stack=stack, found=found)
 
 
