@@ -6,9 +6,9 @@
 .PHONY: test-unit test-stack test-databases chaos mutants eb-rehearsal bench # remove_template
 
 # remove_template: begin
-# Three processes, each with stacks of its own: much of a container test is waiting. A time limit there leaves
-# room for the others. tests/chaos puts the machine under load and measures times: it runs alone.
-SIDE_BY_SIDE := -n 3 --dist loadgroup
+# Two processes, each with stacks of its own; a time limit there leaves room for the other one. tests/chaos puts
+# the machine under load and measures times: it runs alone.
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 # remove_template: end
 
 # The project's apps, which have tests of their own.

@@ -23,10 +23,8 @@ from tests.stack.compose import docker
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 COMMAND = "aws:elasticbeanstalk:command"
-# Health checks every second instead of every ten.
+# Health checks every second instead of every ten, and a command's `Timeout` in proportion.
 SCALE = 0.1
-# How long an instance has to become healthy; the real one has `Timeout` seconds.
-PATIENCE = 25.0
 EXPOSE = re.compile(r"^EXPOSE\s+(\d+)\s*$", re.MULTILINE)
 FROM = re.compile(r"^FROM\s+(\S+)", re.MULTILINE)
 
@@ -156,7 +154,8 @@ class Platform:
         process = process_of(release.options)
         times = int(process["HealthyThresholdCount"])
         path, status = process["HealthCheckPath"], int(process["MatcherHTTPCode"])
-        if not instance.becomes_healthy(path, status, times, PATIENCE):
+        timeout = int(release.options[COMMAND, "Timeout"]) * SCALE
+        if not instance.becomes_healthy(path, status, times, timeout):
             last = " | ".join(instance.application.logs().splitlines()[-3:])
             kind = "is not healthy" if instance.application.running() else "quit unexpectedly"
             raise DeployError(f"The Docker container of {instance.name} {kind}: {last}")
