@@ -6,8 +6,8 @@
 .PHONY: test-unit test-stack test-databases chaos mutants eb-rehearsal bench # remove_template
 
 # remove_template: begin
-# Two processes, each with stacks of its own; a time limit there leaves room for the other one. tests/chaos puts
-# the machine under load and measures times: it runs alone.
+# Two processes, each with stacks of its own; a time limit there leaves room for the other one. What measures
+# times or puts the machine under load runs alone.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 # remove_template: end
 
@@ -29,8 +29,8 @@ certs: ## A local authority and a certificate for localhost, for https here; FOR
 setup: .venv/.test ## Everything that development needs, into .venv
 
 test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
-	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/embedded tests/stack tests/browser tests/eb tests/adopt
-	@.venv/bin/pytest tests/chaos # remove_template
+	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/stack tests/browser tests/eb tests/adopt
+	@.venv/bin/pytest tests/embedded tests/chaos # remove_template
 
 test-app: .venv/.embedded ## Your apps' tests, on SQLite; APP=shop for those of one app
 	@.venv/bin/pytest $(or $(APP), $(APPS))

@@ -30,7 +30,7 @@ ANSWERS = {
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def adopted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The project's stack in production."""
     folder = start(tmp_path_factory.mktemp("adopt") / "store")
     stack = folder / "stack"
@@ -52,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         path.chmod(0o755)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "the stack")
-    site = Site(
+    adopted = Site(
         stack,
         f"{STACK_NAME}-adopt",
         DRAIN_SECONDS="1",
@@ -60,36 +60,36 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         DJANGO_SUPERUSER_EMAIL="ann@example.com",
         DJANGO_SUPERUSER_PASSWORD=PASSWORD,
     )
-    with cleared(site):
-        site.ctl("up")
-        yield site
+    with cleared(adopted):
+        adopted.ctl("up")
+        yield adopted
 
 
-def test_its_pages_come_from_both_servers_with_hashed_static_files(site: Site) -> None:
-    site.wait_for_both()
-    page = site.get("/")
+def test_its_pages_come_from_both_servers_with_hashed_static_files(adopted: Site) -> None:
+    adopted.wait_for_both()
+    page = adopted.get("/")
     assert page.status_code == 200 and page.text.endswith(">The store\n")
     assert "Content-Security-Policy-Report-Only" in page.headers
-    admin = site.get("/admin/login/").text
+    admin = adopted.get("/admin/login/").text
     for text, name in ((page.text, "store"), (admin, "base")):
         (style,) = re.findall(rf'href="(/static/[\w/]*{name}\.[0-9a-f]{{12}}\.css)"', text)
-        answer = site.get(style, headers={"Accept-Encoding": "br"})
+        answer = adopted.get(style, headers={"Accept-Encoding": "br"})
         assert (answer.status_code, answer.headers["Content-Encoding"]) == (200, "br")
         assert "immutable" in answer.headers["Cache-Control"]
 
 
-def test_its_api_writes_to_the_stack_s_database_and_media(site: Site) -> None:
+def test_its_api_writes_to_the_stack_s_database_and_media(adopted: Site) -> None:
     def books(**options: object) -> requests.Response:
-        return site.get("/api/books/", **options)
+        return adopted.get("/api/books/", **options)
 
-    answer = site.post(
+    answer = adopted.post(
         "/api/books/",
         auth=("ann", PASSWORD),
         data={"title": "Emma"},
         files={"cover": ("emma.txt", b"a cover")},
     )
     assert answer.status_code == 201, answer.text[:500]
-    assert site.get("/media/covers/emma.txt").content == b"a cover"
+    assert adopted.get("/media/covers/emma.txt").content == b"a cover"
     assert {books(headers={"Accept": "application/json"}).json()[0]["title"] for _ in "1234"} == {
         "Emma"
     }
@@ -97,21 +97,21 @@ def test_its_api_writes_to_the_stack_s_database_and_media(site: Site) -> None:
         "import django; django.setup()\nfrom django.db import connection\n"
         "from api.models import Book\nprint(connection.vendor, Book.objects.count())"
     )
-    assert site.python_in("server2", code) == "mysql 1"
-    assert site.get("/healthz").json()["status"] == "up"
+    assert adopted.python_in("server2", code) == "mysql 1"
+    assert adopted.get("/healthz").json()["status"] == "up"
 
 
-def test_a_deploy_of_its_change_fails_no_request(site: Site) -> None:
-    with site.edited("../templates/home.html", "The store", "Our store") as release:
+def test_a_deploy_of_its_change_fails_no_request(adopted: Site) -> None:
+    with adopted.edited("../templates/home.html", "The store", "Our store") as release:
         pages = [repeat(Request("GET", path)) for path in ("/", "/api/books/?format=json") * 2]
         clients = [Client(page, keep_alive=number < 2) for number, page in enumerate(pages)]
-        with Load(site.http_port, clients) as load:
+        with Load(adopted.http_port, clients) as load:
             load.warm_up()
-            site.ctl("deploy", *QUICK)
+            adopted.ctl("deploy", *QUICK)
         assert not load.failed, load.summary()
-        site.whole_on(release)
-        assert all(site.get("/").text.endswith(">Our store\n") for _ in range(4))
+        adopted.whole_on(release)
+        assert all(adopted.get("/").text.endswith(">Our store\n") for _ in range(4))
 
 
-def test_its_database_and_media_are_in_a_backup_that_loads(site: Site) -> None:
-    site.ctl("backup", "--verify")
+def test_its_database_and_media_are_in_a_backup_that_loads(adopted: Site) -> None:
+    adopted.ctl("backup", "--verify")

@@ -117,7 +117,9 @@ def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kep
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[DatabaseWrapper]:
     """Return a fresh SQLite database in a file."""
-    settings = {**connections.settings["default"], "NAME": str(tmp_path / "db.sqlite3")}
+    name = str(tmp_path / "db.sqlite3")
+    # The default one may be MySQL's, with options of its own.
+    settings = {**connections.settings["default"], "NAME": name, "OPTIONS": {}}
     wrapper = DatabaseWrapper(settings)
     with closing(wrapper):
         yield wrapper
