@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.status import Status
 
 from tests.tree import ROOT
 from tests.waiting import eventually
-from tools.stackctl.common.console import Console
+from tools.stackctl.common import console as module
+from tools.stackctl.common.console import Console, ProgressStream
+from tools.stackctl.common.faults import StackctlError
 
 # Says something on a step's beginning, on a signal, and at the end, each to nobody.
 WORK = """
@@ -98,9 +103,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_terminal_shows_marks_in_color_and_the_step_s_latest_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def terminals(monkeypatch: pytest.MonkeyPatch) -> tuple[Terminal, Terminal]:
+    """Make standard output and error terminals of 40 columns, and return them."""
     out, screen = Terminal(), Terminal()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", screen)
@@ -108,6 +112,13 @@ def test_terminal_shows_marks_in_color_and_the_step_s_latest_line(
     monkeypatch.setenv("COLUMNS", "40")
     for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+    return out, screen
+
+
+def test_terminal_shows_marks_in_color_and_the_step_s_latest_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, screen = terminals(monkeypatch)
     console = Console()
 
     console.out.print("42 servers")
@@ -116,6 +127,10 @@ def test_terminal_shows_marks_in_color_and_the_step_s_latest_line(
     console.warn("odd")
     console.bad("gone")
     lines = screen.getvalue().splitlines()
+    with console.step("checking [it]"):
+        eventually(
+            lambda: "checking [it]" in screen.getvalue(), seconds=10, what="the step is shown"
+        )
     with console.step("building"):
         console.detail("  layer 25 of 30\n")
         eventually(
@@ -135,3 +150,142 @@ def test_terminal_shows_marks_in_color_and_the_step_s_latest_line(
         *("\x1b[32m✓ done\x1b[0m", "\x1b[33m! odd\x1b[0m", "\x1b[31m✗ gone\x1b[0m"),
     ]
     assert "x" * 27 not in screen.getvalue() and "any more" not in screen.getvalue()
+
+
+LONG = "word " * 20
+
+
+def test_terminal_wraps_tables_and_leaves_progress_to_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A terminal wraps by itself, and text that is copied from it stays one line."""
+    out, screen = terminals(monkeypatch)
+    console = Console()
+
+    console.out.print(LONG)
+    console.warn(LONG)
+
+    assert all(len(line) <= 40 for line in out.getvalue().splitlines())
+    assert screen.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize(("columns", "shown"), [("10", 20), ("24", 20), ("40", 36)])
+def test_step_s_latest_line_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: str, shown: int
+) -> None:
+    updates: list[str] = []
+    terminals(monkeypatch)
+    monkeypatch.setattr(Status, "update", lambda _, text: updates.append(text))
+    monkeypatch.setenv("COLUMNS", columns)
+    console = Console()
+
+    with console.step("build"):
+        console.detail(" \n")
+        console.detail("[bold] layer")
+        console.detail("x" * 99)
+
+    assert updates == ["build: \\[bold] layer"[: shown + 1], f"build: {'x' * 99}"[:shown]]
+
+
+@pytest.fixture
+def log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[], list[str]]:
+    """Fix the time, and return what returns the lines on standard error."""
+
+    def now(zone: tzinfo) -> datetime:
+        assert zone is UTC
+        return datetime(2026, 1, 2, 13, 4, 5, tzinfo=zone)
+
+    monkeypatch.setattr(module, "datetime", SimpleNamespace(now=now))
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda: capsys.readouterr().err.splitlines()
+
+
+def test_log_has_the_time_in_utc_and_a_word_for_each_mark(
+    log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter([5.0, 7.26])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    console = Console()
+
+    console.say("a [b] c")
+    console.good("done")
+    console.warn(LONG)
+    console.bad("gone")
+    with console.step("building [b]"):
+        console.detail("layer 25 of 30")
+
+    time = "2026-01-02T13:04:05Z"
+    assert log() == [
+        *(f"{time} a [b] c", f"{time} done", f"{time} warning: {LONG}", f"{time} error: gone"),
+        *(f"{time} building [b] ...", f"{time} building [b] (2.3 s)"),
+    ]
+
+
+def test_fault_shows_the_program_s_lines_the_problem_and_the_next_step(
+    log: Callable[[], list[str]],
+) -> None:
+    Console().fault(StackctlError("it [failed]", "Do [this],\nthen that.", output="a [b]\n\nc"))
+
+    problem = "2026-01-02T13:04:05Z error: it [failed]"
+    assert log() == ["    a [b]", "    ", "    c", problem, "    Do [this],", "    then that."]
+
+
+def test_result_is_one_line_for_scripts_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().result({"path": "no"})
+    assert capsys.readouterr().out == ""
+
+    Console(as_json=True).result({"path": Path("/a"), "code": 0})
+    assert capsys.readouterr().out == '{"path": "/a", "code": 0}\n'
+
+
+class Broken(io.StringIO):
+    """A stream that nothing can be written to."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, _: str) -> int:
+        raise self.error
+
+    def flush(self) -> None:
+        raise self.error
+
+
+def test_result_that_cannot_be_written_is_a_warning(
+    log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Broken(OSError(28, "No space left on device")))
+
+    Console(as_json=True).result({"done": True})
+
+    (line,) = log()
+    assert line.endswith("warning: the result could not be printed: No space left on device")
+
+
+@pytest.mark.parametrize("error", [OSError(5, "closed"), RuntimeError("reentrant call")])
+def test_progress_that_cannot_be_written_is_dropped(error: Exception) -> None:
+    stream = ProgressStream(Broken(error))
+
+    assert stream.write("text") == 4
+    stream.flush()
+
+
+def test_progress_goes_to_the_stream_as_it_is(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w", encoding="latin-1") as log:
+        stream = ProgressStream(log)
+
+        assert stream.write("text") == 4
+        stream.flush()
+        assert (tmp_path / "log").read_text() == "text"
+        assert (stream.encoding, stream.isatty()) == ("latin-1", False)
+        assert stream.fileno() == log.fileno()
+
+
+def test_table_in_a_pipe_is_as_wide_as_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().out.print(LONG * 20)
+
+    assert capsys.readouterr().out.splitlines() == [LONG * 20]

@@ -65,7 +65,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Tell something that happened."""
-        self._line(text, "")
+        self._line(text)
 
     def good(self, text: str) -> None:
         """Tell that something is done or right."""
@@ -104,15 +104,13 @@ class Console:
     def lines(self, text: str) -> None:
         """Show a program's own output, indented."""
         for line in text.splitlines():
-            self._err.print(f"    {escape(line)}", markup=True)
+            self._err.print(f"    {escape(line)}")
 
     def fault(self, error: StackctlError) -> None:
         """Show a fault: the failed program's lines, what is wrong, the next step."""
-        if error.output:
-            self.lines(error.output)
+        self.lines(error.output)
         self.bad(error.problem)
-        for line in error.hint.splitlines():
-            self._err.print(f"    {escape(line)}")
+        self.lines(error.hint)
 
     def result(self, data: Mapping[str, Any]) -> None:
         """Print the result for scripts, if one asked."""
@@ -124,10 +122,10 @@ class Console:
                 # What was done is done; the exit code says how it ended.
                 self.warn(f"the result could not be printed: {error.strerror}")
 
-    def _line(self, text: str, style: str, mark: str = "") -> None:
+    def _line(self, text: str, style: str = "", mark: str = "") -> None:
         if self.live:
             shown = f"{mark} {text}" if mark else text
-            self._err.print(escape(shown), style=style or None)
+            self._err.print(escape(shown), style=style)
         else:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             prefix = {"✗": "error: ", "!": "warning: "}.get(mark, "")
