@@ -155,6 +155,21 @@ def test_odd_output_is_described(fault: Callable[[], object], words: str) -> Non
     assert (odd.value.problem, odd.value.hint) == (f"{start} ({words})", "Do this.")
 
 
+def test_description_of_odd_output_is_cut_and_has_a_next_step_of_its_own() -> None:
+    with pytest.raises(StackctlError) as odd, outputs.read("docker ps"):
+        raise KeyError("x" * 99)
+
+    assert odd.value.problem.endswith(f"(KeyError: '{'x' * 79})")
+    assert odd.value.hint.startswith("Run it by hand: ") and outputs.DOCTOR in odd.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"), [('{"a": [1]}', {"a": [1]}), ("[1]", {}), ("null", {}), ('{"a"', {})]
+)
+def test_fields_are_those_of_an_object(text: str, fields: dict[str, object]) -> None:
+    assert outputs.fields(text) == fields
+
+
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("name", READERS)
 def test_odd_output_ends_in_a_message_or_in_nothing(
