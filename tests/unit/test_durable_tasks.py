@@ -164,8 +164,10 @@ def test_rounds_of_two_workers_send_each_message_once(
 def test_round_sends_the_rest_after_a_message_that_another_worker_sent(
     messages: list[Message], monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
-    _, b, _ = (commit(name, countdown=1) for name in "abc")
-    Task.objects.update(due=timezone.now())
+    _, b, _ = due = [commit(name, countdown=1) for name in "abc"]
+    for seconds, row in enumerate(due, start=-3):
+        moment = timezone.now() + datetime.timedelta(seconds=seconds)
+        Task.objects.filter(pk=row.pk).update(due=moment)
     send = rows.app.send_task
 
     def send_one_more(*args: Any, **kwargs: Any) -> None:
