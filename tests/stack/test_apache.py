@@ -254,7 +254,7 @@ def lines(stack: Stack, service: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stack.logs(service).splitlines() if line[:1] == "{"]
 
 
-def test_haproxy_asks_it_beside_the_servers(both: Stack, paths: dict[str, str]) -> None:
+def test_haproxy_asks_it_next_to_the_servers(both: Stack, paths: dict[str, str]) -> None:
     rows = {(row["pxname"], row["svname"]): row["status"] for row in both.statistics()}
     assert rows["dynamic_backend", "apache"] == "UP"
     assert rows["static_backend", "apache"].startswith("UP")

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from ops.environment import render
 from ops.environment.contract import CONTRACT, PROJECT, PROJECT_SECTION, VARIABLES
 from tests.unit.breakers import no_end_of_the_pause, shared  # noqa: F401
+from tests.unit.durable import commit, messages  # noqa: F401
 from tools.stackctl.common.faults import StackctlError
 from tools.stackctl.docker import compose, lock
 

@@ -2,103 +2,26 @@
 
 import datetime
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import structlog
 from amqp.exceptions import AccessRefused, PreconditionFailed
-from celery import Celery, shared_task
+from celery import Celery
 from celery.exceptions import Retry
 from django.db import transaction
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+from pytest_django import Settings
 
 from mysite.celery import app
 from ops.breaker import BROKER
 from ops.models import Task
-from ops.tasks import DurableTask, rows
+from ops.tasks import rows
+from tests.unit.durable import FAILURES, RUNS, Message, later, noted, plain, receive, running
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("messages")]
 
 Status = Task.Status
-RUNS: list[Any] = []
-FAILURES: list[tuple[Any, ...]] = []
-Message = tuple[str, list[Any], dict[str, Any], str]
-
-
-class Noted(DurableTask):
-    """Notes that it failed."""
-
-    abstract = True
-    max_attempts = 3
-    final_exceptions = (KeyError,)
-
-    def on_failed(self, error: Exception, /, *args: Any, **kwargs: Any) -> None:
-        """Note it."""
-        FAILURES.append((str(error), args, kwargs))
-
-
-@shared_task(base=Noted, name="tests.noted", bind=True)
-def noted(task: DurableTask, what: str, *, error: str = "") -> None:
-    RUNS.append(what)
-    if error == "retry":
-        raise task.retry(countdown=90)
-    if error == "retry at":
-        raise task.retry(eta=timezone.now() + datetime.timedelta(seconds=90))
-    if error:
-        raise {"final": KeyError, "other": OSError}[error](what)
-
-
-@shared_task(name="tests.plainly_noted")
-def plain(what: str) -> None:
-    RUNS.append(what)
-
-
-@pytest.fixture(autouse=True)
-def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
-    """The messages that were sent: the task's name, arguments, and the row's id."""
-    messages: list[Message] = []
-
-    def send(name: str, args: Any, kwargs: Any, headers: dict[str, str]) -> None:
-        messages.append((name, args, kwargs, headers[rows.HEADER]))
-
-    monkeypatch.setattr(rows.app, "send_task", send)
-    monkeypatch.setattr(rows.app, "queue_length", lambda: 0)
-    RUNS.clear()
-    FAILURES.clear()
-    return messages
-
-
-@pytest.fixture
-def commit(
-    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
-) -> Callable[..., Task]:
-    """Call the task and commit; return its row."""
-
-    def call(*args: Any, countdown: float = 0, **kwargs: Any) -> Task:
-        with django_capture_on_commit_callbacks(execute=True):
-            noted.apply_async(args, kwargs, countdown=countdown)
-        return Task.objects.latest("created")
-
-    return call
-
-
-def receive(row: Task, message: str = "") -> Task:
-    """Process a message of the row's, as a worker does."""
-    args, kwargs = rows.loads(row.args), rows.loads(row.kwargs)
-    headers = {rows.HEADER: str(row.pk)}
-    noted.apply(args, kwargs, task_id=message or str(uuid.uuid4()), headers=headers)
-    row.refresh_from_db()
-    return row
-
-
-def later(row: Task, seconds: float) -> None:
-    """Let time pass for a row."""
-    for name in ("due", "sent", "lease"):
-        if value := getattr(row, name):
-            setattr(row, name, value - datetime.timedelta(seconds=seconds))
-    row.save()
 
 
 def test_message_is_sent_after_commit_with_its_row(messages: list[Message], commit: Any) -> None:
@@ -241,90 +164,6 @@ def test_retry_names_its_own_pause(commit: Any, error: str) -> None:
 
     assert row.status == Status.WAITING
     assert 89 < (row.due - before).total_seconds() < 100
-
-
-def test_lost_message_is_sent_again(messages: list[Message], commit: Any) -> None:
-    row = commit("a")
-    assert rows.recover() == 0
-    later(row, rows.LOST_SECONDS + 1)
-    assert rows.recover() == 1
-    assert len(messages) == 2
-
-
-def test_long_queue_is_given_more_time(monkeypatch: pytest.MonkeyPatch, commit: Any) -> None:
-    monkeypatch.setattr(rows.app, "queue_length", lambda: 1)
-    row = commit("a")
-    later(row, rows.LOST_SECONDS + 1)
-    assert rows.recover() == 0
-    later(row, rows.LOST_IN_A_QUEUE_SECONDS)
-    assert rows.recover() == 1
-
-
-def running(row: Task, message: str = "first") -> Task:
-    """Let a worker begin with the row, and be lost."""
-    claimed = rows.claim(str(row.pk), message, datetime.timedelta(seconds=30))
-    assert claimed is not None
-    return claimed
-
-
-def test_running_task_is_left_alone_until_its_lease_is_over(commit: Any) -> None:
-    row = running(commit("a"))
-    assert rows.claim(str(row.pk), "second", datetime.timedelta(seconds=30)) is None
-    rows.recover()
-    row.refresh_from_db()
-    assert row.status == Status.RUNNING
-
-    later(row, 31)
-    assert rows.recover() == 0
-    row.refresh_from_db()
-    assert (row.status, row.sent, row.losses) == (Status.WAITING, None, 1)
-
-
-def test_message_that_is_delivered_again_shows_that_its_worker_was_lost(commit: Any) -> None:
-    row = receive(running(commit("a")), "first")
-
-    assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
-
-
-def test_message_that_comes_after_the_lease_runs_the_task(commit: Any) -> None:
-    row = running(commit("a"))
-    later(row, 31)
-
-    row = receive(row, "second")
-    assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
-
-
-def test_task_that_takes_two_workers_along_fails(commit: Any) -> None:
-    row = commit("a")
-    running(row, "first")
-    running(row, "first")
-    assert rows.claim(str(row.pk), "first", datetime.timedelta()) is None
-    # The last try may still run: it is left alone until its lease is over.
-    assert Task.objects.get(pk=row.pk).status == Status.RUNNING
-    later(Task.objects.get(pk=row.pk), 31)
-    rows.recover()
-
-    row.refresh_from_db()
-    assert (row.status, row.error) == (
-        Status.FAILED,
-        "WorkerLostError: Its worker was lost 2 times.",
-    )
-    assert [args for _, args, _ in FAILURES] == [("a",)]
-    assert RUNS == []
-
-
-def test_end_of_a_lost_worker_s_try_counts_no_more(commit: Any) -> None:
-    first = running(commit("a"))
-    later(first, 31)
-    rows.recover()
-    second = running(first, "second")
-
-    assert not rows.finish(first)
-    rows.give_back(first, datetime.timedelta())
-    assert not rows.fail(first, OSError("late"))
-    second.refresh_from_db()
-    assert second.status == Status.RUNNING
-    assert rows.finish(second)
 
 
 def test_message_without_a_row_gets_one(commit: Any) -> None:

@@ -62,7 +62,7 @@ def test_the_file_and_its_folders_up_to_the_first_are_on_the_disk(
     ]
 
 
-def test_a_name_that_is_taken_is_written_beside_it(
+def test_a_name_that_is_taken_is_written_next_to_it(
     synced: list[tuple[int, int]], tmp_path: Path
 ) -> None:
     storage = DurableFileStorage(location=tmp_path)

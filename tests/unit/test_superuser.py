@@ -34,7 +34,7 @@ def test_the_first_superuser_is_made_once() -> None:
     assert User.objects.get().check_password("changed-since-then-1")
 
 
-def test_none_is_made_unasked_or_beside_another() -> None:
+def test_none_is_made_unasked_or_next_to_another() -> None:
     assert ensure_superuser(env()) == ""
     User.objects.create_superuser("there")
 

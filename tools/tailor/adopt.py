@@ -88,7 +88,7 @@ def change(folder: Path, *, answers: Mapping[str, Any], stack: Path, found: Surv
         (folder / f"Dockerfile.{layer}.dockerignore").write_text(f"{IGNORED}{own}")
     package = folder / name
     init = package / "__init__.py"
-    init.write_text(init.read_text().replace('BESIDE = ".."', f'BESIDE = "{project}"'))
+    init.write_text(init.read_text().replace('PROJECT = ".."', f'PROJECT = "{project}"'))
     if found:
         fill(package / "settings" / "base.py", found.settings, found.unused, found.celery)
         declare(package / "environment.py", found.variables)

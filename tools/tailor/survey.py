@@ -112,14 +112,14 @@ def survey(root: Path, decided: re.Pattern[str], known: set[str], settings: str 
     )
 
 
-def uncommitted(root: Path, besides: Path) -> str:
-    """Return the first uncommitted file of a repository, but for one folder; or nothing.
+def uncommitted(root: Path, stack: Path) -> str:
+    """Return the first uncommitted file of a repository, but for the stack's folder; or nothing.
 
     Raises:
         SurveyError: it is no repository.
     """
     done = subprocess.run(  # noqa: S603 (git itself)
-        ["git", "status", "--porcelain", "--", ".", f":(exclude){besides.name}"],  # noqa: S607
+        ["git", "status", "--porcelain", "--", ".", f":(exclude){stack.name}"],  # noqa: S607
         cwd=root,
         capture_output=True,
         text=True,

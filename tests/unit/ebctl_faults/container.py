@@ -96,13 +96,13 @@ FAULTS: dict[str, Fault] = {
         0,
         "digest",
     ),
-    "an image beside a Dockerfile": (
+    "an image next to a Dockerfile": (
         with_file(
             "Dockerrun.aws.json",
             '{"AWSEBDockerrunVersion": "1", "Image": {"Name": "a"}, "Ports": [{}]}',
         ),
         "dockerrun",
         0,
-        "beside a Dockerfile",
+        "next to a Dockerfile",
     ),
 }

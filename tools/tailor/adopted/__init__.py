@@ -4,10 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-# The folder of your manage.py. The images have it elsewhere (Dockerfile.base).
-BESIDE = ".."
+# The folder of your manage.py, from the stack's. The images have it elsewhere (Dockerfile.base).
+PROJECT = ".."
 SOURCE_ROOT = os.environ.setdefault(
-    "SOURCE_ROOT", str((Path(__file__).resolve().parents[1] / BESIDE).resolve())
+    "SOURCE_ROOT", str((Path(__file__).resolve().parents[1] / PROJECT).resolve())
 )
 # After the stack's folder, before the packages, as with your own manage.py.
 sys.path.insert(1, SOURCE_ROOT)

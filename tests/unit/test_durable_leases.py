@@ -1,0 +1,91 @@
+"""A DurableTask whose message or worker is lost runs again, once."""
+
+import datetime
+from typing import Any
+
+import pytest
+
+from ops.models import Task
+from ops.tasks import rows
+from tests.unit.durable import FAILURES, RUNS, Message, later, receive, running
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("messages")]
+
+Status = Task.Status
+
+
+def test_lost_message_is_sent_again(messages: list[Message], commit: Any) -> None:
+    row = commit("a")
+    assert rows.recover() == 0
+    later(row, rows.LOST_SECONDS + 1)
+    assert rows.recover() == 1
+    assert len(messages) == 2
+
+
+def test_long_queue_is_given_more_time(monkeypatch: pytest.MonkeyPatch, commit: Any) -> None:
+    monkeypatch.setattr(rows.app, "queue_length", lambda: 1)
+    row = commit("a")
+    later(row, rows.LOST_SECONDS + 1)
+    assert rows.recover() == 0
+    later(row, rows.LOST_IN_A_QUEUE_SECONDS)
+    assert rows.recover() == 1
+
+
+def test_running_task_is_left_alone_until_its_lease_is_over(commit: Any) -> None:
+    row = running(commit("a"))
+    assert rows.claim(str(row.pk), "second", datetime.timedelta(seconds=30)) is None
+    rows.recover()
+    row.refresh_from_db()
+    assert row.status == Status.RUNNING
+
+    later(row, 31)
+    assert rows.recover() == 0
+    row.refresh_from_db()
+    assert (row.status, row.sent, row.losses) == (Status.WAITING, None, 1)
+
+
+def test_message_that_is_delivered_again_shows_that_its_worker_was_lost(commit: Any) -> None:
+    row = receive(running(commit("a")), "first")
+
+    assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
+
+
+def test_message_that_comes_after_the_lease_runs_the_task(commit: Any) -> None:
+    row = running(commit("a"))
+    later(row, 31)
+
+    row = receive(row, "second")
+    assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
+
+
+def test_task_that_takes_two_workers_along_fails(commit: Any) -> None:
+    row = commit("a")
+    running(row, "first")
+    running(row, "first")
+    assert rows.claim(str(row.pk), "first", datetime.timedelta()) is None
+    # The last try may still run: it is left alone until its lease is over.
+    assert Task.objects.get(pk=row.pk).status == Status.RUNNING
+    later(Task.objects.get(pk=row.pk), 31)
+    rows.recover()
+
+    row.refresh_from_db()
+    assert (row.status, row.error) == (
+        Status.FAILED,
+        "WorkerLostError: Its worker was lost 2 times.",
+    )
+    assert [args for _, args, _ in FAILURES] == [("a",)]
+    assert RUNS == []
+
+
+def test_end_of_a_lost_worker_s_try_counts_no_more(commit: Any) -> None:
+    first = running(commit("a"))
+    later(first, 31)
+    rows.recover()
+    second = running(first, "second")
+
+    assert not rows.finish(first)
+    rows.give_back(first, datetime.timedelta())
+    assert not rows.fail(first, OSError("late"))
+    second.refresh_from_db()
+    assert second.status == Status.RUNNING
+    assert rows.finish(second)
