@@ -7,6 +7,15 @@ from pathlib import Path
 
 from tests.stack.stackctl.site import git
 
+# What the team answers copier.
+ANSWERS = {
+    "name": "store_stack",
+    "project": "..",
+    "settings": "",
+    "database": "mysql",
+    "broker": "redis",
+    "variants": [],
+}
 # Its package has the name that the stack's own has, and its app that of the stack's API.
 SETTINGS = """
 INSTALLED_APPS += ["rest_framework", "api"]

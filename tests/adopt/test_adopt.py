@@ -12,21 +12,13 @@ from itertools import repeat
 import pytest
 import requests
 
-from tests.adopt.store import start
+from tests.adopt.store import ANSWERS, start
 from tests.chaos.load import Client, Load, Request
 from tests.stack.compose import STACK_NAME
 from tests.stack.stackctl.site import QUICK, Site, cleared, git
 from tests.tree import ROOT
 
 PASSWORD = secrets.token_urlsafe(12)
-ANSWERS = {
-    "name": "store_stack",
-    "project": "..",
-    "settings": "",
-    "database": "mysql",
-    "broker": "redis",
-    "variants": [],
-}
 
 
 @pytest.fixture(scope="module")
@@ -114,4 +106,5 @@ def test_a_deploy_of_its_change_fails_no_request(adopted: Site) -> None:
 
 
 def test_its_database_and_media_are_in_a_backup_that_loads(adopted: Site) -> None:
-    adopted.ctl("backup", "--verify")
+    saved = adopted.ask("backup", "--verify")
+    assert saved["verified"] and saved["code"] == 0

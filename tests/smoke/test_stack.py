@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -19,8 +18,8 @@ import pytest
 from ops.environment.contract import VARIABLES
 from tests.ports import free_port
 from tests.team_values import required_values
+from tests.tree import ROOT, copy_tree
 
-ROOT = Path(__file__).resolve().parents[2]
 USER = {"username": "smoke", "password": "a-secret-of-the-smoke-test"}
 HELP = "no Docker Engine answers (`docker info`). Start it, then run: make test"
 
@@ -82,17 +81,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # The containers' users read the mounted files.
     for path in (folder, *folder.parents[:1]):
         path.chmod(0o755)
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in filter(None, listing.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    copy_tree(folder)
     (folder / ".venv").symlink_to(sys.prefix)
     name = f"smoke-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
     stack = Stack(

@@ -9,18 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.adopt.store import ANSWERS
 from tests.stack.stackctl.site import git
 from tests.tree import ROOT
 from tools.tailor import adopt, project
-
-ANSWERS = {
-    "name": "store_stack",
-    "project": "..",
-    "settings": "",
-    "database": "mysql",
-    "broker": "redis",
-    "variants": [],
-}
 
 
 def start(folder: Path) -> Path:

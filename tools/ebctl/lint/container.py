@@ -130,7 +130,7 @@ def check_dockerrun(bundle: Bundle) -> Iterator[Finding]:
         return
     image = str((content.get("Image") or {}).get("Name", ""))
     if "Dockerfile" in bundle.files and image:
-        message = "beside a Dockerfile it may name no image: the platform builds that"
+        message = "next to a Dockerfile it may name no image: the platform builds that"
         yield Finding(DOCKERRUN, 0, message, "dockerrun")
     elif not re.search(r"@sha256:[0-9a-f]{64}$", image):
         message = f"the image {image!r} has no digest: instances of another day run another one"

@@ -7,8 +7,9 @@ from ops import environment
 from ops.environment.variable import ROOT
 from ops.settings import adopted
 from ops.settings.backing import cache_settings, file_storage
+from ops.settings.policy import CONTENT_SECURITY_POLICY
 from ops.settings.stack import *  # noqa: F403
-from ops.settings.stack import STATIC_ELSEWHERE, env
+from ops.settings.stack import env
 
 # Your settings module of each layer.
 YOURS = {
@@ -53,26 +54,8 @@ THROTTLE_LOGIN_PATHS = ["login", "admin:login", "account_login", "wagtailadmin_l
 # A project has some of them only.
 SILENCED_SYSTEM_CHECKS = [*yours.get("SILENCED_SYSTEM_CHECKS", ()), "ops.W001"]
 
-# A page loads from this site alone, and runs no inline script (docs/security.md). Where static
-# files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `ops.csp`
-# adds that place for images.
-# https://django-csp.readthedocs.io/en/latest/configuration.html
-CONTENT_SECURITY_POLICY = yours.get("CONTENT_SECURITY_POLICY") or {
-    "DIRECTIVES": {
-        "default-src": ["'none'"],
-        "script-src": ["'self'", *STATIC_ELSEWHERE],
-        "style-src": ["'self'", *STATIC_ELSEWHERE],
-        # The admin's stylesheets carry some of its images in them.
-        "img-src": ["'self'", "data:", *STATIC_ELSEWHERE],
-        # No page has a font of this site's own so far.
-        **({"font-src": STATIC_ELSEWHERE} if STATIC_ELSEWHERE else {}),
-        "connect-src": ["'self'"],
-        "form-action": ["'self'"],
-        "base-uri": ["'none'"],
-        "frame-ancestors": ["'none'"],
-    },
-}
-# What pages under a path may load as well. For example:
+CONTENT_SECURITY_POLICY = yours.get("CONTENT_SECURITY_POLICY") or CONTENT_SECURITY_POLICY
+# What pages under a path may load as well (docs/security.md). For example:
 # "/map/": {"img-src": ["https://tiles.example.com"], "frame-src": ["'self'"]},
 CONTENT_SECURITY_POLICY_PATHS: dict[str, dict[str, list[str]]] = {}
 

@@ -1,0 +1,23 @@
+"""The Content-Security-Policy of every page. mysite/settings/ can override it."""
+
+from ops.settings.stack import STATIC_ELSEWHERE
+
+# A page loads from this site alone, and runs no inline script (docs/security.md). Where static
+# files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `ops.csp`
+# adds that place for images.
+# https://django-csp.readthedocs.io/en/latest/configuration.html
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'", *STATIC_ELSEWHERE],
+        "style-src": ["'self'", *STATIC_ELSEWHERE],
+        # The admin's stylesheets carry some of its images in them.
+        "img-src": ["'self'", "data:", *STATIC_ELSEWHERE],
+        # No page has a font of this site's own so far.
+        **({"font-src": STATIC_ELSEWHERE} if STATIC_ELSEWHERE else {}),
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
