@@ -30,7 +30,7 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     subprocess.run(
         [
             *(sys.executable, "-B", str(ROOT / "tools/tailor")),
-            *(json.dumps(ANSWERS), ".copier-answers.yml", "copy"),
+            *(json.dumps(ANSWERS), ".copier-answers.yml", "copy", "{}"),
         ],
         cwd=stack,
         check=True,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.adopt.template import commit, copy, run, template_of
+from tests.tree import copy_tree
 from tools.tailor import names
 
 # What only a part has, whatever file of a project.
@@ -108,13 +109,19 @@ def test_demo_is_kept_on_request(template: str, tmp_path: Path) -> None:
         ("ops", "is a folder of the stack"),
         ("django", "is a package that the stack imports"),
         ("rest_framework", "is a package that the stack imports"),
+        ("debug_toolbar", "is a package that the stack imports"),
+        ("psycopg", "is a package that the stack imports"),
+        ("template1", "is a user or group of the images"),
         ("news", "is a user or group of the images"),
         ("shop", ""),
         ("mysite", ""),
     ],
 )
 def test_a_name_that_something_else_has_is_refused(name: str, reason: str) -> None:
-    files = {"ops/apps.py": b"import rest_framework\nfrom django import apps\n"}
+    files = {
+        "ops/apps.py": b"import rest_framework\nfrom django import apps\n",
+        "requirements/base.txt": b"django-debug-toolbar==1 \\\npsycopg==3 \\\n",
+    }
 
     found = names.fault(name, files)
 
@@ -132,6 +139,25 @@ def test_a_refused_name_makes_nothing(
     assert done.code != 0
     assert reason in done.output and "Traceback" not in done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", ["databse=postgres", "adopt=.."])
+def test_an_answer_to_no_question_makes_nothing(template: str, tmp_path: Path, answer: str) -> None:
+    name, _, value = answer.partition("=")
+    done = copy(template, tmp_path / "shop", {name: value}, check=False)
+
+    assert done.code != 0 and "Traceback" not in done.output
+    assert f"tailor: there is no question {name}. There are: project, settings" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_without_git_makes_nothing(tmp_path: Path) -> None:
+    source = copy_tree(tmp_path / "source")
+    done = copy(str(source), tmp_path / "shop", {}, check=False)
+
+    assert done.code != 0 and "Traceback" not in done.output
+    assert "tailor: `git ls-files -z` failed: fatal: not a git repository" in done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_a_folder_with_files_is_refused_and_stays_as_it_is(template: str, tmp_path: Path) -> None:

@@ -32,12 +32,12 @@ PACKAGE = {
 }
 
 
-def of(folder: Path, files: Mapping[str, str], settings: str = "") -> Survey:
+def of(folder: Path, files: Mapping[str, str | bytes], settings: str = "") -> Survey:
     """Survey a project with these files."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return survey(folder, DECIDED, KNOWN, settings)
 
 
@@ -78,6 +78,47 @@ def test_a_module_of_another_name_is_production_if_it_is_the_only_one(tmp_path: 
     assert of(tmp_path, {}, "shop.settings.vps").settings["production"] == "shop.settings.vps"
 
 
+def test_settings_in_the_package_itself_come_before_its_base_module(tmp_path: Path) -> None:
+    files = {**PACKAGE, "shop/settings/__init__.py": "from .base import *\nPAGE = 20\n"}
+    del files["shop/settings/dev.py"]
+    found = of(tmp_path, {**files, "manage.py": MANAGE.format("shop.settings")})
+    assert set(found.settings.values()) == {"shop.settings"}
+
+
+def test_code_in_another_folder_than_manage_py(tmp_path: Path) -> None:
+    files = {
+        f"src/{name}" if name.startswith("shop/") else name: text for name, text in PROJECT.items()
+    }
+    with pytest.raises(SurveyError, match=r"project=\.\./src --data settings=shop\.settings"):
+        of(tmp_path, files)
+    found = survey(tmp_path / "src", DECIDED, KNOWN, "shop.settings")
+    assert found.requirements == (tmp_path / "requirements.txt",)
+
+
+@pytest.mark.parametrize("module", ["shop.none", "shop/settings.py", "..shop.settings"])
+def test_a_settings_module_that_is_none_is_refused(tmp_path: Path, module: str) -> None:
+    with pytest.raises(
+        SurveyError, match=rf"{re.escape(module)} is no module of .*There are: shop\.settings"
+    ):
+        of(tmp_path, PROJECT, module)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("shop/settings.py", b"\xef\xbb\xbf" + SETTINGS.encode()),
+        ("shop/settings.py", b"# coding: latin-1\nSHOP = 'caf\xe9'\n" + SETTINGS.encode()),
+        ("manage.py", b"# caf\xe9\n" + PROJECT["manage.py"].encode()),
+        ("requirements.txt", b"\xef\xbb\xbf-r requirements.txt\nDjango==5.2.3\n"),
+        ("shop/page.py/page.html/a.txt", b""),
+    ],
+)
+def test_files_that_python_and_git_accept(tmp_path: Path, name: str, text: bytes) -> None:
+    found = of(tmp_path, {**PROJECT, name: text})
+    assert (found.urls, found.packages) == ("shop.urls", ("Django==5.2.3",))
+    assert list(findings(found)) == []
+
+
 def test_variables_that_the_settings_read(tmp_path: Path) -> None:
     files = {
         **PACKAGE,
@@ -87,7 +128,7 @@ import os
 import environ
 from decouple import config
 
-env = environ.Env()
+env = environ.Env(PAGE_SIZE=(int, 20))
 SECRET_KEY = os.environ["SITE_KEY"]
 DATABASES = {"default": {"NAME": env("SITE_DB"), "HOST": os.getenv("SITE_HOST")}}
 DATABASES["default"]["PORT"] = config("SITE_PORT", cast=int)
@@ -95,7 +136,8 @@ PAYMENT = os.environ["PAYMENT_TOKEN"]
 if config("WITH_SEARCH", default=False, cast=bool):
     SEARCH = env.str("SEARCH_URL")
 CACHES = {"default": env.cache()}
-SENTRY = os.environ.get("SENTRY_DSN")
+SENTRY = os.environ["SENTRY_DSN"]
+SIZE = env("PAGE_SIZE")
 """,
         "shop/settings/production.py": 'from .base import *\nMAIL = os.environ["MAIL_HOST"]\n',
     }
@@ -103,11 +145,12 @@ SENTRY = os.environ.get("SENTRY_DSN")
     base, everywhere = "shop.settings.base", frozenset({"local", "dev", "production"})
     assert sorted(found.variables, key=lambda read: read.name) == [
         Read("MAIL_HOST", "shop.settings.production", frozenset({"dev", "production"})),
+        Read("PAGE_SIZE", base, frozenset()),
         Read("PAYMENT_TOKEN", base, everywhere),
         Read("SEARCH_URL", base, everywhere),
         Read("WITH_SEARCH", base, frozenset()),
     ]
-    assert found.unused == ("CACHE_URL", "SITE_DB", "SITE_KEY", "SITE_PORT")
+    assert found.unused == ("CACHE_URL", "SENTRY_DSN", "SITE_DB", "SITE_KEY", "SITE_PORT")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +165,11 @@ def test_celery_application(tmp_path: Path, name: str, text: str, application: s
     assert of(tmp_path, {**PROJECT, name: text}).celery == application
 
 
+def test_celery_application_of_a_test_is_not_the_project_s(tmp_path: Path) -> None:
+    files = {"a/test_tasks.py": 'fake = Celery("a")\n', "shop/celery.py": 'app = Celery("shop")\n'}
+    assert of(tmp_path, {**PROJECT, **files}).celery == "shop.celery.app"
+
+
 @pytest.mark.parametrize(
     ("files", "packages"),
     [
@@ -133,7 +181,25 @@ def test_celery_application(tmp_path: Path, name: str, text: str, application: s
             ("a==1", "Django~=5.2.0"),
         ),
         ({"pyproject.toml": '[project]\ndependencies = ["django>=5.2"]\n'}, ("django>=5.2",)),
-        ({"Pipfile.lock": '{"default": {"django": {"version": "==5.2.1"}}}'}, ("django==5.2.1",)),
+        (
+            {"requirements.txt": "-c fixed.txt\nDjango\n", "fixed.txt": "Django==5.2.1\n"},
+            ("Django==5.2.1", "Django"),
+        ),
+        (
+            {
+                "Pipfile.lock": """{"default": {
+                    "django": {"version": "==5.2.1", "markers": "python_version > '3'"},
+                    "celery": {"version": "==5.4.0", "extras": ["redis"]},
+                    "bill": {"git": "https://example.com/bill.git", "ref": "a1"},
+                    "shop": {"path": ".", "editable": true}, "any": {"version": "*"}}}"""
+            },
+            (
+                "django==5.2.1; python_version > '3'",
+                "celery[redis]==5.4.0",
+                "bill @ git+https://example.com/bill.git@a1",
+                "any",
+            ),
+        ),
     ],
 )
 def test_requirements(tmp_path: Path, files: dict[str, str], packages: tuple[str, ...]) -> None:
@@ -175,18 +241,35 @@ def test_another_django_is_refused_with_the_reason(requirement: str) -> None:
         ({"manage.py": "# django\n"}, "There are: shop.settings, site2.settings"),
         ({"shop/settings.py": "INSTALLED_APPS = []\n"}, "does not say ROOT_URLCONF"),
         ({"shop/settings.py": "INSTALLED_APPS = [\n"}, "settings.py line 1 is no Python"),
+        ({"shop/urls.py": "urlpatterns = [\n"}, "urls.py line 1 is no Python"),
+        ({"shop/settings.py": 'ROOT_URLCONF = "shop.none"\n'}, "that module does not exist"),
         ({"requirements.txt": "Django==4.2\n"}, "Django==4.2 is required"),
+        ({"requirements.txt": "Django\n-c a.txt\n", "a.txt": "django<5\n"}, "Django<5 is required"),
+        ({"requirements.txt": "Django\n".encode("utf-16")}, "is not UTF-8. Save it as UTF-8"),
+        ({"requirements.txt": "-r none.txt\n"}, "none.txt cannot be read: No such file"),
     ],
 )
-def test_what_cannot_be_adopted(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+def test_what_cannot_be_adopted(
+    tmp_path: Path, changes: dict[str, str | bytes], message: str
+) -> None:
     with pytest.raises(SurveyError, match=re.escape(message)):
-        of(tmp_path, {**PROJECT, "site2/settings.py": SETTINGS, **changes})
+        list(findings(of(tmp_path, {**PROJECT, "site2/settings.py": SETTINGS, **changes})))
 
 
-def test_without_requirements(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("notes.txt", "", "the images would have no package of yours"),
+        ("pyproject.toml", "[tool.poetry.dependencies]\ndjango = '^5'\n", "poetry export"),
+        ("pyproject.toml", "[project\n", "pyproject.toml is not valid: Expected ']'"),
+        ("Pipfile.lock", '{"default":', "Pipfile.lock is not valid: Expecting value"),
+        ("Pipfile.lock", '{"default": {"a": {"path": "./a"}}}', "a from the folder ./a. Write"),
+    ],
+)
+def test_without_requirements(tmp_path: Path, name: str, text: str, message: str) -> None:
     files = {name: text for name, text in PROJECT.items() if name != "requirements.txt"}
-    with pytest.raises(SurveyError, match="the images would have no package of yours"):
-        of(tmp_path, files)
+    with pytest.raises(SurveyError, match=re.escape(message)):
+        of(tmp_path, {**files, name: text})
 
 
 @pytest.mark.parametrize(
@@ -208,6 +291,8 @@ def test_findings(tmp_path: Path, files: dict[str, str], words: str) -> None:
 
 
 def test_uncommitted_work_but_the_stack_s_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SurveyError, match=r"none is no folder\. Name the one that has manage\.py"):
+        uncommitted(tmp_path / "none", tmp_path / "stack")
     with pytest.raises(SurveyError, match="is no git repository"):
         uncommitted(tmp_path, tmp_path / "stack")
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)

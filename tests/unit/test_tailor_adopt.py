@@ -45,7 +45,7 @@ def tailor(
     return subprocess.run(
         [
             *(sys.executable, "-B", str(ROOT / "tools/tailor")),
-            *(json.dumps({**ANSWERS, **answers}), ".copier-answers.yml", operation),
+            *(json.dumps({**ANSWERS, **answers}), ".copier-answers.yml", operation, "{}"),
         ],
         cwd=stack,
         capture_output=True,

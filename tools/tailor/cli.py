@@ -22,23 +22,36 @@ def main(template: Path) -> None:
     answers: dict[str, Any] = json.loads(sys.argv[1])
     answers_file = Path(sys.argv[2])
     name, kept = answers["name"], parts_of(answers)
-    if reason := names.fault(name, project.sources(template, kept)):
-        refuse(reason)
     update = answers_file.exists()
-    if not update and (found := occupied(Path.cwd())):
-        refuse(
-            f"the folder {Path.cwd()} is not empty: it has {found}. Name a folder that does not "
-            "exist yet."
-        )
     try:
+        if sys.argv[3] == "copy" and not update:
+            check_names(template, json.loads(sys.argv[4]))
+        if reason := names.fault(name, project.sources(template, kept)):
+            refuse(reason)
+        if not update and (found := occupied(Path.cwd())):
+            refuse(
+                f"the folder {Path.cwd()} is not empty: it has {found}. Name a folder that does "
+                "not exist yet."
+            )
         change = adopt.plan(template, answers, Path.cwd(), updates=sys.argv[3] == "update")
         with project.staged(template, kept, name, change) as folder:
             write(folder, Path.cwd(), team_files(template, name), update=update)
     except SurveyError as error:
         refuse(str(error))
     except subprocess.CalledProcessError as failed:
-        sys.exit(f"tailor: `{' '.join(failed.cmd)}` failed: {failed.stderr.strip()}")
+        refuse(f"`{' '.join(failed.cmd)}` failed: {failed.stderr.strip()}")
     answers_file.write_text(answers_text(answers))
+
+
+def check_names(template: Path, given: dict[str, Any]) -> None:
+    """Refuse an answer to a question that there is not: copier ignores a misspelled one.
+
+    Raises:
+        SurveyError: there is no such question.
+    """
+    questions = re.findall(r"^([a-z]\w*):$", (template / "copier.yml").read_text(), re.M)
+    if unknown := sorted(set(given) - set(questions)):
+        raise SurveyError(f"there is no question {unknown[0]}. There are: {', '.join(questions)}.")
 
 
 def refuse(reason: str) -> NoReturn:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tools.tailor.survey import Survey, file_of, sources
+from tools.tailor.survey import Survey, file_of, parsed, sources
 
 FILES: Final = ("Dockerfile", "docker-compose.yml", "docker-compose.yaml", "compose.yaml")
 SQLITE: Final = re.compile(r"\bPRAGMA\b|sqlite_master|AUTOINCREMENT|\bstrftime\('%")
@@ -28,7 +28,7 @@ def findings(found: Survey) -> Iterator[str]:
             f"Django {found.django} is required, which needs Python 3.12: the images have 3.13; "
             "`make run` and `make lock` need it on this machine as well."
         )
-    urls = routes(ast.parse(file_of(root, found.urls).read_text()))
+    urls = routes(parsed(file_of(root, found.urls)))
     if "" in urls:
         yield "/ is yours; the stack's status page is /status/."
     for path in ("profile", "status", "healthz"):

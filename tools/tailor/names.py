@@ -10,7 +10,9 @@ LONGEST: Final = 20
 _ACCOUNTS: Final = (
     "adm admin audio backup bin cdrom daemon dialout dip disk fax floppy games guest irc kmem list "
     "lp mail man news nobody nogroup operator plugdev postgres proxy root sasl shadow src staff "
-    "sudo sync sys tape tty users utmp uucp video voice"
+    "sudo sync sys tape tty users utmp uucp video voice "
+    # Databases that every server has.
+    "information_schema performance_schema template0 template1"
 )
 
 
@@ -26,7 +28,7 @@ def fault(name: str, files: dict[str, bytes]) -> str:
     for reason, names in (
         ("a module of Python's standard library", sys.stdlib_module_names | {"test"}),
         ("a folder of the stack", {path.partition("/")[0] for path in files if "/" in path}),
-        ("a package that the stack imports", imported(files)),
+        ("a package that the stack imports", imported(files) | installed(files)),
         ("a user or group of the images or of a database", _ACCOUNTS.split()),
     ):
         if name in names and name != "mysite":
@@ -39,3 +41,13 @@ def imported(files: dict[str, bytes]) -> set[str]:
     pattern = re.compile(rb"^\s*(?:from|import) (\w+)", re.M)
     modules = (content for path, content in files.items() if path.endswith(".py"))
     return {name.decode() for content in modules for name in pattern.findall(content)}
+
+
+def installed(files: dict[str, bytes]) -> set[str]:
+    """Return what the locked packages are imported as, by their usual names."""
+    pattern = re.compile(rb"^([\w.-]+)==", re.M)
+    locks = (
+        content for path, content in files.items() if re.fullmatch(r"requirements/.*\.txt", path)
+    )
+    names = {name.decode().replace("-", "_") for text in locks for name in pattern.findall(text)}
+    return names | {name.removeprefix("django_") for name in names}

@@ -3,12 +3,12 @@
 import ast
 import re
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tools.tailor.requirements import requirements_of
 from tools.tailor.versions import SurveyError, series_of
 
 LAYERS: Final = ("local", "dev", "production", "test")
@@ -89,7 +89,7 @@ def survey(root: Path, decided: re.Pattern[str], known: set[str], settings: str 
         for name, value in values(trees[module])
     }
     urls = constants.get("ROOT_URLCONF", "")
-    if not urls or not file_of(root, urls):
+    if not is_module(root, urls):
         raise SurveyError(
             f"{modules['production']} does not say ROOT_URLCONF as a plain text, or that module "
             "does not exist. Write it there: ROOT_URLCONF = 'shop.urls'."
@@ -118,6 +118,10 @@ def uncommitted(root: Path, stack: Path) -> str:
     Raises:
         SurveyError: it is no repository.
     """
+    if not root.is_dir():
+        raise SurveyError(
+            f"{root} is no folder. Name the one that has manage.py: --data project=.."
+        )
     done = subprocess.run(  # noqa: S603 (git itself)
         ["git", "status", "--porcelain", "--", ".", f":(exclude){stack.name}"],  # noqa: S607
         cwd=root,
@@ -136,19 +140,30 @@ def uncommitted(root: Path, stack: Path) -> str:
 def settings_of(root: Path, wanted: str) -> dict[str, str]:
     """Return the settings module of each layer: by its usual name, else what manage.py names."""
     manage = root / "manage.py"
-    if not manage.is_file() or "django" not in manage.read_text(errors="replace"):
+    # A wanted module needs none: manage.py is not always next to the code (src/).
+    if not wanted and not (manage.is_file() and "django" in manage.read_text(errors="replace")):
         raise SurveyError(
             f"{root} is no Django project: it has no manage.py. Name the folder that has it: "
             "--data project=../backend."
         )
     module = wanted or named_in(manage)
-    if not module or not file_of(root, module):
+    if not is_module(root, module):
         candidates = sorted(set(candidates_in(root)))
+        for candidate in candidates:
+            if not wanted and module and candidate.endswith(f".{module}"):
+                place = candidate.removesuffix(f".{module}").replace(".", "/")
+                raise SurveyError(
+                    f"manage.py names {module}, which is in {place}/. Name that folder and the "
+                    f"module: --data project=../{place} --data settings={module}."
+                )
         if wanted or len(candidates) != 1:
+            reason = "manage.py does not say which settings it uses."
+            if module:
+                who = "is" if wanted else "is named by manage.py, and is"
+                reason = f"{module} {who} no module of {root}."
             raise SurveyError(
-                f"manage.py does not say which settings it uses; {module or 'no module'} was "
-                f"read there. Name them: --data settings=MODULE. There are: "
-                f"{', '.join(candidates) or 'none'}."
+                f"{reason} Name them: --data settings=MODULE. "
+                f"There are: {', '.join(candidates) or 'none'}."
             )
         module = candidates[0]
     package, _, last = module.rpartition(".")
@@ -159,10 +174,10 @@ def settings_of(root: Path, wanted: str) -> dict[str, str]:
     elif wanted or last not in usual or not (folder / "__init__.py").is_file():
         return dict.fromkeys(LAYERS, module)
     names = {path.stem for path in folder.glob("*.py")}
+    if not last and is_settings(folder / "__init__.py"):
+        names -= {"base", "common"}
     others = sorted(
-        name
-        for name in names - usual - {"__init__"}
-        if "INSTALLED_APPS" in (text := (folder / f"{name}.py").read_text()) or "import *" in text
+        name for name in names - usual - {"__init__"} if is_settings(folder / f"{name}.py")
     )
     if len(others) > 1 and not names & {"production", "prod"}:
         raise SurveyError(
@@ -181,9 +196,16 @@ def settings_of(root: Path, wanted: str) -> dict[str, str]:
     return found
 
 
+def is_settings(path: Path) -> bool:
+    """Return whether a module has settings, rather than being the `__init__.py` of a package."""
+    content = path.read_text(errors="replace")
+    return "INSTALLED_APPS" in content or "import *" in content
+
+
 def named_in(path: Path) -> str:
     """Return the settings module that a manage.py names."""
-    match = re.search(r"""DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)["']""", path.read_text())
+    content = path.read_text(errors="replace")
+    match = re.search(r"""DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)["']""", content)
     return match[1] if match else ""
 
 
@@ -199,7 +221,8 @@ def sources(root: Path, suffix: str = ".py") -> Iterator[Path]:
     for path in sorted(root.rglob(f"*{suffix}")):
         parts = path.relative_to(root).parts[:-1]
         stack = (root / parts[0] / ".copier-answers.yml").is_file() if parts else False
-        if not stack and not any(part in SKIPPED or part.startswith(".") for part in parts):
+        skipped = any(part in SKIPPED or part.startswith(".") for part in parts)
+        if path.is_file() and not stack and not skipped:
             yield path
 
 
@@ -210,6 +233,26 @@ def file_of(root: Path, module: str) -> Path:
     return package if package.is_file() else path.with_suffix(".py")
 
 
+def is_module(root: Path, name: str) -> bool:
+    """Return whether a dotted name is that of a module of the project."""
+    return bool(re.fullmatch(r"\w+(\.\w+)*", name)) and file_of(root, name).is_file()
+
+
+def parsed(path: Path) -> ast.Module:
+    """Return a module's syntax tree.
+
+    Raises:
+        SurveyError: it is no Python.
+    """
+    try:
+        # As bytes: a file may name its encoding, or begin with a byte order mark.
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else error
+        raise SurveyError(f"{path}{line} is no Python: {reason}.") from None
+
+
 def chain(
     root: Path, module: str, seen: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, ast.Module]]:
@@ -217,10 +260,7 @@ def chain(
     path = file_of(root, module)
     if module in seen or not path.is_file():
         return
-    try:
-        tree = ast.parse(path.read_text())
-    except SyntaxError as error:
-        raise SurveyError(f"{path} line {error.lineno} is no Python: {error.msg}.") from None
+    tree = parsed(path)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
@@ -258,6 +298,9 @@ def variables_of(
     """Return the variables for the project's own settings, and those for the stack's."""
     own: dict[str, tuple[str, set[str]]] = {}
     unused: set[str] = set()
+    defaults = {
+        name for module in modules.values() for _, tree in trees[module] for name in scheme(tree)
+    }
     for layer, module in modules.items():
         for place, tree in trees[module]:
             taken = {
@@ -268,18 +311,25 @@ def variables_of(
             }
             for node in ast.walk(tree):
                 name, required = read(node)
-                if node in taken:
+                required = required and name not in defaults
+                # The stack's own: the containers have it, `make run` may not.
+                if node in taken or name in known:
                     unused |= {name} if required else set()
-                elif (
-                    name
-                    and name not in known
-                    and re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name)
-                ):
+                elif re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name):
                     layers = own.setdefault(name, (place, set()))[1]
                     layers |= {layer} if required and layer != "test" else set()
     # A variable of both kinds is the project's.
     variables = [Read(name, place, frozenset(layers)) for name, (place, layers) in own.items()]
     return tuple(variables), tuple(sorted(unused - set(own) - {""}))
+
+
+def scheme(tree: ast.Module) -> Iterator[str]:
+    """Yield the variables that have a default in `Env(NAME=(int, 20))` (django-environ)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Env":
+            for word in node.keywords:
+                if word.arg and isinstance(word.value, ast.Tuple) and len(word.value.elts) > 1:
+                    yield word.arg
 
 
 def read(node: ast.AST) -> tuple[str, bool]:
@@ -313,7 +363,8 @@ def text(node: ast.expr) -> str:
 
 def celery_of(root: Path) -> str:
     """Return the dotted name of the Celery application, or nothing."""
-    for path in sources(root):
+    # celery.py first: a test may make an application of its own.
+    for path in sorted(sources(root), key=lambda path: path.stem != "celery"):
         match = re.search(
             r"^(\w+)(: ?\w+)? = (celery\.)?Celery\(", path.read_text(errors="replace"), re.M
         )
@@ -321,44 +372,6 @@ def celery_of(root: Path) -> str:
             parts = path.relative_to(root).with_suffix("").parts
             return ".".join([*(part for part in parts if part != "__init__"), match[1]])
     return ""
-
-
-def requirements_of(root: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Return the files that name the project's packages, and the packages.
-
-    Raises:
-        SurveyError: there is none.
-    """
-    for folder in dict.fromkeys((root, root.parent)):
-        for pattern in ("requirements.txt", "requirements/prod*.txt", "requirements/base.txt"):
-            if paths := sorted(folder.glob(pattern)):
-                return (paths[0],), tuple(lines_of(paths[0]))
-        if (path := folder / "pyproject.toml").is_file():
-            table = tomllib.loads(path.read_text())
-            if packages := table.get("project", {}).get("dependencies"):
-                return (path,), tuple(packages)
-        if (path := folder / "Pipfile.lock").is_file():
-            import json
-
-            locked = json.loads(path.read_text())["default"]
-            return (path,), tuple(
-                f"{name}{about.get('version', '')}" for name, about in locked.items()
-            )
-    raise SurveyError(
-        "there is no requirements.txt, no requirements/base.txt, no pyproject.toml with "
-        "dependencies and no Pipfile.lock: the images would have no package of yours. Write one, "
-        "for example: pip freeze >requirements.txt."
-    )
-
-
-def lines_of(path: Path) -> Iterator[str]:
-    """Yield the requirements of a file, and of those that it includes."""
-    for line in path.read_text().replace("\\\n", " ").splitlines():
-        line = re.sub(r"(^|\s)#.*", "", line).strip()
-        if match := re.fullmatch(r"(?:-r|--requirement)[ =]*(\S+)", line):
-            yield from lines_of(path.parent / match[1])
-        elif line and not line.startswith("-"):
-            yield line
 
 
 def folders_of(

@@ -25,8 +25,9 @@ def series_of(packages: Iterable[str]) -> str:
             return ".".join(map(str, series))
     names = ", ".join(".".join(map(str, series)) for series in SERIES)
     raise SurveyError(
-        f"Django{wanted[0]} is required, and the stack runs on Django {names}. Update the project "
-        "first: https://docs.djangoproject.com/en/5.2/howto/upgrade-version/"
+        f"Django{','.join(filter(None, wanted))} is required, and the stack runs on Django "
+        f"{names}. Update the project first: "
+        "https://docs.djangoproject.com/en/5.2/howto/upgrade-version/"
     )
 
 
