@@ -15,6 +15,9 @@ _CLOSES: Final = r"(?: -->)?"
 def cut(text: str, part: str) -> str:
     """Return the text without the lines that belong to a part."""
     mark = f"remove_{part}"
+    # Most files have none, and the patterns below read each line.
+    if mark not in text:
+        return text
     block = re.compile(
         rf"(\n*)^[ \t]*{_OPENS}{mark}: begin{_CLOSES}$.*?{_OPENS}{mark}: end{_CLOSES}\n(\n*)",
         re.M | re.S,
@@ -32,6 +35,8 @@ def _gap(block: re.Match[str]) -> str:
 def unmark(text: str, part: str) -> str:
     """Return the text with a part's lines, without its marks."""
     mark = f"remove_{part}"
+    if mark not in text:
+        return text
     left = re.sub(rf"^[ \t]*{_OPENS}{mark}: (?:begin|end){_CLOSES}\n", "", text, flags=re.M)
     return re.sub(rf" *{_OPENS}{mark}{_CLOSES}$", "", left, flags=re.M)
 
