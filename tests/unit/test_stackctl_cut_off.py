@@ -374,6 +374,28 @@ def test_next_command_recreates_the_server_left_out_while_the_other_serves(
     assert ended.code == 0 and all(serving)
 
 
+def test_deploy_of_the_release_that_every_server_runs_brings_back_the_drained_one(
+    scripted: Make,
+) -> None:
+    """A rollback that was killed before its last server was in service again."""
+
+    def bad() -> Stack:
+        stack = on_second_release(scripted)
+        stack.behave("cccc", "worker", becomes="unhealthy")
+        return stack
+
+    stack = bad()
+    stack.deploy("cccc")
+    last = len(stack.steps) - stack.steps[::-1].index("ask server1")
+    stack = bad()
+    stack.cut_off("kill", last, partial(stack.deploy, "cccc"))
+    assert set(stack.releases().values()) == {"bbbb"} and stack.balancer.drained() == {"server1"}
+
+    assert stack.deploy("bbbb").code == 0
+
+    assert stack.serves("bbbb") and stack.balancer.up() == ["server1", "server2"]
+
+
 @pytest.mark.parametrize(
     ("step", "drained", "releases"),
     [
