@@ -281,6 +281,10 @@ def test_without_requirements(tmp_path: Path, name: str, text: str, message: str
         ({"shop/a.html": "<script>1</script><script src=a></script>"}, "1 inline scripts"),
         ({"shop/models.py": 'cursor.execute("PRAGMA x")\n'}, "shop/models.py has SQL"),
         ({"shop/settings.py": f'{SETTINGS}INDEX_DIR = "/srv/i"\n'}, "INDEX_DIR: servers can write"),
+        (
+            {"shop/settings.py": f'{SETTINGS}SEARCH = {{"a": {{"PATH": BASE_DIR / "index"}}}}\n'},
+            "SEARCH: servers can write",
+        ),
         ({"requirements.txt": "Django==5.2\nchannels==4\n"}, "websockets are not served"),
         ({"requirements.txt": "Django==6.1\n"}, "Django 6.1 is required, which needs Python 3.12"),
     ],

@@ -27,6 +27,7 @@ URLS: Final = {
     "env.email_url": "EMAIL_URL",
 }
 FOLDER: Final = re.compile(r"\w+_(ROOT|DIR|PATH|FOLDER|LOCATION)")
+BASES: Final = {"BASE_DIR", "PROJECT_DIR", "PROJECT_ROOT", "ROOT_DIR", "APPS_DIR"}
 
 
 @dataclass(frozen=True)
@@ -382,8 +383,19 @@ def folders_of(
         name
         for parsed in trees.values()
         for _, tree in parsed
-        for assigned, _ in assignments(tree)
+        for assigned, value in assignments(tree)
         for name in assigned
-        if FOLDER.fullmatch(name) and not decided.fullmatch(name)
+        if (FOLDER.fullmatch(name) or has_folder(value)) and not decided.fullmatch(name)
     }
-    return sorted(names - {"BASE_DIR", "PROJECT_DIR", "PROJECT_ROOT", "ROOT_DIR", "APPS_DIR"})
+    return sorted(names - BASES - {"TEMPLATES"})
+
+
+def has_folder(value: ast.expr) -> bool:
+    """Return whether a value has a dictionary with a folder in it: {"PATH": BASE_DIR / "index"}."""
+    return any(
+        isinstance(name, ast.Name) and name.id in BASES
+        for node in ast.walk(value)
+        if isinstance(node, ast.Dict)
+        for item in node.values
+        for name in ast.walk(item)
+    )
