@@ -197,6 +197,7 @@ def test_releases_lists_the_record_the_latest_first(third: Stack) -> None:
         ("deploy A, deploy B", "BB", "A"),
         ("deploy A, deploy B, deploy C, rollback B", "BB", "A"),
         ("deploy A, deploy B, deploy C, rollback B, deploy D", "DD", "B"),
+        ("deploy A, deploy B, deploy C, rollback A, deploy D", "DD", "A"),
         ("deploy A, deploy B, deploy A", "AA", "B"),
         ("found A, deploy B!", "AB", "A"),
         ("deploy A, deploy B, rollback A!", "AB", "A"),
