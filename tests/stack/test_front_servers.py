@@ -93,6 +93,20 @@ def test_servers_keep_a_request_id_that_logs_can_hold(bench: Bench, door: str) -
     assert len(set(made)) == len(wild)
 
 
+def test_nginx_sends_several_cookie_headers_as_one(bench: Bench) -> None:
+    """Of several, uWSGI would keep the last, and the user would be signed out."""
+    found = echo(bench.ports["nginx"], "Cookie: sessionid=1\r\nCookie: csrftoken=2\r\n")
+
+    assert found["cookie"] == ["sessionid=1; csrftoken=2"]
+
+
+def test_nginx_sends_requests_on_after_one_that_got_no_answer(bench: Bench) -> None:
+    """Both tries failed, as when a worker is killed twice; the application still listens."""
+    assert bench.get("nginx", "/page/unanswered").status_code == 502
+
+    assert [bench.get("nginx", "/who").status_code for _ in range(3)] == [200] * 3
+
+
 def test_trace_is_refused_by_apache_itself(bench: Bench) -> None:
     answer = bench.request("TRACE", "apache", "/echo", headers={"Cookie": "secret"})
 

@@ -71,6 +71,7 @@ def test_files_are_served_until_no_release_has_them(production: Stack) -> None:
         kept = production.get(old, headers={"Accept-Encoding": "br"})
         assert kept.headers["Content-Encoding"] == "br"
         assert "immutable" in kept.headers["Cache-Control"]
+        assert kept.headers["X-Content-Type-Options"] == "nosniff"
     finally:
         # The servers may run on with it; what is started again is this tree's.
         production.compose("build", "--quiet", "env-check")
