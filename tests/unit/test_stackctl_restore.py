@@ -96,6 +96,10 @@ UNFIT: dict[str, tuple[Callable[[Stack, Path], object], str]] = {
         for part in (DATABASE, EXTRAS, MEDIA)
     },
     "missing": (lambda _, path: (path / MEDIA).unlink(), f"{MEDIA} is missing"),
+    "second format": (
+        lambda s, path: (rewritten(format=2)(s, path), damaged(EXTRAS)(s, path)),
+        f"{EXTRAS} is missing, or not what was saved (wrong checksum)",
+    ),
     "layer": (rewritten(layer="production"), "of the production layer, and this is local"),
     "database": (rewritten(database="PostgreSQL"), "of PostgreSQL, and the stack's database is"),
     "format": (rewritten(format=4), "has the format 4, and this release of stackctl knows 1 to 3"),

@@ -212,6 +212,34 @@ def test_password_that_the_server_does_not_take_leaves_the_former_in_place(
     assert stack.seen == []
 
 
+def test_passwords_accepted_before_another_server_failed_stay_and_are_completed(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL has one password: a server that starts with the former one would be refused."""
+    accept = Password.accept
+
+    def accept_none_of_broker(password: Password, project: compose.Project, word: str) -> None:
+        if password.name == "broker":
+            raise StackctlError("no room")
+        accept(password, project, word)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Password, "accept", accept_none_of_broker)
+        with pytest.raises(StackctlError, match="no room"):
+            stack.rotate("all")
+
+    begun = stack.values()
+    assert begun["BROKER_PASSWORD"] == FORMER
+    for name in ("redis", "db"):
+        assert stack.accepted[name] == {FORMER, begun[PASSWORDS[name].variable]} != {FORMER}
+    stack.check_nothing_is_refused()
+
+    stack.rotate("all")
+
+    stack.check_all_have(stack.values(), *PASSWORDS)
+    assert stack.values()["DB_PASSWORD"] == begun["DB_PASSWORD"]
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_password_changed_by_hand_is_brought_to_the_server(stack: Stack, running: bool) -> None:
     stack.running = running
