@@ -2,8 +2,6 @@
 
 A change of a table that waits for its lock holds up every later reader of that table, and with
 them all workers. So each wait is short, and readers are served in the pauses between.
-https://dev.mysql.com/doc/refman/9.7/en/metadata-locking.html
-https://www.postgresql.org/docs/17/runtime-config-client.html#GUC-LOCK-TIMEOUT
 """
 
 import re
@@ -49,9 +47,13 @@ class LockStatements:
     end: str
     timeout: object
     deadlock: object
+    # Whether a change of a table commits, whatever transaction it is in.
+    commits_changes: bool
 
 
 SERVERS = {
+    # remove_mysql: begin
+    # https://dev.mysql.com/doc/refman/9.7/en/metadata-locking.html
     "mysql": LockStatements(
         limit=(
             f"SET SESSION lock_wait_timeout = {TRY_SECONDS}, "
@@ -77,7 +79,11 @@ SERVERS = {
         end="KILL {}",
         timeout=1205,
         deadlock=1213,
+        commits_changes=True,
     ),
+    # remove_mysql: end
+    # remove_postgres: begin
+    # https://www.postgresql.org/docs/17/runtime-config-client.html#GUC-LOCK-TIMEOUT
     "postgresql": LockStatements(
         limit=f"SET lock_timeout = '{TRY_SECONDS}s'",
         session="SELECT pg_backend_pid(), false",
@@ -94,10 +100,11 @@ SERVERS = {
         end="SELECT pg_terminate_backend({})",
         timeout="55P03",
         deadlock="40P01",
+        commits_changes=False,
     ),
+    # remove_postgres: end
 }
-# MySQL commits before each of these, whatever transaction they are in.
-MYSQL_DDL = re.compile(r"\s*(ALTER|CREATE|DROP|RENAME|TRUNCATE)\b", re.IGNORECASE)
+CHANGE = re.compile(r"\s*(ALTER|CREATE|DROP|RENAME|TRUNCATE)\b", re.IGNORECASE)
 
 
 class LockNotFreeError(DatabaseNotReadyError):
@@ -159,7 +166,8 @@ class LockWaits:
     """Repeats the work that a lock has blocked.
 
     What can be undone as a whole is repeated as a whole, so that its own locks are free meanwhile:
-    on PostgreSQL a migration, on MySQL an operation in a transaction. Else the statement is.
+    a migration, or an operation in a transaction where changes of tables commit. Else the statement
+    is.
     """
 
     def __init__(
@@ -168,7 +176,6 @@ class LockWaits:
         """Keep what short_lock_waits() was called with."""
         self.connection, self.holders, self.server = connection, holders, holders.server
         self.seconds, self.say = seconds, say
-        self.mysql = connection.vendor == "mysql"
         self.plan: object = None
         # Whether what runs now is undone, and repeated, as a whole.
         self.whole = True
@@ -235,15 +242,15 @@ class LockWaits:
         """Run a statement, and repeat it unless something larger is repeated."""
         statement = partial(run, sql, params, many, more)
         if not self.connection.in_atomic_block:
-            if not self.mysql and "CONCURRENTLY" in str(sql).upper():
+            if not self.server.commits_changes and "CONCURRENTLY" in str(sql).upper():
                 return self.without_limit(statement)
             # Of many rows some may be written already.
             return statement() if many else self.retry(statement, lambda _: True)
-        if self.mysql and MYSQL_DDL.match(str(sql)):
+        if self.server.commits_changes and CHANGE.match(str(sql)):
             self.whole = False
         if self.whole or many:
             return statement()
-        if self.mysql:
+        if self.server.commits_changes:
             return self.retry(
                 statement,
                 lambda code: code == self.server.timeout and not self.timeout_undoes_all,

@@ -1,7 +1,7 @@
 """A lock across processes and machines, held in the database that they share."""
 
 import fcntl
-import hashlib
+import hashlib  # remove_mysql
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -51,6 +51,7 @@ def exclusive_lock(
         yield
 
 
+# remove_mysql: begin
 def attempt_mysql(connection: BaseDatabaseWrapper, name: str, stack: ExitStack) -> bool:
     """Try MySQL's named lock, which ends with its connection.
 
@@ -63,6 +64,8 @@ def attempt_mysql(connection: BaseDatabaseWrapper, name: str, stack: ExitStack) 
         return cursor.fetchone()[0] == 1
 
 
+# remove_mysql: end
+# remove_postgres: begin
 def attempt_postgresql(connection: BaseDatabaseWrapper, name: str, stack: ExitStack) -> bool:
     """Try PostgreSQL's advisory lock, which ends with its connection.
 
@@ -73,6 +76,7 @@ def attempt_postgresql(connection: BaseDatabaseWrapper, name: str, stack: ExitSt
         return bool(cursor.fetchone()[0])
 
 
+# remove_postgres: end
 def attempt_sqlite(connection: BaseDatabaseWrapper, name: str, stack: ExitStack) -> bool:
     """Try a lock on a file next to the database; the stack closes the file, which frees it."""
     if connection.is_in_memory_db():  # no other process can see it
@@ -87,7 +91,7 @@ def attempt_sqlite(connection: BaseDatabaseWrapper, name: str, stack: ExitStack)
 
 
 ATTEMPTS = {
-    "mysql": attempt_mysql,
-    "postgresql": attempt_postgresql,
+    "mysql": attempt_mysql,  # remove_mysql
+    "postgresql": attempt_postgresql,  # remove_postgres
     "sqlite": attempt_sqlite,
 }

@@ -8,6 +8,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+# remove_mysql: begin
 # The server is not there, does not answer, or has no room, as MySQL and its client number it.
 # https://dev.mysql.com/doc/mysql-errors/9.7/en/client-error-reference.html
 # https://dev.mysql.com/doc/mysql-errors/9.7/en/server-error-reference.html
@@ -26,7 +27,9 @@ MYSQL_OUTAGE = {
     2055,  # connection lost, with the system's reason
     2026,  # the handshake was cut off
 }
-# Likewise PostgreSQL; the first two characters are a class.
+# remove_mysql: end
+# remove_postgres: begin
+# What PostgreSQL says of the same; the first two characters are a class.
 # https://www.postgresql.org/docs/17/errcodes-appendix.html
 POSTGRESQL_OUTAGE = (
     "08",  # the connection
@@ -46,17 +49,20 @@ POSTGRESQL_REFUSAL = (
     "permission denied for database",
     "is not permitted to log in",
 )
-# What the clients of both say of TLS that no waiting fixes; a handshake that was cut off is none.
+# remove_postgres: end
+# What the clients say of TLS that no waiting fixes; a handshake that was cut off is none.
 TLS_FAULT = re.compile(
     r"certificate|private key file|ssl_?mode|(ssl|tls) (is|was) required|not support ssl"
     r"|insecure transport|no pg_hba.*no encryption|wrong version number|handshake failure|\balert\b"
     r"|verification failed|unsupported protocol",
     re.IGNORECASE,
 )
+# remove_mysql: begin
 MYSQL_TLS = {
     2026,  # from the client, with its words
     3159,  # the server accepts only TLS
 }
+# remove_mysql: end
 # SQLite's file is in use, or its disk fails; the low byte of https://www.sqlite.org/rescode.html
 SQLITE_OUTAGE = {
     5,  # busy: another connection writes
@@ -64,6 +70,18 @@ SQLITE_OUTAGE = {
     10,  # input or output error
     13,  # the disk is full
     15,  # the locks are being set up by another process
+}
+
+
+KINDS = {
+    "mysql": "MySQL",  # remove_mysql
+    "postgresql": "PostgreSQL",  # remove_postgres
+    "sqlite": "SQLite",
+}
+# A URL's options of TLS: the mode, the authority, and what the mode is where TLS is needed.
+TLS_OPTIONS = {
+    "mysql": ("ssl_mode", "ssl_ca", "REQUIRED"),  # remove_mysql
+    "postgresql": ("sslmode", "sslrootcert", "require"),  # remove_postgres
 }
 
 
@@ -75,9 +93,11 @@ def is_outage(error: DatabaseError) -> bool:
     """Return whether `error` means that the database is away, rather than that a query is wrong."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
+    # remove_mysql: begin
     code = error.args[0] if error.args else None
     if isinstance(code, int):
         return mysql_outage(error)
+    # remove_mysql: end
     # SQLite also calls a misspelt query operational; its own exception, the cause, has the number.
     code = getattr(error.__cause__, "sqlite_errorcode", None)
     if isinstance(code, int):
@@ -85,11 +105,14 @@ def is_outage(error: DatabaseError) -> bool:
     return postgresql_outage(error.__cause__ or error)
 
 
+# remove_mysql: begin
 def mysql_outage(error: BaseException) -> bool:
     """Return whether the driver's operational error means that MySQL is away."""
     return error.args[0] in MYSQL_OUTAGE and not is_tls_fault(error)
 
 
+# remove_mysql: end
+# remove_postgres: begin
 def postgresql_outage(error: BaseException) -> bool:
     """Return whether the driver's operational error means that PostgreSQL is away."""
     code = getattr(error, "sqlstate", None)
@@ -100,18 +123,21 @@ def postgresql_outage(error: BaseException) -> bool:
     return not any(phrase in str(error) for phrase in POSTGRESQL_REFUSAL)
 
 
+# remove_postgres: end
 def is_tls_fault(error: BaseException) -> bool:
     """Return whether server and client did not agree on TLS, when the connection was opened."""
+    # remove_mysql: begin
     code = error.args[0] if error.args else None
     if isinstance(code, int) and code not in MYSQL_TLS:
         return False
+    # remove_mysql: end
     return bool(TLS_FAULT.search(str(error)))
 
 
 def where(connection: BaseDatabaseWrapper) -> str:
     """Name the database for a person: its kind, host and name, never its password."""
-    # Not connection.display_name: for MySQL it asks the server, which may be away.
-    kind = {"mysql": "MySQL", "postgresql": "PostgreSQL", "sqlite": "SQLite"}[connection.vendor]
+    # Not connection.display_name, which may ask the server, and that may be away.
+    kind = KINDS[connection.vendor]
     target = connection.settings_dict
     place = f" at {target['HOST']}:{target['PORT'] or 'default port'}" if target["HOST"] else ""
     return f"{kind} database {str(target['NAME'])!r}{place}"
@@ -137,7 +163,7 @@ def wait_for_database(
             connection.ensure_connection()
             return
         except TypeError as error:
-            # MySQL's client, of an option that it does not know.
+            # Of an option that the client does not know.
             raise DatabaseNotReadyError(
                 f"DATABASE_URL has a wrong option after its ?: {error}"
             ) from None
@@ -176,9 +202,8 @@ def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
 
 def tls_hint(vendor: str, words: str) -> str:
     """Return the next step for a fault of TLS, by the client's words in small letters."""
-    mode, authority = ("ssl_mode", "ssl_ca") if vendor == "mysql" else ("sslmode", "sslrootcert")
+    mode, authority, required = TLS_OPTIONS[vendor]
     if "insecure transport" in words or "no encryption" in words:
-        required = "REQUIRED" if vendor == "mysql" else "require"
         return f"The server accepts only TLS: end DATABASE_URL with ?{mode}={required}."
     if "required" in words or "not support ssl" in words:
         return (

@@ -17,14 +17,14 @@ Settings = dict[str, Any]
 
 _BACKENDS: Final = {
     "sqlite": "django.db.backends.sqlite3",
-    "mysql": "ops.database.mysql",
-    "postgres": "ops.database.postgres",
+    "mysql": "ops.database.mysql",  # remove_mysql
+    "postgres": "ops.database.postgres",  # remove_postgres
 }
 _SCHEMES: Final = {
     "sqlite": "sqlite",
-    "mysql": "mysql",
-    "postgres": "postgres",
-    "postgresql": "postgres",
+    "mysql": "mysql",  # remove_mysql
+    "postgres": "postgres",  # remove_postgres
+    "postgresql": "postgres",  # remove_postgres
 }
 # Every wait ends before uWSGI's harakiri would end the whole worker with it, also the longest one,
 # for a statement (_options). The wait for a connection is shorter: while the database is down every
@@ -38,6 +38,7 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
         "timeout": 5,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
     },
+    # remove_mysql: begin
     # https://docs.djangoproject.com/en/5.2/ref/databases/#mysql-notes
     # https://mysqlclient.readthedocs.io/user_guide.html#functions-and-attributes
     "mysql": {
@@ -51,12 +52,15 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
             "SESSION innodb_lock_wait_timeout=5"
         ),
     },
+    # remove_mysql: end
+    # remove_postgres: begin
     # https://docs.djangoproject.com/en/5.2/ref/databases/#postgresql-notes
     # https://www.postgresql.org/docs/17/libpq-connect.html#LIBPQ-PARAMKEYWORDS
     # https://www.postgresql.org/docs/17/runtime-config-client.html
     "postgres": {
         "connect_timeout": 2,
     },
+    # remove_postgres: end
 }
 
 
@@ -64,7 +68,8 @@ def _options(engine: str, seconds: int) -> Settings:
     """Return the options of an engine where a request may take so many seconds."""
     statement = seconds - 10
     limits: Mapping[str, Settings] = {
-        "mysql": {"read_timeout": statement, "write_timeout": statement},
+        "mysql": {"read_timeout": statement, "write_timeout": statement},  # remove_mysql
+        # remove_postgres: begin
         "postgres": {
             # Ours (ops.database.postgres): a server that hangs ends no statement, and one that is
             # up names the reason before.
@@ -74,12 +79,15 @@ def _options(engine: str, seconds: int) -> Settings:
                 f"-c idle_in_transaction_session_timeout={seconds + 40}000"
             ),
         },
+        # remove_postgres: end
     }
     return {**_OPTIONS[engine], **limits.get(engine, {})}
 
 
+# remove_mysql: begin
 # Files of MySQL's client, each ssl_NAME in a URL.
 _MYSQL_TLS: Final = ("ca", "capath", "cert", "key")
+# remove_mysql: end
 # What ends a long statement; see without_time_limits.
 _TIME_LIMITS: Final = frozenset({"read_timeout", "write_timeout", "options"})
 
@@ -243,6 +251,7 @@ def _from_url(url: str, seconds: int) -> Settings:
 
     # https://django-environ.readthedocs.io/en/latest/types.html#environ-env-db-url
     parsed: Settings = environ.Env.db_url_config(url, engine=_BACKENDS[engine])
+    # remove_mysql: begin
     if engine == "mysql":
         # The client takes them as one option. https://mysqlclient.readthedocs.io/user_guide.html
         options = parsed.get("OPTIONS", {})
@@ -251,6 +260,7 @@ def _from_url(url: str, seconds: int) -> Settings:
         }
         if files:
             options["ssl"] = files
+    # remove_mysql: end
     return _settings(engine, parsed, seconds)
 
 

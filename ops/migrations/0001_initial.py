@@ -16,8 +16,7 @@ def adopt_earlier_rows(apps: Any, schema_editor: Any) -> None:
     connection = schema_editor.connection
     tables = connection.introspection.table_names()
     if "api_parkedtask" in tables:
-        # Not by the editor: on MySQL it takes every statement in a transaction for one that alters
-        # a table.
+        # Not by the editor: where changes of tables commit, it takes every statement for one.
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO ops_parkedtask (task, message, parked) "

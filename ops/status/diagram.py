@@ -7,15 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-# remove_kafka: begin
-from ops.environment import KAFKA_SCHEME
+from ops.database.outage import KINDS
+from ops.environment import KAFKA_SCHEME  # remove_kafka
 
-# remove_kafka: end
-DATABASES = {
-    "mysql": "MySQL",  # remove_mysql
-    "postgresql": "PostgreSQL",  # remove_postgres
-    "sqlite": "SQLite",
-}
 # By the module that is there where it runs Django.
 APP_SERVERS = {
     "uwsgi": "uWSGI",
@@ -114,7 +108,7 @@ def known_boxes() -> list[Box]:
     redis = "redis" in settings.CACHES["default"]["BACKEND"].lower()
     broker = BROKERS.get(settings.CELERY_BROKER_URL.partition(":")[0])
     boxes = [
-        Box("database", DATABASES[connection.vendor], "rows", ("database", "migrations")),
+        Box("database", KINDS[connection.vendor], "rows", ("database", "migrations")),
         Box(
             *("redis", "Redis" if redis else "Cache", "values"),
             ("cache",) if broker else ("cache", "broker"),

@@ -17,7 +17,9 @@ WORDS = {
     "demo": r"\bdemo\b|api/hits|api/uploads|thumbnail|pillow|megapixel|visit counter",
     "gunicorn": r"gunicorn",
     "kafka": r"kafka",
+    "mysql": r"mysql|mariadb",
     "nginx-balancer": r"nginx.balancer|nginx as (a|the) (load )?balancer",
+    "postgres": r"postgres|psql|psycopg|libpq|pg_",
     "rabbitmq": r"rabbit",
 }
 # What only this repository has.
@@ -33,13 +35,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("name", "answers", "kept"),
     [
-        ("shop", {}, set()),
-        ("shop", {"database": "postgres", "broker": "rabbitmq"}, {"rabbitmq"}),
+        ("shop", {}, {"mysql"}),
+        ("shop", {"database": "postgres", "broker": "rabbitmq"}, {"postgres", "rabbitmq"}),
         # The longest name, and one that is sorted before all others.
         (
             "a_book_club_of_sixty",
             {"broker": "kafka", "variants": ALL_VARIANTS, "beanstalk": "true"},
-            {"kafka", "apache", "gunicorn", "nginx-balancer", "beanstalk"},
+            {"mysql", "kafka", "apache", "gunicorn", "nginx-balancer", "beanstalk"},
         ),
     ],
     ids=["default", "postgres-rabbitmq", "all-variants"],

@@ -127,15 +127,15 @@ def test_backup_on_a_full_disk_is_not_kept(stack: Stack, monkeypatch: pytest.Mon
         (lambda s: setattr(s.containers["db"], "status", "exited"), "the database is not running"),
         (
             lambda s: (s.root / ".env").write_text("DB_HOST=elsewhere\n"),
-            "the application's database is not this stack's MySQL or PostgreSQL",
+            "the application's database is not the one of this stack",
         ),
         (
             lambda s: (s.root / ".env").write_text("DATABASE_URL=mysql://elsewhere/db\n"),
-            "the application's database is not this stack's MySQL or PostgreSQL",
+            "the application's database is not the one of this stack",
         ),
         (
             lambda s: s.extra.update(db={"image": "mariadb:12"}),
-            "the application's database is not this stack's MySQL or PostgreSQL",
+            "the application's database is not the one of this stack",
         ),
     ],
 )

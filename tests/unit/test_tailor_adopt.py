@@ -192,15 +192,7 @@ def test_the_stack_decides_what_its_settings_say() -> None:
         assert not decided.fullmatch(name), name
 
 
-def test_its_image_is_built_without_the_other_database_s_client(
-    adopted: Path, tmp_path: Path
-) -> None:
-    for suffix in ("in", "txt"):
-        text = (adopted / f"requirements/production.{suffix}").read_text()
-        assert "mysqlclient" in text and "psycopg" not in text
-    (tmp_path / "lib/python3.13/site-packages").mkdir(parents=True)
-    (command,) = re.findall(
-        r"find /opt/venv[^&]*psycopg_c[^&]*-delete", (adopted / "Dockerfile.base").read_text()
-    )
-    command = command.replace("/opt/venv", str(tmp_path))
-    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+def test_its_image_is_built_without_the_other_database_s_client(adopted: Path) -> None:
+    for name in ("requirements/production.in", "requirements/production.txt", "Dockerfile.base"):
+        text = (adopted / name).read_text()
+        assert re.search("mysql|mariadb", text) and not re.search("psycopg|libpq", text), name

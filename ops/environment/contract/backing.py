@@ -18,24 +18,32 @@ DATABASE: Final = Section(
         Variable(
             name="DATABASE_URL",
             kind=Kind.DATABASE_URL,
-            help="mysql://user:password@host:3306/name, postgres://...:5432/name or "
-            "sqlite:///path. With TLS: mysql://...?ssl_mode=VERIFY_IDENTITY&ssl_ca=PATH or "
-            "postgres://...?sslmode=verify-full&sslrootcert=PATH.",
+            help="Where the database is: "
+            "mysql://user:password@host:3306/name, "  # remove_mysql
+            "postgres://user:password@host:5432/name, "  # remove_postgres
+            "or sqlite:///path. With TLS: "
+            "mysql://...?ssl_mode=VERIFY_IDENTITY&ssl_ca=PATH"  # remove_mysql
+            ", postgres://...?sslmode=verify-full&sslrootcert=PATH"  # remove_postgres
+            ".",
             secret=True,
         ),
         Variable(
             name="DB_ENGINE",
             kind=Kind.CHOICE,
             help="Makes the DB_* variables count; docker compose starts this database server. In "
-            "the local layer mysql and postgres need DB_HOST to count: without it they are docker "
+            "the local layer one with a server needs DB_HOST to count: without it it is docker "
             "compose's alone.",
-            choices=("sqlite", "mysql", "postgres"),
+            choices=(
+                "sqlite",
+                "mysql",  # remove_mysql
+                "postgres",  # remove_postgres
+            ),
             aliases={
                 "sqlite3": "sqlite",
-                "postgresql": "postgres",
+                "postgresql": "postgres",  # remove_postgres
                 "django.db.backends.sqlite3": "sqlite",
-                "django.db.backends.mysql": "mysql",
-                "django.db.backends.postgresql": "postgres",
+                "django.db.backends.mysql": "mysql",  # remove_mysql
+                "django.db.backends.postgresql": "postgres",  # remove_postgres
             },
         ),
         Variable(name="DB_NAME", help="The database's name; for sqlite, its file."),
@@ -53,7 +61,9 @@ DATABASE: Final = Section(
         # remove_beanstalk: begin
         Variable(name="RDS_HOSTNAME", help="Set by Elastic Beanstalk for a coupled database."),
         Variable(
-            name="RDS_PORT", kind=Kind.PORT, help="5432 means PostgreSQL, any other port MySQL."
+            name="RDS_PORT",
+            kind=Kind.PORT,
+            help="5432 means PostgreSQL, any other port MySQL.",
         ),
         Variable(name="RDS_DB_NAME", help="The coupled database's name."),
         Variable(name="RDS_USERNAME", help="The coupled database's user."),

@@ -107,7 +107,7 @@ class Data:
                 self.meanwhile()
                 text = "\n".join(self.rows[database])
                 said = "left out: the view broken" if "lenient" in arguments else ""
-                return Reply(err=said, data=text.encode() + b"\n" + databases.MYSQL.dump_end)
+                return Reply(err=said, data=text.encode() + b"\n" + databases.SERVERS[0].dump_end)
             case "extras":
                 return Reply(data=self.extras)
             case "prepare":

@@ -1,7 +1,7 @@
 """The database, the media and the private files, saved with checksums; restore.py restores them.
 
 A backup is a folder, backups/<project>/<time>/, readable by its owner alone: database.sql.gz,
-extras.sql.gz (accounts and grants, the database's own settings, MySQL's events), media.tar.gz, and
+extras.sql.gz (accounts and grants, the database's own settings, events), media.tar.gz, and
 manifest.json, which describes them. It appears under its name only when it is complete.
 """
 
@@ -70,8 +70,8 @@ class Manifest:
     time: str
     # The parts by file name, each with its size in bytes and its SHA-256.
     parts: dict[str, dict[str, Any]]
-    # Whose SQL it is; before there was a choice it was MySQL's.
-    database: str = databases.MYSQL.name
+    # Whose SQL it is; a backup of an earlier version does not say it.
+    database: str = databases.SERVERS[0].name
     # Whether it was loaded once, and gave the same dump again.
     verified: bool = False
 
@@ -335,7 +335,7 @@ def own_database(project: compose.Project) -> databases.DatabaseServer:
     if own and server:
         return server
     raise StackctlError(
-        "the application's database is not this stack's MySQL or PostgreSQL (DATABASE_URL or "
-        "DB_HOST names another)",
+        "the application's database is not the one of this stack (DATABASE_URL or DB_HOST names "
+        "another)",
         "Save and restore it with its own tools.",
     )

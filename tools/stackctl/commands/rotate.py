@@ -131,7 +131,7 @@ class _Rotation:
         """Write new values into `.env`, and have the servers accept them."""
         before = {p.variable: self._value(p.variable) for p in fresh}
         for password in fresh:
-            # MySQL keeps its primary password as the former one; the clients' may be the secondary.
+            # The former one has to be the primary password; the clients' may be the secondary.
             password.retire(self.project, before[password.variable])
         values = {p.variable: secrets.token_urlsafe(32) for p in fresh}
         keys = {}

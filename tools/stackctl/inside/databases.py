@@ -28,6 +28,8 @@ class DatabaseServer:
     script: str
     # The last line of every complete dump.
     dump_end: bytes
+    # Whether it undoes the changes of tables that a failed migration has made.
+    undoes_changes: bool
 
     def command(self, container: str, *arguments: str) -> tuple[str, ...]:
         """Return the command that runs one of the script's actions."""
@@ -35,13 +37,25 @@ class DatabaseServer:
         return ("docker", "exec", "-i", container, "bash", "-c", script, self.script, *arguments)
 
 
-MYSQL: Final = DatabaseServer("MySQL", "mysql", "mysql.sh", b"-- Dump completed")
-POSTGRESQL: Final = DatabaseServer(
-    "PostgreSQL", "postgres", "postgres.sh", b"-- PostgreSQL database dump complete"
+# remove_mysql: begin
+MYSQL: Final = DatabaseServer(
+    "MySQL", "mysql", "mysql.sh", b"-- Dump completed", undoes_changes=False
 )
+# remove_mysql: end
+# remove_postgres: begin
+POSTGRESQL: Final = DatabaseServer(
+    "PostgreSQL",
+    "postgres",
+    "postgres.sh",
+    b"-- PostgreSQL database dump complete",
+    undoes_changes=True,
+)
+# remove_postgres: end
+# The first one is meant where nothing says which.
+SERVERS: Final = (MYSQL, POSTGRESQL)
 
 
 def server_of(image: str) -> DatabaseServer | None:
     """Return what server an image is of, if it is known."""
     name = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
-    return next((server for server in (MYSQL, POSTGRESQL) if server.image == name), None)
+    return next((server for server in SERVERS if server.image == name), None)

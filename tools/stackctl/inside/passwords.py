@@ -51,7 +51,7 @@ class Password:
             raise StackctlError(f"{self.service} is not running", "Start the stack: ./stackctl up")
         if self.service == compose.DATABASE:
             server = databases.server_of(str(project.services[self.service].get("image", "")))
-            script = (server or databases.MYSQL).script
+            script = (server or databases.SERVERS[0]).script
         else:
             script = f"{self.service}.sh"
         text = (_INSIDE / script).read_text(encoding="utf-8")
@@ -114,7 +114,11 @@ def is_rotated(project: compose.Project, container: engine.Container) -> bool:
     changed = {name for name, text in present.items() if container.environ.get(name) != text}
     for password in PASSWORDS.values():
         if password.service == container.service:
-            own = {password.variable, *(["POSTGRES_PASSWORD"] if password is DB else [])}
+            own = {password.variable}
+            # remove_postgres: begin
+            if password is DB:
+                own.add("POSTGRES_PASSWORD")
+            # remove_postgres: end
             value = project.secret(password.variable)
             try:
                 return bool(changed) and changed <= own and password.accepts(project, value)

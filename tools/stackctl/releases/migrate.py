@@ -151,9 +151,11 @@ def _what_was_applied(project: compose.Project, image: str, before: Plan) -> str
 
 def _what_stays_of_it(project: compose.Project) -> str:
     image = str(project.services.get(compose.DATABASE, {}).get("image", ""))
-    if databases.server_of(image) is databases.POSTGRESQL:
-        return "PostgreSQL has undone all of it, unless it says `atomic = False`."
+    server = databases.server_of(image)
+    name = server.name if server else "The database"
+    if server and server.undoes_changes:
+        return f"{name} has undone all of it, unless it says `atomic = False`."
     return (
-        "MySQL cannot undo a change of a table, so its first operations may be done: compare it "
+        f"{name} cannot undo a change of a table, so its first operations may be done: compare it "
         "with the database before the next try."
     )
