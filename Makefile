@@ -11,6 +11,9 @@
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 # remove_template: end
 
+# Some containers set it. Tests start Python hundreds of times: each would compile the code once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The project's apps, which have tests of their own.
 APPS := $(filter-out ops, $(patsubst %/apps.py, %, $(wildcard */apps.py)))
 
