@@ -105,6 +105,11 @@ def alone_and_hangs(stack: Stack) -> None:
     stack.end("server2", 0)
 
 
+def ended_in_maintenance(stack: Stack) -> None:
+    stack.balancer.admin["dynamic_backend", "server1"] = "maint"
+    stack.end("server1")
+
+
 def once_and_failed(stack: Stack) -> None:
     """Have a service end that is meant to end."""
     stack.containers["worker"].policy = "no"
@@ -127,6 +132,11 @@ LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
         lambda s: drained(s, lambda: hang(s, "server1")),
         0,
         "server1: it is unhealthy, but it was drained by hand",
+    ),
+    "in maintenance": (
+        ended_in_maintenance,
+        0,
+        "server1: it ended with exit code 137, but it was drained by hand",
     ),
     "stopping": (
         facts("server1", health="unhealthy", stopping=True),

@@ -31,6 +31,11 @@ def ended_a_while_ago(stack: Stack) -> None:
 BUSY = {"command": "up", "who": "me@here", "since": "noon", "process": "7"}
 REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
     "drained": (drained, "not every server is in service", "./stackctl ready server2"),
+    "in maintenance": (
+        lambda s: s.balancer.admin.update({("dynamic_backend", "server2"): "maint"}),
+        "not every server is in service",
+        "server2 is drained (an earlier drain or release is unfinished): ./stackctl ready server2",
+    ),
     "down": (
         changed("server2", status="exited"),
         "not every server is in service",
