@@ -86,6 +86,18 @@ def test_a_drain_is_one_of_apache_too_and_waits_for_its_requests(apache: Stack) 
     assert apache.apache == {"server1": "on"}
 
 
+def test_apache_is_no_server_that_could_replace_the_last_one(apache: Stack) -> None:
+    apache.balancer.names.append("apache")
+    assert apache.run("drain", "server1").code == 0
+    assert apache.balancer.up() == ["server2", "apache"]
+
+    ended = apache.run("drain", "server2", "--json")
+
+    assert ended.code == 1
+    assert "server2 is the last server in service" in ended.result["error"]
+    assert apache.balancer.up() == ["server2", "apache"]
+
+
 def test_a_deploy_takes_each_server_out_of_apache_and_back(apache: Stack) -> None:
     seen: list[dict[str, str]] = []
     for server in ("server1", "server2"):
