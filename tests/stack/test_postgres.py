@@ -148,6 +148,16 @@ def test_the_application_s_user_has_its_own_database_and_no_more(postgres: Site)
     assert "refused user 'postgres'" in refused.stdout
 
 
+def test_its_data_have_checksums_and_an_order_that_no_library_changes(postgres: Site) -> None:
+    made = (
+        "SELECT current_setting('data_checksums'), datlocprovider::text FROM pg_database "
+        "WHERE datname = current_database()"
+    )
+
+    # `b`: the built-in provider.
+    assert facts(postgres, made) == ["on", "b"]
+
+
 def test_the_container_has_no_rights_that_it_does_not_need(postgres: Site) -> None:
     assert check_bare(postgres, "db") == "999"
     assert json.loads(postgres.inspect("db", "{{json .HostConfig.PortBindings}}")) in (None, {})
