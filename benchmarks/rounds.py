@@ -1,4 +1,4 @@
-"""The measurement: every target in turn, several rounds, so that a disturbance meets all alike."""
+"""The measurement: each target once a round; a disturbance then affects all targets alike."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -36,7 +36,7 @@ send_upload = described(
     "Send a picture",
     {201: OpenApiResponse(UploadSerializer, "Kept and queued."), **BAD_REQUEST},
     *(403, 413, 415, 429),
-    description="It is worked on afterwards: queued, running, then done or failed.",
+    description="It is processed afterwards: queued, running, then done or failed.",
     request={"multipart/form-data": NewUploadSerializer},
 )
 read_upload = described("Read one of your uploads", {200: UploadSerializer}, 404, 429)

@@ -127,10 +127,10 @@ class Breaker:
         """Return what one who waits for an answer calls every moment: it raises when it is time.
 
         A long statement is not an outage: after a while without any answer to any process, one of
-        those who wait checks by other means, which tells it from a server that hangs.
+        those who wait checks by other means, which distinguishes it from a server that hangs.
 
         Args:
-            check: tells whether the server answers, within CHECK_SECONDS.
+            check: returns whether the server answers, within CHECK_SECONDS.
             seconds: how long to wait at most.
 
         The returned function raises AwayError.

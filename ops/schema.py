@@ -1,4 +1,4 @@
-"""What the API's description says of each endpoint beyond what its code tells by itself.
+"""What the API's description says of each endpoint beyond what its code says.
 
 https://drf-spectacular.readthedocs.io/en/latest/customization.html
 """

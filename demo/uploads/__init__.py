@@ -1,1 +1,1 @@
-"""Pictures that users send: checked, kept, and worked on behind the request."""
+"""Images that users send: checked, kept, and processed after the request."""

@@ -30,7 +30,7 @@ class PictureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What was found in a file."""
+    """The image in a file."""
 
     format: str
     width: int

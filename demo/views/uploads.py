@@ -85,7 +85,7 @@ class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
     pagination_class = UploadPages
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Keep a picture and queue it: 201, before it has been worked on."""
+        """Keep an image and queue it: 201, before it is processed."""
         file = self.picture_file(request)
         try:
             picture = pictures.examine(file, settings.UPLOAD_MAX_MEGAPIXELS)

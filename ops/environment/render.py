@@ -68,7 +68,7 @@ _SAMPLE_HEAD: Final = rf"""
 # A secret can also come from a file: NAME_FILE=/etc/mysite/name instead of NAME.
 #
 # Put a value with a space or any of $ ` \ ~ ; & | < > ( ) " in single quotes, one with ' in double
-# quotes: then docker compose, a shell and Django read the same. `{COMMAND} check` tells.
+# quotes: then docker compose, a shell and Django read the same. `{COMMAND} check` checks it.
 """.strip()
 
 # What `init` writes for the servers of the docker compose stack, with fresh passwords.

@@ -212,7 +212,7 @@ def redis_url(text: str) -> None:
 def url(text: str) -> None:
     """Accept addresses with their schemes; they may hold passwords, so they are never shown.
 
-    Celery tries several one after the other, with a ; between them.
+    Celery tries several in order, with a ; between them.
     """
     if not all(_split(part).scheme for part in text.split(";")):
         raise InvalidValueError(

@@ -19,7 +19,7 @@ STEPS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 2
 LONG_STEPS = (500, 1000, 2500, 5000, 10_000, 25_000, 50_000)
 
 
-# gunicorn's worker 2 and the like: those know their place only from whoever started them.
+# gunicorn's worker 2 and similar: those know their number only from the process that started them.
 _told = 0
 
 

@@ -61,7 +61,7 @@ class MetricsMiddleware:
 
 
 def server_registry() -> CollectorRegistry:
-    """Return what a server tells."""
+    """Return a server's metrics."""
     registry = processes.registry()
     registry.register(uwsgi.UwsgiWorkers())
     registry.register(Release())
@@ -69,7 +69,7 @@ def server_registry() -> CollectorRegistry:
 
 
 def worker_registry() -> CollectorRegistry:
-    """Return what a worker tells."""
+    """Return a worker's metrics."""
     registry = processes.registry()
     collectors: list[Collector] = [jobs.Queue(), Release(), *added.worker_metrics]
     for collector in collectors:

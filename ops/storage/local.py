@@ -1,4 +1,4 @@
-"""How uploaded files are kept, and what tells that they cannot be kept or read at present."""
+"""How uploaded files are kept, and which errors mean that they cannot be kept at present."""
 
 import errno
 import os

@@ -1,6 +1,6 @@
 """Periodic tasks: CELERY_BEAT_SCHEDULE, each time of an entry sent once, however many workers run.
 
-Every worker looks; a row of each entry says when it was last due. The worker that changes the row
+Every worker checks; each entry's row says when it was last due. The worker that changes the row
 sends the task in the same transaction, so one that is killed, or cannot reach the broker, leaves it
 to the next round. No process has to be the scheduler.
 

@@ -23,7 +23,7 @@ STACK: Final = Section(
         Variable(
             name="HAPROXY_BALANCE",
             kind=Kind.CHOICE,
-            help="Which server gets the next request: each in turn, the one with the fewest "
+            help="Which server gets the next request: round robin, the one with the fewest "
             "running, or by the client's address always the same.",
             choices=("roundrobin", "leastconn", "source"),
             default="roundrobin",

@@ -36,7 +36,7 @@ class Heartbeat {
     return !this.paused && !document.hidden;
   }
 
-  // The next beat is now, unless nobody looks.
+  // The next beat is now, unless the page is hidden.
   soon() {
     clearTimeout(this.timer);
     this.wait = this.usual;

@@ -64,7 +64,7 @@ def check_dockerfile(bundle: Bundle) -> Iterator[Finding]:
         yield Finding("Dockerfile", 0, message, "expose")
     images = [(line, words.split()[0]) for line, name, words in lines if name == "FROM" and words]
     if images and ("$" in images[0][1] or LOCAL_IMAGE.fullmatch(images[0][1])):
-        message = f"the platform pulls {images[0][1]!r} as it stands; name a public image"
+        message = f"the platform pulls {images[0][1]!r} as it is; name a public image"
         yield Finding("Dockerfile", images[0][0], message, "from")
     for line, name, words in lines:
         if name in ("COPY", "ADD") and words.startswith(NEWER_FLAGS):

@@ -59,7 +59,7 @@ def twice(file: str, node: Node) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for key, value, number in pairs(node):
         if key in seen:
-            message = f"the key {key!r} stands already in line {seen[key]}, whose value is lost"
+            message = f"the key {key!r} is in line {seen[key]} already, whose value is lost"
             yield Finding(file, number, message, "duplicate-key")
         seen.setdefault(key, number)
         yield from twice(file, value)

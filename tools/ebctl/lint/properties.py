@@ -33,7 +33,7 @@ def check(settings: list[Setting]) -> Iterator[Finding]:
             yield item.wrong(message, "secret")
     for item in plain:
         if item.name in {other.name for other in secret}:
-            yield item.wrong("it stands among the secrets too", "together")
+            yield item.wrong("it is among the secrets too", "together")
     length = sum(len(f"{item.name}={item.value}".encode()) for item in plain)
     if length > LONGEST:
         message = f"all properties together are {length} bytes; {LONGEST} is the most"

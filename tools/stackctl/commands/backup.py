@@ -274,7 +274,7 @@ def _write(path: Path, *command: str) -> _Output:
     if not result.ok:
         raise StackctlError(
             f"{path.name} could not be saved: {result.err.strip()[-500:]}",
-            "Nothing was kept. `./stackctl doctor` tells whether the stack is well.",
+            "Nothing was kept. `./stackctl doctor` says whether the stack is healthy.",
         )
     output.said = result.err.strip()
     return output

@@ -25,7 +25,7 @@ INSTALL = "https://docs.docker.com/engine/install/"
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container, as `docker inspect` tells it."""
+    """One container, as `docker inspect` describes it."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""What a release is called, and its images: named by git, kept by tag, the oldest let go."""
+"""What a release is called, and its images: named by git, kept by tag, the oldest removed."""
 
 from __future__ import annotations
 

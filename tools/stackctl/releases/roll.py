@@ -280,7 +280,7 @@ class Roll:
             time.sleep(POLL_SECONDS)
 
     def _look_at_health(self) -> frozenset[str]:
-        """Return the components that are down now, as the first server that runs tells them."""
+        """Return the components that are down now, as the first server that runs reports them."""
         containers = self.project.containers()
         for server in self.project.servers:
             if server in containers and containers[server].running:

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Run once, on an empty volume: makes the application's user, to whom its own database belongs and nothing
-# else. The image's POSTGRES_USER stays the superuser, and is nobody's to sign in as (pg_hba.conf).
+# else. The image's POSTGRES_USER stays the superuser, as which no client can sign in (pg_hba.conf).
 set -eu
 
 secret=/run/secrets/DB_PASSWORD
