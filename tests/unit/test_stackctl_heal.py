@@ -100,6 +100,15 @@ def test_heal_starts_what_ended_and_restarts_what_hangs(
     assert ("-t 25" in call) == (step == "restart server1")
 
 
+def test_a_worker_that_hangs_is_restarted_while_no_server_is_in_service(stack: Stack) -> None:
+    """No server could take its place anyway."""
+    stack.end("server1", 0)
+    stack.end("server2", 0)
+    hang(stack, "worker")
+
+    assert heal(stack).result["healed"] == ["worker"]
+
+
 def alone_and_hangs(stack: Stack) -> None:
     hang(stack, "server1")
     stack.end("server2", 0)
