@@ -133,32 +133,60 @@ def test_redis_refuses_the_application_what_it_does_not_need(production: Stack, 
     assert "ACL failure in script" in production.run_in("redis", "sh", "-c", run, check=False)
 
 
-@pytest.mark.parametrize(("variable", "accepted"), [("former", "rotated"), ("by-hand", "by-hand")])
-def test_redis_starts_with_rotated_password_until_variable_changes(
-    variable: str, accepted: str
-) -> None:
-    """As `./stackctl rotate` leaves the volume: the password that it replaced, and the new one."""
-    run = """
-        hash_of() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
-        echo "$(hash_of former) #$(hash_of rotated)" >/data/passwords
+# Functions for a container of Redis alone.
+SERVE = """
+    hash_of() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
+    serve() {
         /usr/local/etc/redis/start >/dev/null &
         for _ in $(seq 200); do
             ! redis-cli ping || break
             sleep 0.05
         done >/dev/null 2>&1
+    }
+    accepted() {
         for password in former rotated by-hand; do
             said=$(REDISCLI_AUTH=$password redis-cli --user mysite ping 2>&1)
             [ "$said" != PONG ] || echo "$password"
         done
-    """
+    }
+"""
+
+
+def redis_alone(script: str, password: str) -> list[str]:
+    """Run a script in a container of Redis; return the lines that it prints."""
     said = docker(
         *("run", "--rm", "--network", "none", "--user", "999:999"),
         *("--volume", f"{ROOT / 'redis'}:/usr/local/etc/redis:ro", "--entrypoint", "sh"),
-        *("--env", "REDIS_USERNAME=mysite", "--env", f"REDIS_PASSWORD={variable}"),
-        *("redis:8.0", "-c", run),
+        *("--volume", f"{ROOT / 'tools/stackctl/inside'}:/inside:ro"),
+        *("--env", "REDIS_USERNAME=mysite", "--env", f"REDIS_PASSWORD={password}"),
+        *("redis:8.0", "-c", SERVE + script),
     )
+    return said.splitlines()
 
-    assert said.splitlines() == [accepted]
+
+@pytest.mark.parametrize(("variable", "accepted"), [("former", "rotated"), ("by-hand", "by-hand")])
+def test_redis_starts_with_rotated_password_until_variable_changes(
+    variable: str, accepted: str
+) -> None:
+    """As `./stackctl rotate` leaves the volume: the password that it replaced, and the new one."""
+    run = 'echo "$(hash_of former) #$(hash_of rotated)" >/data/passwords; serve; accepted'
+
+    assert redis_alone(run, variable) == [accepted]
+
+
+def test_redis_that_restarts_during_a_rotation_accepts_both_passwords() -> None:
+    """The servers that are not recreated yet have the former one."""
+    run = """
+        serve
+        echo rotated | bash /inside/redis.sh accept
+        kill $! && wait
+        serve
+        accepted
+        echo rotated | bash /inside/redis.sh retire
+        accepted
+    """
+
+    assert redis_alone(run, "former") == ["former", "rotated", "rotated"]
 
 
 def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -> None:
