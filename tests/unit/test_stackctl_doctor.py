@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.stack import Stack
+from tests.unit.test_stackctl_cut_off import Make, on_second_release
 from tests.unit.test_stackctl_preflight import Machine
 from tools.stackctl.checks import preflight
 
@@ -354,3 +356,25 @@ def test_a_misspelt_name_in_dotenv_is_a_fault(stack: Stack) -> None:
     assert checks["environment"]["problem"] == "not right for the local layer: 1 fault"
     assert checks["environment"]["next"].startswith("BROKER_HSOT: nothing reads it")
     assert "Did you mean BROKER_HOST?" in checks["environment"]["next"]
+
+
+@pytest.mark.parametrize(
+    ("step", "drained", "releases"),
+    [
+        (13, {"server2"}, "server1 cccc, server2 bbbb, worker bbbb"),
+        (18, set(), "server1 cccc, server2 cccc, worker bbbb"),
+    ],
+)
+def test_doctor_names_drained_server_and_releases_that_differ_after_a_killed_deploy(
+    scripted: Make, step: int, drained: set[str], releases: str
+) -> None:
+    stack = on_second_release(scripted)
+    stack.cut_off("kill", step, partial(stack.deploy, "cccc"))
+
+    ended = stack.run("doctor", "--json")
+
+    bad = {row["name"]: row for row in ended.result["checks"] if not row["ok"]}
+    assert ended.code == 1 and set(bad) == {"releases", *drained}
+    assert all("drained" in bad[server]["problem"] for server in drained)
+    assert releases in bad["releases"]["problem"]
+    assert "./stackctl deploy goes on" in bad["releases"]["next"]
