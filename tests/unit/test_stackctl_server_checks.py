@@ -1,9 +1,13 @@
 """What `deploy` waits for and asks of each new server before it gets requests."""
 
+from functools import partial
+
 import pytest
 
 from tests.unit.scripted.model import Container
 from tests.unit.scripted.stack import Stack
+from tests.unit.test_stackctl_cut_off import Make, on_second_release
+from tests.unit.test_stackctl_deploy import DOWN
 
 
 def test_deploy_waits_until_haproxy_has_the_new_server_s_address(stack: Stack) -> None:
@@ -46,3 +50,28 @@ def test_deploy_asks_a_new_server_for_each_page_twice(
     ended = stack.deploy("bbbb")
 
     assert ended.code == 3 and "/ answers 500" in ended.result["error"] and stack.serves("aaaa")
+
+
+def test_health_before_a_release_is_asked_of_a_server_that_runs(scripted: Make) -> None:
+    """What is down already is no fault of the new release."""
+    stack = on_second_release(scripted)
+    stack.cut_off("kill", 13, partial(stack.deploy, "cccc"))
+    stack.end("server1")
+    for release in ("bbbb", "cccc", "dddd"):
+        stack.behave(release, answers={"/healthz": (503, DOWN)})
+
+    ended = stack.deploy("dddd")
+
+    assert ended.code == 0 and "database is down already: gone" in ended.err
+    assert stack.serves("dddd")
+
+
+def test_drain_waits_as_long_as_a_request_may_take_in_the_container_that_runs(
+    stack: Stack,
+) -> None:
+    stack.containers["server1"].environ["REQUEST_SECONDS"] = "60"
+    stack.balancer.requests = {"server1": [stack.clock.now + 60.0]}
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 0 and "requests still run" not in ended.err
