@@ -30,7 +30,7 @@ def test_backup_saves_every_part_for_its_owner_alone(stack: Stack) -> None:
     assert sorted(file.name for file in path.iterdir()) == sorted(
         [DATABASE, EXTRAS, MEDIA, MANIFEST]
     )
-    assert path.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in (path, path.parent)} == {0o700}
     assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
     manifest = json.loads((path / MANIFEST).read_text())
     assert manifest["release"] == "aaaa" and manifest["layer"] == "local"
