@@ -161,6 +161,8 @@ def check_clean_end(stack: Stack, server: str) -> None:
     # The application server is two: itself, and the process that keeps its socket open.
     assert stopped[-5:-3] == ["drain", "nginx"]
     assert set(stopped[-3:-1]) == {f"{APP_SERVER}_{number}" for number in range(2)}
+    # By itself, on its stop signal.
+    assert not [line for line in log.splitlines() if "stopped: " in line and "SIGKILL" in line]
     # It was not drained before, so it waits for the load balancer to see it.
     assert f"stopping in {stack.environment['DRAIN_SECONDS']} s" in log
     assert stack.inspect(server, "{{.State.ExitCode}}") == "0"

@@ -133,6 +133,9 @@ def haproxy_says(
     def execute(identity: str, *command: str, stdin: str | None = None) -> process.Result:
         if command[0] == "perl":
             return process.Result(0, "", "")
+        if command[0] == "sh":
+            # The secrets in files.
+            return process.Result(0, "word of a file\n", "")
         # With -dC it ends with 2 also when all is right.
         return process.Result(2, out, "") if "-dC" in command else process.Result(code, "", err)
 
@@ -140,14 +143,17 @@ def haproxy_says(
     return configuration.check(container(environ={"STATS_PASSWORD": "pass word"}))
 
 
-def test_a_refused_configuration_is_told_in_haproxys_words(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("secret", ["pass word", "word of a file"])
+def test_a_refused_configuration_is_told_in_haproxys_words(
+    monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
     with pytest.raises(StackctlError) as refused:
-        haproxy_says(monkeypatch, 1, "", BROKEN)
+        haproxy_says(monkeypatch, 1, "", BROKEN.replace("pass word", secret))
 
     told = refused.value.hint.splitlines()
     assert told[0] == "parsing [haproxy/haproxy.cfg:18]: unmatched quote below:"
     assert told[1] == '  stats auth "admin:***'
-    assert "pass word" not in refused.value.hint
+    assert secret not in refused.value.hint
     assert told[-1] == "Correct it, then: ./stackctl reload"
     assert "nothing was changed" in refused.value.problem
 
