@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Ended, Stack
 from tests.unit.scripted.volume import VOLUME
@@ -56,6 +57,27 @@ def test_a_command_ends_with_its_lock_freed_and_its_container_removed(
 
     assert held and {labels["command"] for labels in held} == {command}
     assert not stack.locks and stack.left == []
+
+
+def test_a_lock_whose_start_was_cut_off_is_removed_unless_it_starts_after_all(
+    stack: Stack,
+) -> None:
+    """Its container is created and does not run, so nothing is known of a holder."""
+    name = f"{NAME}-stackctl"
+    labels = {"command": "up", "who": "me@here", "since": "noon", "process": "7"}
+
+    def starts() -> Reply:
+        stack.locks[name] = labels
+        return Reply(1, "", "cannot remove container: container is running")
+
+    stack.locks[name] = {}
+    stack.faults["remove the lock"] = starts
+    ended = drain(stack)
+    assert ended.code == 1 and "`stackctl up` of me@here is running" in ended.result["error"]
+
+    stack.locks[name] = {}
+    stack.faults["remove the lock"] = lambda: stack.locks.clear()
+    assert drain(stack).code == 0
 
 
 def test_doctor_reports_a_stack_of_another_folder_and_changes_nothing(stack: Stack) -> None:
