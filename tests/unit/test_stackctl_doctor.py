@@ -305,10 +305,15 @@ def test_doctor_for_people_names_each_check(stack: Stack) -> None:
 
 
 def test_an_engine_that_does_not_answer_leaves_the_other_checks(stack: Stack) -> None:
-    """The client and its plugins need no engine."""
+    """The client and its plugins need no engine; a certificate is checked in a container."""
     plugins = ("docker compose", "docker buildx")
-    gone = Reply(1, err="gone")
-    stack.before = lambda _: None if stack.calls[-1].startswith(plugins) else gone
+    stack.extra["certificates"] = {"environment": {"TLS_CERTIFICATE": "certs/localhost"}}
+
+    def before(_: int) -> Reply | None:
+        call = stack.calls[-1]
+        return None if call.startswith(plugins) and " run " not in call else Reply(1, err="gone")
+
+    stack.before = before
 
     checks = doctor(stack)
 
