@@ -16,7 +16,7 @@ from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
 NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "browser", HERE / "eb", HERE / "adopt")
-NEED_A_BROWSER = (HERE / "browser",)
+NEED_A_BROWSER = (HERE / "browser", HERE / "adopt/test_wagtail.py")
 SHARED_STACKS = ("bench", "local", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
@@ -76,8 +76,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def inside(items: list[pytest.Item], folders: tuple[Path, ...]) -> list[pytest.Item]:
-    """Return the tests in these folders."""
-    return [item for item in items if set(folders) & set(item.path.parents)]
+    """Return the tests in these folders and files."""
+    return [item for item in items if set(folders) & {item.path, *item.path.parents}]
 
 
 def leave_out(items: list[pytest.Item], found: Callable[[], object], hint: str) -> None:

@@ -96,8 +96,13 @@ def start(folder: Path) -> Path:
         env={"PATH": os.environ["PATH"]},
         check=True,
     )
+    committed(folder)
+    return folder
+
+
+def committed(folder: Path) -> None:
+    """Put a project into a repository of its own."""
     git(folder, "init", "--quiet")
     (folder / ".git/info/exclude").write_text("__pycache__\n.venv\n")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "as it was")
-    return folder
