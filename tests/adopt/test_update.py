@@ -8,19 +8,59 @@ from pathlib import Path
 import pytest
 
 from tests.adopt.template import commit, copy, run, template_of, update
+from tests.tree import ROOT
 
 # Files of the stack that the second version changes, of all kinds.
 CHANGED = (
     *("Dockerfile.base", "Makefile", "docker-compose.yaml", "docker-compose.common.yaml"),
     *("haproxy/haproxy.cfg", "nginx/nginx.conf", "supervisor/entrypoint", "redis/redis.conf"),
-    *("mysql/start", "conftest.py", "manage.py", "stackctl", "tests/lint", "pyproject.toml"),
+    *(
+        "variants/postgres/postgresql.conf",
+        "conftest.py",
+        "manage.py",
+        "stackctl",
+        "tests/lint",
+        "pyproject.toml",
+    ),
     *("ops/apps.py", "ops/cache.py", "ops/celery.py", "tools/stackctl/cli.py"),
     *("requirements/lock", "ops/environment/broker.py"),
 )
+REMOVED = ".devcontainer/devcontainer.json"
 NOTE = "A line of the second version, by mysite."
 VARIABLE = '    Variable(name="SHOP_LIMIT", help="Items in a basket.", default="20"),\n'
-PACKAGE = "aardvark==1.2 \\\n    --hash=sha256:00\n"
+# A package that the images do not have yet, and the tests' environment has.
+PACKAGE = re.findall(
+    r"^iniconfig==.*\n(?:    .*\n)+", (ROOT / "requirements/test.txt").read_text(), re.MULTILINE
+)[0]
+URL = 'path("", include("basket.urls"))'
 LOCKS = [f"requirements/{name}.txt" for name in ("base", "embedded", "local", "production", "test")]
+# The team's app: its first model, page and test.
+APP = {
+    "models.py": """from django.db import models
+
+
+class Item(models.Model):
+    name = models.CharField(max_length=50)
+""",
+    "urls.py": """from django.http import HttpResponse
+from django.urls import path
+from iniconfig import IniConfig
+
+from basket.models import Item
+
+WORDS = IniConfig("words.ini", data="[one]\\nof=items")
+
+
+def index(request):
+    return HttpResponse(f"{Item.objects.count()} {WORDS['one']['of']}")
+
+
+urlpatterns = [path("basket/", index)]
+""",
+    "tests.py": """def test_no_item(client, db):
+    assert client.get("/basket/").content == b"0 items"
+""",
+}
 
 
 def replace(path: Path, old: str, new: str) -> None:
@@ -41,12 +81,22 @@ def work_of_a_team(folder: Path) -> None:
     replace(folder / "shop/environment.py", "VARIABLES: Final[tuple[Variable, ...]] = ()", declared)
     run(folder, sys.executable, "manage.py", "env", "write")
     commit(folder)
-    (folder / "requirements/project.in").write_text("aardvark\n")
+    (folder / "requirements/project.in").write_text("iniconfig\n")
     for lock in LOCKS:
-        (folder / lock).write_text(PACKAGE + (folder / lock).read_text())
+        path = folder / lock
+        path.write_text(PACKAGE + path.read_text().replace(PACKAGE, ""))
     commit(folder)
     run(folder, "git", "rm", "-r", "--quiet", "api/templates")
+    commit(folder)
     replace(folder / "accounts/models.py", '"""', '"""Ours. ')
+    commit(folder)
+    (folder / "basket/models.py").write_text(APP["models.py"])
+    run(folder, sys.executable, "manage.py", "makemigrations", "basket")
+    commit(folder)
+    (folder / "basket/urls.py").write_text(APP["urls.py"])
+    replace(folder / "shop/urls.py", "urlpatterns = [", f"urlpatterns = [\n    {URL},")
+    commit(folder)
+    (folder / "basket/tests.py").write_text(APP["tests.py"])
     commit(folder)
 
 
@@ -55,11 +105,13 @@ def second_version(source: Path) -> None:
     for name in CHANGED:
         path = source / name
         path.write_text(f"{path.read_text()}# {NOTE}\n")
-    replace(source / "ops/environment/contract/stack.py", '"HTTP_PORT"', '"SITE_PORT"')
+    for name in run(source, "git", "grep", "-lIw", "HTTP_PORT").output.split():
+        path = source / name
+        path.write_text(re.sub(r"\bHTTP_PORT\b", "SITE_PORT", path.read_text()))
     replace(source / "accounts/models.py", '"""', '"""Theirs. ')
     replace(source / "requirements/base.txt", "amqp==", "amqp==99.")
     (source / "ops/added.py").write_text(f'"""{NOTE}"""\n')
-    (source / "ops/schema.py").unlink()
+    (source / REMOVED).unlink()
     run(source, sys.executable, "manage.py", "env", "write")
     commit(source, tag="v2.0.0")
 
@@ -69,7 +121,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """One of a team that kept to its own files, one of a team that edited the stack's."""
     folder = tmp_path_factory.mktemp("update")
     source, own, edited = folder / "source", folder / "own", folder / "edited"
-    copy(template_of(source), own, {"name": "shop", "broker": "rabbitmq"})
+    copy(template_of(source), own, {"name": "shop", "database": "postgres", "broker": "rabbitmq"})
     work_of_a_team(own)
     shutil.copytree(own, edited)
     replace(edited / "manage.py", '__main__":\n    main()\n', '__main__":\n    main()\n# Ours\n')
@@ -87,16 +139,23 @@ def unmerged(folder: Path) -> list[str]:
     return by_git
 
 
-def test_a_team_that_kept_to_its_own_files_gets_no_conflict(projects: tuple[Path, Path]) -> None:
+@pytest.fixture(scope="module")
+def updated(projects: tuple[Path, Path]) -> tuple[Path, str]:
+    """The project of the former, on the second version, and what the update printed."""
     folder, _ = projects
-    said = update(folder).output
+    assert run(folder, "git", "rev-list", "--count", "HEAD").output == "10\n"
+    return folder, update(folder).output
+
+
+def test_a_team_that_kept_to_its_own_files_gets_no_conflict(updated: tuple[Path, str]) -> None:
+    folder, said = updated
 
     assert unmerged(folder) == []
     assert not list(folder.rglob("*.rej"))
     for name in CHANGED:
         path = folder / name
         assert NOTE.replace("mysite", "shop") in path.read_text(), name
-    assert (folder / "ops/added.py").exists() and not (folder / "ops/schema.py").exists()
+    assert (folder / "ops/added.py").exists() and not (folder / REMOVED).exists()
     # The team's files, and what it left out.
     changed = run(folder, "git", "status", "--porcelain").output
     assert not re.search(r" (shop|accounts|api|basket|README)", changed), changed
@@ -108,7 +167,7 @@ def test_a_team_that_kept_to_its_own_files_gets_no_conflict(projects: tuple[Path
         assert "SITE_PORT" in text and "SHOP_LIMIT" in text and "HTTP_PORT" not in text, name
     for lock in LOCKS:
         assert PACKAGE in (folder / lock).read_text(), lock
-    assert "\namqp==99." in (folder / "requirements/base.txt").read_text()
+    assert "amqp==99." in (folder / "requirements/base.txt").read_text()
     assert "make lock" in said and "CHANGELOG.md" in said
 
 
