@@ -16,7 +16,11 @@ from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
 NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "browser", HERE / "eb", HERE / "adopt")
-NEED_A_BROWSER = (HERE / "browser", HERE / "adopt/test_wagtail.py")
+NEED_A_BROWSER = (
+    HERE / "browser",
+    HERE / "adopt/test_check.py",
+    HERE / "adopt/test_wagtail.py",
+)
 SHARED_STACKS = ("bench", "local", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "

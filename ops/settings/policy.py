@@ -13,8 +13,7 @@ CONTENT_SECURITY_POLICY = {
         "style-src": ["'self'", *STATIC_ELSEWHERE],
         # The admin's stylesheets carry some of its images in them.
         "img-src": ["'self'", "data:", *STATIC_ELSEWHERE],
-        # No page has a font of this site's own so far.
-        **({"font-src": STATIC_ELSEWHERE} if STATIC_ELSEWHERE else {}),
+        "font-src": ["'self'", *STATIC_ELSEWHERE],
         "connect-src": ["'self'"],
         "form-action": ["'self'"],
         "base-uri": ["'none'"],

@@ -19,6 +19,7 @@ STRICT = {
     "script-src": {"'self'"},
     "style-src": {"'self'"},
     "img-src": {"'self'", "data:"},
+    "font-src": {"'self'"},
     "connect-src": {"'self'"},
     "form-action": {"'self'"},
     "base-uri": {"'none'"},
@@ -136,7 +137,10 @@ def test_rules_add_sources_under_their_path_alone(client: Client, settings: Sett
         "frame-src": {"'self'"},
         "frame-ancestors": {"'self'"},
     }
-    assert policy(client, "/admin/login/") == {**STRICT, "font-src": {"https://fonts.example"}}
+    assert policy(client, "/admin/login/") == {
+        **STRICT,
+        "font-src": {"'self'", "https://fonts.example"},
+    }
     assert policy(client, "/profile/") == STRICT
 
 

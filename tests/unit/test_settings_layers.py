@@ -264,7 +264,7 @@ def test_static_files_in_a_bucket_are_allowed_from_their_folder_alone() -> None:
         "script-src": ["'self'", address],
         "style-src": ["'self'", address],
         "img-src": ["'self'", "data:", address],
-        "font-src": [address],
+        "font-src": ["'self'", address],
     }
 
 

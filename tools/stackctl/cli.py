@@ -22,6 +22,7 @@ from ops.environment.cli import main as env_main
 from .checks import parts, state
 from .checks.preflight import Check
 from .commands import backup as saving
+from .commands import check as checking
 from .commands import heal as healing
 from .commands import reload as reloading
 from .commands import restore as restoring
@@ -239,6 +240,18 @@ def rotate(
     """Give a server of the stack, or Django, a new secret, without a failed request."""
     limits = Limits(health_seconds, watch_seconds)
     _run(as_json, lambda console: rotating.rotate(console, name, limits))
+
+
+@app.command()
+def check(
+    pages: Annotated[int, typer.Option(help="Pages to visit at most, each visitor.", min=1)] = 200,
+    seconds: Annotated[int, typer.Option(help="How long to visit pages.", min=1)] = 300,
+    sign_in: Annotated[bool, typer.Option(help="Visit the pages once more as a superuser.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Start a throw-away stack of this tree, visit its pages in a browser, and list the faults."""
+    bounds = checking.Bounds(pages, seconds, sign_in)
+    _run(as_json, lambda console: checking.check(console, bounds))
 
 
 @app.command()

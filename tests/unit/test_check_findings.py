@@ -1,0 +1,261 @@
+"""What `./stackctl check` says of what the browser saw, and which line it asks for."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.environment import faults
+from tests.unit.test_stackctl_preflight import Machine
+from tools.stackctl.commands import check
+from tools.stackctl.crawl.browser import CHANGES
+from tools.stackctl.crawl.findings import Event, Where, findings, lines, queries
+
+SITE = "http://localhost:4000"
+TRACEBACK = """Traceback (most recent call last):
+  File "/opt/venv/lib/python3.13/site-packages/django/core/handlers/base.py", line 197, in _get
+    response = wrapped_callback(request, *callback_args)
+  File "/srv/project/shop/views.py", line 12, in pay
+    charge(order)
+  File "/srv/project/shop/bank.py", line 7, in charge
+    return rates[order.currency]
+  File "/srv/project/ops/database/watched.py", line 40, in execute
+    return super().execute(sql)
+KeyError: 'EUR {cent}'
+"""
+NO_FILE = """Traceback (most recent call last):
+  File "/opt/venv/lib/python3.13/site-packages/django/contrib/staticfiles/storage.py", line 9, in x
+    "Missing staticfiles manifest entry for '%s'" % clean_name
+ValueError: Missing staticfiles manifest entry for 'shop/app.js'
+"""
+WHERE = Where(
+    origin=SITE,
+    static="/static/",
+    seconds=20,
+    root="/srv/project/",
+    tracebacks={"id-1": TRACEBACK, "id-2": NO_FILE},
+)
+
+
+def event(kind: str, page: str, **fields: Any) -> Event:
+    return {"kind": kind, "page": page, **fields}
+
+
+def blocked(page: str, directive: str, source: str, text: str = "", **fields: Any) -> Event:
+    seen = {"directive": directive, "source": source, "file": "", "line": 1, "enforced": True}
+    return event("policy", page, **{**seen, "text": text, **fields})
+
+
+def said(*events: Event, places: tuple[str, ...] = (), where: Where = WHERE) -> list[list[str]]:
+    """Return the findings for a person."""
+    found = findings(events, places or ("",) * len(events), where)
+    return [[line.strip() for line in lines(one)] for one in found]
+
+
+def test_failed_request_has_the_last_line_of_the_project_s_own_code() -> None:
+    failed = event("error", "/pay/", target="/pay/", status=500, request="id-1")
+
+    assert said(failed, places=("shop/views.py:9",)) == [
+        [
+            "/pay/ answers 500: KeyError: 'EUR {cent}'",
+            "shop/bank.py:7: in charge: return rates[order.currency]",
+        ]
+    ]
+
+
+def test_adopted_project_s_lines_are_next_to_the_stack() -> None:
+    where = Where(
+        SITE,
+        "/static/",
+        20,
+        "/srv/app/",
+        "../",
+        tracebacks={"id-1": re.sub("/srv/project/shop", "/srv/app/shop", TRACEBACK)},
+    )
+    failed = event("error", "/", target="/rates/", status=500, request="id-1")
+
+    assert said(failed, where=where)[0] == [
+        "/rates/ answers 500, requested by /: KeyError: 'EUR {cent}'",
+        "../shop/bank.py:7: in charge: return rates[order.currency]",
+    ]
+
+
+def test_failed_request_without_an_exception_has_its_view() -> None:
+    failed = event("error", "/pay/", target="/pay/", status=503, request="id-9")
+
+    assert queries(failed, WHERE) == [("view", "/pay/")]
+    ((problem, change),) = said(failed, places=("shop/views.py:9",))
+    assert problem == "/pay/ answers 503"
+    assert change.startswith("shop/views.py:9: the log has no exception") and "id-9" in change
+
+
+def test_static_file_that_no_manifest_has_is_looked_for_in_templates() -> None:
+    failed = event("error", "/pay/", target="/pay/", status=500, request="id-2")
+
+    assert queries(failed, WHERE)[0] == ("text", "shop/app.js")
+    assert said(failed, places=("shop/templates/pay.html:3",))[0][1] == (
+        "shop/templates/pay.html:3: add shop/app.js to the folder static of an app or of "
+        'STATICFILES_DIRS, and load it by {% static "shop/app.js" %}'
+    )
+
+
+def test_missing_file_elsewhere_is_no_static_file() -> None:
+    missing = event("missing", "/", target="/media/logo.png")
+
+    assert queries(missing, WHERE) == [
+        ("text", "/media/logo.png"),
+        ("text", "logo.png"),
+        ("view", "/"),
+    ]
+    assert said(missing)[0] == [
+        "/media/logo.png is missing (404), which / loads",
+        "correct the address, or add the file that belongs to /media/logo.png",
+    ]
+
+
+def test_slow_page_has_both_remedies() -> None:
+    assert said(event("slow", "/report/"), places=("shop/views.py:30",)) == [
+        [
+            "/report/ needs more than 20 s",
+            "shop/views.py:30: make the view faster, or do the work in a task (docs/tasks.md)",
+            "or .env: a higher REQUEST_SECONDS, which is 20 now",
+        ]
+    ]
+
+
+def test_inline_script_is_looked_for_by_its_longest_lines() -> None:
+    page = "<script>\n  go();\n  startTheShop('EUR');\n</script>\n<script>other()</script>"
+
+    assert queries(blocked("/", "script-src-elem", "inline", page), WHERE) == [
+        ("text", "startTheShop('EUR');"),
+        ("view", "/"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("directive", "page", "text"),
+    [
+        ("script-src-attr", "<a class='b' onclick='go(1)'>", "onclick='go(1)'"),
+        ("style-src-attr", '<p style="color: red">', 'style="color: red"'),
+        ("style-src-elem", "<style media=print>b { color: red }</style>", "b { color: red }"),
+    ],
+)
+def test_other_inline_code_is_looked_for_as_the_page_has_it(
+    directive: str, page: str, text: str
+) -> None:
+    assert queries(blocked("/", directive, "inline", page), WHERE)[0] == ("text", text)
+
+
+def test_rule_is_for_the_folder_of_all_pages_that_need_it() -> None:
+    source = "https://cdn.example.com/jq.js"
+    pages = ("/map/a/", "/map/b/?x=1", "/map/b/?x=2", "/map/c/d/", "/map/e/")
+    seen = [blocked(page, "script-src-elem", source) for page in pages]
+
+    assert said(*seen) == [
+        [
+            "the Content-Security-Policy blocks https://cdn.example.com (script-src) on /map/a/, "
+            "/map/b/, /map/c/d/ and 1 more",
+            "copy it into your static files",
+            "or mysite/settings/base.py: CONTENT_SECURITY_POLICY_PATHS = "
+            '{"/map/": {"script-src": ["https://cdn.example.com"]}}',
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "allowed"),
+    [
+        ("eval", "'unsafe-eval'"),
+        ("blob", "blob:"),
+        ("data", "data:"),
+        (f"{SITE}/static/shop/letters.woff2", "'self'"),
+    ],
+)
+def test_rule_has_the_word_that_the_policy_has_for_a_source(source: str, allowed: str) -> None:
+    seen = blocked("/", "img-src", source, enforced=False)
+
+    ((problem, *changes),) = said(seen)
+    assert problem == f"the Content-Security-Policy would block {allowed} (img-src) on /"
+    assert changes[-1].endswith(f'= {{"/": {{"img-src": ["{allowed}"]}}}}')
+
+
+def test_project_with_a_policy_of_its_own_gets_no_rule() -> None:
+    where = Where(SITE, "/static/", 20, "/srv/app/", "../", rules=False)
+
+    ((_, change),) = said(blocked("/", "frame-src", "blob"), where=where)
+    assert change == "your own Content-Security-Policy: frame-src blob:"
+
+
+def test_script_error_has_the_source_of_its_static_file() -> None:
+    name = f"{SITE}/static/shop/app.0123456789ab.js"
+    failed = event("console", "/", text="TypeError: x is {}", file=name, line=4)
+
+    assert queries(failed, WHERE) == [("static", "shop/app.0123456789ab.js:4")]
+    assert said(failed, places=("shop/static/shop/app.js:4",)) == [
+        ["a script fails on /: TypeError: x is {}", "shop/static/shop/app.js:4"]
+    ]
+
+
+def test_findings_are_in_order_and_each_is_once() -> None:
+    link = event("link", "/", target="/gone/", text="../gone/")
+    slow = event("slow", "/a/")
+
+    found = said(link, slow, link, slow)
+
+    assert [one[0] for one in found] == [
+        "/a/ needs more than 20 s",
+        "/gone/ answers 404, and / links to it",
+    ]
+    assert queries(link, WHERE)[0] == ("text", 'href="../gone/"')
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        ("/admin/logout/", True),
+        ("/accounts/sign-out", True),
+        ("/cart/?action=remove", True),
+        ("/shop/3/delete/", True),
+        ("/blog/", False),
+        ("/catalogout/", False),
+        ("/deleted-scenes/", False),
+        ("/admin/shop/book/add/", False),
+    ],
+)
+def test_links_that_may_change_something_are_not_visited(path: str, changes: bool) -> None:
+    assert bool(CHANGES.search(path)) is changes
+
+
+def test_variables_of_the_throw_away_stack_hide_those_of_dotenv() -> None:
+    made = check.environment()
+
+    assert made["DATABASE_URL"] == made["DB_PASSWORD_FILE"] == made["AWS_STORAGE_BUCKET_NAME"] == ""
+    assert "DB_ENGINE" not in made and "CSP_MODE" not in made
+    assert made["DB_PASSWORD"] != check.environment()["DB_PASSWORD"]
+    assert made["STACK_NAME"] in made["COMPOSE_PROJECT_NAME"] != "mysite-production"
+    given = {"DB_ENGINE": "mysql", "DB_HOST": "db", "DB_NAME": "x", "DB_USER": "x"}
+    given |= {"REDIS_HOST": "redis"}
+    assert faults({**made, **given, "DJANGO_READ_DOTENV": "false"}, "production") == []
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_check_is_refused_without_a_browser(machine: Machine) -> None:
+    words = machine.refused("check")
+
+    assert "no Chromium is installed" in words and "apt-get install chromium" in words
+    assert not machine.calls.exists()
+
+
+def test_check_is_refused_without_an_engine(machine: Machine) -> None:
+    (machine.folder / "chromium").write_text("#!/bin/sh\n")
+    (machine.folder / "chromium").chmod(0o755)
+    machine.docker(1, "Cannot connect to the Docker daemon", info="{}")
+
+    words = machine.refused("check")
+
+    assert "the Docker daemon is not running" in words
