@@ -40,7 +40,8 @@ test-app: .venv/.embedded ## Your apps' tests, on SQLite; APP=shop for those of 
 
 # remove_template: begin
 test-unit: .venv/.test ## The unit tests alone, your apps' and the stack's
-	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit
+	@# A third of their time is waiting.
+	@.venv/bin/pytest -n 3 --dist loadgroup $(APPS) tests/unit
 
 test-stack: .venv/.test ## The container tests alone; WITH="DB_ENGINE=postgres" on that stack
 	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser tests/eb tests/adopt
