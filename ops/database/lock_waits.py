@@ -134,7 +134,7 @@ class Holders(threading.Thread):
                         self.keep(cursor.fetchall()[:3])
                 except DatabaseError as error:
                     self.words += (
-                        f" (who holds it cannot be seen: {error}; docs/stackctl.md#locks has the "
+                        f" (who holds it cannot be seen: {error}; docs/migrations.md#locks has the "
                         "GRANT for a database of an earlier version)"
                     )
                     return

@@ -321,9 +321,9 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
     )
     assert f"And {haproxy_value('frontend site', 'maxconn')} connections at once" in reliability
     assert places == "10" and "has ten places for such requests in each server" in reliability
-    stackctl = words("docs/stackctl.md")
-    assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in stackctl
-    assert f"within {reload.SERVES_SECONDS:g} s; what is not so" in stackctl
+    balancing = words("docs/load-balancing.md")
+    assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in balancing
+    assert f"within {reload.SERVES_SECONDS:g} s; what is not so" in balancing
     assert f"ends after {hard_stop:g} s at the latest (`hard-stop-after`)" in words("docs/tls.md")
 
 
@@ -349,12 +349,14 @@ def test_a_migration_that_waits_for_a_lock_keeps_no_request_in_the_queue_too_lon
     queue = haproxy_seconds("defaults", "timeout queue")
 
     assert queue > lock_waits.TRY_SECONDS
-    stackctl = " ".join(text_of("docs/stackctl.md").split())
+    migrations = " ".join(text_of("docs/migrations.md").split())
     assert (
         f"waits for a lock {lock_waits.TRY_SECONDS} s at a time, shorter than HAProxy keeps a "
-        f"request in its queue, and pauses {lock_waits.PAUSE_SECONDS:g} s" in stackctl
+        f"request in its queue, and pauses {lock_waits.PAUSE_SECONDS:g} s" in migrations
     )
-    assert f"After `DB_LOCK_WAIT_SECONDS` ({VARIABLES['DB_LOCK_WAIT_SECONDS'].default})" in stackctl
+    assert (
+        f"After `DB_LOCK_WAIT_SECONDS` ({VARIABLES['DB_LOCK_WAIT_SECONDS'].default})" in migrations
+    )
 
 
 def test_stackctl_knows_how_migrate_ends_and_speaks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -406,7 +406,7 @@ def test_holders_are_watched_until_the_end(case: Case, monkeypatch: pytest.Monke
     # Three at most; the last ones seen.
     assert holders.sessions == [7, 9, 7]
     assert holders.words.startswith("shop_order, held by session 7 of site@10.0.0.5")
-    assert " (who holds it cannot be seen: permission denied; docs/stackctl.md#locks has" in (
+    assert " (who holds it cannot be seen: permission denied; docs/migrations.md#locks has" in (
         holders.words
     )
 

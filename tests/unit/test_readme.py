@@ -15,8 +15,10 @@ from tests.tree import ROOT, tracked_files
 
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "layers", "load-balancing")),
-    ROOT / "docs/troubleshooting.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "backups", "deploy", "layers")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("load-balancing", "migrations", "secrets")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("self-healing", "stackctl", "troubleshooting")),
+    ROOT / "docs/update.md",
     *sorted((ROOT / "variants").glob("*/README.md")),
 ]
 README = "\n".join(page.read_text() for page in PAGES)
@@ -45,28 +47,44 @@ def test_make_targets_exist() -> None:
 
 def test_folders_and_files_exist() -> None:
     names = tracked_names()
-    links = [
-        os.path.relpath(page.parent / link, ROOT)
-        for page in PAGES
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text())
-    ]
     mentioned = {word for word in CODE if re.fullmatch(r"[A-Za-z.][\w./-]*/", word)}
     dockerfiles = set(re.findall(r"`(Dockerfile[.\w]*)`", README))
 
-    assert mentioned and links and dockerfiles
+    assert mentioned and dockerfiles
     assert mentioned <= names
     assert dockerfiles <= names
-    for link in links:
-        assert link in names or f"{link}/" in names, link
+
+
+def test_links_lead_to_a_file_and_a_heading() -> None:
+    names = tracked_names()
+    pages = [ROOT / path for path in tracked_files() if path.suffix == ".md"]
+    links = [
+        (page, *link)
+        for page in pages
+        for link in re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", page.read_text())
+    ]
+
+    assert len(links) > 50
+    for page, file, heading in links:
+        target = page.parent / file if file else page
+        name = os.path.relpath(target, ROOT)
+        assert name in names or f"{name}/" in names, (page, file)
+        assert not heading or heading in headings(target.read_text()), (page, heading)
+
+
+def headings(text: str) -> set[str]:
+    """Return the anchors of a page, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in found}
 
 
 def test_variables_exist() -> None:
     words = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`", README))
     assigned = set(re.findall(r"\b([A-Z][A-Z0-9_]{3,})=", README))
 
-    # make's own, for the tests.
+    # make's own, for the tests, and copier's.
     assert "$(WITH)" in (ROOT / "Makefile").read_text()
-    assigned.discard("WITH")
+    assigned -= {"WITH", "NAME"}
     assert words and assigned
     for name in words | assigned:
         assert name.removesuffix("_FILE") in VARIABLES, name
