@@ -33,7 +33,7 @@ list_uploads = described(
     parameters=(PAGE_SIZE,),
 )
 send_upload = described(
-    "Send a picture",
+    "Send an image",
     {201: OpenApiResponse(UploadSerializer, "Kept and queued."), **BAD_REQUEST},
     *(403, 413, 415, 429),
     description="It is processed afterwards: queued, running, then done or failed.",

@@ -72,4 +72,4 @@ class NewUploadSerializer(serializers.Serializer):
 
 def too_large() -> str:
     """Return the answer to a picture of too many bytes."""
-    return f"The picture is too large: the limit is {settings.UPLOAD_MAX_MB} MB."
+    return f"The image is too large: the limit is {settings.UPLOAD_MAX_MB} MB."

@@ -28,19 +28,19 @@ BAD_REQUEST = {400: OpenApiResponse(PROBLEMS, "What is wrong, by the field.")}
 REFUSALS = {
     401: OpenApiResponse(DETAIL, "No credentials, or wrong ones."),
     403: OpenApiResponse(DETAIL, "A session without its CSRF token, or no right to this."),
-    404: OpenApiResponse(DETAIL, "There is none, or it is another user's."),
-    406: OpenApiResponse(DETAIL, "No such form of the answer."),
-    413: OpenApiResponse(DETAIL, "More bytes than are taken."),
-    415: OpenApiResponse(DETAIL, "The body is of a kind that is not taken."),
+    404: OpenApiResponse(DETAIL, "Not found."),
+    406: OpenApiResponse(DETAIL, "No acceptable media type."),
+    413: OpenApiResponse(DETAIL, "The body is too large."),
+    415: OpenApiResponse(DETAIL, "Unsupported media type."),
     429: OpenApiResponse(DETAIL, "Too many requests; Retry-After says when again."),
-    503: OpenApiResponse(DETAIL, "A component is away; Retry-After says when to try again."),
+    503: OpenApiResponse(DETAIL, "A component is down; Retry-After says when to try again."),
 }
 RETRY_AFTER = OpenApiParameter(
     "Retry-After",
     int,
     OpenApiParameter.HEADER,
     response=[429, 503],
-    description="Seconds until it is worth another try.",
+    description="Seconds to wait before the next try.",
 )
 
 

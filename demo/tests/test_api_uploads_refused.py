@@ -21,12 +21,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media", "closed_po
         (b"no picture", "Unsupported image"),
         (SVG, "Unsupported image"),
         (HTML, "Unsupported image"),
-        (picture()[:100], "The picture is damaged or cut off."),
+        (picture()[:100], "The image is damaged or cut off."),
         (picture("PNG")[:30], "Unsupported image"),
-        (picture("WEBP")[:-20], "The picture is damaged or cut off."),
+        (picture("WEBP")[:-20], "The image is damaged or cut off."),
         (b"\xff\xd8\xff", "Unsupported image"),
         (picture("BMP"), "Unsupported image"),
-        (bomb(), "The picture is too large: "),
+        (bomb(), "The image is too large: "),
         (b"", "The submitted file is empty."),
     ],
     ids=["text", "svg", "html", "jpeg", "png", "webp", "beginning", "bmp", "bomb", "empty"],
@@ -60,7 +60,7 @@ def test_a_picture_of_too_many_bytes_is_refused(
     answer = send(signed_in, content)
 
     assert answer.status_code == 413
-    assert answer.json() == {"detail": "The picture is too large: the limit is 1 MB."}
+    assert answer.json() == {"detail": "The image is too large: the limit is 1 MB."}
     assert files(media) == []
 
 

@@ -84,7 +84,7 @@ def test_thumbnail_of_a_killed_worker_is_overwritten(make: Make) -> None:
 def test_damaged_image_fails_at_its_first_attempt(make: Make) -> None:
     upload = run(make(picture()[:3000]))
 
-    assert (upload.status, upload.error) == (Status.FAILED, "The picture is damaged or cut off.")
+    assert (upload.status, upload.error) == (Status.FAILED, "The image is damaged or cut off.")
     assert upload.finished
     assert Task.objects.get().attempts == 1
     assert thumbnails() == []

@@ -25,7 +25,7 @@ SECONDS = 15
 BUSY_CPU_SECONDS = 1
 BLOCK = 65536
 
-TOO_MUCH = "The picture takes too much time or memory to decode."
+TOO_MUCH = "The image takes too much time or memory to decode."
 DONE, REFUSED, FAILED = b"d", b"r", b"f"
 
 

@@ -134,7 +134,7 @@ def opened(file: IO[bytes], max_megapixels: int) -> Iterator[Image.Image]:
             width, height = image.size
             if width * height > max_megapixels * 1_000_000:
                 raise PictureError(
-                    f"The picture is too large: {width} x {height} pixels, and the limit is "
+                    f"The image is too large: {width} x {height} pixels, and the limit is "
                     f"{max_megapixels} million."
                 )
             yield image
@@ -142,10 +142,10 @@ def opened(file: IO[bytes], max_megapixels: int) -> Iterator[Image.Image]:
         raise
     except Image.DecompressionBombError:
         raise PictureError(
-            f"The picture is too large: the limit is {max_megapixels} million pixels."
+            f"The image is too large: the limit is {max_megapixels} million pixels."
         ) from None
     except Image.UnidentifiedImageError:
         raise PictureError(UNSUPPORTED) from None
     except Exception as error:
         # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error...
-        raise PictureError("The picture is damaged or cut off.") from error
+        raise PictureError("The image is damaged or cut off.") from error

@@ -28,7 +28,7 @@ FORM_BYTES = 1_000_000
 
 
 class TooLargeError(APIException):
-    """More bytes than are taken."""
+    """The body is too large."""
 
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
@@ -38,10 +38,10 @@ class TooLargeError(APIException):
 
 
 class StorageUnavailableError(APIException):
-    """The picture cannot be kept at present."""
+    """The image cannot be kept at present."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = "The picture cannot be kept at present. Please try again shortly."
+    default_detail = "The image cannot be kept at present. Please try again shortly."
     default_code = "storage_unavailable"
     # DRF makes a Retry-After header of it.
     wait = 5

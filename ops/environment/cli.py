@@ -40,11 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    check = commands.add_parser("check", help="tell all that is wrong with the environment")
+    check = commands.add_parser("check", help="report all faults of the environment")
     check.add_argument("--layer", choices=LAYERS, help="default: the one that is set")
     check.add_argument("--scope", choices=(*Scope, "all"), default="all", help="whose variables")
     check.add_argument(
-        "--installed", action="store_true", help="also look for the packages that it needs"
+        "--installed", action="store_true", help="also check the packages that it needs"
     )
     check.set_defaults(run=_check)
 
@@ -63,8 +63,10 @@ def _parser() -> argparse.ArgumentParser:
         ("docs", _docs, "docs/"),
         ("compose", _compose, "docker-compose.environment.yaml"),
     ):
-        command = commands.add_parser(name, help=f"renew {what} from the contract")
-        command.add_argument("--check", action="store_true", help="only tell whether it is in step")
+        command = commands.add_parser(name, help=f"generate {what} from the contract")
+        command.add_argument(
+            "--check", action="store_true", help="only report whether it is in step"
+        )
         command.set_defaults(run=run)
     return parser
 

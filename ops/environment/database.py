@@ -297,7 +297,7 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise InvalidValueError("it cannot be taken apart", _ENCODE) from None
+        raise InvalidValueError("it cannot be parsed", _ENCODE) from None
     credentials, at, _ = parts.netloc.rpartition("@")
     beyond = parts.path + parts.query + parts.fragment
     stray = "@" in credentials or credentials.count(":") > 1 or "#" in url

@@ -123,4 +123,4 @@ def write(value: str) -> str:
         parsed = parse(f"X={form}")
         if not parsed.faults and parsed.values.get("X") == value:
             return form
-    raise ValueError("a value with these characters cannot stand in a .env")
+    raise ValueError("a value with these characters cannot be written into a .env")

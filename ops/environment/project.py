@@ -92,7 +92,7 @@ def _faults(variable: Variable, names: Collection[str]) -> Iterator[tuple[str, s
     if not _NAME.fullmatch(variable.name):
         yield "it is not a valid name", "Use capital letters, digits and single underscores."
     if variable.name in names:
-        yield "that name is taken", "Choose another one; docs/environment.md lists them."
+        yield "that name exists already", "Choose another one; docs/environment.md lists them."
     if _SYSTEM.fullmatch(variable.name):
         yield "other programs have a variable of that name", f"Name it SHOP_{variable.name}."
     if variable.scope is not Scope.DJANGO:

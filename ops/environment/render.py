@@ -277,7 +277,7 @@ def fresh(layer: str) -> tuple[str, list[str]]:
     """Return the text of a new `.env`, and the variables that only a person can know."""
     lines = [
         f"# Written by `{COMMAND} init`. It holds secrets: keep it out of git and images.",
-        "# .env.sample shows every variable that can stand here.",
+        "# .env.sample shows all variables.",
         f"LAYER={layer}",
     ]
     unknown = []

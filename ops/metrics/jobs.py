@@ -17,13 +17,13 @@ from ops.metrics import processes  # first: it says where metrics are kept
 
 logger = logging.getLogger(__name__)
 
-STARTED = Counter("celery_tasks_started", "Jobs begun.", ["task"])
-SUCCEEDED = Counter("celery_tasks_succeeded", "Jobs that ended well.", ["task"])
-FAILED = Counter("celery_tasks_failed", "Jobs that ended with an error.", ["task"])
-RETRIED = Counter("celery_tasks_retried", "Jobs that are tried again after a pause.", ["task"])
+STARTED = Counter("celery_tasks_started", "Tasks started.", ["task"])
+SUCCEEDED = Counter("celery_tasks_succeeded", "Tasks that succeeded.", ["task"])
+FAILED = Counter("celery_tasks_failed", "Tasks that failed.", ["task"])
+RETRIED = Counter("celery_tasks_retried", "Tasks that are retried after a pause.", ["task"])
 DURATION = Histogram(
     "celery_task_duration_seconds",
-    "From a job's begin to its end.",
+    "How long a task took.",
     ["task"],
     buckets=processes.buckets(settings.CELERY_TASK_SOFT_TIME_LIMIT),
 )

@@ -55,14 +55,14 @@ class UwsgiWorkers:
     def counters(self, workers: list[dict[str, Any]]) -> Iterator[Metric]:
         """Tell what each worker's place has seen so far, its earlier processes included."""
         for name, help_text, key in (
-            ("requests", "Requests taken, probes and scrapes included.", "requests"),
+            ("requests", "Requests accepted, probes and scrapes included.", "requests"),
             (
                 "harakiri",
                 "Requests that took too long, and the worker with them.",
                 "harakiri_count",
             ),
             ("exceptions", "Requests that Django itself did not answer.", "exceptions"),
-            ("spawns", "Processes started in this place.", "respawn_count"),
+            ("spawns", "Processes started for this worker.", "respawn_count"),
         ):
             counter = CounterMetricFamily(f"uwsgi_worker_{name}", help_text, labels=["worker"])
             for worker in workers:

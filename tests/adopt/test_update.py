@@ -185,3 +185,17 @@ def test_an_edited_file_of_the_stack_has_the_only_conflict(projects: tuple[Path,
     # An edit elsewhere in a file is merged.
     makefile = (folder / "Makefile").read_text()
     assert "# Ours\nrun: " in makefile and NOTE.replace("mysite", "shop") in makefile
+
+
+def test_tests_of_a_new_project_pass_after_an_update(updated: tuple[Path, str]) -> None:
+    """In containers: probes, static files, sign-in, a deploy under load; and the team's own."""
+    folder, _ = updated
+    (folder / ".venv").symlink_to(sys.prefix)
+    # The containers' users read the files that are mounted.
+    for path in (folder, *folder.parents[:3]):
+        path.chmod(0o755)
+
+    tests = ("accounts", "api", "basket/tests.py", "tests")
+    said = run(folder, sys.executable, "-m", "pytest", "-q", *tests).output
+
+    assert " passed" in said and "skipped" not in said and "failed" not in said

@@ -69,7 +69,7 @@ def test_the_page_looks_again_until_the_job_has_ended(local_user: Stack, page: P
     page.route("**/api/uploads/", answer)
     sign_in(page, local_user)
 
-    expect(page.locator("#uploads-note")).to_contain_text("slow.png: thumbnail is there")
+    expect(page.locator("#uploads-note")).to_contain_text("slow.png: thumbnail is ready")
     expect(page.locator("#pictures img")).to_have_attribute("alt", "slow.png")
 
 

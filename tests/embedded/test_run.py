@@ -156,7 +156,7 @@ def test_an_upload_becomes_a_thumbnail(clone: Path) -> None:
             found = requests.get(address, headers=headers, timeout=10).json()["results"][0]
             return found["thumbnail"]
 
-        made = eventually(thumbnail, seconds=30, what="the thumbnail is there")
+        made = eventually(thumbnail, seconds=30, what="the thumbnail is ready")
         served = site.get(str(made))
         assert (served.status_code, served.headers["Content-Type"]) == (200, "image/jpeg")
 

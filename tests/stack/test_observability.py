@@ -77,7 +77,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 # remove_demo: begin
 def upload(stack: Stack, token: str) -> dict[str, Any]:
-    """Send a picture, wait until it is done, and return its last answer with the request's id."""
+    """Send an image, wait until it is done, and return its last answer with the request's id."""
     headers = {"Authorization": f"Token {token}"}
     sent = stack.post("/api/uploads/", files={"image": ("a.png", picture())}, headers=headers)
     assert sent.status_code == 201

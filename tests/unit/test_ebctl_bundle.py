@@ -334,7 +334,7 @@ def test_a_bundle_that_cannot_be_written_is_exit_code_2(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith(f"ebctl: {target} cannot be written: ")
-    assert told.err.endswith("Choose another place: --output FILE\n")
+    assert told.err.endswith("Choose another file: --output FILE\n")
 
 
 def test_a_file_that_cannot_be_read_is_exit_code_2(

@@ -143,7 +143,7 @@ def test_a_variable_is_passed_on_whatever_its_name_begins_with(clone: Path) -> N
 @pytest.mark.parametrize("name", ["REDIS_HOST", "REDIS_PASSWORD_FILE"])
 def test_a_name_of_the_stack_is_taken(clone: Path, name: str) -> None:
     declare(clone, f"VARIABLES = [Variable(name={name!r}, help='')]")
-    assert f"{name}: that name is taken" in env(clone, "check", code=1)
+    assert f"{name}: that name exists already" in env(clone, "check", code=1)
 
 
 @pytest.mark.parametrize(

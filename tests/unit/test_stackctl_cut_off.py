@@ -105,7 +105,7 @@ def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_comma
         what = (number, ended)
         assert ended.code in (0, 1, 4) and "Traceback" not in ended.err, what
         if ended.code == 4:
-            assert ended.result["next"].startswith("what runs where cannot be told"), what
+            assert ended.result["next"].startswith("what runs where is unknown"), what
         stack.before = lambda _: None
         repaired = stack.run("rollback", "aaaa", "--json") if number % 2 else stack.deploy("bbbb")
         assert repaired.code == 0, (what, repaired)
@@ -211,7 +211,7 @@ def test_an_interrupt_between_two_servers_says_what_each_runs(stack: Stack, numb
     assert ended.result["error"] == (
         "interrupted; server1 runs bbbb, server2 runs aaaa, worker runs aaaa"
     )
-    assert "Every server is in service. ./stackctl deploy goes on" in ended.result["next"]
+    assert "Every server is in service. ./stackctl deploy resumes" in ended.result["next"]
     assert "./stackctl rollback goes back" in ended.result["next"]
     assert stack.record()[-1] == ("deploy", "bbbb", "interrupted")
     assert stack.balancer.up() == ["server1", "server2"]

@@ -179,16 +179,16 @@ def test_the_ports_of_a_stack_that_runs_and_of_others(
     stack.extra["haproxy"] = {"ports": [*ports, other]}
     step = f"Choose another: STATS_PORT={taken + 1} ./stackctl up"
     name = f"port {taken}"
-    assert rows()[1] == wrong(name, f"{name} is taken by another program", step)
+    assert rows()[1] == wrong(name, f"{name} is in use by another program", step)
 
     stack.publishes = {taken: "blog-web-1"}
-    assert rows()[1] == wrong(name, f"{name} is taken by the container blog-web-1", step)
+    assert rows()[1] == wrong(name, f"{name} is in use by the container blog-web-1", step)
 
     # A container of this stack that ended holds no port, and another program may.
     stack.end("haproxy")
     stack.extra.clear()
     check = rows()[0]
-    assert check["problem"] == f"port {stack.port} is taken by another program"
+    assert check["problem"] == f"port {stack.port} is in use by another program"
 
 
 REAL_BIND_ERROR = preflight.bind_error
@@ -382,4 +382,4 @@ def test_doctor_names_drained_server_and_releases_that_differ_after_a_killed_dep
     assert ended.code == 1 and set(bad) == {"releases", *drained}
     assert all("drained" in bad[server]["problem"] for server in drained)
     assert releases in bad["releases"]["problem"]
-    assert "./stackctl deploy goes on" in bad["releases"]["next"]
+    assert "./stackctl deploy resumes" in bad["releases"]["next"]

@@ -318,7 +318,7 @@ def test_watch_waits_for_another_command_and_says_so_once(stack: Stack) -> None:
 
     assert ended.code == 0 and acts(stack) == ["start server1"]
     assert ended.err.count("`stackctl up` of me@here") == 1
-    assert "the next look tries again" in ended.err
+    assert "the next check tries again" in ended.err
 
 
 def test_watch_waits_for_an_engine_that_does_not_answer(stack: Stack) -> None:
@@ -328,7 +328,7 @@ def test_watch_waits_for_an_engine_that_does_not_answer(stack: Stack) -> None:
 
     ended = watch(stack, 60)
 
-    assert ended.err.count(f"{NO_ENGINE}; the next look tries again") == 1
+    assert ended.err.count(f"{NO_ENGINE}; the next check tries again") == 1
     assert acts(stack) == ["start server1"]
 
 

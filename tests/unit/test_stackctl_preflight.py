@@ -248,7 +248,7 @@ def test_a_taken_port_is_named_with_the_way_out(machine: Machine, taken: int) ->
 
     said = machine.refused("up")
 
-    assert f"port {taken} is taken by another program" in said
+    assert f"port {taken} is in use by another program" in said
     assert f"HTTP_PORT={taken + 1} ./stackctl up" in said
 
 

@@ -224,7 +224,7 @@ def test_ready_fails_where_checks_do(stack: Stack) -> None:
     ended = stack.run("ready", "server1", "--json")
 
     assert ended.code == 1 and 15 <= stack.clock.now - before < 17
-    assert ended.result["error"] == ("server1 is not taken into service: HAProxy says DOWN, L7STS")
+    assert ended.result["error"] == ("server1 does not come into service: HAProxy says DOWN, L7STS")
     assert "docker compose logs --tail 30 server1" in ended.result["next"]
 
 

@@ -276,7 +276,7 @@ def test_doctor_names_each_release_where_they_differ(stack: Stack) -> None:
         "fact": "",
         "problem": "servers and workers run different releases: "
         "server1 aaaa, server2 bbbb, worker aaaa",
-        "next": "./stackctl deploy goes on, ./stackctl rollback RELEASE goes back",
+        "next": "./stackctl deploy resumes, ./stackctl rollback RELEASE goes back",
     } in checks
 
 

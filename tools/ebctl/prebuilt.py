@@ -81,7 +81,7 @@ def write(source: Bundle, image: str, target: Path) -> None:
         part.replace(target)
     except OSError as error:
         raise EbctlError(
-            f"{target} cannot be written: {error.strerror}. Choose another place: --output FILE"
+            f"{target} cannot be written: {error.strerror}. Choose another file: --output FILE"
         ) from None
 
 

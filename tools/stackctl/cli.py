@@ -95,8 +95,10 @@ def down(
 
 @app.command()
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again.")] = False,
-    seconds: Annotated[float, typer.Option(help="How often --watch looks.", min=0.2)] = 2.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
+    seconds: Annotated[
+        float, typer.Option(help="Seconds between two checks of --watch.", min=0.2)
+    ] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Show each part of the stack and what is wrong with it. Exit code 1 when something is."""
@@ -174,7 +176,7 @@ def certs(
         typer.Argument(metavar="[NAME]...", help="Default: localhost 127.0.0.1 ::1."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a certificate that is there.")
+        bool, typer.Option("--force", help="Replace an existing certificate.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -187,11 +189,9 @@ def certs(
 
 @app.command()
 def heal(
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Look again and again, until SIGTERM or Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until SIGTERM or Ctrl-C.")] = False,
     seconds: Annotated[
-        float, typer.Option(help="How often --watch looks.", min=1)
+        float, typer.Option(help="Seconds between two checks of --watch.", min=1)
     ] = healing.LOOK_SECONDS,
     as_json: Json = False,
 ) -> None:

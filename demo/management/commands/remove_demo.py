@@ -21,7 +21,7 @@ PART = Path(__file__).resolve().parents[2] / "part.toml"
 # The load tests' figures, which have no marks.
 FIGURES = re.compile(r"^\| [0-9,]+ (?:uploads|visits counted) .*\n", re.M)
 NEXT = """The demo is removed. Next:
-1. Look at the changes: git status
+1. Check the changes: git status
 2. Check them: make test-unit
 3. Where the demo has run, its tables stay in the database. To drop them, run this SQL:
    DROP TABLE demo_upload, demo_counter; DELETE FROM django_migrations WHERE app = 'demo';"""

@@ -29,13 +29,13 @@ if (document.getElementById("upload-form")) {
 
   // What is wrong, for a person: the server's own words where it has some.
   function words(status, json, retryAfter) {
-    if (status === 0) return "No connection: the picture was not sent. Please try again.";
+    if (status === 0) return "No connection: the image was not sent. Please try again.";
     if (status === 401 || (status === 403 && !json?.detail)) return "You are signed out. Reload the page and sign in.";
-    if (status === 404) return "This site takes no pictures.";
+    if (status === 404) return "This site accepts no images.";
     const own = json?.detail ?? Object.values(json ?? {}).flat().join(" ");
-    if (status === 413) return own || "The picture is too large.";
-    if (status === 429) return own || `Too many pictures at once. Please wait ${retryAfter ?? "a few"} seconds.`;
-    return own || `The site could not take the picture (${status}). Please try again shortly.`;
+    if (status === 413) return own || "The image is too large.";
+    if (status === 429) return own || `Too many images at once. Please wait ${retryAfter ?? "a few"} seconds.`;
+    return own || `The site could not accept the image (${status}). Please try again shortly.`;
   }
 
   function complain(text) {
@@ -44,7 +44,7 @@ if (document.getElementById("upload-form")) {
     field.setAttribute("aria-invalid", String(Boolean(text)));
   }
 
-  const MADE = { done: "thumbnail is there", failed: "no thumbnail" };
+  const MADE = { done: "thumbnail is ready", failed: "no thumbnail" };
   // Queued or running.
   const waits = (upload) => !(upload.status in MADE);
 
@@ -90,9 +90,9 @@ if (document.getElementById("upload-form")) {
   async function renew() {
     const { status, json } = await ask(url);
     if (status === 200) show(json.results ?? json);
-    else if (status === 404) note.textContent = "This site takes no pictures.";
+    else if (status === 404) note.textContent = "This site accepts no images.";
     else if (status === 401 || status === 403) note.textContent = "You are signed out. Reload the page and sign in.";
-    else note.textContent = "Your pictures cannot be shown at the moment.";
+    else note.textContent = "Your images cannot be shown at the moment.";
     // Nothing is waiting, or nothing is to be had.
     heart.paused = (status === 200 && !waiting()) || [401, 403, 404].includes(status);
     form.hidden = status === 404;

@@ -122,7 +122,7 @@ class Channel(confluentkafka.Channel):
         except NoBrokersAvailable as error:
             # The next one looks first whether the topic is there.
             self.connection.client.declared_entities.clear()
-            raise OperationalError(f"Kafka has not taken a message: {error}") from error
+            raise OperationalError(f"Kafka has not accepted a message: {error}") from error
 
     def write(self, topic: str, message: dict[str, Any]) -> None:
         """Write a message; NoBrokersAvailable if Kafka has not said that it has it."""
@@ -191,7 +191,7 @@ class Channel(confluentkafka.Channel):
         headers = self.Message(payload, channel=self).headers
         # What has no task's name Celery refuses well by itself.
         if "task" in headers and not all(isinstance(headers[name], str) for name in ("id", "task")):
-            raise TypeError("its headers are no job's")
+            raise TypeError("its headers are no task's")
         return payload
 
     def done(self, topic: str, partition: int, offset: int) -> None:
@@ -242,7 +242,7 @@ class Channel(confluentkafka.Channel):
             try:
                 self.write(topic, {**message.serializable(), "redelivered": True})
             except NoBrokersAvailable as error:
-                logger.warning("Kafka: a job that is to be done again is not written: %s", error)
+                logger.warning("Kafka: a task that is to be repeated is not written: %s", error)
                 self.refused = time.monotonic()
                 return
             self.rejected.popleft()

@@ -338,7 +338,7 @@ MONITORING: Final = Section(
         Variable(
             name="SENTRY_DSN",
             kind=Kind.URL,
-            help="Where errors are sent, as Sentry and its likes give it; empty: nowhere.",
+            help="Where errors go: the DSN of Sentry or a similar service; empty: nowhere.",
             secret=True,
             validate=validators.dsn,
         ),

@@ -134,7 +134,7 @@ REDIS: Final = Section(
 
 BROKER: Final = Section(
     "Message broker",
-    "What carries a job to the worker: Redis, unless BROKER with BROKER_HOST and BROKER_PASSWORD, "
+    "What carries a task to the worker: Redis, unless BROKER with BROKER_HOST and BROKER_PASSWORD, "
     "or CELERY_BROKER_URL, says otherwise.",
     (
         Variable(

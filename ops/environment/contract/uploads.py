@@ -14,7 +14,7 @@ WORKER: Final = Section(
         Variable(
             name="WORKER_CONCURRENCY",
             kind=Kind.INT,
-            help="Jobs that a worker does at a time, each in a process of its own.",
+            help="Tasks that a worker runs at a time, each in its own process.",
             default="2",
             minimum=1,
             maximum=64,

@@ -120,6 +120,6 @@ def refuse_taken_port(name: str, port: int) -> None:
             if error.errno != errno.EADDRINUSE:
                 raise CommandError(f"cannot listen on {HOST}:{port}: {error.strerror}") from None
             raise CommandError(
-                f"port {port} is taken by another program. Choose another: "
+                f"port {port} is in use by another program. Choose another: "
                 f"{name}={port + 1} make run"
             ) from None

@@ -25,7 +25,7 @@ RETRY_SECONDS = 1
 class Command(BaseCommand):
     """Wait for the broker, then work until told to end: TERM lets running jobs finish."""
 
-    help = "Does the background jobs; TERM lets those that run finish."
+    help = "Runs background tasks; on TERM it finishes those that run."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--single",
             action="store_true",
-            help="one job at a time, in this process itself: for a laptop",
+            help="one task at a time, in this process: for a laptop",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

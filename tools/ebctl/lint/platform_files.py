@@ -36,7 +36,7 @@ def check(bundle: Bundle) -> Iterator[Finding]:
 def check_hook(name: str, file: BundleFile) -> Iterator[Finding]:
     """Yield what keeps a hook from being run."""
     if not HOOK.fullmatch(name):
-        message = "it is never run: hooks stand in prebuild, predeploy or postdeploy"
+        message = "it is never run: hooks are in prebuild, predeploy or postdeploy"
         yield Finding(name, 0, message, "not-read")
         return
     if not file.executable:

@@ -74,7 +74,7 @@ def _ended(
     end = (container.id, container.finished)
     if end in stopped or engine.was_stopped(container):
         stopped.add(end)
-        reason = f"{ended}, because somebody stopped it and its grace period did not suffice"
+        reason = f"{ended}, because it was stopped and its grace period was too short"
         return _finding(container, Remedy.RESPECT, reason)
     return _finding(container, Remedy.START, ended)
 

@@ -322,7 +322,7 @@ def _port(address: str, port: int, name: str, ours: bool) -> Check:
         who = f"the container {holder}" if holder else "another program"
         return Check(
             label,
-            problem=f"port {port} is taken by {who}",
+            problem=f"port {port} is in use by {who}",
             hint=f"Choose another: {name}={port + 1} ./stackctl up",
         )
     return Check(

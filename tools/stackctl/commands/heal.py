@@ -106,7 +106,7 @@ def heal(console: Console, *, watch: bool, seconds: float) -> dict[str, Any]:
             if not (report.healed or report.failed or report.unsolved):
                 console.good("nothing to heal")
             return report.as_dict(project.name)
-        console.say(f"watching {project.name}, a look every {seconds:g} s")
+        console.say(f"watching {project.name}, a check every {seconds:g} s")
         while not interrupt.asked:
             healer.look_without_fail()
             healer.wait(seconds)
@@ -134,7 +134,7 @@ class Healer:
         try:
             report = self.look()
         except StackctlError as error:
-            self._tell("", f"{error.problem}; the next look tries again")
+            self._tell("", f"{error.problem}; the next check tries again")
             return
         self._told.pop("", None)
         if report.healed or report.failed:

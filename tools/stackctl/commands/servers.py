@@ -86,7 +86,7 @@ def _wait(balancer: haproxy.Balancer, server: str, wanted: tuple[str, ...]) -> N
             return
         if time.monotonic() > deadline:
             raise StackctlError(
-                f"{server} is not taken into service: HAProxy says {seen.status}, {seen.check}",
+                f"{server} does not come into service: HAProxy says {seen.status}, {seen.check}",
                 f"docker compose logs --tail 30 {server}; ./stackctl up starts what has ended.",
             )
         time.sleep(roll.POLL_SECONDS)

@@ -130,7 +130,7 @@ def down(console: Console, *, volumes: bool) -> dict[str, Any]:
         if not result.ok:
             raise StackctlError(
                 "the stack did not stop",
-                "The last lines are above; `./stackctl doctor` looks further.",
+                "The last lines are above; `./stackctl doctor` checks further.",
                 output=_last(result.out, 30),
             )
     if volumes:
@@ -189,7 +189,7 @@ def _stack_checks(project: compose.Project) -> list[Check]:
             Check(
                 "releases",
                 problem=f"servers and workers run different releases: {mixed}",
-                hint="./stackctl deploy goes on, ./stackctl rollback RELEASE goes back",
+                hint="./stackctl deploy resumes, ./stackctl rollback RELEASE goes back",
             )
         )
     balancer = seen.containers.get(compose.BALANCER)
@@ -204,7 +204,7 @@ def _copies(project: compose.Project, service: str, count: int) -> Check:
         hint += "; WORKER_CONCURRENCY has one worker do more at a time"
     return Check(
         service,
-        problem=f"it has {count} containers, and stackctl looks at one of each service; the next "
+        problem=f"it has {count} containers, and stackctl uses one of each service; the next "
         "release leaves as many as the compose files say",
         hint=hint,
     )

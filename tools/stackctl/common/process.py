@@ -266,5 +266,5 @@ def _too_slow(command: tuple[str, ...], seconds: float) -> StackctlError:
     what = " ".join(command[:3])
     return StackctlError(
         f"`{what} ...` did not end within {seconds:g} s",
-        "Look at `docker ps` and `docker info`; is the machine overloaded?",
+        "Check `docker ps` and `docker info`; is the machine overloaded?",
     )

@@ -103,7 +103,7 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
                 attempt.note(Outcome.OK)
                 console.say(
                     f"the {last.action} of {last.release} did not end; what served before it "
-                    "serves. Once more: ./stackctl rollback goes one release further back"
+                    "serves. Another ./stackctl rollback goes one release further back"
                 )
             return _result(attempt, changed=False)
         console.say(f"back to {target}; migrations are not undone")
@@ -351,7 +351,7 @@ def _back(attempt: Attempt, roll: Roll, latest: str, reason: str) -> None:
         raise NotRolledBackError(
             f"{attempt.action} of {attempt.release} failed ({reason}), and so did the rollback: "
             f"{why}",
-            f"{_who_runs_what(roll.project)}.\nLook at `./stackctl status` and the log above; "
+            f"{_who_runs_what(roll.project)}.\nCheck `./stackctl status` and the log above; "
             "then ./stackctl ready SERVER, or ./stackctl rollback RELEASE."
             f"{attempt.what_stays()}",
         ) from None
@@ -371,15 +371,15 @@ def _who_runs_what(project: compose.Project) -> str:
     try:
         releases = running_releases(project)
     except StackctlError as error:
-        return f"what runs where cannot be told ({error.problem})"
+        return f"what runs where is unknown ({error.problem})"
     return ", ".join(f"{service} runs {name}" for service, name in releases.items())
 
 
 def _next(attempt: Attempt) -> str:
     if attempt.action == "rollback":
-        ways = f"./stackctl rollback {attempt.release} goes on"
+        ways = f"./stackctl rollback {attempt.release} resumes"
     else:
-        ways = "./stackctl deploy goes on, ./stackctl rollback goes back"
+        ways = "./stackctl deploy resumes, ./stackctl rollback goes back"
     return (
         f"Every server is in service. {ways}; ./stackctl releases lists what there is."
         f"{attempt.what_stays()}"

@@ -139,7 +139,7 @@ def _what_was_applied(project: compose.Project, image: str, before: Plan) -> str
     try:
         after = look(project, image)
     except StackctlError:
-        return "What was applied cannot be told: the database does not answer."
+        return "What was applied is unknown: the database does not answer."
     done = [name for name in before.unapplied if name in after.applied]
     lines = [f"Applied, and they stay: {', '.join(done) or 'none'}."]
     if after.unapplied:
