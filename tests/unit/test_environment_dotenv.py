@@ -179,7 +179,7 @@ def test_what_is_written_is_read_back() -> None:
         if writable(value):
             assert dotenv.parse(f"X={dotenv.write(value)}").values == {"X": value}
         else:
-            with pytest.raises(ValueError, match=r"cannot stand in a \.env"):
+            with pytest.raises(ValueError, match=r"cannot be written into a \.env"):
                 dotenv.write(value)
 
 

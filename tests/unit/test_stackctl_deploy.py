@@ -423,7 +423,7 @@ def test_what_was_applied_is_not_known_without_a_database(stack: Stack) -> None:
     ended = stack.deploy("bbbb")
 
     assert ended.code == 3
-    assert "cannot be told: the database does not answer" in ended.result["next"]
+    assert "is unknown: the database does not answer" in ended.result["next"]
 
 
 def test_static_files_that_cannot_be_kept_touch_no_server(stack: Stack) -> None:

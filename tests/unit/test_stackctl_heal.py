@@ -130,7 +130,7 @@ LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
     "by a person": (
         lambda s: s.end("server1", stopped=True),
         0,
-        "server1: it ended with exit code 137, because somebody stopped it",
+        "server1: it ended with exit code 137, because it was stopped",
     ),
     "drained": (
         lambda s: drained(s, lambda: s.end("server1")),
@@ -340,7 +340,7 @@ def test_watch_ends_with_a_signal_and_looks_as_often_as_it_should(stack: Stack) 
     assert ended.code == 0 and stack.clock.now == pytest.approx(1059, abs=1)
     assert ended.result == {"project": NAME, "code": 0}
     assert ended.err.count("ending") == 1
-    assert f"watching {NAME}, a look every 10 s" in ended.err
+    assert f"watching {NAME}, a check every 10 s" in ended.err
     # And one for what it is.
     assert sum("ps --quiet" in call for call in stack.calls) == 6
     assert signal.getsignal(signal.SIGTERM) == before

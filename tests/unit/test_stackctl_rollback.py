@@ -106,7 +106,7 @@ def test_an_interrupted_rollback_says_how_to_resume(third: Stack) -> None:
     ended = third.cut_off("interrupt", 8, lambda: third.run("rollback", "--json"))
 
     assert ended is not None and ended.code == 130
-    assert "./stackctl rollback bbbb goes on" in ended.result["next"]
+    assert "./stackctl rollback bbbb resumes" in ended.result["next"]
 
 
 def test_a_rollback_that_finds_the_release_before_running_ends_the_cut_off_deploy(

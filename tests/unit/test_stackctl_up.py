@@ -149,7 +149,7 @@ def test_down_shows_the_last_thirty_lines_of_a_stop_that_failed(stack: Stack) ->
     assert ended.code == 1
     assert "".join(f"    line {number}\n" for number in range(11, 41)) in ended.err
     assert "line 10\n" not in ended.err
-    assert "`./stackctl doctor` looks further" in ended.err
+    assert "`./stackctl doctor` checks further" in ended.err
 
 
 @pytest.mark.parametrize("command", ["down", "adopt", "status"])
