@@ -19,7 +19,7 @@ from tests.adopt.adopting import (
     running,
 )
 from tests.adopt.store import committed
-from tests.browser.conftest import browser as browser
+from tests.browser.conftest import launched
 from tests.stack.stackctl.site import Site
 from tests.tree import ROOT
 
@@ -47,6 +47,12 @@ def bakery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     lock(folder / "stack", PINS)
     with running(folder, "bakery") as site:
         yield site
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

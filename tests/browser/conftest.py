@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,15 +50,25 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
             raise AssertionError(f"{NETWORK_CHANGED}: a network of this machine came or went")
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests; each has a context of its own."""
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """Start this machine's Chromium for the block's time.
+
+    Meanwhile Playwright's event loop runs in this thread, where Django refuses its database.
+    """
     # Chromium's sandbox does not work for root, and in few containers.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests; each has a context of its own."""
+    with launched() as browser:
+        yield browser
 
 
 @dataclass
