@@ -188,7 +188,7 @@ def test_an_edited_file_of_the_stack_has_the_only_conflict(projects: tuple[Path,
 
 
 def test_tests_of_a_new_project_pass_after_an_update(updated: tuple[Path, str]) -> None:
-    """In containers: probes, static files, sign-in, a deploy under load; and the team's own."""
+    """Its own, and the stack's smoke test: probes, static files, sign-in, a deploy under load."""
     folder, _ = updated
     (folder / ".venv").symlink_to(sys.prefix)
     # The containers' users read the files that are mounted.
