@@ -105,7 +105,7 @@ def test_what_is_too_large_is_refused_in_words(
         (401, {}, "You are signed out"),
         (429, {}, "Please wait 7 seconds"),
         (429, {"detail": "Expected available in 9 seconds."}, "9 seconds"),
-        (502, None, "could not take the picture (502)"),
+        (502, None, "could not accept the image (502)"),
     ],
 )
 def test_other_refusals_are_told_in_words(

@@ -302,7 +302,7 @@ def test_message_names_a_port_that_is_free_instead_of_the_one_in_use(clone: Path
             )
 
             assert second.returncode != 0
-            assert f"port {site.port} is taken" in second.stderr
+            assert f"port {site.port} is in use" in second.stderr
             assert f"{name}={site.port + 1} make run" in second.stderr
             assert "Traceback" not in second.stderr
 
