@@ -101,7 +101,7 @@ def test_a_port_that_another_holds_is_named_and_nothing_is_started(site: Site) -
     assert refused.returncode == 1
     assert f"port {site.http_port} is in use by the container {PROJECT}-haproxy-1" in refused.stderr
     assert f"HTTP_PORT={site.http_port + 1} ./stackctl up" in refused.stderr
-    assert f"port {site.stats_port} is taken" in refused.stderr
+    assert f"port {site.stats_port} is in use" in refused.stderr
     assert not docker("ps", "--all", "--quiet", "--filter", f"name={PROJECT}-other")
 
 
