@@ -113,7 +113,7 @@ def known_boxes() -> list[Box]:
             *("redis", "Redis" if redis else "Cache", "values"),
             ("cache",) if broker else ("cache", "broker"),
         ),
-        Box("worker", "Worker", "jobs", ("worker",)),
+        Box("worker", "Worker", "tasks", ("worker",)),
         Box("media", "Media", "files", ("storage",)),
     ]
     if broker:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from tools.tailor import marks
 
 NAME: Final = "mysite"
-HERE: Final = Path("tools/tailor")
+# What belongs to each part.
+TABLES: Final = ("tools/tailor/parts.toml", "demo/part.toml")
 # What `./manage.py env write` writes, from the template's variables and the team's.
 GENERATED: Final = (".env.sample", "docker-compose.environment.yaml", "docs/environment.md")
 # What a project has in place of the template's own.
@@ -53,8 +54,8 @@ def sources(template: Path, kept: set[str]) -> dict[str, bytes]:
 
 def parts(template: Path) -> dict[str, dict[str, Any]]:
     """Return what belongs to each part."""
-    table = tomllib.loads((template / HERE / "parts.toml").read_text())
-    return {**table, "demo": tomllib.loads((template / "demo/part.toml").read_text())}
+    table, demo = (tomllib.loads((template / name).read_text()) for name in TABLES)
+    return {**table, "demo": demo}
 
 
 def within(name: str, entries: list[str]) -> bool:
