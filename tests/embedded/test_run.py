@@ -77,14 +77,17 @@ class Site:
         return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
 
     def wait(self, seconds: float) -> None:
-        """Return once it answers; fail at once when it has ended."""
+        """Return once it answers; fail with its output, at once when it has ended."""
 
         def answers() -> bool:
             if self.process.poll() is not None:
                 pytest.fail(f"make run ended: {self.output()}")
             return self.get("/readyz").status_code == 200
 
-        eventually(answers, seconds=seconds, what="make run answers")
+        try:
+            eventually(answers, seconds=seconds, what="make run answers")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from None
 
     def interrupt(self) -> int:
         """Press Ctrl-C, which reaches the whole group, and return make's exit code."""
