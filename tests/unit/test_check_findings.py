@@ -1,12 +1,14 @@
 """What `./stackctl check` says of what the browser saw, and which line it asks for."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ops.environment import faults
+from ops.environment.variable import Variable
 from tests.unit.test_stackctl_preflight import Machine
 from tools.stackctl.commands import check
 from tools.stackctl.crawl.browser import CHANGES
@@ -79,6 +81,64 @@ def test_adopted_project_s_lines_are_next_to_the_stack() -> None:
         "/rates/ answers 500, requested by /: KeyError: 'EUR {cent}'",
         "../shop/bank.py:7: in charge: return rates[order.currency]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("ProgrammingError: no such table\nLINE 1: SELECT 1\n        ^", "no such table LINE 1"),
+        ("TemplateSyntaxError: 'x' is no library. One of:\nadmin\ntz", "'x' is no library. One of"),
+        ("ValueError", "ValueError"),
+    ],
+)
+def test_exception_of_several_lines_is_shown_from_its_first(message: str, shown: str) -> None:
+    cause = TRACEBACK.replace("KeyError", "TypeError")
+    during = "\nDuring handling of the above exception, another exception occurred:\n\n"
+    logged = TRACEBACK.rpartition("KeyError")[0] + message
+    where = replace(WHERE, tracebacks={"id-1": f"{cause}{during}{logged}"})
+    failed = event("error", "/pay/", target="/pay/", status=500, request="id-1")
+
+    ((problem, change),) = said(failed, where=where)
+
+    assert shown in problem and "TypeError" not in problem
+    assert change.startswith("shop/bank.py:7")
+
+
+def test_what_a_terminal_obeys_or_cannot_print_is_replaced() -> None:
+    failed = event("console", "/", text="\x1b[2J \ud800 ☃ {pages} {0}", file="", line=0)
+
+    (((problem),),) = said(failed)
+
+    assert problem == "a script fails on /: \ufffd[2J \ufffd ☃ {pages} {0}"
+
+
+def test_values_of_your_secret_variables_are_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text("of-a-file\n")
+    (tmp_path / ".env").write_text(f"BANK_KEY=of-dotenv\nTAX_KEY_FILE={tmp_path}/key\n")
+    names = ("BANK_KEY", "TAX_KEY", "OTHER_KEY")
+    variables = [Variable(name=name, help="A key.", secret=True) for name in names]
+    monkeypatch.setattr(check, "PROJECT", variables)
+    monkeypatch.setattr(check.process, "ROOT", tmp_path)
+    monkeypatch.setenv("OTHER_KEY", "of-the-shell")
+
+    shown = check.without_secrets("refused: of-dotenv, of-a-file, of-the-shell")
+
+    assert shown == "refused: <BANK_KEY>, <TAX_KEY>, <OTHER_KEY>"
+
+
+def test_page_that_redirects_without_end_has_its_view() -> None:
+    assert said(event("loop", "/old/"), places=("shop/urls.py:3",)) == [
+        ["/old/ redirects without end", "shop/urls.py:3: answer with a page"]
+    ]
+
+
+def test_missing_file_has_the_name_that_its_template_has() -> None:
+    missing = event("missing", "/", target="/static/a%20photo.png")
+
+    assert queries(missing, WHERE)[0] == ("text", "/static/a photo.png")
+    assert "add a photo.png to" in said(missing)[0][1]
 
 
 def test_failed_request_without_an_exception_has_its_view() -> None:

@@ -23,8 +23,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from ops.environment import dotenv
 from ops.environment.contract import PROJECT, VARIABLES
-from ops.environment.files import SUFFIX
+from ops.environment.files import SUFFIX, text_of
 
 from ..checks import preflight
 from ..common import outputs, process
@@ -47,6 +48,7 @@ CHOSEN: Final = {
 }
 # Beyond the crawl's own seconds: the browser's start, and a page that is on its way.
 CRAWL_MARGIN = 120
+SHORT = 5
 
 
 @dataclass(frozen=True)
@@ -260,5 +262,16 @@ def tracebacks(project: compose.Project) -> dict[str, str]:
         log = process.run("docker", "compose", "logs", "--no-log-prefix", server).out
         for line in map(outputs.fields, log.splitlines()):
             if line.get("exception") and line.get("request_id"):
-                found[str(line["request_id"])] = str(line["exception"])
+                found[str(line["request_id"])] = without_secrets(str(line["exception"]))
     return found
+
+
+def without_secrets(text: str) -> str:
+    """Put their names in place of the values of your own secret variables, as they are in .env."""
+    environ = {**dotenv.read(process.ROOT / ".env").values, **os.environ}
+    for one in PROJECT:
+        value = text_of(one, environ) if one.secret else ""
+        # A shorter one is part of too many words.
+        if isinstance(value, str) and len(value) > SHORT:
+            text = text.replace(value, f"<{one.name}>")
+    return text

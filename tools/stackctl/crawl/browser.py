@@ -116,11 +116,14 @@ class Crawl:
             # "Download is starting" and an empty answer are no faults.
             if "Timeout" in error.message:
                 self.note("slow", path)
+            elif "net::ERR_TOO_MANY_REDIRECTS" in error.message:
+                self.note("loop", path)
             self.broken_off = NETWORK_CHANGED in error.message
         status = answer.status if answer else 0
         print(f"{status or '-'} {time.monotonic() - started:.1f} {path}", flush=True)
         found: list[tuple[str, str]] = []
-        if answer is not None:
+        # Where a redirect led to another site, the answer is that one's.
+        if answer is not None and answer.url.startswith(f"{self.origin}/"):
             took = answer.request.timing["responseStart"] / 1000
             # A server that ends the request says so in its own status.
             if (took if took > 0 else time.monotonic() - started) > limit - 1:
@@ -129,8 +132,8 @@ class Crawl:
                 self.failed(path, answer)
             elif status in (404, 410) and linked_from:
                 self.note("link", linked_from, target=path, text=href)
-            elif urlsplit(page.url).netloc == urlsplit(self.origin).netloc:
-                found = self.read(page, answer)
+            else:
+                found = self.read(page, path, answer)
         page.close()
         return found
 
@@ -166,8 +169,16 @@ class Crawl:
         page.on("console", on_console)
         page.on("pageerror", on_error)
 
-    def read(self, page: Page, answer: Response) -> list[tuple[str, str]]:
+    def read(self, page: Page, path: str, answer: Response) -> list[tuple[str, str]]:
         """Note what the Content-Security-Policy blocks; return the page's links."""
+        limit = self.plan["request_seconds"]
+        try:
+            # evaluate() below has no limit of its own, and a busy page does not answer.
+            page.locator(":root").wait_for(state="attached", timeout=limit * 1000)
+        except BrowserError:
+            text = f"it keeps the page busy for more than {limit} s"
+            self.note("console", path, text=text, file="", line=0)
+            return []
         # A page that is no HTML, or that a script replaces meanwhile, has none.
         try:
             found = page.evaluate(READ)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 Event = Mapping[str, Any]
 # Kinds of a place: "text" of a template, "static" file, "view" of a path (inside/site.py).
@@ -93,8 +93,8 @@ def queries(event: Event, where: Where) -> list[Query]:
                 return [("text", missing[1]), ("view", event["target"])]
             return [("view", event["target"])]
         case "missing":
-            name = event["target"].rpartition("/")[2]
-            return [("text", event["target"]), ("text", name), view]
+            target = unquote(event["target"])
+            return [("text", target), ("text", target.rpartition("/")[2]), view]
         case "link":
             text = event["text"]
             return [("text", f'href="{text}"'), ("text", text), view]
@@ -136,7 +136,7 @@ def findings(events: Sequence[Event], places: Sequence[str], where: Where) -> li
             same.change = policy_change(event, same.pages, where)
     for one in found.values():
         one.problem = one.problem.format(pages=listed(one.pages))
-    order = ("error", "slow", "missing", "policy", "console", "link")
+    order = ("error", "loop", "slow", "missing", "policy", "console", "link")
     return sorted(found.values(), key=lambda one: order.index(one.kind))
 
 
@@ -144,6 +144,7 @@ def finding(event: Event, place: str, where: Where) -> Finding:
     """Return what an event says."""
     make = {
         "error": _error,
+        "loop": _loop,
         "slow": _slow,
         "missing": _missing,
         "policy": _policy,
@@ -164,12 +165,18 @@ def _error(event: Event, place: str, where: Where) -> Parts:
     if not traceback:
         log = f"the log has no exception; see what the view returns (request {event['request']})"
         return f"{target} answers {status}{by}", place, [log]
-    raised = traceback.strip().splitlines()[-1]
-    problem = f"{target} answers {status}{by}: {quoted(raised)}"
+    problem = f"{target} answers {status}{by}: {quoted(raised(traceback))}"
     if missing := UNKNOWN_STATIC.search(traceback):
         return problem, place, [static_change(missing[1])]
     line, code = own_frame(traceback, where)
     return problem, line or place, [code] if line else []
+
+
+def raised(traceback: str) -> str:
+    """Return a traceback's last exception, whose message may have several lines."""
+    lines = traceback.rpartition("Traceback (most recent call last):\n")[2].strip("\n").splitlines()
+    first = next((n for n, line in enumerate(lines) if not line.startswith(" ")), -1)
+    return "\n".join(lines[first:])
 
 
 def own_frame(traceback: str, where: Where) -> tuple[str, str]:
@@ -188,6 +195,10 @@ def own_frame(traceback: str, where: Where) -> tuple[str, str]:
     return f"{file}:{line}", f"in {function}: {code}"
 
 
+def _loop(event: Event, place: str, where: Where) -> Parts:
+    return "{pages} redirects without end", place, ["answer with a page"]
+
+
 def _slow(event: Event, place: str, where: Where) -> Parts:
     more = f".env: a higher REQUEST_SECONDS, which is {where.seconds} now"
     later = "make the view faster, or do the work in a task (docs/tasks.md)"
@@ -195,7 +206,7 @@ def _slow(event: Event, place: str, where: Where) -> Parts:
 
 
 def _missing(event: Event, place: str, where: Where) -> Parts:
-    target = event["target"]
+    target = unquote(event["target"])
     change = f"correct the address, or add the file that belongs to {target}"
     if target.startswith(where.static):
         change = static_change(target.removeprefix(where.static))
@@ -271,8 +282,14 @@ def lines(found: Finding) -> list[str]:
     """Return a finding for a person: the problem, then the line to change, then other ways."""
     head, *others = found.change or [""]
     first = ": ".join(part for part in (found.place, head) if part)
-    return [
+    shown = [
         found.problem,
         *(f"    {first}" for _ in [0] if first),
         *(f"    or {way}" for way in others),
     ]
+    return [printable(line) for line in shown]
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal obeys or cannot print, such as escapes and lone surrogates."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
