@@ -158,6 +158,24 @@ def test_it_is_gunicorn_that_answers(mixed: Stack) -> None:
     assert mixed.in_service() == {"set1", "set2"}
 
 
+@pytest.mark.parametrize(
+    ("server", "program"),
+    [("server1", "uwsgi:uwsgi_0"), ("server1", "nginx"), (SERVER, "gunicorn:gunicorn_0")],
+)
+def test_supervisord_sees_at_once_when_a_program_ends(
+    mixed: Stack, server: str, program: str
+) -> None:
+    """It has the other end of a pipe that the program keeps open."""
+    pid = mixed.run_in(server, *SUPERVISORCTL, "pid", program).strip()
+    beyond_2 = 'for fd in /proc/%s/fd/*; do [ "${fd##*/}" -le 2 ] || readlink "$fd" || true; done'
+    own, supervisord, log = (
+        set(mixed.run_in(server, "sh", "-c", command).split())
+        for command in (beyond_2 % pid, beyond_2 % 1, "readlink /proc/1/fd/1 /proc/1/fd/2")
+    )
+
+    assert [one for one in own & supervisord - log if one.startswith("pipe:")], (own, supervisord)
+
+
 def test_the_client_and_the_request_s_id_are_in_its_log(mixed: Stack) -> None:
     sent = [mixed.get("/profile/") for _ in range(4)]
     ids = {answer.headers["X-Request-ID"] for answer in sent if answer.json()["server"] == "set2"}
