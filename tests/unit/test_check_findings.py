@@ -83,6 +83,17 @@ def test_adopted_project_s_lines_are_next_to_the_stack() -> None:
     ]
 
 
+def test_line_that_fails_several_pages_is_one_finding() -> None:
+    failed = [
+        event("error", page, target=page.partition("?")[0], status=500, request="id-1")
+        for page in ("/pay/", "/pay/?by=card", "/cart/", "/a/", "/b/")
+    ]
+
+    ((problem, _),) = said(*failed)
+
+    assert problem == "/pay/, /cart/, /a/ and 1 more answers 500: KeyError: 'EUR {cent}'"
+
+
 @pytest.mark.parametrize(
     ("message", "shown"),
     [

@@ -159,9 +159,11 @@ Parts = tuple[str, str, list[str]]
 
 
 def _error(event: Event, place: str, where: Where) -> Parts:
-    target, status = quoted(event["target"]), event["status"]
+    target, status, by = quoted(event["target"]), event["status"], ", requested by {pages}"
+    # One line of code can fail all pages.
+    if event["target"] == event["page"].partition("?")[0]:
+        target, by = "{pages}", ""
     traceback = where.tracebacks.get(event["request"], "")
-    by = "" if event["target"] == event["page"] else ", requested by {pages}"
     if not traceback:
         log = f"the log has no exception; see what the view returns (request {event['request']})"
         return f"{target} answers {status}{by}", place, [log]
