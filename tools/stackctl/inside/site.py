@@ -25,7 +25,7 @@ from django.test import Client
 from django.urls import NoReverseMatch, URLResolver, get_resolver, resolve, reverse
 from django.urls.resolvers import RoutePattern
 
-# The project's own files; SOURCE_ROOT where it has a folder next to the stack's (docs/adopt.md).
+# The project's own files; SOURCE_ROOT where it has a folder next to the stack's.
 STACK = Path("/srv/project")
 ROOT = Path(os.environ.get("SOURCE_ROOT", STACK))
 NAME = "check@example.com"
