@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run env certs setup test test-app lint format lock push clean
 .PHONY: dockerfile eb-bundle # remove_beanstalk
-.PHONY: test-unit test-stack test-databases chaos mutants eb-rehearsal bench # remove_template
+.PHONY: test-unit test-stack test-databases chaos mutants words eb-rehearsal bench # remove_template
 
 # remove_template: begin
 # Two processes, each with stacks of its own; a time limit there leaves room for the other one. What measures
@@ -90,6 +90,9 @@ eb-bundle: ## A bundle that names a prebuilt image, for `eb deploy --archive`: I
 # remove_beanstalk: end
 
 # remove_template: begin
+words: ## List every text that the product shows: FILES="ops api" for those of some folders
+	@python3 tools/words.py $(FILES)
+
 eb-rehearsal: .venv/.test ## eb create, deploy and failing deploys under load, without AWS
 	@.venv/bin/pytest tests/eb
 
