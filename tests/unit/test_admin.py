@@ -10,12 +10,12 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("model", ["workerbeat", "parkedtask", "task"])
-def test_rows_of_the_stack_are_never_added_by_hand(admin_client: Client, model: str) -> None:
+def test_admin_offers_no_add_form_for_models_of_the_stack(admin_client: Client, model: str) -> None:
     assert admin_client.get(f"/admin/ops/{model}/").status_code == 200
     assert admin_client.get(f"/admin/ops/{model}/add/").status_code == 403
 
 
-def test_failed_task_is_tried_again(admin_client: Client) -> None:
+def test_admin_action_requeues_failed_tasks_only(admin_client: Client) -> None:
     failed, done = (
         Task.objects.create(name="shop.tasks.pay", status=status, due=timezone.now())
         for status in ("failed", "done")
@@ -33,5 +33,5 @@ def test_failed_task_is_tried_again(admin_client: Client) -> None:
     assert (failed.status, done.status) == ("waiting", "done")
 
 
-def test_users_are_in_the_admin(admin_client: Client) -> None:
+def test_admin_lists_users(admin_client: Client) -> None:
     assert admin_client.get("/admin/accounts/user/").status_code == 200

@@ -137,7 +137,7 @@ class Reader(AbstractBaseUser, PermissionsMixin):
 """,
     "library/migrations/__init__.py": "",
 }
-ASK = """
+SITE_REPORT = """
 import json, os, sys
 import mysite.wsgi
 from django.conf import settings
@@ -213,17 +213,19 @@ def run(stack: Path, layer: str, *command: str, **more: str) -> subprocess.Compl
 
 
 @cache
-def ask(stack: Path, layer: str) -> dict[str, Any]:
-    """Return what the layer's settings are and what its paths answer, with tables and files."""
-    done = run(stack, layer, "-c", ASK, *PATHS)
+def site_report(stack: Path, layer: str) -> dict[str, Any]:
+    """Return the settings and responses of the layer, after migrate and collectstatic."""
+    done = run(stack, layer, "-c", SITE_REPORT, *PATHS)
     assert not done.returncode, done.stderr[-3000:]
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
 @pytest.mark.parametrize("layer", ["local", "production"])
-def test_paths_and_handlers(stack: Path, layer: str) -> None:
-    answers = ask(stack, layer)["answers"]
+def test_adopted_project_serves_its_own_urls_and_those_of_the_stack(
+    stack: Path, layer: str
+) -> None:
+    answers = site_report(stack, layer)["answers"]
 
     assert answers["/"] == [200, "the books of www.example.com\n"]
     assert answers["/livez"] == [200, "alive\n"]
@@ -234,8 +236,8 @@ def test_paths_and_handlers(stack: Path, layer: str) -> None:
     assert answers["/none/"][1] == "no such book" or layer == "local"
 
 
-def test_what_stays_and_what_the_stack_decides(stack: Path) -> None:
-    found = ask(stack, "production")
+def test_project_settings_stay_unless_the_stack_sets_them(stack: Path) -> None:
+    found = site_report(stack, "production")
     settings = found["settings"]
 
     assert settings["INSTALLED_APPS"][0] == "django.contrib.admin"
@@ -263,23 +265,25 @@ def test_what_stays_and_what_the_stack_decides(stack: Path) -> None:
     assert settings["SHELF"] == "A7" and settings["LOGGING"]["version"] == 1
 
 
-def test_https_is_not_asked_for_in_the_local_layer(stack: Path) -> None:
-    settings = ask(stack, "local")["settings"]
+def test_local_layer_turns_off_the_project_https_redirect(stack: Path) -> None:
+    settings = site_report(stack, "local")["settings"]
     assert not settings["SECURE_SSL_REDIRECT"] and not settings["SESSION_COOKIE_SECURE"]
 
 
-def test_the_project_s_celery_application_runs_the_tasks(stack: Path) -> None:
-    found = ask(stack, "production")
+def test_project_celery_application_runs_its_tasks_on_the_stack_broker(stack: Path) -> None:
+    found = site_report(stack, "production")
     assert (found["app"], found["beat"], found["tasks"]) == ("books", ["dust"], True)
     assert found["broker"].startswith("redis://")
 
 
-def test_no_process_inherits_what_only_the_project_s_settings_read(stack: Path) -> None:
-    assert ask(stack, "production")["left"] == ["SHELF"]
+def test_variables_that_only_project_settings_read_are_removed_from_the_environment(
+    stack: Path,
+) -> None:
+    assert site_report(stack, "production")["left"] == ["SHELF"]
 
 
-def test_first_superuser_of_a_model_without_a_user_name(stack: Path) -> None:
-    ask(stack, "production")
+def test_ensure_superuser_supports_a_user_model_without_username(stack: Path) -> None:
+    site_report(stack, "production")
     done = run(
         stack,
         "production",
@@ -290,7 +294,7 @@ def test_first_superuser_of_a_model_without_a_user_name(stack: Path) -> None:
     assert done.stdout == "created the superuser ann@example.com\n", done.stderr
 
 
-def test_a_missing_variable_is_named_without_a_traceback(stack: Path) -> None:
+def test_missing_variable_is_named_without_a_traceback(stack: Path) -> None:
     base = stack / "mysite/settings/base.py"
     text = base.read_text()
     base.write_text(text.replace('    "SITE_DB",\n', ""))
@@ -302,7 +306,7 @@ def test_a_missing_variable_is_named_without_a_traceback(stack: Path) -> None:
     assert "books.settings reads SITE_DB, which is not set" in done.stderr
 
 
-def test_an_image_is_built_without_any_value(stack: Path) -> None:
+def test_collectstatic_runs_in_a_build_without_variables(stack: Path) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "collectstatic", "--noinput", "--dry-run"],
         cwd=stack,

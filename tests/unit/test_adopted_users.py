@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.tree import ROOT
 
 
-def test_update_from_django_s_user_model_keeps_users_and_can_be_rolled_back(tmp_path: Path) -> None:
-    """Here on SQLite; tests/stack/test_databases.py has it on MySQL and PostgreSQL."""
+def test_change_from_django_user_model_keeps_users_and_can_be_rolled_back(tmp_path: Path) -> None:
+    """On SQLite; tests/stack/test_databases.py does the same on MySQL and PostgreSQL."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.adopted_users"],
         cwd=ROOT,

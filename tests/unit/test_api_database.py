@@ -1,4 +1,4 @@
-"""The database from outside: what counts as its being away, and waiting until it is back."""
+"""Which database errors are an outage, and the wait until the database is up."""
 
 import sqlite3
 from collections.abc import Callable
@@ -21,14 +21,14 @@ from ops.database import outage as database
 from ops.database.outage import DatabaseNotReadyError, is_outage, wait_for_database
 
 PASSWORD = "hidden-password"
-GONE = OperationalError(2003, "Can't connect to MySQL server on 'db:3306' (111)")
+UNREACHABLE = OperationalError(2003, "Can't connect to MySQL server on 'db:3306' (111)")
 REFUSED = OperationalError(1045, "Access denied for user 'web'@'10.0.0.2' (using password: YES)")
 
 
 @pytest.mark.parametrize(
     "code", [0, 1040, 1053, 1205, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 2027, 2055]
 )
-def test_mysql_away(code: int) -> None:
+def test_mysql_connection_error_codes_are_an_outage(code: int) -> None:
     assert is_outage(OperationalError(code, "some text"))
     assert is_outage(InterfaceError(code, "some text"))
 
@@ -41,16 +41,16 @@ def test_mysql_away(code: int) -> None:
         1049,  # no such database
         1054,  # no such column
         1142,  # no right to the table
-        1213,  # deadlock: the transaction is to be tried again, the server is well
+        1213,  # deadlock: retry the transaction; the server is up
         3024,  # the query took too long
     ],
 )
-def test_mysql_refusing_or_asked_wrongly(code: int) -> None:
+def test_mysql_access_and_query_error_codes_are_no_outage(code: int) -> None:
     assert not is_outage(OperationalError(code, "server has gone away"))
 
 
 @pytest.mark.parametrize("kind", [ProgrammingError, DataError, IntegrityError, InternalError])
-def test_a_wrong_query_is_no_outage(kind: type[DatabaseError]) -> None:
+def test_wrong_query_is_no_outage(kind: type[DatabaseError]) -> None:
     assert not is_outage(kind(2006, "server has gone away"))
 
 
@@ -71,7 +71,7 @@ def test_a_wrong_query_is_no_outage(kind: type[DatabaseError]) -> None:
         ('FATAL:  permission denied for database "site"', False),
     ],
 )
-def test_postgresql_is_known_by_its_words(text: str, expected: bool) -> None:
+def test_postgresql_outage_is_recognized_by_its_message(text: str, expected: bool) -> None:
     assert is_outage(OperationalError(text)) is expected
 
 
@@ -85,11 +85,11 @@ def test_postgresql_is_known_by_its_words(text: str, expected: bool) -> None:
         ("57P03", True),  # still starting
         ("58030", True),  # input or output error
         ("57014", False),  # the query took too long
-        ("40P01", False),  # deadlock: the transaction is to be tried again, the server is well
+        ("40P01", False),  # deadlock: retry the transaction; the server is up
         ("28P01", False),  # wrong password
     ],
 )
-def test_postgresql_is_known_by_its_code(code: str, expected: bool) -> None:
+def test_postgresql_outage_is_recognized_by_its_sqlstate(code: str, expected: bool) -> None:
     driver = Exception("some text")
     driver.sqlstate = code  # type: ignore[attr-defined]
     error = OperationalError("some text")
@@ -109,7 +109,9 @@ def test_postgresql_is_known_by_its_code(code: str, expected: bool) -> None:
         ("INSERT INTO present VALUES (1)", True),  # locked by another connection
     ],
 )
-def test_sqlite_is_asked_really(tmp_path: Path, sql: str, expected: bool) -> None:
+def test_sqlite_lock_is_an_outage_and_a_wrong_query_is_none(
+    tmp_path: Path, sql: str, expected: bool
+) -> None:
     path = tmp_path / "db.sqlite3"
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("CREATE TABLE present (a)")
@@ -131,7 +133,7 @@ def test_sqlite_is_asked_really(tmp_path: Path, sql: str, expected: bool) -> Non
         sqlite3.SQLITE_PROTOCOL,
     ],
 )
-def test_sqlite_whose_file_is_locked_or_whose_disk_fails_is_away(code: int) -> None:
+def test_sqlite_file_lock_or_disk_error_is_an_outage(code: int) -> None:
     driver = sqlite3.OperationalError("some text")
     driver.sqlite_errorcode = code
     error = OperationalError("some text")
@@ -174,14 +176,14 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Return the clock that the module under test looks at."""
+    """Replace the clock of the module under test."""
     clock = Clock()
     monkeypatch.setattr(database, "time", clock)
     return clock
 
 
 class Connection:
-    """A MySQL connection that fails with these errors in turn; the last one stays."""
+    """A MySQL connection that fails with these errors one at a time; the last one repeats."""
 
     vendor = "mysql"
     settings_dict = {
@@ -204,31 +206,31 @@ class Connection:
 
 
 def wait(connection: Connection, seconds: float) -> list[str]:
-    """Wait for the database and return what was said meanwhile."""
-    said: list[str] = []
-    wait_for_database(connection, seconds, said.append)
-    return said
+    """Wait for the database and return the messages."""
+    messages: list[str] = []
+    wait_for_database(connection, seconds, messages.append)
+    return messages
 
 
-def test_a_database_that_answers_is_not_waited_for(clock: Clock) -> None:
+def test_database_that_is_up_is_not_waited_for(clock: Clock) -> None:
     assert wait(Connection(None), 60) == []
     assert clock.now == 1000
 
 
-def test_waiting_is_announced_once_and_ends_with_the_answer(clock: Clock) -> None:
-    connection = Connection(GONE, GONE, GONE, GONE, None)
+def test_wait_for_database_is_announced_once_and_ends_when_it_is_up(clock: Clock) -> None:
+    connection = Connection(UNREACHABLE, UNREACHABLE, UNREACHABLE, UNREACHABLE, None)
 
-    said = wait(connection, 60)
+    messages = wait(connection, 60)
 
-    assert said == [
+    assert messages == [
         "waiting up to 60 s for the MySQL database 'site' at db.example:default port",
     ]
     assert (connection.tries, clock.now) == (5, 1002)
 
 
-def test_waiting_has_an_end_and_says_what_to_do(clock: Clock) -> None:
+def test_wait_for_database_times_out_with_the_next_step(clock: Clock) -> None:
     with pytest.raises(DatabaseNotReadyError) as caught:
-        wait(Connection(GONE), 30)
+        wait(Connection(UNREACHABLE), 30)
 
     message = str(caught.value)
     assert clock.now == pytest.approx(1030, abs=1)
@@ -237,8 +239,8 @@ def test_waiting_has_an_end_and_says_what_to_do(clock: Clock) -> None:
     assert PASSWORD not in message
 
 
-def test_no_time_to_wait_is_one_try(clock: Clock) -> None:
-    connection = Connection(GONE)
+def test_wait_for_database_of_0_seconds_tries_once(clock: Clock) -> None:
+    connection = Connection(UNREACHABLE)
 
     with pytest.raises(DatabaseNotReadyError):
         wait(connection, 0)
@@ -249,7 +251,9 @@ def test_no_time_to_wait_is_one_try(clock: Clock) -> None:
 @pytest.mark.parametrize(
     "error", [REFUSED, OperationalError(1049, "Unknown database 'site'"), ProgrammingError("odd")]
 )
-def test_a_refusal_is_told_at_once(clock: Clock, error: DatabaseError) -> None:
+def test_database_that_refuses_the_login_fails_without_waiting(
+    clock: Clock, error: DatabaseError
+) -> None:
     connection = Connection(error)
 
     with pytest.raises(DatabaseNotReadyError) as caught:
@@ -263,7 +267,7 @@ def test_a_refusal_is_told_at_once(clock: Clock, error: DatabaseError) -> None:
 
 
 POSTGRESQL = 'connection to server at "10.0.0.2", port 5432 failed: '
-# As libmariadb 3.4 and libpq 17 say it of real servers.
+# Messages of libmariadb 3.4 and libpq 17 for real servers.
 TLS_FAULTS = [
     ((2026, "TLS/SSL error: self-signed certificate in certificate chain"), "ssl_ca=PATH"),
     ((2026, "TLS/SSL error: Hostname verification failed"), "ssl_ca=PATH"),
@@ -291,7 +295,7 @@ POSTGRESQL_TLS_FAULTS = [
         *(("postgresql", (f"{POSTGRESQL}{text}",), hint) for text, hint in POSTGRESQL_TLS_FAULTS),
     ],
 )
-def test_a_fault_of_tls_is_named_at_once(
+def test_database_tls_error_fails_without_waiting_and_names_the_option(
     clock: Clock, vendor: str, words: tuple[object, ...], hint: str
 ) -> None:
     connection = Connection(OperationalError(*words))
@@ -306,7 +310,7 @@ def test_a_fault_of_tls_is_named_at_once(
     assert "Is it running" not in message and "refused user" not in message
 
 
-def test_a_user_whom_postgresql_rejects_is_no_fault_of_tls(clock: Clock) -> None:
+def test_user_that_pg_hba_rejects_is_reported_as_refused_and_not_as_tls_error(clock: Clock) -> None:
     words = f'{POSTGRESQL}FATAL:  pg_hba.conf rejects connection for user "web", no encryption'
     connection = Connection(OperationalError(words))
     connection.vendor = "postgresql"
@@ -324,33 +328,35 @@ def test_a_user_whom_postgresql_rejects_is_no_fault_of_tls(clock: Clock) -> None
         ("SSL connection has been closed unexpectedly",),
     ],
 )
-def test_a_handshake_that_is_cut_off_is_an_outage(words: tuple[object, ...]) -> None:
+def test_tls_handshake_that_is_cut_off_is_an_outage(words: tuple[object, ...]) -> None:
     assert is_outage(OperationalError(*words))
 
 
-def test_an_option_that_the_client_does_not_know_is_reported(clock: Clock) -> None:
+def test_unknown_option_of_the_mysql_client_is_named(clock: Clock) -> None:
     connection = Connection(TypeError("unexpected keyword argument 'ssl_verify'"))
 
     with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*ssl_verify"):
         wait(connection, 60)
 
 
-def test_an_option_that_postgresql_s_client_does_not_know_is_reported(clock: Clock) -> None:
+def test_unknown_option_of_the_postgresql_client_is_named(clock: Clock) -> None:
     connection = Connection(ProgrammingError('invalid connection option "sslmod"\n'))
 
     with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*sslmod"):
         wait(connection, 60)
 
 
-def test_a_refusal_after_a_wait_ends_it(clock: Clock) -> None:
+def test_login_refused_after_a_wait_ends_the_wait(clock: Clock) -> None:
     """A database that starts up refuses no user until it knows its users."""
     with pytest.raises(DatabaseNotReadyError, match="refused user"):
-        wait(Connection(GONE, REFUSED), 60)
+        wait(Connection(UNREACHABLE, REFUSED), 60)
 
     assert clock.now == 1000.5
 
 
-def test_a_sqlite_file_that_cannot_be_is_told_at_once(clock: Clock, tmp_path: Path) -> None:
+def test_sqlite_path_that_cannot_be_opened_fails_without_waiting(
+    clock: Clock, tmp_path: Path
+) -> None:
     """No server will come up there."""
     path = tmp_path / "missing" / "db.sqlite3"
     wrapper = DatabaseWrapper({**sqlite_settings(path), "OPTIONS": {}})

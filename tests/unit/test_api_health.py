@@ -1,4 +1,4 @@
-"""/healthz: each component's state, in time, and no secret in what is said of it."""
+"""/healthz: the state of each component, within its timeout, without secrets."""
 
 import datetime
 import subprocess
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NAMES = ["database", "migrations", "cache", "broker", "storage", "worker"]
 PATIENCE = datetime.timedelta(seconds=10)
-# Words that must never be shown to a stranger.
+# Must never be in a response.
 HIDDEN = "hidden"
 
 
 class BrokenCache(LocMemCache):
-    """A cache server that is away, and whose client tells too much."""
+    """A cache server that is down, with a client that puts secrets in its error."""
 
     def set(self, *args: Any, **options: Any) -> None:
         raise ConnectionError(f"redis://user:{HIDDEN}@{HIDDEN}-cache:6379 refused")
@@ -46,7 +46,7 @@ class BrokenCache(LocMemCache):
 
 @pytest.fixture(autouse=True)
 def media(settings: Settings, tmp_path: Path) -> Path:
-    """Return where this test's files would go."""
+    """Return the MEDIA_ROOT of this test."""
     settings.MEDIA_ROOT = tmp_path
     return tmp_path
 
@@ -60,7 +60,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def worker() -> None:
-    """Let a worker be well."""
+    """Record the heartbeat of a worker."""
     beats.beat("worker@here")
 
 
@@ -83,7 +83,7 @@ def assert_down(answer: Any, **errors: str) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_all_is_well(client: Client, media: Path) -> None:
+def test_healthz_is_200_when_all_components_are_up(client: Client, media: Path) -> None:
     answer = client.get("/healthz")
 
     assert answer.status_code == 200
@@ -93,25 +93,25 @@ def test_all_is_well(client: Client, media: Path) -> None:
     for line in answer.json()["components"].values():
         assert set(line) == {"status", "milliseconds"}
         assert 0 <= line["milliseconds"] < 1000 * (PATIENCE.total_seconds() + 1)
-    # The look leaves nothing behind.
+    # The check removes its file.
     assert list(media.iterdir()) == []
 
 
-def test_many_who_ask_cause_one_look(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_healthz_reuses_the_last_result(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     first = client.get("/healthz").json()
     monkeypatch.setattr(HEALTH, "look", lambda: pytest.fail("a component was asked"))
 
     assert client.get("/healthz").json() == first
 
 
-def test_the_database_is_down(
+def test_healthz_reports_database_down(
     client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(
         connections.settings["default"], "NAME", str(tmp_path / HIDDEN / "db.sqlite3")
     )
 
-    # Without the database its migrations cannot be known.
+    # Pending migrations are unknown without the database.
     assert_down(
         client.get("/healthz"),
         database="does not answer",
@@ -122,7 +122,7 @@ def test_the_database_is_down(
 
 @pytest.fixture
 def pending_migration() -> Iterator[None]:
-    """Let the database forget one migration."""
+    """Record the newest migration as unapplied."""
     newest = MigrationLoader(connection).graph.leaf_nodes("ops")[0]
     MigrationRecorder(connection).record_unapplied(*newest)
     yield
@@ -130,7 +130,7 @@ def pending_migration() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("pending_migration")
-def test_a_migration_is_pending(client: Client) -> None:
+def test_healthz_reports_pending_migrations(client: Client) -> None:
     assert_down(client.get("/healthz"), migrations="1 not applied")
 
 
@@ -141,42 +141,46 @@ def test_a_migration_is_pending(client: Client) -> None:
         ("django.core.cache.backends.dummy.DummyCache", "did not keep a value"),
     ],
 )
-def test_the_cache_is_down(client: Client, settings: Settings, backend: str, error: str) -> None:
+def test_healthz_reports_cache_down(
+    client: Client, settings: Settings, backend: str, error: str
+) -> None:
     settings.CACHES = {"default": {"BACKEND": backend}}
 
     assert_down(client.get("/healthz"), cache=error)
 
 
-def test_the_storage_is_down(client: Client, settings: Settings, tmp_path: Path) -> None:
+def test_healthz_reports_storage_down(client: Client, settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / HIDDEN
 
     assert_down(client.get("/healthz"), storage="cannot be written")
 
 
-def test_the_broker_is_down(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_healthz_reports_broker_down(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.conf, "broker_write_url", f"redis://:{HIDDEN}@127.0.0.1:1/0")
 
     assert_down(client.get("/healthz"), broker="does not answer")
 
 
-def test_no_worker_is_there(client: Client) -> None:
+def test_healthz_reports_a_missing_worker(client: Client) -> None:
     WorkerBeat.objects.all().delete()
 
     assert_down(client.get("/healthz"), worker="none was seen for 30 s")
 
 
-def test_a_worker_that_was_not_seen_lately_is_down(client: Client) -> None:
+def test_healthz_reports_a_worker_with_an_old_heartbeat_until_another_is_up(client: Client) -> None:
     old = timezone.now() - datetime.timedelta(seconds=beats.STALE_SECONDS + 1)
     WorkerBeat.objects.update(seen=old)
 
     assert_down(client.get("/healthz"), worker="none was seen for 30 s")
-    # One that is well is enough.
+    # One healthy worker is enough.
     beats.beat("worker@there")
     HEALTH.forget()
     assert client.get("/healthz").status_code == 200
 
 
-def test_the_bucket_is_down(client: Client, settings: Settings) -> None:
+def test_healthz_reports_s3_bucket_down_without_credentials(
+    client: Client, settings: Settings
+) -> None:
     settings.STORAGES = {
         **settings.STORAGES,
         "default": {
@@ -198,7 +202,7 @@ def test_the_bucket_is_down(client: Client, settings: Settings) -> None:
     assert HIDDEN not in answer.content.decode()
 
 
-def test_a_check_that_hangs_does_not_keep_the_process_from_ending() -> None:
+def test_daemon_thread_that_hangs_does_not_delay_process_exit() -> None:
     code = (
         "import time\n"
         "from ops.threads import DaemonThreads\n"
@@ -210,7 +214,7 @@ def test_a_check_that_hangs_does_not_keep_the_process_from_ending() -> None:
     assert ended.returncode == 0
 
 
-def test_a_thread_s_result_and_error_arrive() -> None:
+def test_daemon_thread_returns_its_result_or_error() -> None:
     threads = DaemonThreads()
 
     assert threads.submit(divmod, 7, 2).result(10) == (3, 1)
@@ -218,7 +222,7 @@ def test_a_thread_s_result_and_error_arrive() -> None:
         threads.submit(divmod, 7, 0).result(10)
 
 
-def test_an_error_that_nobody_foresaw_is_not_shown(
+def test_healthz_hides_the_text_of_an_unknown_error(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(check: HealthCheck) -> None:
@@ -229,7 +233,7 @@ def test_an_error_that_nobody_foresaw_is_not_shown(
     assert_down(client.get("/healthz"), storage="unknown error")
 
 
-def test_a_component_that_is_up_again_is_seen(client: Client, settings: Settings) -> None:
+def test_healthz_reports_a_component_that_is_up_again(client: Client, settings: Settings) -> None:
     media = settings.MEDIA_ROOT
     settings.MEDIA_ROOT = media / "missing"
     assert client.get("/healthz").status_code == 503
@@ -240,7 +244,7 @@ def test_a_component_that_is_up_again_is_seen(client: Client, settings: Settings
 
 
 @pytest.mark.parametrize("names", [NAMES, ["storage"]])
-def test_components_that_hang_are_down_and_delay_nobody(
+def test_healthz_reports_hanging_components_as_timed_out(
     client: Client, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
     released = threading.Event()
@@ -265,7 +269,7 @@ def test_components_that_hang_are_down_and_delay_nobody(
     assert took < 6
 
 
-def test_all_components_are_looked_at_together(
+def test_healthz_checks_all_components_in_parallel(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that the limits do not add up: each check waits until all have begun."""
@@ -284,5 +288,5 @@ def test_all_components_are_looked_at_together(
     ("method", "status"),
     [("get", 200), ("head", 200), ("options", 200), ("post", 405), ("delete", 405)],
 )
-def test_methods(client: Client, method: str, status: int) -> None:
+def test_healthz_allows_get_head_and_options_only(client: Client, method: str, status: int) -> None:
     assert getattr(client, method)("/healthz").status_code == status

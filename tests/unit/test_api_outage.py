@@ -1,4 +1,4 @@
-"""What a visitor gets while the database is away: 503, soon again, and no inside view."""
+"""Responses during a database outage: 503 with Retry-After, without internal details."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,16 +21,16 @@ from tests import orders
 User = get_user_model()
 
 HIDDEN = "hidden"
-AWAY = OperationalError(2003, f"Can't connect to MySQL server on '{HIDDEN}-db:3306' (111)")
+DATABASE_DOWN = OperationalError(2003, f"Can't connect to MySQL server on '{HIDDEN}-db:3306' (111)")
 OUTAGES = [
-    AWAY,
+    DATABASE_DOWN,
     OperationalError(2006, f"{HIDDEN} has gone away"),
     InterfaceError(2013, f"Lost connection to {HIDDEN}"),
     InterfaceError(0, ""),
     OperationalError(2055, f"Lost connection to {HIDDEN}, system error: 113"),
     OperationalError(f'connection to server at "{HIDDEN}" failed: Connection refused'),
 ]
-MISTAKES = [
+OTHER_ERRORS = [
     ProgrammingError(1146, f"Table '{HIDDEN}.orders' doesn't exist"),
     OperationalError(1045, f"Access denied for user '{HIDDEN}'"),
     OperationalError(1054, f"Unknown column '{HIDDEN}'"),
@@ -61,7 +61,7 @@ def assert_outage(answer: Any) -> None:
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("error", OUTAGES, ids=str)
-def test_an_outage_is_503(
+def test_database_outage_is_503(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception, method: str
 ) -> None:
     break_orders(monkeypatch, error)
@@ -69,11 +69,11 @@ def test_an_outage_is_503(
     assert_outage(getattr(client, method)("/api/orders/"))
 
 
-def test_an_outage_is_logged(
+def test_database_outage_is_logged_once_without_traceback(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, with the reason, and without a traceback for each request."""
-    break_orders(monkeypatch, AWAY)
+    break_orders(monkeypatch, DATABASE_DOWN)
 
     client.get("/api/orders/")
 
@@ -83,8 +83,8 @@ def test_an_outage_is_logged(
     assert not any(record.exc_info for record in caplog.records)
 
 
-@pytest.mark.parametrize("error", MISTAKES, ids=str)
-def test_a_mistake_stays_a_mistake(
+@pytest.mark.parametrize("error", OTHER_ERRORS, ids=str)
+def test_error_that_is_no_outage_is_raised(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     break_orders(monkeypatch, error)
@@ -93,8 +93,8 @@ def test_a_mistake_stays_a_mistake(
         client.get("/api/orders/")
 
 
-@pytest.mark.parametrize("error", MISTAKES, ids=str)
-def test_a_mistake_is_500_that_tells_nothing(
+@pytest.mark.parametrize("error", OTHER_ERRORS, ids=str)
+def test_error_that_is_no_outage_is_500_without_details(
     client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     break_orders(monkeypatch, error)
@@ -107,42 +107,43 @@ def test_a_mistake_is_500_that_tells_nothing(
 
 
 @pytest.fixture
-def signed_in_and_away(client: Client, transactional_db: None) -> Iterator[None]:
-    """Sign a user in, then take the database away."""
+def signed_in_user_without_database(client: Client, transactional_db: None) -> Iterator[None]:
+    """Sign a user in, then stop the database."""
     client.force_login(User.objects.create_user("someone"))
 
     def fail(*args: Any, **options: Any) -> None:
-        raise AWAY
+        raise DATABASE_DOWN
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CursorWrapper, "execute", fail)
         yield
 
 
-@pytest.mark.usefixtures("signed_in_and_away")
+@pytest.mark.usefixtures("signed_in_user_without_database")
 @pytest.mark.parametrize("path", ["/status/", "/profile/", "/api/orders/", "/admin/"])
-def test_a_signed_in_user_gets_503_too(client: Client, path: str) -> None:
-    """Also from what looks the user up outside of the view, such as the log."""
+def test_database_outage_is_503_for_a_signed_in_user(client: Client, path: str) -> None:
+    """Code outside the view reads the user too, such as the request log."""
     assert_outage(client.get(path))
 
 
-@pytest.mark.usefixtures("signed_in_and_away")
-def test_a_signed_in_user_gets_the_health_report(client: Client) -> None:
-    """When it is needed most."""
+@pytest.mark.usefixtures("signed_in_user_without_database")
+def test_healthz_reports_database_down_to_a_signed_in_user(client: Client) -> None:
     answer = client.get("/healthz")
 
     assert answer.status_code == 503
     assert answer.json()["components"]["database"]["status"] == "down"
 
 
-@pytest.mark.usefixtures("signed_in_and_away")
+@pytest.mark.usefixtures("signed_in_user_without_database")
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_the_probes_do_not_mind(client: Client, path: str) -> None:
+def test_probes_are_200_during_a_database_outage(client: Client, path: str) -> None:
     assert client.get(path).status_code == 200
 
 
-@pytest.mark.usefixtures("signed_in_and_away")
-def test_strangers_are_served_what_needs_no_database(client: Client) -> None:
+@pytest.mark.usefixtures("signed_in_user_without_database")
+def test_pages_without_queries_are_served_to_anonymous_visitors_during_a_database_outage(
+    client: Client,
+) -> None:
     client.cookies.clear()
 
     for path in ("/status/", "/profile/"):
@@ -157,16 +158,16 @@ def test_strangers_are_served_what_needs_no_database(client: Client) -> None:
         *(("/status/report/", 403), ("/api/nothing/", 404), ("/nothing", 404)),
     ],
 )
-def test_atomic_requests_make_no_page_need_the_database(
+def test_atomic_requests_do_not_make_pages_without_queries_need_the_database(
     client: Client, monkeypatch: pytest.MonkeyPatch, path: str, status: int
 ) -> None:
-    """A team may set it: Django then begins a transaction before each other view."""
+    """With ATOMIC_REQUESTS, Django begins a transaction before every other view."""
 
     def fail(_: object) -> None:
-        raise AWAY
+        raise DATABASE_DOWN
 
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
-    # Not of the connection: it would keep pytest-django's block as its own method.
+    # On the class: a patched connection would keep pytest-django's blocker as its method.
     monkeypatch.setattr(type(connections["default"]), "ensure_connection", fail)
 
     answer = client.get(path)

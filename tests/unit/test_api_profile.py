@@ -1,4 +1,4 @@
-"""/profile/: which settings are active, shown to each as far as the operator wants."""
+"""/profile/: the active settings; PROFILE_FIELDS limits what visitors see."""
 
 import json
 import platform
@@ -16,13 +16,13 @@ from ops.profile import active_profile
 
 User = get_user_model()
 
-# Also without a database mark pytest-django lets nothing reach the database.
+# Without the django_db mark, pytest-django refuses every query.
 PATHS = ("/profile/", "/profile")
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_stranger_gets_json_without_a_query(client: Client, path: str) -> None:
+def test_profile_is_json_without_a_database_query(client: Client, path: str) -> None:
     answer = client.get(path)
 
     assert answer.status_code == 200
@@ -40,13 +40,13 @@ def test_a_stranger_gets_json_without_a_query(client: Client, path: str) -> None
     }
 
 
-def test_the_fields_come_in_the_contract_s_order(client: Client) -> None:
+def test_profile_fields_are_in_the_order_of_profile_fields(client: Client) -> None:
     pairs = json.loads(client.get("/profile/").content, object_pairs_hook=list)
 
     assert tuple(name for name, _ in pairs) == PROFILE_FIELDS
 
 
-def test_every_field_that_can_be_shown_exists() -> None:
+def test_profile_has_every_field_of_profile_fields() -> None:
     assert set(active_profile()) == set(PROFILE_FIELDS)
 
 
@@ -58,7 +58,7 @@ def test_every_field_that_can_be_shown_exists() -> None:
         ("elsewhere", "elsewhere"),
     ],
 )
-def test_the_settings_name_is_the_module_s_last_part(
+def test_profile_settings_is_the_last_part_of_the_settings_module(
     client: Client, monkeypatch: pytest.MonkeyPatch, module: str, name: str
 ) -> None:
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", module)
@@ -67,7 +67,9 @@ def test_the_settings_name_is_the_module_s_last_part(
     assert client.get("/profile/?format=txt").content == f"{name}\n".encode()
 
 
-def test_server_release_and_debug_are_the_settings(client: Client, settings: Settings) -> None:
+def test_profile_shows_server_release_and_debug_from_settings(
+    client: Client, settings: Settings
+) -> None:
     settings.PROFILE, settings.RELEASE, settings.DEBUG = "set2", "2025-01-31.4f2c1ab", True
 
     profile = client.get("/profile/").json()
@@ -76,13 +78,17 @@ def test_server_release_and_debug_are_the_settings(client: Client, settings: Set
     assert profile["debug"] is True
 
 
-def test_a_stranger_sees_what_the_operator_names(client: Client, settings: Settings) -> None:
+def test_profile_shows_anonymous_visitors_only_profile_fields(
+    client: Client, settings: Settings
+) -> None:
     settings.PROFILE_FIELDS = ["release", "settings"]
 
     assert list(client.get("/profile/").json()) == ["settings", "release"]
 
 
-def test_hidden_settings_are_hidden_as_text_too(client: Client, settings: Settings) -> None:
+def test_profile_as_text_is_empty_when_settings_is_hidden(
+    client: Client, settings: Settings
+) -> None:
     settings.PROFILE_FIELDS = ["server"]
 
     assert client.get("/profile/?format=txt").content == b"\n"
@@ -90,7 +96,7 @@ def test_hidden_settings_are_hidden_as_text_too(client: Client, settings: Settin
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("staff", [True, False])
-def test_staff_see_every_field_and_other_users_do_not(
+def test_profile_shows_every_field_to_staff_only(
     client: Client, settings: Settings, staff: bool
 ) -> None:
     settings.PROFILE_FIELDS = ["settings"]
@@ -105,7 +111,7 @@ def test_staff_see_every_field_and_other_users_do_not(
 @pytest.mark.parametrize(
     ("query", "accept"), [("", "text/plain"), ("?format=txt", "*/*"), ("?format=txt", BROWSER)]
 )
-def test_the_settings_name_alone_as_text(
+def test_profile_as_text_is_the_settings_name(
     client: Client, path: str, query: str, accept: str
 ) -> None:
     answer = client.get(path + query, headers={"accept": accept})
@@ -119,31 +125,31 @@ def test_the_settings_name_alone_as_text(
     ("query", "accept"),
     [("", BROWSER), ("", "*/*"), ("", ""), ("?format=json", BROWSER), ("?format=json", "")],
 )
-def test_json_is_what_all_others_get(client: Client, query: str, accept: str) -> None:
+def test_profile_is_json_unless_text_is_requested(client: Client, query: str, accept: str) -> None:
     answer = client.get(f"/profile/{query}", headers={"accept": accept} if accept else None)
 
     assert (answer.status_code, answer.json()["settings"]) == (200, "test")
 
 
-def test_caches_know_that_the_answer_depends_on_accept(client: Client) -> None:
+def test_profile_varies_on_accept(client: Client) -> None:
     assert "Accept" in client.get("/profile/").headers["Vary"]
 
 
 @pytest.mark.parametrize("name", ["xml", "api", "html", "../txt", "%00"])
-def test_an_unknown_format_is_not_found(client: Client, name: str) -> None:
+def test_profile_in_an_unknown_format_is_404(client: Client, name: str) -> None:
     answer = client.get(f"/profile/?format={name}")
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/json")
 
 
-def test_a_type_that_is_not_offered_is_refused(client: Client) -> None:
+def test_profile_in_an_unsupported_media_type_is_406(client: Client) -> None:
     answer = client.get("/profile/", headers={"accept": "image/png"})
 
     assert (answer.status_code, "detail" in answer.json()) == (406, True)
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/plain"])
-def test_head_and_options_answer_and_nothing_is_written(client: Client, accept: str) -> None:
+def test_profile_allows_get_head_and_options_only(client: Client, accept: str) -> None:
     for path in PATHS:
         head = client.head(path, headers={"accept": accept})
         options = client.options(path, headers={"accept": accept})

@@ -1,4 +1,4 @@
-"""The log line of a request: who asked, from where, and nothing that may be a secret."""
+"""The log line of a request: user, client address, request id, and no secrets."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ HIDDEN = "hidden"
 
 
 def break_orders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every request for orders end with a mistake."""
+    """Make every request for orders raise an error."""
 
     def fail(*args: Any) -> None:
         raise KeyError
@@ -32,7 +32,7 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("path", "status"), [("/profile/", 200), ("/nowhere", 404), ("/api/orders/", 500)]
 )
-def test_no_query_string_is_logged(
+def test_request_log_has_no_query_string(
     client: Client,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -53,10 +53,10 @@ def test_no_query_string_is_logged(
         assert HIDDEN not in record.getMessage()
 
 
-def test_the_client_s_address_is_nginx_s_word(
+def test_request_log_has_the_client_address_from_nginx_and_not_from_headers(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It comes from nginx by way of uWSGI; any client could send a header."""
+    """REMOTE_ADDR comes from nginx through uWSGI; any client can send a header."""
     forged = {"x-forwarded-for": "1.2.3.4", "x-real-ip": "1.2.3.4", "forwarded": "for=1.2.3.4"}
 
     with caplog.at_level("INFO"):
@@ -66,7 +66,7 @@ def test_the_client_s_address_is_nginx_s_word(
     assert "1.2.3.4" not in caplog.text
 
 
-def test_a_line_carries_the_request_s_id(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_request_log_has_the_request_id(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         client.get("/profile/", headers={"x-request-id": "id-of-the-request"})
 
@@ -83,7 +83,7 @@ def test_probes_are_not_logged(client: Client, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.django_db
-def test_the_log_names_the_user_whom_the_view_asked_for(
+def test_request_log_names_the_user_that_the_view_read(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = User.objects.create_user("someone", is_staff=True)
@@ -96,7 +96,7 @@ def test_the_log_names_the_user_whom_the_view_asked_for(
 
 
 @pytest.mark.django_db
-def test_the_log_names_the_user_who_has_just_signed_in(
+def test_request_log_names_the_user_that_signs_in(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = User.objects.create_user("someone", password=HIDDEN, is_staff=True)
@@ -113,12 +113,12 @@ def logged_users(caplog: pytest.LogCaptureFixture) -> list[int | None]:
     return [event["user_id"] for event in events(caplog, "request_finished")]
 
 
-def test_the_log_alone_costs_no_query(
+def test_request_log_needs_no_database_query(
     client: Client, transactional_db: None, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    """A view that has no need of the user does not pay for one."""
+    """Only a view that uses the user loads it."""
     client.force_login(User.objects.create_user("someone"))
 
-    # Its checks use connections of their own.
+    # The health checks use their own connections.
     with django_assert_num_queries(0):
         assert client.get("/healthz").status_code in (200, 503)

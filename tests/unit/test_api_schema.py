@@ -1,4 +1,4 @@
-"""The API's description: complete, true of what the endpoints answer, and readable by a person."""
+"""The OpenAPI schema and its page: complete, and true of every response."""
 
 import os
 import re
@@ -35,8 +35,8 @@ EXAMPLES = hypothesis.settings(
 )
 
 
-def served(environ: dict[str, Any], start_response: Any) -> Any:
-    """Answer as the site does; the caller lacks what every server says."""
+def serve(environ: dict[str, Any], start_response: Any) -> Any:
+    """Serve the site; add REMOTE_ADDR, which schemathesis does not set."""
     return application({"REMOTE_ADDR": "127.0.0.1", **environ}, start_response)
 
 
@@ -44,7 +44,7 @@ def served(environ: dict[str, Any], start_response: Any) -> Any:
 def token(
     db: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """A user's token; their files go to a folder of the test, and nothing is throttled."""
+    """Return a user's token; files go to a folder of the test, and throttling is off."""
     settings.DEBUG = True
     settings.MEDIA_ROOT = tmp_path
     monkeypatch.setattr(RateThrottle, "rate", lambda self: (0, 1))
@@ -52,33 +52,33 @@ def token(
 
 
 def schema() -> dict[str, Any]:
-    """Return the description of the tests' project."""
+    """Return the OpenAPI schema of the test project."""
     return SchemaGenerator(urlconf="tests.orders").get_schema(public=True)
 
 
 @cache
-def described() -> Any:
-    """Return the description, of which schemathesis makes requests."""
+def api_schema() -> Any:
+    """Return the schema from which schemathesis generates requests."""
     found = schemathesis.openapi.from_dict(schema())
-    found.app = served
+    found.app = serve
     return found
 
 
-# What cannot be said in the description: not every password is right.
-PICKY = {"/api/token/"}
+# A schema cannot describe which passwords are correct.
+REFUSES_VALID_DATA = {"/api/token/"}
 
 
-@described().parametrize()
+@api_schema().parametrize()
 @EXAMPLES
-def test_every_answer_is_as_described(case: Any, token: str) -> None:
-    left_out = [positive_data_acceptance] if case.operation.path in PICKY else []
+def test_responses_match_the_openapi_schema(case: Any, token: str) -> None:
+    left_out = [positive_data_acceptance] if case.operation.path in REFUSES_VALID_DATA else []
     case.call_and_validate(
         headers={"Authorization": f"Token {token}", "Host": "localhost"}, excluded_checks=left_out
     )
 
 
-def test_the_description_is_complete_and_valid() -> None:
-    """No endpoint of which something had to be guessed."""
+def test_openapi_schema_is_valid_and_lists_every_endpoint() -> None:
+    """A warning means that drf-spectacular guessed a part of an endpoint."""
     call_command("spectacular", validate=True, fail_on_warn=True, file=os.devnull)
 
     operations = [
@@ -99,7 +99,9 @@ def test_the_description_is_complete_and_valid() -> None:
         ("403", {"post /api/orders/"}),
     ],
 )
-def test_a_refusal_is_described_where_it_can_be_met(status: str, operations: set[str]) -> None:
+def test_openapi_schema_lists_400_and_403_where_they_can_occur(
+    status: str, operations: set[str]
+) -> None:
     found = {
         f"{method} {path}"
         for path, methods in schema()["paths"].items()
@@ -111,7 +113,7 @@ def test_a_refusal_is_described_where_it_can_be_met(status: str, operations: set
 
 
 @pytest.mark.django_db
-def test_strangers_are_not_told_where_debug_is_off(client: Client) -> None:
+def test_schema_and_docs_need_a_login_without_debug(client: Client) -> None:
     assert client.get("/api/schema/").status_code == 401
     docs = client.get("/api/docs/")
     assert (docs.status_code, docs["Location"]) == (302, "/accounts/login/?next=/api/docs/")
@@ -122,7 +124,7 @@ def test_strangers_are_not_told_where_debug_is_off(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_a_token_is_enough_for_the_description(client: Client) -> None:
+def test_schema_accepts_a_token(client: Client) -> None:
     key = Token.objects.create(user=User.objects.create_user("someone")).key
 
     answer = client.get(
@@ -132,8 +134,8 @@ def test_a_token_is_enough_for_the_description(client: Client) -> None:
     assert answer.json()["openapi"].startswith("3.")
 
 
-def test_the_page_runs_nothing_that_stands_in_it(client: Client, settings: Settings) -> None:
-    """So that it works with a Content-Security-Policy that allows this site's files alone."""
+def test_docs_page_has_no_inline_script_or_style(client: Client, settings: Settings) -> None:
+    """A Content-Security-Policy that allows only files of this site must not break it."""
     settings.DEBUG = True
     page = client.get("/api/docs/")
     text = page.content.decode()
@@ -153,7 +155,7 @@ def test_the_page_runs_nothing_that_stands_in_it(client: Client, settings: Setti
             assert client.get(source).status_code == 200, source
 
 
-def test_the_page_s_own_script_names_the_description(client: Client, settings: Settings) -> None:
+def test_docs_script_loads_the_schema(client: Client, settings: Settings) -> None:
     settings.DEBUG = True
     script = client.get("/api/docs/?script=")
 
@@ -167,21 +169,22 @@ def test_the_page_s_own_script_names_the_description(client: Client, settings: S
 @pytest.mark.parametrize(
     "path", ["/api/", "/api/nothing/", "/api/nothing/1/", "/api/a/b/c", "/api/orders//"]
 )
-def test_no_such_endpoint_is_json(client: Client, method: str, path: str) -> None:
+def test_unknown_api_path_is_404_as_json(client: Client, method: str, path: str) -> None:
     answer = getattr(client, method)(path)
 
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_missing_slash_is_added(client: Client, method: str) -> None:
-    """And the method is kept."""
+def test_api_redirects_to_the_path_with_a_trailing_slash_and_keeps_the_method(
+    client: Client, method: str
+) -> None:
     answer = getattr(client, method)("/api/orders?a=b")
 
     assert (answer.status_code, answer["Location"]) == (308, "/api/orders/?a=b")
 
 
-def test_django_s_own_errors_are_json_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_django_errors_are_json_under_api(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> int:
         raise KeyError
 
@@ -207,7 +210,9 @@ def test_django_s_own_errors_are_json_too(client: Client, monkeypatch: pytest.Mo
         (b"x", "not a kind", 415),
     ],
 )
-def test_an_odd_body_is_refused(client: Client, body: bytes, kind: str, status: int) -> None:
+def test_malformed_request_body_is_refused(
+    client: Client, body: bytes, kind: str, status: int
+) -> None:
     answer = client.post("/api/token/", body, content_type=kind)
 
     assert answer.status_code == status
@@ -223,7 +228,9 @@ def test_an_odd_body_is_refused(client: Client, body: bytes, kind: str, status: 
         ("/profile/", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_another_method_is_told_which_there_are(client: Client, path: str, methods: str) -> None:
+def test_unsupported_method_is_405_with_allow_header(
+    client: Client, path: str, methods: str
+) -> None:
     client.force_login(User.objects.create_user("someone"))
 
     for answer in (client.delete(path), client.trace(path), client.generic("ODD", path)):

@@ -1,4 +1,4 @@
-"""The servers that the status page watches; each here is an HTTP server of its own."""
+"""The servers on the status page; each test server is a real HTTP server."""
 
 import socket
 import time
@@ -17,16 +17,16 @@ from tests.ports import free_port
 
 
 class Neighbour(ThreadingHTTPServer):
-    """A server that answers as the test wants."""
+    """A server with the status that the test sets."""
 
     status = 200
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.asked: list[str] = []
-        self.go_on = Event()
-        self.go_on.set()
+        self.requested: list[str] = []
+        self.resumed = Event()
+        self.resumed.set()
         Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -36,13 +36,13 @@ class Answer(BaseHTTPRequestHandler):
     server: Neighbour
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        self.server.go_on.wait(30)
+        self.server.requested.append(self.path)
+        self.server.resumed.wait(30)
         self.send_response(self.server.status)
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def neighbour(settings: Settings, tmp_path: Path) -> Iterator[Neighbour]:
     server = Neighbour()
     settings.PROFILE = "set1"
     settings.DRAIN_FILE = tmp_path / "drain"
-    # Nothing listens at set1's address: it must not be asked.
+    # Nothing listens at set1's address: this server is not probed.
     settings.SERVERS = [f"set1=127.0.0.1:{free_port()}", f"set2=127.0.0.1:{server.server_port}"]
     yield server
-    server.go_on.set()
+    server.resumed.set()
     server.shutdown()
     server.server_close()
 
@@ -73,30 +73,32 @@ def states() -> dict[str, tuple[str, str]]:
         (301, ("down", "/readyz answers 301")),
     ],
 )
-def test_a_server_is_what_its_readyz_says(
+def test_server_state_follows_the_status_of_readyz(
     neighbour: Neighbour, status: int, state: tuple[str, str]
 ) -> None:
     neighbour.status = status
 
     assert states() == {"set1": ("up", ""), "set2": state}
-    assert neighbour.asked == ["/readyz"]
+    assert neighbour.requested == ["/readyz"]
 
 
-def test_this_server_looks_at_its_own_drain_file(neighbour: Neighbour, settings: Settings) -> None:
+def test_this_server_is_draining_while_its_drain_file_exists(
+    neighbour: Neighbour, settings: Settings
+) -> None:
     settings.DRAIN_FILE.touch()
 
     assert states()["set1"] == ("draining", "")
 
 
-def test_a_server_that_is_not_there_is_down(neighbour: Neighbour, settings: Settings) -> None:
+def test_server_that_cannot_be_reached_is_down(neighbour: Neighbour, settings: Settings) -> None:
     settings.SERVERS = [f"set2=127.0.0.1:{free_port()}", "set3=no-such-host.invalid:7999"]
 
     assert states()["set2"] == ("down", "not reached")
     assert states()["set3"][0] == "down"
 
 
-def test_a_server_that_hangs_is_down_in_time(neighbour: Neighbour) -> None:
-    neighbour.go_on.clear()
+def test_server_that_hangs_is_down_after_the_probe_timeout(neighbour: Neighbour) -> None:
+    neighbour.resumed.clear()
 
     started = time.monotonic()
 
@@ -104,34 +106,32 @@ def test_a_server_that_hangs_is_down_in_time(neighbour: Neighbour) -> None:
     assert time.monotonic() - started < 4 * servers.PROBE_SECONDS
 
 
-def test_a_name_server_that_hangs_is_asked_once_and_not_waited_for(
+def test_hanging_name_server_is_queried_once_and_does_not_delay_the_probe(
     neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system's look-up takes as long as it likes, and a thread in it cannot be ended."""
-    asked: list[str] = []
+    """A system lookup has no timeout, and a thread in it cannot be ended."""
+    requested: list[str] = []
     original = socket.getaddrinfo
 
     def slow(host: str, *args: Any, **options: Any) -> Any:
-        asked.append(host)
-        neighbour.go_on.wait(30)
+        requested.append(host)
+        neighbour.resumed.wait(30)
         return original(host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    neighbour.go_on.clear()
+    neighbour.resumed.clear()
 
     started = time.monotonic()
     found = [states()["set2"] for _ in range(3)]
 
     assert found == [("down", "no answer within 1 s")] * 3
     assert time.monotonic() - started < 8 * servers.PROBE_SECONDS
-    assert asked == ["127.0.0.1"]
+    assert requested == ["127.0.0.1"]
 
 
-def test_many_dead_servers_take_no_longer_than_one_and_hide_none_that_is_up(
-    neighbour: Neighbour, settings: Settings
-) -> None:
+def test_servers_are_probed_in_parallel(neighbour: Neighbour, settings: Settings) -> None:
     with socket.socket() as silent:
-        # It takes connections and never answers.
+        # It accepts connections and never answers.
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         port = silent.getsockname()[1]
@@ -145,14 +145,14 @@ def test_many_dead_servers_take_no_longer_than_one_and_hide_none_that_is_up(
     assert time.monotonic() - started < 3 * servers.PROBE_SECONDS
 
 
-def test_the_answers_are_kept_so_that_many_visitors_cause_one_probe(neighbour: Neighbour) -> None:
+def test_probe_result_is_reused_for_many_visitors(neighbour: Neighbour) -> None:
     for _ in range(20):
         servers.RECENT.get()
 
-    assert neighbour.asked == ["/readyz"]
+    assert neighbour.requested == ["/readyz"]
 
 
-def test_without_servers_there_is_this_one(settings: Settings) -> None:
+def test_this_server_is_listed_when_servers_is_empty(settings: Settings) -> None:
     settings.SERVERS, settings.PROFILE = [], "alone"
 
     assert states() == {"alone": ("up", "")}
@@ -166,5 +166,5 @@ def test_without_servers_there_is_this_one(settings: Settings) -> None:
         ("v6=[::1]:7999", ServerEntry("v6", "::1", 7999)),
     ],
 )
-def test_an_entry_is_read(text: str, server: ServerEntry) -> None:
+def test_server_entry_is_parsed_into_name_host_and_port(text: str, server: ServerEntry) -> None:
     assert ServerEntry.parse(text) == server

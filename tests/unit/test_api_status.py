@@ -1,4 +1,4 @@
-"""/status/: the status page, which tells strangers nothing in production."""
+"""/status/: the status page, which shows visitors no details in production."""
 
 import sys
 from html.parser import HTMLParser
@@ -17,14 +17,14 @@ from tests.tree import ROOT
 
 User = get_user_model()
 
-# What a stranger must not learn.
+# Must not be shown to anonymous visitors.
 SERVER = "server-of-the-test"
 RELEASE = "2025-01-31.4f2c1ab"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """The page's elements; a tag that is closed wrongly is an error."""
+    """The elements of the page; a wrongly nested tag is an error."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -44,13 +44,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(autouse=True)
-def named(settings: Settings) -> None:
-    """Give the server and its release names that stand nowhere else."""
+def unique_names(settings: Settings) -> None:
+    """Give the server and its release unique names."""
     settings.PROFILE, settings.RELEASE = SERVER, RELEASE
 
 
 def links(answer: Any) -> list[str | None]:
-    """Return where the page's links lead."""
+    """Return the targets of the links."""
     return [attrs["href"] for tag, attrs in Page(answer.content.decode()).found if tag == "a"]
 
 
@@ -61,7 +61,7 @@ def test_home_page_redirects_to_status_page(client: Client) -> None:
 
 
 @pytest.mark.parametrize("line", ["urlpatterns = [\n", "]\n"], ids=["first", "last"])
-def test_urls_of_the_project_win_wherever_in_its_list(line: str) -> None:
+def test_project_urls_precede_stack_urls_at_any_position(line: str) -> None:
     text = (ROOT / "mysite/urls.py").read_text()
     own = "path('', View.as_view(), name='own'), path('api/shop/', View.as_view(), name='own'),"
     edited = text.replace(line, f"{line}{own}\n" if "[" in line else f"{own}{line}", 1)
@@ -71,11 +71,11 @@ def test_urls_of_the_project_win_wherever_in_its_list(line: str) -> None:
     names = {path: resolve(path, urls).url_name for path in ("/api/shop/", "/status/")}
 
     assert names == {"/api/shop/": "own", "/status/": "status"}
-    # Yours, rather than the stack's, which redirects.
+    # The project's view, and not the stack's redirect.
     assert getattr(resolve("/", urls).func, "view_class", None) is not RedirectView
 
 
-def test_a_stranger_learns_that_the_site_is_up_and_no_more(client: Client) -> None:
+def test_status_page_shows_anonymous_visitors_only_that_the_site_is_up(client: Client) -> None:
     answer = client.get("/status/")
 
     text = answer.content.decode()
@@ -86,12 +86,13 @@ def test_a_stranger_learns_that_the_site_is_up_and_no_more(client: Client) -> No
         assert word not in text
 
 
-def test_no_cache_keeps_the_status_page(client: Client) -> None:
-    """It is another one for staff than for strangers."""
+def test_status_page_is_not_cached(client: Client) -> None:
     assert {"no-store", "private"} <= set(client.get("/status/")["Cache-Control"].split(", "))
 
 
-def test_with_debug_on_everyone_sees_the_profile(client: Client, settings: Settings) -> None:
+def test_status_page_shows_the_profile_to_everyone_with_debug(
+    client: Client, settings: Settings
+) -> None:
     settings.DEBUG = True
 
     answer = client.get("/status/")
@@ -103,7 +104,9 @@ def test_with_debug_on_everyone_sees_the_profile(client: Client, settings: Setti
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("staff", [True, False])
-def test_staff_see_it_always_and_other_users_do_not(client: Client, staff: bool) -> None:
+def test_status_page_shows_the_profile_to_staff_only_without_debug(
+    client: Client, staff: bool
+) -> None:
     client.force_login(User.objects.create_user("someone", is_staff=staff))
 
     text = client.get("/status/").content.decode()
@@ -115,8 +118,10 @@ def test_staff_see_it_always_and_other_users_do_not(client: Client, staff: bool)
 
 
 @pytest.mark.django_db
-def test_staff_see_what_strangers_are_not_shown(client: Client, settings: Settings) -> None:
-    """As /profile/ has it: PROFILE_FIELDS is for everyone else."""
+def test_status_page_shows_staff_fields_outside_profile_fields(
+    client: Client, settings: Settings
+) -> None:
+    """PROFILE_FIELDS limits all other visitors, as in /profile/."""
     settings.PROFILE_FIELDS = ["release"]
     client.force_login(User.objects.create_user("someone", is_staff=True))
 
@@ -126,7 +131,7 @@ def test_staff_see_what_strangers_are_not_shown(client: Client, settings: Settin
     assert "<strong></strong>" not in text
 
 
-def test_debug_shows_what_the_operator_names_and_leaves_no_gap(
+def test_status_page_with_debug_shows_only_profile_fields(
     client: Client, settings: Settings
 ) -> None:
     settings.DEBUG, settings.PROFILE_FIELDS = True, ["release"]
@@ -139,7 +144,7 @@ def test_debug_shows_what_the_operator_names_and_leaves_no_gap(
 
 
 @pytest.mark.parametrize("module", ["uwsgi", "gunicorn", ""])
-def test_the_picture_names_what_runs_django(
+def test_status_page_names_the_application_server(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     settings.DEBUG = True
@@ -155,7 +160,7 @@ def test_the_picture_names_what_runs_django(
     )
 
 
-def test_values_are_escaped(client: Client, settings: Settings) -> None:
+def test_status_page_escapes_values(client: Client, settings: Settings) -> None:
     settings.DEBUG, settings.PROFILE = True, "<b>server"
 
     text = client.get("/status/").content.decode()
@@ -164,14 +169,14 @@ def test_values_are_escaped(client: Client, settings: Settings) -> None:
     assert "<b>" not in text
 
 
-def test_browsers_find_the_icon_where_they_look_for_it(client: Client) -> None:
+def test_favicon_redirects_to_the_static_icon(client: Client) -> None:
     answer = client.get("/favicon.ico")
 
     assert (answer.status_code, answer.headers["Location"]) == (302, "/static/ops/icon.svg")
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_the_page_is_whole_and_loads_nothing_from_elsewhere(
+def test_status_page_is_valid_html_and_loads_only_files_of_this_site(
     client: Client, settings: Settings, debug: bool
 ) -> None:
     settings.DEBUG = debug

@@ -1,4 +1,4 @@
-"""/status/report/: the whole state for those who may see it, and nothing for strangers."""
+"""/status/report/: the state of the stack, for staff only unless DEBUG is on."""
 
 import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ User = get_user_model()
 # The components' checks run in threads, which do not see a test's open transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-FOUND = [
+SERVERS = [
     ServerHealth(ServerEntry("set1", "server1", 7999), "up"),
     ServerHealth(ServerEntry("set2", "server2", 7999), "draining"),
 ]
@@ -45,8 +45,8 @@ def worker(transactional_db: None) -> None:
     beats.beat("worker")
 
 
-def find(monkeypatch: pytest.MonkeyPatch, found: list[ServerHealth]) -> None:
-    """Let the look at the servers find this."""
+def set_servers(monkeypatch: pytest.MonkeyPatch, found: list[ServerHealth]) -> None:
+    """Set the result of the server probes."""
     monkeypatch.setattr(servers.RECENT, "look", lambda: found)
 
 
@@ -55,10 +55,10 @@ def sign_in(client: Client, **rights: bool) -> None:
 
 
 @pytest.mark.parametrize("rights", [None, {"is_staff": False}])
-def test_others_than_staff_are_told_nothing(
+def test_status_report_is_403_for_all_but_staff(
     client: Client, monkeypatch: pytest.MonkeyPatch, rights: dict[str, bool] | None
 ) -> None:
-    """And nothing is looked at for them."""
+    """Nor does it probe anything."""
     monkeypatch.setattr(servers.RECENT, "look", lambda: pytest.fail("a server was asked"))
     monkeypatch.setattr(status.HEALTH, "look", lambda: pytest.fail("a component was asked"))
     if rights is not None:
@@ -71,7 +71,7 @@ def test_others_than_staff_are_told_nothing(
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_staff_always_see_it_and_with_debug_everyone(
+def test_status_report_is_shown_to_staff_and_with_debug_to_everyone(
     client: Client, settings: Settings, debug: bool
 ) -> None:
     settings.DEBUG = debug
@@ -91,12 +91,12 @@ def test_staff_always_see_it_and_with_debug_everyone(
     assert body["components"].keys() == health.keys()
 
 
-def test_servers_are_shown_with_their_state_and_address(
+def test_status_report_lists_servers_with_state_and_address(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DEBUG = True
     down = ServerHealth(ServerEntry("set3", "server3", 7999), "down", "not reached")
-    find(monkeypatch, [*FOUND, down])
+    set_servers(monkeypatch, [*SERVERS, down])
 
     body = client.get("/status/report/").json()
 
@@ -108,20 +108,20 @@ def test_servers_are_shown_with_their_state_and_address(
     assert body["status"] == "down"
 
 
-def test_a_server_that_drains_is_no_fault(
+def test_status_report_is_up_while_a_server_drains(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DEBUG = True
-    find(monkeypatch, FOUND)
+    set_servers(monkeypatch, SERVERS)
 
     assert client.get("/status/report/").json()["status"] == "up"
 
 
-def test_servers_have_no_name_where_the_operator_shows_none(
+def test_status_report_hides_server_names_outside_profile_fields(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DEBUG, settings.PROFILE_FIELDS = True, ["release"]
-    find(monkeypatch, FOUND)
+    set_servers(monkeypatch, SERVERS)
 
     body = client.get("/status/report/").json()
 
@@ -131,7 +131,7 @@ def test_servers_have_no_name_where_the_operator_shows_none(
     assert "set1" not in page and "server1" not in page
 
 
-def test_a_component_that_is_down_is_named(
+def test_status_report_and_page_name_a_component_that_is_down(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DEBUG = True
@@ -147,7 +147,7 @@ def test_a_component_that_is_down_is_named(
     assert "cannot be written" in page
 
 
-def test_many_who_watch_cause_one_look_at_the_components(
+def test_status_report_and_page_share_one_health_check_result(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.DEBUG = True
@@ -167,7 +167,9 @@ def test_many_who_watch_cause_one_look_at_the_components(
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_it_can_only_be_read(client: Client, settings: Settings, method: str) -> None:
+def test_status_report_refuses_writing_methods(
+    client: Client, settings: Settings, method: str
+) -> None:
     settings.DEBUG = True
 
     assert getattr(client, method)("/status/report/").status_code == 405

@@ -1,4 +1,4 @@
-"""What the benchmarks read out of other programs' words, and what they make of it."""
+"""How the benchmarks parse the output of other programs, and calculate their figures."""
 
 import json
 
@@ -28,7 +28,7 @@ Transfer/sec:    601.12KB
 """
 
 
-def test_wrks_report_is_read() -> None:
+def test_wrk_report_is_parsed() -> None:
     assert parse_wrk(WRK) == Load(
         requests=11012,
         per_second=1833.51,
@@ -39,7 +39,7 @@ def test_wrks_report_is_read() -> None:
     )
 
 
-def test_wrks_errors_are_counted() -> None:
+def test_wrk_errors_are_counted() -> None:
     load = parse_wrk(
         f"{WRK}  Socket errors: connect 1, read 20, write 0, timeout 3\n"
         "  Non-2xx or 3xx responses: 7\n"
@@ -49,12 +49,12 @@ def test_wrks_errors_are_counted() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "unable to connect to 127.0.0.1:8080 Connection refused\n"])
-def test_what_is_no_report_of_wrk_is_no_figure(text: str) -> None:
+def test_text_without_a_wrk_report_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="wrk's report has no"):
         parse_wrk(text)
 
 
-def test_cpu_time_is_read_from_both_versions_of_control_groups() -> None:
+def test_cpu_time_is_parsed_for_cgroup_v1_and_v2() -> None:
     assert parse_cpu("usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n") == 1234567
     assert parse_cpu("1234567000\n") == 1234567
 
@@ -62,18 +62,18 @@ def test_cpu_time_is_read_from_both_versions_of_control_groups() -> None:
 @pytest.mark.parametrize(
     ("size", "mib"), [("512B", 2**-11), ("64KiB", 0.0625), ("101.5MiB", 101.5), ("1.5GiB", 1536)]
 )
-def test_memory_is_read_in_each_unit(size: str, mib: float) -> None:
+def test_memory_size_is_parsed_in_each_unit(size: str, mib: float) -> None:
     assert parse_mib(size) == mib
 
 
 @pytest.mark.parametrize("size", ["", "12", "--"])
-def test_what_is_no_size_is_no_figure(size: str) -> None:
+def test_malformed_memory_size_is_an_error(size: str) -> None:
     with pytest.raises(ValueError, match="not a size"):
         parse_mib(size)
 
 
-def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
-    # One round each in which either of the two was disturbed.
+def test_ratio_is_the_median_over_all_rounds() -> None:
+    # In one round each, one of the two was disturbed.
     assert ratio([100.0, 50.0, 90.0], [50.0, 50.0, 10.0]) == 2.0
     assert ratio([1.0], [0.0]) == 0.0
 
@@ -89,7 +89,7 @@ LOG = """\
 """
 
 
-def test_the_steps_of_a_deploy_are_read() -> None:
+def test_deploy_log_is_parsed_into_steps_with_seconds() -> None:
     assert parse_steps(LOG) == [
         ("building r2", 9.0),
         ("server1: draining", 1.2),
@@ -98,7 +98,7 @@ def test_the_steps_of_a_deploy_are_read() -> None:
     ]
 
 
-def test_a_deploys_figures_are_those_of_its_own_time() -> None:
+def test_deploy_figures_count_only_requests_during_the_deploy() -> None:
     outcomes = [
         VisitorAnswer(started=1, seconds=0.25, good=False),
         VisitorAnswer(started=5, seconds=0.5, good=True),
@@ -119,7 +119,7 @@ def test_a_deploys_figures_are_those_of_its_own_time() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "word"), [(25.0, "20.0 s, met."), (25.5, "20.5 s, NOT met.")])
-def test_a_deploys_aim_leaves_out_its_drains(seconds: float, word: str) -> None:
+def test_deploy_time_target_excludes_drains(seconds: float, word: str) -> None:
     deploy = Deploy(seconds, 2.0, 3.0, 100, 0, 80, 70)
 
     assert deploy_lines(deploy)[-1].endswith(word)
@@ -130,7 +130,7 @@ def event(action: str, container: str, seconds: float) -> str:
     return json.dumps({"Action": action, "Actor": {"ID": container}, "timeNano": seconds * 1e9})
 
 
-def test_a_stop_is_timed_from_the_first_signal_to_the_end() -> None:
+def test_container_stop_is_timed_from_first_signal_to_exit() -> None:
     lines = [
         event("kill", "server1", 1.0),
         event("die", "one-off", 2.0),

@@ -1,4 +1,4 @@
-"""Breakers: a failed call refuses the calls of all processes, until one succeeds."""
+"""Breakers: after a failed call, all processes refuse calls until one succeeds."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.waiting import eventually
 
 
 @pytest.mark.usefixtures("no_end_of_the_pause")
-def test_one_failed_call_refuses_the_calls_of_all_processes(shared: Breaker) -> None:
+def test_failed_call_opens_the_breaker_for_all_processes(shared: Breaker) -> None:
     def fail() -> None:
         with pytest.raises(OSError), shared.call(OSError):
             raise ConnectionRefusedError
@@ -21,7 +21,7 @@ def test_one_failed_call_refuses_the_calls_of_all_processes(shared: Breaker) -> 
         pytest.fail("the server was asked")
 
 
-def test_after_the_pause_one_call_tries_and_its_success_lets_all_through(shared: Breaker) -> None:
+def test_breaker_closes_after_a_successful_call_past_the_pause(shared: Breaker) -> None:
     shared.open()
 
     def succeeds() -> bool:
@@ -37,19 +37,19 @@ def test_after_the_pause_one_call_tries_and_its_success_lets_all_through(shared:
     eventually(tried, seconds=5, what="the try after the pause")
     assert not shared.is_open
     assert all(succeeds() for _ in range(3))
-    # The one that tried has given its turn back.
+    # The call that tried has released the lock.
     assert in_another_process(shared.take)
 
 
-def test_while_one_call_tries_another_process_is_refused(shared: Breaker) -> None:
+def test_breaker_refuses_other_processes_while_one_call_tries(shared: Breaker) -> None:
     shared.open()
     eventually(lambda: not shared._is_pause(), seconds=5, what="the end of the pause")
     with another_worker(shared), pytest.raises(AwayError), shared.call(OSError):
         pytest.fail("two have asked")
 
 
-def test_an_old_failure_refuses_no_call(shared: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two come at once, an hour after an outage: neither is refused because the other one tries."""
+def test_breaker_ignores_an_old_failure(shared: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two calls long after an outage, neither is refused because the other one tries."""
     shared.open()
     monkeypatch.setattr(breaker, "STALE_SECONDS", 0.1)
     eventually(lambda: not shared.is_open, seconds=5, what="the failure is old")
@@ -61,7 +61,7 @@ def test_an_old_failure_refuses_no_call(shared: Breaker, monkeypatch: pytest.Mon
     assert called
 
 
-def test_a_call_inside_a_call_is_part_of_it(shared: Breaker) -> None:
+def test_breaker_closes_only_after_the_outer_of_two_nested_calls(shared: Breaker) -> None:
     """A client connects while it sends a command."""
     shared.open()
     eventually(lambda: not shared._is_pause(), seconds=5, what="the end of the pause")
@@ -75,7 +75,7 @@ def test_a_call_inside_a_call_is_part_of_it(shared: Breaker) -> None:
     assert not shared.is_open
 
 
-def test_errors_of_another_kind_and_the_servers_own_leave_it_closed(shared: Breaker) -> None:
+def test_breaker_stays_closed_on_errors_that_are_no_outage(shared: Breaker) -> None:
     for error in (ValueError(), PermissionError()):
         with pytest.raises(type(error)), shared.call(OSError, but=PermissionError):
             raise error

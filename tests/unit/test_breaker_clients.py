@@ -1,4 +1,4 @@
-"""Breakers: the clients of Redis and of the broker use them, between real processes."""
+"""Breakers in the clients of Redis and of the broker."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ from ops.breaker import BROKER, REDIS, within
 from ops.redis_client import AskOnce, NotAskedError
 
 
-def test_what_comes_too_late_is_undone() -> None:
+def test_result_after_the_timeout_is_undone() -> None:
     go, undone = threading.Event(), Queue[str]()
 
     def late() -> str:
@@ -34,29 +34,29 @@ def test_what_comes_too_late_is_undone() -> None:
 
 @contextmanager
 def hanging_server() -> Iterator[tuple[int, list[int]]]:
-    """Give the port of a server that takes connections and says nothing, and how many it took."""
-    taken: list[int] = []
+    """Give the port of a server that accepts connections and never answers, and its connections."""
+    accepted: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def accept() -> None:
             try:
                 while True:
-                    taken.append(server.accept()[0].detach())
+                    accepted.append(server.accept()[0].detach())
             except OSError:
                 return
 
         threading.Thread(target=accept, daemon=True).start()
-        yield server.getsockname()[1], taken
+        yield server.getsockname()[1], accepted
         server.shutdown(socket.SHUT_RDWR)
-    for descriptor in taken:
+    for descriptor in accepted:
         os.close(descriptor)
 
 
 @pytest.mark.usefixtures("no_end_of_the_pause")
-def test_a_redis_that_hangs_is_asked_once_for_all_its_clients(
+def test_hanging_redis_is_tried_once_for_all_clients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with hanging_server() as (port, taken):
+    with hanging_server() as (port, accepted):
         url = f"redis://127.0.0.1:{port}"
         client = redis.Redis(port=port, retry=AskOnce(), socket_timeout=1)
         monkeypatch.setitem(app.conf, "broker_write_url", url)
@@ -70,10 +70,10 @@ def test_a_redis_that_hangs_is_asked_once_for_all_its_clients(
         with pytest.raises(NotAskedError):
             redis.Redis(port=port, retry=AskOnce()).ping()
 
-        assert len(taken) == 1
+        assert len(accepted) == 1
 
 
-def test_redis_refusing_a_password_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_redis_password_leaves_the_breaker_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(redis.AuthenticationError):
         AskOnce().call_with_retry(refuse, lambda _: None)
 
@@ -85,7 +85,9 @@ def refuse() -> None:
     raise redis.AuthenticationError("WRONGPASS")
 
 
-def test_a_task_that_cannot_be_written_down_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_that_cannot_be_serialized_leaves_the_breaker_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise kombu.exceptions.EncodeError
 
@@ -96,7 +98,7 @@ def test_a_task_that_cannot_be_written_down_is_no_outage(monkeypatch: pytest.Mon
     assert not BROKER.is_open
 
 
-def test_a_redis_that_is_full_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_redis_leaves_the_breaker_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It refuses a message, and answers everything else."""
 
     def fail(*_: object, **__: object) -> None:

@@ -12,15 +12,15 @@ from tests.unit.config_files import haproxy_seconds
 from tests.waiting import eventually
 
 
-def test_turns_to_connect_follow_each_other(shared: Breaker) -> None:
+def test_processes_connect_one_at_a_time(shared: Breaker) -> None:
     for _ in range(3):
         assert shared.take()
         shared.give_back(away=False)
-        # Here it would succeed in any case: a process can take its own lock again.
+        # In another process: a process can take its own lock again.
         assert in_another_process(shared.take)
 
 
-def test_while_one_connection_hangs_others_are_refused_at_once(shared: Breaker) -> None:
+def test_other_processes_are_refused_while_one_connection_hangs(shared: Breaker) -> None:
     with another_worker(shared):
         assert not shared.take()
         # After one wait no further call waits.
@@ -29,11 +29,11 @@ def test_while_one_connection_hangs_others_are_refused_at_once(shared: Breaker) 
         # The machine may be busy; a hundred waits would be twice as long.
         assert time.monotonic() - started < 50 * PATIENCE
 
-    # The process that hung is gone, and its turn with it.
+    # The process that hung has ended, and its lock is free.
     eventually(shared.take, seconds=5, what="the next try")
 
 
-def test_after_a_failure_there_is_a_pause_then_a_try(
+def test_failed_connection_is_followed_by_a_pause_and_another_try(
     shared: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert shared.take()
@@ -47,10 +47,10 @@ def test_after_a_failure_there_is_a_pause_then_a_try(
     assert shared.take()
 
 
-def test_a_busy_start_waits_as_long_as_others_succeed(
+def test_process_waits_to_connect_while_others_succeed(
     shared: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many workers connect at once after a start: none of them takes that for an outage."""
+    """Many workers that connect at once after a start are no outage."""
     now = 1000.0
 
     def sleep(seconds: float) -> None:
@@ -58,18 +58,18 @@ def test_a_busy_start_waits_as_long_as_others_succeed(
         now += seconds
 
     def lock() -> bool:
-        # Another one's turn ends well at each look.
+        # Another process connects successfully at each check.
         shared._write(0, now)
         return now > 1000 + 10 * PATIENCE
 
-    # A clock of its own: in a real one a busy machine may take such a step between two lines.
+    # A fake clock: on a busy machine the real one can jump between two lines.
     monkeypatch.setattr(breaker, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
     monkeypatch.setattr(shared, "_lock", lock)
 
     assert shared.take()
 
 
-def test_the_wait_is_shorter_than_the_load_balancers_queue() -> None:
+def test_wait_to_connect_is_shorter_than_the_haproxy_queue_timeout() -> None:
     longest = max(breaker.CONNECT_SECONDS, breaker.PATIENCE_SECONDS + breaker.CHECK_SECONDS)
 
     assert haproxy_seconds("defaults", "timeout queue") > longest
