@@ -1,4 +1,4 @@
-"""What these tests share."""
+"""Fixtures of the account tests."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ from django.core.cache import cache
 
 
 @pytest.fixture(autouse=True)
-def no_other_attempts() -> Iterator[None]:
-    """Keep each test's sign-in attempts to itself; they are limited together."""
+def clear_login_attempts() -> Iterator[None]:
+    """Count the sign-in attempts of each test alone."""
     cache.clear()
     yield
     cache.clear()

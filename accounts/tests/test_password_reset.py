@@ -1,4 +1,4 @@
-"""Password reset: request, email, new password, and links that are no longer valid."""
+"""Password reset: request, email, new password, expired links."""
 
 import re
 
@@ -21,14 +21,14 @@ def user() -> User:
 
 
 def request_link(client: Client, mailoutbox: list[EmailMessage], **headers: str) -> str:
-    """Request a link and return its path, as the email has it."""
+    """Request a password reset and return the path of the link in the email."""
     answer = client.post(REQUEST, {"email": "Someone@example.com"}, headers=headers)
     assert answer["Location"] == "/accounts/password_reset/done/"
     (link,) = re.findall(r"^http://testserver(/\S+)$", mailoutbox[-1].body, re.MULTILINE)
     return str(link)
 
 
-def test_link_in_the_email_sets_a_new_password_once(
+def test_password_reset_link_sets_a_new_password_once(
     client: Client, user: User, mailoutbox: list[EmailMessage]
 ) -> None:
     link = request_link(client, mailoutbox)
@@ -37,17 +37,17 @@ def test_link_in_the_email_sets_a_new_password_once(
     done = client.post(
         form.redirect_chain[-1][0], {"new_password1": NEW, "new_password2": NEW}, follow=True
     )
-    again = Client().get(link)
+    reused = Client().get(link)
 
     assert mailoutbox[0].to == ["someone@example.com"]
     assert "someone" in mailoutbox[0].body
     assert "Your new password is set." in done.content.decode()
     assert Client().login(username="someone", password=NEW)
     assert not Client().login(username="someone", password=OLD)
-    assert "This link is no longer valid" in again.content.decode()
+    assert "This link is no longer valid" in reused.content.decode()
 
 
-def test_unknown_address_gets_the_same_answer_and_no_email(
+def test_password_reset_for_unknown_address_sends_no_email(
     client: Client, mailoutbox: list[EmailMessage]
 ) -> None:
     answer = client.post(REQUEST, {"email": "other@example.com"}, follow=True)
@@ -63,8 +63,9 @@ def test_unknown_address_gets_the_same_answer_and_no_email(
         (None, {"new_password1": NEW, "new_password2": OLD}, "password fields didn"),
         (None, {"new_password1": "12345678", "new_password2": "12345678"}, "is too common."),
     ],
+    ids=["invalid email", "passwords differ", "common password"],
 )
-def test_mistakes_are_shown_at_their_field(
+def test_password_reset_form_shows_errors_at_their_fields(
     client: Client,
     mailoutbox: list[EmailMessage],
     path: str | None,
@@ -82,7 +83,7 @@ def test_mistakes_are_shown_at_their_field(
     assert "12345678" not in text and OLD not in text
 
 
-def test_pages_are_the_project_s_own(client: Client) -> None:
+def test_password_reset_pages_use_the_project_templates(client: Client) -> None:
     """Django's admin has templates of the same names."""
     for path in (REQUEST, f"{REQUEST}done/", "/accounts/reset/a/b/", "/accounts/reset/done/"):
         page = client.get(path)
@@ -92,11 +93,11 @@ def test_pages_are_the_project_s_own(client: Client) -> None:
         assert "accounts/card.html" in [template.name for template in page.templates]
 
 
-def test_sign_in_page_links_to_it(client: Client) -> None:
+def test_sign_in_page_links_to_password_reset(client: Client) -> None:
     assert f'href="{REQUEST}"' in client.get("/accounts/login/").content.decode()
 
 
-def test_requests_are_limited_as_sign_in_attempts(
+def test_password_reset_is_throttled_at_the_sign_in_rate(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "login", "3/minute")

@@ -18,7 +18,7 @@ def user() -> User:
     return User.objects.create_user(**ACCOUNT)
 
 
-def test_sign_in_and_sign_out_lead_to_the_home_page(client: Client) -> None:
+def test_sign_in_and_sign_out_redirect_to_the_home_page(client: Client) -> None:
     signed_in = client.post("/accounts/login/", ACCOUNT)
     assert signed_in["Location"] == HOME
     assert "_auth_user_id" in client.session
@@ -45,13 +45,13 @@ def test_sign_in_redirects_to_no_other_site(client: Client, next_page: str) -> N
     assert answer["Location"] == HOME
 
 
-def test_form_without_csrf_token_is_refused() -> None:
+def test_sign_in_without_csrf_token_is_refused() -> None:
     client = Client(enforce_csrf_checks=True)
 
     assert client.post("/accounts/login/", ACCOUNT).status_code == 403
 
 
-def test_signed_in_user_gets_no_sign_in_form(client: Client, user: User) -> None:
+def test_sign_in_page_redirects_a_signed_in_user(client: Client, user: User) -> None:
     client.force_login(user)
 
     assert client.get("/accounts/login/")["Location"] == HOME
@@ -64,7 +64,7 @@ def test_get_request_does_not_sign_out(client: Client, user: User) -> None:
     assert "_auth_user_id" in client.session
 
 
-def test_token_is_the_user_s(client: Client, user: User) -> None:
+def test_token_endpoint_returns_the_token_of_the_user(client: Client, user: User) -> None:
     answer = client.post("/api/token/", ACCOUNT)
 
     assert answer.json() == {"token": user.auth_token.key}

@@ -1,4 +1,4 @@
-"""API tokens end with a password change and with the account, and with nothing else."""
+"""Only a password change or a deactivated account revokes API tokens."""
 
 from collections.abc import Callable
 
@@ -27,17 +27,17 @@ def admin(client: Client) -> Client:
     return client
 
 
-def token_of(user: User, password: str = PASSWORD) -> str:
+def request_token(user: User, password: str = PASSWORD) -> str:
     answer = Client().post("/api/token/", {"username": user.username, "password": password})
     return str(answer.json()["token"])
 
 
-def status(token: str) -> int:
-    """Return what the API answers to a token."""
+def api_status(token: str) -> int:
+    """Return the status of an API request with this token."""
     return Client().get("/api/schema/", headers={"Authorization": f"Token {token}"}).status_code
 
 
-def in_the_admin(client: Client, user: User) -> None:
+def set_password_in_admin(client: Client, user: User) -> None:
     answer = client.post(
         f"/admin/accounts/user/{user.pk}/password/",
         {"password1": NEW, "password2": NEW, "usable_password": "true"},
@@ -45,7 +45,7 @@ def in_the_admin(client: Client, user: User) -> None:
     assert answer.status_code == 302
 
 
-def disabled_in_the_admin(client: Client, user: User) -> None:
+def disable_password_in_admin(client: Client, user: User) -> None:
     answer = client.post(
         f"/admin/accounts/user/{user.pk}/password/",
         {"usable_password": "false", "unset-password": "Disable"},
@@ -53,7 +53,7 @@ def disabled_in_the_admin(client: Client, user: User) -> None:
     assert answer.status_code == 302
 
 
-def deactivated_in_the_admin(client: Client, user: User) -> None:
+def deactivate_in_admin(client: Client, user: User) -> None:
     dates = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
     answer = client.post(
         f"/admin/accounts/user/{user.pk}/change/", {"username": user.username, **dates}
@@ -61,33 +61,33 @@ def deactivated_in_the_admin(client: Client, user: User) -> None:
     assert answer.status_code == 302
 
 
-def by_command(_: Client, user: User) -> None:
+def run_changepassword(_: Client, user: User) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("getpass.getpass", lambda **_: NEW)
         call_command("changepassword", user.username)
 
 
-def in_code(_: Client, user: User) -> None:
+def set_password(_: Client, user: User) -> None:
     user.set_password(NEW)
     user.save()
 
 
-def in_code_alone(_: Client, user: User) -> None:
+def save_only_password_field(_: Client, user: User) -> None:
     user.set_password(NEW)
     user.save(update_fields=["password"])
 
 
-def as_a_hash(_: Client, user: User) -> None:
+def assign_password_hash(_: Client, user: User) -> None:
     user.password = make_password(NEW)
     user.save()
 
 
-def made_unusable_alone(_: Client, user: User) -> None:
+def set_unusable_password(_: Client, user: User) -> None:
     user.set_unusable_password()
     user.save(update_fields=["password"])
 
 
-def by_proxy(_: Client, user: User) -> None:
+def set_password_of_proxy_model(_: Client, user: User) -> None:
     with isolate_apps("accounts"):
 
         class Person(User):
@@ -95,10 +95,10 @@ def by_proxy(_: Client, user: User) -> None:
                 app_label = "accounts"
                 proxy = True
 
-        in_code(_, Person.objects.get(pk=user.pk))
+        set_password(_, Person.objects.get(pk=user.pk))
 
 
-def deactivated(_: Client, user: User) -> None:
+def deactivate(_: Client, user: User) -> None:
     user.is_active = False
     user.save(update_fields=["is_active"])
 
@@ -106,37 +106,43 @@ def deactivated(_: Client, user: User) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *(in_the_admin, disabled_in_the_admin, deactivated_in_the_admin),
-        *(by_command, in_code, in_code_alone, as_a_hash, made_unusable_alone),
-        *(by_proxy, deactivated),
+        *(set_password_in_admin, disable_password_in_admin, deactivate_in_admin),
+        *(
+            run_changepassword,
+            set_password,
+            save_only_password_field,
+            assign_password_hash,
+            set_unusable_password,
+        ),
+        *(set_password_of_proxy_model, deactivate),
     ],
 )
-def test_a_password_change_or_deactivation_revokes_tokens(
+def test_password_change_or_deactivation_revokes_tokens(
     admin: Client, user: User, change: Callable[[Client, User], None]
 ) -> None:
-    token = token_of(user)
-    other = token_of(User.objects.create_user("other", password=PASSWORD))
-    assert status(token) == 200
+    token = request_token(user)
+    other = request_token(User.objects.create_user("other", password=PASSWORD))
+    assert api_status(token) == 200
 
     change(admin, user)
-    # Not only while it is inactive.
+    # The token stays revoked when the account is active again.
     User.objects.filter(pk=user.pk).update(is_active=True)
 
-    assert (status(token), status(other)) == (401, 200)
+    assert (api_status(token), api_status(other)) == (401, 200)
 
 
-def test_a_new_token_is_for_the_new_password(user: User) -> None:
-    token = token_of(user)
-    in_code(Client(), user)
+def test_new_password_gets_a_new_token(user: User) -> None:
+    token = request_token(user)
+    set_password(Client(), user)
 
-    new = token_of(user, NEW)
+    new = request_token(user, NEW)
 
     assert new != token
-    assert status(new) == 200
+    assert api_status(new) == 200
 
 
-def test_other_changes_and_sign_ins_keep_tokens(user: User, settings: Settings) -> None:
-    token = token_of(user)
+def test_email_change_and_password_rehash_keep_tokens(user: User, settings: Settings) -> None:
+    token = request_token(user)
 
     user.email = "someone@example.com"
     user.save()
@@ -150,4 +156,4 @@ def test_other_changes_and_sign_ins_keep_tokens(user: User, settings: Settings) 
     user.refresh_from_db()
     assert user.password != before
     assert user.last_login
-    assert status(token) == 200
+    assert api_status(token) == 200

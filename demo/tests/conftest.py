@@ -1,4 +1,4 @@
-"""What the tests of /api/uploads/ share, and which tests the local layer's container leaves out."""
+"""Fixtures of the upload tests."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -15,13 +15,13 @@ from demo.tests.uploads import close_pools
 from ops.celery import app
 
 User = get_user_model()
-# These need moto or schemathesis, which the container has not.
+# The container of the local layer has neither moto nor schemathesis.
 collect_ignore = [] if find_spec("schemathesis") else ["test_schema.py", "test_s3.py"]
 
 
 @pytest.fixture
 def media(settings: Settings, tmp_path: Path) -> Path:
-    """Return where this test's files go."""
+    """Return the media folder of this test."""
     settings.MEDIA_ROOT = tmp_path / "media"
     (tmp_path / "media").mkdir()
     return tmp_path / "media"
@@ -49,10 +49,10 @@ def signed_in(client: Client, user: AbstractUser) -> Client:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Process a message as soon as it is sent."""
+    """Process each task as soon as it is sent."""
 
-    def work(name: str, args: list[str], kwargs: object, headers: dict[str, str]) -> None:
+    def run_task(name: str, args: list[str], kwargs: object, headers: dict[str, str]) -> None:
         assert (name, kwargs) == (process_upload.name, {})
         process_upload.apply(args=args, headers=headers)
 
-    monkeypatch.setattr(app, "send_task", work)
+    monkeypatch.setattr(app, "send_task", run_task)

@@ -1,4 +1,4 @@
-"""The admin: uploads with their thumbnails, and failed ones tried again."""
+"""The admin lists uploads and requeues failed ones."""
 
 import uuid
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def failed(admin_user: AbstractUser) -> Upload:
+def failed_upload(admin_user: AbstractUser) -> Upload:
     """Return a failed upload."""
     return Upload.objects.create(
         id=uuid.uuid4(),
@@ -25,32 +25,32 @@ def failed(admin_user: AbstractUser) -> Upload:
         width=1,
         height=1,
         status=Upload.Status.FAILED,
-        error="The disk was away.",
+        error="The disk was unavailable.",
     )
 
 
-def test_uploads_are_shown_with_their_thumbnails(admin_client: Client, failed: Upload) -> None:
+def test_admin_lists_uploads_with_thumbnails(admin_client: Client, failed_upload: Upload) -> None:
     page = admin_client.get("/admin/demo/upload/", {"status": "failed"}).content.decode()
 
     assert '<img src="/media/thumbnails/x.jpg"' in page
-    assert "The disk was away." in page
+    assert "The disk was unavailable." in page
     assert "&lt;b&gt;holiday" in page and "<b>holiday" not in page
-    assert admin_client.get(f"/admin/demo/upload/{failed.pk}/change/").status_code == 200
+    assert admin_client.get(f"/admin/demo/upload/{failed_upload.pk}/change/").status_code == 200
 
 
-def test_a_failed_upload_is_tried_again(admin_client: Client, failed: Upload) -> None:
+def test_admin_action_requeues_a_failed_upload(admin_client: Client, failed_upload: Upload) -> None:
     answer = admin_client.post(
         "/admin/demo/upload/",
-        {"action": "try_again", "_selected_action": [str(failed.pk)]},
+        {"action": "try_again", "_selected_action": [str(failed_upload.pk)]},
         follow=True,
     )
 
     assert "1 queued again." in answer.content.decode()
-    failed.refresh_from_db()
-    assert (failed.status, failed.error) == ("queued", "")
-    assert Task.objects.get().args == f'["{failed.pk}"]'
+    failed_upload.refresh_from_db()
+    assert (failed_upload.status, failed_upload.error) == ("queued", "")
+    assert Task.objects.get().args == f'["{failed_upload.pk}"]'
 
 
-def test_uploads_are_never_added_by_hand(admin_client: Client) -> None:
+def test_admin_cannot_add_uploads(admin_client: Client) -> None:
     assert admin_client.get("/admin/demo/upload/").status_code == 200
     assert admin_client.get("/admin/demo/upload/add/").status_code == 403

@@ -1,4 +1,4 @@
-"""/api/hits/: the visit counter, exact however many count at once."""
+"""/api/hits/: the visit counter, exact under concurrent requests."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -28,29 +28,29 @@ T = TypeVar("T")
 def file_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Path]:
-    """Let threads that start now find a database of their own, in a file."""
+    """Give threads that start now their own SQLite file."""
     path = tmp_path / "db.sqlite3"
     monkeypatch.setitem(connections.settings["default"], "NAME", str(path))
     with django_db_blocker.unblock():
         yield path
 
 
-def closing(work: Callable[[], T]) -> T:
-    """Do the work and close the thread's connection."""
+def close_connections_after(work: Callable[[], T]) -> T:
+    """Run a function and close the database connections of its thread."""
     try:
         return work()
     finally:
         connections.close_all()
 
 
-def in_threads(work: Callable[[], T], count: int = THREADS) -> list[T]:
-    """Do the work in several threads at once, each with a connection of its own."""
+def run_in_threads(work: Callable[[], T], count: int = THREADS) -> list[T]:
+    """Run a function in several threads, each with its own connection."""
     with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(closing, [work] * count))
+        return list(threads.map(close_connections_after, [work] * count))
 
 
 @pytest.mark.django_db
-def test_the_count_starts_at_zero_and_counts_posts(client: Client, settings: Settings) -> None:
+def test_hits_start_at_zero_and_count_posts(client: Client, settings: Settings) -> None:
     settings.PROFILE = "set2"
 
     first = client.get("/api/hits/")
@@ -62,7 +62,7 @@ def test_the_count_starts_at_zero_and_counts_posts(client: Client, settings: Set
 
 
 @pytest.mark.django_db
-def test_reading_counts_nothing_and_makes_no_row(client: Client) -> None:
+def test_reading_hits_creates_no_row(client: Client) -> None:
     for method in (client.get, client.head, client.options):
         assert method("/api/hits/").status_code == 200
 
@@ -71,25 +71,25 @@ def test_reading_counts_nothing_and_makes_no_row(client: Client) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_no_cache_keeps_a_count(client: Client, method: str) -> None:
+def test_hits_responses_are_not_cacheable(client: Client, method: str) -> None:
     assert getattr(client, method)("/api/hits/").headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
-def test_the_count_cannot_be_set(client: Client, method: str) -> None:
+def test_hits_refuse_put_patch_and_delete(client: Client, method: str) -> None:
     assert getattr(client, method)("/api/hits/").status_code == 405
 
 
 @pytest.mark.django_db
-def test_counters_are_apart(client: Client) -> None:
+def test_counters_count_separately(client: Client) -> None:
     assert [Counter.increment("other") for _ in range(2)] == [1, 2]
 
     assert client.post("/api/hits/").json()["hits"] == 1
 
 
 @pytest.mark.django_db
-def test_another_site_cannot_count_in_a_user_s_name() -> None:
-    """A signed-in browser's POST needs the CSRF token, as everywhere."""
+def test_hits_post_without_csrf_token_is_refused() -> None:
+    """Otherwise other sites could count visits with the session of a signed-in browser."""
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.create_user("someone"))
 
@@ -98,46 +98,46 @@ def test_another_site_cannot_count_in_a_user_s_name() -> None:
 
 
 @pytest.mark.usefixtures("file_database")
-def test_no_visit_is_lost_and_no_count_is_given_twice() -> None:
-    in_threads(lambda: call_command("migrate", verbosity=0), count=1)
+def test_concurrent_visits_get_unique_consecutive_counts() -> None:
+    run_in_threads(lambda: call_command("migrate", verbosity=0), count=1)
 
     def visit() -> list[int]:
         client = Client()
         return [client.post("/api/hits/").json()["hits"] for _ in range(VISITS_EACH)]
 
-    answers = in_threads(visit)
+    answers = run_in_threads(visit)
 
     expected = list(range(1, THREADS * VISITS_EACH + 1))
     assert sorted(hits for one in answers for hits in one) == expected
-    # No visitor ever sees the count go back.
+    # The count never decreases for one visitor.
     assert all(one == sorted(one) for one in answers)
-    assert in_threads(lambda: Counter.read("visits"), count=1) == [expected[-1]]
+    assert run_in_threads(lambda: Counter.read("visits"), count=1) == [expected[-1]]
 
 
 @pytest.mark.django_db
-def test_the_database_adds_before_anyone_reads(
+def test_increment_updates_the_row_before_reading_it(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    """MySQL and PostgreSQL let two read at once; the addition takes the row's lock first."""
+    """The UPDATE locks the row; with SELECT first, two requests could read the same count."""
     Counter.increment("visits")
 
     with django_assert_num_queries(4) as queries:
         Counter.increment("visits")
 
     begin, add, read, end = (query["sql"] for query in queries)
-    # However the database quotes its names.
+    # Databases quote names differently.
     assert add.startswith("UPDATE") and re.search(r"\bvalue\W \+ 1", add)
     assert read.startswith("SELECT")
     assert "SAVEPOINT" in begin and "SAVEPOINT" in end
 
 
-def test_atomic_requests_make_the_counter_in_redis_no_part_of_the_database(
+def test_hits_in_redis_open_no_database_transaction_under_atomic_requests(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A team may set it: Django then begins a transaction before each other view."""
+    """With ATOMIC_REQUESTS, Django begins a transaction before each view."""
 
     def no_database() -> None:
-        raise OperationalError(2003, "away")
+        raise OperationalError(2003, "down")
 
     def no_counter(name: str) -> int:
         raise counters.CounterUnavailableError(name)

@@ -1,4 +1,4 @@
-"""/api/uploads/: who may upload, and who sees what."""
+"""/api/uploads/: authentication and ownership."""
 
 from pathlib import Path
 
@@ -9,34 +9,34 @@ from django.test import Client
 from rest_framework.authtoken.models import Token
 
 from demo.models import Upload
-from demo.tests.pictures import picture
+from demo.tests.images import make_image
 from demo.tests.uploads import PATH, files, send
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media", "closed_pools")]
 User = get_user_model()
 
 
-def test_strangers_are_refused(client: Client, media: Path) -> None:
-    for answer in (send(client, picture()), client.get(PATH)):
+def test_anonymous_upload_and_list_are_refused_with_401(client: Client, media: Path) -> None:
+    for answer in (send(client, make_image()), client.get(PATH)):
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"] == "Token"
         assert answer.json() == {"detail": "Authentication credentials were not provided."}
     assert files(media) == []
 
 
-def test_a_token_is_as_good_as_a_session(client: Client, user: AbstractUser) -> None:
+def test_upload_accepts_a_token(client: Client, user: AbstractUser) -> None:
     account = {"username": "someone", "password": "a-good-pass-phrase"}
     token = client.post("/api/token/", account).json()["token"]
 
-    made = send(client, picture(), Authorization=f"Token {token}")
+    created = send(client, make_image(), Authorization=f"Token {token}")
 
-    assert made.status_code == 201
+    assert created.status_code == 201
     assert Upload.objects.get().owner == user
-    wrong = send(client, picture(), Authorization=f"Token {token[:-1]}x")
-    assert (wrong.status_code, wrong.json()) == (401, {"detail": "Invalid token."})
+    refused = send(client, make_image(), Authorization=f"Token {token[:-1]}x")
+    assert (refused.status_code, refused.json()) == (401, {"detail": "Invalid token."})
 
 
-def test_a_wrong_password_gives_no_token(client: Client, user: AbstractUser) -> None:
+def test_wrong_password_gets_no_token(client: Client, user: AbstractUser) -> None:
     answer = client.post("/api/token/", {"username": "someone", "password": "guess"})
 
     assert answer.status_code == 400
@@ -44,19 +44,19 @@ def test_a_wrong_password_gives_no_token(client: Client, user: AbstractUser) -> 
     assert not Token.objects.exists()
 
 
-def test_another_site_cannot_upload_in_a_user_s_name(user: AbstractUser, media: Path) -> None:
+def test_upload_without_csrf_token_is_refused(user: AbstractUser, media: Path) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
 
-    assert send(client, picture()).status_code == 403
+    assert send(client, make_image()).status_code == 403
     assert files(media) == []
 
 
-def test_one_sees_one_s_own_alone_the_newest_first(signed_in: Client, user: AbstractUser) -> None:
-    mine = [send(signed_in, picture()).json()["id"] for _ in range(3)]
+def test_user_lists_only_own_uploads_newest_first(signed_in: Client, user: AbstractUser) -> None:
+    mine = [send(signed_in, make_image()).json()["id"] for _ in range(3)]
     other = Client()
     other.force_login(User.objects.create_user("other"))
-    theirs = send(other, picture()).json()["id"]
+    theirs = send(other, make_image()).json()["id"]
 
     listing = signed_in.get(PATH, {"page_size": 2}).json()
 
@@ -70,7 +70,7 @@ def test_one_sees_one_s_own_alone_the_newest_first(signed_in: Client, user: Abst
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
-def test_an_upload_is_not_changed(signed_in: Client, method: str) -> None:
-    made = send(signed_in, picture()).json()["id"]
+def test_uploads_refuse_put_patch_and_delete(signed_in: Client, method: str) -> None:
+    created = send(signed_in, make_image()).json()["id"]
 
-    assert getattr(signed_in, method)(f"{PATH}{made}/").status_code == 405
+    assert getattr(signed_in, method)(f"{PATH}{created}/").status_code == 405

@@ -1,4 +1,4 @@
-"""/api/uploads/: a file is kept exactly if its row is."""
+"""/api/uploads/: a file is kept if and only if its row is."""
 
 import errno
 import os
@@ -15,14 +15,14 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from demo import intake
 from demo.models import Upload
-from demo.tests.pictures import picture
+from demo.tests.images import make_image
 from demo.tests.uploads import files, send
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media", "closed_pools")]
 User = get_user_model()
 
 
-def test_a_row_that_cannot_be_written_leaves_no_file(
+def test_failed_insert_leaves_no_file(
     signed_in: Client, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(upload: Upload, **options: Any) -> None:
@@ -31,37 +31,37 @@ def test_a_row_that_cannot_be_written_leaves_no_file(
     monkeypatch.setattr(Upload, "save", fail)
     signed_in.raise_request_exception = False
 
-    assert send(signed_in, picture()).status_code == 500
+    assert send(signed_in, make_image()).status_code == 500
     assert files(media) == []
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("committed", [True, False])
 @pytest.mark.parametrize("atomic_requests", [True, False])
-def test_an_upload_whose_commit_failed_is_not_kept(
+def test_upload_is_removed_after_a_failed_commit(
     signed_in: Client,
     media: Path,
     monkeypatch: pytest.MonkeyPatch,
     committed: bool,
     atomic_requests: bool,
 ) -> None:
-    """Whether the database has done it or not, and once it is back."""
+    """Both if the commit took effect and if it did not."""
     commit = connection.commit
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic_requests)
 
-    def away(*_: object) -> None:
+    def lose_connection(*_: object) -> None:
         raise utils.OperationalError(2013, "Lost connection to MySQL server during query")
 
-    def unheard() -> None:
+    def commit_without_reply() -> None:
         if committed:
             commit()
-        # Until all is undone, the database is down.
-        monkeypatch.setattr(connection, "cursor", away)
-        away()
+        # The database is down until monkeypatch.undo().
+        monkeypatch.setattr(connection, "cursor", lose_connection)
+        lose_connection()
 
-    monkeypatch.setattr(connection, "commit", unheard)
+    monkeypatch.setattr(connection, "commit", commit_without_reply)
 
-    assert send(signed_in, picture()).status_code == 503
+    assert send(signed_in, make_image()).status_code == 503
     assert not [name for name in files(media) if not name.startswith("refused")]
     monkeypatch.undo()
     connection.close()
@@ -71,13 +71,13 @@ def test_an_upload_whose_commit_failed_is_not_kept(
     assert intake.remove_refused() == 0
 
 
-def test_a_folder_that_cannot_be_written_is_said(
+def test_unwritable_media_folder_answers_503(
     signed_in: Client, media: Path, settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     settings.MEDIA_ROOT = tmp_path / "file"
 
-    answer = send(signed_in, picture())
+    answer = send(signed_in, make_image())
 
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
@@ -85,36 +85,36 @@ def test_a_folder_that_cannot_be_written_is_said(
     assert not Upload.objects.exists()
 
 
-def test_the_disk_has_the_file_before_there_is_a_row(
+def test_file_is_fsynced_before_its_row_is_inserted(
     signed_in: Client, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a power failure leaves a row without its file, which was answered with 201."""
-    content = picture()
-    happened: list[str | int | tuple[int, int]] = []
+    """Otherwise a power failure could lose the file of an upload answered with 201."""
+    content = make_image()
+    events: list[str | int | tuple[int, int]] = []
     fsync = os.fsync
 
-    def noted(opened: int) -> None:
+    def record_fsync(opened: int) -> None:
         fsync(opened)
-        found = os.fstat(opened)
-        folder = stat.S_ISDIR(found.st_mode)
-        happened.append(found.st_ino if folder else (found.st_ino, found.st_size))
+        info = os.fstat(opened)
+        is_folder = stat.S_ISDIR(info.st_mode)
+        events.append(info.st_ino if is_folder else (info.st_ino, info.st_size))
 
-    def look(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+    def record_insert(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
         if sql.startswith("INSERT") and Upload._meta.db_table in sql:
-            happened.append("row")
+            events.append("row")
         return execute(sql, *rest)
 
-    monkeypatch.setattr(os, "fsync", noted)
-    with connection.execute_wrapper(look):
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    with connection.execute_wrapper(record_insert):
         answer = send(signed_in, content)
 
     file = media / "uploads" / f"{answer.json()['id']}.jpg"
-    # All of it, then its name in its folder, then that folder's name, which is new too.
+    # The file, its folder, and the parent of that folder, which is new too.
     folders = [path.stat().st_ino for path in (media / "uploads", media)]
-    assert happened == [(file.stat().st_ino, len(content)), *folders, "row"]
+    assert events == [(file.stat().st_ino, len(content)), *folders, "row"]
 
 
-def test_a_disk_that_fails_in_the_end_is_said_and_keeps_nothing(
+def test_failed_fsync_answers_503_and_keeps_no_file(
     signed_in: Client, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(opened: int) -> None:
@@ -122,19 +122,19 @@ def test_a_disk_that_fails_in_the_end_is_said_and_keeps_nothing(
 
     monkeypatch.setattr(os, "fsync", fail)
 
-    assert send(signed_in, picture()).status_code == 503
+    assert send(signed_in, make_image()).status_code == 503
     assert files(media) == []
     assert not Upload.objects.exists()
 
 
-def test_a_deleted_upload_takes_its_files_along(
+def test_deleting_an_upload_deletes_its_files(
     signed_in: Client,
     media: Path,
     worker: None,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        send(signed_in, picture())
+        send(signed_in, make_image())
     assert len(files(media)) == 2
 
     with django_capture_on_commit_callbacks(execute=True):

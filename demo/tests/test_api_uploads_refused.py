@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from demo.models import Upload
-from demo.tests.pictures import HTML, SVG, bomb, picture
+from demo.tests.images import HTML, SVG, make_decompression_bomb, make_image
 from demo.tests.uploads import PATH, files, send
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media", "closed_pools")]
@@ -18,20 +18,31 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media", "closed_po
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no picture", "Unsupported image"),
+        (b"no image", "Unsupported image"),
         (SVG, "Unsupported image"),
         (HTML, "Unsupported image"),
-        (picture()[:100], "The image is damaged or cut off."),
-        (picture("PNG")[:30], "Unsupported image"),
-        (picture("WEBP")[:-20], "The image is damaged or cut off."),
+        (make_image()[:100], "The image is damaged or cut off."),
+        (make_image("PNG")[:30], "Unsupported image"),
+        (make_image("WEBP")[:-20], "The image is damaged or cut off."),
         (b"\xff\xd8\xff", "Unsupported image"),
-        (picture("BMP"), "Unsupported image"),
-        (bomb(), "The image is too large: "),
+        (make_image("BMP"), "Unsupported image"),
+        (make_decompression_bomb(), "The image is too large: "),
         (b"", "The submitted file is empty."),
     ],
-    ids=["text", "svg", "html", "jpeg", "png", "webp", "beginning", "bmp", "bomb", "empty"],
+    ids=[
+        "text",
+        "svg",
+        "html",
+        "cut-off-jpeg",
+        "cut-off-png",
+        "cut-off-webp",
+        "jpeg-signature-only",
+        "bmp",
+        "bomb",
+        "empty",
+    ],
 )
-def test_what_is_no_good_picture_is_refused(
+def test_unsupported_or_damaged_image_is_refused(
     signed_in: Client, media: Path, content: bytes, message: str
 ) -> None:
     answer = send(signed_in, content, "innocent.jpg")
@@ -42,20 +53,22 @@ def test_what_is_no_good_picture_is_refused(
     assert not Upload.objects.exists()
 
 
-def test_the_pixels_are_counted(signed_in: Client, settings: Settings) -> None:
+def test_image_above_upload_max_megapixels_is_refused(
+    signed_in: Client, settings: Settings
+) -> None:
     settings.UPLOAD_MAX_MEGAPIXELS = 1
 
-    answer = send(signed_in, picture("PNG", (1001, 1000)))
+    answer = send(signed_in, make_image("PNG", (1001, 1000)))
 
     assert answer.status_code == 400
     assert "1001 x 1000 pixels, and the limit is 1 million" in answer.json()["image"][0]
 
 
-def test_a_picture_of_too_many_bytes_is_refused(
+def test_image_above_upload_max_mb_is_refused_with_413(
     signed_in: Client, settings: Settings, media: Path
 ) -> None:
     settings.UPLOAD_MAX_MB = 1
-    content = picture() + bytes(1_000_001)
+    content = make_image() + bytes(1_000_001)
 
     answer = send(signed_in, content)
 
@@ -64,7 +77,7 @@ def test_a_picture_of_too_many_bytes_is_refused(
     assert files(media) == []
 
 
-def test_a_request_that_says_it_is_huge_is_not_read(signed_in: Client) -> None:
+def test_request_with_too_large_content_length_is_refused_unread(signed_in: Client) -> None:
     class Unread(io.BytesIO):
         def read(self, *args: Any) -> bytes:
             raise AssertionError("it was read")
@@ -84,7 +97,7 @@ def test_a_request_that_says_it_is_huge_is_not_read(signed_in: Client) -> None:
     ("form", "message"),
     [({}, "No file was submitted."), ({"image": "text"}, "The submitted data was not a file.")],
 )
-def test_a_form_without_a_file_is_refused(
+def test_form_without_a_file_is_refused(
     signed_in: Client, form: dict[str, str], message: str
 ) -> None:
     answer = signed_in.post(PATH, form)
@@ -93,14 +106,14 @@ def test_a_form_without_a_file_is_refused(
     assert message in answer.json()["image"][0]
 
 
-def test_only_forms_are_taken(signed_in: Client) -> None:
+def test_json_upload_is_refused_with_415(signed_in: Client) -> None:
     answer = signed_in.post(PATH, {"image": "x"}, content_type="application/json")
 
     assert answer.status_code == 415
 
 
 @pytest.mark.parametrize("body", [b"", b"garbage", b"--x\r\nContent-Disposition: form-data"])
-def test_a_broken_form_is_refused(signed_in: Client, body: bytes) -> None:
+def test_malformed_form_is_refused(signed_in: Client, body: bytes) -> None:
     answer = signed_in.generic("POST", PATH, body, content_type="multipart/form-data; boundary=x")
 
     assert answer.status_code == 400
@@ -118,14 +131,14 @@ def test_a_broken_form_is_refused(signed_in: Client, body: bytes) -> None:
         (".jpg", "jpg"),
     ],
 )
-def test_a_file_s_name_is_shown_clean_and_never_used(
+def test_file_name_is_cleaned_for_display_and_not_used_on_disk(
     signed_in: Client, media: Path, name: str, shown: str
 ) -> None:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="image"; filename="'
         + name.encode()
         + b'"\r\nContent-Type: image/jpeg\r\n\r\n'
-        + picture()
+        + make_image()
         + b"\r\n--x--\r\n"
     )
 

@@ -1,4 +1,4 @@
-"""An update takes over what an earlier version kept in tables of the app `api`."""
+"""Migrations copy the rows of the earlier tables of the app `api`."""
 
 import datetime
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ MODELS: dict[str, Any] = {
 
 
 def adopt() -> None:
-    """Do what the first migrations of both apps do once their tables are there."""
+    """Copy the earlier rows, as the first migrations of both apps do."""
     for app in ("demo", "ops"):
         migration = import_module(f"{app}.migrations.0001_initial")
         with connection.schema_editor() as editor:
@@ -35,8 +35,8 @@ def adopt() -> None:
 
 
 @pytest.fixture
-def earlier() -> Iterator[None]:
-    """The rows of all tables, in an earlier version's tables alone."""
+def earlier_tables() -> Iterator[None]:
+    """Move the rows of all tables into the earlier tables."""
     with connection.cursor() as cursor:
         for name, model in MODELS.items():
             cursor.execute(f"CREATE TABLE api_{name} AS SELECT * FROM {model._meta.db_table}")
@@ -49,7 +49,7 @@ def earlier() -> Iterator[None]:
 
 @pytest.fixture
 def upload() -> Upload:
-    """An upload, a count, a parked task, and a worker that was seen long ago."""
+    """Create an upload, a count, a parked task and a worker last seen a day ago."""
     Counter.objects.create(name="visits", value=7)
     ParkedTask.objects.create(task="later", message="{}", parked=timezone.now())
     long_ago = timezone.now() - datetime.timedelta(days=1)
@@ -58,7 +58,9 @@ def upload() -> Upload:
     return Upload.objects.create(owner=owner, name="a", image="a.jpg", bytes=1, width=2, height=3)
 
 
-def test_uploads_counters_and_parked_tasks_are_kept(upload: Upload, earlier: None) -> None:
+def test_migration_copies_uploads_counters_and_parked_tasks_from_earlier_tables(
+    upload: Upload, earlier_tables: None
+) -> None:
     adopt()
 
     kept = Upload.objects.get()
@@ -70,10 +72,12 @@ def test_uploads_counters_and_parked_tasks_are_kept(upload: Upload, earlier: Non
 @pytest.mark.parametrize(
     ("status", "tasks"), [("queued", 1), ("running", 1), ("done", 0), ("failed", 0)]
 )
-def test_upload_that_was_not_done_gets_a_task(status: str, tasks: int, request: Any) -> None:
+def test_migration_creates_tasks_for_unfinished_uploads(
+    status: str, tasks: int, request: Any
+) -> None:
     upload = request.getfixturevalue("upload")
     Upload.objects.update(status=status)
-    request.getfixturevalue("earlier")
+    request.getfixturevalue("earlier_tables")
 
     adopt()
 
@@ -82,16 +86,16 @@ def test_upload_that_was_not_done_gets_a_task(status: str, tasks: int, request: 
     assert list(Task.objects.values_list("name", "args")) == expected
 
 
-def test_worker_of_the_release_before_counts_until_it_is_replaced(
-    upload: Upload, earlier: None
+def test_migration_counts_the_worker_of_the_previous_release_as_alive(
+    upload: Upload, earlier_tables: None
 ) -> None:
-    """It writes to its own table, and a release checks its new servers before."""
+    """A release checks its new servers while the previous worker still writes to its own table."""
     assert beats.fresh() == 0
     adopt()
     assert beats.fresh() == 1
 
 
-def test_new_database_has_nothing_to_adopt() -> None:
+def test_migration_of_a_new_database_copies_no_rows() -> None:
     adopt()
 
     assert not any(model.objects.exists() for model in MODELS.values())

@@ -1,4 +1,4 @@
-"""How many uploads wait, as metrics of a worker."""
+"""The worker's metrics of queued uploads."""
 
 import datetime
 
@@ -12,12 +12,12 @@ from demo.models import Upload
 
 @pytest.fixture(autouse=True)
 def open_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the connection open: the test's transaction goes on afterwards."""
+    """Keep the connection open, since the test's transaction still needs it."""
     monkeypatch.setattr("demo.metrics.connection.close", lambda: None)
 
 
 @pytest.mark.django_db
-def test_uploads_that_wait_are_counted() -> None:
+def test_metrics_count_queued_uploads_and_the_age_of_the_oldest() -> None:
     owner = get_user_model().objects.create_user("someone")
     now = timezone.now()
     for minutes, status in enumerate(("queued", "queued", "queued", "done", "failed")):
@@ -31,6 +31,6 @@ def test_uploads_that_wait_are_counted() -> None:
     assert 120 <= age < 180
 
 
-def test_without_the_database_there_is_no_figure() -> None:
-    """Without a database mark the table cannot be queried."""
+def test_metrics_have_no_upload_counts_without_the_database() -> None:
+    """This test has no django_db mark, so the query fails."""
     assert list(Uploads().collect()) == []

@@ -1,4 +1,4 @@
-"""What `remove_demo` cuts out of a file. tests/stack/test_seams.py runs it in a clone."""
+"""`remove_demo` cuts marked parts out of a file. tests/stack/test_seams.py runs it in a clone."""
 
 import tomllib
 from pathlib import Path
@@ -64,8 +64,9 @@ two==2 \\
             "one==1 \\\n    --hash=sha256:1\ntwo==2 \\\n    --hash=sha256:4\n",
         ),
     ],
+    ids=["python", "markdown", "requirements"],
 )
-def test_marked_parts_are_cut_out_and_no_gap_stays(
+def test_remove_demo_cuts_marked_parts_and_leaves_no_gap(
     tmp_path: Path, name: str, before: str, after: str
 ) -> None:
     path = tmp_path / name
@@ -77,7 +78,7 @@ def test_marked_parts_are_cut_out_and_no_gap_stays(
     assert path.read_text() == after
 
 
-def test_a_file_of_the_team_stays_as_it_is(tmp_path: Path) -> None:
+def test_remove_demo_keeps_unmarked_files_unchanged(tmp_path: Path) -> None:
     notes = tmp_path / "docs" / "übersicht notes.md"
     notes.parent.mkdir()
     content = "fünf uploads by day\r\nno word of remove_demo\n\n".encode("latin-1")
@@ -90,7 +91,7 @@ def test_a_file_of_the_team_stays_as_it_is(tmp_path: Path) -> None:
     assert notes.read_bytes() == content
 
 
-def test_every_file_that_goes_is_there() -> None:
+def test_files_that_remove_demo_deletes_exist() -> None:
     assert [
         name for name in tomllib.loads(PART.read_text())["files"] if not (ROOT / name).exists()
     ] == []

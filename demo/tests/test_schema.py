@@ -1,4 +1,4 @@
-"""The API's description of the demo's endpoints: complete, and true of what they answer."""
+"""The OpenAPI schema of the demo's endpoints is complete, and responses match it."""
 
 import io
 import os
@@ -35,13 +35,13 @@ EXAMPLES = hypothesis.settings(
 )
 
 
-def served(environ: dict[str, Any], start_response: Any) -> Any:
-    """Answer as the site does; the caller lacks what every server says."""
+def call_site(environ: dict[str, Any], start_response: Any) -> Any:
+    """Call the site with REMOTE_ADDR, which the caller leaves out."""
     return application({"REMOTE_ADDR": "127.0.0.1", **environ}, start_response)
 
 
-def picture() -> bytes:
-    """Return a small picture."""
+def make_image() -> bytes:
+    """Return a small PNG."""
     content = io.BytesIO()
     Image.new("RGB", (3, 2), "red").save(content, "PNG")
     return content.getvalue()
@@ -51,38 +51,39 @@ def picture() -> bytes:
 def token(
     db: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """A user's token; their files go to a folder of the test, and nothing is throttled."""
+    """Return a user's token; uploads go to tmp_path, and requests are not throttled."""
     settings.MEDIA_ROOT = tmp_path
     monkeypatch.setattr(RateThrottle, "rate", lambda self: (0, 1))
     yield Token.objects.create(user=User.objects.create_user("someone")).key
 
 
 def schema() -> dict[str, Any]:
-    """Return the description of the demo's endpoints."""
+    """Return the schema of the demo's endpoints."""
     return SchemaGenerator(patterns=urlpatterns).get_schema(public=True)
 
 
 @cache
-def described() -> Any:
-    """Return the description, of which schemathesis makes requests."""
-    found = schemathesis.openapi.from_dict(schema())
-    found.app = served
-    return found
+def load_schema() -> Any:
+    """Return the schema from which schemathesis generates requests."""
+    loaded = schemathesis.openapi.from_dict(schema())
+    loaded.app = call_site
+    return loaded
 
 
-@described().parametrize()
+@load_schema().parametrize()
 @EXAMPLES
-def test_every_answer_is_as_described(case: Any, token: str) -> None:
-    # What cannot be said in the description: not all bytes are an image.
-    left_out = [positive_data_acceptance] if case.operation.path == "/api/uploads/" else []
+def test_every_response_matches_the_schema(case: Any, token: str) -> None:
+    # OpenAPI cannot express that the bytes must be a valid image.
+    excluded_checks = [positive_data_acceptance] if case.operation.path == "/api/uploads/" else []
     case.call_and_validate(
-        headers={"Authorization": f"Token {token}", "Host": "localhost"}, excluded_checks=left_out
+        headers={"Authorization": f"Token {token}", "Host": "localhost"},
+        excluded_checks=excluded_checks,
     )
 
 
-def test_an_accepted_image_is_answered_as_described(token: str) -> None:
-    upload = described()["/api/uploads/"]["POST"]
-    case = upload.Case(body={"image": picture()}, media_type="multipart/form-data")
+def test_accepted_upload_response_matches_the_schema(token: str) -> None:
+    upload = load_schema()["/api/uploads/"]["POST"]
+    case = upload.Case(body={"image": make_image()}, media_type="multipart/form-data")
 
     answer = case.call_and_validate(
         headers={"Authorization": f"Token {token}", "Host": "localhost"}
@@ -92,10 +93,12 @@ def test_an_accepted_image_is_answered_as_described(token: str) -> None:
     assert answer.json()["status"] == "queued"
 
 
-def test_the_description_is_complete_and_valid() -> None:
+def test_schema_is_valid_and_lists_every_operation() -> None:
     call_command("spectacular", validate=True, fail_on_warn=True, file=os.devnull)
 
-    operations = [(method, path) for path, found in schema()["paths"].items() for method in found]
+    operations = [
+        (method, path) for path, methods in schema()["paths"].items() for method in methods
+    ]
     assert sorted(operations) == [
         ("get", "/api/hits/"),
         ("get", "/api/uploads/"),
@@ -113,15 +116,17 @@ def test_the_description_is_complete_and_valid() -> None:
         ("413", {"post /api/uploads/"}),
     ],
 )
-def test_a_refusal_is_described_where_it_can_be_met(status: str, operations: set[str]) -> None:
-    found = {
+def test_schema_lists_error_statuses_for_their_operations(
+    status: str, operations: set[str]
+) -> None:
+    documented = {
         f"{method} {path}"
         for path, methods in schema()["paths"].items()
         for method, operation in methods.items()
         if status in operation["responses"]
     }
 
-    assert found == operations
+    assert documented == operations
 
 
 @pytest.mark.django_db
@@ -141,8 +146,9 @@ def test_a_refusal_is_described_where_it_can_be_met(status: str, operations: set
         ("/api/uploads/?page=%00", "detail"),
         (f"/api/uploads/?page=1{'0' * 5000}", "detail"),
     ],
+    ids=lambda value: value.removeprefix("/api/uploads/?")[:24],
 )
-def test_an_odd_page_is_refused(client: Client, path: str, field: str) -> None:
+def test_invalid_page_or_page_size_is_refused(client: Client, path: str, field: str) -> None:
     client.force_login(User.objects.create_user("someone"))
 
     answer = client.get(path)
@@ -152,7 +158,7 @@ def test_an_odd_page_is_refused(client: Client, path: str, field: str) -> None:
 
 
 @pytest.mark.django_db
-def test_another_method_is_told_which_there_are(client: Client) -> None:
+def test_unsupported_method_gets_405_with_allowed_methods(client: Client) -> None:
     client.force_login(User.objects.create_user("someone"))
 
     for path in ("/api/hits/", "/api/uploads/"):

@@ -12,32 +12,32 @@ from pytest_django import Settings
 from demo.models import Counter
 from ops import registry
 
-# The components' checks run in threads, which do not see a test's open transaction.
+# The health checks run in threads, which do not see an open transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
 def site(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show the status page to everyone, and give each check time on a busy machine."""
+    """Show the status page to all visitors; give health checks 10 s on a busy machine."""
     settings.DEBUG, settings.MEDIA_ROOT = True, tmp_path
     for check in registry.health_checks.values():
         monkeypatch.setattr(check, "timeout", datetime.timedelta(seconds=10))
 
 
-def test_visits_are_on_the_page_and_in_its_report(client: Client) -> None:
+def test_status_page_and_report_show_visits(client: Client) -> None:
     Counter.increment("visits")
 
     assert client.get("/status/report/").json()["visits"] == 1
     assert '<a href="/api/hits/">' in client.get("/status/").content.decode()
 
 
-def test_without_the_counter_the_rest_is_shown(
+def test_status_page_works_without_the_visit_counter(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(name: str) -> int:
-        raise OperationalError(2003, "away")
+    def fail(name: str) -> int:
+        raise OperationalError(2003, "down")
 
-    monkeypatch.setattr(Counter, "read", away)
+    monkeypatch.setattr(Counter, "read", fail)
 
     report, page = (client.get(path) for path in ("/status/report/", "/status/"))
 
@@ -47,7 +47,9 @@ def test_without_the_counter_the_rest_is_shown(
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_the_form_is_for_signed_in_users(client: Client, settings: Settings, debug: bool) -> None:
+def test_upload_form_is_shown_only_to_signed_in_users(
+    client: Client, settings: Settings, debug: bool
+) -> None:
     settings.DEBUG = debug
     assert 'id="upload-form"' not in client.get("/status/").content.decode()
 

@@ -1,4 +1,4 @@
-"""An image that costs minutes or gigabytes, or its decoder's life, fails at once and alone."""
+"""Limits of image decoding: CPU time, memory, and crashes of the decoder."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from demo.tasks import process_upload
-from demo.tests.pictures import costly
+from demo.tests.images import make_costly_jpeg
 from demo.uploads import limits, work
 from demo.uploads.limits import TOO_MUCH, within_limits
 from demo.uploads.pictures import PictureError
@@ -16,12 +16,12 @@ from demo.uploads.pictures import PictureError
 LIMIT = 40
 
 
-def too_much_memory() -> bytes:
-    # Without a limit it would succeed: these pages are never written to.
+def use_too_much_memory() -> bytes:
+    # Without a limit this succeeds, since the memory is never written to.
     return bytes(2**32)[:1]
 
 
-def too_much_time() -> bytes:
+def use_too_much_time() -> bytes:
     while True:
         pass
 
@@ -36,53 +36,57 @@ def crash() -> bytes:
     return b""
 
 
-def killed() -> bytes:
+def kill_itself() -> bytes:
     os.kill(os.getpid(), signal.SIGKILL)
     return b""
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second of the processor's time."""
+def one_cpu_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limit decoding to one second of CPU time."""
     monkeypatch.setattr(limits, "CPU_SECONDS", 1)
 
 
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("spend", [too_much_memory, too_much_time, crash])
-def test_image_is_refused_that_takes_too_much_or_crashes(spend: Callable[[], bytes]) -> None:
+@pytest.mark.usefixtures("one_cpu_second")
+@pytest.mark.parametrize("spend", [use_too_much_memory, use_too_much_time, crash])
+def test_image_that_exceeds_limits_or_crashes_the_decoder_is_refused(
+    spend: Callable[[], bytes],
+) -> None:
     with pytest.raises(PictureError, match=TOO_MUCH):
         within_limits(spend, LIMIT)
 
 
-@pytest.mark.usefixtures("quick")
-def test_small_jpeg_of_many_scans_is_cut_off() -> None:
+@pytest.mark.usefixtures("one_cpu_second")
+def test_jpeg_of_many_scans_is_refused_at_the_cpu_limit() -> None:
     with pytest.raises(PictureError, match=TOO_MUCH):
-        work.shrink_within_limits(costly(), LIMIT)
+        work.shrink_within_limits(make_costly_jpeg(), LIMIT)
 
 
-def test_busy_machine_says_nothing_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_on_a_busy_machine_does_not_refuse_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(limits, "SECONDS", 0.2)
 
     with pytest.raises(TimeoutError, match="too busy"):
         within_limits(sleep, LIMIT)
 
 
-def test_container_out_of_memory_says_nothing_of_the_image() -> None:
+def test_container_out_of_memory_does_not_refuse_the_image() -> None:
     with pytest.raises(OSError, match="the container ran out of memory"):
-        within_limits(killed, LIMIT)
+        within_limits(kill_itself, LIMIT)
 
 
-def test_image_that_had_its_time_on_a_busy_machine_is_refused(
+def test_image_that_used_its_cpu_time_on_a_busy_machine_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "SECONDS", 3)
     monkeypatch.setattr(limits, "BUSY_CPU_SECONDS", 0.1)
 
     with pytest.raises(PictureError, match=TOO_MUCH):
-        within_limits(too_much_time, LIMIT)
+        within_limits(use_too_much_time, LIMIT)
 
 
-def test_error_of_the_work_is_the_callers() -> None:
+def test_exception_in_the_child_is_raised_in_the_parent() -> None:
     def refuse() -> bytes:
         raise PictureError("It is green.")
 
@@ -95,25 +99,25 @@ def test_error_of_the_work_is_the_callers() -> None:
         within_limits(fail, LIMIT)
 
 
-def test_result_arrives_whole() -> None:
+def test_parent_receives_a_large_result_completely() -> None:
     assert within_limits(lambda: bytes(3_000_000), LIMIT) == bytes(3_000_000)
 
 
-def test_parent_that_is_interrupted_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by a task's soft time limit, which is an exception at any line."""
+def test_interrupted_parent_leaves_no_child_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task's soft time limit raises an exception at any line."""
 
-    def interrupted(reader: int) -> bytes:
+    def interrupt(reader: int) -> bytes:
         raise KeyboardInterrupt
 
     children: list[int] = []
     fork = os.fork
 
-    def noted() -> int:
+    def record_fork() -> int:
         children.append(fork())
         return children[-1]
 
-    monkeypatch.setattr(limits, "read", interrupted)
-    monkeypatch.setattr(os, "fork", noted)
+    monkeypatch.setattr(limits, "read", interrupt)
+    monkeypatch.setattr(os, "fork", record_fork)
 
     with pytest.raises(KeyboardInterrupt):
         within_limits(sleep, LIMIT)
@@ -121,7 +125,7 @@ def test_parent_that_is_interrupted_leaves_no_process(monkeypatch: pytest.Monkey
         os.waitpid(children[0], os.WNOHANG)
 
 
-def test_child_shares_no_connection_with_its_parent() -> None:
+def test_child_closes_the_connections_of_its_parent() -> None:
     with open(os.devnull, "rb") as connection:  # noqa: PTH123 (any descriptor)
         number = connection.fileno()
 
@@ -135,5 +139,5 @@ def test_child_shares_no_connection_with_its_parent() -> None:
         assert within_limits(is_open, LIMIT) == b"closed"
 
 
-def test_limits_are_below_those_of_the_task() -> None:
+def test_image_time_limits_are_below_the_task_time_limit() -> None:
     assert limits.CPU_SECONDS < limits.SECONDS < (process_upload.soft_time_limit or 0)

@@ -1,4 +1,4 @@
-"""What the tests of /api/uploads/ share: requests, and the files that they leave."""
+"""Helpers of the upload tests: requests and stored files."""
 
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,17 @@ PATH = "/api/uploads/"
 
 
 def close_pools() -> None:
-    """Close the connections to a broker of one test."""
+    """Close the broker connections of a test."""
     # Not pool.force_close_all(): kombu hands the closed pool to the next test.
     pools.reset()
     app.amqp._producer_pool = app._pool = None
 
 
 def send(client: Client, content: bytes, name: str = "holiday.jpg", **headers: str) -> Any:
-    """Post a file as a browser does."""
+    """Upload a file as a browser does."""
     return client.post(PATH, {"image": SimpleUploadedFile(name, content)}, headers=headers)
 
 
 def files(media: Path) -> list[str]:
-    """Return the files that were kept."""
+    """Return the stored files."""
     return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())

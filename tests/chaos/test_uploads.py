@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from demo.tests.pictures import costly
+from demo.tests.images import make_costly_jpeg
 from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Client, Load, Request
 from tests.chaos.reliability import Figures
@@ -38,7 +38,7 @@ def test_a_thousand_uploads_outlive_the_worker_and_redis(loaded: Stack, figures:
 
 def test_costly_images_keep_no_page_waiting(loaded: Stack, load: Load, figures: Figures) -> None:
     user = Uploader(loaded)
-    content = costly()
+    content = make_costly_jpeg()
     with load:
         load.warm_up()
         with ThreadPoolExecutor(COSTLY) as pool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from demo.tests.pictures import picture  # remove_demo
+from demo.tests.images import make_image  # remove_demo
 from ops.environment.contract import VARIABLES
 from tests.debugger import line_of, stops_at
 from tests.ports import free_port
@@ -151,7 +151,7 @@ def test_an_upload_becomes_a_thumbnail(clone: Path) -> None:
         headers = {"Authorization": f"Token {token}"}
         address = f"http://127.0.0.1:{site.port}/api/uploads/"
         sent = requests.post(
-            address, files={"image": ("a.jpg", picture())}, headers=headers, timeout=10
+            address, files={"image": ("a.jpg", make_image())}, headers=headers, timeout=10
         )
         assert sent.status_code == 201, sent.text
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.tests.pictures import picture  # remove_demo
+from demo.tests.images import make_image  # remove_demo
 from ops.metrics import PORT
 from tests.stack.compose import APP_SERVER, Stack, tells, uwsgi_alone
 from tests.tree import ROOT
@@ -79,7 +79,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 def upload(stack: Stack, token: str) -> dict[str, Any]:
     """Send an image, wait until it is done, and return its last answer with the request's id."""
     headers = {"Authorization": f"Token {token}"}
-    sent = stack.post("/api/uploads/", files={"image": ("a.png", picture())}, headers=headers)
+    sent = stack.post("/api/uploads/", files={"image": ("a.png", make_image())}, headers=headers)
     assert sent.status_code == 201
     path = f"/api/uploads/{sent.json()['id']}/"
 

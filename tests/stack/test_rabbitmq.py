@@ -9,7 +9,7 @@ from contextlib import contextmanager  # remove_demo
 
 import pytest
 
-from demo.tests.pictures import picture  # remove_demo
+from demo.tests.images import make_image  # remove_demo
 from ops.brokers.rabbitmq import CONFIRM_SECONDS  # remove_demo
 from tests.stack import uploads  # remove_demo
 from tests.stack.compose import AWKWARD, Stack, docker, tells
@@ -170,7 +170,7 @@ def short_of_memory(stack: Stack) -> Iterator[None]:
 def test_a_broker_that_takes_nothing_holds_no_upload_up_for_long(
     rabbitmq: Stack, user: uploads.Uploader
 ) -> None:
-    content = picture()
+    content = make_image()
     with short_of_memory(rabbitmq):
         for _ in range(2):
             begun = time.monotonic()

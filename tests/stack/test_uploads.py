@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from demo.tests.pictures import picture, slow
+from demo.tests.images import make_image, make_slow_image
 from ops.environment.contract import VARIABLES
 from tests.stack.compose import Stack
 from tests.stack.services import components, stopped
@@ -30,7 +30,7 @@ def user(production: Stack) -> Uploader:
 
 
 def test_an_upload_becomes_a_thumbnail_that_nginx_serves(production: Stack, user: Uploader) -> None:
-    content = picture(size=(1600, 1200))
+    content = make_image(size=(1600, 1200))
 
     made = user.sent(content)
     done = user.done(made["id"], seconds=30)
@@ -51,7 +51,7 @@ def test_an_upload_becomes_a_thumbnail_that_nginx_serves(production: Stack, user
 def test_each_format_is_served_as_what_it_is(
     production: Stack, user: Uploader, picture_format: str
 ) -> None:
-    made = user.sent(picture(picture_format))
+    made = user.sent(make_image(picture_format))
 
     found = production.get(made["image"]).headers["Content-Type"]
 
@@ -63,7 +63,7 @@ def test_what_nginx_refuses_is_json_too(production: Stack, user: Uploader) -> No
     largest = int(VARIABLES["UPLOAD_MAX_MB"].default)
     over_ours, over_nginx = (bytes(megabytes * 1_000_000) for megabytes in (largest, largest + 2))
 
-    for answer in (user.send(picture() + over_ours), user.send(over_nginx)):
+    for answer in (user.send(make_image() + over_ours), user.send(over_nginx)):
         assert answer.status_code == 413
         assert f"the limit is {largest} MB" in answer.json()["detail"]
     assert user.send(b"text").status_code == 400
@@ -123,7 +123,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(user: Uploader) -> None:
 
 
 def test_a_stopping_worker_finishes_what_it_does(production: Stack, user: Uploader) -> None:
-    made = user.sent(slow())["id"]
+    made = user.sent(make_slow_image())["id"]
     eventually(lambda: user.find(made)["status"] != "queued", seconds=30, what="the job runs")
 
     production.compose("stop", "worker")

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from demo.tests.pictures import picture, slow
+from demo.tests.images import make_image, make_slow_image
 from tests.stack.compose import Stack, docker
 from tests.stack.services import kill, start
 from tests.waiting import eventually
@@ -43,7 +43,7 @@ class Uploader:
     def send(self, content: bytes = b"", name: str = "a.jpg") -> requests.Response:
         """Upload a picture."""
         return self.stack.post(
-            "/api/uploads/", files={"image": (name, content or picture())}, headers=self.headers
+            "/api/uploads/", files={"image": (name, content or make_image())}, headers=self.headers
         )
 
     def sent(self, content: bytes = b"") -> dict[str, Any]:
@@ -144,7 +144,7 @@ def check_worker_killed_in_the_middle(user: Uploader) -> None:
     signal_jobs(stack, "STOP")
     # Slow ones, so that there is a middle.
     with ThreadPoolExecutor(2) as pool:
-        made = [upload["id"] for upload in pool.map(user.sent, [slow()] * 8)]
+        made = [upload["id"] for upload in pool.map(user.sent, [make_slow_image()] * 8)]
     signal_jobs(stack, "CONT")
     running = eventually(lambda: frozen_in_the_middle(user), seconds=30, what="a job runs")
 
@@ -182,7 +182,7 @@ def check_many_with_kills(
         seconds: how long the last of them may take to be done.
     """
     # Few pictures for many uploads: making them would keep the machine busier than what is tested.
-    pictures = [picture() for _ in range(20)]
+    pictures = [make_image() for _ in range(20)]
     answers: list[Future[requests.Response]] = []
 
     def taken(share: float) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures for tests: good ones, and what is wrong in each way."""
+"""Images for tests: valid, slow to decode, and hostile."""
 
 import io
 import random
@@ -8,28 +8,28 @@ import zlib
 from PIL import Image
 
 
-def picture(
-    picture_format: str = "JPEG", size: tuple[int, int] = (640, 480), **options: object
+def make_image(
+    image_format: str = "JPEG", size: tuple[int, int] = (640, 480), **options: object
 ) -> bytes:
-    """Return a picture's file; noise in it makes it unlike every other."""
+    """Return an image file with random noise, so that no two are equal."""
     image = Image.effect_noise((max(size[0] // 8, 1), max(size[1] // 8, 1)), 90)
-    mode = {"GIF": "P", "JPEG": "RGB", "MPO": "RGB"}.get(picture_format, "RGBA")
+    mode = {"GIF": "P", "JPEG": "RGB", "MPO": "RGB"}.get(image_format, "RGBA")
     output = io.BytesIO()
     tint = Image.new("RGB", image.size, tuple(random.randbytes(3)))
     mixed = Image.blend(image.convert("RGB"), tint, 0.5).resize(size)
-    mixed.convert(mode).save(output, picture_format, **options)
+    mixed.convert(mode).save(output, image_format, **options)
     return output.getvalue()
 
 
-def slow() -> bytes:
-    """Return a picture of few bytes and many pixels, which takes a worker a second."""
+def make_slow_image() -> bytes:
+    """Return a small PNG of many pixels, which takes a worker about a second."""
     output = io.BytesIO()
     Image.new("RGBA", (6200, 6200), (*random.randbytes(3), 200)).save(output, "PNG")
     return output.getvalue()
 
 
-def costly() -> bytes:
-    """Return a JPEG of 277 kB that takes a minute: one scan of many pixels, repeated."""
+def make_costly_jpeg() -> bytes:
+    """Return a JPEG of 277 kB that takes a minute to decode: one large scan, repeated."""
     output = io.BytesIO()
     Image.new("L", (6300, 6300)).save(output, "JPEG", quality=5, progressive=True)
     jpeg = output.getvalue()
@@ -37,8 +37,8 @@ def costly() -> bytes:
     return jpeg[:-2] + jpeg[scan:-2] * 2000 + b"\xff\xd9"
 
 
-def bomb(width: int = 50_000, height: int = 50_000) -> bytes:
-    """Return a small PNG that says it is huge, and is: its rows are all the same byte."""
+def make_decompression_bomb(width: int = 50_000, height: int = 50_000) -> bytes:
+    """Return a small PNG that decodes to a huge image: every byte is the same."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
