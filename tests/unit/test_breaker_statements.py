@@ -1,4 +1,4 @@
-"""Breakers: how long a statement is waited for that the server does not answer."""
+"""Breakers: how long a client waits for a statement without an answer."""
 
 import sqlite3
 import time
@@ -22,7 +22,7 @@ def wait_with(look: Callable[[], None], seconds: float = 5) -> None:
         time.sleep(PATIENCE / 10)
 
 
-def test_a_long_statement_is_waited_for_while_the_server_answers_others(shared: Breaker) -> None:
+def test_long_statement_is_waited_for_while_the_database_answers_checks(shared: Breaker) -> None:
     checks: list[bool] = []
 
     def check() -> bool:
@@ -32,13 +32,13 @@ def test_a_long_statement_is_waited_for_while_the_server_answers_others(shared: 
     look = shared.watch(check, seconds=600)
     wait_with(look, 10 * PATIENCE)
 
-    # Ever rarer: not each time.
+    # The interval grows: fewer checks than waits.
     assert 1 <= len(checks) <= 8
     assert not shared.is_open
 
 
 @pytest.mark.usefixtures("no_end_of_the_pause")
-def test_a_statement_is_given_up_once_the_server_is_known_to_hang(shared: Breaker) -> None:
+def test_statement_is_cancelled_when_the_database_check_fails(shared: Breaker) -> None:
     look = shared.watch(lambda: False, seconds=600)
     other = shared.watch(lambda: True, seconds=600)
 
@@ -50,7 +50,7 @@ def test_a_statement_is_given_up_once_the_server_is_known_to_hang(shared: Breake
         other()
 
 
-def test_a_statement_is_given_up_while_another_process_hangs_connecting(
+def test_statement_is_cancelled_while_another_process_hangs_connecting(
     shared: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breaker, "CHECK_SECONDS", PATIENCE)
@@ -59,14 +59,14 @@ def test_a_statement_is_given_up_while_another_process_hangs_connecting(
         wait_with(look)
 
 
-def test_no_statement_is_waited_for_without_end(shared: Breaker) -> None:
+def test_statement_is_cancelled_after_its_timeout(shared: Breaker) -> None:
     look = shared.watch(lambda: True, seconds=PATIENCE)
     with pytest.raises(AwayError, match=r"the server has not answered for \d\.\d s"):
         wait_with(look)
 
 
 class Clock:
-    """A time that moves in steps without rounding errors."""
+    """A clock that moves in steps without rounding errors."""
 
     STEP = 1 / 64
 
@@ -80,7 +80,7 @@ class Clock:
         return self.now
 
     def steps(self, look: Callable[[], None], seconds: float) -> Iterator[float]:
-        """Let time pass, checking at each step; yield how long it has been."""
+        """Move the clock, check at each step, and yield the seconds that have passed."""
         begun = self.now
         while self.now < begun + seconds:
             self.now += self.STEP
@@ -96,7 +96,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_long_statement_is_checked_each_time_after_twice_as_long(clock: Clock) -> None:
+def test_interval_between_checks_of_a_long_statement_doubles(clock: Clock) -> None:
     shared, checks = Breaker("the server"), []
 
     def check() -> bool:
@@ -109,7 +109,7 @@ def test_a_long_statement_is_checked_each_time_after_twice_as_long(clock: Clock)
     assert checks == [0.25, 0.5, 1, 2, 4]
 
 
-def test_another_process_s_check_is_waited_for_as_long_as_one_takes(
+def test_statement_waits_for_the_check_of_another_process_no_longer_than_one_check_takes(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait starts again when the server answers anyone."""
@@ -129,12 +129,12 @@ def test_another_process_s_check_is_waited_for_as_long_as_one_takes(
         for seconds in clock.steps(shared.watch(lambda: True, seconds=600), 5)
         if shared.is_open
     )
-    # From the end of its patience on.
+    # Counted from the end of PATIENCE_SECONDS.
     assert opened == breaker.PATIENCE_SECONDS + breaker.CHECK_SECONDS + Clock.STEP
 
 
 class Refusing(Watched):
-    """A connection that the database refuses, as one too many."""
+    """A connection that the database refuses because it has too many."""
 
     Database = sqlite3
 
@@ -151,7 +151,7 @@ class Refusing(Watched):
         return True
 
 
-def test_a_full_database_costs_no_connection_that_is_open(
+def test_database_with_too_many_connections_keeps_open_connections(
     shared: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watched, "DATABASE", shared)

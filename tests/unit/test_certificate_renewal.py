@@ -1,4 +1,4 @@
-"""docs/tls.md's renewal: its commands as systemd runs them, docker and stackctl played."""
+"""Certificate renewal: the systemd commands of docs/tls.md, with fake docker and stackctl."""
 
 import os
 import re
@@ -11,10 +11,10 @@ import pytest
 from tests.tree import ROOT
 from tests.unit.config_files import mounts, services
 
-# What certbot's container sees of this machine's folder.
+# The folder in certbot's container, and on this machine.
 INSIDE, OUTSIDE = "/etc/letsencrypt", "certs/letsencrypt"
-# `due` is there when a certificate is to be renewed. The last argument is the hook, or what is
-# to be removed.
+# `due` exists when a certificate is due for renewal. The last argument is the hook, or the file to
+# remove.
 DOCKER = f"""#!/bin/sh
 for last; do :; done
 last=$(printf %s "$last" | sed 's|{INSIDE}|{OUTSIDE}|')
@@ -31,13 +31,13 @@ echo "$*" >>asked
 
 
 def commands() -> list[list[str]]:
-    """Return the commands of the page's service, word by word."""
+    """Return the commands of the service in docs/tls.md, split into words."""
     text = (ROOT / "docs" / "tls.md").read_text()
     return [shlex.split(line) for line in re.findall(r"^    ExecStart=(.+)$", text, re.M)]
 
 
 class Machine:
-    """A folder in the clone's place."""
+    """A folder that replaces the clone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class Machine:
         (self.folder / "due").touch()
 
     def renew(self) -> bool:
-        """Run the service: each command, up to one that fails; tell whether all went well."""
+        """Run the commands of the service until one fails; return whether all succeeded."""
         path = f"{self.folder}:{os.environ['PATH']}"
         return all(
             subprocess.run(
@@ -73,13 +73,13 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_nothing_is_reloaded_where_nothing_was_renewed(machine: Machine) -> None:
-    """A reload cuts what takes longer than a minute."""
+def test_renewal_service_does_not_reload_without_a_renewed_certificate(machine: Machine) -> None:
+    """A reload closes connections that last longer than a minute."""
     assert machine.renew()
     assert machine.reloads() == 0
 
 
-def test_a_renewal_is_followed_by_one_reload(machine: Machine) -> None:
+def test_renewed_certificate_is_followed_by_one_reload(machine: Machine) -> None:
     machine.is_due()
 
     assert machine.renew() and machine.renew()
@@ -87,7 +87,7 @@ def test_a_renewal_is_followed_by_one_reload(machine: Machine) -> None:
     assert machine.reloads() == 1
 
 
-def test_a_reload_that_failed_is_tried_again(machine: Machine) -> None:
+def test_failed_reload_after_a_renewal_is_retried(machine: Machine) -> None:
     machine.is_due()
     (machine.folder / "broken").touch()
     assert not machine.renew()
@@ -98,5 +98,5 @@ def test_a_reload_that_failed_is_tried_again(machine: Machine) -> None:
     assert machine.reloads() == 2
 
 
-def test_certbot_s_folder_is_where_the_service_looks() -> None:
+def test_certbot_folder_is_mounted_where_the_renewal_service_expects_it() -> None:
     assert mounts(services()["certbot"])[str(INSIDE)] == str(OUTSIDE)

@@ -1,4 +1,4 @@
-"""What `./stackctl check` says of what the browser saw, and which line it asks for."""
+"""The findings that `./stackctl check` reports for browser events, with the line to change."""
 
 import re
 from dataclasses import replace
@@ -49,16 +49,18 @@ def blocked(page: str, directive: str, source: str, text: str = "", **fields: An
     return event("policy", page, **{**seen, "text": text, **fields})
 
 
-def said(*events: Event, places: tuple[str, ...] = (), where: Where = WHERE) -> list[list[str]]:
-    """Return the findings for a person."""
+def report_of(
+    *events: Event, places: tuple[str, ...] = (), where: Where = WHERE
+) -> list[list[str]]:
+    """Return the findings as lines of text."""
     found = findings(events, places or ("",) * len(events), where)
     return [[line.strip() for line in lines(one)] for one in found]
 
 
-def test_failed_request_has_the_last_line_of_the_project_s_own_code() -> None:
+def test_failed_request_names_the_last_traceback_line_in_project_code() -> None:
     failed = event("error", "/pay/", target="/pay/", status=500, request="id-1")
 
-    assert said(failed, places=("shop/views.py:9",)) == [
+    assert report_of(failed, places=("shop/views.py:9",)) == [
         [
             "/pay/ answers 500: KeyError: 'EUR {cent}'",
             "shop/bank.py:7: in charge: return rates[order.currency]",
@@ -66,7 +68,7 @@ def test_failed_request_has_the_last_line_of_the_project_s_own_code() -> None:
     ]
 
 
-def test_adopted_project_s_lines_are_next_to_the_stack() -> None:
+def test_failed_request_names_files_of_an_adopted_project_relative_to_the_stack() -> None:
     where = Where(
         SITE,
         "/static/",
@@ -77,19 +79,19 @@ def test_adopted_project_s_lines_are_next_to_the_stack() -> None:
     )
     failed = event("error", "/", target="/rates/", status=500, request="id-1")
 
-    assert said(failed, where=where)[0] == [
+    assert report_of(failed, where=where)[0] == [
         "/rates/ answers 500, requested by /: KeyError: 'EUR {cent}'",
         "../shop/bank.py:7: in charge: return rates[order.currency]",
     ]
 
 
-def test_line_that_fails_several_pages_is_one_finding() -> None:
+def test_same_exception_on_several_pages_is_one_finding() -> None:
     failed = [
         event("error", page, target=page.partition("?")[0], status=500, request="id-1")
         for page in ("/pay/", "/pay/?by=card", "/cart/", "/a/", "/b/")
     ]
 
-    ((problem, _),) = said(*failed)
+    ((problem, _),) = report_of(*failed)
 
     assert problem == "/pay/, /cart/, /a/ and 1 more answers 500: KeyError: 'EUR {cent}'"
 
@@ -102,28 +104,28 @@ def test_line_that_fails_several_pages_is_one_finding() -> None:
         ("ValueError", "ValueError"),
     ],
 )
-def test_exception_of_several_lines_is_shown_from_its_first(message: str, shown: str) -> None:
+def test_multi_line_exception_is_shown_by_its_first_lines(message: str, shown: str) -> None:
     cause = TRACEBACK.replace("KeyError", "TypeError")
     during = "\nDuring handling of the above exception, another exception occurred:\n\n"
     logged = TRACEBACK.rpartition("KeyError")[0] + message
     where = replace(WHERE, tracebacks={"id-1": f"{cause}{during}{logged}"})
     failed = event("error", "/pay/", target="/pay/", status=500, request="id-1")
 
-    ((problem, change),) = said(failed, where=where)
+    ((problem, change),) = report_of(failed, where=where)
 
     assert shown in problem and "TypeError" not in problem
     assert change.startswith("shop/bank.py:7")
 
 
-def test_what_a_terminal_obeys_or_cannot_print_is_replaced() -> None:
+def test_control_characters_in_a_finding_are_replaced() -> None:
     failed = event("console", "/", text="\x1b[2J \ud800 ☃ {pages} {0}", file="", line=0)
 
-    (((problem),),) = said(failed)
+    (((problem),),) = report_of(failed)
 
     assert problem == "a script fails on /: \ufffd[2J \ufffd ☃ {pages} {0}"
 
 
-def test_values_of_your_secret_variables_are_not_shown(
+def test_values_of_project_secrets_are_masked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "key").write_text("of-a-file\n")
@@ -139,39 +141,39 @@ def test_values_of_your_secret_variables_are_not_shown(
     assert shown == "refused: <BANK_KEY>, <TAX_KEY>, <OTHER_KEY>"
 
 
-def test_page_that_redirects_without_end_has_its_view() -> None:
-    assert said(event("loop", "/old/"), places=("shop/urls.py:3",)) == [
+def test_redirect_loop_names_its_view() -> None:
+    assert report_of(event("loop", "/old/"), places=("shop/urls.py:3",)) == [
         ["/old/ redirects without end", "shop/urls.py:3: answer with a page"]
     ]
 
 
-def test_missing_file_has_the_name_that_its_template_has() -> None:
+def test_missing_static_file_has_the_name_used_in_its_template() -> None:
     missing = event("missing", "/", target="/static/a%20photo.png")
 
     assert queries(missing, WHERE)[0] == ("text", "/static/a photo.png")
-    assert "add a photo.png to" in said(missing)[0][1]
+    assert "add a photo.png to" in report_of(missing)[0][1]
 
 
-def test_failed_request_without_an_exception_has_its_view() -> None:
+def test_failed_request_without_an_exception_names_its_view() -> None:
     failed = event("error", "/pay/", target="/pay/", status=503, request="id-9")
 
     assert queries(failed, WHERE) == [("view", "/pay/")]
-    ((problem, change),) = said(failed, places=("shop/views.py:9",))
+    ((problem, change),) = report_of(failed, places=("shop/views.py:9",))
     assert problem == "/pay/ answers 503"
     assert change.startswith("shop/views.py:9: the log has no exception") and "id-9" in change
 
 
-def test_static_file_that_no_manifest_has_is_looked_for_in_templates() -> None:
+def test_static_file_missing_in_the_manifest_is_searched_in_templates() -> None:
     failed = event("error", "/pay/", target="/pay/", status=500, request="id-2")
 
     assert queries(failed, WHERE)[0] == ("text", "shop/app.js")
-    assert said(failed, places=("shop/templates/pay.html:3",))[0][1] == (
+    assert report_of(failed, places=("shop/templates/pay.html:3",))[0][1] == (
         "shop/templates/pay.html:3: add shop/app.js to the folder static of an app or of "
         'STATICFILES_DIRS, and load it by {% static "shop/app.js" %}'
     )
 
 
-def test_missing_file_elsewhere_is_no_static_file() -> None:
+def test_missing_file_outside_static_url_is_no_static_file() -> None:
     missing = event("missing", "/", target="/media/logo.png")
 
     assert queries(missing, WHERE) == [
@@ -179,14 +181,14 @@ def test_missing_file_elsewhere_is_no_static_file() -> None:
         ("text", "logo.png"),
         ("view", "/"),
     ]
-    assert said(missing)[0] == [
+    assert report_of(missing)[0] == [
         "/media/logo.png is missing (404), which / loads",
         "correct the address, or add the file that belongs to /media/logo.png",
     ]
 
 
-def test_slow_page_has_both_remedies() -> None:
-    assert said(event("slow", "/report/"), places=("shop/views.py:30",)) == [
+def test_slow_page_suggests_a_faster_view_or_a_higher_request_seconds() -> None:
+    assert report_of(event("slow", "/report/"), places=("shop/views.py:30",)) == [
         [
             "/report/ needs more than 20 s",
             "shop/views.py:30: make the view faster, or do the work in a task (docs/tasks.md)",
@@ -195,7 +197,7 @@ def test_slow_page_has_both_remedies() -> None:
     ]
 
 
-def test_inline_script_is_looked_for_by_its_longest_lines() -> None:
+def test_blocked_inline_script_is_searched_by_its_longest_line() -> None:
     page = "<script>\n  go();\n  startTheShop('EUR');\n</script>\n<script>other()</script>"
 
     assert queries(blocked("/", "script-src-elem", "inline", page), WHERE) == [
@@ -212,18 +214,18 @@ def test_inline_script_is_looked_for_by_its_longest_lines() -> None:
         ("style-src-elem", "<style media=print>b { color: red }</style>", "b { color: red }"),
     ],
 )
-def test_other_inline_code_is_looked_for_as_the_page_has_it(
+def test_blocked_inline_handler_or_style_is_searched_as_written_in_the_page(
     directive: str, page: str, text: str
 ) -> None:
     assert queries(blocked("/", directive, "inline", page), WHERE)[0] == ("text", text)
 
 
-def test_rule_is_for_the_folder_of_all_pages_that_need_it() -> None:
+def test_csp_rule_is_for_the_common_path_of_all_pages_that_need_it() -> None:
     source = "https://cdn.example.com/jq.js"
     pages = ("/map/a/", "/map/b/?x=1", "/map/b/?x=2", "/map/c/d/", "/map/e/")
     seen = [blocked(page, "script-src-elem", source) for page in pages]
 
-    assert said(*seen) == [
+    assert report_of(*seen) == [
         [
             "the Content-Security-Policy blocks https://cdn.example.com (script-src) on /map/a/, "
             "/map/b/, /map/c/d/ and 1 more",
@@ -243,36 +245,36 @@ def test_rule_is_for_the_folder_of_all_pages_that_need_it() -> None:
         (f"{SITE}/static/shop/letters.woff2", "'self'"),
     ],
 )
-def test_rule_has_the_word_that_the_policy_has_for_a_source(source: str, allowed: str) -> None:
+def test_csp_rule_uses_the_policy_keyword_for_a_source(source: str, allowed: str) -> None:
     seen = blocked("/", "img-src", source, enforced=False)
 
-    ((problem, *changes),) = said(seen)
+    ((problem, *changes),) = report_of(seen)
     assert problem == f"the Content-Security-Policy would block {allowed} (img-src) on /"
     assert changes[-1].endswith(f'= {{"/": {{"img-src": ["{allowed}"]}}}}')
 
 
-def test_project_with_a_policy_of_its_own_gets_no_rule() -> None:
+def test_project_with_its_own_csp_gets_no_rule_of_the_stack() -> None:
     where = Where(SITE, "/static/", 20, "/srv/app/", "../", rules=False)
 
-    ((_, change),) = said(blocked("/", "frame-src", "blob"), where=where)
+    ((_, change),) = report_of(blocked("/", "frame-src", "blob"), where=where)
     assert change == "your own Content-Security-Policy: frame-src blob:"
 
 
-def test_script_error_has_the_source_of_its_static_file() -> None:
+def test_script_error_names_the_source_of_its_hashed_static_file() -> None:
     name = f"{SITE}/static/shop/app.0123456789ab.js"
     failed = event("console", "/", text="TypeError: x is {}", file=name, line=4)
 
     assert queries(failed, WHERE) == [("static", "shop/app.0123456789ab.js:4")]
-    assert said(failed, places=("shop/static/shop/app.js:4",)) == [
+    assert report_of(failed, places=("shop/static/shop/app.js:4",)) == [
         ["a script fails on /: TypeError: x is {}", "shop/static/shop/app.js:4"]
     ]
 
 
-def test_findings_are_in_order_and_each_is_once() -> None:
+def test_findings_are_sorted_and_unique() -> None:
     link = event("link", "/", target="/gone/", text="../gone/")
     slow = event("slow", "/a/")
 
-    found = said(link, slow, link, slow)
+    found = report_of(link, slow, link, slow)
 
     assert [one[0] for one in found] == [
         "/a/ needs more than 20 s",
@@ -294,11 +296,11 @@ def test_findings_are_in_order_and_each_is_once() -> None:
         ("/admin/shop/book/add/", False),
     ],
 )
-def test_links_that_may_change_something_are_not_visited(path: str, changes: bool) -> None:
+def test_links_that_may_change_data_are_not_visited(path: str, changes: bool) -> None:
     assert bool(CHANGES.search(path)) is changes
 
 
-def test_variables_of_the_throw_away_stack_hide_those_of_dotenv() -> None:
+def test_temporary_stack_overrides_variables_of_dotenv() -> None:
     made = check.environment()
 
     assert made["DATABASE_URL"] == made["DB_PASSWORD_FILE"] == made["AWS_STORAGE_BUCKET_NAME"] == ""

@@ -1,6 +1,6 @@
 """The services for each DB_ENGINE and BROKER.
 
-Only here: no container test starts every choice, and none a real Kafka server.
+No container test starts every choice, and none starts a real Kafka server.
 """
 
 import re
@@ -18,8 +18,7 @@ def data_of(service: dict[str, Any]) -> set[str]:
     return {source for source in mounts(service).values() if source.endswith("-data")}
 
 
-def test_each_server_s_data_is_in_a_volume_of_its_own() -> None:
-    """So that no server meets another one's files."""
+def test_each_database_and_broker_has_its_own_data_volume() -> None:
     found = {
         "mysql": data_of(services(DB_ENGINE="mysql")["db"]),
         "postgres": data_of(services(DB_ENGINE="postgres")["db"]),
@@ -36,18 +35,18 @@ def test_each_server_s_data_is_in_a_volume_of_its_own() -> None:
     assert mounts(services()["redis"])[folder] == "redis-data"
 
 
-def test_kafka_is_set_up_as_the_application_asks_for_it() -> None:
+def test_kafka_listener_client_and_volume_match_the_application() -> None:
     address = f"broker:{broker.PORTS['kafka']}"
     lines = text_of("variants/kafka/server.properties").splitlines()
 
     assert f"advertised.listeners=CLIENTS://{address}" in lines
     assert f"listeners=CLIENTS://:{broker.PORTS['kafka']},CONTROLLER://localhost:9093" in lines
     assert f"/dev/tcp/127.0.0.1/{broker.PORTS['kafka']}\n" in text_of("variants/kafka/healthcheck")
-    # Its client is in the image then.
+    # The image then contains the Kafka client.
     argument = f"BROKER={VARIABLES['BROKER'].default}"
     assert ("ARG", argument) in dockerfile("Dockerfile.base")
     kafka = services(BROKER="kafka")
     assert kafka["base"]["build"]["args"] == {"BROKER": "kafka"}
-    # Where the image has a volume.
+    # The mount point of the volume.
     (folder,) = [to for to, source in mounts(kafka["broker"]).items() if source == "kafka-data"]
     assert f"log.dirs={folder}" in lines

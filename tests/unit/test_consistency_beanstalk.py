@@ -1,6 +1,6 @@
-"""Elastic Beanstalk's files against the servers behind them: limits, paths, texts.
+"""Limits, paths and texts in the Elastic Beanstalk files match the servers behind them.
 
-Only here: AWS alone reads them, and the rehearsal in tests/eb replaces only a part of it.
+Only AWS reads these files; the rehearsal in tests/eb covers a part of them.
 """
 
 import json
@@ -32,9 +32,9 @@ PROCESS = "aws:elasticbeanstalk:environment:process:default"
 ROLLING = "aws:autoscaling:updatepolicy:rollingupdate"
 HOOK = ".platform/hooks/postdeploy/limits"
 ERRORS = ".platform/nginx/conf.d/elasticbeanstalk/errors.conf"
-# How long the platform's own server block keeps an idle connection: not ours to change.
+# Seconds for which the platform's server block keeps idle connections; it cannot be changed.
 PLATFORM_KEEPALIVE = 60
-# What `docker stop` waits by default, before it kills.
+# The default timeout of `docker stop`.
 DOCKER_STOP = 10
 
 
@@ -45,11 +45,11 @@ def settings() -> dict[tuple[str, str], str]:
 
 
 def number(namespace: str, name: str) -> int:
-    """Return a setting that is a number."""
+    """Return a numeric setting."""
     return int(settings()[namespace, name])
 
 
-def test_a_slow_request_is_ended_by_the_innermost_server() -> None:
+def test_slow_request_times_out_first_in_the_innermost_server() -> None:
     instance = int(limits()["BALANCER_SECONDS"])
 
     assert int(limits()["NGINX_SECONDS"]) < instance
@@ -58,14 +58,14 @@ def test_a_slow_request_is_ended_by_the_innermost_server() -> None:
         assert instance < number(namespace, name), name
 
 
-def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
-    """Neither the instance's to the balancer, nor the container's to the instance's."""
+def test_nginx_keepalive_outlasts_the_balancer_idle_timeout() -> None:
+    """On the instance towards the balancer, and in the container towards the instance."""
     assert number("aws:elbv2:loadbalancer", "IdleTimeout") < PLATFORM_KEEPALIVE
     assert seconds(nginx_value("keepalive_timeout")) > PLATFORM_KEEPALIVE
 
 
-def test_a_container_without_requests_ends_before_docker_kills_it() -> None:
-    """It gets none any more when the platform stops it; supervisor's looks take a second each."""
+def test_container_without_requests_stops_before_docker_kills_it() -> None:
+    """The platform stops it without requests; supervisor needs a second for each program."""
     drain = number("aws:elasticbeanstalk:application:environment", "DRAIN_SECONDS")
     # Of the application servers a container runs one.
     programs = len(supervisor_sections()) - len(VARIABLES["APP_SERVER"].choices) + 1
@@ -76,19 +76,19 @@ def test_a_container_without_requests_ends_before_docker_kills_it() -> None:
 
 @pytest.mark.parametrize("event", ["hooks", "confighooks"])
 @pytest.mark.parametrize("given", [{}, {"REQUEST_SECONDS": "33", "UPLOAD_MAX_MB": "37"}])
-def test_the_instances_nginx_gets_the_environments_limits(
+def test_limits_hook_sets_nginx_limits_from_environment_properties(
     tmp_path: Path, given: dict[str, str], event: str
 ) -> None:
-    """After a deploy, and after a change of the environment's properties."""
+    """The hook runs after a deploy, and after a change of environment properties."""
     for name in (".platform", "nginx"):
         shutil.copytree(ROOT / name, tmp_path / "current" / name)
     hook = tmp_path / "current" / HOOK
     text = hook.read_text().replace("/opt/elasticbeanstalk/bin/", f"{tmp_path}/")
     hook.write_text(text.replace("/etc/nginx/conf.d/", f"{tmp_path}/"))
     known = "".join(f"{name}) echo {value} ;;\n" for name, value in given.items())
-    stand_in(tmp_path, "get-config", f'#!/bin/sh\ncase "$3" in\n{known}*) exit 1 ;;\nesac\n')
+    fake_program(tmp_path, "get-config", f'#!/bin/sh\ncase "$3" in\n{known}*) exit 1 ;;\nesac\n')
     for name in ("nginx", "systemctl"):
-        stand_in(tmp_path, name, f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/called\n')
+        fake_program(tmp_path, name, f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/called\n')
 
     done = run(str(tmp_path / f"current/.platform/{event}/postdeploy/limits"), tmp_path)
 
@@ -101,7 +101,7 @@ def test_the_instances_nginx_gets_the_environments_limits(
     assert (tmp_path / "called").read_text() == "nginx -q -t\nsystemctl reload nginx\n"
 
 
-def test_both_say_the_same_when_they_refuse() -> None:
+def test_error_responses_of_instance_nginx_match_those_of_the_container() -> None:
     pages = {
         item.arguments[0]: item.arguments[1]
         for item in nginx_directives(ERRORS)
@@ -127,15 +127,15 @@ def test_both_say_the_same_when_they_refuse() -> None:
         assert json.loads(body.removesuffix("\\n")) == {"detail": details[status]}
 
 
-def test_an_update_of_the_platform_never_leaves_fewer_instances() -> None:
+def test_rolling_update_keeps_the_minimum_number_of_instances() -> None:
     least = number("aws:autoscaling:asg", "MinSize")
 
     assert number(ROLLING, "MinInstancesInService") == least
     assert number(ROLLING, "MaxBatchSize") < least
 
 
-def test_scaling_up_and_down_do_not_take_turns() -> None:
-    """Load that one instance more spreads is not at once too little for it."""
+def test_autoscaling_thresholds_do_not_oscillate() -> None:
+    """Load that triggers one more instance must not trigger its removal at once."""
     trigger = "aws:autoscaling:trigger"
     least = number("aws:autoscaling:asg", "MinSize")
 
@@ -145,14 +145,14 @@ def test_scaling_up_and_down_do_not_take_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "told"),
+    ("file", "template"),
     [
         (".ebextensions/load-balancer.config", "proxy_read_timeout, {instance} s by default)"),
         (".ebextensions/load-balancer.config", "Shorter than the {platform} s"),
     ],
 )
-def test_comments_that_repeat_a_limit_are_right(file: str, told: str) -> None:
-    sentence = told.format(
+def test_limits_in_comments_of_ebextensions_are_correct(file: str, template: str) -> None:
+    sentence = template.format(
         instance=limits()["BALANCER_SECONDS"],
         platform=PLATFORM_KEEPALIVE,
     )
@@ -160,7 +160,7 @@ def test_comments_that_repeat_a_limit_are_right(file: str, told: str) -> None:
     assert sentence in text_of(file)
 
 
-def test_the_guide_s_table_is_right() -> None:
+def test_table_of_timeouts_in_the_beanstalk_guide_is_correct() -> None:
     rows = re.findall(r"^\| .+ \| .+ \| (\d+) \|$", text_of("docs/elastic-beanstalk.md"), re.M)
 
     assert [float(row) for row in rows] == [
@@ -174,7 +174,7 @@ def test_the_guide_s_table_is_right() -> None:
     ]
 
 
-def test_the_samples_are_right_once_uncommented() -> None:
+def test_sample_settings_are_valid_when_uncommented() -> None:
     name = ".ebextensions/application.config"
     text = text_of(name)
     lines = [
@@ -198,7 +198,7 @@ def test_the_samples_are_right_once_uncommented() -> None:
     assert list(findings_of(changed)) == []
 
 
-# The hop limit: the command itself, with stand-ins for what an instance has.
+# The command that sets the hop limit runs with fake programs of an instance.
 
 CURL = """#!/bin/sh
 case "$*" in
@@ -218,7 +218,7 @@ def hop_limit() -> dict[str, str]:
 
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of .ebextensions as an instance does, with stand-ins found first."""
+    """Run a command of .ebextensions as an instance does, with fake programs first in PATH."""
     return subprocess.run(
         ["bash", "-c", script],
         env={"PATH": f"{folder}:{os.environ['PATH']}"},
@@ -228,15 +228,15 @@ def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def stand_in(folder: Path, name: str, script: str) -> None:
-    """Put a program into a folder."""
+def fake_program(folder: Path, name: str, script: str) -> None:
+    """Put a fake program into a folder."""
     (folder / name).write_text(script)
     (folder / name).chmod(0o755)
 
 
-def test_the_hop_limit_is_raised_with_a_token(tmp_path: Path) -> None:
-    stand_in(tmp_path, "curl", CURL)
-    stand_in(tmp_path, "aws", f'#!/bin/sh\necho "$*" >{tmp_path}/asked\n')
+def test_metadata_hop_limit_is_raised_with_a_token(tmp_path: Path) -> None:
+    fake_program(tmp_path, "curl", CURL)
+    fake_program(tmp_path, "aws", f'#!/bin/sh\necho "$*" >{tmp_path}/asked\n')
     done = run(hop_limit()["command"], tmp_path)
 
     assert done.returncode == 0, done.stderr
@@ -247,9 +247,9 @@ def test_the_hop_limit_is_raised_with_a_token(tmp_path: Path) -> None:
     ]
 
 
-def test_a_missing_permission_is_named(tmp_path: Path) -> None:
-    stand_in(tmp_path, "curl", CURL)
-    stand_in(tmp_path, "aws", "#!/bin/sh\nexit 254\n")
+def test_metadata_hop_limit_names_a_missing_permission(tmp_path: Path) -> None:
+    fake_program(tmp_path, "curl", CURL)
+    fake_program(tmp_path, "aws", "#!/bin/sh\nexit 254\n")
     done = run(hop_limit()["command"], tmp_path)
 
     assert done.returncode == 1
@@ -265,10 +265,10 @@ def test_a_missing_permission_is_named(tmp_path: Path) -> None:
         ("exit 1", 1),
     ],
 )
-def test_the_hop_limit_is_left_alone_without_a_bucket(
+def test_metadata_hop_limit_stays_without_a_bucket(
     tmp_path: Path, answer: str, wanted: int
 ) -> None:
-    stand_in(tmp_path, "get-config", f"#!/bin/sh\n{answer}\n")
+    fake_program(tmp_path, "get-config", f"#!/bin/sh\n{answer}\n")
     test = hop_limit()["test"]
 
     assert "/opt/elasticbeanstalk/bin/get-config" in test

@@ -1,6 +1,6 @@
-"""What docker compose makes of its files, against the contract and what every service needs.
+"""The resolved compose files match the contract, and every service is hardened.
 
-Only here: the contract has variables, layers and services that no container test combines.
+No container test combines all variables, layers and services.
 """
 
 import re
@@ -30,11 +30,11 @@ from tests.unit.config_files import (
 
 LAYERS = ("local", "dev", "production")
 SERVERS = tuple(f"server{number}" for number in range(1, 7))
-# ${NAME}, ${NAME:-default}, and whatever else compose knows.
+# ${NAME}, ${NAME:-default}, and every other form that compose supports.
 USE = re.compile(r"(?<!\$)\$\{?(\w+)([^}]*)\}?")
 
-# The values for the servers of the stack itself, where the application has no default.
-THE_STACK_S_SERVERS = {
+# Compose defaults for servers of the stack; the application has no default for these.
+STACK_SERVER_DEFAULTS = {
     "REDIS_HOST": "redis",
     "BROKER_HOST": "broker",
     "DB_ENGINE": "mysql",
@@ -43,20 +43,20 @@ THE_STACK_S_SERVERS = {
     "DB_USER": "mysite",
     "SERVER_COUNT": "2",
 }
-# Made and ended before the site is up, or never started.
+# They end before the site is up, or are never started.
 ONE_SHOTS = {"base", "certbot", "certificates", "env-check", "migrate"}
-# A path, which is not what chooses a file: its being set does.
+# A path: compose includes a file when it is set, whatever its value.
 WITH_TLS = ("TLS_CERTIFICATE", ":+s")
 
 
 def started(**variables: str) -> dict[str, dict[str, Any]]:
-    """Return the services of which a container is started."""
+    """Return the services that start a container."""
     every = services(**variables)
     return {name: service for name, service in every.items() if service.get("scale") != 0}
 
 
-def everything() -> list[tuple[str, dict[str, Any]]]:
-    """Return every service that there can be, and those that differ by a variable once for each."""
+def all_services() -> list[tuple[str, dict[str, Any]]]:
+    """Return every possible service, and each variant of those that differ by a variable."""
     other = {**ALL, "BROKER": "kafka", "DB_ENGINE": "postgres", "LAYER": "production"}
     found = list(started().items()) + list(started(**other).items())
     assert {"apache", "broker", "nginx-balancer", "certificates", "db", *SERVERS} <= {
@@ -65,7 +65,7 @@ def everything() -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def uses() -> list[tuple[str, str]]:
+def variable_uses() -> list[tuple[str, str]]:
     """Return each use of a variable's value in the compose files, with what follows its name."""
     found = []
     for name in COMPOSE_FILES:
@@ -74,18 +74,18 @@ def uses() -> list[tuple[str, str]]:
     return [use for use in found if use != WITH_TLS]
 
 
-def of_the_stack(service: str) -> set[str]:
-    """Return the variables that a service gets, but for the project's own."""
+def stack_environment(service: str) -> set[str]:
+    """Return the variables that a service receives, without those of the project."""
     return set(services()[service]["environment"]) - {variable.name for variable in PROJECT}
 
 
-def with_it(names: Iterable[str]) -> set[str]:
-    """Return the services that get one of these variables."""
-    return {name for name, one in everything() if set(names) & set(one.get("environment", {}))}
+def services_with(names: Iterable[str]) -> set[str]:
+    """Return the services that receive one of these variables."""
+    return {name for name, one in all_services() if set(names) & set(one.get("environment", {}))}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_the_image_sets_what_compose_leaves_to_it(layer: str) -> None:
+def test_image_sets_the_variables_that_compose_does_not(layer: str) -> None:
     environment = {
         **dockerfile_environment("Dockerfile.base"),
         **dockerfile_environment(f"Dockerfile.{layer}"),
@@ -99,7 +99,7 @@ def test_the_image_sets_what_compose_leaves_to_it(layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_an_image_s_own_defaults_are_the_contract_s(layer: str) -> None:
+def test_defaults_in_the_dockerfiles_match_the_contract(layer: str) -> None:
     environment = dockerfile_environment("Dockerfile.base")
     arguments = [text for name, text in dockerfile(f"Dockerfile.{layer}") if name == "ARG"]
 
@@ -108,26 +108,26 @@ def test_an_image_s_own_defaults_are_the_contract_s(layer: str) -> None:
     assert dockerfile_environment(f"Dockerfile.{layer}")["RELEASE"] == "$RELEASE"
 
 
-def test_the_application_gets_every_variable_of_its_own_and_none_of_the_stack_s() -> None:
+def test_application_services_receive_application_variables_and_no_stack_variables() -> None:
     for name in (*SERVERS, "worker"):
-        assert of_the_stack(name) == {*passed_on(), *BY_EACH_SERVER}
-    assert of_the_stack("migrate") == {*passed_on(), *SUPERUSER}
+        assert stack_environment(name) == {*passed_on(), *BY_EACH_SERVER}
+    assert stack_environment("migrate") == {*passed_on(), *SUPERUSER}
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
     assert set(services()["env-check"]["environment"]) >= {*passed_on(), *SUPERUSER, *stack}
 
 
-def test_the_first_superuser_s_password_is_migrate_s_alone() -> None:
-    assert with_it(SUPERUSER) == {"migrate", "env-check"}
+def test_superuser_variables_reach_only_migrate_and_env_check() -> None:
+    assert services_with(SUPERUSER) == {"migrate", "env-check"}
 
 
-def test_each_server_has_a_name_of_its_own() -> None:
+def test_each_server_has_its_own_profile_name() -> None:
     for number, name in enumerate(SERVERS, 1):
         assert services()[name]["environment"]["PROFILE"] == f"set{number}"
 
 
 @pytest.mark.parametrize("count", range(2, 7))
-def test_the_number_of_servers_is_one_variable(count: int) -> None:
-    """HAProxy, Apache and nginx as the balancer read it as well."""
+def test_server_count_sets_the_servers_of_all_load_balancers(count: int) -> None:
+    """HAProxy, Apache and the nginx balancer read it too."""
     found = services(**{**ALL, "SERVER_COUNT": str(count)})
 
     assert {name for name in found if name.startswith("server")} == set(SERVERS[:count])
@@ -138,11 +138,11 @@ def test_the_number_of_servers_is_one_variable(count: int) -> None:
     assert VARIABLES["SERVER_COUNT"].choices[-1] == str(len(SERVERS))
 
 
-def test_each_reader_of_secrets_in_files_has_a_volume_that_only_env_check_fills() -> None:
-    """As ops/environment/secret_files.py says; a reader cannot change what it reads."""
+def test_secret_volumes_are_read_only_for_their_reader_and_written_by_env_check() -> None:
+    """ops/environment/secret_files.py lists the readers."""
     found = {
         (mount["source"], mount["target"], mount.get("read_only", False), name)
-        for name, service in everything()
+        for name, service in all_services()
         for mount in service.get("volumes", ())
         if mount["source"].endswith("-secrets")
     }
@@ -160,7 +160,7 @@ def test_each_reader_of_secrets_in_files_has_a_volume_that_only_env_check_fills(
             for reader in readers.get(name, (name,))
         ),
     }
-    # Each reads as its own user.
+    # Each service runs as the user that owns its secrets.
     for name, (user, _) in secret_files.READERS.items():
         if name in services() and "user" in services()[name]:
             assert services()[name]["user"].startswith(f"{user}:")
@@ -168,7 +168,7 @@ def test_each_reader_of_secrets_in_files_has_a_volume_that_only_env_check_fills(
     assert services()["env-check"]["network_mode"] == "none"
 
 
-def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
+def test_haproxy_receives_only_the_variables_that_its_configuration_reads() -> None:
     lines = [line for section in haproxy_sections().values() for line in section]
     read = {name for line in lines for name in re.findall(r"\$\{(\w+)\}", line)}
 
@@ -176,14 +176,14 @@ def test_haproxy_sees_what_its_configuration_reads_and_nothing_else() -> None:
     assert derived and read - derived | {"REQUEST_SECONDS"} == set(
         services()["haproxy"]["environment"]
     )
-    # The configuration derives from these whether there is a certificate.
+    # These two are set only with a certificate.
     without = services(LAYER="local")["haproxy"]["environment"]
     assert read - derived - set(without) == {"HTTPS_PORT", "DJANGO_ALLOWED_HOSTS"}
-    # Of the secrets, the stats page's alone.
+    # The only secret is that of the stats page.
     assert {name for name in read - derived if VARIABLES[name].secret} == {"STATS_PASSWORD"}
 
 
-def test_a_part_is_there_where_its_variable_says_so_alone() -> None:
+def test_optional_service_exists_only_with_its_variable() -> None:
     every = services(LAYER="local")
     plain = set(every)
     always = {
@@ -199,7 +199,7 @@ def test_a_part_is_there_where_its_variable_says_so_alone() -> None:
     }
 
     assert plain == always | {"certbot"}
-    # `up` starts neither.
+    # `up` starts neither certbot nor base.
     assert {name for name, one in every.items() if one.get("profiles")} == {"certbot"}
     assert plain - set(started(LAYER="local")) == {"base"}
     assert set(services(APACHE="1")) - plain == {"apache"}
@@ -210,7 +210,7 @@ def test_a_part_is_there_where_its_variable_says_so_alone() -> None:
         assert set(services(BROKER=name)) - plain == {"broker"}
 
 
-def test_nginx_as_the_balancer_runs_the_base_image_as_the_user_whom_it_makes() -> None:
+def test_nginx_balancer_runs_the_base_image_as_its_unprivileged_user() -> None:
     service, base = services()["nginx-balancer"], services()["base"]
 
     assert {key: service[key] for key in ("build", "image")} == {
@@ -220,47 +220,46 @@ def test_nginx_as_the_balancer_runs_the_base_image_as_the_user_whom_it_makes() -
     assert service["user"] == f"{made['uid']}:{made['gid']}"
 
 
-def test_every_variable_of_the_stack_is_used() -> None:
+def test_compose_uses_every_stack_variable() -> None:
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
 
-    # LAYER's and STACK_NAME's uses are those of docker-compose.yaml.
-    assert stack - {WITH_TLS[0]} == {name for name, _ in uses()} & stack
+    # LAYER and STACK_NAME are used in docker-compose.yaml.
+    assert stack - {WITH_TLS[0]} == {name for name, _ in variable_uses()} & stack
 
 
-def test_every_variable_that_compose_uses_is_declared() -> None:
-    assert uses()
+def test_contract_declares_every_variable_that_compose_uses() -> None:
+    assert variable_uses()
     declared = {**VARIABLES, **{variable.name: variable for variable in PROJECT}}
-    for name, rest in uses():
+    for name, rest in variable_uses():
         if name.removesuffix("_FILE") != name:
             assert declared[name.removesuffix("_FILE")].secret and rest == ":-/dev/null"
             continue
         assert name in declared, name
-        # The form in which an empty value counts as not set, as it does for the application.
+        # With `:-`, an empty value counts as not set, as in the application.
         assert rest.startswith(":-"), f"{name}: {rest}"
 
 
-def test_defaults_are_the_contract_s() -> None:
-    for name, rest in uses():
+def test_defaults_in_compose_match_the_contract() -> None:
+    for name, rest in variable_uses():
         if name not in VARIABLES:
             continue
         variable = VARIABLES[name]
         allowed = {variable.default, *variable.layer_defaults.values(), variable.sample}
-        allowed |= {THE_STACK_S_SERVERS.get(name, variable.default)}
+        allowed |= {STACK_SERVER_DEFAULTS.get(name, variable.default)}
         default = rest.removeprefix(":-")
 
         assert default in allowed - {""}, f"{name}: {default!r}"
         variable.parse(default)
 
 
-@pytest.mark.parametrize("name", sorted(THE_STACK_S_SERVERS))
-def test_the_stack_s_own_servers_stand_in_for_nothing_else(name: str) -> None:
-    """Were the contract to get a default of its own, it would be that one."""
+@pytest.mark.parametrize("name", sorted(STACK_SERVER_DEFAULTS))
+def test_contract_has_no_default_where_compose_names_a_server_of_the_stack(name: str) -> None:
     assert VARIABLES[name].default == ""
-    assert (name, f":-{THE_STACK_S_SERVERS[name]}") in uses()
+    assert (name, f":-{STACK_SERVER_DEFAULTS[name]}") in variable_uses()
 
 
 def published(service: str, **variables: str) -> set[tuple[str, str, int]]:
-    """Return a service's ports: the machine's address and port, and its own."""
+    """Return the published ports: host address, host port, container port."""
     return {
         (port["host_ip"], port["published"], port["target"])
         for port in services(**variables)[service].get("ports", ())
@@ -268,9 +267,9 @@ def published(service: str, **variables: str) -> set[tuple[str, str, int]]:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_layer_is_published_where_the_contract_says(layer: str) -> None:
+def test_each_layer_publishes_the_ports_of_the_contract(layer: str) -> None:
     default = {name: variable.default_in(layer) for name, variable in VARIABLES.items()}
-    # The stats page is for this machine alone, whatever the layer.
+    # The stats page is on localhost in every layer.
     plain = {
         (default["HTTP_ADDRESS"], default["HTTP_PORT"], 8080),
         ("127.0.0.1", default["STATS_PORT"], 8888),
@@ -285,8 +284,8 @@ def test_a_layer_is_published_where_the_contract_says(layer: str) -> None:
     assert given["DJANGO_ALLOWED_HOSTS"] == VARIABLES["DJANGO_ALLOWED_HOSTS"].default_in("local")
 
 
-def test_only_the_load_balancers_are_published_and_the_rest_to_this_machine_alone() -> None:
-    """With Apache, it and one nginx can be asked directly, to compare them."""
+def test_only_load_balancers_publish_ports_and_direct_ports_are_on_localhost() -> None:
+    """With Apache, it and one nginx have a direct port, to compare them."""
     ports = {name for name in services() if published(name, **ALL)}
     assert ports == {"haproxy", "apache", "server1", "nginx-balancer"}
     direct = VARIABLES["DIRECT_ADDRESS"].default
@@ -301,7 +300,7 @@ def test_only_the_load_balancers_are_published_and_the_rest_to_this_machine_alon
 
 
 @pytest.mark.parametrize("layer", VARIABLES["LAYER"].choices)
-def test_the_source_is_live_in_the_local_layer_alone(layer: str) -> None:
+def test_source_folder_is_mounted_only_in_the_local_layer(layer: str) -> None:
     live = {
         name for name, one in services(LAYER=layer).items() if str(ROOT) in mounts(one).values()
     }
@@ -313,7 +312,7 @@ def test_the_source_is_live_in_the_local_layer_alone(layer: str) -> None:
     assert live == (image if layer == "local" else set())
 
 
-def test_the_key_is_read_by_its_copier_and_by_haproxy_alone() -> None:
+def test_tls_key_is_mounted_only_in_certificates_and_haproxy() -> None:
     readers = {
         source: {name for name, one in services().items() if source in mounts(one).values()}
         for source in ("certs", "certificates")
@@ -326,7 +325,7 @@ def test_the_key_is_read_by_its_copier_and_by_haproxy_alone() -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_one_service_builds_the_layers_image_and_none_pulls_it(layer: str) -> None:
+def test_only_env_check_builds_the_image_of_the_layer_and_no_service_pulls_it(layer: str) -> None:
     every = services(LAYER=layer)
     own = {name for name, one in every.items() if one["image"] == f"mysite-{layer}"}
 
@@ -335,52 +334,52 @@ def test_one_service_builds_the_layers_image_and_none_pulls_it(layer: str) -> No
     assert {every[name]["pull_policy"] for name in own} == {"never"}
 
 
-def test_every_service_has_a_limit_of_memory_and_processes() -> None:
-    for name, service in everything():
+def test_every_service_has_memory_and_process_limits() -> None:
+    for name, service in all_services():
         assert {"mem_limit", "pids_limit"} <= set(service), name
 
 
-def test_servers_that_reap_no_foreign_children_run_under_an_init() -> None:
-    """Children of a killed health check, or of the worker's killed processes, become theirs."""
-    with_init = {name for name, service in everything() if service.get("init")}
+def test_services_that_do_not_reap_children_run_under_an_init() -> None:
+    """They inherit the children of a killed health check or worker process."""
+    with_init = {name for name, service in all_services() if service.get("init")}
 
     assert with_init == {"db", "redis", "broker", "worker"}
 
 
-def test_what_needs_no_outside_has_no_way_out() -> None:
+def test_services_without_need_of_the_internet_have_no_route_to_it() -> None:
     networks = compose()["networks"]
     no_answer = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     assert networks["front"]["driver_opts"] == no_answer and networks["backend"]["internal"]
-    out = {name for name, service in everything() if "edge" in service.get("networks", ())}
+    out = {name for name, service in all_services() if "edge" in service.get("networks", ())}
     assert out == {*SERVERS, "worker", "certbot"}
-    # The engine takes the default route of the first by name that is not internal.
+    # The default route is that of the first network by name that is not internal.
     assert min(set(networks) - {"backend"}) == "edge"
-    # As in stacks that run: with other options compose would remove it while they serve.
+    # With other options, compose would recreate the network of a running stack.
     assert set(networks["edge"]) <= {"name", "ipam"}
 
 
-def test_no_service_depends_on_an_optional_one() -> None:
-    """Or `docker compose -p mysite-local start haproxy` fails, where there is no compose file."""
+def test_no_service_depends_on_an_optional_service() -> None:
+    """Else `docker compose -p mysite-local start haproxy` fails without a compose file."""
     optional = {"apache", "broker", "nginx-balancer", *SERVERS[2:]}
     depend = {
-        (name, other) for name, service in everything() for other in service.get("depends_on", {})
+        (name, other) for name, service in all_services() for other in service.get("depends_on", {})
     }
     assert ("server1", "migrate") in depend
     assert {pair for pair in depend if pair[1] in optional} == set()
 
 
 def before(name: str, every: dict[str, dict[str, Any]]) -> set[str]:
-    """Return the services that have to be well, or done, before this one starts."""
+    """Return the services that must be healthy, or done, before this one starts."""
     found = set(every[name].get("depends_on", {}))
     return found.union(*(before(other, every) for other in found))
 
 
 @pytest.mark.parametrize("variables", [{"LAYER": "local"}, ALL])
-def test_services_start_after_what_they_need(variables: dict[str, str]) -> None:
+def test_services_start_after_their_dependencies_are_healthy(variables: dict[str, str]) -> None:
     every = started(**variables)
     after = {name: before(name, every) for name in every}
 
-    # certbot is run by hand, where the stack is up.
+    # certbot is run by hand while the stack is up.
     assert {name for name in every if "env-check" not in after[name]} == {"env-check", "certbot"}
     for name in {*SERVERS, "worker"} & every.keys():
         assert after[name] >= {"migrate", "db", "redis"}, name
@@ -393,48 +392,48 @@ def test_services_start_after_what_they_need(variables: dict[str, str]) -> None:
             assert needed["condition"] == done, (name, other)
 
 
-def test_secrets_have_no_default_but_the_refused_sample() -> None:
-    for name, rest in uses():
+def test_secrets_have_no_default_except_the_refused_sample() -> None:
+    for name, rest in variable_uses():
         if name in VARIABLES and VARIABLES[name].secret:
             assert rest == f":-{VARIABLES[name].sample}"
 
 
-def test_every_service_has_a_health_check_or_says_that_it_has_none() -> None:
+def test_every_service_has_a_health_check_or_disables_it() -> None:
     image = [
         text for instruction, text in dockerfile("Dockerfile.base") if instruction == "HEALTHCHECK"
     ]
 
     assert len(image) == 1
-    for name, service in everything():
-        # Those that run the project's image have its own check.
+    for name, service in all_services():
+        # Servers use the health check of the image.
         own = service.get("healthcheck", {"test": image[0]} if name.startswith("server") else {})
         assert own.get("disable") is (True if name in ONE_SHOTS else None), name
         assert "test" in own or own.get("disable"), name
 
 
-def test_every_log_has_a_limit() -> None:
-    for name, service in everything():
+def test_every_service_log_has_a_size_limit() -> None:
+    for name, service in all_services():
         assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
 
 
-def test_every_service_that_stays_is_restarted() -> None:
-    for name, service in everything():
+def test_every_long_running_service_is_restarted_unless_stopped() -> None:
+    for name, service in all_services():
         expected = None if name in ONE_SHOTS else "unless-stopped"
         assert service.get("restart") == expected, name
 
 
-def test_every_container_has_no_more_rights_than_it_needs() -> None:
+def test_every_container_drops_capabilities_and_gains_no_privileges() -> None:
     written = set()
-    for name, service in everything():
+    for name, service in all_services():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         if not service.get("read_only"):
             written.add(service["image"].partition(":")[0])
-    # The start of each changes files of its own.
+    # Their start scripts change their own files.
     assert written == {"mysql", "apache/kafka"}
 
 
-def test_what_stops_slowly_has_the_time() -> None:
-    for name, service in everything():
+def test_long_running_services_have_30_seconds_to_stop() -> None:
+    for name, service in all_services():
         if name not in ONE_SHOTS:
             assert seconds(service["stop_grace_period"]) >= 30, name

@@ -1,4 +1,4 @@
-"""The metrics' port and services, as docs/monitoring.md names them."""
+"""docs/monitoring.md names the port and the services of the metrics."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.unit.config_files import (
 )
 
 
-def test_the_page_names_the_port_and_each_service() -> None:
+def test_monitoring_guide_names_the_metrics_port_and_services() -> None:
     page = text_of("docs/monitoring.md")
 
     assert f"port: {PORT}" in page

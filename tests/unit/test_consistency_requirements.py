@@ -1,4 +1,4 @@
-"""requirements/: one version of each package everywhere, locked by hashes, and no index in them."""
+"""requirements/: one version of each package everywhere, locked by hash, without an index."""
 
 import base64
 import hashlib
@@ -20,8 +20,8 @@ FOLDER = ROOT / "requirements"
 SOURCES = sorted({path.stem for path in FOLDER.glob("*.in")} - {"project"})
 # The team's Debian packages.
 DEBIAN = {"apt", "apt-build"}
-# Installed into environments of their own, because they pin what the others need newer.
-APART = {"eb"}
+# Installed into separate environments, because they pin older versions.
+SEPARATE = {"eb"}
 PIN = re.compile(r"([a-z0-9][a-z0-9.-]*)==([^\s;\\]+)( ; [^\\]+?)? \\")
 HASH = re.compile(r" {4}--hash=sha256:[0-9a-f]{64}( \\)?")
 
@@ -32,13 +32,13 @@ def normal(name: str) -> str:
 
 
 @cache
-def asked(name: str) -> frozenset[str]:
-    """Return the packages that an .in file asks for, those of the files that it includes too."""
+def required(name: str) -> frozenset[str]:
+    """Return the packages that an .in file requires, with those of included files."""
     found: set[str] = set()
     for line in (FOLDER / f"{name}.in").read_text().splitlines():
         text = line.partition("#")[0].strip()
         if text.startswith("-r "):
-            found |= asked(Path(text.removeprefix("-r ")).stem)
+            found |= required(Path(text.removeprefix("-r ")).stem)
         elif text:
             found.add(normal(re.split(r"[<>=~!\[; ]", text)[0]))
     return frozenset(found)
@@ -63,15 +63,15 @@ def locked(name: str) -> dict[str, str]:
     return {match[1]: match[2] for line in lines_of(name) if (match := PIN.fullmatch(line))}
 
 
-def test_there_is_a_lock_for_each_source_and_no_other() -> None:
+def test_each_requirements_source_has_a_lock_file() -> None:
     locks = {path.stem for path in FOLDER.glob("*.txt")} - DEBIAN
     assert sorted(locks) == SOURCES
     assert {"base", "local", "production", "test"} <= set(SOURCES)
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_every_line_is_a_version_or_its_hash(name: str) -> None:
-    """So there is no index, no address, no path, and pip --require-hashes takes the file."""
+def test_lock_file_has_only_pinned_versions_and_hashes(name: str) -> None:
+    """No index, no address, no path: pip --require-hashes accepts the file."""
     hashes = 0
     for number, line in enumerate(lines_of(name), start=1):
         where = f"{name}.txt:{number}: {line}"
@@ -82,17 +82,17 @@ def test_every_line_is_a_version_or_its_hash(name: str) -> None:
             match = HASH.fullmatch(line)
             assert match, where
             hashes += 1
-            # The last one of a package, and no other, ends the line.
+            # Only the last hash of a package has no backslash.
             following = lines_of(name)[number : number + 1]
             last = not following or PIN.fullmatch(following[0]) is not None
             assert (match[1] is None) is last, where
     assert hashes
 
 
-def test_a_package_has_one_version() -> None:
-    """In all files, whatever Python and platform its lines are for."""
+def test_each_package_has_one_version_in_all_lock_files() -> None:
+    """Whatever Python and platform its lines are for."""
     versions: dict[str, set[str]] = {}
-    for name in sorted(set(SOURCES) - APART):
+    for name in sorted(set(SOURCES) - SEPARATE):
         for line in lines_of(name):
             if match := PIN.fullmatch(line):
                 versions.setdefault(match[1], set()).add(match[2])
@@ -117,10 +117,10 @@ def wheel(folder: Path, name: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--upgrade",)])
-def test_lock_gives_a_package_one_version_in_all_files(
+def test_lock_script_gives_a_package_one_version_in_all_files(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """Also where one source wants an older version than another one; eb.in's has its own."""
+    """Also where one source requires an older version; eb.in is separate."""
     folder = tmp_path / "requirements"
     folder.mkdir()
     for version in ("1.0", "2.0", "3.0"):
@@ -144,26 +144,25 @@ def test_lock_gives_a_package_one_version_in_all_files(
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_lock_holds_what_its_source_asks_for(name: str) -> None:
-    assert asked(name)
-    assert asked(name) <= set(locked(name))
+def test_lock_file_has_every_package_of_its_source(name: str) -> None:
+    assert required(name)
+    assert required(name) <= set(locked(name))
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_lock_holds_what_its_source_includes(name: str) -> None:
+def test_lock_file_has_the_versions_of_included_sources(name: str) -> None:
     for other in included(name):
         assert locked(other).items() <= locked(name).items(), f"{other} is not whole in {name}"
 
 
-def test_every_layer_has_the_application_s_packages() -> None:
+def test_every_layer_has_the_application_packages() -> None:
     for name in ("local", "production", "embedded", "test"):
         assert locked("base").items() <= locked(name).items(), name
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"base", "production"}))
-def test_production_has_no_tool_of_another_environment(name: str) -> None:
-    """Neither a tool nor what only it needs."""
-    tools = asked(name) - asked("production")
+def test_production_has_no_tool_of_other_environments(name: str) -> None:
+    tools = required(name) - required("production")
 
     assert tools
     assert not tools & set(locked("production"))

@@ -1,6 +1,6 @@
-"""Limits that several servers' files have to agree on.
+"""Limits that the files of several servers must agree on.
 
-Only here: container tests fill no disk, no table of connections, and run on kernels with IPv6.
+Container tests fill no disk and no connection table, and run on kernels with IPv6.
 """
 
 import re
@@ -24,11 +24,11 @@ NGINX, BALANCER = "nginx/nginx.conf", "variants/nginx-balancer/nginx.conf"
 
 
 def exposed(name: str) -> list[str]:
-    """Return what a Dockerfile's EXPOSE lines say."""
+    """Return the EXPOSE lines of a Dockerfile."""
     return [text for instruction, text in dockerfile(name) if instruction == "EXPOSE"]
 
 
-def test_nginx_listens_on_one_port_and_by_no_protocol_that_a_kernel_may_lack() -> None:
+def test_nginx_listens_on_one_port_without_ipv6() -> None:
     listens = [
         item.arguments[0]
         for item in nginx_directives()
@@ -42,7 +42,7 @@ def test_nginx_listens_on_one_port_and_by_no_protocol_that_a_kernel_may_lack() -
         )
 
 
-def test_the_joined_dockerfile_exposes_it_once() -> None:
+def test_joined_dockerfile_exposes_the_nginx_port_once() -> None:
     assert exposed("Dockerfile.base") == []
     assert exposed("Dockerfile") == [health_port()]
 
@@ -51,8 +51,8 @@ def test_the_joined_dockerfile_exposes_it_once() -> None:
     ("file", "service"),
     [*((NGINX, f"server{number}") for number in (1, 2, 3)), (BALANCER, "nginx-balancer")],
 )
-def test_long_bodies_are_kept_on_a_volume_and_not_in_memory(file: str, service: str) -> None:
-    """In a folder of the image that its user alone may write to, which a new volume takes over."""
+def test_nginx_buffers_long_bodies_on_a_private_volume(file: str, service: str) -> None:
+    """A new volume takes over the owner and mode of the folder in the image."""
     folder = nginx_value("client_body_temp_path", name=file)
     made = [text for name, text in dockerfile("Dockerfile.base") if name == "RUN"][-1]
 
@@ -61,18 +61,18 @@ def test_long_bodies_are_kept_on_a_volume_and_not_in_memory(file: str, service: 
     assert "install -d -o mysite -g mysite -m 0700 /srv/bodies" in made
 
 
-def test_the_databases_take_a_connection_of_every_process() -> None:
-    """The most that the contract allows; requests and jobs leave theirs open for the next ones."""
+def test_max_connections_of_databases_is_enough_for_every_process() -> None:
+    """At the maximum of the contract; requests and tasks keep their connections open."""
     servers = len(compose_servers()) * (VARIABLES["WEB_CONCURRENCY"].maximum or 0)
-    # The worker's own processes look after the table and the metrics.
-    jobs = (VARIABLES["WORKER_CONCURRENCY"].maximum or 0) + 4
-    # Migrations with their lock, a few commands, and what a server keeps for its administrator.
+    # Four more processes of the worker keep the task table and the metrics.
+    worker_connections = (VARIABLES["WORKER_CONCURRENCY"].maximum or 0) + 4
+    # Migrations and their lock, some commands, and connections reserved for the administrator.
     others = 20
 
     for name in ("mysql/conf.d/mysite.cnf", "variants/postgres/postgresql.conf"):
         (limit,) = re.findall(r"^max_connections = (\d+)$", text_of(name), re.MULTILINE)
-        assert int(limit) >= servers + jobs + others, name
+        assert int(limit) >= servers + worker_connections + others, name
 
 
-def test_the_largest_body_has_room_for_the_largest_file_and_its_form() -> None:
+def test_body_limit_has_room_for_the_largest_upload_and_its_form() -> None:
     assert int(limits(UPLOAD_MAX_MB=37)["BODY_MAX_BYTES"]) == 38 * 2**20

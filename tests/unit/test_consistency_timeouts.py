@@ -1,6 +1,6 @@
-"""The chain of time limits: what stops first is waited for.
+"""The chain of timeouts: each server waits longer than the one behind it.
 
-Only here: these last up to 75 s each. Shorter ones are measured in tests/stack/test_timeouts.py.
+These last up to 75 s each. tests/stack/test_timeouts.py measures shorter ones.
 """
 
 import re
@@ -46,10 +46,10 @@ APP_SERVERS = VARIABLES["APP_SERVER"].choices
 
 
 class Chain:
-    """Each server's limits, in seconds, where a request may take so many."""
+    """The limits of each server, in seconds, for one REQUEST_SECONDS."""
 
     def __init__(self, request: int) -> None:
-        """Derive them, as the start scripts do."""
+        """Derive the limits, as the start scripts do."""
         self.request = request
         self.values = limits(REQUEST_SECONDS=request)
 
@@ -62,7 +62,7 @@ class Chain:
         return self.of(haproxy_value(section, keyword), unit="ms")
 
     def written(self, script: str) -> float:
-        """Return how long an nginx waits for an answer, by its start script."""
+        """Return the response timeout that an nginx start script sets."""
         (name,) = re.findall(r"nginx_limits (\S+)", text_of(script))
         return self.of(name)
 
@@ -71,13 +71,13 @@ class Chain:
         return self.of(supervisor_programs()[program]["stopwaitsecs"])
 
     def grace(self, service: str) -> float:
-        """Return how long the engine waits for a service's container to end."""
+        """Return the stop_grace_period of a service."""
         return seconds(
             services(**ALL, REQUEST_SECONDS=str(self.request))[service]["stop_grace_period"]
         )
 
     def database(self, url: str) -> dict[str, int]:
-        """Return the waits that the settings for this database set."""
+        """Return the timeouts in the settings of this database."""
         environ = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "mysite.settings.local"}
         environ |= {"DJANGO_READ_DOTENV": "false", "REQUEST_SECONDS": str(self.request)}
         options = environment.database_settings(environment.load(environ))["OPTIONS"]
@@ -94,17 +94,17 @@ VARIABLE = VARIABLES["REQUEST_SECONDS"]
 
 @pytest.fixture(params=[VARIABLE.minimum, 33, 60, VARIABLE.maximum])
 def chain(request: pytest.FixtureRequest) -> Chain:
-    """The limits for several values of the variable, each of which is allowed."""
+    """The limits for several valid values of REQUEST_SECONDS."""
     return Chain(request.param)
 
 
-def test_the_servers_defaults_are_the_contracts() -> None:
+def test_default_limits_of_servers_match_the_contract() -> None:
     for name in ("REQUEST_SECONDS", "UPLOAD_MAX_MB"):
         assert limits()[name] == VARIABLES[name].default
 
 
-def test_haproxy_restarts_in_a_container_of_an_earlier_version() -> None:
-    """It has neither the file with the limits nor their variables."""
+def test_haproxy_start_supports_a_container_of_an_earlier_version() -> None:
+    """Such a container has neither the file with the limits nor their variables."""
     names = ("BALANCER_SECONDS", "INNER_SECONDS", "BALANCER_GRACE_SECONDS", "SERVER_COUNT")
     shown = " ".join(f"${name}" for name in names)
     done = subprocess.run(
@@ -118,9 +118,9 @@ def test_haproxy_restarts_in_a_container_of_an_earlier_version() -> None:
     assert done.stdout.split() == [*(limits()[name] for name in names[:3]), "3"]
 
 
-def test_each_server_waits_longer_than_the_one_behind_it(chain: Chain) -> None:
+def test_timeout_of_each_server_is_longer_than_that_of_its_upstream(chain: Chain) -> None:
     harakiri = chain.of(uwsgi_option("harakiri"))
-    # gunicorn may be a second late to see that a request takes too long, and one more to kill it.
+    # gunicorn may detect a timeout a second late, and need one more to kill the worker.
     late = 2
 
     assert harakiri == chain.request
@@ -138,7 +138,7 @@ def test_each_server_waits_longer_than_the_one_behind_it(chain: Chain) -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://web:word@db/site", "sqlite:///var/db.sqlite3"])
-def test_waiting_for_the_database_ends_before_the_worker_does(chain: Chain, url: str) -> None:
+def test_database_timeouts_are_shorter_than_the_request_timeout(chain: Chain, url: str) -> None:
     waits = chain.database(url)
 
     assert waits
@@ -146,7 +146,7 @@ def test_waiting_for_the_database_ends_before_the_worker_does(chain: Chain, url:
         assert 0 < limit < chain.request, name
 
 
-def test_a_new_mysql_connection_and_its_first_query_fit_together(chain: Chain) -> None:
+def test_mysql_connect_and_read_timeouts_together_are_shorter_than_a_request(chain: Chain) -> None:
     waits = chain.database("mysql://web:word@db/site")
 
     assert waits["connect_timeout"] + waits["read_timeout"] < chain.request
@@ -154,17 +154,17 @@ def test_a_new_mysql_connection_and_its_first_query_fit_together(chain: Chain) -
     assert waits["innodb_lock_wait_timeout"] < waits["read_timeout"]
 
 
-def test_a_postgresql_statement_ends_before_the_worker_does(chain: Chain) -> None:
+def test_postgresql_timeouts_are_nested_and_shorter_than_a_request(chain: Chain) -> None:
     waits = chain.database("postgres://web:word@db/site")
 
     assert waits["lock_timeout"] < waits["statement_timeout"]
-    # One that hangs ends nothing: its silence is noticed a little later.
+    # The read timeout ends a statement on a server that hangs.
     assert waits["statement_timeout"] < waits["read_timeout"]
     assert waits["connect_timeout"] + waits["read_timeout"] < chain.request
     assert waits["idle_in_transaction_session_timeout"] > chain.request
 
 
-def test_a_stopping_server_lets_its_requests_finish(chain: Chain) -> None:
+def test_stopping_server_finishes_its_requests(chain: Chain) -> None:
     (shutdown,) = re.findall(r"worker_shutdown_timeout (\S+);", text_of("nginx/start"))
 
     assert chain.written("nginx/start") < chain.of(shutdown) < chain.stop_wait("nginx")
@@ -172,7 +172,7 @@ def test_a_stopping_server_lets_its_requests_finish(chain: Chain) -> None:
         assert chain.request < chain.stop_wait(app_server)
 
 
-def test_gunicorn_has_uwsgi_s_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gunicorn_limits_match_uwsgi(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEB_CONCURRENCY", "3")
     monkeypatch.setenv("REQUEST_SECONDS", "33")
     config = runpy.run_path(str(ROOT / "variants/gunicorn/config.py"))
@@ -187,16 +187,16 @@ def test_gunicorn_has_uwsgi_s_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_draining_is_never_cut_short() -> None:
+def test_supervisor_waits_for_the_longest_drain() -> None:
     longest = VARIABLES["DRAIN_SECONDS"].maximum
 
     assert longest is not None
     assert longest < Chain(20).stop_wait("drain")
 
 
-def test_load_balancers_see_the_drain_before_it_is_over() -> None:
+def test_haproxy_detects_a_drain_before_it_ends() -> None:
     lines = haproxy_sections()["backend dynamic_backend"]
-    # Several of these lines add up.
+    # Several default-server lines add up.
     server = [word for line in lines if line.startswith("default-server ") for word in line.split()]
     interval = seconds(server[server.index("inter") + 1], unit="ms")
     fall = int(server[server.index("fall") + 1])
@@ -206,59 +206,61 @@ def test_load_balancers_see_the_drain_before_it_is_over() -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("app_server", APP_SERVERS)
-def test_the_engine_waits_for_all_three(chain: Chain, server: str, app_server: str) -> None:
+def test_stop_grace_period_covers_drain_nginx_and_application_server(
+    chain: Chain, server: str, app_server: str
+) -> None:
     assert set(supervisor_programs()) == {"drain", "nginx", *APP_SERVERS}
     stops = sum(map(chain.stop_wait, ("drain", "nginx", app_server)))
     assert stops < chain.grace(server)
 
 
-def test_haproxy_lets_its_requests_finish_on_a_reload_and_at_its_end(chain: Chain) -> None:
+def test_haproxy_finishes_requests_on_reload_and_stop(chain: Chain) -> None:
     hard_stop = chain.haproxy("global", "hard-stop-after")
 
     assert chain.haproxy("backend retry_backend", "timeout server") < hard_stop
     assert hard_stop < chain.grace("haproxy")
 
 
-def test_a_reload_waits_until_the_former_process_has_to_be_gone(chain: Chain) -> None:
+def test_reload_waits_until_the_former_haproxy_process_has_ended(chain: Chain) -> None:
     hard_stop = chain.haproxy("global", "hard-stop-after")
     assert hard_stop < chain.request + reload.FORMER_SECONDS
 
 
-def test_the_first_refusal_takes_a_server_out_and_leaves_tries_for_another() -> None:
+def test_refused_connection_marks_a_server_down_and_leaves_retries_for_another() -> None:
     lines = haproxy_sections()["backend dynamic_backend"]
     words = [word for line in lines if line.startswith("default-server ") for word in line.split()]
 
     assert words[words.index("error-limit") + 1] == "1"
     assert words[words.index("observe") + 1] == "layer4"
     assert words[words.index("on-error") + 1] == "mark-down"
-    # Cut off once in each of the server's places, refused once, and one for the other server.
+    # One cut in each connection slot, one refusal, and one try on the other server.
     assert (
         int(haproxy_value("defaults", "retries")) >= int(VARIABLES["WEB_CONCURRENCY"].default) + 2
     )
 
 
-def test_nginx_is_never_the_one_to_close_an_idle_connection() -> None:
+def test_nginx_keepalive_outlasts_the_keepalive_of_load_balancers() -> None:
     keepalive = seconds(nginx_value("keepalive_timeout"))
 
     assert keepalive > haproxy_seconds("defaults", "timeout http-keep-alive")
-    # AWS's balancers keep theirs for 60 s by default.
+    # AWS load balancers keep idle connections for 60 s by default.
     assert keepalive > 60
 
 
-def test_nginx_as_the_balancer_has_haproxy_s_limits(chain: Chain) -> None:
+def test_nginx_balancer_limits_match_haproxy(chain: Chain) -> None:
     def limit(name: str) -> float:
         return seconds(nginx_value(name, name="variants/nginx-balancer/nginx.conf"))
 
     assert limit("client_header_timeout") == haproxy_seconds("defaults", "timeout http-request")
-    # No idle connection is left when it reads its list again.
+    # No idle connection is left when nginx rereads its list of servers.
     idle = seconds(
         nginx_value("keepalive_timeout", "http", name="variants/nginx-balancer/nginx.conf")
     )
     assert idle < runpy.run_path(str(ROOT / "variants/nginx-balancer/follow.py"))["IDLE_SECONDS"]
-    # It finishes what runs before the engine kills it.
+    # It finishes its requests before the engine kills it.
     shutdown = float(chain.values["BALANCER_GRACE_SECONDS"])
     assert chain.written("variants/nginx-balancer/start") < shutdown < chain.grace("nginx-balancer")
-    # Every server may have been tried in vain, but no slow answer is asked for again.
+    # It may try every server, but does not repeat a slow request.
     tries = float(
         nginx_value("proxy_next_upstream_tries", name="variants/nginx-balancer/nginx.conf")
     )
@@ -267,24 +269,24 @@ def test_nginx_as_the_balancer_has_haproxy_s_limits(chain: Chain) -> None:
     assert tries * limit("proxy_connect_timeout") < again < chain.request
 
 
-def test_apache_stops_as_nginx_does(chain: Chain) -> None:
+def test_apache_shutdown_and_keepalive_match_nginx(chain: Chain) -> None:
     shutdown = chain.of(httpd_value("GracefulShutdownTimeout"))
     longest = VARIABLES["DRAIN_SECONDS"].maximum
 
-    # It finishes what runs before the engine kills it, after its own drain.
+    # It finishes its requests before the engine kills it, after its own drain.
     assert longest and chain.of(httpd_value("ProxyTimeout")) < shutdown
     assert shutdown + longest < chain.grace("apache")
-    # As nginx: it is never the one to close a connection that HAProxy is about to use.
+    # As nginx, it never closes a connection that HAProxy may use.
     assert float(httpd_value("KeepAliveTimeout")) == seconds(nginx_value("keepalive_timeout"))
     header, body = re.findall(r"=(\d+)", httpd_value("RequestReadTimeout"))[:2]
     assert float(header) == seconds(nginx_value("client_header_timeout"))
     assert float(body) == seconds(nginx_value("client_body_timeout"))
 
 
-def test_apache_sees_that_a_server_drains_before_it_stops() -> None:
+def test_apache_detects_a_drain_before_the_server_stops() -> None:
     members = list(httpd_members().values())
 
-    # Each the same, and no connection kept, so that each request finds where its server is.
+    # Without kept connections, each request resolves the address of its server.
     assert len(members) == len(SERVERS) and all(member == members[0] for member in members)
     assert members[0]["disablereuse"] == "On"
     connect = float(members[0]["connectiontimeout"])
@@ -293,7 +295,7 @@ def test_apache_sees_that_a_server_drains_before_it_stops() -> None:
     assert seen < float(VARIABLES["DRAIN_SECONDS"].default)
 
 
-def test_the_health_check_tells_before_the_engine_loses_patience() -> None:
+def test_health_check_times_out_before_the_docker_timeout() -> None:
     own = runpy.run_path(str(ROOT / "supervisor/healthcheck"))["TIMEOUT_SECONDS"]
     declared = [text for instruction, text in dockerfile("Dockerfile.base") if "--timeout=" in text]
     engine = re.search(r"--timeout=(\w+)", declared[0])
@@ -301,10 +303,10 @@ def test_the_health_check_tells_before_the_engine_loses_patience() -> None:
     assert engine and own < seconds(engine[1])
 
 
-def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
+def test_haproxy_limits_in_docs_are_correct() -> None:
     header = haproxy_seconds("defaults", "timeout http-request")
     body = seconds(haproxy_value("frontend site", "http-request wait-for-body time"), unit="ms")
-    (places,) = re.findall(r"maxconn (\d+)", " ".join(haproxy_sections()["backend upload_backend"]))
+    (slots,) = re.findall(r"maxconn (\d+)", " ".join(haproxy_sections()["backend upload_backend"]))
     hard_stop = float(limits()["BALANCER_GRACE_SECONDS"])
 
     def words(name: str) -> str:
@@ -320,24 +322,24 @@ def test_documents_that_repeat_haproxy_s_limits_are_right() -> None:
         in reliability
     )
     assert f"And {haproxy_value('frontend site', 'maxconn')} connections at once" in reliability
-    assert places == "10" and "has ten places for such requests in each server" in reliability
+    assert slots == "10" and "has ten places for such requests in each server" in reliability
     balancing = words("docs/load-balancing.md")
     assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in balancing
     assert f"within {reload.SERVES_SECONDS:g} s; what is not so" in balancing
     assert f"ends after {hard_stop:g} s at the latest (`hard-stop-after`)" in words("docs/tls.md")
 
 
-def test_a_stopping_worker_finishes_its_jobs() -> None:
+def test_stopping_worker_finishes_its_tasks() -> None:
     soft, hard = settings.CELERY_TASK_SOFT_TIME_LIMIT, settings.CELERY_TASK_TIME_LIMIT
     assert soft < hard < Chain(20).grace("worker")
 
 
-def test_a_late_heartbeat_or_two_are_no_illness() -> None:
+def test_worker_may_miss_two_heartbeats() -> None:
     assert 3 * EVERY_SECONDS <= STALE_SECONDS
 
 
-def test_a_dead_redis_holds_no_request_up_for_long() -> None:
-    # A check of /healthz may take two seconds: connecting and asking.
+def test_redis_and_s3_timeouts_are_shorter_than_a_request() -> None:
+    # A check of /healthz may take two seconds: connect and request.
     assert CONNECT_SECONDS + ANSWER_SECONDS <= 2
     s3 = 2 * (bucket_storage.CONNECT_SECONDS + bucket_storage.READ_SECONDS)
     assert VARIABLE.minimum and s3 < VARIABLE.minimum
@@ -345,7 +347,7 @@ def test_a_dead_redis_holds_no_request_up_for_long() -> None:
     assert s3 < breaker.STALE_SECONDS
 
 
-def test_a_migration_that_waits_for_a_lock_keeps_no_request_in_the_queue_too_long() -> None:
+def test_lock_wait_of_a_migration_is_shorter_than_the_haproxy_queue_timeout() -> None:
     queue = haproxy_seconds("defaults", "timeout queue")
 
     assert queue > lock_waits.TRY_SECONDS
@@ -359,7 +361,9 @@ def test_a_migration_that_waits_for_a_lock_keeps_no_request_in_the_queue_too_lon
     )
 
 
-def test_stackctl_knows_how_migrate_ends_and_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stackctl_parses_exit_code_and_messages_of_migrate(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert migrate.LOCK_NOT_FREE == migrate_with_lock.LOCK_NOT_FREE
 
     print("  Applying api.0001...", end="")

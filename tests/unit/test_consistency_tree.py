@@ -1,4 +1,4 @@
-"""The tree itself: the tasks, the scripts, the layers' Dockerfiles, no registry named."""
+"""The source tree: make targets, scripts, Dockerfiles of the layers, no package registry."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.tree import ROOT, tracked_files
 from tests.unit.config_files import dockerfile, text_of
 from tools.ebctl.lint.container import is_ignored
 
-# Where packages come from is the machine's own configuration, never the project's.
+# The machine configures the package registry, not the project.
 REGISTRY = re.compile(
     r"""
       pypi\.(?:org|python\.org)
@@ -27,12 +27,12 @@ REGISTRY = re.compile(
 )
 
 
-def test_help_lists_every_task() -> None:
-    phony = phony_tasks()
+def test_make_help_lists_every_target() -> None:
+    phony = phony_targets()
     done = subprocess.run(
         ["make", "--silent", "help"],
         cwd=ROOT,
-        # Not as a part of the make that may run these tests.
+        # Without MAKEFLAGS of a make that runs these tests.
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
@@ -44,36 +44,36 @@ def test_help_lists_every_task() -> None:
     assert len(done.stdout.splitlines()) == len(listed)
 
 
-def test_every_task_is_declared_phony() -> None:
-    """Or a file of that name would keep it from running."""
+def test_every_make_target_is_phony() -> None:
+    """A file of the same name would keep the target from running."""
     targets = re.findall(r"^([a-z][a-z-]*):", text_of("Makefile"), re.MULTILINE)
 
-    assert sorted(targets) == phony_tasks()
+    assert sorted(targets) == phony_targets()
 
 
-def phony_tasks() -> list[str]:
+def phony_targets() -> list[str]:
     """Return the tasks that the Makefile declares phony."""
     lines = re.findall(r"^\.PHONY: ([a-z -]+)", text_of("Makefile"), re.MULTILINE)
     return sorted(" ".join(lines).split())
 
 
-def test_folders_that_no_image_has_exist_in_each_clone() -> None:
-    """So `startapp` refuses their names: without its app no image could be built."""
+def test_folders_in_dockerignore_exist_in_a_clone() -> None:
+    """So `startapp` refuses their names; an image would lack such an app."""
     folders = re.findall(r"^([a-z]+)/\*\*$", text_of(".dockerignore"), re.MULTILINE)
 
     assert "backups" in folders
     assert set(folders) <= {path.parts[0] for path in tracked_files()}
 
 
-def test_ports_that_are_told_are_the_contract_s() -> None:
+def test_ports_in_makefile_compose_and_devcontainer_match_the_contract() -> None:
     assert f"http://127.0.0.1:{VARIABLES['RUN_PORT'].default}/" in text_of("Makefile")
     assert f"http://localhost:{VARIABLES['HTTP_PORT'].default}/" in text_of("docker-compose.yaml")
     forwarded = json.loads(text_of(".devcontainer/devcontainer.json"))["forwardPorts"]
     assert forwarded == [int(VARIABLES[name].default) for name in ("RUN_PORT", "HTTP_PORT")]
 
 
-def test_a_script_can_be_run() -> None:
-    """As git keeps it, so that a fresh clone can too."""
+def test_only_scripts_are_executable() -> None:
+    """Check the mode in git, which a fresh clone gets."""
     listing = subprocess.run(
         ["git", "ls-files", "--stage", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
@@ -94,27 +94,27 @@ def starts_with(name: Path, start: bytes) -> bool:
         return file.read(len(start)) == start
 
 
-def test_dev_has_production_s_shape() -> None:
-    """The two Dockerfiles differ in the layer's name, and in comments."""
+def test_dev_and_production_dockerfiles_differ_only_in_the_layer() -> None:
+    """Comments may differ too."""
     dev, production = (
         [(instruction, text.replace(layer, "LAYER")) for instruction, text in dockerfile(name)]
         for layer, name in (("dev", "Dockerfile.dev"), ("production", "Dockerfile.production"))
     )
 
-    # Of these words, those that name the layer are replaced and no others.
+    # Only words that name the layer are replaced.
     assert text_of("Dockerfile.dev").count("mysite.settings.dev") == 2
     assert dev == production
 
 
-def test_the_joined_dockerfile_is_its_two_parts() -> None:
+def test_dockerfile_is_base_and_production_joined() -> None:
     parts = [text_of("Dockerfile.base"), text_of("Dockerfile.production")]
 
     assert text_of("Dockerfile") == "\n".join(parts), "run: make dockerfile"
 
 
 @pytest.mark.parametrize("name", ["base", "local", "dev", "production"])
-def test_stages_have_names_of_their_own(name: str) -> None:
-    """The joined Dockerfile has no two of a name."""
+def test_dockerfile_stages_have_unique_names(name: str) -> None:
+    """Also in the joined Dockerfile."""
     stages = [
         text.split(" AS ")[1]
         for command, text in dockerfile(f"Dockerfile.{name}")
@@ -130,8 +130,7 @@ def test_stages_have_names_of_their_own(name: str) -> None:
     assert name == "base" or not set(stages) & set(base)
 
 
-def test_the_copied_files_reach_the_build() -> None:
-    """.dockerignore lets in what the Dockerfiles copy."""
+def test_dockerignore_admits_every_copied_file() -> None:
     sources = {
         text.split()[0]
         for name in ("base", "local", "dev", "production")
@@ -144,10 +143,10 @@ def test_the_copied_files_reach_the_build() -> None:
         assert not is_ignored(source, text_of(".dockerignore")), source
 
 
-def test_modules_that_are_named_are_there() -> None:
-    """In comments as well, which nothing else reads."""
+def test_named_python_files_exist() -> None:
+    """In comments too, which no other check reads."""
     names = {path.as_posix() for path in tracked_files()}
-    # The documents' example app has the name that a project's own may have.
+    # The example app of the docs; a project's app may have the same name.
     tops = {name.partition("/")[0] for name in names} - {"shop"}
     found = []
     for name in names:
@@ -158,11 +157,11 @@ def test_modules_that_are_named_are_there() -> None:
             if module.partition("/")[0] in tops and module not in names
         ]
 
-    # Those of the tests are often about a copy of the tree, to which they add.
+    # Tests often name files that they add to a copy of the tree.
     assert [line for line in found if not line.startswith("tests/")] == []
 
 
-def test_a_setting_is_given_once_in_a_file() -> None:
+def test_each_setting_is_assigned_once_in_a_file() -> None:
     for path in (ROOT / "mysite" / "settings").glob("*.py"):
         given = re.findall(r"^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = ", path.read_text(), re.MULTILINE)
         assert len(given) == len(set(given)), (path.name, sorted(given))

@@ -1,4 +1,4 @@
-"""Versions that are told in several places are the same in all of them."""
+"""Versions that several files name are the same in all of them."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from tools.stackctl.docker.engine import version_numbers
 
 
 def tags() -> dict[str, set[str]]:
-    """Return the tags of each image that the compose files take from elsewhere."""
+    """Return the tags of each image that the compose files pull."""
     found = defaultdict(set)
     for name in COMPOSE_FILES:
         for service in compose_file(name).get("services", {}).values():
@@ -29,13 +29,13 @@ def tags() -> dict[str, set[str]]:
     return found
 
 
-def told(image: str, text: str) -> set[str]:
-    """Return the tags that a text gives an image; a number of three digits and more is a port."""
+def tags_in(image: str, text: str) -> set[str]:
+    """Return the image tags in a text; a number of three or more digits is a port."""
     return set(re.findall(rf"(?<![\w./@-]){re.escape(image)}:(v?\d\d?(?:\.\d+)*)(?![\w:])", text))
 
 
 def test_each_image_has_one_tag_in_all_files() -> None:
-    """In the compose files, the tests that start one by itself, the README and the documents."""
+    """In compose files, tests, README and docs."""
     expected = tags()
     assert {"mysql", "postgres", "redis", "haproxy", "httpd", "rabbitmq"} <= expected.keys()
     assert {image: len(found) for image, found in expected.items()} == dict.fromkeys(expected, 1)
@@ -46,7 +46,7 @@ def test_each_image_has_one_tag_in_all_files() -> None:
         if path.suffix in (".md", ".py", ".sh", ".yaml", ".yml", "")
         for text in [(ROOT / path).read_text(encoding="utf-8", errors="replace")]
         for image, tag in expected.items()
-        if (found := told(image, text) - tag)
+        if (found := tags_in(image, text) - tag)
     }
 
     assert differing == {}
@@ -55,8 +55,8 @@ def test_each_image_has_one_tag_in_all_files() -> None:
 @pytest.mark.parametrize(
     "text", ["redis:8.0", "`redis:8.0`.", '"redis:8.0"', "redis:8.0 redis:6379", "redis:8.0,"]
 )
-def test_a_tag_is_told_from_a_port(text: str) -> None:
-    assert told("redis", text) == {"8.0"}
+def test_image_tag_is_distinguished_from_a_port(text: str) -> None:
+    assert tags_in("redis", text) == {"8.0"}
 
 
 def flat(name: str) -> str:
@@ -64,7 +64,9 @@ def flat(name: str) -> str:
     return " ".join((ROOT / name).read_text(encoding="utf-8").split())
 
 
-def test_engine_and_compose_are_those_that_stackctl_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docs_name_the_engine_and_compose_versions_that_stackctl_requires(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     engine, plugin = (".".join(map(str, found)) for found in (preflight.ENGINE, preflight.COMPOSE))
 
     assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in ENGINE_HELP
@@ -78,7 +80,7 @@ def test_engine_and_compose_are_those_that_stackctl_wants(monkeypatch: pytest.Mo
 
 
 def python() -> str:
-    """Return the oldest Python that the project takes."""
+    """Return the oldest supported Python."""
     wanted: str = tomllib.loads(text_of("pyproject.toml"))["project"]["requires-python"]
     return wanted.removeprefix(">=")
 
@@ -86,16 +88,16 @@ def python() -> str:
 @pytest.mark.parametrize(
     "name", ["README.md", "docs/stackctl.md", "Makefile", "requirements/install"]
 )
-def test_python_is_that_of_the_project(name: str) -> None:
+def test_docs_name_the_python_version_of_the_project(name: str) -> None:
     version = python()
 
     assert f"Python {version} or newer" in flat(name)
-    said = re.findall(r"(?:Python |is too old: )(3\.\d+) or newer", flat(name))
-    assert set(said) == {version}
+    named = re.findall(r"(?:Python |is too old: )(3\.\d+) or newer", flat(name))
+    assert set(named) == {version}
 
 
 def install(folder: Path, version: str) -> subprocess.CompletedProcess[str]:
-    """Run the installer with a Python that says that it is of this version."""
+    """Run the installer with a fake Python of this version."""
     found = tuple(map(int, version.split(".")))
     stand_in = folder / "python"
     stand_in.write_text(f"""#!/bin/sh
@@ -115,7 +117,7 @@ esac
     )
 
 
-def test_the_installer_wants_that_python(tmp_path: Path) -> None:
+def test_installer_requires_the_python_version_of_the_project(tmp_path: Path) -> None:
     major, minor = map(int, python().split("."))
     older = f"{major}.{minor - 1}.99"
 
@@ -124,18 +126,18 @@ def test_the_installer_wants_that_python(tmp_path: Path) -> None:
 
     assert refused.returncode == 1
     assert f"Python {older} is too old: {python()} or newer is needed" in refused.stderr
-    # It makes the environment with it.
+    # It creates the environment with this Python.
     assert accepted.returncode == 9
     assert accepted.stderr == f"python -m venv --clear {tmp_path}/new\n"
 
 
-def test_the_client_of_elastic_beanstalk_is_the_rehearsal_s() -> None:
+def test_awsebcli_version_in_the_workflow_matches_requirements() -> None:
     (pin,) = re.findall(r"^awsebcli==.+$", text_of("requirements/eb.in"), re.MULTILINE)
 
     assert f"--spec {pin} " in text_of(".github/workflows/deploy-elastic-beanstalk.yml")
 
 
-def test_the_changelog_begins_with_the_stack_s_version() -> None:
+def test_changelog_begins_with_the_version_of_the_stack() -> None:
     versions = re.findall(r"^## \[(.+)\] - \d{4}-\d\d-\d\d$", text_of("CHANGELOG.md"), re.MULTILINE)
 
     assert versions[0] == VERSION

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy: of every answer, strict, and kept by this project's own pages."""
+"""The Content-Security-Policy: strict, on every response, and obeyed by the pages."""
 
 import re
 
@@ -35,7 +35,7 @@ def map_page(request: HttpRequest) -> HttpResponse:
 
 
 def sandbox(request: HttpRequest) -> HttpResponse:
-    """Return a file under a policy of its own."""
+    """Return a file with its own policy."""
     return HttpResponse("file", headers={HEADER: "sandbox"})
 
 
@@ -43,7 +43,7 @@ urlpatterns = [url("map/", map_page), url("file/", sandbox)]
 
 
 def policy(client: Client, path: str) -> dict[str, set[str]]:
-    """Return what the answer's policy allows for each directive."""
+    """Return the allowed sources of each directive."""
     directives = client.get(path).headers["Content-Security-Policy"].split("; ")
     return {
         name: set(sources.split())
@@ -52,14 +52,14 @@ def policy(client: Client, path: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_answer_has_the_policy(client: Client, path: str) -> None:
+def test_every_response_has_a_strict_content_security_policy(client: Client, path: str) -> None:
     assert policy(client, path) == STRICT
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", ["/status/", "/accounts/login/"])
 @pytest.mark.parametrize("signed_in", [True, False])
-def test_our_pages_hold_no_script_and_no_style(
+def test_pages_have_no_inline_script_or_style(
     client: Client, settings: Settings, path: str, signed_in: bool
 ) -> None:
     settings.DEBUG = True
@@ -72,13 +72,15 @@ def test_our_pages_hold_no_script_and_no_style(
     assert not re.search(r"<script(?![^>]*\ssrc=)", text)
 
 
-def test_debug_s_own_error_pages_are_left_readable(client: Client, settings: Settings) -> None:
+def test_debug_error_page_has_no_content_security_policy(
+    client: Client, settings: Settings
+) -> None:
     settings.DEBUG = True
 
     assert "Content-Security-Policy" not in client.get("/no-such-page").headers
 
 
-def test_pictures_may_come_from_where_uploads_are_kept(client: Client, settings: Settings) -> None:
+def test_csp_allows_images_from_media_url(client: Client, settings: Settings) -> None:
     settings.MEDIA_URL = "https://bucket.example:9000/media/"
 
     assert policy(client, "/status/")["img-src"] == {
@@ -89,7 +91,9 @@ def test_pictures_may_come_from_where_uploads_are_kept(client: Client, settings:
     assert policy(client, "/profile/") == STRICT
 
 
-def test_a_storage_that_does_not_answer_costs_no_page(client: Client, settings: Settings) -> None:
+def test_broken_storage_leaves_the_content_security_policy_strict(
+    client: Client, settings: Settings
+) -> None:
     settings.STORAGES = {
         **settings.STORAGES,
         "default": {"BACKEND": "tests.unit.test_csp.BrokenStorage"},
@@ -99,7 +103,9 @@ def test_a_storage_that_does_not_answer_costs_no_page(client: Client, settings: 
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/livez"])
-def test_report_only_blocks_nothing(client: Client, settings: Settings, path: str) -> None:
+def test_csp_mode_report_only_sends_only_the_report_only_header(
+    client: Client, settings: Settings, path: str
+) -> None:
     strict = client.get(path).headers.get(HEADER)
     settings.CSP_MODE = "report-only"
 
@@ -111,20 +117,24 @@ def test_report_only_blocks_nothing(client: Client, settings: Settings, path: st
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_mode_off_sends_no_policy(client: Client, settings: Settings, path: str) -> None:
+def test_csp_mode_off_sends_no_policy(client: Client, settings: Settings, path: str) -> None:
     settings.CSP_MODE = "off"
 
     assert not [name for name in client.get(path).headers if name.startswith(HEADER)]
 
 
 @pytest.mark.parametrize("mode", ["off", "report-only", "strict"])
-def test_policy_of_a_view_stays_in_force(client: Client, settings: Settings, mode: str) -> None:
+def test_csp_header_set_by_a_view_is_kept_in_every_mode(
+    client: Client, settings: Settings, mode: str
+) -> None:
     settings.ROOT_URLCONF, settings.CSP_MODE = __name__, mode
 
     assert client.get("/file/").headers[HEADER] == "sandbox"
 
 
-def test_rules_add_sources_under_their_path_alone(client: Client, settings: Settings) -> None:
+def test_csp_path_rules_add_sources_only_under_their_path(
+    client: Client, settings: Settings
+) -> None:
     settings.CONTENT_SECURITY_POLICY_PATHS = {
         "/status/": {"script-src": ["'unsafe-inline'"], "frame-src": ["'self'"]},
         "/stat": {"script-src": ["https://cdn.example"], "frame-ancestors": ["'self'"]},
@@ -144,7 +154,9 @@ def test_rules_add_sources_under_their_path_alone(client: Client, settings: Sett
     assert policy(client, "/profile/") == STRICT
 
 
-def test_rules_and_a_view_s_own_sources_add_up(client: Client, settings: Settings) -> None:
+def test_csp_path_rules_and_sources_of_a_view_are_merged(
+    client: Client, settings: Settings
+) -> None:
     settings.ROOT_URLCONF = __name__
     settings.CONTENT_SECURITY_POLICY_PATHS = {"/": {"img-src": ["blob:"]}}
 
@@ -165,7 +177,7 @@ def test_rules_and_a_view_s_own_sources_add_up(client: Client, settings: Setting
         ({"/map/": {"img-src": ["blob:", "x; script-src *"]}}, "list the sources of 'img-src'"),
     ],
 )
-def test_check_refuses_wrong_rules(
+def test_system_check_refuses_malformed_csp_path_rules(
     settings: Settings, rules: dict[str, dict[str, object]], problem: str
 ) -> None:
     settings.CONTENT_SECURITY_POLICY_PATHS = rules
@@ -175,7 +187,7 @@ def test_check_refuses_wrong_rules(
     assert problem in found.msg
 
 
-def test_check_accepts_rules(settings: Settings) -> None:
+def test_system_check_accepts_valid_csp_path_rules(settings: Settings) -> None:
     settings.CONTENT_SECURITY_POLICY_PATHS = {"/map/": {"img-src": ["blob:"], "frame-src": []}}
 
     assert [one for one in run_checks() if one.id == "ops.E001"] == []
