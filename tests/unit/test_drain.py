@@ -1,4 +1,4 @@
-"""supervisor/drain: how long a stopping server waits, and who may spare it that."""
+"""supervisor/drain: how long a stopping server waits, and when it does not need to."""
 
 import os
 import shutil
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 
 
 def mark(drain_file: Path) -> Path:
-    """Say, as a deploy does, that nothing will come; return the file that says so."""
+    """Mark the server as drained, as a deploy does; return the marker file."""
     subprocess.run(["sh", "-c", MARK_DRAINED], env={"DRAIN_FILE": str(drain_file)}, check=True)
     (found,) = drain_file.parent.glob(f"{drain_file.name}?*")
     return found
 
 
-# It notes each wait during which /readyz answers 404.
+# A `sleep` that records each wait during which /readyz answers 404.
 SLEEP = f"""#!/bin/sh
 [ "$1" = infinity ] || [ ! -e "$DRAIN_FILE" ] || echo "$1" >>"$DRAIN_FILE-waits"
 exec {shutil.which("sleep")} "$1"
@@ -42,7 +42,7 @@ def programs(folder: Path) -> str:
 
 
 def start(drain_file: Path) -> subprocess.Popen[str]:
-    """Start it, and return once it catches SIGTERM."""
+    """Start the program, and return once it handles SIGTERM."""
     path = programs(drain_file.parent)
     left = drain_file.with_name("drain")
     left.touch()
@@ -54,7 +54,7 @@ def start(drain_file: Path) -> subprocess.Popen[str]:
         start_new_session=True,
     )
     eventually(lambda: catches_term(process.pid), seconds=10, what="it listens")
-    assert not left.exists(), "one that is started again is ready again"
+    assert not left.exists(), "the drain file is left after a restart"
     return process
 
 
@@ -65,8 +65,8 @@ def catches_term(pid: int) -> bool:
     return bool(int(mask, 16) & 1 << (signal.SIGTERM - 1))
 
 
-def ended(process: subprocess.Popen[str]) -> str:
-    """Tell it to end, as supervisor does, and return what it said."""
+def stop(process: subprocess.Popen[str]) -> str:
+    """Stop the program, as supervisor does, and return its output."""
     process.terminate()
     _, said = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -74,23 +74,23 @@ def ended(process: subprocess.Popen[str]) -> str:
 
 
 def waits(folder: Path) -> list[str]:
-    """Return how long it has waited, each time."""
+    """Return the recorded waits."""
     file = folder / "drain-waits"
     return file.read_text().split() if file.exists() else []
 
 
-def test_a_stop_makes_readyz_answer_404_and_waits(tmp_path: Path) -> None:
-    said = ended(start(tmp_path / "drain"))
+def test_stop_makes_readyz_404_and_waits_for_drain_seconds(tmp_path: Path) -> None:
+    said = stop(start(tmp_path / "drain"))
 
     assert f"/readyz answers 404; stopping in {SECONDS} s" in said
     assert waits(tmp_path) == [SECONDS]
     assert (tmp_path / "drain").exists()
 
 
-def test_one_that_is_drained_already_does_not_wait(tmp_path: Path) -> None:
+def test_stop_of_a_server_drained_by_a_deploy_does_not_wait(tmp_path: Path) -> None:
     process = start(tmp_path / "drain")
     mark(tmp_path / "drain")
-    said = ended(process)
+    said = stop(process)
 
     assert "drained before; stopping at once" in said
     assert waits(tmp_path) == []
@@ -98,7 +98,7 @@ def test_one_that_is_drained_already_does_not_wait(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["before this start", "a minute ago"])
-def test_what_was_said_of_another_time_does_not_count(tmp_path: Path, when: str) -> None:
+def test_drain_ignores_an_old_mark_of_a_deploy(tmp_path: Path, when: str) -> None:
     if when == "before this start":
         mark(tmp_path / "drain")
     process = start(tmp_path / "drain")
@@ -106,6 +106,6 @@ def test_what_was_said_of_another_time_does_not_count(tmp_path: Path, when: str)
         past = time.time() - 60
         os.utime(mark(tmp_path / "drain"), (past, past))
 
-    ended(process)
+    stop(process)
 
     assert waits(tmp_path) == [SECONDS]

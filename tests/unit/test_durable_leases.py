@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("messages")]
 Status = Task.Status
 
 
-def test_lost_message_is_sent_again(messages: list[Message], commit: Any) -> None:
+def test_lost_task_message_is_sent_again(messages: list[Message], commit: Any) -> None:
     row = commit("a")
     assert rows.recover() == 0
     later(row, rows.LOST_SECONDS + 1)
@@ -22,7 +22,9 @@ def test_lost_message_is_sent_again(messages: list[Message], commit: Any) -> Non
     assert len(messages) == 2
 
 
-def test_long_queue_is_given_more_time(monkeypatch: pytest.MonkeyPatch, commit: Any) -> None:
+def test_task_message_in_a_long_queue_counts_as_lost_later(
+    monkeypatch: pytest.MonkeyPatch, commit: Any
+) -> None:
     monkeypatch.setattr(rows.app, "queue_length", lambda: 1)
     row = commit("a")
     later(row, rows.LOST_SECONDS + 1)
@@ -31,7 +33,7 @@ def test_long_queue_is_given_more_time(monkeypatch: pytest.MonkeyPatch, commit: 
     assert rows.recover() == 1
 
 
-def test_running_task_is_left_alone_until_its_lease_is_over(commit: Any) -> None:
+def test_running_task_is_requeued_only_after_its_lease(commit: Any) -> None:
     row = running(commit("a"))
     assert rows.claim(str(row.pk), "second", datetime.timedelta(seconds=30)) is None
     rows.recover()
@@ -44,13 +46,13 @@ def test_running_task_is_left_alone_until_its_lease_is_over(commit: Any) -> None
     assert (row.status, row.sent, row.losses) == (Status.WAITING, None, 1)
 
 
-def test_message_that_is_delivered_again_shows_that_its_worker_was_lost(commit: Any) -> None:
+def test_redelivered_task_message_counts_a_lost_worker(commit: Any) -> None:
     row = receive(running(commit("a")), "first")
 
     assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
 
 
-def test_message_that_comes_after_the_lease_runs_the_task(commit: Any) -> None:
+def test_task_message_received_after_the_lease_runs_the_task(commit: Any) -> None:
     row = running(commit("a"))
     later(row, 31)
 
@@ -58,12 +60,12 @@ def test_message_that_comes_after_the_lease_runs_the_task(commit: Any) -> None:
     assert (row.status, row.losses, RUNS) == (Status.DONE, 1, ["a"])
 
 
-def test_task_that_takes_two_workers_along_fails(commit: Any) -> None:
+def test_task_that_loses_two_workers_fails(commit: Any) -> None:
     row = commit("a")
     running(row, "first")
     running(row, "first")
     assert rows.claim(str(row.pk), "first", datetime.timedelta()) is None
-    # The last try may still run: it is left alone until its lease is over.
+    # The last attempt may still run until its lease is over.
     assert Task.objects.get(pk=row.pk).status == Status.RUNNING
     later(Task.objects.get(pk=row.pk), 31)
     rows.recover()
@@ -77,7 +79,7 @@ def test_task_that_takes_two_workers_along_fails(commit: Any) -> None:
     assert RUNS == []
 
 
-def test_end_of_a_lost_worker_s_try_counts_no_more(commit: Any) -> None:
+def test_result_of_a_lost_worker_is_ignored(commit: Any) -> None:
     first = running(commit("a"))
     later(first, 31)
     rows.recover()

@@ -1,4 +1,4 @@
-"""A DurableTask runs once to its end, whatever is sent twice, lost or killed."""
+"""A DurableTask runs to its end once, whatever is sent twice, lost or killed."""
 
 import datetime
 import uuid
@@ -24,7 +24,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("messages")]
 Status = Task.Status
 
 
-def test_message_is_sent_after_commit_with_its_row(messages: list[Message], commit: Any) -> None:
+def test_task_message_is_sent_after_commit_with_its_row(
+    messages: list[Message], commit: Any
+) -> None:
     row = commit("a", error="")
 
     assert messages == [("tests.noted", ["a"], {"error": ""}, str(row.pk))]
@@ -32,21 +34,21 @@ def test_message_is_sent_after_commit_with_its_row(messages: list[Message], comm
 
 
 @pytest.mark.django_db(transaction=True)
-def test_task_of_rolled_back_transaction_leaves_nothing(messages: list[Message]) -> None:
+def test_task_of_a_rolled_back_transaction_is_not_sent(messages: list[Message]) -> None:
     with pytest.raises(OSError), transaction.atomic():
         noted.delay("a")
         raise OSError
     assert (Task.objects.count(), messages) == (0, [])
 
 
-def test_message_that_comes_twice_runs_once(commit: Any) -> None:
+def test_task_message_received_twice_runs_once(commit: Any) -> None:
     row = receive(commit("a"))
     assert (row.status, row.attempts) == (Status.DONE, 1)
     assert receive(row).attempts == 1
     assert RUNS == ["a"]
 
 
-def test_broker_that_is_down_gets_the_message_later(
+def test_task_message_is_sent_when_the_broker_is_up_again(
     monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
     send = rows.app.send_task
@@ -65,14 +67,14 @@ def test_broker_that_is_down_gets_the_message_later(
     assert receive(row).status == Status.DONE
 
 
-def test_rounds_of_two_workers_send_each_message_once(
+def test_two_workers_send_each_due_task_message_once(
     monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
     calls = []
 
     def send(name: str, args: list[str], *_: object, **__: object) -> None:
         calls.append(args)
-        # Meanwhile the other worker's round, of the same rows.
+        # The other worker sends the same rows at the same time.
         rows.send_due()
 
     for name in ("a", "b"):
@@ -84,7 +86,7 @@ def test_rounds_of_two_workers_send_each_message_once(
     assert calls == [["a"], ["b"]]
 
 
-def test_round_sends_the_rest_after_a_message_that_another_worker_sent(
+def test_worker_skips_a_task_message_that_another_worker_has_sent(
     messages: list[Message], monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
     _, b, _ = due = [commit(name, countdown=1) for name in "abc"]
@@ -103,7 +105,7 @@ def test_round_sends_the_rest_after_a_message_that_another_worker_sent(
     assert [args for _, args, _, _ in messages] == [["a"], ["c"]]
 
 
-def test_message_of_a_later_round_has_the_id_of_its_request(
+def test_delayed_task_message_has_the_request_id(
     monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
     request_ids = []
@@ -120,11 +122,13 @@ def test_message_of_a_later_round_has_the_id_of_its_request(
     assert request_ids == ["of the request"]
 
 
-def test_delay_of_days_is_waited_for_in_the_database(messages: list[Message], commit: Any) -> None:
+def test_task_with_a_long_countdown_waits_in_the_database(
+    messages: list[Message], commit: Any
+) -> None:
     row = commit("a", countdown=30 * 86400)
     later(row, 30 * 86400 - 10)
     assert (rows.send_due(), messages) == (0, [])
-    # A message that comes too early does not run it.
+    # A message that arrives too early does not run the task.
     assert receive(row).status == Status.WAITING
 
     later(row, 10)
@@ -132,7 +136,7 @@ def test_delay_of_days_is_waited_for_in_the_database(messages: list[Message], co
     assert receive(row).status == Status.DONE
 
 
-def test_exception_is_followed_by_another_try_after_a_growing_pause(commit: Any) -> None:
+def test_failed_task_is_retried_after_a_growing_pause(commit: Any) -> None:
     row = commit("a", error="other")
     pauses = []
     for _ in range(2):
@@ -150,7 +154,7 @@ def test_exception_is_followed_by_another_try_after_a_growing_pause(commit: Any)
     assert receive(row).attempts == 3
 
 
-def test_final_exception_ends_it_at_once(commit: Any) -> None:
+def test_task_fails_without_retry_on_a_final_exception(commit: Any) -> None:
     row = receive(commit("a", error="final"))
 
     assert (row.status, row.attempts, row.error) == (Status.FAILED, 1, "KeyError: 'a'")
@@ -158,7 +162,7 @@ def test_final_exception_ends_it_at_once(commit: Any) -> None:
 
 
 @pytest.mark.parametrize("error", ["retry", "retry at"])
-def test_retry_names_its_own_pause(commit: Any, error: str) -> None:
+def test_task_retry_sets_its_own_pause(commit: Any, error: str) -> None:
     before = timezone.now()
     row = receive(commit("a", error=error))
 
@@ -166,7 +170,7 @@ def test_retry_names_its_own_pause(commit: Any, error: str) -> None:
     assert 89 < (row.due - before).total_seconds() < 100
 
 
-def test_message_without_a_row_gets_one(commit: Any) -> None:
+def test_task_message_without_a_row_creates_one(commit: Any) -> None:
     for _ in range(2):
         noted.apply(["a"], task_id="by name")
 
@@ -174,7 +178,7 @@ def test_message_without_a_row_gets_one(commit: Any) -> None:
     assert Task.objects.get().status == Status.DONE
 
 
-def test_failed_task_can_be_tried_again(commit: Any) -> None:
+def test_try_again_requeues_a_failed_task(commit: Any) -> None:
     row, other = (receive(commit("a", error="final")) for _ in range(2))
     Task.objects.update(losses=rows.MAX_LOSSES - 1)
     assert rows.try_again([row.pk, uuid.uuid4()]) == 1
@@ -189,7 +193,7 @@ def test_failed_task_can_be_tried_again(commit: Any) -> None:
 
 
 @pytest.mark.parametrize(("error", "days"), [("", 7), ("final", 90)])
-def test_rows_of_ended_tasks_are_deleted_later(
+def test_rows_of_finished_tasks_are_deleted_after_7_days_and_of_failed_after_90(
     monkeypatch: pytest.MonkeyPatch, commit: Any, error: str, days: int
 ) -> None:
     monkeypatch.setattr(rows, "ROUND", 2)
@@ -202,20 +206,20 @@ def test_rows_of_ended_tasks_are_deleted_later(
     assert not Task.objects.exists()
 
 
-def test_option_that_a_row_cannot_keep_is_refused() -> None:
+def test_unsupported_option_of_apply_async_is_refused() -> None:
     with pytest.raises(TypeError, match="no option 'queue'"):
         noted.apply_async(["a"], queue="slow")
     assert Task.objects.count() == 0
 
 
-def test_called_directly_it_is_a_function() -> None:
+def test_durable_task_called_directly_runs_as_a_function() -> None:
     with pytest.raises(Retry):
         noted("a", error="retry")
     noted("b")
     assert (RUNS, Task.objects.count()) == (["a", "b"], 0)
 
 
-def test_limits_of_a_task_end_before_it_counts_as_lost(
+def test_task_time_limits_are_shorter_than_its_lease(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soft, hard = settings.CELERY_TASK_SOFT_TIME_LIMIT, settings.CELERY_TASK_TIME_LIMIT
@@ -226,7 +230,9 @@ def test_limits_of_a_task_end_before_it_counts_as_lost(
         assert noted.lease().total_seconds() == lease + rows.GRACE_SECONDS
 
 
-def test_each_failed_attempt_is_reported(commit: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_failed_attempt_of_a_task_is_logged(
+    commit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     row = commit("a", error="other")
     headers = {rows.HEADER: str(row.pk)}
@@ -251,7 +257,7 @@ def test_each_failed_attempt_is_reported(commit: Any, caplog: pytest.LogCaptureF
     [AccessRefused("refused"), PreconditionFailed("another kind of queue"), KeyError("no topic")],
     ids=lambda error: type(error).__name__,
 )
-def test_broker_that_refuses_opens_its_breaker_and_loses_nothing(
+def test_broker_that_refuses_a_message_opens_its_breaker_and_keeps_the_task(
     monkeypatch: pytest.MonkeyPatch, commit: Any, error: Exception
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -264,7 +270,7 @@ def test_broker_that_refuses_opens_its_breaker_and_loses_nothing(
     assert BROKER.is_open
 
 
-def test_task_that_this_release_does_not_know_is_left_to_one_that_does(
+def test_task_unknown_to_this_release_is_left_to_another_release(
     messages: list[Message], commit: Any
 ) -> None:
     row = commit("a")
@@ -276,10 +282,10 @@ def test_task_that_this_release_does_not_know_is_left_to_one_that_does(
 
 
 @pytest.mark.parametrize("eager", [True, False])
-def test_delay_in_a_test_runs_the_task_if_celery_is_eager(
+def test_delay_runs_the_task_in_a_test_when_celery_is_eager(
     eager: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As docs/tasks.md says, of plain tasks too; Celery does not read Django's setting again."""
+    """Plain tasks too; Celery reads the Django setting only once (docs/tasks.md)."""
     monkeypatch.undo()  # messages are sent
     settings.CELERY_TASK_ALWAYS_EAGER = True
     if eager:

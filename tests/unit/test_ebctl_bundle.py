@@ -1,4 +1,4 @@
-"""What `eb deploy` sends: small, whole, and nothing that an instance has no use for."""
+"""The bundle of `eb deploy`: small, complete, and without files that no instance needs."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ from tools.ebctl.faults import EbctlError
 from tools.ebctl.lint import findings_in
 from tools.ebctl.lint.container import is_ignored
 
-# Folders and files of an instance, besides those that .dockerignore lets into the image.
+# Folders and files of an instance, in addition to those that .dockerignore admits.
 FOR_THE_PLATFORM = {".dockerignore", ".ebextensions", ".platform", "Dockerfile"}
 LARGEST = 1_000_000
 DIGEST = f"registry.example.org:5000/team/mysite@sha256:{'0123456789abcdef' * 4}"
@@ -39,7 +39,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A commit of the tree as it is now, in a clone of its own."""
+    """Commit the present tree in a new clone."""
     folder = copy_tree(tmp_path_factory.mktemp("clone"))
     git(folder, "init", "--quiet")
     git(folder, "add", "--all")
@@ -49,7 +49,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def archive(clone: Path) -> Path:
-    """The bundle as the eb client makes it."""
+    """The bundle that the eb client creates."""
     target = clone.parent / "bundle.zip"
     git(clone, "archive", "--format=zip", "--output", str(target), "HEAD")
     return target
@@ -61,11 +61,11 @@ def in_the_image(files: Iterable[str]) -> set[str]:
     return {name for name in files if not is_ignored(name, rules)}
 
 
-def test_the_bundle_is_small(archive: Path) -> None:
+def test_bundle_is_smaller_than_1_mb(archive: Path) -> None:
     assert archive.stat().st_size < LARGEST
 
 
-def test_it_holds_what_an_instance_needs_and_nothing_else(archive: Path) -> None:
+def test_bundle_has_exactly_the_files_of_the_image_and_the_platform(archive: Path) -> None:
     files = set(bundle.from_zip(archive).files)
     tree = {path.as_posix() for path in tracked_files()}
 
@@ -74,8 +74,8 @@ def test_it_holds_what_an_instance_needs_and_nothing_else(archive: Path) -> None
     assert rest == FOR_THE_PLATFORM
 
 
-def test_a_new_app_is_in_it(clone: Path) -> None:
-    """Named in no list; a file of the root is in no image, and nothing hidden is."""
+def test_bundle_includes_a_new_app_and_excludes_private_files(clone: Path) -> None:
+    """No list names it; files of the root and hidden files are in no image."""
     rules = (ROOT / ".dockerignore").read_text()
 
     assert not is_ignored("shop/migrations/0001_initial.py", rules)
@@ -87,7 +87,7 @@ def test_a_new_app_is_in_it(clone: Path) -> None:
     assert attribute.count("export-ignore: unspecified") == 2
 
 
-def test_it_is_what_the_linter_reads_of_the_tree(clone: Path, archive: Path) -> None:
+def test_bundle_matches_the_tree_that_the_linter_reads(clone: Path, archive: Path) -> None:
     sent, read = bundle.from_zip(archive).files, bundle.from_tree(clone).files
 
     assert sent.keys() == read.keys()
@@ -96,7 +96,7 @@ def test_it_is_what_the_linter_reads_of_the_tree(clone: Path, archive: Path) -> 
         assert file.content == read[name].content or EXPANDED in read[name].text, name
 
 
-def test_everything_that_the_dockerfile_copies_is_in_it(archive: Path) -> None:
+def test_bundle_has_every_file_that_the_dockerfile_copies(archive: Path) -> None:
     files = bundle.from_zip(archive).files
     sources = {source for _, source in dockerfile.copied(files["Dockerfile"].text)}
 
@@ -105,15 +105,15 @@ def test_everything_that_the_dockerfile_copies_is_in_it(archive: Path) -> None:
         assert source in files, source
 
 
-def test_scripts_may_still_be_run(archive: Path) -> None:
+def test_bundle_keeps_scripts_executable(archive: Path) -> None:
     files = bundle.from_zip(archive).files
 
     for name in ("supervisor/entrypoint", "supervisor/healthcheck", "nginx/start", "manage.py"):
         assert files[name].executable, name
 
 
-def test_the_release_is_the_commit(clone: Path, archive: Path) -> None:
-    """/profile/ shows it; the platform's build passes no argument."""
+def test_bundle_release_is_the_commit(clone: Path, archive: Path) -> None:
+    """/profile/ shows it; the platform passes no build argument."""
     script = bundle.from_zip(archive).files["supervisor/entrypoint"].text
     commit = git(clone, "rev-parse", "--short", "HEAD").strip()
 
@@ -122,23 +122,23 @@ def test_the_release_is_the_commit(clone: Path, archive: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", ["docker-compose.yaml", "tests", "docs", "benchmarks", ".ci"])
-def test_what_must_not_reach_an_instance_does_not(archive: Path, tool: str) -> None:
+def test_bundle_excludes_files_that_no_instance_needs(archive: Path, tool: str) -> None:
     assert (ROOT / tool).exists()
     assert not [name for name in bundle.from_zip(archive).files if name.startswith(tool)]
 
 
-def test_nothing_makes_the_client_send_the_whole_folder() -> None:
+def test_no_ebignore_makes_the_eb_client_send_the_whole_folder() -> None:
     assert not (ROOT / ".ebignore").exists()
 
 
-def test_the_client_finds_its_configuration_in_a_fresh_clone(clone: Path) -> None:
+def test_fresh_clone_has_the_configuration_of_the_eb_client(clone: Path) -> None:
     tracked = git(clone, "ls-files", ".elasticbeanstalk").split()
 
     assert tracked == [
         ".elasticbeanstalk/config.global.yml",
         ".elasticbeanstalk/default.cfg.yml",
     ]
-    # The lines that `eb init` would add, or every clone would be dirty after it.
+    # The lines that `eb init` would add to .gitignore.
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {
         ".elasticbeanstalk/*",
@@ -147,10 +147,10 @@ def test_the_client_finds_its_configuration_in_a_fresh_clone(clone: Path) -> Non
     } <= set(ignored)
 
 
-# The fast path: a bundle that names a prebuilt image.
+# A bundle that names a prebuilt image
 
 
-def test_a_prebuilt_bundle_names_the_image_and_its_port(tmp_path: Path) -> None:
+def test_prebuilt_bundle_names_the_image_and_its_port(tmp_path: Path) -> None:
     target = tmp_path / "folder" / "bundle.zip"
     prebuilt.write(bundle.from_tree(ROOT), DIGEST, target)
     files = bundle.from_zip(target).files
@@ -171,7 +171,7 @@ def test_a_prebuilt_bundle_names_the_image_and_its_port(tmp_path: Path) -> None:
 BY_FOLDER = re.compile(r'"\$\(dirname "\$0"\)/([^"]+)"')
 
 
-def test_a_prebuilt_bundle_has_the_files_that_its_hooks_read(tmp_path: Path) -> None:
+def test_prebuilt_bundle_has_the_files_that_its_hooks_read(tmp_path: Path) -> None:
     target = tmp_path / "bundle.zip"
     prebuilt.write(bundle.from_tree(ROOT), DIGEST, target)
     sent = bundle.from_zip(target)
@@ -186,7 +186,7 @@ def test_a_prebuilt_bundle_has_the_files_that_its_hooks_read(tmp_path: Path) -> 
     assert read <= set(sent.files)
 
 
-def test_a_prebuilt_bundle_keeps_the_right_to_run(tmp_path: Path) -> None:
+def test_prebuilt_bundle_keeps_hooks_executable(tmp_path: Path) -> None:
     hook = ".platform/hooks/postdeploy/notify"
     files = {
         **bundle.from_tree(ROOT).files,
@@ -200,7 +200,7 @@ def test_a_prebuilt_bundle_keeps_the_right_to_run(tmp_path: Path) -> None:
     assert not sent[".ebextensions/health.config"].executable
 
 
-def test_the_same_files_make_the_same_bundle(tmp_path: Path) -> None:
+def test_prebuilt_bundle_is_reproducible(tmp_path: Path) -> None:
     for name in ("one.zip", "two.zip"):
         prebuilt.write(bundle.from_tree(ROOT), DIGEST, tmp_path / name)
 
@@ -210,7 +210,7 @@ def test_the_same_files_make_the_same_bundle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "image", ["mysite", "mysite:latest", "mysite@sha256:123", "", f"a b@sha256:{'0' * 64}"]
 )
-def test_an_image_without_a_digest_is_refused(
+def test_prebuilt_bundle_refuses_an_image_without_a_digest(
     image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "bundle.zip"
@@ -220,7 +220,7 @@ def test_an_image_without_a_digest_is_refused(
     assert not target.exists()
 
 
-def test_make_makes_it_too(tmp_path: Path) -> None:
+def test_make_eb_bundle_runs_ebctl_bundle(tmp_path: Path) -> None:
     done = subprocess.run(
         ["make", "--dry-run", "eb-bundle", f"IMAGE={DIGEST}"],
         cwd=ROOT,
@@ -235,7 +235,7 @@ def test_make_makes_it_too(tmp_path: Path) -> None:
 # HTTPS
 
 
-def test_a_certificate_makes_a_listener_that_the_linter_likes(tmp_path: Path) -> None:
+def test_certificate_arn_adds_a_valid_https_listener(tmp_path: Path) -> None:
     folder = copy_tree(tmp_path / "tree")
     git(folder, "init", "--quiet")
     arn = "arn:aws:acm:eu-central-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
@@ -245,7 +245,7 @@ def test_a_certificate_makes_a_listener_that_the_linter_likes(tmp_path: Path) ->
     assert findings_in(folder) == []
 
 
-def test_what_is_no_certificate_is_refused() -> None:
+def test_arn_that_is_no_certificate_is_refused() -> None:
     with pytest.raises(EbctlError, match="not the ARN of a certificate"):
         certificate.write(ROOT, "arn:aws:s3:::bucket")
     assert not (ROOT / certificate.TARGET).exists()
@@ -265,13 +265,13 @@ def lint(path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_clean_bundle_is_exit_code_0(archive: Path) -> None:
+def test_lint_of_a_clean_bundle_exits_0(archive: Path) -> None:
     done = lint(archive)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_finding_is_a_line_and_exit_code_1(archive: Path, tmp_path: Path) -> None:
+def test_lint_with_a_finding_prints_a_line_and_exits_1(archive: Path, tmp_path: Path) -> None:
     faulty = Path(shutil.copy(archive, tmp_path / "faulty.zip"))
     with zipfile.ZipFile(faulty, "a") as added:
         added.writestr("docker-compose.yml", "services: {}\n")
@@ -283,7 +283,7 @@ def test_a_finding_is_a_line_and_exit_code_1(archive: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", [None, b"this is no archive"])
-def test_what_is_no_bundle_is_exit_code_2(tmp_path: Path, content: bytes | None) -> None:
+def test_lint_of_a_file_that_is_no_bundle_exits_2(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "bundle.zip"
     if content:
         path.write_bytes(content)
@@ -295,7 +295,7 @@ def test_what_is_no_bundle_is_exit_code_2(tmp_path: Path, content: bytes | None)
 
 
 @pytest.mark.parametrize("damage", ["content", "checksum", "password", "method", "end"])
-def test_a_damaged_bundle_is_exit_code_2(tmp_path: Path, damage: str) -> None:
+def test_lint_of_a_damaged_bundle_exits_2(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "bundle.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("Dockerfile", "EXPOSE 7999\n" * 9)
@@ -321,9 +321,9 @@ def test_a_damaged_bundle_is_exit_code_2(tmp_path: Path, damage: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-# What is in the way is a file: root may write into any folder.
+# The obstacle is a file, because root may write into any folder.
 @pytest.mark.parametrize("place", ["file/bundle.zip", "folder"])
-def test_a_bundle_that_cannot_be_written_is_exit_code_2(
+def test_bundle_that_cannot_be_written_exits_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -337,7 +337,7 @@ def test_a_bundle_that_cannot_be_written_is_exit_code_2(
     assert told.err.endswith("Choose another file: --output FILE\n")
 
 
-def test_a_file_that_cannot_be_read_is_exit_code_2(
+def test_bundle_with_an_unreadable_file_exits_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""`./ebctl lint` finds each of a set of seeded faults, and nothing in the project's own files."""
+"""`./ebctl lint` finds each seeded fault, and nothing in the files of the project."""
 
 from functools import cache
 from typing import Any
@@ -13,22 +13,22 @@ from tools.ebctl.lint import findings_in, findings_of, saved
 from tools.ebctl.lint.finding import Finding
 from tools.ebctl.lint.known import namespaces
 
-# One process then checks each faulty file once for all tests here.
+# In one process, so that each faulty file is checked once for all tests.
 pytestmark = pytest.mark.xdist_group("faults")
 
 
 @cache
 def findings_in_fault(fault: str) -> list[Finding]:
-    """Return what the linter finds in a faulty file."""
+    """Return the findings for a seeded fault."""
     return list(findings_of(FAULTS[fault][0]))
 
 
-def test_the_project_s_own_files_are_clean() -> None:
+def test_lint_finds_nothing_in_the_project() -> None:
     assert findings_in(ROOT) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_it_finds(fault: str) -> None:
+def test_lint_finds_the_fault(fault: str) -> None:
     _, rule, line, words = FAULTS[fault]
     found = findings_in_fault(fault)
     fitting = [item for item in found if item.rule == rule and item.line == line]
@@ -38,24 +38,24 @@ def test_it_finds(fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_it_finds_nothing_else(fault: str) -> None:
-    """A fault is one finding, or several of one kind: no flood that hides it."""
+def test_lint_finds_nothing_but_the_fault(fault: str) -> None:
+    """A fault gives one finding, or several of one rule."""
     assert {item.rule for item in findings_in_fault(fault)} == {FAULTS[fault][1]}
 
 
-def test_no_secret_is_repeated() -> None:
+def test_lint_finding_does_not_repeat_a_secret() -> None:
     for line in ("DJANGO_SECRET_KEY: s3cr3t", "BROKER: redis://:s3cr3t@cache:6379/0"):
         (finding,) = findings_of(property_(line))
         assert finding.rule == "secret" and "s3cr3t" not in str(finding)
 
 
-def test_a_finding_is_one_line() -> None:
+def test_lint_finding_is_one_line() -> None:
     for fault in FAULTS:
         for finding in findings_in_fault(fault):
             assert str(finding).count("\n") == 0
 
 
-def test_the_saved_configuration_is_checked(tmp_path: Any) -> None:
+def test_lint_checks_the_saved_configuration(tmp_path: Any) -> None:
     folder = tmp_path / ".elasticbeanstalk"
     folder.mkdir()
     target = folder / "default.cfg.yml"
@@ -63,18 +63,18 @@ def test_the_saved_configuration_is_checked(tmp_path: Any) -> None:
 
     (found,) = saved.check(tmp_path)
     assert (found.rule, found.line) == ("value", 3)
-    # What the client would override elsewhere is in its place here.
+    # In a saved configuration, an option that the client would override is valid.
     target.write_text(f'OptionSettings:\n  {COMMAND}:\n    BatchSize: "1"\n')
     assert list(saved.check(tmp_path)) == []
 
 
-def test_findings_are_printed_as_file_and_line() -> None:
+def test_lint_finding_is_printed_with_file_and_line() -> None:
     assert str(Finding("a.config", 3, "wrong", "value")) == "a.config:3: wrong [value]"
     assert str(Finding("a.config", 0, "wrong", "value")) == "a.config: wrong [value]"
 
 
-def test_every_described_option_can_be_met() -> None:
-    """The table itself: no pattern that does not compile, no empty range."""
+def test_every_option_in_the_table_has_a_valid_pattern_and_range() -> None:
+    """Every pattern compiles, and no range is empty."""
     for options in namespaces().values():
         for described in (options or {}).values():
             described.wrong("1")

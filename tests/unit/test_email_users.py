@@ -1,4 +1,4 @@
-"""A user model without a username: users sign in by email, and it requires a field more."""
+"""A user model without username: users sign in by email, and a further field is required."""
 
 import json
 import os
@@ -39,7 +39,7 @@ from accounts.models import User
 
 admin.site.register(User)
 """
-# Migrates as `manage.py migrate_with_lock` does, once with each case's variables.
+# Runs `manage.py migrate_with_lock` with the variables of each case.
 MIGRATE = """
 import io, json, os, sys
 from contextlib import redirect_stderr
@@ -62,7 +62,7 @@ for case, again in zip(cases, [*cases[1:], None]):
     ended.append([code, errors.getvalue(), users])
     for name in case:
         del os.environ[f"DJANGO_SUPERUSER_{name}"]
-    # A case that is repeated finds the user of the first time.
+    # A repeated case finds the user of the first run.
     if case != again:
         User.objects.all().delete()
 print(json.dumps(ended))
@@ -103,7 +103,7 @@ assert Client().post("/admin/login/", account | {"password": NEW}).status_code =
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """An accounts app with that model and its migration, which is found before the project's."""
+    """An accounts app with this model and its migration, first in the import path."""
     app = tmp_path / "accounts"
     shutil.copytree(ROOT / "accounts", app)
     (app / "models.py").write_text(MODELS)
@@ -133,12 +133,12 @@ def in_project(folder: Path, *command: str, **variables: str) -> str:
     return done.stdout
 
 
-def test_a_user_model_with_email_login_gets_its_superuser(project: Path) -> None:
-    """Under either name of the variable, once; what is missing or wrong is named."""
+def test_first_superuser_is_created_for_a_user_model_with_email_login(project: Path) -> None:
+    """Under either variable, once; a missing or wrong value is named."""
     good = {"USERNAME": "Chief@Example.com", "PASSWORD": PASSWORD, "CITY": "Paris"}
     by_email = {"EMAIL" if name == "USERNAME" else name: good[name] for name in good}
     refused = {
-        # Django says why, in the project's language.
+        # Django's own message, in the language of the project.
         "the first superuser cannot be created": {"USERNAME": "chief"},
         "User requires city. Set it, and declare it in mysite/environment.py": {"CITY": ""},
         "at most 20 characters": {"CITY": "x" * 21},
@@ -154,7 +154,7 @@ def test_a_user_model_with_email_login_gets_its_superuser(project: Path) -> None
         assert message in errors and PASSWORD not in errors
 
 
-def test_pages_admin_and_tokens_assume_no_username(project: Path) -> None:
+def test_login_admin_and_tokens_work_without_username(project: Path) -> None:
     variables = {"USERNAME": "chief@example.com", "PASSWORD": PASSWORD, "CITY": "Paris"}
 
     in_project(

@@ -1,4 +1,4 @@
-"""The container's start, for platforms that pass variables only: migrations, role, release."""
+"""The container's entrypoint, for platforms that pass only variables: migrations, role, release."""
 
 import os
 import re
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
 
 
 class Start:
-    """One run of the entrypoint, with stand-ins for supervisord and the worker."""
+    """One run of the entrypoint, with fake supervisord and worker."""
 
     def __init__(
         self,
@@ -82,7 +82,9 @@ class Start:
 
 
 @pytest.mark.parametrize("command", ["check", "serve", "worker", "migrate"])
-def test_an_image_without_the_broker_s_client_starts_nothing(tmp_path: Path, command: str) -> None:
+def test_entrypoint_refuses_to_start_without_the_broker_client(
+    tmp_path: Path, command: str
+) -> None:
     without = tmp_path / "without"
     without.mkdir()
     (without / "sitecustomize.py").write_text('import sys\nsys.modules["confluent_kafka"] = None\n')
@@ -99,7 +101,7 @@ def test_an_image_without_the_broker_s_client_starts_nothing(tmp_path: Path, com
     assert "its client is not installed here" in start.said and "Traceback" not in start.said
 
 
-def test_a_server_does_not_migrate_unless_told(tmp_path: Path) -> None:
+def test_server_does_not_migrate_by_default(tmp_path: Path) -> None:
     start = Start(tmp_path / "one", "serve")
 
     assert start.ended() == 0
@@ -107,7 +109,7 @@ def test_a_server_does_not_migrate_unless_told(tmp_path: Path) -> None:
     assert not (tmp_path / "db.sqlite3").exists()
 
 
-def test_a_server_migrates_before_it_starts(tmp_path: Path) -> None:
+def test_server_migrates_before_it_starts_with_run_migrations(tmp_path: Path) -> None:
     start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS="on")
 
     assert start.ended() == 0
@@ -115,7 +117,9 @@ def test_a_server_migrates_before_it_starts(tmp_path: Path) -> None:
     assert start.said.rindex("Applying") < start.said.index(STARTED)
 
 
-def test_of_two_that_start_at_once_one_migrates(database: DatabaseWrapper, tmp_path: Path) -> None:
+def test_one_of_two_servers_that_start_at_once_migrates(
+    database: DatabaseWrapper, tmp_path: Path
+) -> None:
     with exclusive_lock(database, "migrate", 5, lambda line: None):
         starts = [Start(tmp_path / name, "serve", RUN_MIGRATIONS="true") for name in ("one", "two")]
         eventually(
@@ -130,7 +134,7 @@ def test_of_two_that_start_at_once_one_migrates(database: DatabaseWrapper, tmp_p
     assert sorted(bool(start.applied) for start in starts) == [False, True]
 
 
-def test_told_to_stop_it_ends_the_migrations_and_starts_nothing(
+def test_entrypoint_finishes_migrations_on_sigterm_and_starts_no_server(
     database: DatabaseWrapper, tmp_path: Path
 ) -> None:
     with exclusive_lock(database, "migrate", 5, lambda line: None):
@@ -144,7 +148,7 @@ def test_told_to_stop_it_ends_the_migrations_and_starts_nothing(
     assert start.applied and STARTED not in start.said
 
 
-def test_a_failing_migration_stops_the_start(tmp_path: Path) -> None:
+def test_server_does_not_start_after_a_failed_migration(tmp_path: Path) -> None:
     tree = copy_tree(tmp_path / "tree")
     (tree / "ops/migrations/9999_broken.py").write_text(BROKEN)
     start = Start(tmp_path / "one", "serve", tree=tree, RUN_MIGRATIONS="true")
@@ -155,7 +159,7 @@ def test_a_failing_migration_stops_the_start(tmp_path: Path) -> None:
     assert STARTED not in start.said
 
 
-def test_a_database_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
+def test_server_does_not_start_without_a_usable_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/nowhere/db.sqlite3"
     start = Start(tmp_path / "one", "serve", RUN_MIGRATIONS="true", DATABASE_URL=url)
 
@@ -169,7 +173,7 @@ def test_a_database_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
     [(("serve",), {"CONTAINER_COMMAND": "worker"}), (("worker",), {})],
     ids=["by variable", "by command"],
 )
-def test_it_is_said_which_part_of_the_site_it_is(
+def test_container_command_selects_the_worker(
     tmp_path: Path, arguments: tuple[str, ...], variables: Any
 ) -> None:
     start = Start(tmp_path / "one", *arguments, **variables)
@@ -179,8 +183,8 @@ def test_it_is_said_which_part_of_the_site_it_is(
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_restarted_container_counts_its_metrics_from_zero(tmp_path: Path, command: str) -> None:
-    """Also where its folder is no tmpfs and outlives the restart, as on Elastic Beanstalk."""
+def test_restarted_container_resets_its_metrics(tmp_path: Path, command: str) -> None:
+    """On Elastic Beanstalk the folder is no tmpfs, and survives a restart."""
     metrics = tmp_path / "metrics"
     metrics.mkdir()
     (metrics / "counter_1.db").touch()
@@ -190,13 +194,13 @@ def test_restarted_container_counts_its_metrics_from_zero(tmp_path: Path, comman
     assert start.ended() == 0 and list(metrics.glob("*")) == []
 
 
-def test_a_command_that_is_given_wins(tmp_path: Path) -> None:
+def test_command_argument_overrides_container_command(tmp_path: Path) -> None:
     start = Start(tmp_path / "one", "echo", "hello", CONTAINER_COMMAND="worker")
 
     assert (start.ended(), start.said) == (0, "hello\n")
 
 
-def test_a_part_that_there_is_not_is_refused(tmp_path: Path) -> None:
+def test_unknown_container_command_is_refused(tmp_path: Path) -> None:
     start = Start(tmp_path / "one", "serve", CONTAINER_COMMAND="wroker")
 
     assert start.ended() == 1
@@ -213,10 +217,9 @@ def test_a_part_that_there_is_not_is_refused(tmp_path: Path) -> None:
         ("1a2b3c4", {"RELEASE": "v7"}, "v7"),
     ],
 )
-def test_the_release_is_the_archive_s_commit(
+def test_release_is_the_commit_of_the_archive_unless_set(
     tmp_path: Path, commit: str, passed: Any, shown: str
 ) -> None:
-    """Unless the image was built for a release."""
     script = tmp_path / "entrypoint"
     script.write_text((ROOT / "supervisor/entrypoint").read_text().replace("$Format:%h$", commit))
     start = Start(tmp_path / "one", "serve", script=script, **passed)

@@ -1,4 +1,4 @@
-"""The message broker's address and settings, by what names it."""
+"""The URL and the settings of the message broker, for each variable that names it."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -22,7 +22,7 @@ def settings(**environ: str) -> dict[str, object]:
     return {"broker_url": url, "broker_transport_options": options, **broker_defaults(url)}
 
 
-def test_rabbitmq_s_address_takes_any_password() -> None:
+def test_rabbitmq_url_supports_any_password() -> None:
     address = urlsplit(str(settings(**RABBITMQ, **REDIS)["broker_url"]))
 
     assert (address.scheme, address.hostname, address.port) == ("amqp", "broker", 5672)
@@ -33,7 +33,7 @@ def test_rabbitmq_s_address_takes_any_password() -> None:
     ("environ", "expected"),
     [
         ({}, FILES),
-        # A .env that is meant for docker compose: `make run` has no broker of that name.
+        # A .env for docker compose: `make run` has no broker of that name.
         ({"BROKER": "rabbitmq"}, FILES),
         (REDIS, "redis://mysite:x@redis:6379/0"),
         ({**REDIS, "BROKER": "redis", "BROKER_HOST": "broker"}, "redis://mysite:x@redis:6379/0"),
@@ -42,20 +42,22 @@ def test_rabbitmq_s_address_takes_any_password() -> None:
         ({**REDIS, **RABBITMQ, "CELERY_BROKER_URL": "amqps://u:p@h/v"}, "amqps://u:p@h/v"),
     ],
 )
-def test_the_first_that_is_named_is_taken(environ: dict[str, str], expected: str) -> None:
+def test_broker_url_follows_the_order_of_the_broker_variables(
+    environ: dict[str, str], expected: str
+) -> None:
     assert settings(**environ)["broker_url"] == expected
 
 
 @pytest.mark.parametrize("environ", [RABBITMQ, {"CELERY_BROKER_URL": "amqps://u:p@h/v"}])
-def test_rabbitmq_s_messages_are_confirmed_and_in_quorum_queues(environ: dict[str, str]) -> None:
+def test_rabbitmq_confirms_messages_and_uses_quorum_queues(environ: dict[str, str]) -> None:
     found = settings(**environ)
 
     options = found["broker_transport_options"]
     assert isinstance(options, dict) and options["confirm_publish"] is True
-    # Missing queues as well: a team's own.
+    # Queues that a team declares too.
     for name in ("task_default_queue_type", "task_create_missing_queue_type"):
         assert found[name] == "quorum"
-    # What a direct exchange cannot do is to hold a retry back.
+    # A direct exchange cannot delay a retry.
     for name in ("task_default_exchange_type", "task_create_missing_queue_exchange_type"):
         assert found[name] == "topic"
     assert "task_default_queue_type" not in settings(**REDIS)
@@ -65,7 +67,7 @@ def test_rabbitmq_s_messages_are_confirmed_and_in_quorum_queues(environ: dict[st
     ("environ", "expected"),
     [
         ({**REDIS, **RABBITMQ}, []),
-        # Cache and counter are in the database then.
+        # Cache and rate counters are in the database then.
         (RABBITMQ, []),
         ({**REDIS, "BROKER": "rabbitmq"}, ["BROKER_HOST", "BROKER_PASSWORD"]),
         ({**REDIS, "BROKER": "rabbitmq", "BROKER_HOST": "broker"}, ["BROKER_PASSWORD"]),
@@ -83,7 +85,9 @@ def test_rabbitmq_s_messages_are_confirmed_and_in_quorum_queues(environ: dict[st
         ({"CELERY_BROKER_URL": "confluentkafka://a;confluentkafka://u:p@b"}, ["CELERY_BROKER_URL"]),
     ],
 )
-def test_what_is_wrong_is_told_once(environ: dict[str, str], expected: list[str]) -> None:
+def test_wrong_broker_variables_are_reported_once(
+    environ: dict[str, str], expected: list[str]
+) -> None:
     assert faults(**environ) == expected
 
 
@@ -94,10 +98,10 @@ def test_what_is_wrong_is_told_once(environ: dict[str, str], expected: list[str]
         {"CELERY_BROKER_URL": "confluentkafka://broker:9092"},
     ],
 )
-def test_an_image_without_kafka_s_client_is_told(
+def test_missing_kafka_client_is_reported_where_the_application_runs(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the application runs, not where a stack is checked from."""
+    """On the host that checks a stack, the client may be missing."""
     monkeypatch.setattr(broker, "find_spec", lambda name: None)
 
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""The environment's check: it names all faults at once, each with its remedy."""
+"""The check of the environment reports all faults at once, each with its fix."""
 
 import pytest
 
@@ -9,20 +9,17 @@ from tests.unit.environments import GOOD, names
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
-def test_a_good_environment_has_no_fault(layer: str) -> None:
-    """The other tests change one thing in it."""
+def test_valid_environment_has_no_fault(layer: str) -> None:
     assert names(GOOD, layer) == []
 
 
 @pytest.mark.parametrize("layer", ["local", "test"])
-def test_an_empty_environment_is_good_on_a_laptop_and_in_tests(layer: str) -> None:
-    """A fresh clone runs."""
+def test_empty_environment_is_valid_in_the_local_and_test_layers(layer: str) -> None:
     assert names({}, layer) == []
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
-def test_everything_that_is_missing_is_named_at_once(layer: str) -> None:
-    """Each with what to do."""
+def test_all_missing_variables_are_reported_at_once(layer: str) -> None:
     faults = environment.faults({}, layer)
     assert [fault.name for fault in faults] == [
         "DJANGO_SECRET_KEY",
@@ -36,20 +33,19 @@ def test_everything_that_is_missing_is_named_at_once(layer: str) -> None:
     assert "./manage.py env init" in faults[0].hint
 
 
-def test_an_empty_value_is_not_set() -> None:
-    """Docker compose passes on an empty text for what it was not given."""
+def test_empty_value_counts_as_not_set() -> None:
+    """Docker compose passes on a variable that is not set as an empty value."""
     assert names({**GOOD, "DJANGO_SECRET_KEY": ""}) == ["DJANGO_SECRET_KEY"]
     assert names({**GOOD, "WEB_CONCURRENCY": "", "DJANGO_DEBUG": ""}) == []
 
 
 @pytest.mark.parametrize("nothing", [" ", ",", " , "])
 @pytest.mark.parametrize("name", ["DJANGO_ALLOWED_HOSTS", "STATS_PASSWORD"])
-def test_neither_is_one_of_spaces_and_commas(name: str, nothing: str) -> None:
-    """A list of nothing, or a password set by mistake."""
+def test_value_of_spaces_and_commas_counts_as_not_set(name: str, nothing: str) -> None:
     assert names({**GOOD, name: nothing}) == [name]
 
 
-def test_faults_of_every_kind_come_together() -> None:
+def test_faults_of_every_kind_are_reported_together() -> None:
     """A bad value does not hide a missing one, a misspelt name or a weak key."""
     environ = {
         **GOOD,
@@ -77,12 +73,12 @@ def test_faults_of_every_kind_come_together() -> None:
         (Scope.STACK, ["STATS_PASSWORD"]),
     ],
 )
-def test_a_scope_is_checked_alone(scope: Scope, expected: list[str]) -> None:
-    """The application's servers are not given the stack's variables."""
+def test_check_of_a_scope_reports_only_its_variables(scope: Scope, expected: list[str]) -> None:
+    """The servers of the application do not receive the stack's variables."""
     assert names({}, "production", {scope}) == expected
 
 
-def test_debug_is_a_fault_in_production_alone() -> None:
+def test_debug_is_a_fault_only_in_production() -> None:
     """A shared development server may have it."""
     assert names({**GOOD, "DJANGO_DEBUG": "true"}, "production") == ["DJANGO_DEBUG"]
     assert names({**GOOD, "DJANGO_DEBUG": "true"}, "dev") == []
@@ -90,23 +86,22 @@ def test_debug_is_a_fault_in_production_alone() -> None:
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
-def test_building_needs_no_secret_host_or_database(layer: str) -> None:
-    """What is set must still be right."""
+def test_build_needs_no_secret_host_or_database(layer: str) -> None:
+    """Variables that are set must still be valid."""
     assert names({"DJANGO_BUILD": "1"}, layer) == []
     assert names({"DJANGO_BUILD": "0"}, layer) != []
     assert names({"DJANGO_BUILD": "1", "DJANGO_LOG_LEVEL": "loud"}, layer) == ["DJANGO_LOG_LEVEL"]
     assert "DJANGO_BUILD" in names({"DJANGO_BUILD": "perhaps"}, layer)
 
 
-def test_building_cannot_be_switched_on_in_dotenv() -> None:
-    """It would take the secrets from every server that reads the file."""
+def test_django_build_in_dotenv_is_a_fault() -> None:
+    """Every server that reads the file would run without secrets."""
     dotenv = parse("DJANGO_BUILD=1\n")
     faults = environment.faults({"DJANGO_BUILD": "1"}, "local", dotenv=dotenv)
     assert [fault.name for fault in faults] == ["DJANGO_BUILD"]
     assert ".env" in faults[0].problem
 
 
-def test_dotenvs_own_faults_are_among_them() -> None:
-    """With the line, and together with the rest."""
+def test_faults_of_dotenv_are_reported_with_the_line() -> None:
     faults = environment.faults({"DJANGO_DEBUG": "ture"}, "local", dotenv=parse("A=b c"))
     assert [fault.name for fault in faults] == [".env line 1", "DJANGO_DEBUG"]

@@ -1,4 +1,4 @@
-"""`./manage.py env`, in a project of its own."""
+"""`./manage.py env`, in a copy of the project."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a copy of what the command reads and writes, and run it there."""
+    """Copy the files that the command reads and writes, and change to the copy."""
     (tmp_path / "docs").mkdir()
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     for name in ("SAMPLE_PATH", "DOCS_PATH", "COMPOSE_PATH"):
@@ -52,8 +52,7 @@ def write_env(project: Path, text: str) -> None:
     path.chmod(0o600)
 
 
-def test_check_of_a_fresh_clone_is_one_line(run: Run) -> None:
-    """On standard output, and nothing else."""
+def test_env_check_of_a_fresh_clone_prints_one_line(run: Run) -> None:
     done = run("check")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "The environment is right for the local layer (django, stack).\n"
@@ -70,8 +69,10 @@ def test_check_of_a_fresh_clone_is_one_line(run: Run) -> None:
     ],
 )
 @pytest.mark.parametrize("program", ["manage.py", "-mops.environment"])
-def test_check_needs_no_package(program: str, environ: dict[str, str], fault: str) -> None:
-    """Python alone, as before `make setup`."""
+def test_env_check_needs_no_installed_package(
+    program: str, environ: dict[str, str], fault: str
+) -> None:
+    """As before `make setup`."""
     done = subprocess.run(
         # -S: without the folders of installed packages.
         [sys.executable, "-S", program, *(["env"] * (program == "manage.py")), "check"],
@@ -85,8 +86,7 @@ def test_check_needs_no_package(program: str, environ: dict[str, str], fault: st
     assert fault in done.stderr
 
 
-def test_check_tells_all_faults_on_standard_error(run: Run, project: Path) -> None:
-    """From the process and from `.env` alike."""
+def test_env_check_prints_all_faults_on_standard_error(run: Run, project: Path) -> None:
     write_env(project, "LAYER=production\nHTTP_PORT=http\n")
     done = run("check", DJANGO_DEBUG="ture")
     assert (done.returncode, done.stdout) == (1, "")
@@ -111,10 +111,9 @@ def test_check_tells_all_faults_on_standard_error(run: Run, project: Path) -> No
         (["--layer", "production"], {"LAYER": "local"}, "production"),
     ],
 )
-def test_check_finds_the_layer(
+def test_env_check_uses_the_requested_or_configured_layer(
     run: Run, arguments: list[str], environ: dict[str, str], layer: str
 ) -> None:
-    """The one asked for, else the one that is set."""
     done = run("check", *arguments, **environ)
     assert f" for the {layer} layer" in done.stdout + done.stderr
     assert done.returncode == (layer != "local")
@@ -127,15 +126,18 @@ def test_check_finds_the_layer(
         ("stack", "STATS_PASSWORD", "DJANGO_SECRET_KEY"),
     ],
 )
-def test_check_of_one_scope(run: Run, scope: str, seen: str, unseen: str) -> None:
-    """Each service checks what it is given."""
+def test_env_check_of_one_scope_reports_only_its_variables(
+    run: Run, scope: str, seen: str, unseen: str
+) -> None:
     done = run("check", "--layer", "production", "--scope", scope)
     assert f"  {seen}: " in done.stderr
     assert f"  {unseen}: " not in done.stderr
 
 
-def test_check_warns_of_what_is_odd_in_dotenv(run: Run, project: Path) -> None:
-    """But calls it right; what other programs read there is not odd."""
+def test_env_check_warns_of_unknown_names_duplicates_and_permissions_in_dotenv(
+    run: Run, project: Path
+) -> None:
+    """The exit code stays 0; names that other programs read cause no warning."""
     write_env(project, "WHATEVER=hidden\nCOMPOSE_PROFILES=x\nPROFILE=a\nPROFILE=b\n")
     (project / ".env").chmod(0o644)
     done = run("check")
@@ -148,9 +150,7 @@ def test_check_warns_of_what_is_odd_in_dotenv(run: Run, project: Path) -> None:
     assert "COMPOSE_PROFILES" not in done.stderr
 
 
-def test_check_of_the_whole_stack_warns_of_what_does_not_fit_together(
-    run: Run, project: Path
-) -> None:
+def test_env_check_of_all_scopes_warns_of_conflicting_values(run: Run, project: Path) -> None:
     run("init", "--layer", "production")
     with (project / ".env").open("a") as file:
         file.write("DJANGO_ALLOWED_HOSTS=www.example.com\n")
@@ -165,7 +165,7 @@ def test_check_of_the_whole_stack_warns_of_what_does_not_fit_together(
         assert ("warning: DJANGO_SECURE_SSL_REDIRECT: " in done.stderr) is warned
 
 
-def test_check_looks_for_packages_where_it_is_told_to(
+def test_env_check_requires_the_broker_client_only_with_installed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ops.environment.broker.find_spec", lambda _: None)
@@ -176,8 +176,7 @@ def test_check_looks_for_packages_where_it_is_told_to(
     assert (done.returncode, "its client is not installed here" in done.stderr) == (1, True)
 
 
-def test_check_of_the_test_layer_has_no_dotenv(run: Run, project: Path) -> None:
-    """As the settings of that layer."""
+def test_env_check_of_the_test_layer_ignores_dotenv(run: Run, project: Path) -> None:
     write_env(project, "not a line\n")
     assert run("check", DJANGO_SETTINGS_MODULE="mysite.settings.test").returncode == 0
     assert run("check", "--layer", "test").returncode == 0
@@ -185,8 +184,10 @@ def test_check_of_the_test_layer_has_no_dotenv(run: Run, project: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
-def test_init_writes_a_private_file(run: Run, project: Path, layer: str) -> None:
-    """Whatever the umask, readable by its owner alone; what is left to do is said."""
+def test_env_init_writes_a_private_file_and_names_missing_values(
+    run: Run, project: Path, layer: str
+) -> None:
+    """Whatever the umask, only its owner can read it."""
     done = run("init", "--layer", layer)
     assert done.returncode == 0, done.stderr
     path = project / ".env"
@@ -206,8 +207,7 @@ def test_init_writes_a_private_file(run: Run, project: Path, layer: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link", "dangling link"])
-def test_init_never_overwrites(run: Run, project: Path, kind: str) -> None:
-    """Nor writes through a link."""
+def test_env_init_never_overwrites_a_file_or_link(run: Run, project: Path, kind: str) -> None:
     path, target = project / ".env", project / "target"
     if kind == "file":
         path.write_text("mine")
@@ -226,8 +226,7 @@ def test_init_never_overwrites(run: Run, project: Path, kind: str) -> None:
     assert target.exists() == (kind == "link")
 
 
-def test_init_elsewhere(run: Run, project: Path) -> None:
-    """Where it is told to, or one clear message."""
+def test_env_init_writes_to_the_given_path(run: Run, project: Path) -> None:
     assert run("init", "--path", "other.env").returncode == 0
     assert "\nLAYER=local\n" in (project / "other.env").read_text()
     assert not (project / ".env").exists()
@@ -243,7 +242,11 @@ def test_init_elsewhere(run: Run, project: Path) -> None:
         ("RUN_PORT", {}, "8000"),
         ("RUN_PORT", {"RUN_PORT": "9000"}, "9000"),
         ("DJANGO_DEBUG", {"DJANGO_DEBUG": "yes"}, "true"),
-        ("DJANGO_DEBUG", {"LAYER": "production"}, "true"),  # the host's own server is local
+        (
+            "DJANGO_DEBUG",
+            {"LAYER": "production"},
+            "true",
+        ),  # `manage.py` on the host uses the local layer
         ("DJANGO_DEBUG", {"DJANGO_SETTINGS_MODULE": "mysite.settings.production"}, "false"),
         ("HTTP_ADDRESS", {"LAYER": "production"}, "0.0.0.0"),
         ("DJANGO_ALLOWED_HOSTS", {"DJANGO_ALLOWED_HOSTS": "a, b"}, "a,b"),
@@ -251,14 +254,15 @@ def test_init_elsewhere(run: Run, project: Path) -> None:
         ("DB_HOST", {}, ""),
     ],
 )
-def test_get_prints_a_value(run: Run, name: str, environ: dict[str, str], value: str) -> None:
-    """Or its default, in the form that other programs read."""
+def test_env_get_prints_the_value_or_its_default(
+    run: Run, name: str, environ: dict[str, str], value: str
+) -> None:
+    """In the form that other programs read."""
     done = run("get", name, **environ)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{value}\n", "")
 
 
-def test_the_process_wins_over_dotenv(run: Run, project: Path) -> None:
-    """Here as in the settings."""
+def test_env_get_and_check_prefer_the_process_to_dotenv(run: Run, project: Path) -> None:
     write_env(project, "RUN_PORT=1\nDJANGO_DEBUG=ture\n")
     assert run("get", "RUN_PORT").stdout == "1\n"
     assert run("get", "RUN_PORT", RUN_PORT="2").stdout == "2\n"
@@ -266,7 +270,7 @@ def test_the_process_wins_over_dotenv(run: Run, project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "environ", "told"),
+    ("name", "environ", "message"),
     [
         ("DJANGO_SECRET_KEY", {"DJANGO_SECRET_KEY": "hidden"}, "never printed"),
         ("DATABASE_URL", {"DATABASE_URL": "hidden"}, "never printed"),
@@ -274,20 +278,21 @@ def test_the_process_wins_over_dotenv(run: Run, project: Path) -> None:
         ("RUN_PORT", {"RUN_PORT": "x"}, "Use a whole number from 1 to 65535."),
     ],
 )
-def test_get_refuses(run: Run, name: str, environ: dict[str, str], told: str) -> None:
-    """A secret, an unknown name, a bad value."""
-    check_refusal(run, name, environ, told)
+def test_env_get_refuses_secrets_unknown_names_and_invalid_values(
+    run: Run, name: str, environ: dict[str, str], message: str
+) -> None:
+    check_refusal(run, name, environ, message)
 
 
-def test_get_refuses_a_dotenv_that_cannot_be_read(run: Run, project: Path) -> None:
+def test_env_get_refuses_a_malformed_dotenv(run: Run, project: Path) -> None:
     write_env(project, "hidden line\n")
     check_refusal(run, "RUN_PORT", {}, ".env line 1: ")
 
 
-def check_refusal(run: Run, name: str, environ: dict[str, str], told: str) -> None:
+def check_refusal(run: Run, name: str, environ: dict[str, str], message: str) -> None:
     done = run("get", name, **environ)
     assert (done.returncode, done.stdout) == (1, "")
-    assert told in done.stderr
+    assert message in done.stderr
     assert "hidden" not in done.stderr
 
 
@@ -299,10 +304,10 @@ def check_refusal(run: Run, name: str, environ: dict[str, str], told: str) -> No
         ("compose", "docker-compose.environment.yaml", "target: /run/secrets/DB_PASSWORD"),
     ],
 )
-def test_what_is_generated_is_compared_and_renewed(
+def test_env_check_option_compares_generated_files_and_the_command_rewrites_them(
     run: Run, project: Path, command: str, file: str, text: str
 ) -> None:
-    """`--check` only tells."""
+    """With `--check`, the command writes nothing."""
     path = project / file
     run(command)
     good = path.read_text()
@@ -317,8 +322,7 @@ def test_what_is_generated_is_compared_and_renewed(
     assert path.read_text() == good
 
 
-def test_docs_without_their_page_is_one_clear_message(run: Run, project: Path) -> None:
-    """Not a traceback."""
+def test_env_docs_without_the_page_or_its_marks_prints_one_message(run: Run, project: Path) -> None:
     (project / "docs" / "environment.md").write_text("# Something else\n")
     done = run("docs")
     assert done.returncode == 1
@@ -332,8 +336,7 @@ def test_docs_without_their_page_is_one_clear_message(run: Run, project: Path) -
 @pytest.mark.parametrize(
     "arguments", [[], ["chek"], ["check", "--layer", "prod"], ["init", "--layer", "test"]]
 )
-def test_wrong_usage_says_the_right_one(run: Run, arguments: list[str]) -> None:
-    """Under the name that people call it by."""
+def test_env_prints_its_usage_on_wrong_arguments(run: Run, arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert "usage: ./manage.py env" in done.stderr

@@ -1,4 +1,4 @@
-"""The environment's check: values that do not go together."""
+"""The check of the environment: values that conflict."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.unit.environments import GOOD, GROUP, names
         ({}, "local", False),
     ],
 )
-def test_a_redirect_to_https_where_nothing_answers_is_warned_of(
+def test_https_redirect_without_a_certificate_is_a_warning(
     change: dict[str, str], layer: str, warned: bool
 ) -> None:
     found = warnings({**GOOD, **change}, layer)
@@ -41,7 +41,7 @@ def test_a_redirect_to_https_where_nothing_answers_is_warned_of(
         ({"UPLOAD_MAX_MEGAPIXELS": "50"}, 2163),
     ],
 )
-def test_tasks_that_need_more_memory_than_the_worker_has_are_warned_of(
+def test_tasks_that_need_more_memory_than_app_memory_are_a_warning(
     change: dict[str, str], needed: int
 ) -> None:
     found = warnings({**GOOD, **change, "DJANGO_SECURE_SSL_REDIRECT": "false"}, "production")
@@ -63,7 +63,7 @@ def test_tasks_that_need_more_memory_than_the_worker_has_are_warned_of(
         ({"DJANGO_HSTS_SECONDS": "63072000", "DJANGO_HSTS_INCLUDE_SUBDOMAINS": "yes"}, []),
     ],
 )
-def test_preload_needs_a_year_and_all_subdomains(
+def test_hsts_preload_needs_one_year_and_all_subdomains(
     changes: dict[str, str], expected: list[str]
 ) -> None:
     assert names({**GOOD, "DJANGO_HSTS_PRELOAD": "true", **changes}) == expected
@@ -85,10 +85,10 @@ def test_preload_needs_a_year_and_all_subdomains(
         ),
     ],
 )
-def test_what_is_wrong_with_the_database_is_told_once_and_whole(
+def test_each_fault_of_the_database_variables_is_reported_once(
     environ: dict[str, str], expected: list[str]
 ) -> None:
-    """A fault neither hides another nor comes again as what follows from it."""
+    """A fault hides no other fault, and causes none."""
     assert names(environ) == expected
 
 
@@ -107,10 +107,10 @@ STATIC = {
         ({"DJANGO_DEBUG": "false"}, "dev", None),
         ({"STATIC_URL": ""}, "production", "STATIC_URL: it is not set"),
         ({"AWS_STATIC_BUCKET_NAME": ""}, "production", "AWS_STATIC_BUCKET_NAME: it is not set"),
-        # Names without a hash.
+        # These layers use filenames without a hash.
         ({}, "local", "AWS_STATIC_BUCKET_NAME: names have a hash in"),
         ({}, "dev", "AWS_STATIC_BUCKET_NAME: names have a hash in"),
-        # One fault, and nothing that follows from it.
+        # One fault, without consequential ones.
         ({"STATIC_URL": "https://a.example/static"}, "production", "STATIC_URL: 'https:"),
         ({"STATIC_URL": "/static/"}, "production", "STATIC_URL: '/static/' is not"),
         ({"STATIC_URL": "https://*.example/"}, "production", "STATIC_URL: 'https:"),
@@ -125,10 +125,10 @@ STATIC = {
         ),
     ],
 )
-def test_a_bucket_for_static_files_and_its_address_belong_together(
+def test_static_bucket_and_static_url_must_be_set_together(
     changes: dict[str, str], layer: str, expected: str | None
 ) -> None:
-    """Each half alone would be pages whose files are not where they say."""
+    """With only one of them, pages would link to files that are not there."""
     layer = layer if layer != "staging" else layer_of("mysite.settings.staging")
     found = [str(fault) for fault in environment.faults({**STATIC, **changes}, layer)]
 

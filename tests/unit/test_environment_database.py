@@ -1,4 +1,4 @@
-"""Which of the three ways names the database, and what is said of a wrong one."""
+"""Which variable names the database, and the faults of a wrong one."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ SQLITE = "django.db.backends.sqlite3"
 
 
 def resolve(environ: dict[str, str], layer: str = "local") -> tuple[dict[str, Any], list[Fault]]:
-    """Return the settings and faults that an environment gives."""
+    """Return the settings and faults of an environment."""
     values = examine(environ, layer).values
     faults = database.faults(values, layer)
     return {} if faults else database.settings(values, layer), faults
@@ -44,7 +44,7 @@ def settings(environ: dict[str, str], layer: str = "local") -> dict[str, Any]:
 
 
 def named(found: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what names the database."""
+    """Return the settings that name the database."""
     return tuple(found.get(key, "") for key in ("ENGINE", "USER", "PASSWORD", "HOST", "NAME"))
 
 
@@ -69,16 +69,16 @@ def named(found: dict[str, Any]) -> tuple[Any, ...]:
         (RDS, (MYSQL, "eb", "hidden", "rds.example", "ebdb")),
         ({**RDS, "RDS_PORT": "5432"}, (POSTGRES, "eb", "hidden", "rds.example", "ebdb")),
         ({**RDS, "RDS_PORT": ""}, (MYSQL, "eb", "hidden", "rds.example", "ebdb")),
-        # The order of the three ways.
+        # The order of the three variables.
         ({**GROUP, **RDS, "DATABASE_URL": "mysql://u:p@h/n"}, (MYSQL, "u", "p", "h", "n")),
         ({**GROUP, **RDS}, (MYSQL, "web", "hidden", "db", "site")),
-        # Without an engine the group does not count.
+        # Without DB_ENGINE, the other DB_ variables are ignored.
         ({**GROUP, **RDS, "DB_ENGINE": ""}, (MYSQL, "eb", "hidden", "rds.example", "ebdb")),
         ({**GROUP, "DB_ENGINE": ""}, (SQLITE, "", "", "", str(ROOT / "var/db.sqlite3"))),
         ({}, (SQLITE, "", "", "", str(ROOT / "var/db.sqlite3"))),
     ],
 )
-def test_the_first_way_that_is_set_names_the_database(
+def test_database_is_named_by_the_first_variable_that_is_set(
     environ: dict[str, str], expected: tuple[str, ...]
 ) -> None:
     """DATABASE_URL, then DB_ENGINE, then RDS_HOSTNAME, then the local layer's SQLite."""
@@ -95,14 +95,13 @@ def test_the_first_way_that_is_set_names_the_database(
         ({**RDS, "RDS_PORT": "5432"}, 5432),
     ],
 )
-def test_the_port_is_the_one_named_or_the_engines_own(environ: dict[str, str], port: Any) -> None:
-    """Django takes an empty text for the engine's own port."""
+def test_database_port_is_empty_unless_set(environ: dict[str, str], port: Any) -> None:
+    """Django reads an empty port as the default port of the engine."""
     assert settings(environ)["PORT"] == port
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
-def test_no_database_is_a_fault_where_others_rely_on_it(layer: str) -> None:
-    """The hint names the three ways."""
+def test_missing_database_is_a_fault_in_dev_and_production(layer: str) -> None:
     _, [fault] = resolve({}, layer)
     assert layer in fault.problem
     for way in ("DATABASE_URL", "DB_ENGINE", "RDS_HOSTNAME"):
@@ -110,7 +109,7 @@ def test_no_database_is_a_fault_where_others_rely_on_it(layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", ["local", "test"])
-def test_no_database_is_sqlite_elsewhere(layer: str) -> None:
+def test_missing_database_is_sqlite_in_local_and_test(layer: str) -> None:
     """So that `make run` and the unit tests need nothing."""
     assert settings({}, layer)["ENGINE"] == SQLITE
 
@@ -123,10 +122,12 @@ def test_no_database_is_sqlite_elsewhere(layer: str) -> None:
         {**GROUP, "DB_HOST": ""},
     ],
 )
-def test_an_engine_without_a_host_is_docker_compose_s_alone(environ: dict[str, str]) -> None:
-    """One `.env` serves compose, which says the host itself, and `make run`.
+def test_db_engine_without_a_host_is_ignored_in_the_local_layer_only(
+    environ: dict[str, str],
+) -> None:
+    """One `.env` serves `make run` and compose, which sets the host itself.
 
-    Elsewhere nothing replaces a database that was meant.
+    In other layers, SQLite must not replace the intended database.
     """
     assert settings(environ)["ENGINE"] == SQLITE
     assert named(settings({**environ, **RDS})) == named(settings(RDS))
@@ -137,17 +138,13 @@ def test_an_engine_without_a_host_is_docker_compose_s_alone(environ: dict[str, s
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
 @pytest.mark.parametrize("missing", ["DB_NAME", "DB_USER", "DB_PASSWORD"])
-def test_a_part_of_the_group_that_is_missing_is_named(
-    missing: str, engine: str, layer: str
-) -> None:
-    """In every layer, once a host is named."""
+def test_missing_db_variable_is_named(missing: str, engine: str, layer: str) -> None:
     _, faults = resolve({**GROUP, "DB_ENGINE": engine, missing: ""}, layer)
     assert [fault.name for fault in faults] == [missing]
     assert missing in faults[0].hint
 
 
-def test_all_missing_parts_are_named_at_once() -> None:
-    """Not one a restart."""
+def test_all_missing_database_variables_are_named_at_once() -> None:
     names = [fault.name for fault in resolve({"DB_ENGINE": "mysql"}, "production")[1]]
     assert names == ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_HOST"]
     assert [fault.name for fault in resolve({"DB_ENGINE": "sqlite"})[1]] == ["DB_NAME"]
@@ -156,7 +153,7 @@ def test_all_missing_parts_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("hidden", "it is not a URL"),
         ("hidden:pa55@db/name", "it is not a URL"),
@@ -191,18 +188,18 @@ def test_all_missing_parts_are_named_at_once() -> None:
         ("sqlite://hidden/x.db", "sqlite:///path"),
     ],
 )
-def test_a_malformed_url_is_a_fault_without_any_of_it(url: str, told: str) -> None:
-    """The password would end in a log otherwise."""
+def test_malformed_database_url_is_a_fault_that_hides_the_password(url: str, message: str) -> None:
+    """Otherwise a log would show the password."""
     _, [fault] = resolve({"DATABASE_URL": url})
     assert fault.name == "DATABASE_URL"
     assert fault.hint
-    assert told in str(fault)
+    assert message in str(fault)
     for part in ("hid", "den", "pa55"):
         assert part not in str(fault).replace("hidden from", "")
 
 
-def test_mysqls_options() -> None:
-    """Full Unicode, strict, no stale reads, and no wait longer than a request may take."""
+def test_mysql_options_set_unicode_strict_mode_isolation_and_timeouts() -> None:
+    """No stale reads, and no wait longer than a request may take."""
     options = settings(GROUP)["OPTIONS"]
     assert options["charset"] == "utf8mb4"
     assert options["isolation_level"] == "read committed"
@@ -216,8 +213,8 @@ def test_mysqls_options() -> None:
     assert "innodb_lock_wait_timeout=5" in options["init_command"]
 
 
-def test_postgresqls_options() -> None:
-    """The server itself ends what takes too long."""
+def test_postgresql_options_set_statement_lock_and_read_timeouts() -> None:
+    """The server itself cancels slow statements."""
     options = settings({**GROUP, "DB_ENGINE": "postgres"})["OPTIONS"]
     assert options["connect_timeout"] == 2
     assert "statement_timeout=10000" in options["options"]
@@ -225,8 +222,7 @@ def test_postgresqls_options() -> None:
     assert options["read_timeout"] == 12
 
 
-def test_sqlites_options_work(tmp_path: Path) -> None:
-    """WAL, and the write lock taken first."""
+def test_sqlite_options_set_wal_and_immediate_transactions(tmp_path: Path) -> None:
     import sqlite3
 
     options = settings({})["OPTIONS"]
@@ -239,8 +235,8 @@ def test_sqlites_options_work(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_what_follows_the_question_mark_goes_to_the_driver_over_our_options() -> None:
-    """For a TLS mode, or a longer timeout."""
+def test_query_of_database_url_overrides_driver_options() -> None:
+    """For example a TLS mode, or a longer timeout."""
     url = "postgres://u:p@h/n?sslmode=require&connect_timeout=9"
     options = settings({"DATABASE_URL": url})["OPTIONS"]
     assert options["sslmode"] == "require"
@@ -248,8 +244,8 @@ def test_what_follows_the_question_mark_goes_to_the_driver_over_our_options() ->
     assert "statement_timeout" in options["options"]
 
 
-def test_mysql_s_files_of_tls_go_to_the_driver_as_one_option() -> None:
-    """Which takes a text for no option at all, and then checks no certificate."""
+def test_mysql_tls_files_are_passed_as_the_ssl_option() -> None:
+    """The driver ignores a string as `ssl`, and then verifies no certificate."""
     url = "mysql://u:p@h/n?ssl_mode=VERIFY_CA&ssl_ca=/ca.pem&ssl_cert=/c.pem&ssl_key=/k.pem"
 
     options = settings({"DATABASE_URL": url})["OPTIONS"]
@@ -260,8 +256,10 @@ def test_mysql_s_files_of_tls_go_to_the_driver_as_one_option() -> None:
 
 
 @pytest.mark.parametrize("environ", [{"DATABASE_URL": "mysql://u:p@h/n"}, GROUP, RDS, {}])
-def test_what_all_databases_share(environ: dict[str, str]) -> None:
-    """Connections are kept, and looked at before they are used again."""
+def test_every_database_has_connection_max_age_health_checks_and_test_name(
+    environ: dict[str, str],
+) -> None:
+    """Connections are kept, and checked before reuse."""
     found = settings({**environ, "DB_CONN_MAX_AGE": "7", "TEST_DB_NAME": "test_ci"})
     assert found["CONN_MAX_AGE"] == 7
     assert found["CONN_HEALTH_CHECKS"] is True
@@ -270,8 +268,7 @@ def test_what_all_databases_share(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
-def test_a_migration_has_no_time_limit_but_keeps_the_rest(engine: str) -> None:
-    """And the settings that it was made from stay as they are."""
+def test_migration_settings_drop_time_limits_and_keep_other_options(engine: str) -> None:
     found = settings({**GROUP, "DB_ENGINE": engine})
     before = dict(found["OPTIONS"])
     patient = database.without_time_limits(found)
