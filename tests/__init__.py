@@ -1,9 +1,9 @@
 """The project's tests.
 
-smoke: the stack as a team runs it, in containers.
+smoke: the production stack in containers.
 # remove_template: begin
-unit: no server, no engine (but kafka, whose harness is next to them). embedded: `make run`. stack:
-real containers; browser: their pages, in Chromium; chaos: their visitors, under load and faults.
-eb: Elastic Beanstalk, rehearsed. adopt: projects made of this tree.
+unit: without containers. kafka: a real broker. embedded: `make run`. stack: real containers.
+browser: their pages in Chromium. chaos: load and faults. eb: rehearsals of Elastic Beanstalk.
+adopt: new and adopted projects.
 # remove_template: end
 """

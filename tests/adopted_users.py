@@ -1,7 +1,7 @@
-"""Updates a database from Django's own user model to the project's, back, and again.
+"""Migrates a database from Django's user model to the project's, rolls back, migrates again.
 
-Runs on the empty database that the environment names (mysite.settings.test), and empties it in the
-end: by tests/unit on SQLite, by tests/stack on MySQL and PostgreSQL. Each step is its own process.
+Runs on the empty database of mysite.settings.test, and empties it at the end: tests/unit uses
+SQLite, tests/stack MySQL and PostgreSQL. Each step is its own process.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ RIGHTS = ("change_user", "view_user")
 
 
 def fill() -> None:
-    """Create, in the earlier release, everything that refers to a user."""
+    """Create rows of every kind that refer to a user, in the earlier release."""
     from django.contrib.admin.models import CHANGE, LogEntry
     from django.contrib.auth import get_user_model
     from django.contrib.auth.models import Group, Permission
@@ -44,7 +44,7 @@ def fill() -> None:
 
 
 def check(label: str) -> None:
-    """Check that nothing of it is lost."""
+    """Check that all of these rows are kept."""
     from django.contrib.admin.models import LogEntry
     from django.contrib.auth import authenticate, get_user_model
     from rest_framework.authtoken.models import Token
@@ -57,14 +57,14 @@ def check(label: str) -> None:
     if label == "accounts":
         assert {f"{label}.{codename}" for codename in RIGHTS} == editor.get_all_permissions()
         assert LogEntry.objects.get().get_edited_object() == editor
-    # Foreign keys to a new row, and from one.
+    # Foreign keys to and from a new row work.
     other = get_user_model().objects.create_user("other")
     Token.objects.create(user=other)
     other.delete()
 
 
-def pass_the_gate() -> None:
-    """Check that `stackctl deploy` finds nothing which the running release cannot live with."""
+def check_migration_gate() -> None:
+    """Check that the migration gate of `stackctl deploy` reports no error and no warning."""
     from tools.stackctl.inside import migrations as gate
 
     plan = gate.state()
@@ -73,12 +73,12 @@ def pass_the_gate() -> None:
 
 
 def tables() -> str:
-    """Return all tables as models: types, keys and foreign keys, without the columns' order."""
+    """Return all tables as models, regardless of the order of columns."""
     from django.core.management import call_command
 
-    printed = StringIO()
-    call_command("inspectdb", stdout=printed)
-    models = printed.getvalue().split("\nclass ")
+    output = StringIO()
+    call_command("inspectdb", stdout=output)
+    models = output.getvalue().split("\nclass ")
     return "\nclass ".join("\n".join(sorted(model.splitlines())) for model in models)
 
 
@@ -99,7 +99,7 @@ def empty() -> None:
 
 
 def step(name: str) -> None:
-    """Do one step with the user model that its release has."""
+    """Run one step with the user model of its release."""
     label = "auth" if name in ("earlier", "rollback") else "accounts"
     if label == "auth":
         settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "accounts"]
@@ -109,9 +109,9 @@ def step(name: str) -> None:
     django.setup()
     from django.core.management import call_command
 
-    # In the image, not in .venv.
+    # Installed in the image, not in .venv.
     if name == "update" and find_spec("django_migration_linter"):
-        pass_the_gate()
+        check_migration_gate()
     call_command("migrate", verbosity=0)
     if name == "earlier":
         fill()
@@ -123,8 +123,8 @@ def step(name: str) -> None:
 
 
 def main() -> None:
-    """Do all steps, and compare the tables with those of a new database."""
-    found: dict[str, str] = {}
+    """Run all steps, and compare the tables with those of a new database."""
+    tables_after: dict[str, str] = {}
     for name in ("earlier", "update", "rollback", "again", "new"):
         done = subprocess.run(
             [sys.executable, "-m", "tests.adopted_users", name],
@@ -132,10 +132,10 @@ def main() -> None:
             stdout=subprocess.PIPE,
             text=True,
         )
-        found[name] = done.stdout
-    assert "AuthUserUserPermissions(models.Model)" in found["new"]
-    for name, text in found.items():
-        assert text == found["new"], (name, text, found["new"])
+        tables_after[name] = done.stdout
+    assert "AuthUserUserPermissions(models.Model)" in tables_after["new"]
+    for name, text in tables_after.items():
+        assert text == tables_after["new"], (name, text, tables_after["new"])
     print("the users were adopted")
 
 

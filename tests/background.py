@@ -1,4 +1,4 @@
-"""What runs in parallel to a test, for the time of a `with` block."""
+"""Threads that run in parallel to a test during a `with` block."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,13 +9,13 @@ Task = Callable[[threading.Event], object]
 
 
 class InBackground:
-    """Tasks in threads of their own, which are told when the block is over and waited for."""
+    """Tasks in threads, which are signalled to end and joined at the end of the block."""
 
     def __init__(self, tasks: Sequence[Task], *, end_seconds: float) -> None:
-        """Describe them; the block starts them.
+        """Prepare the threads; entering the block starts them.
 
         Args:
-            tasks: each is called once, with the event that says that the block is over.
+            tasks: each is called once, with the event that is set when the block ends.
             end_seconds: how long a task may take to end after that.
         """
         self.end_seconds = end_seconds
@@ -39,4 +39,6 @@ class InBackground:
         for thread in self.threads:
             thread.join(self.end_seconds)
             if thread.is_alive():
-                raise AssertionError(f"{type(self).__name__}: not over {self.end_seconds} s later")
+                raise AssertionError(
+                    f"{type(self).__name__}: still running after {self.end_seconds} s"
+                )

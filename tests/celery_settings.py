@@ -1,4 +1,4 @@
-"""The project's Celery settings, for an application of a test's own."""
+"""The project's Celery settings, for a test's own Celery application."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from ops.settings.backing import broker_defaults
 
 
 def celery_settings(**changes: Any) -> dict[str, Any]:
-    """Return the settings by Celery's own names, with these changes.
+    """Return the settings under Celery's names, with these changes.
 
     Args:
         changes: other values, such as broker_url.

@@ -1,4 +1,4 @@
-"""What all container tests share: an engine, a browser, a fresh clone, the stacks, clearing up."""
+"""Fixtures of the container tests: a fresh clone and the shared stacks."""
 
 import os
 import shutil
@@ -31,12 +31,12 @@ BROWSER_HELP = (
     "`apt-get install chromium`, then run: make test"
 )
 
-# Long enough for HAProxy's check, once a second. tests/chaos has the default, under load.
+# HAProxy checks once a second. tests/chaos uses the default, under load.
 QUICK_DRAIN = {"DRAIN_SECONDS": "1"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take where the load tests' figures go."""
+    """Add the option for the document that receives the figures of the load tests."""
     parser.addoption(
         "--reliability",
         type=document_with_place,
@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def engine_answers() -> bool:
-    """Return whether containers can be run here."""
+    """Return whether this machine can run containers."""
     try:
         for command in (["docker", "info"], ["docker", "compose", "version"]):
             subprocess.run(command, check=True, capture_output=True, timeout=30)
@@ -55,16 +55,16 @@ def engine_answers() -> bool:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Refuse to leave the container and browser tests out where they are required."""
+    """Fail if REQUIRE_STACK_TESTS is set and the engine or the browser is missing."""
     if not os.environ.get("REQUIRE_STACK_TESTS"):
         return
-    for found, hint in ((engine_answers, ENGINE_HELP), (chromium, BROWSER_HELP)):
-        if not found():
+    for is_available, hint in ((engine_answers, ENGINE_HELP), (chromium, BROWSER_HELP)):
+        if not is_available():
             pytest.exit(f"REQUIRE_STACK_TESTS is set, but {hint}", returncode=1)
 
 
 def chromium() -> str | None:
-    """Return the path of this machine's own browser; none is downloaded."""
+    """Return the path of the installed browser; tests download none."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
 
@@ -72,31 +72,31 @@ def chromium() -> str | None:
 # First, since xdist reads the groups in the same hook.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this machine has no engine or browser for."""
-    for item in inside(items, NEED_AN_ENGINE):
-        item.add_marker(pytest.mark.xdist_group(stack_of(item)))
-    leave_out(inside(items, NEED_AN_ENGINE), engine_answers, ENGINE_HELP)
-    leave_out(inside(items, NEED_A_BROWSER), chromium, BROWSER_HELP)
+    """Skip tests whose engine or browser is missing."""
+    for item in tests_in(items, NEED_AN_ENGINE):
+        item.add_marker(pytest.mark.xdist_group(stack_group(item)))
+    skip_unless(tests_in(items, NEED_AN_ENGINE), engine_answers, ENGINE_HELP)
+    skip_unless(tests_in(items, NEED_A_BROWSER), chromium, BROWSER_HELP)
 
 
-def inside(items: list[pytest.Item], folders: tuple[Path, ...]) -> list[pytest.Item]:
+def tests_in(items: list[pytest.Item], folders: tuple[Path, ...]) -> list[pytest.Item]:
     """Return the tests in these folders and files."""
     return [item for item in items if set(folders) & {item.path, *item.path.parents}]
 
 
-def leave_out(items: list[pytest.Item], found: Callable[[], object], hint: str) -> None:
-    """Skip these tests if what they need is not found; where they are required they run, and fail.
+def skip_unless(items: list[pytest.Item], is_available: Callable[[], object], hint: str) -> None:
+    """Skip these tests if their requirement is missing, unless REQUIRE_STACK_TESTS is set.
 
-    pytest_sessionstart has looked already, and a second look may have another answer.
+    Then pytest_sessionstart has checked, and a second check could have another result.
     """
-    if not items or os.environ.get("REQUIRE_STACK_TESTS") or found():
+    if not items or os.environ.get("REQUIRE_STACK_TESTS") or is_available():
         return
     for item in items:
         item.add_marker(pytest.mark.skip(reason=hint))
 
 
-def stack_of(item: pytest.Item) -> str:
-    """Name what a container test shares with others, so that it is started only once.
+def stack_group(item: pytest.Item) -> str:
+    """Return the stack that a test shares with others, so that one worker starts it once.
 
     https://pytest-xdist.readthedocs.io/en/stable/distribution.html
     """
@@ -106,7 +106,7 @@ def stack_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say plainly what was left out, and how to get it."""
+    """Report how many tests were skipped, and how to run them."""
     skipped = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
     for kind, hint in (("container", ENGINE_HELP), ("browser", BROWSER_HELP)):
         if count := sum(hint in reason for reason in skipped):
@@ -116,22 +116,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def images_cleared_away() -> Iterator[None]:
-    """Remove the tests' images at the end; the engine's build cache keeps what they are made of."""
+def remove_test_images() -> Iterator[None]:
+    """Remove the tests' images at the end; the build cache keeps their layers."""
     yield
-    # By name: an identical image of another run is the same image under a name of its own.
+    # By name, since an identical image of another run has the same id.
     names = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{STACK_NAME}-*")
     for image in names.split():
-        # One that a second test run in this clone uses stays.
+        # Fails for an image that a parallel test run uses; it stays.
         with suppress(subprocess.CalledProcessError):
             docker("image", "rm", "--force", image)
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory, images_cleared_away: None) -> Path:
-    """A fresh clone, which a test may edit."""
+def tree(tmp_path_factory: pytest.TempPathFactory, remove_test_images: None) -> Path:
+    """Create a fresh clone, which a test may edit."""
     clone = copy_tree(tmp_path_factory.mktemp("clone"))
-    # The local layer mounts it into containers, whose user is not the one who runs the tests.
+    # The users of the containers read the mounted clone.
     for folder in (clone, *clone.parents[:2]):
         folder.chmod(0o755)
     return clone
@@ -139,20 +139,20 @@ def tree(tmp_path_factory: pytest.TempPathFactory, images_cleared_away: None) ->
 
 @pytest.fixture(scope="session")
 def local(tree: Path) -> Iterator[Stack]:
-    """The stack as plain `docker compose up` starts it, but for a quicker end."""
-    # All tests are one client, and sign in again and again.
+    """Start the local layer as `docker compose up` does, with a shorter drain."""
+    # All tests sign in from one address.
     yield from Stack(tree, "local", **QUICK_DRAIN, THROTTLE_LOGIN="off").running()
 
 
 @pytest.fixture(scope="session")
 def production(tree: Path) -> Iterator[Stack]:
-    """The production layer, without the redirect to https, which has no certificate here."""
+    """Start the production layer without the redirect to https, since it has no certificate."""
     stack = Stack(
         tree,
         "production",
         DJANGO_SECURE_SSL_REDIRECT="false",
         **QUICK_DRAIN,
-        # All tests are one client.
+        # All tests send requests from one address.
         THROTTLE_ANON="100000/minute",
         **secret_environment(),
     )
@@ -161,5 +161,5 @@ def production(tree: Path) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def bench(tree: Path) -> Iterator[Bench]:
-    """HAProxy, Apache, nginx as the balancer and a server's nginx, before scripted servers."""
+    """Start HAProxy, Apache and nginx, as balancer and as a server, with scripted upstreams."""
     yield from bench_of(tree)

@@ -1,4 +1,4 @@
-"""A debugger, as an editor has it: https://microsoft.github.io/debug-adapter-protocol/."""
+"""A debugger client, as in an editor: https://microsoft.github.io/debug-adapter-protocol/."""
 
 import json
 import socket
@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from typing import Any
 
 
-def stops_at(port: int, path: str, line: int, request: Callable[[], Any]) -> Any:
-    """Set a breakpoint, see that a request stops there, continue, and return its answer."""
+def stop_at_breakpoint(port: int, path: str, line: int, request: Callable[[], Any]) -> Any:
+    """Set a breakpoint, assert that a request stops there, continue, and return its response."""
     with ExitStack() as stack:
         connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
         stream = stack.enter_context(connection.makefile("rwb"))
@@ -20,8 +20,8 @@ def stops_at(port: int, path: str, line: int, request: Callable[[], Any]) -> Any
             stream.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
             stream.flush()
 
-        def until(name: str) -> Any:
-            """Return the body of the next message of that name."""
+        def wait_for(name: str) -> Any:
+            """Return the body of the next message with this name."""
             while True:
                 length = int(stream.readline().partition(b":")[2])
                 stream.readline()
@@ -31,21 +31,21 @@ def stops_at(port: int, path: str, line: int, request: Callable[[], Any]) -> Any
                     return message.get("body")
 
         send("initialize", adapterID="test")
-        until("initialize")
+        wait_for("initialize")
         send("attach", justMyCode=True)
-        until("initialized")
+        wait_for("initialized")
         send("setBreakpoints", source={"path": path}, breakpoints=[{"line": line}])
-        until("setBreakpoints")
+        wait_for("setBreakpoints")
         send("configurationDone")
-        until("configurationDone")
+        wait_for("configurationDone")
         with ThreadPoolExecutor() as pool:
             answer = pool.submit(request)
-            stopped = until("stopped")
+            stopped = wait_for("stopped")
             assert stopped["reason"] == "breakpoint" and not answer.done()
             send("continue", threadId=stopped["threadId"])
             return answer.result(30)
 
 
-def line_of(text: str, wanted: str) -> int:
-    """Return the number of the line with this in it."""
+def line_number(text: str, wanted: str) -> int:
+    """Return the number of the first line that contains a text."""
     return next(number for number, line in enumerate(text.splitlines(), 1) if wanted in line)

@@ -1,4 +1,4 @@
-"""The policies that the guide to Elastic Beanstalk tells its reader to write."""
+"""The IAM policies of docs/elastic-beanstalk.md."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from tests.tree import ROOT
 
 
 def policy(*words: str) -> str:
-    """Return the policy that has these words in it."""
+    """Return the policy that contains these words."""
     text = (ROOT / "docs" / "elastic-beanstalk.md").read_text()
-    found = re.findall(r'^    (\{"Version".*?\]\})$', text, re.M | re.S)
-    (one,) = (policy for policy in found if all(word in policy for word in words))
-    return json.dumps(json.loads(one))
+    policies = re.findall(r'^    (\{"Version".*?\]\})$', text, re.M | re.S)
+    (match,) = (policy for policy in policies if all(word in policy for word in words))
+    return json.dumps(json.loads(match))

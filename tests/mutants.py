@@ -1,7 +1,7 @@
 """`make mutants`: mutmut changes one operator, constant or argument at a time and runs the tests.
 
-pyproject.toml lists the modules. A mutant runs the unit tests that call its function, of those
-files that import its module or package. tests/mutants.txt lists survivors that may survive.
+pyproject.toml lists the modules. A mutant runs the unit tests that call its function, from files
+that import its module or package. tests/mutants.txt lists mutants that are allowed to survive.
 """
 
 import argparse
@@ -26,14 +26,14 @@ from mutmut.stats import status_by_exit_code
 from mutmut.utils.file_utils import walk_mutatable_files
 
 LISTED = Path("tests/mutants.txt")
-# They compare the tree's files, start processes alone, or need more of pytest's plugins.
+# They compare files of the tree, only start processes, or need more pytest plugins.
 LEFT_OUT = re.compile("test_(consistency|settings_layers|api_schema)")
 
 
 def mutate_decorated_functions() -> None:
-    """Have mutmut mutate functions with decorators (context managers, properties) as well.
+    """Make mutmut mutate functions with decorators (context managers, properties) too.
 
-    It skips them because its copies of the function would be decorated too; here they are not.
+    It skips them because it would decorate the copies of the function too; here it does not.
     """
     skip = file_mutation.MutationVisitor._skip_node_and_children
     arrange = file_mutation.function_trampoline_arrangement
@@ -45,7 +45,7 @@ def mutate_decorated_functions() -> None:
 
     def bare_copies(function: cst.FunctionDef, *arguments: Any, **options: Any) -> Any:
         empty, (trampoline, *copies), filled, names = arrange(function, *arguments, **options)
-        # What mutmut itself handles.
+        # mutmut handles these itself.
         kept = [
             one
             for one in function.decorators
@@ -59,39 +59,39 @@ def mutate_decorated_functions() -> None:
     type.__setattr__(file_mutation.MutationVisitor, "_skip_node_and_children", skip_node)
 
 
-def leave_what_tests_cannot_tell() -> None:
-    """Mutate no text with a space, which is for people, no UTF-8, and no False to None."""
+def skip_equivalent_mutants() -> None:
+    """Do not mutate messages (texts with a space), "utf-8", or False to None."""
 
-    def words_only(node: cst.BaseString) -> Iterator[cst.BaseString]:
+    def mutate_identifiers(node: cst.BaseString) -> Iterator[cst.BaseString]:
         if not (isinstance(node, cst.SimpleString) and re.search(r" |utf-8", node.value)):
             yield from mutators.operator_string(node)
 
-    def but_some(node: cst.Call) -> Iterator[cst.Call]:
+    def keep_documentation_arguments(node: cst.Call) -> Iterator[cst.Call]:
         names = ("encoding", "help", "metavar")
         kept = [arg for arg in node.args if arg.keyword and arg.keyword.value in names]
         for mutant in mutators.operator_arg_removal(node):
             if all(arg in mutant.args for arg in kept):
                 yield mutant
 
-    def but_false(node: cst.Assign | cst.AnnAssign) -> Iterator[cst.CSTNode]:
+    def keep_false(node: cst.Assign | cst.AnnAssign) -> Iterator[cst.CSTNode]:
         if not (isinstance(node.value, cst.Name) and node.value.value == "False"):
             yield from mutators.operator_assignment(node)
 
     own: dict[Any, Any] = {
-        mutators.operator_string: words_only,
-        mutators.operator_arg_removal: but_some,
-        mutators.operator_assignment: but_false,
+        mutators.operator_string: mutate_identifiers,
+        mutators.operator_arg_removal: keep_documentation_arguments,
+        mutators.operator_assignment: keep_false,
     }
     file_mutation.mutation_operators = [
         (kind, own.get(operator, operator)) for kind, operator in mutators.mutation_operators
     ]
 
 
-def tests_of(pattern: str) -> set[str]:
-    """Return the unit tests' files that import a module, or anything of a package."""
+def test_files_of(pattern: str) -> set[str]:
+    """Return the unit test files that import a module, or anything from a package."""
     *packages, name = pattern.removesuffix("/*").removesuffix(".py").split("/")
     package = ".".join(packages)
-    # The scripted stack runs stackctl's commands whole.
+    # Tests with the scripted stack run whole stackctl commands.
     imported = re.compile(
         rf"\b{package}(\.| import (.*\b)?){name}\b"
         + (r"|\bunit\.scripted\b" if package == "tools" else "")
@@ -105,7 +105,7 @@ def tests_of(pattern: str) -> set[str]:
 
 
 def prepare(modules: list[str], tests: list[str]) -> None:
-    """Generate these modules' mutants in a copy of the tree, for all of their tests or these."""
+    """Generate the mutants of these modules in a copy of the tree; default: all their tests."""
     patterns = [
         pattern
         for pattern in config().only_mutate
@@ -118,12 +118,12 @@ def prepare(modules: list[str], tests: list[str]) -> None:
     sources = set(map(str, config().source_paths))
     config().also_copy = [Path(top) for top in {name.split("/")[0] for name in tracked} - sources]
     config().only_mutate = modules or patterns
-    found = tests or sorted(set().union(*map(tests_of, patterns)))
-    config().pytest_add_cli_args_test_selection = found
-    # No other plugin is needed, and each mutant would load all of them.
+    test_files = tests or sorted(set().union(*map(test_files_of, patterns)))
+    config().pytest_add_cli_args_test_selection = test_files
+    # Every mutant would load all plugins, but needs only pytest-django.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     config().pytest_add_cli_args += ["-p", "pytest_django.plugin"]
-    # mutmut would trust an earlier run's files, also those that it had copied without mutants.
+    # mutmut would reuse files of an earlier run, even those without mutants.
     shutil.rmtree("mutants", ignore_errors=True)
     Path("mutants").mkdir()
     with mutmut.CatchOutput():
@@ -133,7 +133,7 @@ def prepare(modules: list[str], tests: list[str]) -> None:
 
 
 def mutants() -> Iterator[tuple[Path, str, str]]:
-    """Yield each mutant: its module, its name and what became of it."""
+    """Yield the module, the name and the status of each mutant."""
     for path in sorted(walk_mutatable_files()):
         data = SourceFileMutationData(path=path)
         data.load()
@@ -142,7 +142,7 @@ def mutants() -> Iterator[tuple[Path, str, str]]:
 
 
 def report(names: set[str], *, diff: bool) -> None:
-    """Print the survivors, and a line per module."""
+    """Print the surviving mutants and a summary for each module."""
     lines = LISTED.read_text().splitlines() if LISTED.exists() else []
     listed = [line.split()[0] for line in lines if line and not line.startswith("#")]
     counts: dict[str, Counter[str]] = {}
@@ -166,15 +166,18 @@ def report(names: set[str], *, diff: bool) -> None:
 def main() -> None:
     """Run the mutants and report."""
     parser = argparse.ArgumentParser(prog="make mutants")
-    parser.add_argument("modules", nargs="*", help="modules' paths; all of them without any")
-    parser.add_argument("--sample", type=int, help="at most this many mutants per module")
+    parser.add_argument("modules", nargs="*", help="paths of modules (default: all)")
+    parser.add_argument("--sample", type=int, help="at most N mutants per module")
     parser.add_argument(
-        "--tests", nargs="+", default=[], help="these files alone: faster, and more survive"
+        "--tests",
+        nargs="+",
+        default=[],
+        help="run only these test files (faster, but more mutants survive)",
     )
-    parser.add_argument("--diff", action="store_true", help="print the survivors' diffs")
+    parser.add_argument("--diff", action="store_true", help="print the diffs of surviving mutants")
     options = parser.parse_args()
     mutate_decorated_functions()
-    leave_what_tests_cannot_tell()
+    skip_equivalent_mutants()
     prepare(options.modules, options.tests)
     by_module: dict[Path, list[str]] = {}
     for path, name, _ in mutants():
@@ -182,8 +185,8 @@ def main() -> None:
     pick = random.Random(0)  # the same sample each time
     names = {
         name
-        for found in by_module.values()
-        for name in pick.sample(found, min(options.sample or len(found), len(found)))
+        for group in by_module.values()
+        for name in pick.sample(group, min(options.sample or len(group), len(group)))
     }
     mutmut.print_stats = lambda *_, **__: None
     mutmut._run(tuple(names), None)

@@ -1,6 +1,6 @@
-"""The project of the stack's unit tests: the stack's URLs, and one endpoint and one task of an app.
+"""URLs of the stack's unit tests: those of the stack, plus an endpoint and a task.
 
-Nothing that you add to your project fails these tests. A test replaces `count` to let both fail.
+Your own apps cannot fail these tests. A test replaces `count` to make endpoint and task fail.
 """
 
 from django.contrib import admin
@@ -19,29 +19,29 @@ __all__ = ["handler400", "handler403", "handler404", "handler500"]
 
 
 def count() -> int:
-    """Return how many orders there are."""
+    """Return the number of orders."""
     return 0
 
 
 class OrdersView(APIView):
-    """Open to everyone, so that a test needs no user."""
+    """Open to all clients, so that a test needs no user."""
 
     permission_classes = (AllowAny,)
 
     @described("Count the orders", {200: dict[str, int]}, 429)
     def get(self, request: Request) -> Response:
-        """Answer with their number."""
+        """Return the number of orders."""
         return Response({"orders": count()})
 
     @described("Order", {200: dict[str, int]}, 403, 429, request=None)
     def post(self, request: Request) -> Response:
-        """Answer as GET does."""
+        """Return the same as GET."""
         return self.get(request)
 
 
 @app.task(name="tests.ship")
 def ship(order: str = "") -> None:
-    """Do what the test wants of a task."""
+    """Call `count`, which a test may replace."""
     count()
 
 

@@ -1,4 +1,4 @@
-"""Ports of this machine for a test's servers."""
+"""Free ports for the servers of a test."""
 
 import socket
 

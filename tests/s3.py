@@ -1,4 +1,4 @@
-"""A bucket on the tests' S3 server, and the storage as the settings make it."""
+"""A bucket on the S3 server of the tests, and its Django storage."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ REGION = "eu-central-1"
 
 
 def storage(endpoint: str, **variables: str) -> dict[str, Any]:
-    """Return the storage as the settings make it of these variables."""
+    """Return the Django storage that the settings build from these variables."""
     named = {
         "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
         "AWS_STORAGE_BUCKET_NAME": BUCKET,
@@ -25,7 +25,7 @@ def storage(endpoint: str, **variables: str) -> dict[str, Any]:
 
 
 def empty_bucket(endpoint: str) -> Any:
-    """Return the bucket, with nothing in it."""
+    """Return the bucket, emptied."""
     s3 = boto3.resource(
         "s3",
         endpoint_url=endpoint,

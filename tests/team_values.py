@@ -1,4 +1,4 @@
-"""Values for the variables that a project requires of its own, where a test loads its settings."""
+"""Values for the variables that the project requires, for tests that load its settings."""
 
 from ops.environment.contract import PROJECT
 from ops.environment.variable import Kind, Variable
@@ -12,7 +12,7 @@ EXAMPLES = {
 
 
 def required_values() -> dict[str, str]:
-    """Return a value for each; the project's own default for tests where it has one."""
+    """Return a value for each required variable: its default for tests, or an example."""
     return {variable.name: example(variable) for variable in PROJECT if variable.required_in}
 
 

@@ -1,4 +1,4 @@
-"""A clean copy of the project, as a fresh clone would be, plus what is not committed yet."""
+"""A clean copy of the project: a fresh clone plus uncommitted changes."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ def tracked_files() -> list[Path]:
 
 
 def copy_tree(target: Path) -> Path:
-    """Copy those files to `target` and return it. No `.env`, no `.venv`, no data."""
+    """Copy these files to `target` and return it, without `.env`, `.venv` and data."""
     for name in tracked_files():
         destination = target / name
         destination.parent.mkdir(parents=True, exist_ok=True)

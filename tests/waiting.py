@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of sleeping."""
+"""Wait for a condition instead of sleeping."""
 
 import time
 from collections.abc import Callable
@@ -11,13 +11,12 @@ def eventually(condition: Callable[[], T], *, seconds: float, what: str) -> T:
     """Return the first true result of `condition`.
 
     Args:
-        condition: called again and again; an OSError (refused, reset) or AssertionError counts as
-            not yet.
-        seconds: a generous bound on how long.
-        what: what is waited for, for the failure's message.
+        condition: called repeatedly; an OSError (refused, reset) or AssertionError means not yet.
+        seconds: a generous limit.
+        what: the awaited condition, for the failure message.
 
     Raises:
-        AssertionError: it did not come true in time.
+        AssertionError: the condition was not true in time.
     """
     deadline = time.monotonic() + seconds
     last: object = None

@@ -1,1 +1,1 @@
-"""Projects made of this tree: new ones, and their updates."""
+"""New projects from this template, their updates, and existing projects on the stack."""

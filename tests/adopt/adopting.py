@@ -1,4 +1,4 @@
-"""A team's project on the stack in production, as docs/adopt.md puts it there."""
+"""An existing project on the production stack, set up as docs/adopt.md describes."""
 
 import json
 import os
@@ -20,21 +20,21 @@ from tests.tree import ROOT
 USER, PASSWORD = "ann", secrets.token_urlsafe(12)
 
 
-def generated(place: Path, package: str, *command: str) -> None:
-    """Run a package's own command that starts a project, with the package alone installed."""
+def generate_project(workspace: Path, package: str, *command: str) -> None:
+    """Install only a package and run its command that creates a project."""
     uv = Path(sys.prefix) / "bin/uv"
-    subprocess.run([uv, "venv", "--quiet", place / "own"], check=True)
-    python = place / "own/bin/python"
+    subprocess.run([uv, "venv", "--quiet", workspace / "own"], check=True)
+    python = workspace / "own/bin/python"
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, package], check=True)
-    # Not the settings that pytest names.
+    # Without the DJANGO_SETTINGS_MODULE of pytest.
     environment = {"PATH": f"{python.parent}:{os.environ['PATH']}"}
     subprocess.run(
-        [python.with_name(command[0]), *command[1:]], cwd=place, check=True, env=environment
+        [python.with_name(command[0]), *command[1:]], cwd=workspace, check=True, env=environment
     )
 
 
-def adopt(folder: Path, name: str) -> str:
-    """Run the command that `copier copy` runs, and return what it printed."""
+def adopt_project(folder: Path, name: str) -> str:
+    """Run the command that `copier copy` runs, and return its output."""
     stack = folder / "stack"
     stack.mkdir()
     arguments = (json.dumps({**ANSWERS, "name": name}), ".copier-answers.yml", "copy", "{}")
@@ -49,8 +49,8 @@ def adopt(folder: Path, name: str) -> str:
     return printed
 
 
-def lock(stack: Path, pins: str) -> None:
-    """Run the first half of `make lock`, which keeps the versions that are locked."""
+def lock_requirements(stack: Path, pins: str) -> None:
+    """Run the first half of `make lock`, which keeps the locked versions."""
     (stack / ".venv").symlink_to(sys.prefix)
     with (stack / "requirements/base.txt").open("a") as locked:
         locked.write(pins.replace(" ", "\n") + "\n")
@@ -58,9 +58,9 @@ def lock(stack: Path, pins: str) -> None:
 
 
 @contextmanager
-def running(folder: Path, name: str) -> Iterator[Site]:
-    """Commit the stack's folder, start the stack, and clear it away."""
-    # The containers' users read what is mounted.
+def running_site(folder: Path, name: str) -> Iterator[Site]:
+    """Commit the stack's folder, start the stack, and remove it at the end."""
+    # The users of the containers read the mounted files.
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o755)
     git(folder, "add", "--all")
@@ -72,7 +72,7 @@ def running(folder: Path, name: str) -> Iterator[Site]:
         DJANGO_SUPERUSER_USERNAME=USER,
         DJANGO_SUPERUSER_EMAIL="ann@example.com",
         DJANGO_SUPERUSER_PASSWORD=PASSWORD,
-        # All tests are one client.
+        # All tests sign in from one address.
         THROTTLE_LOGIN="off",
     )
     with cleared(site):
@@ -82,7 +82,7 @@ def running(folder: Path, name: str) -> Iterator[Site]:
 
 
 def assert_hashed_and_compressed(site: Site, page: str, name: str) -> None:
-    """Assert that a page has a static file by its hashed name, served compressed."""
+    """Assert that a page links a static file by its hashed filename, served compressed."""
     (path,) = set(re.findall(rf'"(/static/[\w/]*{name}\.[0-9a-f]{{12}}\.css)"', page))
     answer = site.get(path, headers={"Accept-Encoding": "br"})
     assert (answer.status_code, answer.headers["Content-Encoding"]) == (200, "br")
@@ -90,7 +90,7 @@ def assert_hashed_and_compressed(site: Site, page: str, name: str) -> None:
 
 
 def assert_deployed_under_load(site: Site, release: str, *paths: str) -> None:
-    """Deploy a release while visitors load these pages: no request fails."""
+    """Deploy a release while clients load these pages, and assert that no request fails."""
     pages = [repeat(Request("GET", path)) for path in paths * 2]
     clients = [Client(page, keep_alive=number % 2 == 0) for number, page in enumerate(pages)]
     with Load(site.http_port, clients) as load:
@@ -101,17 +101,17 @@ def assert_deployed_under_load(site: Site, release: str, *paths: str) -> None:
 
 
 @contextmanager
-def restored(site: Site) -> Iterator[None]:
-    """Save the site before the block, and restore it after."""
-    saved = site.ask("backup", "--verify")
-    assert saved["verified"]
+def backup_then_restore(site: Site) -> Iterator[None]:
+    """Back up the site before the block, and restore it after."""
+    backup = site.ask("backup", "--verify")
+    assert backup["verified"]
     yield
-    site.ctl("restore", Path(saved["path"]).name, "--force")
+    site.ctl("restore", Path(backup["path"]).name, "--force")
     site.wait_for_both()
 
 
-def rows(site: Site, model: str, filters: str = "") -> str:
-    """Return the database's kind, and how many rows of a model the second server sees."""
+def count_rows(site: Site, model: str, filters: str = "") -> str:
+    """Return the database vendor and the number of rows that server2 sees, as in "mysql 1"."""
     module, _, name = model.rpartition(".")
     code = (
         f"import django; django.setup()\nfrom django.db import connection\nfrom {module} import "

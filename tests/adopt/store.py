@@ -1,4 +1,4 @@
-"""A team's project as it was before: `startproject`, a REST app, one settings file, usual names."""
+"""An existing project: `startproject`, a REST app, one settings file, common names."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.stack.stackctl.site import git
 
-# What the team answers copier.
+# The answers to copier.
 ANSWERS = {
     "name": "store_stack",
     "project": "..",
@@ -16,7 +16,7 @@ ANSWERS = {
     "broker": "redis",
     "variants": [],
 }
-# Its package has the name that the stack's own has, and its app that of the stack's API.
+# The package has the name of the stack's own package, and the app that of the stack's API.
 SETTINGS = """
 INSTALLED_APPS += ["rest_framework", "api"]
 TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]
@@ -29,7 +29,7 @@ FILES = {
     "Dockerfile": "FROM scratch\n",
     "docker-compose.yml": "services: {}\n",
     "nginx/site.conf": "# yours\n",
-    # nginx/precompress leaves out what is tiny.
+    # Large enough for nginx/precompress.
     "static/store.css": "body { color: navy }\n" * 100,
     "templates/home.html": (
         '{% load static %}<link rel="stylesheet" href="{% static "store.css" %}">The store\n'
@@ -78,8 +78,8 @@ urlpatterns = [
 }
 
 
-def start(folder: Path) -> Path:
-    """Make the project in a repository of its own, with everything committed."""
+def create_store(folder: Path) -> Path:
+    """Create the project in its own repository, with everything committed."""
     folder.mkdir()
     command = (sys.executable, "-P", "-m", "django", "startproject", "mysite", str(folder))
     subprocess.run(command, check=True, cwd=folder)
@@ -92,17 +92,17 @@ def start(folder: Path) -> Path:
     subprocess.run(
         [sys.executable, "manage.py", "makemigrations", "--verbosity", "0", "api"],
         cwd=folder,
-        # Not the settings that pytest names.
+        # Without the DJANGO_SETTINGS_MODULE of pytest.
         env={"PATH": os.environ["PATH"]},
         check=True,
     )
-    committed(folder)
+    commit_project(folder)
     return folder
 
 
-def committed(folder: Path) -> None:
-    """Put a project into a repository of its own."""
+def commit_project(folder: Path) -> None:
+    """Commit a project into its own repository."""
     git(folder, "init", "--quiet")
     (folder / ".git/info/exclude").write_text("__pycache__\n.venv\n")
     git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "as it was")
+    git(folder, "commit", "--quiet", "--message", "the project")

@@ -1,4 +1,4 @@
-"""The tree as a template, and copier as a team runs it."""
+"""A copier template of this tree, and copier commands as a team runs them."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 from ops.environment.contract import VARIABLES
 from tests.tree import copy_tree
 
-WHO = {
+GIT_IDENTITY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
     for key, value in (("NAME", "Team"), ("EMAIL", "team@example.com"))
@@ -17,20 +17,20 @@ WHO = {
 
 
 @dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
+class CommandResult:
+    """The exit code and the output of a command."""
 
     code: int
     output: str
 
 
-def run(folder: Path, *command: str, check: bool = True) -> Done:
-    """Run a command, which has to succeed unless told."""
+def run_command(folder: Path, *command: str, check: bool = True) -> CommandResult:
+    """Run a command; with `check`, assert that it succeeds."""
     done = subprocess.run(
         command,
         cwd=folder,
-        # As a shell of the team's, without what these tests' own settings are.
-        env={**{k: v for k, v in os.environ.items() if k not in VARIABLES}, **WHO},
+        # The environment of a team's shell, without the settings of these tests.
+        env={**{k: v for k, v in os.environ.items() if k not in VARIABLES}, **GIT_IDENTITY},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -39,39 +39,41 @@ def run(folder: Path, *command: str, check: bool = True) -> Done:
         check=False,
     )
     assert not check or done.returncode == 0, done.stdout[-8000:]
-    return Done(done.returncode, done.stdout)
+    return CommandResult(done.returncode, done.stdout)
 
 
 def commit(folder: Path, *, tag: str = "") -> None:
     """Commit everything."""
     if not (folder / ".git").exists():
-        run(folder, "git", "init", "--quiet")
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--message", "a step")
+        run_command(folder, "git", "init", "--quiet")
+    run_command(folder, "git", "add", "--all")
+    run_command(folder, "git", "commit", "--quiet", "--message", "a step")
     if tag:
-        run(folder, "git", "tag", tag)
+        run_command(folder, "git", "tag", tag)
 
 
-def template_of(folder: Path) -> str:
-    """Put this tree into a repository as version 1.0.0, and return its address."""
+def create_template(folder: Path) -> str:
+    """Commit this tree to a repository as version 1.0.0, and return its URL."""
     copy_tree(folder)
     commit(folder, tag="v1.0.0")
     return f"git+file://{folder}"
 
 
-def copier(folder: Path, *arguments: str, check: bool = True) -> Done:
-    """Run copier, answering no question."""
+def run_copier(folder: Path, *arguments: str, check: bool = True) -> CommandResult:
+    """Run copier without interactive answers."""
     command = (sys.executable, "-m", "copier", *arguments)
-    return run(folder, *command, check=check)
+    return run_command(folder, *command, check=check)
 
 
-def copy(template: str, target: Path, answers: dict[str, str], *, check: bool = True) -> Done:
-    """Make a project."""
+def copy_template(
+    template: str, target: Path, answers: dict[str, str], *, check: bool = True
+) -> CommandResult:
+    """Create a project with these answers."""
     data = [part for key, value in answers.items() for part in ("--data", f"{key}={value}")]
     options = ("--trust", "--defaults", "--quiet")
-    return copier(target.parent, "copy", *options, *data, template, str(target), check=check)
+    return run_copier(target.parent, "copy", *options, *data, template, str(target), check=check)
 
 
-def update(folder: Path) -> Done:
-    """Bring the newest version into a project."""
-    return copier(folder, "update", "--trust", "--defaults")
+def update_project(folder: Path) -> CommandResult:
+    """Update a project to the newest version."""
+    return run_copier(folder, "update", "--trust", "--defaults")

@@ -1,4 +1,4 @@
-"""`./stackctl check`: a browser's findings on an adopted project's pages, each with its line."""
+"""`./stackctl check` reports the faults of an adopted project's pages, each with its line."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from ops.environment.contract import VARIABLES
-from tests.adopt.adopting import adopt
-from tests.adopt.store import start
+from tests.adopt.adopting import adopt_project
+from tests.adopt.store import create_store
 from tests.stack.compose import docker
 from tests.stack.stackctl.site import git
 from tests.waiting import eventually
 
-# What a stack of this folder may have, and the check's own has not.
+# Settings of the folder's own stack, which the stack of the check must not use.
 DOTENV = "HTTP_PORT=1\nDB_PASSWORD=x\nDATABASE_URL=mysql://u:p@192.0.2.1/db\nTLS_CERTIFICATE=none\n"
 VIEWS = """import time
 
@@ -55,7 +55,7 @@ PAGES = {
     "faulty": FAULTY,
     "entry": '{% load static %}\n<script src="{% static "unknown.js" %}"></script>\n',
 }
-# By its kind and place: a part of the problem, and of the change.
+# (kind, place) -> parts of the problem and of the change that the check reports.
 FAULTS = {
     ("error", "../api/views.py:9"): ("/broken/ answers 500: ZeroDivisionError", "total / 0"),
     ("error", "../templates/entry.html:2"): ("/entry/ answers 500", '{% static "unknown.js" %}'),
@@ -74,9 +74,9 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An adopted project, whose `.env` is another stack's."""
-    folder = start(tmp_path_factory.mktemp("check") / "store")
-    adopt(folder, "store_stack")
+    """Create an adopted project whose `.env` belongs to another stack."""
+    folder = create_store(tmp_path_factory.mktemp("check") / "store")
+    adopt_project(folder, "store_stack")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "the stack")
     stack = folder / "stack"
@@ -85,8 +85,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert (stack / ".env").read_text() == DOTENV
 
 
-def begin(stack: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the check."""
+def start_check(stack: Path, *options: str) -> subprocess.Popen[str]:
+    """Start `stackctl check`."""
     return subprocess.Popen(
         [sys.executable, "-m", "tools.stackctl", "check", "--json", *options],
         cwd=stack,
@@ -99,30 +99,30 @@ def begin(stack: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def ended(process: subprocess.Popen[str], stack: Path, code: int) -> dict[str, Any]:
-    """Return the check's result; nothing of its stack is left."""
+def wait_for_result(process: subprocess.Popen[str], stack: Path, code: int) -> dict[str, Any]:
+    """Return the result of the check, and assert that its stack is removed."""
     out, err = process.communicate(timeout=400)
     assert process.returncode == code, err[-5000:] + out
     name = f"check-{hashlib.sha256(str(stack).encode()).hexdigest()[:8]}"
-    assert left(name) == ""
+    assert list_leftovers(name) == ""
     result: dict[str, Any] = json.loads(out)
     return result
 
 
-def left(name: str) -> str:
+def list_leftovers(name: str) -> str:
     """Return the containers, volumes, networks and images of a stack."""
     kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
-    found = [docker(*kind, "--quiet", "--filter", f"name={name}") for kind in kinds]
-    return "".join([*found, docker("image", "ls", "--quiet", "--filter", f"reference={name}-*")])
+    ids = [docker(*kind, "--quiet", "--filter", f"name={name}") for kind in kinds]
+    return "".join([*ids, docker("image", "ls", "--quiet", "--filter", f"reference={name}-*")])
 
 
-def test_a_project_without_faults_has_no_findings(stack: Path) -> None:
-    found = ended(begin(stack, "--pages", "8", "--no-sign-in"), stack, 0)
+def test_check_of_a_project_without_faults_has_no_findings(stack: Path) -> None:
+    result = wait_for_result(start_check(stack, "--pages", "8", "--no-sign-in"), stack, 0)
 
-    assert (found["findings"], found["pages"]) == ([], 8)
+    assert (result["findings"], result["pages"]) == ([], 8)
 
 
-def test_each_fault_is_listed_with_the_line_to_change(stack: Path) -> None:
+def test_check_lists_each_fault_with_the_line_to_change(stack: Path) -> None:
     root = stack.parent
     (root / "api/views.py").write_text(VIEWS)
     (root / "static/app.js").write_text("const a = 1;\nnothing.here();\n")
@@ -138,21 +138,21 @@ def test_each_fault_is_listed_with_the_line_to_change(stack: Path) -> None:
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "faults")
 
-    found = ended(begin(stack, "--pages", "50"), stack, 1)["findings"]
+    findings = wait_for_result(start_check(stack, "--pages", "50"), stack, 1)["findings"]
 
-    assert {(one["kind"], one["place"]) for one in found} == set(FAULTS), found
-    for one in found:
-        problem, change = FAULTS[one["kind"], one["place"]]
-        assert problem in one["problem"], one
-        assert change in " ".join(one["change"]), one
+    assert {(finding["kind"], finding["place"]) for finding in findings} == set(FAULTS), findings
+    for finding in findings:
+        problem, change = FAULTS[finding["kind"], finding["place"]]
+        assert problem in finding["problem"], finding
+        assert change in " ".join(finding["change"]), finding
 
 
-def test_an_interrupt_leaves_nothing_behind(stack: Path) -> None:
-    process = begin(stack)
+def test_interrupted_check_leaves_no_containers_or_images(stack: Path) -> None:
+    process = start_check(stack)
     name = f"check-{hashlib.sha256(str(stack).encode()).hexdigest()[:8]}"
     database = ("ps", "--quiet", "--filter", f"name={name}-production-db")
     eventually(lambda: docker(*database), seconds=90, what="the database is started")
 
     process.send_signal(signal.SIGINT)
 
-    assert ended(process, stack, 130)["error"] == "interrupted"
+    assert wait_for_result(process, stack, 130)["error"] == "interrupted"

@@ -1,4 +1,4 @@
-"""`copier copy`: a new project has its name and its parts, and no word of the others."""
+"""`copier copy`: a new project has its own name, and only the parts that it selected."""
 
 import re
 import sys
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.adopt.template import commit, copy, run, template_of
+from tests.adopt.template import commit, copy_template, create_template, run_command
 from tests.tree import copy_tree
 from tools.tailor import names
 
-# What only a part has, whatever file of a project.
-WORDS = {
+# Words that only files of this part may contain.
+PART_WORDS = {
     "apache": r"apache(?!/kafka)(?<!kafka.apache)|httpd",
     "beanstalk": r"beanstalk|ebctl|ebextensions|\.platform\b|\bRDS_",
     "demo": r"\bdemo\b|api/hits|api/uploads|thumbnail|pillow|megapixel|visit counter",
@@ -22,14 +22,14 @@ WORDS = {
     "postgres": r"postgres|psql|psycopg|libpq|pg_",
     "rabbitmq": r"rabbit",
 }
-# What only this repository has.
-OWN = r"mysite|remove_[a-z-]+($| -->|: (begin|end))|benchmarks|mutants"
+# Words that only this repository may contain.
+TEMPLATE_WORDS = r"mysite|remove_[a-z-]+($| -->|: (begin|end))|benchmarks|mutants"
 ALL_VARIANTS = "[apache, gunicorn, nginx-balancer]"
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return template_of(tmp_path_factory.mktemp("template") / "source")
+    return create_template(tmp_path_factory.mktemp("template") / "source")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> str:
     [
         ("shop", {}, {"mysql"}),
         ("shop", {"database": "postgres", "broker": "rabbitmq"}, {"postgres", "rabbitmq"}),
-        # The longest name, and one that is sorted before all others.
+        # The longest name allowed, which also sorts before all others.
         (
             "a_book_club_of_sixty",
             {"broker": "kafka", "variants": ALL_VARIANTS, "beanstalk": "true"},
@@ -46,56 +46,58 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> str:
     ],
     ids=["default", "postgres-rabbitmq", "all-variants"],
 )
-def test_project_has_its_parts_and_no_word_of_the_others(
+def test_new_project_has_its_parts_and_no_word_of_the_others(
     template: str, tmp_path: Path, name: str, answers: dict[str, str], kept: set[str]
 ) -> None:
     folder = tmp_path / name
-    copy(template, folder, {"name": name, **answers})
+    copy_template(template, folder, {"name": name, **answers})
 
     commit(folder)
     (folder / ".venv").symlink_to(sys.prefix)
-    found = words(folder, OWN)
-    for part in set(WORDS) - kept:
-        found += words(folder, WORDS[part])
-    assert found == []
+    unexpected = find_words(folder, TEMPLATE_WORDS)
+    for part in set(PART_WORDS) - kept:
+        unexpected += find_words(folder, PART_WORDS[part])
+    assert unexpected == []
     for part in kept:
-        assert words(folder, WORDS[part]), part
-    run(folder, "tests/lint")
-    run(folder, sys.executable, "manage.py", "env", "write", "--check")
-    run(folder, "docker", "compose", "config", "--quiet")
-    said = run(folder, "make", "--dry-run", "test", "run").output
-    assert ".venv/bin/pytest accounts api tests\n" in said
-    links(folder)
+        assert find_words(folder, PART_WORDS[part]), part
+    run_command(folder, "tests/lint")
+    run_command(folder, sys.executable, "manage.py", "env", "write", "--check")
+    run_command(folder, "docker", "compose", "config", "--quiet")
+    commands = run_command(folder, "make", "--dry-run", "test", "run").output
+    assert ".venv/bin/pytest accounts api tests\n" in commands
+    assert_links_exist(folder)
 
 
-def words(folder: Path, pattern: str) -> list[str]:
-    """Return the lines of a project that match, its names of files too."""
-    files = run(folder, "git", "ls-files").output
-    lines = run(folder, "git", "grep", "-nIiP", pattern, "--", ":!.copier-answers.yml", check=False)
+def find_words(folder: Path, pattern: str) -> list[str]:
+    """Return the lines and file names of a project that match."""
+    files = run_command(folder, "git", "ls-files").output
+    lines = run_command(
+        folder, "git", "grep", "-nIiP", pattern, "--", ":!.copier-answers.yml", check=False
+    )
     return [*lines.output.splitlines(), *re.findall(rf".*(?:{pattern}).*", files, re.I)]
 
 
-def links(folder: Path) -> None:
-    """Assert that each link of the docs leads to a file."""
+def assert_links_exist(folder: Path) -> None:
+    """Assert that each link of the docs points to an existing file."""
     for page in [folder / "README.md", *folder.rglob("docs/*.md"), *folder.glob("variants/*/*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.relative_to(folder)}: {link}"
 
 
-def test_demo_is_kept_on_request(template: str, tmp_path: Path) -> None:
+def test_new_project_keeps_the_demo_on_request(template: str, tmp_path: Path) -> None:
     folder = tmp_path / "gallery"
-    copy(template, folder, {"name": "gallery", "demo": "true"})
+    copy_template(template, folder, {"name": "gallery", "demo": "true"})
     commit(folder)
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / ".git/info/exclude").write_text(".venv\n")
 
-    run(folder, "tests/lint")
-    run(folder, sys.executable, "-m", "pytest", "-q", "-x", "accounts", "api", "demo")
-    run(folder, sys.executable, "manage.py", "remove_demo")
+    run_command(folder, "tests/lint")
+    run_command(folder, sys.executable, "-m", "pytest", "-q", "-x", "accounts", "api", "demo")
+    run_command(folder, sys.executable, "manage.py", "remove_demo")
     commit(folder)
 
-    assert words(folder, WORDS["demo"]) == []
-    run(folder, "tests/lint")
+    assert find_words(folder, PART_WORDS["demo"]) == []
+    run_command(folder, "tests/lint")
 
 
 @pytest.mark.parametrize(
@@ -119,24 +121,24 @@ def test_demo_is_kept_on_request(template: str, tmp_path: Path) -> None:
         ("mysite", ""),
     ],
 )
-def test_a_name_that_something_else_has_is_refused(name: str, reason: str) -> None:
+def test_invalid_or_used_project_name_is_refused(name: str, reason: str) -> None:
     files = {
         "ops/apps.py": b"import rest_framework\nfrom django import apps\n",
         "requirements/base.txt": b"django-debug-toolbar==1 \\\npsycopg==3 \\\n",
     }
 
-    found = names.fault(name, files)
+    fault = names.fault(name, files)
 
-    assert reason in found and bool(reason) == bool(found)
+    assert reason in fault and bool(reason) == bool(fault)
 
 
 @pytest.mark.parametrize(
     ("name", "reason"), [("my-shop", "no name for a project"), ("redis", "folder of the stack")]
 )
-def test_a_refused_name_makes_nothing(
+def test_refused_project_name_creates_no_files(
     template: str, tmp_path: Path, name: str, reason: str
 ) -> None:
-    done = copy(template, tmp_path / "new", {"name": name}, check=False)
+    done = copy_template(template, tmp_path / "new", {"name": name}, check=False)
 
     assert done.code != 0
     assert reason in done.output and "Traceback" not in done.output
@@ -144,28 +146,30 @@ def test_a_refused_name_makes_nothing(
 
 
 @pytest.mark.parametrize("answer", ["databse=postgres", "adopt=.."])
-def test_an_answer_to_no_question_makes_nothing(template: str, tmp_path: Path, answer: str) -> None:
+def test_answer_to_an_unknown_question_creates_no_files(
+    template: str, tmp_path: Path, answer: str
+) -> None:
     name, _, value = answer.partition("=")
-    done = copy(template, tmp_path / "shop", {name: value}, check=False)
+    done = copy_template(template, tmp_path / "shop", {name: value}, check=False)
 
     assert done.code != 0 and "Traceback" not in done.output
     assert f"tailor: there is no question {name}. There are: project, settings" in done.output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_source_without_git_makes_nothing(tmp_path: Path) -> None:
+def test_template_without_git_creates_no_files(tmp_path: Path) -> None:
     source = copy_tree(tmp_path / "source")
-    done = copy(str(source), tmp_path / "shop", {}, check=False)
+    done = copy_template(str(source), tmp_path / "shop", {}, check=False)
 
     assert done.code != 0 and "Traceback" not in done.output
     assert "tailor: `git ls-files -z` failed: fatal: not a git repository" in done.output
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_a_folder_with_files_is_refused_and_stays_as_it_is(template: str, tmp_path: Path) -> None:
+def test_folder_with_files_is_refused_and_left_unchanged(template: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine\n")
 
-    done = copy(template, tmp_path, {"name": "shop"}, check=False)
+    done = copy_template(template, tmp_path, {"name": "shop"}, check=False)
 
     assert done.code != 0
     assert "is not empty: it has notes.txt. Name a folder that does not exist" in done.output

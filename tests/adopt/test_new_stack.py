@@ -1,4 +1,4 @@
-"""A new project on MySQL, without the demo: what docs/new-project.md names works at once."""
+"""A new project on MySQL, without the demo: the commands of docs/new-project.md work."""
 
 import json
 import os
@@ -11,16 +11,17 @@ from urllib.request import urlopen
 import pytest
 
 from ops.environment.contract import VARIABLES
-from tests.adopt.template import commit, copy, run, template_of
+from tests.adopt.template import commit, copy_template, create_template, run_command
 from tests.ports import free_port
 from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the default answers, and Elastic Beanstalk."""
+    """Create a project with the default answers and Elastic Beanstalk."""
     folder = tmp_path_factory.mktemp("new_stack")
-    copy(template_of(folder / "source"), folder / "shop", {"name": "shop", "beanstalk": "true"})
+    answers = {"name": "shop", "beanstalk": "true"}
+    copy_template(create_template(folder / "source"), folder / "shop", answers)
     # The containers' users read the files that are mounted.
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o755)
@@ -28,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shop"
 
 
-def test_make_run_serves_the_site_without_docker(project: Path) -> None:
+def test_make_run_of_a_new_project_serves_the_site_without_docker(project: Path) -> None:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     log = project.parent / "run.log"
@@ -56,12 +57,13 @@ def test_make_run_serves_the_site_without_docker(project: Path) -> None:
         make.wait(30)
 
 
-def test_ebctl_lint_finds_nothing(project: Path) -> None:
-    run(project, sys.executable, "-m", "tools.ebctl", "lint")
+def test_ebctl_lint_of_a_new_project_passes(project: Path) -> None:
+    run_command(project, sys.executable, "-m", "tools.ebctl", "lint")
 
 
-def test_its_tests_pass(project: Path) -> None:
+def test_tests_of_a_new_project_pass(project: Path) -> None:
     """Its apps' tests, and the smoke test: probes, static files, sign-in, a deploy under load."""
-    said = run(project, sys.executable, "-m", "pytest", "-q", "accounts", "api", "tests").output
+    command = (sys.executable, "-m", "pytest", "-q", "accounts", "api", "tests")
+    output = run_command(project, *command).output
 
-    assert " passed" in said and "skipped" not in said and "failed" not in said
+    assert " passed" in output and "skipped" not in output and "failed" not in output

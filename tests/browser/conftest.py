@@ -1,4 +1,4 @@
-"""A real browser before the real stacks: this machine's own Chromium, driven by Playwright."""
+"""Chromium, driven by Playwright, against the running stacks."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -27,36 +27,36 @@ NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Try once more what failed because a network of the machine came or went meanwhile.
+    """Rerun tests that failed because a network interface was added or removed.
 
-    Chromium breaks off all that it loads then, and other tests start and end containers, each with
-    a network of its own. https://github.com/microsoft/playwright-python/issues/1226
+    Chromium then aborts all requests, and other tests create and remove container networks.
+    https://github.com/microsoft/playwright-python/issues/1226
     """
-    again = pytest.mark.flaky(reruns=2, only_rerun=[NETWORK_CHANGED])
+    rerun = pytest.mark.flaky(reruns=2, only_rerun=[NETWORK_CHANGED])
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(again)
+            item.add_marker(rerun)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Name a changed network as the cause, whatever failed in the test because of it."""
+    """Fail with NETWORK_CHANGED if that error occurred, so that the test is rerun."""
     try:
         yield
     finally:
-        complaints = item.stash.get(COMPLAINTS, None)
-        if complaints is not None and NETWORK_CHANGED in "".join(complaints.found):
-            complaints.found.clear()
-            raise AssertionError(f"{NETWORK_CHANGED}: a network of this machine came or went")
+        browser_errors = item.stash.get(BROWSER_ERRORS, None)
+        if browser_errors is not None and NETWORK_CHANGED in "".join(browser_errors.messages):
+            browser_errors.messages.clear()
+            raise AssertionError(f"{NETWORK_CHANGED}: a network interface was added or removed")
 
 
 @contextmanager
-def launched() -> Iterator[Browser]:
-    """Start this machine's Chromium for the block's time.
+def launched_browser() -> Iterator[Browser]:
+    """Run Chromium during the block.
 
-    Meanwhile Playwright's event loop runs in this thread, where Django refuses its database.
+    Playwright's event loop runs in this thread, so Django refuses database queries in it.
     """
-    # Chromium's sandbox does not work for root, and in few containers.
+    # Chromium's sandbox does not work as root, nor in most containers.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
@@ -66,79 +66,79 @@ def launched() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests; each has a context of its own."""
-    with launched() as browser:
+    """Share one browser between all tests; each test has its own context."""
+    with launched_browser() as browser:
         yield browser
 
 
 @dataclass
-class Complaints:
-    """What the browser complains about: script errors, refused sources, answers that failed."""
+class BrowserErrors:
+    """Errors and warnings in the browser: scripts, blocked sources, failed requests."""
 
-    found: list[str] = field(default_factory=list)
-    # A test that takes the network away expects to read of it.
+    messages: list[str] = field(default_factory=list)
+    # Set by tests that make requests fail.
     network_expected: bool = False
 
     def watch(self, page: Page) -> None:
-        """Collect the page's complaints."""
+        """Collect the errors and warnings of a page."""
         page.on("console", self.on_console)
-        page.on("pageerror", lambda error: self.found.append(str(error)))
+        page.on("pageerror", lambda error: self.messages.append(str(error)))
 
     def on_console(self, message: ConsoleMessage) -> None:
-        """Keep what is no mere information."""
+        """Keep errors and warnings, unless the test expects them."""
         expected = self.network_expected and "Failed to load resource" in message.text
         if message.type in ("error", "warning") and not expected:
-            self.found.append(f"{message.type}: {message.text} ({message.location['url']})")
+            self.messages.append(f"{message.type}: {message.text} ({message.location['url']})")
 
 
-COMPLAINTS = pytest.StashKey[Complaints]()
-
-
-@pytest.fixture
-def complaints(request: pytest.FixtureRequest) -> Iterator[Complaints]:
-    """At the end of the test there must be none."""
-    complaints = request.node.stash[COMPLAINTS] = Complaints()
-    yield complaints
-    assert complaints.found == []
+BROWSER_ERRORS = pytest.StashKey[BrowserErrors]()
 
 
 @pytest.fixture
-def context(browser: Browser, complaints: Complaints) -> Iterator[BrowserContext]:
-    """A visitor at a desk, who has never been here."""
+def browser_errors(request: pytest.FixtureRequest) -> Iterator[BrowserErrors]:
+    """Assert at the end of the test that the browser reported no errors."""
+    browser_errors = request.node.stash[BROWSER_ERRORS] = BrowserErrors()
+    yield browser_errors
+    assert browser_errors.messages == []
+
+
+@pytest.fixture
+def context(browser: Browser, browser_errors: BrowserErrors) -> Iterator[BrowserContext]:
+    """Open a desktop browser context without cookies."""
     width, height = DESKTOP
     context = browser.new_context(viewport={"width": width, "height": height})
     context.set_default_timeout(15_000)
-    context.on("page", complaints.watch)
+    context.on("page", browser_errors.watch)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
-    """An empty tab."""
+    """Open an empty tab."""
     return context.new_page()
 
 
 @pytest.fixture(scope="session")
 def local_user(local: Stack) -> Stack:
-    """The local stack, with a user who can sign in."""
+    """Add a staff user to the local stack."""
     local.python_in("server1", MAKE_USER)
     return local
 
 
 @pytest.fixture(scope="session")
 def production_user(production: Stack) -> Stack:
-    """The production stack, with a user who can sign in."""
+    """Add a staff user to the production stack."""
     production.python_in("server1", MAKE_USER)
     return production
 
 
 def sign_in(page: Page, stack: Stack) -> None:
-    """Sign in on the page for it, and return on the status page."""
+    """Sign in, and wait for the status page."""
     page.goto(stack.url("/accounts/login/"))
     page.get_by_label("Username").fill(USER)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_text(f"Signed in as {USER}").wait_for()
-    # By then its scripts have taken over the form.
+    # The scripts handle the form once the page is loaded.
     page.wait_for_load_state("load")

@@ -1,4 +1,4 @@
-"""Everybody can use the pages: by keyboard, by ear, on a phone, in the dark, without script."""
+"""Accessibility: WCAG rules, keyboard, phone, dark mode, reduced motion, no JavaScript."""
 
 import json
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from tests.browser.conftest import (
     PASSWORD,  # remove_demo
     PHONE,
     USER,  # remove_demo
-    Complaints,
+    BrowserErrors,
     sign_in,
 )
 from tests.stack.compose import Stack
 
-# What WCAG 2.2 asks for at level AA, and axe's own good practice.
+# WCAG 2.2 level AA, and the best practices of axe.
 RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "resultTypes": ["violations"],
@@ -26,69 +26,77 @@ RULES = {
 
 
 def assert_accessible(page: Page) -> None:
-    """Check the page's present state, without the debug toolbar, which is not ours."""
+    """Check the current state of the page, except for the debug toolbar."""
     context = {"exclude": [["#djDebugRoot"]]}
     violations = Axe().run(page, context=context, options=RULES).response["violations"]
-    found = [
+    failures = [
         f"{rule['id']}: {node['target']}: {node['failureSummary']}"
         for rule in violations
         for node in rule["nodes"]
     ]
-    assert found == [], json.dumps(found, indent=1)
+    assert failures == [], json.dumps(failures, indent=1)
 
 
 @contextmanager
-def audited(
-    browser: Browser, complaints: Complaints, *, size: tuple[int, int] = DESKTOP, dark: bool = False
+def open_tab_for_axe(
+    browser: Browser,
+    browser_errors: BrowserErrors,
+    *,
+    size: tuple[int, int] = DESKTOP,
+    dark: bool = False,
 ) -> Iterator[Page]:
-    """Open a tab that axe can work in."""
+    """Open a tab in which axe can measure contrast and inject styles."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if dark else "light",
         # Contrast cannot be measured while an animation changes it.
         reduced_motion="reduce",
-        # Axe puts styles of its own into the page.
+        # Axe adds its own styles to the page.
         bypass_csp=True,
     )
     context.set_default_timeout(15_000)
-    context.on("page", complaints.watch)
+    context.on("page", browser_errors.watch)
     yield context.new_page()
     context.close()
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_pages_are_accessible_and_fit(
-    local_user: Stack, browser: Browser, complaints: Complaints, dark: bool, size: tuple[int, int]
+def test_pages_pass_axe_and_do_not_scroll_sideways(
+    local_user: Stack,
+    browser: Browser,
+    browser_errors: BrowserErrors,
+    dark: bool,
+    size: tuple[int, int],
 ) -> None:
-    with audited(browser, complaints, size=size, dark=dark) as page:
+    with open_tab_for_axe(browser, browser_errors, size=size, dark=dark) as page:
         page.goto(local_user.url("/accounts/login/"))
         assert_accessible(page)
-        assert_fits(page)
+        assert_no_horizontal_scroll(page)
 
         page.goto(local_user.url("/status/"))
         page.locator("#strip li").nth(4).wait_for()
         assert_accessible(page)
-        assert_fits(page)
+        assert_no_horizontal_scroll(page)
 
         sign_in(page, local_user)
         page.locator("#strip li").nth(1).wait_for()
         assert_accessible(page)
-        assert_fits(page)
+        assert_no_horizontal_scroll(page)
 
 
-def assert_fits(page: Page) -> None:
-    """Check that nothing is scrolled sideways."""
+def assert_no_horizontal_scroll(page: Page) -> None:
+    """Check that the page is not wider than the window."""
     wide, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_states_that_are_down_are_accessible_too(
-    local: Stack, browser: Browser, complaints: Complaints, dark: bool
+def test_status_page_passes_axe_when_no_server_answers(
+    local: Stack, browser: Browser, browser_errors: BrowserErrors, dark: bool
 ) -> None:
-    complaints.network_expected = True
-    with audited(browser, complaints, dark=dark) as page:
+    browser_errors.network_expected = True
+    with open_tab_for_axe(browser, browser_errors, dark=dark) as page:
         page.goto(local.url("/status/"))
         page.locator("#strip li").nth(1).wait_for()
         page.route("**/profile/", lambda route: route.fulfill(status=503, json={"detail": "-"}))
@@ -98,7 +106,7 @@ def test_states_that_are_down_are_accessible_too(
         assert_accessible(page)
 
 
-def test_light_and_dark_differ(local: Stack, page: Page) -> None:
+def test_status_page_follows_the_light_and_dark_color_scheme(local: Stack, page: Page) -> None:
     page.goto(local.url("/status/"))
     shades = []
     for scheme in ("light", "dark"):
@@ -111,7 +119,7 @@ def test_light_and_dark_differ(local: Stack, page: Page) -> None:
     assert dark < 3 * 40
 
 
-def test_nothing_moves_for_who_wants_no_motion(local: Stack, page: Page) -> None:
+def test_reduced_motion_disables_animations(local: Stack, page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto(local.url("/status/"))
     bar = page.locator("#strip li:last-child .bar")
@@ -121,7 +129,7 @@ def test_nothing_moves_for_who_wants_no_motion(local: Stack, page: Page) -> None
 
 
 # remove_demo: begin
-def test_signing_in_and_out_by_keyboard_alone(local_user: Stack, page: Page) -> None:
+def test_user_signs_in_and_out_with_the_keyboard(local_user: Stack, page: Page) -> None:
     page.goto(local_user.url("/status/"))
     for _ in range(20):
         page.keyboard.press("Tab")
@@ -134,7 +142,7 @@ def test_signing_in_and_out_by_keyboard_alone(local_user: Stack, page: Page) -> 
     page.keyboard.press("Enter")
     page.get_by_text(f"Signed in as {USER}").wait_for()
 
-    # The next one can be reached at once, and is pressed by a key.
+    # The next tab stop is the button to sign out.
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
 
@@ -142,7 +150,9 @@ def test_signing_in_and_out_by_keyboard_alone(local_user: Stack, page: Page) -> 
     assert focus == "solid"
 
 
-def test_a_wrong_password_is_told(local_user: Stack, page: Page) -> None:
+def test_wrong_password_shows_an_alert_and_keeps_the_username(
+    local_user: Stack, page: Page
+) -> None:
     page.goto(local_user.url("/status/"))
     page.get_by_label("Username").fill(USER)
     page.get_by_label("Password").fill("not-it")
@@ -155,7 +165,7 @@ def test_a_wrong_password_is_told(local_user: Stack, page: Page) -> None:
 # remove_demo: end
 
 
-def test_without_javascript_the_first_state_is_there(local: Stack, browser: Browser) -> None:
+def test_status_page_shows_the_state_without_javascript(local: Stack, browser: Browser) -> None:
     context: BrowserContext = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(local.url("/status/"))

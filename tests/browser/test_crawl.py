@@ -1,4 +1,4 @@
-"""What `./stackctl check` notes of pages that are no ordinary ones, in a real browser."""
+"""The crawl of `./stackctl check` in Chromium, with unusual pages."""
 
 import json
 import subprocess
@@ -18,17 +18,17 @@ LINKS = "".join(f'<a href="/{name}/">.</a>' for name in ("busy", "loop", "away",
 
 
 class Site(BaseHTTPRequestHandler):
-    """Two sites at once: the second one, which has another port, answers 500 alone."""
+    """The handler of two sites: the second one, on another port, always answers 500."""
 
-    # The second one's address.
+    # The URL of the second site.
     other = ""
 
     def do_GET(self) -> None:
-        """Answer by the path."""
-        away = self.headers["Host"] in self.other
-        status = 500 if away or self.path == "/broken/" else 200
-        goal = {"/loop/": "/loop/", "/away/": self.other, "/fails/": f"{self.other}/x/"}
-        location = "" if away else goal.get(self.path, "")
+        """Answer depending on host and path."""
+        is_other_site = self.headers["Host"] in self.other
+        status = 500 if is_other_site or self.path == "/broken/" else 200
+        redirects = {"/loop/": "/loop/", "/away/": self.other, "/fails/": f"{self.other}/x/"}
+        location = "" if is_other_site else redirects.get(self.path, "")
         self.send_response(302 if location else status)
         self.send_header("Content-Type", "text/html")
         if location:
@@ -43,7 +43,7 @@ class Site(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sites() -> Iterator[list[str]]:
-    """The addresses of both sites."""
+    """Start both sites, and return their URLs."""
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), Site) for _ in range(2)]
     addresses = [f"http://127.0.0.1:{server.server_port}" for server in servers]
     Site.other = addresses[1]
@@ -55,7 +55,7 @@ def sites() -> Iterator[list[str]]:
         server.server_close()
 
 
-def test_crawl_notes_endless_redirects_and_busy_scripts_but_no_answer_of_another_site(
+def test_crawl_reports_redirect_loops_and_busy_scripts_but_no_errors_of_other_sites(
     sites: list[str],
 ) -> None:
     plan: dict[str, Any] = {
@@ -73,7 +73,7 @@ def test_crawl_notes_endless_redirects_and_busy_scripts_but_no_answer_of_another
         input=json.dumps(plan),
         capture_output=True,
         text=True,
-        # A crawl that waits for a busy page does so for ever.
+        # Without its own timeout, the crawl would wait forever for the busy page.
         timeout=60,
         check=True,
     )

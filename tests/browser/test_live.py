@@ -1,4 +1,4 @@
-"""The status page is alive: who answers, what is down, and what it does without a connection."""
+"""The status page updates itself: answering servers, components that are down, lost connections."""
 
 import subprocess
 from collections import Counter
@@ -6,40 +6,39 @@ from collections import Counter
 import pytest
 from playwright.sync_api import BrowserContext, Page, Request, Route, expect
 
-from tests.browser.conftest import Complaints
+from tests.browser.conftest import BrowserErrors
 from tests.stack.compose import Stack
 
-# How soon the page has to show what happens to a server, in milliseconds.
-SOON = 5_000
+# How soon the page must show that the state of a server changed.
+SOON_MS = 5_000
 
 
-def answers(page: Page) -> list[str]:
-    """Return the servers of the strip, oldest first."""
+def servers_in_strip(page: Page) -> list[str]:
+    """Return the servers in the strip of recent requests, oldest first."""
     return page.locator("#strip li").evaluate_all("items => items.map(item => item.dataset.answer)")
 
 
-def state_of(page: Page, server: str) -> str:
-    """Name the element that shows a server's state."""
+def state_selector(page: Page, server: str) -> str:
+    """Return the selector of the element that shows the state of a server."""
     return f"[data-server={server}] > .state"
 
 
-def test_the_servers_take_turns(local: Stack, page: Page) -> None:
+def test_status_page_shows_requests_alternating_between_servers(local: Stack, page: Page) -> None:
     page.goto(local.url("/status/"))
     page.locator("#strip li").nth(9).wait_for()
 
-    # Not one after the other: the answer with the whole state is not waited for, and may come after
-    # the next one.
-    seen = Counter(answers(page)[-8:])
+    # Not strictly alternating: the request for the whole state runs in parallel.
+    seen = Counter(servers_in_strip(page)[-8:])
     assert seen.keys() == {"set1", "set2"}
     assert min(seen.values()) >= 3, seen
-    # The picture marks the one that answered last.
+    # The diagram marks the server that answered last.
     page.locator("[data-server=set1].latest").wait_for()
     page.locator("[data-server=set2].latest").wait_for()
     expect(page.locator("#tally")).to_contain_text("set1")
     expect(page.locator("#tally")).to_contain_text("set2")
 
 
-def test_the_strip_keeps_the_last_twenty(local: Stack, page: Page) -> None:
+def test_status_page_keeps_the_last_twenty_requests(local: Stack, page: Page) -> None:
     page.clock.install()
     page.goto(local.url("/status/"))
     for number in range(25):
@@ -50,7 +49,7 @@ def test_the_strip_keeps_the_last_twenty(local: Stack, page: Page) -> None:
 
 
 # remove_demo: begin
-def test_every_opening_counts_once(local: Stack, page: Page) -> None:
+def test_opening_the_status_page_counts_one_visit(local: Stack, page: Page) -> None:
     before = local.get("/api/hits/").json()["hits"]
 
     for _ in range(2):
@@ -64,9 +63,11 @@ def test_every_opening_counts_once(local: Stack, page: Page) -> None:
 # remove_demo: end
 
 
-def test_a_stopped_server_is_shown_as_down_and_comes_back(local: Stack, page: Page) -> None:
+def test_status_page_shows_a_stopped_server_as_down_until_it_restarts(
+    local: Stack, page: Page
+) -> None:
     page.goto(local.url("/status/"))
-    state = page.locator(state_of(page, "set2"))
+    state = page.locator(state_selector(page, "set2"))
     expect(state).to_have_text("Up")
 
     stop = subprocess.Popen(
@@ -78,48 +79,50 @@ def test_a_stopped_server_is_shown_as_down_and_comes_back(local: Stack, page: Pa
         text=True,
     )
     try:
-        # From here on the server knows; compose itself takes its time to start.
+        # Compose prints this when it sends the stop signal.
         assert stop.stderr
         assert any("Stopping" in line for line in stop.stderr)
-        # It drains first, and is down once it has stopped.
-        expect(state).not_to_have_text("Up", timeout=SOON)
+        # The server first drains, and is down once it has stopped.
+        expect(state).not_to_have_text("Up", timeout=SOON_MS)
         expect(page.locator("#announcer")).to_contain_text("set2")
         stop.communicate(timeout=60)
         assert stop.returncode == 0
-        expect(state).to_have_text("Down", timeout=SOON)
+        expect(state).to_have_text("Down", timeout=SOON_MS)
         expect(state).to_have_attribute("data-state", "down")
         expect(page.locator("#headline")).to_have_text("The site is up, but not all of it")
         expect(page.locator("[data-server=set2] .detail")).to_have_text("not reached")
-        # No failed answer said so.
-        assert set(answers(page)) == {"set1", "set2"}
+        # The page learned it without a failed request.
+        assert set(servers_in_strip(page)) == {"set1", "set2"}
     finally:
         local.compose("start", "server2")
         local.wait_for_both()
-    expect(state).to_have_text("Up", timeout=2 * SOON)
+    expect(state).to_have_text("Up", timeout=2 * SOON_MS)
     expect(state).to_have_attribute("data-state", "up")
     expect(page.locator("#headline")).to_have_text("The site is up")
 
 
-def test_without_a_connection_it_says_so_and_goes_on_later(
-    local: Stack, page: Page, context: BrowserContext, complaints: Complaints
+def test_status_page_shows_no_connection_and_resumes_when_back_online(
+    local: Stack, page: Page, context: BrowserContext, browser_errors: BrowserErrors
 ) -> None:
-    complaints.network_expected = True
+    browser_errors.network_expected = True
     page.goto(local.url("/status/"))
     page.locator("#strip li").nth(1).wait_for()
 
     context.set_offline(True)
     expect(page.locator("#headline")).to_have_text("No connection")
     expect(page.locator("#client .state")).to_have_text("No connection")
-    expect(page.locator(state_of(page, "set1"))).to_have_text("Not known")
+    expect(page.locator(state_selector(page, "set1"))).to_have_text("Not known")
     context.set_offline(False)
 
     expect(page.locator("#headline")).to_have_text("The site is up")
-    expect(page.locator(state_of(page, "set1"))).to_have_text("Up")
+    expect(page.locator(state_selector(page, "set1"))).to_have_text("Up")
 
 
-def test_without_a_server_it_says_so(local: Stack, page: Page, complaints: Complaints) -> None:
-    """With the answer that HAProxy gives then."""
-    complaints.network_expected = True
+def test_status_page_shows_that_no_server_answers(
+    local: Stack, page: Page, browser_errors: BrowserErrors
+) -> None:
+    """The page receives the 503 that HAProxy sends then."""
+    browser_errors.network_expected = True
     page.goto(local.url("/status/"))
     page.locator("#strip li").nth(1).wait_for()
 
@@ -132,19 +135,21 @@ def test_without_a_server_it_says_so(local: Stack, page: Page, complaints: Compl
     expect(page.locator("#headline")).to_have_text("The site is up")
 
 
-@pytest.mark.parametrize("how", ["hidden", "paused"])
-def test_nothing_is_asked_while_nobody_looks(local: Stack, page: Page, how: str) -> None:
+@pytest.mark.parametrize("reason", ["hidden", "paused"])
+def test_hidden_or_paused_status_page_sends_no_requests(
+    local: Stack, page: Page, reason: str
+) -> None:
     page.clock.install()
     page.goto(local.url("/status/"))
     page.locator("#strip li").nth(1).wait_for()
-    asked: list[str] = []
+    requested: list[str] = []
 
-    stop_looking(page, how)
-    page.on("request", lambda request: note_question(asked, request))
+    hide_or_pause(page, reason)
+    page.on("request", lambda request: record_fetch(requested, request))
     page.clock.run_for(60_000)
-    assert asked == []
+    assert requested == []
 
-    if how == "hidden":
+    if reason == "hidden":
         set_hidden(page, False)
     else:
         page.get_by_role("button", name="Go on").click()
@@ -152,43 +157,43 @@ def test_nothing_is_asked_while_nobody_looks(local: Stack, page: Page, how: str)
         page.clock.run_for(1_000)
 
 
-@pytest.mark.parametrize("how", ["hidden", "paused"])
-def test_an_answer_that_comes_later_leads_to_no_question(
-    local: Stack, page: Page, how: str
+@pytest.mark.parametrize("reason", ["hidden", "paused"])
+def test_response_after_hiding_or_pausing_triggers_no_further_request(
+    local: Stack, page: Page, reason: str
 ) -> None:
-    """After the first one the whole state would be asked for."""
-    held: list[Route] = []
-    asked: list[str] = []
+    """The page would request the whole state after the first response."""
+    held_routes: list[Route] = []
+    requested: list[str] = []
     page.clock.install()
-    page.route("**/profile/", lambda route: held.append(route))
+    page.route("**/profile/", lambda route: held_routes.append(route))
     with page.expect_request("**/profile/"):
         page.goto(local.url("/status/"))
 
-    stop_looking(page, how)
-    page.on("request", lambda request: note_question(asked, request))
-    held[0].continue_()
+    hide_or_pause(page, reason)
+    page.on("request", lambda request: record_fetch(requested, request))
+    held_routes[0].continue_()
     page.locator("#strip li").first.wait_for()
     page.clock.run_for(60_000)
 
-    assert asked == []
+    assert requested == []
 
 
-def note_question(asked: list[str], request: Request) -> None:
-    """Note what the page asks for; the browser takes the icon when it likes."""
+def record_fetch(requested: list[str], request: Request) -> None:
+    """Record requests of scripts; the browser loads icons at any time."""
     if request.resource_type == "fetch":
-        asked.append(request.url)
+        requested.append(request.url)
 
 
-def stop_looking(page: Page, how: str) -> None:
-    """Have the page hidden, or paused by its button."""
-    if how == "hidden":
+def hide_or_pause(page: Page, reason: str) -> None:
+    """Hide the page, or click its button Pause."""
+    if reason == "hidden":
         set_hidden(page, True)
     else:
         page.get_by_role("button", name="Pause").click()
 
 
 def set_hidden(page: Page, hidden: bool) -> None:
-    """Let the page believe that its tab is in the background; a headless one never is."""
+    """Simulate a background tab, since a headless browser has none."""
     page.evaluate(
         """hidden => {
             Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
@@ -198,19 +203,19 @@ def set_hidden(page: Page, hidden: bool) -> None:
     )
 
 
-def test_less_and_less_is_asked_of_what_does_not_answer(
-    local: Stack, page: Page, complaints: Complaints
+def test_status_page_backs_off_when_no_server_answers(
+    local: Stack, page: Page, browser_errors: BrowserErrors
 ) -> None:
-    complaints.network_expected = True
-    asked: list[str] = []
+    browser_errors.network_expected = True
+    requested: list[str] = []
     page.clock.install()
     page.goto(local.url("/status/"))
     page.locator("#strip li").nth(1).wait_for()
     page.route("**/profile/", lambda route: route.abort())
-    page.on("request", lambda request: note_question(asked, request))
+    page.on("request", lambda request: record_fetch(requested, request))
 
     for _ in range(60):
         page.clock.run_for(1_000)
 
-    # After 2, 4, 8, and then every 15 s; each second it would be 60.
-    assert 3 <= len(asked) <= 12
+    # After 2, 4, 8, and then every 15 s; without back-off there would be 60.
+    assert 3 <= len(requested) <= 12

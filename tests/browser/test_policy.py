@@ -1,21 +1,25 @@
-"""What the browser is allowed: the Content-Security-Policy, and what strangers are shown."""
+"""The Content-Security-Policy, and which pages anonymous visitors and staff see."""
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Complaints, sign_in
+from tests.browser.conftest import BrowserErrors, sign_in
 from tests.stack.compose import Stack
 
 
-def test_the_policy_is_in_force(local: Stack, page: Page, complaints: Complaints) -> None:
-    """And its violations are seen by these tests, all of which fail at one."""
+def test_browser_enforces_the_content_security_policy(
+    local: Stack, page: Page, browser_errors: BrowserErrors
+) -> None:
+    """The `browser_errors` fixture collects violations, so that any of them fails a test."""
     page.goto(local.url("/status/"))
     page.evaluate("document.body.setAttribute('style', 'color: red')")
 
     page.wait_for_function("getComputedStyle(document.body).color !== 'rgb(255, 0, 0)'")
-    assert "Content Security Policy" in complaints.found.pop()
+    assert "Content Security Policy" in browser_errors.messages.pop()
 
 
-def test_the_admin_and_the_debug_toolbar_work_under_it(local_user: Stack, page: Page) -> None:
+def test_admin_and_debug_toolbar_work_under_the_content_security_policy(
+    local_user: Stack, page: Page
+) -> None:
     sign_in(page, local_user)
     page.locator("#djDebug").wait_for(state="attached")
     page.locator("#djShowToolBarButton").click()
@@ -32,17 +36,19 @@ def test_the_admin_and_the_debug_toolbar_work_under_it(local_user: Stack, page: 
         expect(page.locator("#content")).to_be_visible()
 
 
-def test_production_tells_strangers_that_the_site_is_up(production: Stack, page: Page) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+def test_production_shows_anonymous_visitors_only_that_the_site_is_up(
+    production: Stack, page: Page
+) -> None:
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.goto(production.url("/status/"), wait_until="networkidle")
 
     assert page.locator("body").inner_text().strip() == "The site is up"
     expect(page.get_by_role("link")).to_have_count(0)
-    assert not [url for url in asked if "profile" in url or "report" in url]
+    assert not [url for url in requested if "profile" in url or "report" in url]
 
 
-def test_production_shows_staff_the_stack(production_user: Stack, page: Page) -> None:
+def test_production_shows_staff_the_servers(production_user: Stack, page: Page) -> None:
     sign_in(page, production_user)
     page.locator("#strip li").nth(5).wait_for()
 

@@ -1,4 +1,4 @@
-"""Pictures on the status page: sent by hand, shown by themselves, refused with a reason."""
+"""Image uploads on the status page: thumbnails, errors, lost connections."""
 
 import secrets
 import struct
@@ -7,12 +7,12 @@ import zlib
 import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
-from tests.browser.conftest import Complaints, sign_in
+from tests.browser.conftest import BrowserErrors, sign_in
 from tests.stack.compose import Stack
 
 
 def png(width: int, height: int) -> bytes:
-    """Return a picture of one colour."""
+    """Return a PNG of one colour."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -25,46 +25,53 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def picture(name: str) -> FilePayload:
-    """Return a file to choose."""
+def image_file(name: str) -> FilePayload:
+    """Return a file for the file input."""
     return {"name": name, "mimeType": "image/png", "buffer": png(640, 480)}
 
 
-def upload(page: Page, file: FilePayload) -> None:
-    """Choose a file and send it."""
+def upload_file(page: Page, file: FilePayload) -> None:
+    """Choose a file and upload it."""
     page.locator("#image").set_input_files(file)
     page.get_by_role("button", name="Upload").click()
 
 
-def test_an_uploaded_picture_gets_its_thumbnail_by_itself(local_user: Stack, page: Page) -> None:
-    # The stack may have pictures of an earlier test.
+def test_uploaded_image_shows_its_thumbnail_without_a_reload(local_user: Stack, page: Page) -> None:
+    # The stack may have images of an earlier test.
     name = f"by-hand-{secrets.token_hex(4)}.png"
     sign_in(page, local_user)
-    upload(page, picture(name))
+    upload_file(page, image_file(name))
 
-    shown = page.get_by_role("img", name=name)
-    expect(shown).to_be_visible(timeout=30_000)
+    thumbnail = page.get_by_role("img", name=name)
+    expect(thumbnail).to_be_visible(timeout=30_000)
     page.wait_for_function(
-        "image => image.complete && image.naturalWidth > 0", arg=shown.element_handle()
+        "image => image.complete && image.naturalWidth > 0", arg=thumbnail.element_handle()
     )
     expect(page.locator("#pictures li").first).to_contain_text("640 \u00d7 480")
     expect(page.locator("#uploads-note")).to_contain_text(name)
     expect(page.locator("#upload-fault")).to_be_hidden()
 
 
-def test_the_page_looks_again_until_the_job_has_ended(local_user: Stack, page: Page) -> None:
-    """A job that is seen while the worker is at it is not over."""
-    job = {"id": "1", "name": "slow.png", "width": 640, "height": 480, "bytes": 2000, "error": ""}
-    open_job = job | {"sha256": "", "thumbnail": None}
+def test_page_polls_until_the_upload_is_processed(local_user: Stack, page: Page) -> None:
+    """An upload with status running is not finished."""
+    upload = {
+        "id": "1",
+        "name": "slow.png",
+        "width": 640,
+        "height": 480,
+        "bytes": 2000,
+        "error": "",
+    }
+    unfinished = upload | {"sha256": "", "thumbnail": None}
     answers = [
-        open_job | {"status": "queued"},
-        open_job | {"status": "running"},
-        job | {"status": "done", "sha256": "ab" * 32, "thumbnail": "/static/ops/icon.svg"},
+        unfinished | {"status": "queued"},
+        unfinished | {"status": "running"},
+        upload | {"status": "done", "sha256": "ab" * 32, "thumbnail": "/static/ops/icon.svg"},
     ]
 
     def answer(route: Route) -> None:
-        upload = answers.pop(0) if len(answers) > 1 else answers[0]
-        route.fulfill(json={"count": 1, "next": None, "previous": None, "results": [upload]})
+        listed = answers.pop(0) if len(answers) > 1 else answers[0]
+        route.fulfill(json={"count": 1, "next": None, "previous": None, "results": [listed]})
 
     page.route("**/api/uploads/", answer)
     sign_in(page, local_user)
@@ -73,12 +80,12 @@ def test_the_page_looks_again_until_the_job_has_ended(local_user: Stack, page: P
     expect(page.locator("#pictures img")).to_have_attribute("alt", "slow.png")
 
 
-def test_what_is_no_picture_is_refused_in_words(
-    local_user: Stack, page: Page, complaints: Complaints
+def test_uploading_a_non_image_shows_an_error(
+    local_user: Stack, page: Page, browser_errors: BrowserErrors
 ) -> None:
-    complaints.network_expected = True
+    browser_errors.network_expected = True
     sign_in(page, local_user)
-    upload(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"})
+    upload_file(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"})
 
     fault = page.locator("#upload-fault")
     expect(fault).to_be_visible()
@@ -86,12 +93,12 @@ def test_what_is_no_picture_is_refused_in_words(
     expect(page.get_by_role("button", name="Upload")).to_be_enabled()
 
 
-def test_what_is_too_large_is_refused_in_words(
-    local_user: Stack, page: Page, complaints: Complaints
+def test_uploading_a_too_large_image_shows_an_error(
+    local_user: Stack, page: Page, browser_errors: BrowserErrors
 ) -> None:
-    complaints.network_expected = True
+    browser_errors.network_expected = True
     sign_in(page, local_user)
-    upload(page, {"name": "big.png", "mimeType": "image/png", "buffer": b"\0" * 11_000_000})
+    upload_file(page, {"name": "big.png", "mimeType": "image/png", "buffer": b"\0" * 11_000_000})
 
     expect(page.locator("#upload-fault")).to_contain_text("too large")
 
@@ -108,16 +115,16 @@ def test_what_is_too_large_is_refused_in_words(
         (502, None, "could not accept the image (502)"),
     ],
 )
-def test_other_refusals_are_told_in_words(
+def test_refused_upload_shows_the_error_of_each_status(
     local_user: Stack,
     page: Page,
-    complaints: Complaints,
+    browser_errors: BrowserErrors,
     status: int,
     json: dict[str, object] | None,
     text: str,
 ) -> None:
-    """Those that cannot be had from the stack at will."""
-    complaints.network_expected = True
+    """With simulated responses, since the stack cannot produce all of these on demand."""
+    browser_errors.network_expected = True
 
     def refuse(route: Route) -> None:
         if route.request.method != "POST":
@@ -129,18 +136,18 @@ def test_other_refusals_are_told_in_words(
 
     page.route("**/api/uploads/", refuse)
     sign_in(page, local_user)
-    upload(page, picture("refused.png"))
+    upload_file(page, image_file("refused.png"))
 
     expect(page.get_by_role("alert")).to_contain_text(text)
     expect(page.locator("#image")).to_have_attribute("aria-invalid", "true")
 
 
-def test_without_a_connection_the_picture_is_kept_for_the_next_try(
-    local_user: Stack, page: Page, complaints: Complaints
+def test_upload_without_a_connection_keeps_the_chosen_file(
+    local_user: Stack, page: Page, browser_errors: BrowserErrors
 ) -> None:
-    complaints.network_expected = True
+    browser_errors.network_expected = True
     sign_in(page, local_user)
-    page.locator("#image").set_input_files(picture("later.png"))
+    page.locator("#image").set_input_files(image_file("later.png"))
 
     page.context.set_offline(True)
     page.get_by_role("button", name="Upload").click()

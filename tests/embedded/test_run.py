@@ -14,7 +14,7 @@ import requests
 
 from demo.tests.images import make_image  # remove_demo
 from ops.environment.contract import VARIABLES
-from tests.debugger import line_of, stops_at
+from tests.debugger import line_number, stop_at_breakpoint
 from tests.ports import free_port
 from tests.tree import copy_tree
 from tests.waiting import eventually
@@ -256,12 +256,15 @@ def test_a_new_app_needs_its_two_lines_and_is_live(clone: Path) -> None:
 def test_a_debugger_attaches_again_after_an_edit(clone: Path) -> None:
     """Every request stops at its breakpoint, since there is one worker."""
     module, port = clone / "ops/profile.py", free_port()
-    line = line_of(module.read_text(), '"server": settings.PROFILE')
+    line = line_number(module.read_text(), '"server": settings.PROFILE')
     with running(clone, seconds=30, DEBUGGER_PORT=str(port)) as site:
 
         def stops() -> bool:
             path = str(module)
-            return stops_at(port, path, line, lambda: site.get("/profile/")).status_code == 200
+            return (
+                stop_at_breakpoint(port, path, line, lambda: site.get("/profile/")).status_code
+                == 200
+            )
 
         for reloads in (0, 1):
             started = "spawned uWSGI worker 1"

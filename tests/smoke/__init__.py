@@ -1,1 +1,1 @@
-"""The stack in containers, as a team runs it: up, and a deploy under load."""
+"""The production stack in containers: start, requests, a deploy under load."""

@@ -21,18 +21,18 @@ from tests.team_values import required_values
 from tests.tree import ROOT, copy_tree
 
 USER = {"username": "smoke", "password": "a-secret-of-the-smoke-test"}
-HELP = "no Docker Engine answers (`docker info`). Start it, then run: make test"
+NO_ENGINE = "no Docker Engine answers (`docker info`). Start it, then run: make test"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The stack of a copy of this tree, with a name, ports and secrets of its own."""
+    """The stack of a copy of this tree, with its own name, ports and secrets."""
 
     folder: Path
     environment: dict[str, str]
 
     def run(self, *command: str, check: bool = True) -> None:
-        """Run a command in the copy; print what it printed if it fails."""
+        """Run a command in the copy; show its output if it fails."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -46,13 +46,13 @@ class Stack:
         assert not check or done.returncode == 0, done.stdout[-8000:]
 
     def connect(self) -> http.client.HTTPConnection:
-        """Return a connection to HAProxy."""
+        """Return a new connection to HAProxy."""
         return http.client.HTTPConnection(
             "127.0.0.1", int(self.environment["HTTP_PORT"]), timeout=40
         )
 
-    def request(self, path: str, form: dict[str, str] | None = None, **headers: str) -> "Answer":
-        """Send a request, a POST if it has a form, and return the answer."""
+    def request(self, path: str, form: dict[str, str] | None = None, **headers: str) -> "Response":
+        """Send a GET request, or a POST with a form, and return the response."""
         connection = self.connect()
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if form:
@@ -60,12 +60,12 @@ class Stack:
         body = urlencode(form) if form else None
         connection.request("POST" if form else "GET", path, body, headers)
         answer = connection.getresponse()
-        return Answer(answer.status, answer.headers, answer.read())
+        return Response(answer.status, answer.headers, answer.read())
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the site answered."""
+class Response:
+    """A response of the site."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -74,11 +74,11 @@ class Answer:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The production stack of this tree, in a copy that no edit reaches while it runs."""
+    """Start the production stack from a copy of this tree, so that edits do not affect it."""
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
-        pytest.skip(HELP)
+        pytest.skip(NO_ENGINE)
     folder = tmp_path_factory.mktemp("smoke")
-    # The containers' users read the mounted files.
+    # The users of the containers read the mounted files.
     for path in (folder, *folder.parents[:1]):
         path.chmod(0o755)
     copy_tree(folder)
@@ -87,7 +87,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(
         folder,
         {
-            # Nothing of the developer's own environment changes what is tested.
+            # Without the variables of the developer's environment.
             **{key: value for key, value in os.environ.items() if key not in VARIABLES},
             **required_values(),
             **{f"DJANGO_SUPERUSER_{key.upper()}": value for key, value in USER.items()},
@@ -102,14 +102,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "DRAIN_SECONDS": "1",
         },
     )
-    clear = ("docker", "compose", "down", "--volumes", "--remove-orphans", "--timeout", "0")
+    down = ("docker", "compose", "down", "--volumes", "--remove-orphans", "--timeout", "0")
     stack.run(sys.executable, "manage.py", "env", "init", "--layer", "production")
-    stack.run(*clear)
+    stack.run(*down)
     try:
         stack.run(sys.executable, "-m", "tools.stackctl", "up")
         yield stack
     finally:
-        stack.run(*clear)
+        stack.run(*down)
         images = subprocess.run(
             ["docker", "image", "ls", "--quiet", "--filter", f"reference={name}-*"],
             capture_output=True,
@@ -119,7 +119,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.run("docker", "image", "rm", "--force", *images, check=False)
 
 
-def test_probes(stack: Stack) -> None:
+def test_stack_is_healthy_and_both_servers_answer(stack: Stack) -> None:
     health = stack.request("/healthz")
 
     assert (health.status, json.loads(health.body)["status"]) == (200, "up")
@@ -137,7 +137,7 @@ def test_static_files_have_hashed_names_and_are_compressed(stack: Stack) -> None
     assert "immutable" in answer.headers["Cache-Control"]
 
 
-def test_sign_in(stack: Stack) -> None:
+def test_token_opens_the_api_and_wrong_password_is_refused(stack: Stack) -> None:
     token = json.loads(stack.request("/api/token/", USER).body)["token"]
 
     assert stack.request("/api/schema/").status == 401
@@ -145,7 +145,7 @@ def test_sign_in(stack: Stack) -> None:
     assert stack.request("/api/token/", {**USER, "password": "wrong"}).status == 400
 
 
-def test_a_deploy_fails_no_request(stack: Stack) -> None:
+def test_deploy_fails_no_request(stack: Stack) -> None:
     over = threading.Event()
     statuses: list[int | str] = []
 

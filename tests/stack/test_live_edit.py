@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from tests.debugger import line_of, stops_at
+from tests.debugger import line_number, stop_at_breakpoint
 from tests.ports import free_port
 from tests.stack.compose import Stack, docker
 from tests.stack.team import run
@@ -60,9 +60,11 @@ def test_a_debugger_attaches_to_a_server_of_its_own(local: Stack) -> None:
         undo.callback(docker, "rm", "--force", name)
         url = f"http://127.0.0.1:{site}/profile/"
         eventually(lambda: requests.get(url, timeout=5).ok, seconds=60, what="it answers")
-        line = line_of((local.tree / "ops/profile.py").read_text(), '"server": settings.PROFILE')
+        line = line_number(
+            (local.tree / "ops/profile.py").read_text(), '"server": settings.PROFILE'
+        )
 
-        answer = stops_at(
+        answer = stop_at_breakpoint(
             debugger, "/srv/project/ops/profile.py", line, lambda: requests.get(url, timeout=60)
         )
 
