@@ -11,10 +11,10 @@ from tests.kafka.jobs import on
 from tests.unit.test_parked_tasks import (
     own_queue,
     pytestmark,
-    test_a_task_that_is_not_registered_waits_for_a_release_that_knows_it,
+    test_unregistered_task_is_parked_until_a_release_knows_it,
 )
 
-__all__ = ["pytestmark", "test_a_task_that_is_not_registered_waits_for_a_release_that_knows_it"]
+__all__ = ["pytestmark", "test_unregistered_task_is_parked_until_a_release_knows_it"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The `.env` reader: what it takes means the same to docker compose and to a shell."""
+"""The `.env` reader accepts what docker compose and a shell read the same way."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from ops.environment import dotenv
 
-# Line -> value, for every form that is allowed.
+# Line -> value, for every supported form.
 SAFE = {
     "A=": "",
     "A=plain": "plain",
@@ -44,7 +44,7 @@ SAFE = {
     'A="!!"': "!!",
 }
 
-# What two readers read differently, or one does not read at all.
+# Readers differ in the value of these lines, or reject them.
 UNSAFE = [
     "A=a hidden",
     "A= hidden",
@@ -88,14 +88,13 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize(("line", "value"), SAFE.items())
-def test_a_safe_line_has_this_value(line: str, value: str) -> None:
-    """Each allowed form is read, and nothing is said about it."""
+def test_dotenv_reads_every_supported_form(line: str, value: str) -> None:
     assert dotenv.parse(line) == dotenv.DotEnv({"A": value})
 
 
 @pytest.mark.parametrize("line", UNSAFE)
-def test_any_other_line_is_a_fault_that_names_the_line_and_not_the_value(line: str) -> None:
-    """A user's password must not come out in a log."""
+def test_dotenv_reports_an_ambiguous_line_by_number_without_its_value(line: str) -> None:
+    """A password must not appear in a log."""
     found = dotenv.parse(f"# a comment\nB=1\n\n{line}\nC=2\n")
     assert found.values == {"B": "1", "C": "2"}
     [fault] = found.faults
@@ -104,12 +103,11 @@ def test_any_other_line_is_a_fault_that_names_the_line_and_not_the_value(line: s
     assert "hidden" not in str(fault)
 
 
-def test_comments_and_blank_lines_say_nothing() -> None:
-    """A line that is not an assignment is not one."""
+def test_dotenv_ignores_comments_and_blank_lines() -> None:
     assert dotenv.parse("\n#A=1\n  # B=2\n   \n") == dotenv.DotEnv()
 
 
-def test_of_two_lines_the_later_counts_with_a_warning() -> None:
+def test_dotenv_uses_the_last_of_duplicate_names_with_a_warning() -> None:
     """As in a shell."""
     found = dotenv.parse("A=1\nA=2\n")
     assert found.values == {"A": "2"}
@@ -119,23 +117,22 @@ def test_of_two_lines_the_later_counts_with_a_warning() -> None:
     assert "line 1" in warning.problem
 
 
-def test_only_a_newline_ends_a_line() -> None:
-    """U+2028 and its like are part of a value for docker compose and shells."""
+def test_dotenv_ends_a_line_only_at_a_newline() -> None:
+    """For docker compose and shells, U+2028 and similar are part of a value."""
     assert dotenv.parse("A='a\u2028b'").values == {"A": "a\u2028b"}
 
 
-def test_line_ends_of_windows_have_their_own_hint() -> None:
-    """Quotes would not help."""
+def test_dotenv_hint_for_windows_line_ends() -> None:
+    """The usual hint, quotes, would not help."""
     assert "Unix line ends" in dotenv.parse("A=1\r\n").faults[0].hint
 
 
-def test_no_file_is_an_empty_one(tmp_path: Path) -> None:
-    """A fresh clone has none."""
+def test_missing_dotenv_is_empty(tmp_path: Path) -> None:
     assert dotenv.read(tmp_path / ".env") == dotenv.DotEnv()
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"A=\xff", "other.env: it is not UTF-8 text\n    Save it as UTF-8."),
         (b"\xef\xbb\xbfA=1", "other.env line 1: it starts with a byte order mark\n    Save it as"),
@@ -144,39 +141,41 @@ def test_no_file_is_an_empty_one(tmp_path: Path) -> None:
         (b"A=1\nB= \t# comment", "other.env line 2: "),
     ],
 )
-def test_a_file_in_the_wrong_encoding_is_a_fault(tmp_path: Path, content: bytes, said: str) -> None:
+def test_dotenv_with_wrong_encoding_or_invisible_characters_is_a_fault(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     """Editors on Windows write such files."""
     path = tmp_path / "other.env"
     path.write_bytes(content)
     found = dotenv.read(path)
-    assert [str(fault).startswith(said) for fault in found.faults] == [True], found
-    assert "A" not in found.values or "line 2" in said
+    assert [str(fault).startswith(message) for fault in found.faults] == [True], found
+    assert "A" not in found.values or "line 2" in message
 
 
-def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
-    """A directory, for one: docker makes one in place of a missing file that is mounted."""
+def test_unreadable_dotenv_is_a_fault(tmp_path: Path) -> None:
+    """Docker creates a directory for a bind mount whose file is missing."""
     (tmp_path / ".env").mkdir()
     [fault] = dotenv.read(tmp_path / ".env").faults
     assert "cannot be read" in fault.problem
 
 
 def values_to_write() -> list[str]:
-    """Return values of every difficult kind, the same ones in each run."""
+    """Return difficult values, the same in each run."""
     alphabet = "ab1 #$'\"\\`~;&|<>(){}[]*?!%^@,+:/=-_.é한"
     generator = random.Random(20250131)
     drawn = ["".join(generator.choices(alphabet, k=generator.randint(1, 8))) for _ in range(600)]
     return [*SAFE.values(), *drawn]
 
 
-def writable(value: str) -> bool:
-    r"""Return whether a value can stand in a `.env` at all: not all that mix ' with ` can."""
+def is_writable(value: str) -> bool:
+    r"""Return whether a `.env` can hold a value: not every mix of ' and ` fits."""
     return not ("'" in value and "`" in value) and not (value.endswith("\\") and "`" in value)
 
 
-def test_what_is_written_is_read_back() -> None:
-    """Of each value, unless no form can hold it: then that is said."""
+def test_dotenv_write_and_parse_round_trip() -> None:
+    """A value that no form can hold is an error."""
     for value in values_to_write():
-        if writable(value):
+        if is_writable(value):
             assert dotenv.parse(f"X={dotenv.write(value)}").values == {"X": value}
         else:
             with pytest.raises(ValueError, match=r"cannot be written into a \.env"):
@@ -185,11 +184,11 @@ def test_what_is_written_is_read_back() -> None:
 
 @pytest.fixture(scope="module")
 def shared_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """Write one `.env` with every safe form and many difficult values; return what it says."""
+    """Write one `.env` with every supported form and many values; return path and values."""
     lines = [line.replace("A=", f"S{n}=", 1) for n, line in enumerate(SAFE)]
-    drawn = [value for value in values_to_write() if writable(value)]
+    drawn = [value for value in values_to_write() if is_writable(value)]
     lines += [f"D{n}={dotenv.write(value)}" for n, value in enumerate(drawn)]
-    # As drawn, where that happens to be a line of the safe subset: forms that write() never picks.
+    # Random lines that are valid by chance: forms that write() never chooses.
     raw = [f"R{n}={value}" for n, value in enumerate(values_to_write())]
     quoted = [f'Q{n}="{value}"' for n, value in enumerate(values_to_write())]
     lines += [line for line in (*raw, *quoted) if not dotenv.parse(line).faults]
@@ -202,8 +201,10 @@ def shared_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
-def test_a_shell_reads_the_same(shared_file: tuple[Path, dict[str, str]], shell: str) -> None:
-    """`set -a; . ./.env` exports exactly the values that the reader returns."""
+def test_shell_reads_the_same_values_from_dotenv(
+    shared_file: tuple[Path, dict[str, str]], shell: str
+) -> None:
+    """With `set -a; . ./.env`."""
     if not shutil.which(shell):
         pytest.skip(f"there is no {shell} here")
     path, expected = shared_file
@@ -221,8 +222,10 @@ def test_a_shell_reads_the_same(shared_file: tuple[Path, dict[str, str]], shell:
     assert {name: exported.get(name) for name in expected} == expected
 
 
-def test_docker_compose_reads_the_same(shared_file: tuple[Path, dict[str, str]]) -> None:
-    """`docker compose config` fills in exactly the values that the reader returns."""
+def test_docker_compose_reads_the_same_values_from_dotenv(
+    shared_file: tuple[Path, dict[str, str]],
+) -> None:
+    """As `docker compose config` prints them."""
     if (
         not shutil.which("docker")
         or subprocess.run(
@@ -239,13 +242,13 @@ def test_docker_compose_reads_the_same(shared_file: tuple[Path, dict[str, str]])
     done = subprocess.run(
         ["docker", "compose", "-f", "-", "config", "--format", "json"],
         cwd=path.parent,
-        # HOME may hold the compose plugin.
+        # The compose plugin may be in HOME.
         env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         input=json.dumps(project),
         capture_output=True,
         text=True,
         check=True,
     )
-    # `config` doubles each $, so that its output could be read again.
+    # `config` doubles each $.
     environment = json.loads(done.stdout)["services"]["a"]["environment"]
     assert {name: text.replace("$$", "$") for name, text in environment.items()} == expected

@@ -3,13 +3,13 @@
 from ops.environment.fault import Fault, InvalidValueError, report
 
 
-def test_a_fault_is_printed_with_its_remedy_on_a_second_line() -> None:
+def test_fault_is_printed_with_its_hint_on_a_second_line() -> None:
     assert str(Fault("DB_HOST", "it is not set", "Set it.")) == (
         "DB_HOST: it is not set\n    Set it."
     )
 
 
-def test_a_report_counts_the_faults_and_names_the_layer() -> None:
+def test_report_counts_the_faults_and_names_the_layer() -> None:
     faults = [
         Fault("DB_HOST", "it is not set", "Set it."),
         Fault("DB_NAME", "it is empty", "Fill it."),
@@ -29,7 +29,7 @@ def test_a_report_counts_the_faults_and_names_the_layer() -> None:
     ]
 
 
-def test_a_refused_value_has_its_problem_as_message() -> None:
+def test_message_of_an_invalid_value_is_its_problem() -> None:
     error = InvalidValueError("it is no number", "Write digits.")
 
     assert (str(error), error.problem, error.hint) == (

@@ -1,4 +1,4 @@
-"""Secrets from files, as docker secrets give them."""
+"""Secrets from files, such as docker secrets."""
 
 from pathlib import Path
 
@@ -23,7 +23,9 @@ KEY = VARIABLES["DJANGO_SECRET_KEY"]
         ("비밀\n", "비밀"),
     ],
 )
-def test_one_line_end_is_dropped_and_nothing_else(tmp_path: Path, content: str, value: str) -> None:
+def test_secret_file_loses_one_trailing_newline_only(
+    tmp_path: Path, content: str, value: str
+) -> None:
     """A space may belong to a password; the newline of `echo` does not."""
     path = tmp_path / "key"
     path.write_bytes(content.encode())
@@ -40,10 +42,9 @@ def test_one_line_end_is_dropped_and_nothing_else(tmp_path: Path, content: str, 
         (b"hidden" * 20_000, "too large"),
     ],
 )
-def test_a_file_that_gives_no_secret_is_a_fault_naming_its_path(
+def test_invalid_secret_file_is_a_fault_that_names_its_path(
     tmp_path: Path, content: bytes | None, problem: str
 ) -> None:
-    """And not its content."""
     path = tmp_path / "key"
     if content is not None:
         path.write_bytes(content)
@@ -56,15 +57,14 @@ def test_a_file_that_gives_no_secret_is_a_fault_naming_its_path(
     assert "hidden" not in str(fault)
 
 
-def test_a_directory_is_a_fault(tmp_path: Path) -> None:
-    """Docker makes one where the file of a bind mount is missing."""
+def test_directory_as_a_secret_file_is_a_fault(tmp_path: Path) -> None:
+    """Docker creates a directory where the file of a bind mount is missing."""
     fault = text_of(KEY, {"DJANGO_SECRET_KEY_FILE": str(tmp_path)})
     assert isinstance(fault, Fault)
     assert str(tmp_path) in fault.problem
 
 
-def test_both_set_is_a_fault(tmp_path: Path) -> None:
-    """Neither wins silently."""
+def test_secret_and_secret_file_both_set_is_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("hidden-in-file")
     both = {"DJANGO_SECRET_KEY": "hidden", "DJANGO_SECRET_KEY_FILE": str(path)}
@@ -75,16 +75,16 @@ def test_both_set_is_a_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", ["DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FILE"])
-def test_an_empty_one_of_the_two_is_not_set(tmp_path: Path, empty: str) -> None:
-    """Docker compose passes on an empty text for what it was not given."""
+def test_empty_secret_or_secret_file_counts_as_not_set(tmp_path: Path, empty: str) -> None:
+    """Docker compose passes on a variable that is not set as an empty value."""
     path = tmp_path / "key"
     path.write_text("value")
     both = {"DJANGO_SECRET_KEY": "value", "DJANGO_SECRET_KEY_FILE": str(path), empty: ""}
     assert text_of(KEY, both) == "value"
 
 
-def test_every_secret_can_come_from_a_file_and_nothing_else(tmp_path: Path) -> None:
-    """DATABASE_URL is one, since a password is in it; DRAIN_FILE is only a name like one."""
+def test_only_secrets_can_come_from_a_file(tmp_path: Path) -> None:
+    """DATABASE_URL has a password, so it is a secret; DRAIN_FILE is a variable of its own."""
     path = tmp_path / "value"
     path.write_text("from-file\n")
     for name, variable in VARIABLES.items():

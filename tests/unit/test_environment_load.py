@@ -1,4 +1,4 @@
-"""The environment as the settings get it."""
+"""The environment that the settings read."""
 
 import os
 import subprocess
@@ -23,8 +23,7 @@ GOOD = {
 }
 
 
-def test_an_empty_environment_is_the_local_layer(tmp_path: Path) -> None:
-    """A fresh clone."""
+def test_empty_environment_loads_the_local_layer(tmp_path: Path) -> None:
     env = environment.load({}, tmp_path)
     assert (env.layer, env.building) == ("local", False)
     assert env.str("DJANGO_SECRET_KEY") == SAMPLE_SECRET_KEY
@@ -32,10 +31,10 @@ def test_an_empty_environment_is_the_local_layer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
-def test_local_work_ignores_the_dotenv_of_a_shared_layer(
+def test_local_settings_ignore_a_dotenv_of_another_layer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: str
 ) -> None:
-    """Its hosts, database and secrets are that stack's."""
+    """Its hosts, database and secrets belong to another stack."""
     (tmp_path / ".env").write_text(f"LAYER={layer}\nPROFILE=theirs\n")
     environ: dict[str, str] = {}
     loader.read_dotenv(environ, tmp_path)
@@ -47,7 +46,7 @@ def test_local_work_ignores_the_dotenv_of_a_shared_layer(
         assert environment.ignored_layer(tmp_path) == ignored
 
 
-def test_a_dotenv_that_names_no_layer_is_local_work_s(tmp_path: Path) -> None:
+def test_local_settings_read_a_dotenv_without_a_layer(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PROFILE=mine\n")
     environ: dict[str, str] = {}
     loader.read_dotenv(environ, tmp_path)
@@ -55,8 +54,7 @@ def test_a_dotenv_that_names_no_layer_is_local_work_s(tmp_path: Path) -> None:
     assert environ["PROFILE"] == "mine"
 
 
-def test_each_kind_has_its_own_accessor(tmp_path: Path) -> None:
-    """Typed, so that a wrong one is seen at once."""
+def test_each_kind_of_variable_has_a_typed_accessor(tmp_path: Path) -> None:
     env = environment.load(dict(GOOD), tmp_path)
     assert env.str("PROFILE") == "standalone"
     assert env.bool("DJANGO_DEBUG") is False
@@ -67,8 +65,8 @@ def test_each_kind_has_its_own_accessor(tmp_path: Path) -> None:
     assert environment.database_settings(env)["HOST"] == "db"
 
 
-def test_every_django_variable_can_be_read(tmp_path: Path) -> None:
-    """By the accessor of its kind, whether or not it is set."""
+def test_every_django_variable_can_be_read_by_its_accessor(tmp_path: Path) -> None:
+    """Whether or not it is set."""
     env = environment.load({}, tmp_path)
     accessors = {
         Kind.BOOL: env.bool,
@@ -79,7 +77,7 @@ def test_every_django_variable_can_be_read(tmp_path: Path) -> None:
     }
     values = {}
     for name, variable in VARIABLES.items():
-        # A port without a default is the database engine's own: None, which is no number.
+        # A port without a default is None: the engine has its own.
         if variable.scope is Scope.DJANGO and (variable.kind is not Kind.PORT or variable.default):
             values[name] = accessors.get(variable.kind, env.str)(name)
     assert values["DJANGO_DEBUG"] is True
@@ -88,15 +86,15 @@ def test_every_django_variable_can_be_read(tmp_path: Path) -> None:
     )
 
 
-def test_a_new_list_at_each_call(tmp_path: Path) -> None:
+def test_list_accessor_returns_a_new_list(tmp_path: Path) -> None:
     """Django's test runner adds to ALLOWED_HOSTS."""
     env = environment.load({}, tmp_path)
     env.list("DJANGO_ALLOWED_HOSTS").append("x")
     assert "x" not in env.list("DJANGO_ALLOWED_HOSTS")
 
 
-def test_settings_that_read_an_undeclared_name_or_another_type_are_refused(tmp_path: Path) -> None:
-    """A stack variable is none of the application's; manage.py prints the message alone."""
+def test_settings_cannot_read_an_undeclared_variable_or_another_type(tmp_path: Path) -> None:
+    """Stack variables are undeclared too; manage.py prints the message without a traceback."""
     env = environment.load({"UNDECLARED": "1"}, tmp_path)
     for name in ("UNDECLARED", "STATS_PASSWORD"):
         with pytest.raises(ImproperlyConfigured, match=f"{name}, which is not declared. Declare"):
@@ -107,8 +105,8 @@ def test_settings_that_read_an_undeclared_name_or_another_type_are_refused(tmp_p
         env.int("DJANGO_DEBUG")  # a bool is an int, but not this one
 
 
-def test_no_secret_in_the_repr(tmp_path: Path) -> None:
-    """It may come out in a traceback."""
+def test_repr_of_the_environment_has_no_secret(tmp_path: Path) -> None:
+    """A traceback may show it."""
     assert "pa55word" not in repr(environment.load(dict(GOOD), tmp_path))
 
 
@@ -124,13 +122,12 @@ def test_no_secret_in_the_repr(tmp_path: Path) -> None:
         ("elsewhere.local", "local"),
     ],
 )
-def test_the_settings_module_tells_the_layer(module: str, layer: str) -> None:
-    """One that is not known has to meet what production has to."""
+def test_layer_is_derived_from_the_settings_module(module: str, layer: str) -> None:
+    """An unknown module must meet the requirements of production."""
     assert environment.layer_of(module) == layer
 
 
-def test_all_faults_are_in_one_message(tmp_path: Path) -> None:
-    """With their hints and without a value."""
+def test_load_raises_all_faults_in_one_message_without_secrets(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABSE_URL=hidden\nhidden line\n")
     environ = {**PRODUCTION, "DJANGO_DEBUG": "on", "WEB_CONCURRENCY": "many"}
     with pytest.raises(ImproperlyConfigured) as caught:
@@ -154,8 +151,8 @@ def test_all_faults_are_in_one_message(tmp_path: Path) -> None:
     assert len(message.splitlines()) == 1 + 2 * 8
 
 
-def test_the_process_wins_over_dotenv_which_wins_over_the_default(tmp_path: Path) -> None:
-    """The order of the three places; an empty value of the process is a value there."""
+def test_process_overrides_dotenv_and_dotenv_overrides_the_default(tmp_path: Path) -> None:
+    """An empty value in the process counts as a value."""
     (tmp_path / ".env").write_text("PROFILE=from-file\nRELEASE=from-file\nDJANGO_LOG_LEVEL=ERROR\n")
     environ = {"PROFILE": "from-process", "DJANGO_LOG_LEVEL": ""}
     env = environment.load(environ, tmp_path)
@@ -166,7 +163,7 @@ def test_the_process_wins_over_dotenv_which_wins_over_the_default(tmp_path: Path
     assert environ["RELEASE"] == "from-file"
 
 
-def test_dotenv_names_the_settings_module(tmp_path: Path) -> None:
+def test_dotenv_can_set_the_settings_module(tmp_path: Path) -> None:
     """`manage.py` and the WSGI module read it before they choose their default."""
     (tmp_path / ".env").write_text("DJANGO_SETTINGS_MODULE=mysite.settings.dev\n")
     environ: dict[str, str] = {}
@@ -174,8 +171,8 @@ def test_dotenv_names_the_settings_module(tmp_path: Path) -> None:
     assert environ["DJANGO_SETTINGS_MODULE"] == "mysite.settings.dev"
 
 
-def test_the_stacks_variables_stay_out_of_the_application(tmp_path: Path) -> None:
-    """Also when they come from a file; what other programs read goes in."""
+def test_dotenv_variables_of_the_stack_do_not_reach_the_application(tmp_path: Path) -> None:
+    """Variables that other programs read do."""
     (tmp_path / ".env").write_text(
         "LAYER=local\nSTATS_PASSWORD=hidden\nSTATS_PASSWORD_FILE=/x\nHTTP_PORT=1\n"
         "AWS_REGION=x\nDRAIN_FILE=/d\n"
@@ -186,16 +183,16 @@ def test_the_stacks_variables_stay_out_of_the_application(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("layer", ["local", "production"])
-def test_local_work_has_no_servers_of_compose(tmp_path: Path, layer: str) -> None:
-    """Nor would its status page reach them."""
+def test_local_settings_ignore_server_count_of_dotenv(tmp_path: Path, layer: str) -> None:
+    """Its status page could not reach them."""
     (tmp_path / ".env").write_text("SERVER_COUNT=4\n")
     environ = {"DJANGO_SETTINGS_MODULE": f"mysite.settings.{layer}"}
     environment.read_dotenv(environ, tmp_path)
     assert ("SERVER_COUNT" in environ) == (layer == "production")
 
 
-def test_the_test_layer_never_reads_dotenv(tmp_path: Path) -> None:
-    """A developer's .env must not change what a unit test says, nor a fault in it."""
+def test_test_settings_ignore_dotenv(tmp_path: Path) -> None:
+    """Neither values nor faults in a developer's .env may change a unit test."""
     (tmp_path / ".env").write_text("PROFILE=from-file\nnot a line\n")
     environ = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
     env = environment.load(environ, tmp_path)
@@ -205,10 +202,10 @@ def test_the_test_layer_never_reads_dotenv(tmp_path: Path) -> None:
     assert "PROFILE" not in environ
 
 
-def test_the_test_layer_forgets_dotenv_that_was_read_before_it_was_named(
+def test_test_settings_undo_a_dotenv_that_was_read_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`manage.py test --settings ...` names it after `.env` was read."""
+    """`manage.py test --settings ...` selects the layer after `.env` was read."""
     (tmp_path / ".env").write_text("PROFILE=from-file\nRELEASE=from-file\nTEST_DB_NAME=file\n")
     for name in ("PROFILE", "RELEASE", "TEST_DB_NAME", "DJANGO_SETTINGS_MODULE"):
         monkeypatch.setenv(name, "")
@@ -225,8 +222,7 @@ def test_the_test_layer_forgets_dotenv_that_was_read_before_it_was_named(
     assert not loader._from_dotenv
 
 
-def test_secrets_come_from_files(tmp_path: Path) -> None:
-    """The database's URL too."""
+def test_secrets_are_loaded_from_files(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(GOOD["DJANGO_SECRET_KEY"] + "\n")
     (tmp_path / "url").write_text("postgres://u:from-file@h/n\n")
     (tmp_path / "redis").write_text("redis://:from-file@h\n")
@@ -242,8 +238,8 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
     assert environment.database_settings(env)["PASSWORD"] == "from-file"
 
 
-def test_a_build_has_throw_away_secrets_and_no_database(tmp_path: Path) -> None:
-    """Other ones each time, so that nothing can come to rely on them."""
+def test_build_has_random_secrets_and_no_database(tmp_path: Path) -> None:
+    """Different each time, so that nothing relies on them."""
     builds = [environment.load({**PRODUCTION, "DJANGO_BUILD": "1"}, tmp_path) for _ in range(2)]
     assert all(env.building for env in builds)
     keys = {env.str("DJANGO_SECRET_KEY") for env in builds}
@@ -253,8 +249,8 @@ def test_a_build_has_throw_away_secrets_and_no_database(tmp_path: Path) -> None:
     assert environment.load(dict(GOOD), tmp_path).building is False
 
 
-def test_the_package_imports_without_django() -> None:
-    """So that `./manage.py env check` answers at once, and before anything is installed."""
+def test_environment_package_imports_without_django() -> None:
+    """So `./manage.py env check` is fast, and runs before anything is installed."""
     code = (
         "import sys, ops.environment.cli; "
         "print({name.partition('.')[0] for name in sys.modules} & {'django', 'environ', 'celery'})"
@@ -265,8 +261,8 @@ def test_the_package_imports_without_django() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_a_container_does_not_read_dotenv_a_second_time(tmp_path: Path) -> None:
-    """Its environment came from docker compose, and the host's `.env` may be unreadable there."""
+def test_django_read_dotenv_false_keeps_dotenv_unread(tmp_path: Path) -> None:
+    """In a container, compose has set the environment, and `.env` may be unreadable."""
     (tmp_path / ".env").write_text("PROFILE=from-the-file\n")
     environ = {"DJANGO_READ_DOTENV": "false"}
 

@@ -1,4 +1,4 @@
-"""The environment's check: misspelt names, names of other programs, and former names."""
+"""The check of the environment: misspelt names, names of other programs, and former names."""
 
 import pytest
 
@@ -36,8 +36,8 @@ from tests.unit.environments import names
         ("THROTTLE_ANNON", "THROTTLE_ANON"),
     ],
 )
-def test_a_misspelt_name_is_a_fault_that_says_what_is_meant(name: str, meant: str) -> None:
-    """Unless what it resembles is set."""
+def test_misspelt_name_is_a_fault_that_suggests_the_variable(name: str, meant: str) -> None:
+    """Unless the suggested variable is set."""
     for dotenv in (None, parse(f"{name}=x")):
         faults = environment.faults({name: "x"}, "local", dotenv=dotenv)
         assert [fault.name for fault in faults] == [name]
@@ -63,8 +63,8 @@ def test_a_misspelt_name_is_a_fault_that_says_what_is_meant(name: str, meant: st
         ("AWS_BUCKET", "AWS_STORAGE_BUCKET_NAME"),
     ],
 )
-def test_in_dotenv_a_looser_resemblance_counts(name: str, meant: str) -> None:
-    """Everything there is meant for this project; the process's environment is everyone's."""
+def test_misspelt_names_in_dotenv_are_matched_more_loosely(name: str, meant: str) -> None:
+    """Every name in it is for this project; the process has names of other programs too."""
     faults = environment.faults({name: "x"}, "local", dotenv=parse(f"{name}=x"))
     assert [(fault.name, fault.hint) for fault in faults] == [(name, f"Did you mean {meant}?")]
     assert names({name: "x"}, "local") == []
@@ -81,14 +81,13 @@ def test_in_dotenv_a_looser_resemblance_counts(name: str, meant: str) -> None:
         "GITHUB_TOKEN",
     ],
 )  # fmt: skip
-def test_other_programs_variables_are_left_alone(name: str) -> None:
-    """A server must start next to them."""
+def test_variables_of_other_programs_are_ignored(name: str) -> None:
     assert names({name: "x"}, "local") == []
 
 
 @pytest.mark.parametrize("count", ["", "3"])
-def test_a_name_that_had_a_meaning_is_refused_with_its_successor(count: str) -> None:
-    """Also where Compose has given the successor its default."""
+def test_former_variable_is_refused_with_its_successor(count: str) -> None:
+    """Also where compose has set the default of the successor."""
     (fault,) = environment.faults({"SERVER3": "1", "SERVER_COUNT": count}, "local")
 
     assert fault.name == "SERVER3" and "set SERVER_COUNT" in fault.hint

@@ -1,4 +1,4 @@
-"""The environment's check: no two published ports are the same."""
+"""The check of the environment: no two published ports are the same."""
 
 import pytest
 
@@ -9,8 +9,7 @@ from tests.unit.environments import names
 from tools.stackctl.checks.preflight import PORT_NAMES
 
 
-def test_two_published_ports_must_differ() -> None:
-    """Also when one is a default."""
+def test_published_ports_must_differ() -> None:
     assert names({"HTTP_PORT": "9000", "STATS_PORT": "9000"}, "local") == ["STATS_PORT"]
     assert names({"HTTP_PORT": "8888"}, "local") == ["STATS_PORT"]
     assert names({"HTTP_PORT": "9000"}, "local") == []
@@ -24,7 +23,9 @@ def test_two_published_ports_must_differ() -> None:
         ("APACHE_PORT", {"APACHE": "1"}),
     ],
 )
-def test_a_port_must_differ_where_it_is_in_use(port: str, switch: dict[str, str]) -> None:
+def test_port_of_an_optional_service_must_differ_when_it_is_on(
+    port: str, switch: dict[str, str]
+) -> None:
     assert names({port: "8080"}, "local") == []
     assert names({port: "8080", **switch}, "local") == [port]
     assert names({port: "8888", **switch}, "local") == [port]
@@ -32,16 +33,16 @@ def test_a_port_must_differ_where_it_is_in_use(port: str, switch: dict[str, str]
     assert names(switch, "local") == []
 
 
-def test_each_port_that_another_one_has_is_told() -> None:
+def test_each_duplicate_port_is_reported() -> None:
     same = {"HTTP_PORT": "9000", "NGINX_PORT": "9000", "APACHE_PORT": "9000", "APACHE": "1"}
 
     found = environment.faults(same, "local")
 
     assert [fault.name for fault in found] == ["NGINX_PORT", "APACHE_PORT"]
     assert found[0].problem == "it is 9000, and so is HTTP_PORT"
-    # A number that is none is one fault, not two.
+    # An invalid port is one fault, not two.
     assert names({**same, "HTTP_PORT": "http"}, "local") == ["HTTP_PORT", "APACHE_PORT"]
 
 
-def test_every_port_that_is_published_is_compared() -> None:
+def test_every_published_port_is_compared() -> None:
     assert {*PUBLISHED, "NGINX_BALANCER_PORT"} == set(PORT_NAMES.values())

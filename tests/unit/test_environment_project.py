@@ -1,4 +1,4 @@
-"""A project's own variables: declared once, checked like the stack's, and faults name the file."""
+"""Variables that a project declares in mysite/environment.py."""
 
 import os
 import shutil
@@ -31,14 +31,14 @@ COPIED = ("ops", "mysite", "manage.py", "docs", ".env.sample", *COMPOSE)
 
 
 def declare(folder: Path, text: str) -> None:
-    """Write a project's declarations."""
+    """Write the declarations of a project."""
     (folder / "mysite").mkdir(exist_ok=True)
     (folder / "mysite/environment.py").write_text(HEAD + text)
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What `./manage.py env` needs of the tree, with three variables of a project."""
+    """Copy the files that `./manage.py env` needs, and declare three project variables."""
     for name in COPIED:
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
@@ -47,7 +47,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def env(clone: Path, *arguments: str, code: int = 0, **environ: str) -> str:
-    """Run `./manage.py env` without any package, and return what it printed."""
+    """Run `./manage.py env` without installed packages, and return its output."""
     done = subprocess.run(
         [sys.executable, "-S", "manage.py", "env", *arguments],
         cwd=clone,
@@ -61,7 +61,7 @@ def env(clone: Path, *arguments: str, code: int = 0, **environ: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_one_command_writes_them_everywhere(clone: Path) -> None:
+def test_env_write_adds_project_variables_to_all_generated_files(clone: Path) -> None:
     env(clone, "write")
 
     assert "# required in: dev, production\nSHOP_KEY=\n" in (clone / ".env.sample").read_text()
@@ -71,7 +71,7 @@ def test_one_command_writes_them_everywhere(clone: Path) -> None:
     env(clone, "write", "--check")
 
 
-def test_a_field_of_the_first_superuser_reaches_migrate_alone(clone: Path) -> None:
+def test_project_superuser_variable_reaches_only_migrate(clone: Path) -> None:
     name = "DJANGO_SUPERUSER_PIN"
     declare(clone, f"VARIABLES = [Variable(name={name!r}, help='', secret=True)]")
     env(clone, "write")
@@ -95,38 +95,38 @@ def test_a_field_of_the_first_superuser_reaches_migrate_alone(clone: Path) -> No
     assert done.stdout == "['migrate']\n"
 
 
-def test_what_is_missing_or_wrong_is_said_with_the_next_step(clone: Path) -> None:
-    said = env(clone, "check", "--layer", "production", code=1, SHOP_LIMIT="few", SHOP_KEYS="x")
+def test_missing_or_invalid_project_variables_are_reported_with_the_next_step(clone: Path) -> None:
+    message = env(clone, "check", "--layer", "production", code=1, SHOP_LIMIT="few", SHOP_KEYS="x")
 
-    assert "SHOP_KEY: it is not set, and production requires it" in said
-    assert "Set SHOP_KEY, or SHOP_KEY_FILE to a file that holds it: The payment" in said
-    assert "SHOP_LIMIT: 'few' is not a whole number" in said
-    assert "SHOP_SIZE: it is not set" in said
-    assert "Did you mean SHOP_KEY?" in said
+    assert "SHOP_KEY: it is not set, and production requires it" in message
+    assert "Set SHOP_KEY, or SHOP_KEY_FILE to a file that holds it: The payment" in message
+    assert "SHOP_LIMIT: 'few' is not a whole number" in message
+    assert "SHOP_SIZE: it is not set" in message
+    assert "Did you mean SHOP_KEY?" in message
 
 
-def test_a_new_env_leaves_its_secret_to_fill_in(clone: Path) -> None:
-    """No program can make up the key of another service."""
-    said = env(clone, "init", "--layer", "production")
+def test_env_init_leaves_project_secrets_to_fill_in(clone: Path) -> None:
+    """A key of another service cannot be generated."""
+    message = env(clone, "init", "--layer", "production")
 
-    assert "SHOP_KEY" in said
+    assert "SHOP_KEY" in message
     assert "\n# FILL IN: The payment service's key.\nSHOP_KEY=\n" in (clone / ".env").read_text()
 
 
-def test_a_secret_comes_from_a_file_too(clone: Path) -> None:
+def test_project_secret_can_come_from_a_file(clone: Path) -> None:
     (clone / "key").write_text("of a file\n")
-    said = env(clone, "check", "--layer", "production", code=1, SHOP_KEY_FILE="key")
-    assert "SHOP_KEY" not in said
+    message = env(clone, "check", "--layer", "production", code=1, SHOP_KEY_FILE="key")
+    assert "SHOP_KEY" not in message
 
 
-def test_a_file_that_is_no_python_is_a_fault_with_its_line(clone: Path) -> None:
+def test_syntax_error_in_project_variables_is_a_fault_with_its_line(clone: Path) -> None:
     declare(clone, "VARIABLES = (\n    Variable(name='X' help='')\n)\n")
     for command in ("check", "write"):
         assert "mysite/environment.py line 3: SyntaxError" in env(clone, command, code=1)
 
 
-def test_a_variable_is_passed_on_whatever_its_name_begins_with(clone: Path) -> None:
-    """Also what names a field of the first superuser; help of two lines is one cell of a table."""
+def test_project_variables_with_any_prefix_are_passed_on(clone: Path) -> None:
+    """Superuser fields too; multi-line help is one table cell."""
     names = ("DJANGO_SUPERUSER_CITY", "RDS_REPORTS", "KAFKA_TOPIC")
     declare(clone, f"VARIABLES = [Variable(name=n, help='One.\\nTwo.') for n in {names}]")
     env(clone, "write")
@@ -141,13 +141,13 @@ def test_a_variable_is_passed_on_whatever_its_name_begins_with(clone: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["REDIS_HOST", "REDIS_PASSWORD_FILE"])
-def test_a_name_of_the_stack_is_taken(clone: Path, name: str) -> None:
+def test_project_variable_cannot_have_a_name_of_the_stack(clone: Path, name: str) -> None:
     declare(clone, f"VARIABLES = [Variable(name={name!r}, help='')]")
     assert f"{name}: that name exists already" in env(clone, "check", code=1)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("VARIABLES = (Variable(nam='X', help=''),)", "line 2: TypeError"),
         ("import nothing_of_that_name", "line 2: ModuleNotFoundError"),
@@ -188,18 +188,16 @@ def test_a_name_of_the_stack_is_taken(clone: Path, name: str) -> None:
         ),
     ],
 )
-def test_a_declaration_that_cannot_be_meant_is_a_fault(
-    tmp_path: Path, text: str, said: str
-) -> None:
+def test_invalid_project_declaration_is_a_fault(tmp_path: Path, text: str, message: str) -> None:
     declare(tmp_path, text)
 
     stack = (Variable(name="DB_HOST", help=""), Variable(name="DB_PASSWORD", help="", secret=True))
     _, faults = project.read("mysite", stack, tmp_path)
 
     assert len(faults) >= 1
-    assert said in str(faults[0])
+    assert message in str(faults[0])
     assert str(faults[0]).startswith("mysite/environment.py")
 
 
-def test_a_project_without_that_file_declares_none(tmp_path: Path) -> None:
+def test_project_without_environment_py_declares_no_variables(tmp_path: Path) -> None:
     assert project.read("mysite", (), tmp_path) == ((), ())

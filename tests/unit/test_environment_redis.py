@@ -1,4 +1,4 @@
-"""Redis' addresses, from one URL or from a host and a password of any characters."""
+"""Redis URLs, from REDIS_URL or from REDIS_HOST and any REDIS_PASSWORD."""
 
 import pytest
 from redis.connection import parse_url
@@ -17,41 +17,41 @@ SHARED = {
 
 
 def url(database: int, **environ: str) -> str:
-    """Return the address of a database of Redis."""
+    """Return the URL of a Redis database."""
     layer = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
     return redis_url(environment.load({**layer, **environ}), database)
 
 
 def faults(**environ: str) -> list[str]:
-    """Return the names of what is at fault in production."""
+    """Return the names of the faults in production."""
     found = environment.faults({**SHARED, **environ}, "production", {"django"})
     assert all(fault.problem and fault.hint for fault in found)
     return [fault.name for fault in found]
 
 
-def test_broker_cache_and_counter_are_apart() -> None:
-    """Clearing the cache must not clear the counter."""
+def test_broker_cache_and_counter_use_separate_redis_databases() -> None:
+    """Clearing the cache must not clear the rate counters."""
     urls = [url(number, REDIS_URL="rediss://:x@h:6380/4") for number in (BROKER, CACHE, COUNTER)]
 
     assert urls == ["rediss://:x@h:6380/4", "rediss://:x@h:6380/5", "rediss://:x@h:6380/6"]
     assert url(CACHE, REDIS_URL="redis://h") == "redis://h/1"
 
 
-def test_any_password_will_do() -> None:
+def test_redis_url_supports_any_password() -> None:
     parsed = parse_url(url(COUNTER, REDIS_HOST="redis", REDIS_PASSWORD=AWKWARD))
 
     assert (parsed["host"], parsed["password"], parsed["db"]) == ("redis", AWKWARD, 2)
     assert parsed["username"] == redis.USER
 
 
-def test_another_host_has_the_default_user() -> None:
+def test_redis_url_of_an_external_host_has_no_user() -> None:
     parsed = parse_url(url(CACHE, REDIS_HOST="cache.example.com", REDIS_PASSWORD=AWKWARD))
 
     assert (parsed["host"], parsed["password"]) == ("cache.example.com", AWKWARD)
     assert not parsed.get("username")
 
 
-def test_the_url_wins_and_nothing_is_nothing() -> None:
+def test_redis_url_overrides_redis_host() -> None:
     assert url(BROKER, REDIS_URL="redis://one", REDIS_HOST="two") == "redis://one/0"
     assert url(BROKER) == ""
     assert url(CACHE, REDIS_HOST="two") == "redis://two:6379/1"
@@ -73,7 +73,9 @@ def test_the_url_wins_and_nothing_is_nothing() -> None:
         ({"CELERY_BROKER_URL": "broker"}, ["CELERY_BROKER_URL"]),
     ],
 )
-def test_what_is_wrong_is_told_once(environ: dict[str, str], expected: list[str]) -> None:
+def test_wrong_redis_variables_are_reported_once(
+    environ: dict[str, str], expected: list[str]
+) -> None:
     assert faults(**environ) == expected
 
 
@@ -89,7 +91,7 @@ def test_what_is_wrong_is_told_once(environ: dict[str, str], expected: list[str]
         ("many/hour", False),
     ],
 )
-def test_rates(rate: str, good: bool) -> None:
+def test_throttle_rates_are_validated(rate: str, good: bool) -> None:
     found = environment.faults({"THROTTLE_ANON": rate}, "test")
 
     assert [fault.name for fault in found] == ([] if good else ["THROTTLE_ANON"])

@@ -1,4 +1,4 @@
-"""What is generated from the contract is in step with it, and right."""
+"""The files generated from the contract match it, and are valid."""
 
 import re
 import subprocess
@@ -17,8 +17,8 @@ from tests.tree import ROOT
 ASSIGNMENT = re.compile(r"^(#?)([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 
 
-def test_the_committed_files_are_in_step_with_the_contract() -> None:
-    """With the project's own variables too; `./manage.py env write` renews them."""
+def test_generated_files_match_the_contract() -> None:
+    """`./manage.py env write` renews them."""
     done = subprocess.run(
         [sys.executable, "manage.py", "env", "write", "--check"],
         cwd=ROOT,
@@ -29,17 +29,14 @@ def test_the_committed_files_are_in_step_with_the_contract() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_each_secret_of_the_stack_can_come_from_a_file() -> None:
+def test_compose_passes_a_file_for_each_secret() -> None:
     text = cli.COMPOSE_PATH.read_text(encoding="utf-8")
     secrets = {name for name, variable in VARIABLES.items() if variable.secret}
     assert set(re.findall(r"source: \"\$\{(\w+)_FILE:-/dev/null\}\"", text)) >= secrets
 
 
-def test_the_sample_has_every_variable_that_may_stand_in_dotenv_once() -> None:
-    """Required ones to fill in, the others commented out, with the local layer's default.
-
-    Not with its sample of a secret, which is not for copying.
-    """
+def test_env_sample_lists_every_dotenv_variable_once() -> None:
+    """Required ones are empty, the others commented out with the local default, without secrets."""
     found = {name: (mark, text) for mark, name, text in ASSIGNMENT.findall(render.sample())}
     assert set(found) == set(VARIABLES) - {"DJANGO_BUILD"}
     assert len(found) == len(ASSIGNMENT.findall(render.sample()))
@@ -53,8 +50,7 @@ def test_the_sample_has_every_variable_that_may_stand_in_dotenv_once() -> None:
             assert dotenv.parse(f"{name}={text}").values == {name: default}
 
 
-def test_the_sample_says_what_each_variable_is_for() -> None:
-    """Its help, default and the layers that require it stand above it."""
+def test_env_sample_has_help_default_and_layers_of_each_variable() -> None:
     blocks = render.sample().split("\n\n")
     for variable in VARIABLES.values():
         if not variable.in_dotenv:
@@ -67,8 +63,8 @@ def test_the_sample_says_what_each_variable_is_for() -> None:
         assert all(choice in text for choice in variable.choices)
 
 
-def test_the_sample_as_it_is_makes_a_good_local_env() -> None:
-    """Every line is safe, also with the optional ones taken in, and no fault comes of it."""
+def test_env_sample_is_a_valid_local_dotenv() -> None:
+    """Also with all optional lines uncommented."""
     for text in (render.sample(), ASSIGNMENT.sub(r"\2=\3", render.sample())):
         found = dotenv.parse(text)
         assert (found.faults, found.warnings) == ((), ())
@@ -76,8 +72,8 @@ def test_the_sample_as_it_is_makes_a_good_local_env() -> None:
     assert len(found.values) == len(VARIABLES) - 1
 
 
-def test_no_sample_secret_is_in_what_is_generated() -> None:
-    """Who copies it to production must be told what is missing, not have a public secret."""
+def test_generated_files_have_no_sample_secret() -> None:
+    """A copy in production must report missing secrets, not use public ones."""
     samples = [variable.sample for variable in VARIABLES.values() if variable.sample]
     assert samples
     for sample in samples:
@@ -85,8 +81,7 @@ def test_no_sample_secret_is_in_what_is_generated() -> None:
         assert sample not in render.table()
 
 
-def test_the_table_has_a_row_for_every_variable() -> None:
-    """Each with as many cells as the head."""
+def test_docs_table_has_a_row_for_every_variable() -> None:
     rows = {
         cells[1].strip().strip("`"): cells
         for line in render.table().splitlines()
@@ -100,7 +95,7 @@ def test_the_table_has_a_row_for_every_variable() -> None:
         assert required == VARIABLES[name].required_in <= SHARED
 
 
-def test_rows_and_samples_show_type_default_layers_and_values(
+def test_docs_table_and_env_sample_show_type_default_layers_and_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shop = (
@@ -141,8 +136,8 @@ def test_rows_and_samples_show_type_default_layers_and_values(
     ]
 
 
-def test_sample_s_comments_are_wrapped_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address or an option that is cut in two cannot be copied."""
+def test_env_sample_wraps_comments_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken URL or option cannot be copied."""
     address, option = f"https://example.com/{'a' * 100}", "--one-long-option"
     text = f"See {address} or use {'it ' * 27}{option}."
     section = Section("Shop", text, ())
@@ -154,7 +149,7 @@ def test_sample_s_comments_are_wrapped_between_words(monkeypatch: pytest.MonkeyP
     assert third == f"# or use {'it ' * 27}".rstrip() and fourth == f"# {option}."
 
 
-def test_compose_passes_on_names_defaults_and_files_of_secrets(
+def test_compose_file_passes_on_names_defaults_and_secret_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shop = (
@@ -187,20 +182,19 @@ def test_compose_passes_on_names_defaults_and_files_of_secrets(
     ]
 
 
-def test_a_page_without_a_place_for_the_table_is_refused() -> None:
-    """It is not thrown away."""
+def test_docs_page_without_table_marks_is_refused() -> None:
+    """It must not be overwritten."""
     for page in ("", "# Text\n", render.TABLE_BEGIN, render.TABLE_END):
         with pytest.raises(ValueError, match="has no lines"):
             render.docs(page)
     page = f"before\n{render.TABLE_BEGIN}\nold\n{render.TABLE_END}\nafter\n"
     assert render.docs(page) == f"before\n{render.table()}\nafter\n"
-    # Text behind the table may name its marks.
+    # Text after the table may contain the marks.
     assert render.docs(page + render.TABLE_BEGIN).endswith(f"\nafter\n{render.TABLE_BEGIN}")
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
-def test_a_fresh_env_is_right_but_for_what_only_a_person_knows(layer: str) -> None:
-    """And says what that is."""
+def test_fresh_env_is_valid_except_for_values_to_fill_in(layer: str) -> None:
     text, unknown = render.fresh(layer)
     found = dotenv.parse(text)
     assert found.faults == ()
@@ -212,7 +206,7 @@ def test_a_fresh_env_is_right_but_for_what_only_a_person_knows(layer: str) -> No
     filled = {**found.values, "DJANGO_ALLOWED_HOSTS": "www.example.com"}
     assert environment.faults(filled, layer) == []
     assert found.values["LAYER"] == layer
-    # In the local layer the application and its servers agree on samples.
+    # In the local layer, application and servers use the samples.
     assert ("DB_PASSWORD" in found.values) is (layer != "local")
 
 
@@ -224,7 +218,7 @@ def test_a_fresh_env_is_right_but_for_what_only_a_person_knows(layer: str) -> No
         *(("DB_ENGINE", engine) for engine in ("mysql", "postgres")),
     ],
 )
-def test_a_fresh_env_is_right_with_any_of_the_stack_s_servers(
+def test_fresh_env_is_valid_with_every_broker_and_database(
     layer: str, name: str, choice: str
 ) -> None:
     found = dotenv.parse(render.fresh(layer)[0]).values
@@ -243,15 +237,16 @@ def test_a_fresh_env_is_right_with_any_of_the_stack_s_servers(
         (Kind.INT, "", ""),
     ],
 )
-def test_value_is_shown_as_other_programs_read_it(kind: Kind, text: str, shown: str) -> None:
+def test_env_get_prints_normalized_values_and_refuses_secrets(
+    kind: Kind, text: str, shown: str
+) -> None:
     assert render.shown(Variable(name="SHOP", help="", kind=kind), text) == shown
     with pytest.raises(InvalidValueError, match="never printed") as refused:
         render.shown(Variable(name="SHOP", help="", kind=kind, secret=True), text)
     assert refused.value.hint == "Open its file, or .env."
 
 
-def test_fresh_secrets_are_fresh() -> None:
-    """Other ones each time, each its own."""
+def test_fresh_env_has_new_secrets_each_time() -> None:
     texts = [dotenv.parse(render.fresh("production")[0]).values for _ in range(2)]
     names = [name for name in texts[0] if name in VARIABLES and VARIABLES[name].secret]
     assert names == [

@@ -1,4 +1,4 @@
-"""The environment's check: weak keys, the samples, secrets in files, and no secret in a message."""
+"""The check of the environment: weak keys, samples, secret files, no secret in a message."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from tests.unit.environments import GOOD, GROUP, KEY, names
         (KEY, False),
     ],
 )
-def test_a_weak_key_is_a_fault_in_production(key: str, weak: bool) -> None:
-    """By the measure of Django's own check."""
+def test_weak_secret_key_is_a_fault_in_production(key: str, weak: bool) -> None:
+    """By the criteria of Django's check."""
     assert names({**GOOD, "DJANGO_SECRET_KEY": key}) == ["DJANGO_SECRET_KEY"] * weak
     assert names({**GOOD, "DJANGO_SECRET_KEY": key}, "dev") == []
 
@@ -39,8 +39,10 @@ def test_a_weak_key_is_a_fault_in_production(key: str, weak: bool) -> None:
         ("DATABASE_URL", f"mysql://web:{SAMPLE_PASSWORD.replace('-', '%2D')}@db/site"),
     ],
 )
-def test_the_local_layers_samples_are_refused_elsewhere(name: str, sample: str, layer: str) -> None:
-    """They are public; in the local layer they are fine."""
+def test_sample_secrets_are_refused_outside_the_local_layer(
+    name: str, sample: str, layer: str
+) -> None:
+    """They are public."""
     faults = environment.faults({**GOOD, name: sample}, layer)
     assert name in [fault.name for fault in faults]
     assert "still the local layer's sample" in str(faults[0])
@@ -49,8 +51,7 @@ def test_the_local_layers_samples_are_refused_elsewhere(name: str, sample: str, 
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
-def test_no_message_has_a_secrets_value_in_it(layer: str) -> None:
-    """Whatever is wrong with it."""
+def test_fault_messages_never_show_a_secret(layer: str) -> None:
     hidden = "hidden"
     secrets = {name: f"{hidden} {name}" for name, variable in VARIABLES.items() if variable.secret}
     many = {**secrets, "DB_ENGINE": "mysql", "DJANGO_SECRET_KEY_FILE": "/nowhere"}
@@ -62,8 +63,8 @@ def test_no_message_has_a_secrets_value_in_it(layer: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["DB_PASSWORD", "REDIS_PASSWORD"])
-def test_a_secret_in_a_file_counts_for_the_whole_stack(tmp_path: Path, name: str) -> None:
-    """Compose's own default, the sample, is not a second value."""
+def test_secret_file_overrides_the_sample_of_compose(tmp_path: Path, name: str) -> None:
+    """The sample that compose passes is no second value."""
     path = tmp_path / "secret"
     path.write_text("x" * 60)
     stack = {**GROUP, "DB_USER": "u", "DB_HOST": "db", "REDIS_URL": "", "REDIS_HOST": "redis"}
@@ -79,10 +80,10 @@ def test_a_secret_in_a_file_counts_for_the_whole_stack(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", sorted(n for n, v in VARIABLES.items() if v.secret))
-def test_the_stack_s_check_leaves_another_user_s_file_to_env_check(
+def test_stack_check_ignores_secret_files_that_only_root_can_read(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """It reads the file as root. The application itself has to read it."""
+    """env-check reads them as root. The application itself must be able to read them."""
 
     def refused(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(self))
@@ -96,7 +97,7 @@ def test_the_stack_s_check_leaves_another_user_s_file_to_env_check(
     assert [fault.name for fault in own] == [f"{name}_FILE"] * in_django
 
 
-def test_a_file_for_what_is_no_secret_is_a_fault() -> None:
+def test_file_variable_of_a_non_secret_is_a_fault() -> None:
     """It would be ignored silently."""
     [fault] = environment.faults({"DB_HOST_FILE": "/x"}, "local")
     assert fault.name == "DB_HOST_FILE"

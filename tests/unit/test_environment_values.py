@@ -1,4 +1,4 @@
-"""How the text of each variable becomes a value, or a fault with a hint."""
+"""How the text of a variable becomes a value, or a fault with a hint."""
 
 import zoneinfo
 from pathlib import Path
@@ -106,25 +106,24 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "text", "value"), GOOD)
-def test_a_good_text_has_this_value(name: str, text: str, value: Value) -> None:
-    """Equal in type as well: True is not 1."""
+def test_valid_text_is_parsed_to_its_value(name: str, text: str, value: Value) -> None:
+    """With its type: True is not 1."""
     parsed = VARIABLES[name].parse(text)
     assert (parsed, type(parsed)) == (value, type(value))
 
 
 @pytest.mark.parametrize(("name", "text", "hint"), BAD)
-def test_a_bad_text_is_refused_with_a_hint(name: str, text: str, hint: str) -> None:
-    """The problem and what to do are told apart."""
+def test_invalid_text_is_refused_with_a_hint(name: str, text: str, hint: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
         VARIABLES[name].parse(text)
     assert caught.value.problem
     assert hint in caught.value.hint
 
 
-def test_without_a_time_zone_database_the_hint_is_to_install_one(
+def test_missing_time_zone_database_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Slim images have none; the name is not to blame."""
+    """Slim images have none; the name may be correct."""
 
     def unknown(name: str) -> None:
         raise zoneinfo.ZoneInfoNotFoundError(name)
@@ -137,33 +136,31 @@ def test_without_a_time_zone_database_the_hint_is_to_install_one(
     assert "tzdata" in caught.value.hint
 
 
-def test_every_name_is_declared_once() -> None:
-    """A second declaration would silently replace the first."""
+def test_every_variable_is_declared_once() -> None:
     names = [variable.name for section in CONTRACT for variable in section.variables]
     assert sorted(names) == sorted(set(names))
 
 
 @pytest.mark.parametrize("variable", VARIABLES.values(), ids=lambda variable: variable.name)
-def test_a_declaration_is_complete_and_its_defaults_are_good(variable: Variable) -> None:
-    """What the contract itself says must pass the contract."""
+def test_declaration_is_complete_and_its_defaults_are_valid(variable: Variable) -> None:
     assert variable.help.endswith(".")
     assert "\n" not in variable.help
     assert set(variable.layer_defaults) | variable.required_in <= set(LAYERS)
     assert bool(variable.choices) <= (variable.kind in {Kind.CHOICE, Kind.LIST})
     for layer in LAYERS:
         text = variable.default_in(layer)
-        # Nothing may stand in for what a layer requires, and no secret has a default there.
+        # A required variable has no default, nor has a secret in a shared layer.
         assert not (text and (layer in variable.required_in))
         assert not (text and variable.secret and layer in SHARED)
         if text:
             variable.parse(text)
         else:
-            # These have no value that could mean "none".
+            # These kinds have no value that means "none".
             assert variable.kind not in {Kind.BOOL, Kind.INT, Kind.PATH}
 
 
-def test_the_stack_scope_is_what_the_application_never_reads() -> None:
-    """A change here changes what the application's servers are given."""
+def test_stack_scope_lists_variables_that_the_application_never_reads() -> None:
+    """A change of scope changes which variables the servers receive."""
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
     assert stack == {
         "LAYER",
@@ -215,20 +212,20 @@ def test_the_stack_scope_is_what_the_application_never_reads() -> None:
         ("WEB_CONCURRENCY", "production", "2"),
     ],
 )
-def test_a_layers_default(name: str, layer: str, default: str) -> None:
-    """The defaults that people rely on, said a second time so that a slip is seen."""
+def test_default_of_a_variable_in_a_layer(name: str, layer: str, default: str) -> None:
+    """Repeated here, because users rely on these defaults."""
     assert VARIABLES[name].default_in(layer) == default
 
 
 @pytest.mark.parametrize("text", ["My-Site", "mysite_", "-a", "a--b", "a" * 41, "1a", "a/b"])
-def test_a_stack_name_is_what_docker_takes(text: str) -> None:
+def test_stack_name_must_be_a_valid_docker_name(text: str) -> None:
     with pytest.raises(InvalidValueError):
         VARIABLES["STACK_NAME"].parse(text)
     assert VARIABLES["STACK_NAME"].parse("my-site2") == "my-site2"
 
 
 @pytest.mark.parametrize("text", ["2", "2gb", "0g", "1.5g", "-1m", "2 g"])
-def test_an_amount_of_memory_has_a_unit(text: str) -> None:
+def test_memory_limit_must_have_a_unit(text: str) -> None:
     with pytest.raises(InvalidValueError):
         VARIABLES["APP_MEMORY"].parse(text)
     assert VARIABLES["APP_MEMORY"].parse("1500m") == "1500m"

@@ -1,4 +1,4 @@
-"""Django's errors: a page for browsers, which a team can replace, and JSON for other clients."""
+"""Django errors: HTML pages for browsers, which a project can replace, else JSON."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -65,7 +65,7 @@ def path_of(status: str) -> str:
 
 @pytest.mark.parametrize("accept", [BROWSER, "text/html", "text/html, application/json", "text/*"])
 @pytest.mark.parametrize("status", DETAILS)
-def test_browser_gets_page(client: Client, status: str, accept: str) -> None:
+def test_browser_gets_html_error_page(client: Client, status: str, accept: str) -> None:
     answer = get(client, path_of(status), accept)
 
     text = answer.content.decode()
@@ -84,7 +84,7 @@ def test_browser_gets_page(client: Client, status: str, accept: str) -> None:
     ],
 )
 @pytest.mark.parametrize("status", DETAILS)
-def test_other_client_gets_json(client: Client, status: str, accept: str | None) -> None:
+def test_other_clients_get_json_error(client: Client, status: str, accept: str | None) -> None:
     answer = get(client, path_of(status), accept)
 
     assert answer.status_code == int(status)
@@ -93,14 +93,14 @@ def test_other_client_gets_json(client: Client, status: str, accept: str | None)
 
 
 @pytest.mark.parametrize("status", DETAILS)
-def test_api_answers_json_to_browsers_too(client: Client, status: str) -> None:
+def test_api_error_is_json_for_browsers_too(client: Client, status: str) -> None:
     answer = get(client, f"/api{path_of(status)}", BROWSER)
 
     assert (answer.status_code, set(answer.json())) == (int(status), {"detail"})
 
 
 @pytest.mark.parametrize("accept", [BROWSER, "*/*"])
-def test_form_without_csrf_token_gets_next_step(accept: str) -> None:
+def test_csrf_error_page_says_to_reload(accept: str) -> None:
     client = Client(enforce_csrf_checks=True)
 
     answer = client.post("/form", headers={"Accept": accept})
@@ -113,7 +113,7 @@ def test_form_without_csrf_token_gets_next_step(accept: str) -> None:
 
 
 @pytest.mark.parametrize("status", DETAILS)
-def test_template_of_the_project_replaces_one_page(
+def test_project_template_replaces_one_error_page(
     client: Client, settings: Settings, tmp_path: Path, status: str
 ) -> None:
     use_templates(settings, tmp_path, **{f"{status}.html": "own {{ status }} {{ detail }}"})
@@ -123,7 +123,7 @@ def test_template_of_the_project_replaces_one_page(
         assert (text == f"own {other} {DETAILS[other]}") == (other == status)
 
 
-def test_template_of_the_project_replaces_all_pages(
+def test_project_template_replaces_all_error_pages(
     client: Client, settings: Settings, tmp_path: Path
 ) -> None:
     use_templates(settings, tmp_path, **{"error.html": "own {{ detail }}"})
@@ -132,7 +132,7 @@ def test_template_of_the_project_replaces_all_pages(
         assert get(client, path_of(status), BROWSER).content.decode() == f"own {DETAILS[status]}"
 
 
-def test_template_of_404_has_user_and_csrf_token(
+def test_404_template_has_user_and_csrf_token(
     client: Client, settings: Settings, tmp_path: Path
 ) -> None:
     text = "{{ user.is_authenticated }} {{ request_path }} {% csrf_token %}"
@@ -144,7 +144,7 @@ def test_template_of_404_has_user_and_csrf_token(
 
 
 def use_templates(settings: Settings, folder: Path, **texts: str) -> None:
-    """Give the project a folder of templates with these files."""
+    """Add a template folder with these files."""
     for name, text in texts.items():
         (folder / name).write_text(text)
     (engine,) = settings.TEMPLATES
@@ -152,7 +152,9 @@ def use_templates(settings: Settings, folder: Path, **texts: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["400", "500", "503"])
-def test_page_needs_no_context_processor(client: Client, settings: Settings, status: str) -> None:
+def test_error_page_needs_no_context_processor(
+    client: Client, settings: Settings, status: str
+) -> None:
     """They may need the database or the session."""
     (engine,) = settings.TEMPLATES
     processors = [f"{__name__}.broken"]
@@ -170,7 +172,7 @@ def broken(request: HttpRequest) -> NoReturn:
 
 
 @pytest.mark.parametrize("status", DETAILS)
-def test_policy_allows_style_of_page_alone(
+def test_csp_of_an_error_page_allows_only_its_own_style(
     client: Client, settings: Settings, tmp_path: Path, status: str
 ) -> None:
     style = "\nh1 { content: 'ä' }\n"

@@ -1,4 +1,4 @@
-"""Errors are sent where SENTRY_DSN says, with what helps and without what is secret."""
+"""Errors are sent to SENTRY_DSN, with context and without secrets."""
 
 import gzip
 import json
@@ -59,7 +59,7 @@ print("sentry_sdk" in sys.modules)
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Takes what Sentry's client sends.
+    """A server that records what the Sentry client sends.
 
     https://develop.sentry.dev/sdk/data-model/envelopes/
     """
@@ -77,12 +77,12 @@ class Collector(BaseHTTPRequestHandler):
         self.wfile.write(b"{}")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[bytes]]]:
-    """A collector's address, and what it has received."""
+    """Return the DSN of a collector, and its received envelopes."""
     Collector.received = []
     with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -91,7 +91,7 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def run(code: str, folder: Path, **environment: str) -> str:
-    """Run code with the local settings and return what it printed."""
+    """Run code with the local settings and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -121,7 +121,7 @@ def events(received: list[bytes]) -> list[dict[str, Any]]:
     ]
 
 
-def test_what_goes_wrong_is_sent_without_secrets(
+def test_sentry_receives_errors_without_secrets(
     collector: tuple[str, list[bytes]], tmp_path: Path
 ) -> None:
     address, received = collector
@@ -130,8 +130,8 @@ def test_what_goes_wrong_is_sent_without_secrets(
     assert len(events(received)) == 2
     by_name = {event["transaction"]: event for event in events(received)}
     request = next(event for name, event in by_name.items() if "orders" in name)
-    job = by_name["failing"]
-    for event in (request, job):
+    task = by_name["failing"]
+    for event in (request, task):
         assert event["exception"]["values"][-1]["type"] == "KeyError"
         assert (event["environment"], event["release"]) == ("local", "2025-1")
         assert event["server_name"] == "set1"
@@ -142,12 +142,12 @@ def test_what_goes_wrong_is_sent_without_secrets(
         assert f"{secret}-secret" not in everything
 
 
-def test_without_an_address_nothing_is_loaded(tmp_path: Path) -> None:
+def test_sentry_is_not_loaded_without_sentry_dsn(tmp_path: Path) -> None:
     assert run(ONLY_IMPORT, tmp_path).strip() == "False"
 
 
 @pytest.mark.parametrize("text", ["https://key@host/1", "http://key:secret@host:9000/path/1"])
-def test_an_address_of_a_project_is_taken(text: str) -> None:
+def test_valid_sentry_dsn_is_accepted(text: str) -> None:
     environ = {
         "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
         "DJANGO_READ_DOTENV": "false",
@@ -159,7 +159,7 @@ def test_an_address_of_a_project_is_taken(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["host", "https://host/1", "https://key@host/", "ftp://key@host/1", "https://key@/1"]
 )
-def test_another_address_is_refused_and_not_shown(text: str) -> None:
+def test_invalid_sentry_dsn_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(InvalidValueError) as refusal:
         dsn(text)
 

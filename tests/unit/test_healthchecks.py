@@ -1,4 +1,4 @@
-"""What asks a server by hand or as a health check: the server itself, whatever proxy is set."""
+"""Health checks, and the metrics command of the docs, ignore proxy variables."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ from tests.tree import ROOT
 
 
 class Server:
-    """A server with one answer to everything."""
+    """A server with one response to every request."""
 
     status = 200
 
@@ -49,7 +49,7 @@ def server() -> Iterator[Server]:
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program with the variables that Docker's configuration gives each container."""
+    """Run a program with the proxy variables that Docker can set in each container."""
     proxy = f"http://127.0.0.1:{free_port()}"
     names = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")
     return subprocess.run(
@@ -62,8 +62,8 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def asked(name: str, port: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a health check against another port than its own."""
+def run_health_check(name: str, port: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a health check on another port."""
     text, changed = re.subn(
         r"^PORT = \d+$", f"PORT = {port}", (ROOT / name).read_text(), flags=re.MULTILINE
     )
@@ -74,25 +74,27 @@ def asked(name: str, port: int, folder: Path) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("name", ["variants/nginx-balancer/healthcheck", "supervisor/healthcheck"])
-def test_a_health_check_asks_its_own_server(name: str, server: Server, tmp_path: Path) -> None:
-    well = asked(name, server.port, tmp_path)
-    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+def test_health_check_ignores_proxies_and_fails_when_its_server_does(
+    name: str, server: Server, tmp_path: Path
+) -> None:
+    healthy = run_health_check(name, server.port, tmp_path)
+    assert (healthy.returncode, healthy.stdout, healthy.stderr) == (0, "", "")
 
     server.status = 503
-    failing = asked(name, server.port, tmp_path)
+    failing = run_health_check(name, server.port, tmp_path)
     assert failing.returncode == 1
     assert "answered 503" in failing.stderr and "asked for /" in failing.stderr
 
-    away = asked(name, free_port(), tmp_path)
-    assert away.returncode == 1
-    assert "refused" in away.stderr and "Traceback" not in away.stderr
+    unreachable = run_health_check(name, free_port(), tmp_path)
+    assert unreachable.returncode == 1
+    assert "refused" in unreachable.stderr and "Traceback" not in unreachable.stderr
 
 
 @pytest.mark.parametrize(
-    ("age", "is_well"), [(0, True), (STALE_SECONDS, True), (STALE_SECONDS + 1, False)]
+    ("age", "is_healthy"), [(0, True), (STALE_SECONDS, True), (STALE_SECONDS + 1, False)]
 )
-def test_a_worker_is_missed_after_the_same_time_as_in_healthz(
-    tmp_path: Path, age: int, is_well: bool
+def test_worker_health_check_fails_after_the_same_time_as_healthz(
+    tmp_path: Path, age: int, is_healthy: bool
 ) -> None:
     heartbeat, clock = tmp_path / "heartbeat", tmp_path / "date"
     heartbeat.touch()
@@ -101,11 +103,11 @@ def test_a_worker_is_missed_after_the_same_time_as_in_healthz(
 
     done = check_worker(heartbeat, path=f"{tmp_path}:/usr/bin:/bin")
 
-    assert (done.returncode == 0) is is_well
-    assert ("was not seen for more than" in done.stderr) is not is_well
+    assert (done.returncode == 0) is is_healthy
+    assert ("was not seen for more than" in done.stderr) is not is_healthy
 
 
-def test_a_worker_without_a_heartbeat_is_ill(tmp_path: Path) -> None:
+def test_worker_health_check_fails_without_a_heartbeat(tmp_path: Path) -> None:
     assert check_worker(tmp_path / "none").returncode == 1
 
 
@@ -121,7 +123,7 @@ def check_worker(heartbeat: Path, path: str = "/usr/bin:/bin") -> subprocess.Com
     )
 
 
-def test_the_metrics_are_asked_for_by_hand_as_the_page_says(server: Server) -> None:
+def test_metrics_command_of_the_monitoring_guide_works(server: Server) -> None:
     page = (ROOT / "docs/monitoring.md").read_text()
     (line,) = re.findall(r"`docker compose exec server2 (python .+)`", page)
     assert f'"server1", {PORT}' in line

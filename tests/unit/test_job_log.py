@@ -1,4 +1,4 @@
-"""What a job's log lines carry: its request's id, and nothing else of the request."""
+"""The log lines of a task carry the request id, and nothing else of the request."""
 
 import logging
 import os
@@ -21,41 +21,41 @@ PASSED = "__django_structlog__"
 
 @pytest.fixture(autouse=True)
 def clean() -> None:
-    """No other test's context."""
+    """Clear the context of other tests."""
     structlog.contextvars.clear_contextvars()
 
 
 def sent_with(**context: Any) -> dict[str, Any]:
-    """Send a job's message with this context, and return what goes with it."""
+    """Send a task message in this context, and return the context that it carries."""
     found: dict[str, Any] = {}
 
-    def look(headers: dict[str, Any], **kwargs: Any) -> None:
+    def record(headers: dict[str, Any], **kwargs: Any) -> None:
         found.update(headers)
 
-    before_task_publish.connect(look)
+    before_task_publish.connect(record)
     try:
         with structlog.contextvars.bound_contextvars(**context):
             app.send_task(ship.name)
     finally:
-        before_task_publish.disconnect(look)
+        before_task_publish.disconnect(record)
     passed: dict[str, Any] = found[PASSED]
     return passed
 
 
-def test_the_request_s_id_goes_with_the_message_alone() -> None:
+def test_task_message_carries_only_the_request_id() -> None:
     passed = sent_with(request_id="id", client="192.0.2.7", user_id=3)
 
     assert passed == {"request_id": "id"}
 
 
-def test_a_job_that_sends_a_job_names_itself() -> None:
+def test_task_message_sent_by_a_task_carries_the_parent_task_id() -> None:
     assert sent_with(request_id="id", task_id="job") == {
         "request_id": "id",
         "parent_task_id": "job",
     }
 
 
-def test_nothing_stays_for_the_next_job() -> None:
+def test_log_context_is_cleared_after_a_task() -> None:
     structlog.contextvars.bind_contextvars(request_id="of-another")
 
     ship.apply()
@@ -63,8 +63,8 @@ def test_nothing_stays_for_the_next_job() -> None:
     assert structlog.contextvars.get_contextvars() == {}
 
 
-def test_celery_leaves_django_s_logging_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own set-up would change the root logger, and its lines would not be JSON."""
+def test_celery_keeps_the_django_logging_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's setup would change the root logger, and log lines would not be JSON."""
     monkeypatch.setattr(Logging, "_setup", False)
     root = logging.getLogger()
     before = (list(root.handlers), root.level)
@@ -74,8 +74,8 @@ def test_celery_leaves_django_s_logging_as_it_is(monkeypatch: pytest.MonkeyPatch
     assert (root.handlers, root.level) == before
 
 
-# As in a worker: it logs as Django is set up to, and django-structlog listens.
-ONE_JOB = """
+# As in a worker, with Django's logging and the receivers of django-structlog.
+RUN_ONE_TASK = """
 import django
 django.setup()
 from mysite.celery import app
@@ -88,10 +88,10 @@ app.task(one).apply()
 """
 
 
-def test_a_job_s_end_is_one_line() -> None:
-    """Celery's own says the same without the request's id."""
+def test_end_of_a_task_is_one_log_line() -> None:
+    """Celery's own line, without the request id, is off."""
     done = subprocess.run(
-        [sys.executable, "-c", ONE_JOB],
+        [sys.executable, "-c", RUN_ONE_TASK],
         cwd=ROOT,
         env={
             **{"PATH": os.environ["PATH"], "DJANGO_READ_DOTENV": "false"},

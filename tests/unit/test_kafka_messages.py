@@ -1,4 +1,4 @@
-"""Kafka's transport without a cluster; tests/kafka has one."""
+"""The Kafka transport without a cluster; tests/kafka has one."""
 
 import sys
 import threading
@@ -29,7 +29,7 @@ TOPIC = "jobs"
         ([1, 0, 2], [0, 2, 3]),
     ],
 )
-def test_a_partition_is_done_up_to_the_first_that_is_not(
+def test_kafka_offset_is_committed_up_to_the_first_unfinished_message(
     order: list[int], committed: list[int]
 ) -> None:
     progress = PartitionProgress()
@@ -39,7 +39,7 @@ def test_a_partition_is_done_up_to_the_first_that_is_not(
     assert [progress.done(offset) for offset in order] == committed
 
 
-def test_a_log_that_kafka_has_lost_counts_from_its_new_beginning() -> None:
+def test_kafka_offset_restarts_after_a_lost_log() -> None:
     progress = PartitionProgress()
     progress.fetched(49)
     assert progress.done(49) == 50
@@ -48,7 +48,7 @@ def test_a_log_that_kafka_has_lost_counts_from_its_new_beginning() -> None:
     assert progress.done(0) == 1
 
 
-def test_a_partition_that_is_another_s_by_now_is_not_told_of() -> None:
+def test_kafka_offset_of_a_revoked_partition_is_not_committed() -> None:
     positions = Positions()
     positions.fetched(TOPIC, 0, 7)
     positions.forget(TOPIC, 0)
@@ -56,19 +56,19 @@ def test_a_partition_that_is_another_s_by_now_is_not_told_of() -> None:
     positions.done(TOPIC, 0, 7)
 
     assert positions.to_tell(TOPIC) == []
-    # It came back, and the other one was further: never back to before that.
+    # The partition came back with a later offset: the commit must not go back.
     positions.fetched(TOPIC, 0, 9)
     positions.done(TOPIC, 0, 7)
     assert positions.to_tell(TOPIC) == [(0, 9)]
 
 
-def test_jobs_end_in_one_thread_while_another_tells_kafka() -> None:
+def test_kafka_offsets_can_be_committed_while_tasks_finish_in_another_thread() -> None:
     positions = Positions()
     keys = range(20_000)
     for partition in keys:
         positions.fetched(TOPIC, partition, 0)
 
-    def end_all() -> None:
+    def finish_all() -> None:
         for partition in keys:
             positions.done(TOPIC, partition, 0)
         for partition in keys:
@@ -77,10 +77,10 @@ def test_jobs_end_in_one_thread_while_another_tells_kafka() -> None:
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        thread = threading.Thread(target=end_all)
+        thread = threading.Thread(target=finish_all)
         thread.start()
         while thread.is_alive():
-            # "dictionary changed size during iteration", were it not for the lock.
+            # Without a lock: "dictionary changed size during iteration".
             positions.to_tell(TOPIC)
         thread.join()
     finally:
@@ -92,28 +92,28 @@ class Admin:
     """Creates topics on request; the cluster creates none for an administrator."""
 
     def __init__(self, error: Exception | None) -> None:
-        """Note what becomes of a topic: nothing at all with a TimeoutError."""
+        """Set the result of topic creation; with a TimeoutError, it never ends."""
         self.error = error
-        self.asked: list[tuple[str, int]] = []
+        self.requested: list[tuple[str, int]] = []
 
     def list_topics(self, timeout: float) -> Any:
-        """Return that there is none."""
+        """Return no topics."""
         return SimpleNamespace(topics={})
 
     def create_topics(self, topics: list[Any], request_timeout: float) -> dict[str, Future[None]]:
-        """Answer."""
+        """Record the request and return its result."""
         (topic,) = topics
-        self.asked.append((topic.topic, topic.num_partitions))
-        made: Future[None] = Future()
+        self.requested.append((topic.topic, topic.num_partitions))
+        created: Future[None] = Future()
         if self.error is None:
-            made.set_result(None)
+            created.set_result(None)
         elif not isinstance(self.error, TimeoutError):
-            made.set_exception(self.error)
-        return {topic.topic: made}
+            created.set_exception(self.error)
+        return {topic.topic: created}
 
 
 def refusal(code: int) -> KafkaException:
-    """Return what Kafka's refusal is raised as."""
+    """Return the exception for a Kafka error code."""
     return KafkaException(KafkaError(code))
 
 
@@ -126,7 +126,7 @@ def refusal(code: int) -> KafkaException:
         (TimeoutError(), True),
     ],
 )
-def test_a_topic_is_made_for_all_workers(
+def test_kafka_topic_is_created_with_partitions_for_all_workers(
     error: Exception | None, *, raised: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admin = Admin(error)
@@ -138,25 +138,25 @@ def test_a_topic_is_made_for_all_workers(
     with pytest.raises(NoBrokersAvailable) if raised else nullcontext():
         channel._new_queue("made@here")
 
-    assert admin.asked == [("madehere", PARTITIONS)]
-    # A moment later Kafka may not know it yet.
+    assert admin.requested == [("madehere", PARTITIONS)]
+    # Kafka may not list the new topic yet.
     assert channel._size("made@here") == 0
 
 
-def test_a_kafka_that_is_not_ready_is_a_lost_connection() -> None:
-    """Else a worker that starts in parallel ends."""
+def test_kafka_that_is_not_ready_is_a_recoverable_connection_error() -> None:
+    """Otherwise a worker that starts in parallel ends."""
     assert issubclass(NoBrokersAvailable, Transport.connection_errors)
     assert issubclass(NoBrokersAvailable, Transport.recoverable_connection_errors)
 
 
-def test_a_worker_whose_places_are_all_taken_is_not_taken_for_hung(
+def test_kafka_poll_interval_is_longer_than_a_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It reads nothing meanwhile; Kafka would give its partitions to another worker."""
-    asked: list[dict[str, Any]] = []
+    """A busy worker does not poll; Kafka would reassign its partitions."""
+    requested: list[dict[str, Any]] = []
 
     def consumer(options: dict[str, Any]) -> Any:
-        asked.append(options)
+        requested.append(options)
         return SimpleNamespace(subscribe=lambda *_, **__: None)
 
     monkeypatch.setattr("ops.brokers.kafka.transport.Consumer", consumer)
@@ -166,12 +166,14 @@ def test_a_worker_whose_places_are_all_taken_is_not_taken_for_hung(
 
     channel._get_consumer("jobs")
 
-    (options,) = asked
+    (options,) = requested
     assert options["max.poll.interval.ms"] > 2 * settings.CELERY_TASK_TIME_LIMIT * 1000
 
 
 @pytest.mark.parametrize(("host", "server"), [("kafka", "kafka:9092"), ("kafka:19", "kafka:19")])
-def test_a_port_need_not_be_named(host: str, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kafka_port_defaults_to_9092(
+    host: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Channel, "_open", lambda self: None)
     prepare()
 

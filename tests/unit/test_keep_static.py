@@ -1,4 +1,4 @@
-"""Static files of earlier releases: kept whole, marked, and removed in the end."""
+"""Static files of earlier releases are kept, and removed when unused."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ DAY = 86400
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    """The script, which is no module of the project's packages."""
+    """Import the script, which is in no package."""
     spec = importlib.util.spec_from_file_location("keep_static", ROOT / "nginx" / "keep_static.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -30,7 +30,7 @@ def script() -> ModuleType:
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """A release's static files, hashed and plain."""
+    """Return the static files of a release, hashed and plain."""
     folder = tmp_path / "static" / "api"
     folder.mkdir(parents=True)
     for name in ("a.css", "a.0123456789ab.css", "a.0123456789ab.css.br", "staticfiles.json"):
@@ -42,7 +42,9 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
-def test_only_hashed_names_are_kept(script: ModuleType, release: Path, tmp_path: Path) -> None:
+def test_keep_static_copies_only_hashed_files(
+    script: ModuleType, release: Path, tmp_path: Path
+) -> None:
     shared = tmp_path / "shared"
     script.keep(release, shared)
 
@@ -52,7 +54,7 @@ def test_only_hashed_names_are_kept(script: ModuleType, release: Path, tmp_path:
     assert kept.stat().st_mode & 0o777 == 0o644
 
 
-def test_two_that_copy_the_same_file_at_once_do_not_disturb_each_other(
+def test_keep_static_supports_two_servers_copying_at_once(
     script: ModuleType, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared, both, copy = tmp_path / "shared", threading.Barrier(2), shutil.copyfileobj
@@ -70,13 +72,13 @@ def test_two_that_copy_the_same_file_at_once_do_not_disturb_each_other(
         assert path.read_text() == path.name
 
 
-def test_another_content_under_a_hashed_name_is_replaced(
+def test_keep_static_replaces_changed_content_of_a_hashed_file(
     script: ModuleType, release: Path, tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared"
     script.keep(release, shared)
     target = shared / "api" / "a.0123456789ab.css"
-    # Of the same length and time.
+    # With the same length.
     target.write_text("x" * len("a.0123456789ab.css"))
 
     script.keep(release, shared)
@@ -84,18 +86,20 @@ def test_another_content_under_a_hashed_name_is_replaced(
     assert target.read_text() == "a.0123456789ab.css"
 
 
-def test_a_file_is_never_seen_in_part(script: ModuleType, release: Path, tmp_path: Path) -> None:
-    """Nginx serves the folder meanwhile."""
+def test_keep_static_never_exposes_a_partial_file(
+    script: ModuleType, release: Path, tmp_path: Path
+) -> None:
+    """Nginx serves the folder at the same time."""
     shared = tmp_path / "shared"
     target = shared / "api" / "a.0123456789ab.css"
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limits_before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # As on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8, usual[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, limits_before[1]))
     try:
         with pytest.raises(OSError):
             script.keep(release, shared)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits_before)
     assert not target.exists()
 
     target.write_text("of another release")
@@ -105,34 +109,34 @@ def test_a_file_is_never_seen_in_part(script: ModuleType, release: Path, tmp_pat
     assert target.read_text() == "a.0123456789ab.css"
 
 
-def marked(path: Path, days: int) -> Path:
-    """Have a file marked so many days ago."""
+def file_of_age(path: Path, days: int) -> Path:
+    """Create a file with a modification time this many days ago."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     os.utime(path, (time.time() - days * DAY,) * 2)
     return path
 
 
-def test_what_is_in_use_stays_and_what_is_not_goes(
+def test_keep_static_removes_unused_files_and_keeps_recent_releases(
     script: ModuleType, release: Path, tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared"
-    used = marked(shared / "api" / "a.0123456789ab.css", days=400)
-    # The release before, which started long ago and runs until now, and some before it.
-    olds = [marked(shared / f"old.{n:012x}.js", days=31 + n) for n in range(3)]
-    recent = [marked(shared / f"recent.{n:012x}.js", days=n) for n in range(1, 5)]
+    used = file_of_age(shared / "api" / "a.0123456789ab.css", days=400)
+    # The previous release, which ran until now, and some older ones.
+    old_files = [file_of_age(shared / f"old.{n:012x}.js", days=31 + n) for n in range(3)]
+    recent = [file_of_age(shared / f"recent.{n:012x}.js", days=n) for n in range(1, 5)]
 
     script.keep(release, shared)
     script.remove_unused(shared, 30, 7)
-    assert all(path.exists() for path in (used, *recent, *olds[:2]))
-    assert not olds[2].exists()
+    assert all(path.exists() for path in (used, *recent, *old_files[:2]))
+    assert not old_files[2].exists()
 
     script.remove_unused(shared, 30, 2)
     assert all(path.exists() for path in (used, *recent))
-    assert not any(path.exists() for path in olds)
+    assert not any(path.exists() for path in old_files)
 
 
-def test_without_the_shared_folder_there_is_nothing_to_do(
+def test_keep_static_does_nothing_without_the_shared_folder(
     script: ModuleType, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script, "SOURCE", release)

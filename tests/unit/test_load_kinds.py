@@ -1,4 +1,4 @@
-"""The longest requests of a load, each compared with those that ask for the same work."""
+"""The longest requests of a load, for each kind of request."""
 
 from itertools import repeat
 
@@ -21,11 +21,11 @@ WRITE = Request("POST", "/loadtest/order/0d7e", 201)
         (Request("GET", "/static/a.css"), "static"),
     ],
 )
-def test_a_requests_kind_is_the_work_that_it_asks_for(request_: Request, name: str) -> None:
+def test_request_kind_is_derived_from_method_and_path(request_: Request, name: str) -> None:
     assert kind(request_) == name
 
 
-def test_the_longest_of_each_kind_are_those_begun_meanwhile() -> None:
+def test_longest_request_of_each_kind_counts_only_requests_begun_in_the_period() -> None:
     client = Client(repeat(PAGE))
     client.outcomes = [
         Outcome(PAGE, 1.0, 0.9, 200),

@@ -1,6 +1,6 @@
-"""Short waits for locks while migrating, with a connection in memory.
+"""Short lock waits while migrating, with a fake connection.
 
-tests/stack/test_migrations.py has real servers and sessions that keep real locks.
+tests/stack/test_migrations.py uses real servers and real locks.
 """
 
 from collections.abc import Callable
@@ -33,10 +33,10 @@ ROWS = [
 
 
 class DriverError(Exception):
-    """The driver's own error, with the server's code."""
+    """The error of the driver, with the code of the server."""
 
     def __init__(self, code: object) -> None:
-        """Note the code as PostgreSQL's driver does."""
+        """Store the code as the PostgreSQL driver does."""
         super().__init__(code)
         self.sqlstate = code
 
@@ -52,7 +52,7 @@ def blocked(vendor: str, kind: str = "timeout") -> OperationalError:
 
 
 class Connection:
-    """A connection that notes what runs past Django; it is its own cursor."""
+    """A connection that records statements; it is its own cursor."""
 
     alias = "default"
 
@@ -66,7 +66,7 @@ class Connection:
         self.connection = self
 
     def copy(self) -> "Connection":
-        """Return itself: what watches the locks shares the script."""
+        """Return itself: the watcher of the locks shares the rows."""
         return self
 
     def close(self) -> None:
@@ -77,30 +77,30 @@ class Connection:
         return nullcontext(self)
 
     def execute(self, sql: str, parameters: object = None) -> None:
-        """Note it."""
+        """Record the statement."""
         self.executed.append(sql if parameters is None else (sql, parameters))
 
     def fetchone(self) -> tuple[int, bool]:
-        """Answer which session this is, and that a timeout undoes only its statement."""
+        """Return the session id, and that a timeout rolls back only its statement."""
         return (5, False)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return who holds what this session waits for; at last, that it may not see that."""
+        """Return the lock holders; after the last rows, raise a permission error."""
         if self.rows:
             return self.rows.pop(0)
         raise ProgrammingError("permission denied")
 
     def execute_wrapper(self, wrapper: object) -> Any:
-        """Note the wrapper."""
+        """Record the wrapper."""
         self.wrappers.append(wrapper)
         return nullcontext()
 
 
 class Work:
-    """A statement that is blocked some times, then succeeds."""
+    """A statement that fails with these errors, then succeeds."""
 
     def __init__(self, *errors: Exception) -> None:
-        """Give what goes wrong, in order."""
+        """Set the errors, in order."""
         self.errors = list(errors)
         self.calls: list[tuple[Any, ...]] = []
 
@@ -113,7 +113,7 @@ class Work:
 
 
 class Case:
-    """What runs a migration's statements on a server, and what it says."""
+    """The lock waits of a migration on a server, and their messages."""
 
     def __init__(self, vendor: str) -> None:
         """Begin."""
@@ -127,8 +127,8 @@ class Case:
         """Run a statement as Django does."""
         return self.waits.execute(work, sql, ("p",), many, {"more": 1})
 
-    def within_a_repeatable_whole(self, *, whole: bool) -> None:
-        """Be in a transaction, which is repeated as a whole or not."""
+    def begin_transaction(self, *, whole: bool) -> None:
+        """Begin a transaction, which is retried as a whole or not."""
         self.connection.in_atomic_block, self.waits.whole = True, whole
 
 
@@ -149,7 +149,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.mark.parametrize("kind", ["timeout", "deadlock"])
-def test_a_blocked_statement_is_repeated_after_pauses(case: Case, clock: Any, kind: str) -> None:
+def test_blocked_migration_statement_is_retried_after_pauses(
+    case: Case, clock: Any, kind: str
+) -> None:
     work = Work(*(blocked(case.vendor, kind) for _ in range(3)))
 
     assert case.execute(work) == "result"
@@ -158,7 +160,9 @@ def test_a_blocked_statement_is_repeated_after_pauses(case: Case, clock: Any, ki
     assert clock.now == 1000 + 3 * PAUSE_SECONDS
 
 
-def test_repeating_ends_after_the_given_time(case: Case, clock: Any) -> None:
+def test_blocked_migration_statement_times_out_and_names_the_lock_holders(
+    case: Case, clock: Any
+) -> None:
     case.holders.keep(ROWS)
     work = Work(*(blocked(case.vendor) for _ in range(99)))
 
@@ -178,14 +182,14 @@ def test_repeating_ends_after_the_given_time(case: Case, clock: Any) -> None:
         assert part in message
 
 
-def test_without_a_known_holder_the_message_still_says_what_to_do(case: Case) -> None:
+def test_lock_timeout_without_a_known_holder_names_the_next_step(case: Case) -> None:
     work = Work(*(blocked(case.vendor) for _ in range(99)))
 
     with pytest.raises(LockNotFreeError, match=r"on a table or a row\. End that transaction, and"):
         case.execute(work)
 
 
-def test_another_error_is_not_repeated(case: Case) -> None:
+def test_error_that_is_no_lock_timeout_is_not_retried(case: Case) -> None:
     for error in (OperationalError(1054, "Unknown column"), ProgrammingError("syntax")):
         work = Work(error)
         with pytest.raises(type(error)) as caught:
@@ -194,8 +198,8 @@ def test_another_error_is_not_repeated(case: Case) -> None:
         assert len(work.calls) == 1
 
 
-def test_many_rows_at_once_are_not_repeated(case: Case) -> None:
-    """Some may be written already."""
+def test_executemany_is_not_retried(case: Case) -> None:
+    """Some rows may be written already."""
     for whole in (True, False):
         work = Work(blocked(case.vendor))
         case.waits.whole = whole
@@ -205,7 +209,7 @@ def test_many_rows_at_once_are_not_repeated(case: Case) -> None:
         case.connection.in_atomic_block = True
 
 
-def test_each_holder_is_announced_once(case: Case) -> None:
+def test_each_lock_holder_is_announced_once(case: Case) -> None:
     def see(rows: list[tuple[Any, ...]], error: Exception) -> Any:
         case.holders.keep(rows)
         raise error
@@ -224,25 +228,25 @@ def test_each_holder_is_announced_once(case: Case) -> None:
     ]
 
 
-def test_postgresql_builds_an_index_concurrently_without_a_limit() -> None:
+def test_postgresql_concurrent_index_has_no_lock_timeout_and_no_retry() -> None:
     for errors in ([], [blocked("postgresql")]):
         case = Case("postgresql")
         work = Work(*errors)
         with pytest.raises(OperationalError) if errors else nullcontext():
             case.execute(work, "create index concurrently i on thing (size)")
-        # Giving up would leave a broken index; the next statement has the limit.
+        # A timeout would leave an invalid index; the next statement has the timeout again.
         assert len(work.calls) == 1
         assert case.connection.executed == ["SET lock_timeout = 0", "SET lock_timeout = '1s'"]
 
 
-def test_mysql_has_no_concurrent_index() -> None:
+def test_mysql_retries_a_statement_that_mentions_concurrently() -> None:
     case = Case("mysql")
     assert case.execute(Work(blocked("mysql")), "-- CONCURRENTLY") == "result"
     assert not case.connection.executed
 
 
-def test_a_statement_of_a_repeatable_transaction_leaves_the_repeating_to_it(case: Case) -> None:
-    case.within_a_repeatable_whole(whole=True)
+def test_statement_in_a_retryable_transaction_is_not_retried_alone(case: Case) -> None:
+    case.begin_transaction(whole=True)
     work = Work(blocked(case.vendor))
 
     with pytest.raises(OperationalError):
@@ -251,23 +255,23 @@ def test_a_statement_of_a_repeatable_transaction_leaves_the_repeating_to_it(case
     assert len(work.calls) == 1
 
 
-def test_mysql_commits_before_a_change_of_a_table_and_then_repeats_statements() -> None:
+def test_mysql_ddl_ends_the_retry_of_the_whole_transaction() -> None:
     for sql in ("ALTER TABLE thing", "  create table x", "RENAME TABLE x", "TRUNCATE thing"):
         case = Case("mysql")
-        case.within_a_repeatable_whole(whole=True)
+        case.begin_transaction(whole=True)
         assert case.execute(Work(blocked("mysql")), sql) == "result"
         assert case.waits.whole is False
 
     case = Case("postgresql")
-    case.within_a_repeatable_whole(whole=True)
+    case.begin_transaction(whole=True)
     case.execute(Work(), "ALTER TABLE thing")
     assert case.waits.whole is True
 
 
-def test_mysql_repeats_no_statement_whose_transaction_is_undone() -> None:
+def test_mysql_does_not_retry_after_the_transaction_was_rolled_back() -> None:
     for kind, undoes_all in (("deadlock", False), ("timeout", True)):
         case = Case("mysql")
-        case.within_a_repeatable_whole(whole=False)
+        case.begin_transaction(whole=False)
         case.waits.timeout_undoes_all = undoes_all
         work = Work(blocked("mysql", kind))
         with pytest.raises(LockNotFreeError, match=r"a row\. What was begun cannot be repeated"):
@@ -275,9 +279,9 @@ def test_mysql_repeats_no_statement_whose_transaction_is_undone() -> None:
         assert len(work.calls) == 1
 
 
-def test_postgresql_repeats_a_statement_from_a_savepoint() -> None:
+def test_postgresql_retries_a_statement_from_a_savepoint() -> None:
     case = Case("postgresql")
-    case.within_a_repeatable_whole(whole=False)
+    case.begin_transaction(whole=False)
 
     assert case.execute(Work(blocked("postgresql"))) == "result"
 
@@ -289,7 +293,7 @@ def test_postgresql_repeats_a_statement_from_a_savepoint() -> None:
     ]
 
 
-def test_a_whole_is_repeated_unless_part_of_it_is_committed(case: Case) -> None:
+def test_transaction_is_retried_unless_part_of_it_is_committed(case: Case) -> None:
     work = Work(blocked(case.vendor))
     case.waits.retry_whole(work)
     assert len(work.calls) == 2
@@ -303,23 +307,23 @@ def test_a_whole_is_repeated_unless_part_of_it_is_committed(case: Case) -> None:
     ("migration_atomic", "operation_atomic", "repeated"),
     [(False, True, True), (False, None, False), (True, None, True), (True, False, False)],
 )
-def test_only_operations_with_a_transaction_are_repeated_whole(
+def test_only_operations_in_a_transaction_are_retried_as_a_whole(
     case: Case,
     monkeypatch: pytest.MonkeyPatch,
     migration_atomic: bool,
     operation_atomic: bool | None,
     repeated: bool,
 ) -> None:
-    """As Django decides which have one, in a migration without."""
+    """In a non-atomic migration, `atomic` of the operation decides."""
     monkeypatch.setattr(lock_waits, "atomic", lambda alias: nullcontext())
     editor: Any = SimpleNamespace(atomic_migration=False)
     operation = RunSQL("SELECT 1")
-    wholes: list[bool] = []
+    retried_as_whole: list[bool] = []
     errors = [blocked(case.vendor)]
 
     def forwards(*given: Any) -> None:
         assert given == ("shop", editor, "before", "after")
-        wholes.append(case.waits.whole)
+        retried_as_whole.append(case.waits.whole)
         if errors:
             raise errors.pop()
 
@@ -331,7 +335,7 @@ def test_only_operations_with_a_transaction_are_repeated_whole(
         assert collect
         for one in migration.operations:
             one.database_forwards("shop", editor, state, "after")
-            wholes.append(case.waits.whole)
+            retried_as_whole.append(case.waits.whole)
         return "state"
 
     with nullcontext() if repeated else pytest.raises(OperationalError):
@@ -339,12 +343,12 @@ def test_only_operations_with_a_transaction_are_repeated_whole(
         assert migration.operations[0].atomic is False
         assert case.waits.whole is True
 
-    assert wholes == ([True, True, False] if repeated else [False])
-    # What Django has in memory is as before.
+    assert retried_as_whole == ([True, True, False] if repeated else [False])
+    # The operation in memory is unchanged.
     assert operation.atomic is operation_atomic
 
 
-def test_a_migration_in_a_transaction_is_applied_as_it_is(case: Case) -> None:
+def test_atomic_migration_is_applied_unchanged(case: Case) -> None:
     migration = Migration("0001_initial", "shop")
     operations = migration.operations = [RunSQL("SELECT 1")]
     editor: Any = SimpleNamespace(atomic_migration=True)
@@ -356,7 +360,7 @@ def test_a_migration_in_a_transaction_is_applied_as_it_is(case: Case) -> None:
     assert migration.operations is operations
 
 
-def test_the_connection_that_migrates_has_the_limit_and_is_watched(
+def test_migrating_connection_has_the_lock_timeout_and_is_watched(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock_waits, "connections", {"default": case.connection})
@@ -375,9 +379,9 @@ def test_the_connection_that_migrates_has_the_limit_and_is_watched(
         assert "apply" not in vars(migration)
         for _ in range(2):
             pre_migrate.send(sender=None, plan=plan, using="default")
-        # Once, although the signal comes for each app.
-        own, django_s = vars(migration)["apply"].args
-        assert own is migration and django_s.__func__ is Migration.apply
+        # Once, although Django sends the signal for each app.
+        own, django_apply = vars(migration)["apply"].args
+        assert own is migration and django_apply.__func__ is Migration.apply
         # After a reconnect, too.
         connection.executed.clear()
         connection_created.send(sender=None, connection=other)
@@ -392,18 +396,20 @@ def test_the_connection_that_migrates_has_the_limit_and_is_watched(
     assert (len(connection_created.receivers), len(pre_migrate.receivers)) == receivers
 
 
-def test_holders_are_watched_until_the_end(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_holders_are_watched_until_the_end(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lock_waits, "POLL_SECONDS", 0.001)
     case.connection.rows = [[], [*ROWS, *ROWS], []]
     case.holders.session = 5
 
     with case.holders as holders:
-        # The script ends with an error.
+        # The last rows are followed by an error.
         holders.join(30)
 
     assert holders.daemon
     assert case.connection.executed == [(SERVERS[case.vendor].holders, [5])] * 4
-    # Three at most; the last ones seen.
+    # Three at most, the latest.
     assert holders.sessions == [7, 9, 7]
     assert holders.words.startswith("shop_order, held by session 7 of site@10.0.0.5")
     assert " (who holds it cannot be seen: permission denied; docs/migrations.md#locks has" in (
@@ -411,7 +417,7 @@ def test_holders_are_watched_until_the_end(case: Case, monkeypatch: pytest.Monke
     )
 
 
-def test_sqlite_migrates_as_ever() -> None:
+def test_sqlite_migrates_without_lock_waits() -> None:
     """Its readers never wait for a writer."""
     connection: Any = Connection("sqlite")
     work = Work()

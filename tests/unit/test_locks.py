@@ -21,7 +21,7 @@ from ops.database.outage import DatabaseNotReadyError
 from tests.tree import ROOT
 from tests.waiting import eventually
 
-# Takes the lock, says so, and holds it until its standard input ends.
+# Acquires the lock, prints `held`, and holds it until its standard input ends.
 HOLDER = """
 import sys
 from django.db import connection
@@ -39,7 +39,7 @@ except DatabaseNotReadyError as reason:
 
 
 class Holder:
-    """A process that takes the lock."""
+    """A process that acquires the lock."""
 
     def __init__(self, database: Path, name: str, seconds: float) -> None:
         self.process = subprocess.Popen(
@@ -64,14 +64,14 @@ class Holder:
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
 
-    def says(self, text: str) -> None:
-        """Wait until it has said this."""
+    def wait_for_output(self, text: str) -> None:
+        """Wait until it has printed this text."""
         eventually(
             lambda: any(text in line for line in self.lines), seconds=30, what=f"{text!r} said"
         )
 
-    def ends(self) -> tuple[int, str]:
-        """Let it free the lock, and return its exit code and what it complained about."""
+    def finish(self) -> tuple[int, str]:
+        """Let it release the lock, and return its exit code and errors."""
         _, errors = self.process.communicate(timeout=30)
         return self.process.returncode, errors
 
@@ -81,13 +81,13 @@ Hold = Callable[..., Holder]
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Return where this test's database is."""
+    """Return the path of the database."""
     return tmp_path / "db.sqlite3"
 
 
 @pytest.fixture
 def hold(database: Path) -> Iterator[Hold]:
-    """Return a function that starts a process which takes the lock."""
+    """Return a function that starts a process which acquires the lock."""
     started: list[Holder] = []
 
     def start(name: str = "migrate", seconds: float = 60) -> Holder:
@@ -100,97 +100,97 @@ def hold(database: Path) -> Iterator[Hold]:
         holder.process.wait()
 
 
-def test_a_free_lock_is_taken_in_silence(hold: Hold) -> None:
+def test_free_lock_is_acquired_without_a_message(hold: Hold) -> None:
     first = hold()
-    first.says("held")
+    first.wait_for_output("held")
 
-    assert first.ends() == (0, "")
+    assert first.finish() == (0, "")
     assert first.lines == ["held"]
 
 
-def test_a_second_process_waits_says_so_once_and_gets_it(hold: Hold) -> None:
+def test_second_process_announces_its_wait_once_and_acquires_the_lock(hold: Hold) -> None:
     first = hold()
-    first.says("held")
+    first.wait_for_output("held")
     second = hold()
-    second.says("another process holds the lock 'migrate'; waiting up to 60 s")
-    # Some more tries, all in vain.
+    second.wait_for_output("another process holds the lock 'migrate'; waiting up to 60 s")
+    # Wait for two more tries.
     begun = time.monotonic()
     eventually(
         lambda: time.monotonic() > begun + 2 * locks.POLL_SECONDS, seconds=30, what="two tries"
     )
     assert len(second.lines) == 1
 
-    first.ends()
+    first.finish()
 
-    second.says("held")
+    second.wait_for_output("held")
     assert len(second.lines) == 2
-    assert second.ends() == (0, "")
+    assert second.finish() == (0, "")
 
 
-def test_waiting_has_an_end_and_says_what_to_do(hold: Hold, database: Path) -> None:
+def test_lock_wait_times_out_with_the_next_step(hold: Hold, database: Path) -> None:
     first = hold()
-    first.says("held")
+    first.wait_for_output("held")
     second = hold(seconds=1)
 
-    code, complaint = second.ends()
+    code, complaint = second.finish()
 
     assert code == 1
     for part in ("'migrate'", str(database), "more than 1 s", "statement that hangs"):
         assert part in complaint
     assert "Traceback" not in complaint
     assert "held" not in second.lines
-    # The first one still has it.
+    # The first process still holds the lock.
     assert first.process.poll() is None
 
 
-def test_a_killed_holder_frees_it(hold: Hold) -> None:
+def test_lock_is_released_when_its_holder_is_killed(hold: Hold) -> None:
     first = hold()
-    first.says("held")
+    first.wait_for_output("held")
     second = hold()
-    second.says("waiting")
+    second.wait_for_output("waiting")
 
     first.process.send_signal(signal.SIGKILL)
 
-    second.says("held")
-    assert second.ends() == (0, "")
+    second.wait_for_output("held")
+    assert second.finish() == (0, "")
 
 
-def test_locks_of_other_names_and_databases_are_others(hold: Hold, tmp_path: Path) -> None:
-    hold().says("held")
+def test_locks_are_separate_for_each_name_and_database(hold: Hold, tmp_path: Path) -> None:
+    hold().wait_for_output("held")
 
-    hold("other").says("held")
+    hold("other").wait_for_output("held")
     elsewhere = Holder(tmp_path / "other.sqlite3", "migrate", 60)
     try:
-        elsewhere.says("held")
+        elsewhere.wait_for_output("held")
     finally:
         elsewhere.process.kill()
         elsewhere.process.wait()
 
 
-def test_work_that_fails_frees_it(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_exception(tmp_path: Path) -> None:
     connection = DatabaseWrapper(
         {**connections.settings["default"], "NAME": str(tmp_path / "db.sqlite3")}
     )
-    said: list[str] = []
+    messages: list[str] = []
 
     for _ in range(2):
         with (
             pytest.raises(KeyError),
-            exclusive_lock(connection, "migrate", 0, said.append),
+            exclusive_lock(connection, "migrate", 0, messages.append),
         ):
             raise KeyError
 
-    assert said == []
+    assert messages == []
 
 
-# On each server a database that is always there and takes the tests' user.
+# A database that always exists and that the tests' user may use.
 OTHER_DATABASE = {"mysql": "information_schema", "postgresql": "postgres"}
 
 
 def lockable_connection(tmp_path: Path, *, other: bool = False) -> BaseDatabaseWrapper:
-    """Return a connection to the settings' database, or to another one on the same server.
+    """Return a connection to the configured database, or to another one on the same server.
 
-    SQLite's is a file, because nothing is locked in memory.
+    For SQLite it is a file, because a database in memory is not locked.
     """
     names = {"sqlite": str(tmp_path / ("other" if other else "db"))}
     if other or default_connection.vendor == "sqlite":
@@ -202,7 +202,7 @@ def lockable_connection(tmp_path: Path, *, other: bool = False) -> BaseDatabaseW
 
 
 @pytest.mark.django_db
-def test_a_lock_has_one_holder_on_the_settings_database(tmp_path: Path) -> None:
+def test_lock_on_the_configured_database_has_one_holder(tmp_path: Path) -> None:
     connection = lockable_connection(tmp_path)
 
     with (
@@ -214,7 +214,7 @@ def test_a_lock_has_one_holder_on_the_settings_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_databases_of_one_server_have_locks_of_their_own(tmp_path: Path) -> None:
+def test_databases_of_one_server_have_separate_locks(tmp_path: Path) -> None:
     entered = False
 
     with (
@@ -226,10 +226,8 @@ def test_databases_of_one_server_have_locks_of_their_own(tmp_path: Path) -> None
     assert entered
 
 
-def test_a_database_in_memory_is_nobody_else_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So there is nothing to lock, and no file is left behind."""
+def test_database_in_memory_needs_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other process can use it; no lock file is created."""
     monkeypatch.chdir(tmp_path)
     connection = DatabaseWrapper({**connections.settings["default"], "NAME": ":memory:"})
 

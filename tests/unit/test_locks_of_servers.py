@@ -1,6 +1,6 @@
-"""The lock on MySQL and PostgreSQL, with their locking functions in memory.
+"""The lock on MySQL and PostgreSQL, with fake lock functions.
 
-tests/stack/test_databases.py runs test_locks.py on the servers themselves.
+tests/stack/test_databases.py runs test_locks.py on real servers.
 """
 
 import re
@@ -20,10 +20,10 @@ POSTGRESQL = re.compile(r"SELECT pg_try_advisory_lock\(hashtext\(%s\)\)")
 
 
 class Server:
-    """A database server: which connection holds which lock."""
+    """A database server that knows which connection holds which lock."""
 
     def __init__(self, vendor: str) -> None:
-        """Begin without any."""
+        """Begin without locks."""
         self.vendor = vendor
         self.holders: dict[object, Connection] = {}
 
@@ -33,10 +33,10 @@ class Server:
 
 
 class Connection:
-    """A connection, as far as the lock uses it; it is its own cursor."""
+    """A connection with the methods that the lock uses; it is its own cursor."""
 
     def __init__(self, server: Server, database: str) -> None:
-        """Describe it."""
+        """Set its database."""
         self.server, self.vendor = server, server.vendor
         self.settings_dict = {"NAME": database, "HOST": "db", "PORT": ""}
         self.answer: object = None
@@ -46,7 +46,7 @@ class Connection:
         return Connection(self.server, self.settings_dict["NAME"])
 
     def close(self) -> None:
-        """End, with all locks."""
+        """Close the connection and release its locks."""
         holders = self.server.holders
         for key in [key for key, holder in holders.items() if holder is self]:
             del holders[key]
@@ -56,12 +56,12 @@ class Connection:
         return nullcontext(self)
 
     def execute(self, sql: str, parameters: list[str]) -> None:
-        """Take a lock if it is free."""
+        """Acquire a lock if it is free."""
         (name,) = parameters
         key: object
         if self.vendor == "mysql":
             assert MYSQL.fullmatch(sql) and len(name) <= 64
-            # The whole server's, whichever database is used.
+            # MySQL locks are for the whole server.
             key, free, taken = name, 1, 0
         else:
             assert POSTGRESQL.fullmatch(sql)
@@ -75,7 +75,7 @@ class Connection:
 
 
 class Clock:
-    """A time that passes only while a caller sleeps."""
+    """A clock that moves only while a caller sleeps."""
 
     def __init__(self) -> None:
         """Begin."""
@@ -83,7 +83,7 @@ class Clock:
         self.at_next_sleep: list[Callable[[], object]] = []
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass, and what happens meanwhile happen."""
+        """Move the clock, and run the next callback."""
         self.now += seconds
         if self.at_next_sleep:
             self.at_next_sleep.pop(0)()
@@ -109,57 +109,59 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock.of(monkeypatch)
 
 
-def take(server: Server, name: str = "migrate", database: str = "site", seconds: float = 0) -> Any:
-    """Return the lock, to be held in a `with` block."""
+def acquire(
+    server: Server, name: str = "migrate", database: str = "site", seconds: float = 0
+) -> Any:
+    """Return the lock as a context manager."""
     return exclusive_lock(server.connection(database), name, seconds, print)
 
 
-def test_a_lock_has_one_holder(server: Server) -> None:
-    with take(server), pytest.raises(DatabaseNotReadyError), take(server):
+def test_server_lock_has_one_holder(server: Server) -> None:
+    with acquire(server), pytest.raises(DatabaseNotReadyError), acquire(server):
         pytest.fail("two holders")
 
 
-def test_another_lock_and_another_database_s_lock_are_free(server: Server) -> None:
-    with take(server), take(server, name="static"), take(server, database="other"):
+def test_server_locks_are_separate_for_each_name_and_database(server: Server) -> None:
+    with acquire(server), acquire(server, name="static"), acquire(server, database="other"):
         assert len(server.holders) == 3
 
 
-def test_a_lock_is_free_after_its_block_and_after_an_error_in_it(server: Server) -> None:
-    with take(server):
+def test_server_lock_is_released_after_its_block_and_after_an_exception(server: Server) -> None:
+    with acquire(server):
         assert server.holders
     assert not server.holders
 
-    with pytest.raises(KeyError), take(server):
+    with pytest.raises(KeyError), acquire(server):
         raise KeyError
     assert not server.holders
 
 
-def test_the_connection_that_does_the_work_holds_no_lock(server: Server) -> None:
-    """It may reconnect, and would lose it."""
+def test_server_lock_is_held_by_a_separate_connection(server: Server) -> None:
+    """The working connection may reconnect, which would release the lock."""
     connection = server.connection()
 
     with exclusive_lock(connection, "migrate", 0, print):
         assert server.holders and connection not in server.holders.values()
 
 
-def test_a_waiting_process_says_so_once_and_gets_the_lock_when_it_is_free(
+def test_server_lock_wait_is_announced_once_and_ends_when_the_lock_is_free(
     server: Server, clock: Clock
 ) -> None:
-    said: list[str] = []
-    first = take(server)
+    messages: list[str] = []
+    first = acquire(server)
     first.__enter__()
     clock.at_next_sleep = [list, list, lambda: first.__exit__(None, None, None)]
 
-    with exclusive_lock(server.connection(), "migrate", 60, said.append):
+    with exclusive_lock(server.connection(), "migrate", 60, messages.append):
         assert len(server.holders) == 1
 
-    assert said == ["another process holds the lock 'migrate'; waiting up to 60 s"]
+    assert messages == ["another process holds the lock 'migrate'; waiting up to 60 s"]
     assert clock.now == 1000 + 3 * locks.POLL_SECONDS
 
 
-def test_waiting_ends_after_the_given_time(server: Server, clock: Clock) -> None:
-    with take(server):
-        with pytest.raises(DatabaseNotReadyError) as caught, take(server, seconds=30):
+def test_server_lock_wait_times_out(server: Server, clock: Clock) -> None:
+    with acquire(server):
+        with pytest.raises(DatabaseNotReadyError) as caught, acquire(server, seconds=30):
             pytest.fail("two holders")
         assert len(server.holders) == 1
 
@@ -170,9 +172,11 @@ def test_waiting_ends_after_the_given_time(server: Server, clock: Clock) -> None
         assert part in message
 
 
-def test_mysql_s_failure_to_lock_is_no_lock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It answers NULL when it runs out of memory, or the session is killed."""
+def test_mysql_get_lock_null_is_not_a_held_lock(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GET_LOCK returns NULL when the server is out of memory or the session is killed."""
     monkeypatch.setattr(Connection, "fetchone", lambda _: (None,))
 
-    with pytest.raises(DatabaseNotReadyError), take(Server("mysql")):
+    with pytest.raises(DatabaseNotReadyError), acquire(Server("mysql")):
         pytest.fail("it is not held")

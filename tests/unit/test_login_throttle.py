@@ -35,7 +35,7 @@ def post(client: Client, path: str, accept: str = "*/*") -> int:
 
 
 @pytest.mark.parametrize("path", LOGIN_PATHS)
-def test_third_attempt_gets_429_with_retry_after(client: Client, path: str) -> None:
+def test_sign_in_over_the_limit_is_429_with_retry_after(client: Client, path: str) -> None:
     first, second = post(client, path), post(client, path)
     third = client.post(path, ATTEMPT)
 
@@ -44,7 +44,7 @@ def test_third_attempt_gets_429_with_retry_after(client: Client, path: str) -> N
     assert 1 <= int(third["Retry-After"]) <= 120
 
 
-def test_attempts_on_all_login_paths_count_together(client: Client) -> None:
+def test_sign_in_attempts_on_all_login_paths_count_together(client: Client) -> None:
     assert [post(client, path) for path in LOGIN_PATHS] == [400, 200, 429]
 
 
@@ -58,7 +58,7 @@ def test_attempts_on_all_login_paths_count_together(client: Client) -> None:
         ("image/png", "application/json", "Too many attempts. Wait "),
     ],
 )
-def test_429_is_a_page_for_browsers_and_json_for_other_clients(
+def test_sign_in_429_is_html_for_browsers_and_json_for_other_clients(
     client: Client, path: str, accept: str, content_type: str, text: str
 ) -> None:
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_429_is_a_page_for_browsers_and_json_for_other_clients(
     assert refused["Retry-After"] in refused.content.decode()
 
 
-def test_forms_and_other_pages_are_not_limited(client: Client) -> None:
+def test_login_forms_and_other_pages_are_not_limited(client: Client) -> None:
     client.force_login(get_user_model()._default_manager.create_superuser("chief"))
     for _ in range(3):
         post(client, "/admin/login/")
@@ -88,7 +88,7 @@ def test_forms_and_other_pages_are_not_limited(client: Client) -> None:
         assert client.get(path).status_code == 200
 
 
-def test_another_address_is_not_limited(client: Client) -> None:
+def test_sign_in_limit_is_per_client_address(client: Client) -> None:
     for _ in range(3):
         post(client, "/accounts/login/")
 
@@ -97,7 +97,7 @@ def test_another_address_is_not_limited(client: Client) -> None:
     assert answer.status_code == 200
 
 
-def test_form_without_csrf_token_is_no_attempt(client: Client) -> None:
+def test_form_without_csrf_token_is_no_sign_in_attempt(client: Client) -> None:
     forged = Client(enforce_csrf_checks=True)
 
     assert [post(forged, "/accounts/login/") for _ in range(5)] == [403] * 5
@@ -105,7 +105,7 @@ def test_form_without_csrf_token_is_no_attempt(client: Client) -> None:
 
 
 @pytest.mark.parametrize("entry", ["orders", "/api/orders/"])
-def test_any_url_name_or_path_can_be_limited(
+def test_throttle_login_paths_accepts_url_names_and_paths(
     client: Client, settings: Settings, entry: str
 ) -> None:
     settings.THROTTLE_LOGIN_PATHS = [entry]
@@ -114,20 +114,20 @@ def test_any_url_name_or_path_can_be_limited(
     assert post(client, "/accounts/login/") == 200
 
 
-def test_limit_can_be_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sign_in_limit_can_be_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "login", "off")
 
     assert {post(client, "/accounts/login/") for _ in range(30)} == {200}
 
 
-def test_cache_outage_limits_no_attempt(client: Client, settings: Settings) -> None:
+def test_cache_outage_turns_off_the_sign_in_limit(client: Client, settings: Settings) -> None:
     settings.CACHES = {"default": {"BACKEND": "tests.unit.test_throttling.DeadCache"}}
     RateThrottle.warned = float("-inf")
 
     assert {post(client, "/accounts/login/") for _ in range(5)} == {200}
 
 
-def test_check_warns_of_an_entry_that_no_url_has(settings: Settings) -> None:
+def test_system_check_warns_of_an_unknown_throttle_login_path(settings: Settings) -> None:
     assert [found for found in run_checks() if found.id == "ops.W001"] == []
 
     settings.THROTTLE_LOGIN_PATHS = ["login", "logn", "/accounts/login/", "/no/such/page"]

@@ -1,4 +1,4 @@
-"""The Makefile's tasks that need neither packages nor an engine."""
+"""Make targets that need neither packages nor an engine."""
 
 import os
 import shutil
@@ -10,16 +10,22 @@ import pytest
 
 from tests.tree import ROOT
 
-MADE = (".venv/bin/python", ".venv-eb/.eb", "var/db.sqlite3", "var/broker/message", "var/.hidden")
+GENERATED = (
+    ".venv/bin/python",
+    ".venv-eb/.eb",
+    "var/db.sqlite3",
+    "var/broker/message",
+    "var/.hidden",
+)
 
 
-def test_clean_removes_what_was_made_and_nothing_else(tmp_path: Path) -> None:
+def test_make_clean_removes_only_generated_files(tmp_path: Path) -> None:
     kept = {
         tmp_path / "Makefile",
         tmp_path / "var/.gitignore",
         tmp_path / "var/stackctl/x/releases",
     }
-    for path in kept | {tmp_path / name for name in MADE}:
+    for path in kept | {tmp_path / name for name in GENERATED}:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     shutil.copy(ROOT / "Makefile", tmp_path)
@@ -30,13 +36,13 @@ def test_clean_removes_what_was_made_and_nothing_else(tmp_path: Path) -> None:
 
 
 def script(path: Path, text: str) -> None:
-    """Write a shell script in place of a program."""
+    """Write a shell script that replaces a program."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
 
 
-def test_lock_installs_what_it_has_locked(tmp_path: Path) -> None:
+def test_make_lock_installs_the_new_lock_file(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     script(tmp_path / "requirements/lock", "echo new >>requirements/test.txt")
     script(tmp_path / "requirements/install", 'cp "requirements/$1.txt" ".venv/.$1"')
@@ -44,7 +50,7 @@ def test_lock_installs_what_it_has_locked(tmp_path: Path) -> None:
     locked.write_text("old\n")
     installed.parent.mkdir()
     installed.write_text("old\n")
-    # Up to date: installed after it was locked.
+    # Up to date: installed after the lock file was written.
     os.utime(locked, (1, 1))
     os.utime(installed, (2, 2))
 
@@ -53,7 +59,7 @@ def test_lock_installs_what_it_has_locked(tmp_path: Path) -> None:
     assert installed.read_text() == "old\nnew\n"
 
 
-def test_format_prints_only_what_it_does_not_fix(tmp_path: Path) -> None:
+def test_make_format_prints_only_problems_that_it_does_not_fix(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     script(tmp_path / ".venv/bin/ruff", f'exec "{sys.executable}" -m ruff "$@"')
@@ -68,7 +74,7 @@ def test_format_prints_only_what_it_does_not_fix(tmp_path: Path) -> None:
     assert (tmp_path / "fixed.py").read_text().startswith("NAMES = [\n")
 
 
-def test_lint_leaves_out_deleted_files_that_git_still_lists(tmp_path: Path) -> None:
+def test_lint_skips_deleted_files_that_git_still_lists(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     shutil.copy(ROOT / "tests/lint", tmp_path / "tests")
     for name in ("ruff", "mypy", "lint-imports", "python"):
@@ -98,8 +104,8 @@ def test_lint_leaves_out_deleted_files_that_git_still_lists(tmp_path: Path) -> N
     ]
 
 
-def test_push_makes_both_attestations(tmp_path: Path) -> None:
-    """Of the production image, and prints its digest, which no later push can change."""
+def test_make_push_adds_sbom_and_provenance_and_prints_the_digest(tmp_path: Path) -> None:
+    """For the production image."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     for name in ("base", "production"):
         (tmp_path / f"Dockerfile.{name}").write_text(f"{name}\n")
@@ -131,12 +137,12 @@ LINTERS = {
     "zizmor": ".github/workflows/ci.yml",
     "check-jsonschema": ".gitlab-ci.yml",
 }
-OF_THE_TREE = ["mypy", "lint-imports", "python"]
+TREE_LINTERS = ["mypy", "lint-imports", "python"]
 
 
 def lint(tree: Path, *names: str, broken: str = "") -> tuple[dict[str, str], int]:
-    """Run tests/lint with other linters in place of its own; return what each checked."""
-    for name in (*LINTERS, *OF_THE_TREE):
+    """Run tests/lint with fake linters; return the files that each checked, and the exit code."""
+    for name in (*LINTERS, *TREE_LINTERS):
         script(
             tree / ".venv/bin" / name, f'echo "${{0##*/}} $*" >>.git/log; [ {name} != "$BROKEN" ]'
         )
@@ -153,21 +159,21 @@ def lint(tree: Path, *names: str, broken: str = "") -> tuple[dict[str, str], int
     return dict(line.split(" ", 1) for line in lines), done.returncode
 
 
-def test_lint_gives_each_linter_its_files(tmp_path: Path) -> None:
+def test_lint_passes_each_linter_its_files(tmp_path: Path) -> None:
     checked, code = lint(tmp_path)
 
-    assert code == 0 and sorted(checked) == sorted((*LINTERS, *OF_THE_TREE))
+    assert code == 0 and sorted(checked) == sorted((*LINTERS, *TREE_LINTERS))
     assert all(checked[linter].split().count(file) == 1 for linter, file in LINTERS.items())
     assert "other.py" in checked["ruff"]
 
 
-def test_lint_of_named_files_checks_no_others(tmp_path: Path) -> None:
+def test_lint_of_named_files_checks_only_these(tmp_path: Path) -> None:
     checked, code = lint(tmp_path, "app.py", "run", "gone.yaml")
 
-    assert code == 0 and sorted(checked) == sorted(("ruff", "shellcheck", *OF_THE_TREE))
+    assert code == 0 and sorted(checked) == sorted(("ruff", "shellcheck", *TREE_LINTERS))
     assert "app.py" in checked["ruff"] and "other.py" not in checked["ruff"]
 
 
-@pytest.mark.parametrize("linter", [*LINTERS, *OF_THE_TREE])
-def test_lint_fails_as_its_linters_do(tmp_path: Path, linter: str) -> None:
+@pytest.mark.parametrize("linter", [*LINTERS, *TREE_LINTERS])
+def test_lint_fails_when_a_linter_fails(tmp_path: Path, linter: str) -> None:
     assert lint(tmp_path, broken=linter)[1] != 0

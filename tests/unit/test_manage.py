@@ -1,4 +1,4 @@
-"""./manage.py finds its packages by itself, and local work is not led by another layer's .env."""
+"""./manage.py finds its packages, and local settings ignore the .env of another layer."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ from ops.environment import render
 from tests.tree import ROOT
 
 COMMANDS = [("createsuperuser",), ("makemigrations", "shop", "--dry-run"), ("shell", "-c", "1")]
-# The Python that .venv is made of, without what is installed there.
+# The Python of .venv without its packages.
 BARE = (str(Path(sys.executable).resolve()), "-S")
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone in which nothing is installed."""
+    """Return a clone without installed packages."""
     shutil.copy(ROOT / "manage.py", tmp_path)
     for package in ("mysite", "ops"):
         shutil.copytree(ROOT / package, tmp_path / package)
@@ -28,7 +28,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def manage(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run manage.py with a Python that has no packages."""
+    """Run manage.py with a Python without packages."""
     return subprocess.run(
         [*BARE, "manage.py", *arguments],
         cwd=folder,
@@ -41,7 +41,7 @@ def manage(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_continues_in_venv(clone: Path, command: tuple[str, ...]) -> None:
+def test_manage_py_restarts_with_the_python_of_venv(clone: Path, command: tuple[str, ...]) -> None:
     python = clone / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/sh\necho "in .venv: $*"\n')
@@ -54,7 +54,7 @@ def test_a_command_continues_in_venv(clone: Path, command: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize("has_venv", [True, False])
-def test_without_django_the_next_step_is_named(clone: Path, has_venv: bool) -> None:
+def test_manage_py_without_django_names_the_next_step(clone: Path, has_venv: bool) -> None:
     if has_venv:
         venv.create(clone / ".venv", symlinks=True)
 
@@ -67,13 +67,13 @@ def test_without_django_the_next_step_is_named(clone: Path, has_venv: bool) -> N
 
 
 def loaded(folder: Path, text: str, **environ: str) -> environment.Environment:
-    """Return what the settings of local work read from this .env."""
+    """Return the environment that settings read from this .env."""
     (folder / ".env").write_text(text)
     return environment.load(dict(environ), folder)
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
-def test_local_work_does_not_read_another_layer_s_dotenv(tmp_path: Path, layer: str) -> None:
+def test_local_settings_do_not_read_the_dotenv_of_another_layer(tmp_path: Path, layer: str) -> None:
     text, _ = render.fresh(layer)
     text += "DJANGO_ALLOWED_HOSTS=www.example.com\nDATABASE_URL=mysql://u:p@h/n\nODD LINE\n"
 
@@ -83,7 +83,7 @@ def test_local_work_does_not_read_another_layer_s_dotenv(tmp_path: Path, layer: 
     assert settings["ENGINE"] == "django.db.backends.sqlite3"
     assert found.list("DJANGO_ALLOWED_HOSTS") == ["localhost", "127.0.0.1", "[::1]"]
     assert environment.redis_url(found, environment.CACHE) == ""
-    # A variable that is set by hand counts.
+    # A variable of the process counts.
     assert loaded(tmp_path, text, RUN_PORT="8123").int("RUN_PORT") == 8123
 
 
@@ -99,7 +99,7 @@ def test_local_work_does_not_read_another_layer_s_dotenv(tmp_path: Path, layer: 
         "CELERY_BROKER_URL=amqp://u:p@broker//\n",
     ],
 )
-def test_local_work_does_not_use_compose_s_own_servers(tmp_path: Path, lines: str) -> None:
+def test_local_settings_do_not_use_servers_of_compose(tmp_path: Path, lines: str) -> None:
     found = loaded(tmp_path, f"LAYER=local\n{lines}")
 
     assert environment.database_settings(found)["ENGINE"] == "django.db.backends.sqlite3"
@@ -107,7 +107,7 @@ def test_local_work_does_not_use_compose_s_own_servers(tmp_path: Path, lines: st
     assert environment.broker_url(found) == ""
 
 
-def test_local_work_uses_other_servers_of_its_own_dotenv(tmp_path: Path) -> None:
+def test_local_settings_use_external_servers_of_dotenv(tmp_path: Path) -> None:
     lines = "DATABASE_URL=mysql://u:p@db.example.com/n\nREDIS_URL=redis://redis.example.com/0\n"
 
     found = loaded(tmp_path, lines)
@@ -116,7 +116,7 @@ def test_local_work_uses_other_servers_of_its_own_dotenv(tmp_path: Path) -> None
     assert environment.redis_url(found, environment.CACHE) == "redis://redis.example.com/1"
 
 
-def test_production_s_settings_read_production_s_dotenv(tmp_path: Path) -> None:
+def test_production_settings_read_the_dotenv_of_production(tmp_path: Path) -> None:
     text, _ = render.fresh("production")
     module = {"DJANGO_SETTINGS_MODULE": "mysite.settings.production"}
 

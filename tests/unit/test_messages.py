@@ -1,4 +1,4 @@
-"""Translations are compiled where they changed; a fault in one names its file and the next step."""
+"""Changed translations are compiled; a fault names its file and the next step."""
 
 import os
 import struct
@@ -17,7 +17,7 @@ from pytest_django import Settings
 from ops import messages
 from tests.tree import copy_tree
 
-# Writes an empty catalog; a source with the word `broken` is refused as gettext does it.
+# Copies the source; refuses one with the word `broken`, as gettext does.
 MSGFMT = """#!/bin/sh
 grep -q broken "$4" && { echo "$4:1: syntax error" >&2; exit 1; }
 cp "$4" "$3"
@@ -26,7 +26,7 @@ cp "$4" "$3"
 
 @pytest.fixture
 def source(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's one translation, and a gettext to compile it."""
+    """Return the only translation of a project, with a fake msgfmt."""
     path = tmp_path / "site/locale/de/LC_MESSAGES/django.po"
     path.parent.mkdir(parents=True)
     path.write_text("first")
@@ -48,14 +48,12 @@ def use_compiled() -> None:
 
 
 def compiled(source: Path, settings: Settings) -> Path:
-    """Return where its compiled file is."""
+    """Return the path of its compiled file."""
     name = source.relative_to(settings.SOURCE_ROOT).with_suffix(".mo")
     return Path(settings.MESSAGES_ROOT) / name
 
 
-def test_a_translation_is_compiled_once_and_again_when_it_changed(
-    source: Path, settings: Settings
-) -> None:
+def test_translation_is_compiled_only_when_it_changed(source: Path, settings: Settings) -> None:
     result = compiled(source, settings)
     assert messages.compile_changed([source.parents[2]]) == []
     assert result.read_text() == "first"
@@ -66,13 +64,13 @@ def test_a_translation_is_compiled_once_and_again_when_it_changed(
     assert result.read_text() == "kept"
 
     source.write_text("second")
-    # Older than before, as after a checkout of an earlier commit.
+    # With an older time, as after a checkout of an earlier commit.
     os.utime(source, (1, 1))
     assert messages.compile_changed([source.parents[2]]) == []
     assert result.read_text() == "second"
 
 
-def test_compiled_translations_come_before_the_project_s_own(
+def test_compiled_translations_precede_those_of_the_project(
     source: Path, settings: Settings
 ) -> None:
     use_compiled()
@@ -81,7 +79,7 @@ def test_compiled_translations_come_before_the_project_s_own(
     assert list(settings.LOCALE_PATHS) == [f"{settings.MESSAGES_ROOT}/locale", own]
 
 
-def test_without_gettext_the_message_names_the_file_and_the_line(
+def test_build_without_gettext_names_the_translation_and_the_package(
     source: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -95,7 +93,7 @@ def test_without_gettext_the_message_names_the_file_and_the_line(
     assert "`gettext` to requirements/apt.txt" in said
 
 
-def test_without_gettext_a_compiled_file_of_the_project_is_enough(
+def test_compiled_translation_of_the_project_needs_no_gettext(
     source: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -104,7 +102,7 @@ def test_without_gettext_a_compiled_file_of_the_project_is_enough(
     assert messages.compile_changed([source.parents[2]]) == []
 
 
-def test_outside_of_a_build_a_broken_translation_is_logged_and_the_former_one_stays(
+def test_broken_translation_outside_a_build_is_logged_and_the_former_one_is_kept(
     source: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     use_compiled()
@@ -118,7 +116,7 @@ def test_outside_of_a_build_a_broken_translation_is_logged_and_the_former_one_st
     assert compiled(source, settings).read_text() == "first"
 
 
-def test_running_servers_of_other_layers_compile_nothing(source: Path, settings: Settings) -> None:
+def test_compile_messages_false_compiles_no_translation(source: Path, settings: Settings) -> None:
     settings.COMPILE_MESSAGES = False
 
     use_compiled()
@@ -127,10 +125,10 @@ def test_running_servers_of_other_layers_compile_nothing(source: Path, settings:
     assert list(settings.LOCALE_PATHS) == [source.parents[2]]
 
 
-def test_makemessages_writes_nothing_to_the_compiled_translations(
+def test_makemessages_writes_to_the_locale_folder_of_the_project(
     source: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Texts of an app without a folder `locale` go to the first of LOCALE_PATHS."""
+    """Texts of an app without a `locale` folder go to the first of LOCALE_PATHS."""
     use_compiled()
     seen: list[object] = []
     monkeypatch.setattr(
@@ -142,14 +140,14 @@ def test_makemessages_writes_nothing_to_the_compiled_translations(
     assert seen == [source.parents[2]]
 
 
-def test_translations_of_installed_packages_are_left_alone(settings: Settings) -> None:
-    """Django's own apps have folders `locale` too, in a virtual environment in the project."""
+def test_translations_of_installed_packages_are_not_compiled(settings: Settings) -> None:
+    """Apps of Django have `locale` folders in the virtual environment of the project."""
     settings.SOURCE_ROOT = Path(translation.__file__).parents[5]
     assert not [folder for folder in messages.folders([]) if "site-packages" in folder.parts]
 
 
 def catalog(original: bytes, translated: bytes) -> bytes:
-    """Return a compiled translation of one text, as msgfmt writes it."""
+    """Return a compiled translation of one text, in the format of msgfmt."""
     texts = (b"", original, b"Content-Type: text/plain; charset=UTF-8\n", translated)
     table, start = b"", 28 + 8 * len(texts)
     for text in texts:
@@ -160,8 +158,10 @@ def catalog(original: bytes, translated: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("language", ["de", "fr", "en-us"])
-def test_the_site_s_own_language_is_translated(tmp_path: Path, language: str) -> None:
-    """A many-to-many relation's name is translated while models load, before any app is ready."""
+def test_language_code_selects_the_translation_while_models_load(
+    tmp_path: Path, language: str
+) -> None:
+    """The name of a many-to-many relation is translated before any app is ready."""
     tree = copy_tree(tmp_path / "site")
     (tree / "api/locale").mkdir()
     for code in ("de", "fr"):

@@ -1,4 +1,4 @@
-"""What is counted, where it can be tested without a server; tests/embedded has uWSGI's."""
+"""Metrics that need no server; tests/embedded has those of uWSGI."""
 
 import os
 import socket
@@ -26,17 +26,17 @@ User = get_user_model()
 
 
 def value(name: str, **labels: str) -> float:
-    """Return what this process has counted."""
+    """Return the value of a metric in this process."""
     return REGISTRY.get_sample_value(name, labels) or 0
 
 
-def told(metrics: list[Metric]) -> dict[str, float]:
+def values(metrics: list[Metric]) -> dict[str, float]:
     """Return the values by their names."""
     return {sample.name: sample.value for metric in metrics for sample in metric.samples}
 
 
-def test_every_outcome_of_a_task_is_counted_from_its_first_begin_on() -> None:
-    """A rate over a counter that appears with its first failure would miss that one."""
+def test_all_task_counters_exist_from_the_first_start_of_a_task() -> None:
+    """A rate would miss the first failure if the counter appeared with it."""
     task = SimpleNamespace(name="never begun before", request=SimpleNamespace())
 
     jobs.begun(task)
@@ -46,7 +46,7 @@ def test_every_outcome_of_a_task_is_counted_from_its_first_begin_on() -> None:
         assert REGISTRY.get_sample_value(name, {"task": task.name}) == number
 
 
-def test_the_last_buckets_are_the_time_limits() -> None:
+def test_last_duration_buckets_are_the_time_limits() -> None:
     program = """if True:
         import django
         django.setup()
@@ -69,9 +69,9 @@ def test_the_last_buckets_are_the_time_limits() -> None:
     assert done.stdout.splitlines() == ["100.0 250.0 300.0 inf", "2500.0 5000.0 7000.0 inf"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not tell")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 @pytest.mark.parametrize("waiting", [0, 3])
-def test_the_kernel_tells_how_many_wait_at_a_socket(tmp_path: Path, waiting: int) -> None:
+def test_listen_backlog_of_a_socket_is_read_from_the_kernel(tmp_path: Path, waiting: int) -> None:
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
@@ -86,7 +86,9 @@ def test_the_kernel_tells_how_many_wait_at_a_socket(tmp_path: Path, waiting: int
     assert backlog.of(path) is None
 
 
-def test_a_mistake_is_counted_by_its_kind(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_view_exception_is_counted_by_its_type(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail() -> int:
         raise KeyError
 
@@ -100,7 +102,7 @@ def test_a_mistake_is_counted_by_its_kind(client: Client, monkeypatch: pytest.Mo
 
 
 @pytest.mark.django_db
-def test_a_job_is_counted_by_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_task_is_counted_by_its_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     def counts() -> list[float]:
         names = ("tasks_started_total", "tasks_succeeded_total", "tasks_failed_total")
         ended = "task_duration_seconds_count"
@@ -119,20 +121,24 @@ def test_a_job_is_counted_by_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db
-def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The test's transaction goes on afterwards.
+def test_queue_metrics_report_broker_queue_length_and_parked_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Keep the connection of the test's transaction open.
     monkeypatch.setattr("ops.metrics.jobs.connection.close", lambda: None)
     monkeypatch.setattr(app, "queue_length", lambda: 7)
     ParkedTask.objects.create(task="later", message="{}", parked=timezone.now())
 
-    found = told(list(Queue().collect()))
+    found = values(list(Queue().collect()))
 
     assert found["mysite_tasks_parked"] == 1
     assert found["celery_broker_up"] == 1
     assert found["celery_queue_length"] == 7
 
 
-def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queue_metrics_omit_a_broker_or_database_that_is_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broker_is_down() -> int:
         raise OSError("refused")
 
@@ -143,28 +149,28 @@ def test_what_cannot_be_asked_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ParkedTask.objects, "count", database_is_down)
     monkeypatch.setattr("ops.metrics.jobs.connection.close", lambda: None)
 
-    assert told(list(Queue().collect())) == {"celery_broker_up": 0}
+    assert values(list(Queue().collect())) == {"celery_broker_up": 0}
 
 
 @pytest.mark.parametrize("port", ["80", str(PORT)])
-def test_where_nothing_is_kept_nothing_is_told(
+def test_metrics_are_404_without_a_metrics_folder(
     client: Client, monkeypatch: pytest.MonkeyPatch, port: str
 ) -> None:
-    """As under `make run`."""
+    """As with `make run`."""
     monkeypatch.delenv(processes.VARIABLE, raising=False)
 
     assert client.get(PATH, SERVER_PORT=port).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/metrics/x", "/%6Detrics", "/METRICS"])
-def test_another_port_has_none(
+def test_metrics_are_404_on_every_other_port(
     client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str
 ) -> None:
     monkeypatch.setenv(processes.VARIABLE, str(tmp_path))
     headers = {"x-forwarded-port": str(PORT), "host": f"localhost:{PORT}"}
 
     for port in ("80", "443", "7999", "8000"):
-        # PATH_INFO, since the client takes `//metrics` for a host without a path.
+        # As PATH_INFO, since the client reads `//metrics` as a host without a path.
         answer = client.get("/", headers=headers, SERVER_PORT=port, PATH_INFO=path)
         assert answer.status_code == 404
     assert client.get("/metrics", SERVER_PORT=str(PORT)).status_code == 200

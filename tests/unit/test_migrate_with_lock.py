@@ -1,4 +1,4 @@
-"""`manage.py migrate_with_lock`: however many start at once, one of them migrates."""
+"""`manage.py migrate_with_lock`: of several processes, one migrates."""
 
 import os
 import re
@@ -20,13 +20,13 @@ from tests.waiting import eventually
 
 
 def environment(database: str) -> dict[str, str]:
-    """Return the environment of a command in the layer that loads fastest."""
+    """Return the environment of a command in the test layer, which loads fastest."""
     layer = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
     return {"PATH": os.environ["PATH"], "DATABASE_URL": database, **layer}
 
 
 class Migration:
-    """A process that migrates, and what it has said so far."""
+    """A process that migrates, and its output."""
 
     def __init__(self, database: str, log: Path, *arguments: str) -> None:
         self.log = log
@@ -51,9 +51,11 @@ class Migration:
         return re.findall(r"Applying (\S+)\.\.\. OK", self.said)
 
 
-def test_of_two_at_once_one_migrates(database: DatabaseWrapper, tmp_path: Path) -> None:
+def test_one_of_two_parallel_migrate_with_lock_migrates(
+    database: DatabaseWrapper, tmp_path: Path
+) -> None:
     url = f"sqlite:///{database.settings_dict['NAME']}"
-    # Both have started and stand before the lock; then both may.
+    # Both wait for the lock before it is released.
     with exclusive_lock(database, "migrate", 0, print):
         both = [Migration(url, tmp_path / f"{number}.log") for number in range(2)]
         for one in both:
@@ -70,7 +72,7 @@ def test_of_two_at_once_one_migrates(database: DatabaseWrapper, tmp_path: Path) 
     assert "No migrations to apply" in both[0].said + both[1].said
 
 
-def test_one_that_waits_in_vain_ends_with_a_message(
+def test_migrate_with_lock_times_out_with_a_message(
     database: DatabaseWrapper, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{database.settings_dict['NAME']}"
@@ -83,7 +85,7 @@ def test_one_that_waits_in_vain_ends_with_a_message(
     assert "Traceback" not in late.said
 
 
-def test_a_database_that_cannot_be_ends_it_at_once_with_a_message(tmp_path: Path) -> None:
+def test_migrate_with_lock_fails_at_once_without_a_usable_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/missing/db.sqlite3"
     hopeless = Migration(url, tmp_path / "log", "--wait", "600")
 
@@ -92,7 +94,7 @@ def test_a_database_that_cannot_be_ends_it_at_once_with_a_message(tmp_path: Path
     assert "Traceback" not in hopeless.said
 
 
-def test_statements_of_a_migration_may_take_longer_than_those_of_a_request(
+def test_migrate_with_lock_drops_the_statement_time_limits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = {"read_timeout": 12, "charset": "utf8mb4"}

@@ -1,6 +1,6 @@
-"""What MySQL runs at its first start, whatever user, password and database are called.
+"""The script that MySQL runs at its first start, for any user, password and database.
 
-That MySQL takes it so is seen on real ones: the stacks' own passwords have quotes and backslashes.
+Stacks of tests/stack have such passwords on a real MySQL.
 """
 
 import os
@@ -13,7 +13,7 @@ from tests.tree import ROOT
 from tools.stackctl.inside.databases import MYSQL
 
 SCRIPT = ROOT / "mysql/init/application.sh"
-# Takes the place of the client: writes down how it was started and what it was told.
+# A fake client that records its arguments, password and input.
 CLIENT = """#!/bin/bash
 [[ -z "${REFUSED:-}" || " $* " != *" --user=$REFUSED "* ]] || exit 1
 printf '%s\\n' "$@" >"$SEEN/arguments"
@@ -23,7 +23,7 @@ cat >"$SEEN/sql"
 
 
 def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run what runs in MySQL's container, with a client that only writes down."""
+    """Run a command of the MySQL container, with a client that records its input."""
     for name in ("mysql", "mysqldump"):
         client = folder / name
         client.write_text(CLIENT)
@@ -40,7 +40,7 @@ def run(folder: Path, *command: str, **environment: str) -> subprocess.Completed
 
 
 def started(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Make the application's user."""
+    """Create the application user."""
     usual = {
         "MYSQL_ROOT_PASSWORD": "root's",
         "MYSQL_DATABASE": "mysite",
@@ -55,14 +55,14 @@ def started(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
     [
         ("pa55", "'pa55'"),
         ("it's", "'it''s'"),
-        # As it is: with NO_BACKSLASH_ESCAPES it is a character like any other.
+        # Unescaped: with NO_BACKSLASH_ESCAPES it is an ordinary character.
         ("a\\fb\\", "'a\\fb\\'"),
         ("\\'; DROP USER root; --", "'\\''; DROP USER root; --'"),
         ('$HOME `id` $(id) & "', "'$HOME `id` $(id) & \"'"),
         ("grün\n€", "'grün\n€'"),
     ],
 )
-def test_a_password_is_what_it_is(password: str, text: str, tmp_path: Path) -> None:
+def test_mysql_user_is_created_with_any_password(password: str, text: str, tmp_path: Path) -> None:
     done = started(tmp_path, DB_PASSWORD=password)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -82,7 +82,7 @@ def test_a_password_is_what_it_is(password: str, text: str, tmp_path: Path) -> N
     assert (tmp_path / "password").read_text() == "root's"
 
 
-def test_the_user_gets_the_database_of_its_name_and_none_that_is_like_it(tmp_path: Path) -> None:
+def test_mysql_grant_escapes_wildcards_in_the_database_name(tmp_path: Path) -> None:
     started(tmp_path, DB_USER="o'ne", MYSQL_DATABASE="my_site%")
 
     said = (tmp_path / "sql").read_text()
@@ -91,9 +91,7 @@ def test_the_user_gets_the_database_of_its_name_and_none_that_is_like_it(tmp_pat
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "production", ""])
-def test_only_the_local_layer_s_user_may_create_databases_of_tests(
-    tmp_path: Path, layer: str
-) -> None:
+def test_only_the_local_layer_grants_test_databases(tmp_path: Path, layer: str) -> None:
     started(tmp_path, MYSQL_DATABASE="my_site", LAYER=layer)
 
     grants = (tmp_path / "sql").read_text().splitlines()
@@ -101,7 +99,7 @@ def test_only_the_local_layer_s_user_may_create_databases_of_tests(
     assert named == [r"GRANT ALL ON `test\_my\_site%`.* TO 'mysite'@'%';"] * (layer == "local")
 
 
-def test_the_superuser_is_not_the_application_s(tmp_path: Path) -> None:
+def test_mysql_init_refuses_root_as_db_user(tmp_path: Path) -> None:
     done = started(tmp_path, DB_USER="root")
 
     assert done.returncode == 1
@@ -110,10 +108,10 @@ def test_the_superuser_is_not_the_application_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("DB_USER", "DB_PASSWORD"), ("MYSQL_USER", "MYSQL_PASSWORD")])
-def test_a_container_of_an_earlier_release_is_saved_as_the_application(
+def test_mysql_of_an_earlier_release_is_dumped_as_the_application_user(
     names: tuple[str, str], tmp_path: Path
 ) -> None:
-    """It has no account of stackctl's; nothing can be loaded there."""
+    """It has no stackctl account; nothing can be loaded there."""
     user, password = names
     given = {user: "mysite", password: "it's\\", "MYSQL_DATABASE": "mysite", "REFUSED": "stackctl"}
 

@@ -1,4 +1,4 @@
-"""The list of servers that nginx as the load balancer reads, and how it is kept true."""
+"""The list of servers of the nginx balancer, and how it follows changes."""
 
 import importlib.util
 import signal
@@ -20,26 +20,26 @@ TWO = {"set1": ("server1", 7999), "set2": ("server2", 7999)}
 
 @pytest.fixture(scope="module")
 def follow() -> Iterator[ModuleType]:
-    """The script, which is no module of the project's packages."""
+    """Import the script, which is in no package."""
     path = ROOT / "variants/nginx-balancer/follow.py"
     spec = importlib.util.spec_from_file_location("nginx_balancer_follow", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    # Where its dataclasses look their annotations up.
+    # Dataclasses look up their annotations in sys.modules.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]
 
 
-def test_the_methods_are_the_contract_s(follow: ModuleType) -> None:
+def test_nginx_balance_methods_match_the_contract(follow: ModuleType) -> None:
     variable = VARIABLES["NGINX_BALANCE"]
 
     assert tuple(follow.METHODS) == variable.choices
     assert next(iter(follow.METHODS)) == variable.default
 
 
-def test_the_list_names_the_method_and_each_server_where_it_is(follow: ModuleType) -> None:
+def test_nginx_upstream_block_has_the_method_and_each_server_address(follow: ModuleType) -> None:
     servers = follow.Servers(TWO)
     servers.found("set2", "10.0.0.2")
     servers.found("set1", "10.0.0.1")
@@ -58,13 +58,13 @@ def test_the_list_names_the_method_and_each_server_where_it_is(follow: ModuleTyp
     )
 
 
-def test_nginx_can_start_before_any_server_is_known(follow: ModuleType) -> None:
+def test_nginx_balancer_starts_before_any_server_is_known(follow: ModuleType) -> None:
     block = follow.Servers(TWO).block("round_robin")
 
     assert block.split("\n")[:3] == ["upstream servers {", f"    {follow.NOBODY}", "}"]
 
 
-def test_server_that_hangs_is_down_until_it_answers(follow: ModuleType) -> None:
+def test_nginx_upstream_server_that_hangs_is_down_until_it_answers(follow: ModuleType) -> None:
     servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")
     servers.moved.clear()
@@ -82,13 +82,13 @@ def test_server_that_hangs_is_down_until_it_answers(follow: ModuleType) -> None:
     assert "down" not in servers.block("round_robin")
 
 
-def test_only_a_server_that_accepts_and_says_nothing_hangs(
+def test_only_a_server_that_accepts_without_a_response_hangs(
     follow: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "CHECK_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = "{}:{}".format(*server.getsockname())
-        # The kernel accepts.
+        # The kernel accepts the connection.
         assert follow.is_silent(place)
     assert not follow.is_silent(place)
 
@@ -105,13 +105,13 @@ def test_only_a_server_that_accepts_and_says_nothing_hangs(
 
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as server,
-        # The only one for which there is room: the next one waits for its connection.
+        # It fills the backlog: the next connection is not accepted.
         socket.create_connection(server.getsockname()),
     ):
         assert not follow.is_silent("{}:{}".format(*server.getsockname()))
 
 
-def test_a_server_that_has_moved_is_told_once(follow: ModuleType) -> None:
+def test_moved_server_causes_one_nginx_reload(follow: ModuleType) -> None:
     servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")
     assert servers.moved.is_set()
@@ -126,8 +126,8 @@ def test_a_server_that_has_moved_is_told_once(follow: ModuleType) -> None:
     assert "10.0.0.1:7999" not in servers.block("ip_hash")
 
 
-def test_an_address_that_another_server_has_now_is_its_own_alone(follow: ModuleType) -> None:
-    """Docker gives a stopped container's address to the next that starts."""
+def test_address_is_taken_over_from_a_stopped_server(follow: ModuleType) -> None:
+    """Docker assigns the address of a stopped container to the next one that starts."""
     servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")
     servers.found("set2", "10.0.0.2")
@@ -136,7 +136,7 @@ def test_an_address_that_another_server_has_now_is_its_own_alone(follow: ModuleT
     assert servers.places == {"set1": "10.0.0.2:7999"}
 
 
-def test_two_servers_of_one_machine_are_told_apart_by_port(follow: ModuleType) -> None:
+def test_servers_on_one_host_are_distinguished_by_port(follow: ModuleType) -> None:
     servers = follow.Servers({"a": ("host", 7999), "b": ("host", 8999)})
     servers.found("a", "10.0.0.1")
     servers.found("b", "10.0.0.1")
@@ -144,10 +144,10 @@ def test_two_servers_of_one_machine_are_told_apart_by_port(follow: ModuleType) -
     assert len(servers.places) == 2
 
 
-def test_a_server_that_is_stopped_keeps_its_place(
+def test_stopped_server_keeps_its_last_address(
     follow: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its name is gone with it; taking it off the list would be a reload for nothing."""
+    """Its name no longer resolves; removing it would be a needless reload."""
     servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")
     servers.moved.clear()
@@ -162,7 +162,7 @@ def test_a_server_that_is_stopped_keeps_its_place(
     assert not servers.moved.is_set()
 
 
-def test_running_requests_have_the_grace_period_from_sigterm_on(
+def test_nginx_balancer_gives_requests_the_grace_period_after_sigterm(
     follow: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     commands: list[tuple[str, ...]] = []
@@ -192,11 +192,11 @@ def test_running_requests_have_the_grace_period_from_sigterm_on(
     assert follow.main() == 7
     ((*_, option, grace),) = commands
     assert (option, grace) == ("-g", "worker_shutdown_timeout 41s;")
-    # nginx's own words for it: https://nginx.org/en/docs/control.html
+    # Graceful shutdown: https://nginx.org/en/docs/control.html
     assert signals == [signal.SIGQUIT]
 
 
-def test_a_method_that_there_is_not_is_refused_by_name(
+def test_unknown_nginx_balance_method_is_refused(
     follow: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NGINX_BALANCE", "random")

@@ -1,4 +1,4 @@
-"""Tasks that a worker does not know: parked, and done by a release that knows them."""
+"""Tasks that a worker does not know are parked until a release knows them."""
 
 import base64
 import datetime
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Release:
-    """A release's Celery application, with the tasks that it knows."""
+    """The Celery application of a release, with its tasks."""
 
     def __init__(self, broker: dict[str, Any], **tasks: Callable[..., object]) -> None:
         """Register the tasks by name."""
@@ -40,18 +40,18 @@ class Release:
             self.app.task(function, name=name, shared=False)
 
     def work(self, until: Callable[[], object]) -> None:
-        """Run a worker until something is so."""
+        """Run a worker until a condition is true."""
         with start_worker(self.app, pool="solo", perform_ping_check=False, loglevel="INFO"):
             eventually(until, seconds=30, what="the worker has received all")
 
     def waiting(self) -> int:
-        """Return how many messages the broker has."""
+        """Return the number of messages in the broker."""
         with self.app.connection_for_write() as connection, connection.channel() as channel:
             return int(channel.queue_declare(self.app.conf.task_default_queue).message_count)
 
 
 def parked() -> int:
-    """Return how many tasks are parked; 0 while the worker's thread holds SQLite's table."""
+    """Return the number of parked tasks; 0 while the worker locks the SQLite table."""
     try:
         return ParkedTask.objects.count()
     except OperationalError:
@@ -59,14 +59,14 @@ def parked() -> int:
 
 
 def own_queue() -> dict[str, Any]:
-    """Return Celery's settings of a queue that no other test uses."""
+    """Return Celery settings for a unique queue."""
     name = f"queue-{uuid.uuid4()}"
     return {"task_default_queue": name, "worker_enable_remote_control": False}
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> dict[str, Any]:
-    """Return Celery's settings of a broker of files, with a queue of the test's own."""
+    """Return Celery settings for a file broker with a unique queue."""
     folder = str(tmp_path)
     options = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": folder}
     message_files.prepare(options)
@@ -74,7 +74,7 @@ def broker(tmp_path: Path) -> dict[str, Any]:
     return {**own_queue(), "broker_url": FILES, "broker_transport_options": quick}
 
 
-def test_a_task_that_is_not_registered_waits_for_a_release_that_knows_it(
+def test_unregistered_task_is_parked_until_a_release_knows_it(
     broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done: list[tuple[str, int, dict[str, str]]] = []
@@ -100,10 +100,10 @@ def test_a_task_that_is_not_registered_waits_for_a_release_that_knows_it(
     assert not parked()
 
 
-def test_a_task_with_other_arguments_waits_for_a_release_that_takes_them(
+def test_task_with_unknown_arguments_is_parked_until_a_release_accepts_them(
     broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old worker would end it with a TypeError."""
+    """The old release would fail it with a TypeError."""
     done: list[object] = []
 
     def resize(name: str) -> None:
@@ -127,7 +127,7 @@ def test_a_task_with_other_arguments_waits_for_a_release_that_takes_them(
     assert done == ["a", ("b", 9)]
 
 
-def test_a_message_of_another_serializer_waits_for_a_release_that_reads_it(
+def test_message_of_an_unknown_serializer_is_parked_until_a_release_reads_it(
     broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -148,7 +148,7 @@ def test_a_message_of_another_serializer_waits_for_a_release_that_reads_it(
     assert done == ["a"]
 
 
-def test_while_the_database_is_down_the_broker_keeps_the_task(
+def test_broker_keeps_an_unknown_task_while_the_database_is_down(
     broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keep = parking.keep
@@ -174,7 +174,7 @@ def test_while_the_database_is_down_the_broker_keeps_the_task(
     assert "; again in 0.1 s" in errors
 
 
-def test_a_task_that_cannot_be_sent_stays_parked(
+def test_parked_task_stays_parked_while_the_broker_is_down(
     broker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = Release(broker)
@@ -198,7 +198,7 @@ def test_a_task_that_cannot_be_sent_stays_parked(
     assert parking.send_known() == 1
 
 
-def test_durable_task_is_not_parked_since_its_row_sends_it_again(broker: dict[str, Any]) -> None:
+def test_unknown_durable_task_is_not_parked(broker: dict[str, Any]) -> None:
     old = Release(broker)
     old.app.send_task("durable", headers={HEADER: str(uuid.uuid4())})
     old.app.send_task("later")
@@ -229,7 +229,7 @@ def test_parked_task_is_sent_once_when_two_workers_send_at_once(
     assert (parking.send_known(), new.waiting()) == (0, 0)
 
 
-def test_what_no_release_knew_for_a_month_is_dropped_with_an_error(
+def test_task_parked_for_a_month_is_dropped_with_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     day = datetime.timedelta(days=1)
@@ -254,7 +254,7 @@ class Unreadable:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        # Celery's protocol 2, then 1.
+        # Celery protocol 2, then 1.
         ((["a"], {"size": 1}, {}), ""),
         ((["a", 1, "b"], {}, {}), "takes other arguments"),
         ((["a"], {"colour": 1}, {}), "takes other arguments"),
@@ -267,7 +267,9 @@ class Unreadable:
         ("x", "cannot be read (ValueError"),
     ],
 )
-def test_a_task_s_arguments_are_compared_with_a_message_s(payload: object, reason: str) -> None:
+def test_message_arguments_are_checked_against_the_task_signature(
+    payload: object, reason: str
+) -> None:
     def resize(name: str, size: int = 0) -> None:
         pass
 
@@ -286,7 +288,7 @@ def test_a_task_s_arguments_are_compared_with_a_message_s(payload: object, reaso
         assert found == "cannot be read (ContentDisallowed: refusing pickle)"
 
 
-def test_a_message_is_kept_and_sent_with_all_that_it_came_with() -> None:
+def test_parked_message_is_sent_with_its_body_headers_and_properties() -> None:
     message: Any = SimpleNamespace(
         body=b"\x00body",
         content_type="application/x-own",
@@ -345,8 +347,8 @@ def test_a_message_is_kept_and_sent_with_all_that_it_came_with() -> None:
     ],
     ids=["protocol 2", "protocol 1"],
 )
-def test_an_unknown_task_is_parked_by_its_name_in_both_protocols(message: Any) -> None:
-    """The header has its name in protocol 2, the body in protocol 1."""
+def test_unknown_task_is_parked_by_name_in_celery_protocols_1_and_2(message: Any) -> None:
+    """In protocol 2 the header has the name, in protocol 1 the body."""
     names: list[str] = []
     consumer: Any = SimpleNamespace(park=lambda _, name, reason: names.append(name))
     parking.TaskConsumer.on_unknown_task(consumer, None, message, KeyError("later"))

@@ -1,4 +1,4 @@
-"""A RabbitMQ that says nothing more delays no client, whatever the conversation had come to."""
+"""A RabbitMQ that stops answering does not block a client."""
 
 import socket
 import threading
@@ -17,12 +17,12 @@ from tests.tree import ROOT
 from tests.unit.test_consistency_backing import TEST_LAYER
 from tests.waiting import eventually
 
-# AMQP 0-9-1's methods, as class and number: connection and channel, asked and opened.
+# Methods of AMQP 0-9-1, as class and number.
 START, START_OK, TUNE, TUNE_OK, OPEN, OPEN_OK = (
     (10, number) for number in (10, 11, 30, 31, 40, 41)
 )
 CHANNEL_OPEN, CHANNEL_OPEN_OK = (20, 10), (20, 11)
-# What each is answered with.
+# The response to each method.
 ANSWERS = {
     START_OK: (TUNE, pack(">HIH", 2047, 131072, 0)),
     OPEN: (OPEN_OK, b"\0"),
@@ -31,13 +31,13 @@ ANSWERS = {
 
 
 def frame(channel: int, method: tuple[int, int], arguments: bytes) -> bytes:
-    """Return one method on the wire."""
+    """Return the frame of one method."""
     payload = pack(">HH", *method) + arguments
     return pack(">BHI", 1, channel, len(payload)) + payload + b"\xce"
 
 
-def converse(client: socket.socket) -> None:
-    """Open what the client wants to have open, and say nothing to all else."""
+def open_channels(client: socket.socket) -> None:
+    """Open connections and channels, and answer nothing else."""
     stream = client.makefile("rb")
     stream.read(8)
     client.sendall(
@@ -53,14 +53,14 @@ def converse(client: socket.socket) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """Return the port of a RabbitMQ that lets everybody in and then answers nothing."""
+    """Return the port of a RabbitMQ that accepts logins and then answers nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
             while True:
                 client, _ = listening.accept()
                 with client, suppress(ConnectionError):
-                    converse(client)
+                    open_channels(client)
 
         def run() -> None:
             with suppress(OSError):
@@ -71,24 +71,24 @@ def silent() -> Iterator[int]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def test_no_question_is_waited_for_without_end(silent: int) -> None:
+def test_rabbitmq_request_without_an_answer_times_out(silent: int) -> None:
     environ = {**TEST_LAYER, "CELERY_BROKER_URL": f"amqp://someone:x@127.0.0.1:{silent}/mysite"}
     url, options = broker_settings(environment.load(environ), ROOT)
     rabbitmq_messages.prepare()
     ended: list[str] = []
 
     def opened() -> tuple[Connection, Any]:
-        """Make the conversation; the limit counts there too, and a busy machine may need longer."""
+        """Open connection and channel; on a busy machine that may time out too."""
         connection = Connection(url, transport_options=options)
         try:
             return connection, connection.channel()
         except OSError:
-            # Or the next try would have to wait for its end: one at a time is talked to.
+            # The fake server handles one connection at a time.
             connection.collect()
             raise
 
-    def ask() -> None:
-        connection, channel = eventually(opened, seconds=30, what="the conversation is open")
+    def request_queue() -> None:
+        connection, channel = eventually(opened, seconds=30, what="the channel is open")
         with suppress(TimeoutError):
             ended.append("opened")
             channel.queue_declare("celery", passive=True)
@@ -99,8 +99,8 @@ def test_no_question_is_waited_for_without_end(silent: int) -> None:
         connection.close()
         ended.append("closed")
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(60)
+    requesting = threading.Thread(target=request_queue, daemon=True)
+    requesting.start()
+    requesting.join(60)
 
     assert ended == ["opened", "closed"]
