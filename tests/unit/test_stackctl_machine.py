@@ -81,10 +81,13 @@ def test_a_file_that_changes_meanwhile_spoils_no_backup(
 
 def in_folder(folder: Path, script: str, given: bytes = b"") -> bytes:
     """Run a script of backup or restore on the folders of another root."""
-    moved = script.removeprefix(backup.MOUNTED).replace("srv", f"{str(folder)[1:]}/srv")
-    return subprocess.run(
-        ["sh", "-euc", moved], input=given, check=True, capture_output=True
-    ).stdout
+    moved = ["sh", "-euc", at_root(folder, script)]
+    return subprocess.run(moved, input=given, check=True, capture_output=True).stdout
+
+
+def at_root(folder: Path, script: str) -> str:
+    """Return a script of backup or restore for the folders of another root."""
+    return script.removeprefix(backup.MOUNTED).replace("srv", f"{str(folder)[1:]}/srv")
 
 
 @pytest.mark.parametrize("name", ["a.png", ".private", ".private-notes", "private", "media"])
@@ -103,6 +106,59 @@ def test_a_media_file_of_any_name_is_restored_as_one(tmp_path: Path, name: str) 
 
     assert {path.name: path.read_text() for path in media.iterdir()} == {name: "public"}
     assert {path.name: path.read_text() for path in private.iterdir()} == {"secret": "private"}
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_files_that_cannot_be_moved_fail_the_restore_and_none_is_removed(
+    tmp_path: Path, number: int
+) -> None:
+    """Both folders' live files move away first, then the restored ones move in."""
+    for folder in backup.FOLDERS:
+        live = tmp_path / folder[1:]
+        (live / backup.STAGED).mkdir(parents=True)
+        for file in (live / f"{live.name}-now", live / backup.STAGED / f"{live.name}-then"):
+            file.touch()
+    count = f"echo >>{tmp_path}/moved; [ $(wc -l <{tmp_path}/moved) != {number} ] || exit 1"
+    (tmp_path / "mv").write_text(f'#!/bin/sh\n{count}\nexec /bin/mv "$@"\n')
+    (tmp_path / "mv").chmod(0o755)
+
+    result = subprocess.run(
+        ["sh", "-c", at_root(tmp_path, restore.SWITCH)],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=False,
+    )
+
+    assert result.returncode != 0
+    left = {path.name for path in tmp_path.glob("srv/**/*-*")}
+    assert left == {"media-now", "media-then", "private-now", "private-then"}
+
+
+@pytest.mark.parametrize(
+    "script", [backup.PACK, restore.STAGE, restore.SWITCH], ids=["save", "unpack", "switch"]
+)
+@pytest.mark.parametrize("missing", backup.FOLDERS)
+def test_no_script_touches_a_folder_without_its_volume(
+    tmp_path: Path, script: str, missing: str
+) -> None:
+    """There it is an empty folder of the image, which ends with its container."""
+    (tmp_path / "mounts").write_text(
+        "".join(
+            f"/dev/sda {folder} ext4 rw 0 0\n" for folder in backup.FOLDERS if folder != missing
+        )
+    )
+    # The message is all that it may do: it finds no program.
+    alone = {"PATH": str(tmp_path)}
+    (tmp_path / "grep").symlink_to("/usr/bin/grep")
+
+    result = subprocess.run(
+        ["/bin/sh", "-c", script.replace("/proc/mounts", str(tmp_path / "mounts"))],
+        env=alone,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stderr) == (1, f"no volume is mounted at {missing}\n")
 
 
 def test_an_archive_of_a_former_format_leaves_the_private_files(tmp_path: Path) -> None:
