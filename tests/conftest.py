@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.reliability import document_with_place
+from tests.chaos.reliability import document_with_marks
 from tests.stack.bench import Bench, bench_of
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.tree import copy_tree
@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option for the document that receives the figures of the load tests."""
     parser.addoption(
         "--reliability",
-        type=document_with_place,
+        type=document_with_marks,
         help="the document to put the load tests' figures into",
     )
 

@@ -1,4 +1,4 @@
-"""Runs inside a server container: asks that server itself, all cases at once, and prints JSON."""
+"""Runs inside a server container: sends all cases to that server in parallel, prints JSON."""
 
 import http.client
 import json
@@ -12,13 +12,13 @@ CHUNK = 10_000
 
 
 def chunks(size: int) -> Iterator[bytes]:
-    """Yield a body in pieces."""
+    """Yield a body in chunks."""
     for _ in range(size // CHUNK):
         yield bytes(CHUNK)
 
 
-def ask(case: dict[str, Any]) -> tuple[int, float, bool]:
-    """Return a request's status, its seconds, and whether its response was cut off."""
+def send(case: dict[str, Any]) -> tuple[int, float, bool]:
+    """Send a request; return its status, its seconds, and whether the response was cut off."""
     size = case.get("body", 0)
     connection = http.client.HTTPConnection("127.0.0.1", 7999, timeout=120)
     begun = time.monotonic()
@@ -40,4 +40,4 @@ def ask(case: dict[str, Any]) -> tuple[int, float, bool]:
 
 cases = json.loads(sys.argv[1])
 with ThreadPoolExecutor(len(cases)) as pool:
-    print(json.dumps(list(pool.map(ask, cases))))
+    print(json.dumps(list(pool.map(send, cases))))

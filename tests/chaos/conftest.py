@@ -1,4 +1,4 @@
-"""The production stack with the load tests' app, shared by all scenarios."""
+"""The production stack with the app of the load tests, shared by all scenarios."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Load, mixed_clients
-from tests.chaos.reliability import Figures, put_into
+from tests.chaos.reliability import Figures, write_table
 from tests.stack.compose import STACK_NAME, Stack, secret_environment
 
 READ_KEYS = """
@@ -25,12 +25,12 @@ FIGURES = pytest.StashKey[Figures]()
 
 @pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config) -> Figures:
-    """What each scenario counted; `make chaos` puts it into the documentation."""
+    """Collect the figures of each scenario; `make chaos` writes them to docs/reliability.md."""
     return pytestconfig.stash.setdefault(FIGURES, Figures())
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Put the figures into the documentation, if all scenarios ran and held."""
+    """Write the figures to the document if all scenarios ran and passed."""
     config = session.config
     document = config.getoption("--reliability")
     if not document or FIGURES not in config.stash:
@@ -39,27 +39,27 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     assert isinstance(reporter, pytest.TerminalReporter)
     if exitstatus or reporter.stats.get("deselected"):
         reporter.write_line(
-            f"\n{document} keeps its figures: not every scenario ran and held", yellow=True
+            f"\n{document} keeps its figures: not every scenario ran and passed", yellow=True
         )
     else:
-        put_into(document, config.stash[FIGURES].table())
+        write_table(document, config.stash[FIGURES].table())
 
 
-# Shorter than the default, so that the tests need not wait for an hour.
+# Shorter than the default of an hour.
 VISIBILITY_SECONDS = 90
 
 
 @pytest.fixture(scope="session")
 def loaded(tree: Path) -> Iterator[Stack]:
-    """A production stack that answers the load tests' requests."""
+    """Start a production stack with the app of the load tests."""
     stack = Stack(
         tree,
         "production",
         DJANGO_SECURE_SSL_REDIRECT="false",
         COMPOSE_FILE="docker-compose.yaml:tests/chaos/compose.yaml",
-        # Images of its own, since deploys move their names.
+        # Own images, since deploys move their tags.
         STACK_NAME=f"{STACK_NAME}-chaos",
-        # All visitors come from one address, or are one user.
+        # All clients share one address and one user.
         THROTTLE_ANON="off",
         THROTTLE_USER="off",
         TASK_VISIBILITY_SECONDS=str(VISIBILITY_SECONDS),
@@ -71,31 +71,31 @@ def loaded(tree: Path) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def static(loaded: Stack) -> str:
-    """The path of a hashed static file."""
-    found = re.search(r'href="(/static/[^"]+)"', loaded.get("/status/").text)
-    assert found
-    return found[1]
+    """Return the path of a static file with a hashed filename."""
+    match = re.search(r'href="(/static/[^"]+)"', loaded.get("/status/").text)
+    assert match
+    return match[1]
 
 
 @pytest.fixture
 def load(loaded: Stack, static: str) -> Load:
-    """The usual mix of 32 clients."""
+    """Return the default load of 32 mixed clients."""
     return Load(loaded.http_port, mixed_clients(static))
 
 
 def check_nothing_lost(load: Load, stack: Stack) -> None:
-    """Every request was answered as it should, and every acknowledged write is there once."""
+    """Assert that no request failed and every acknowledged write is in the database once."""
     assert not load.failed, load.summary()
     check_writes(load, stack)
 
 
 def check_writes(load: Load, stack: Stack) -> None:
-    """Every acknowledged write is there; none is there twice."""
-    rows = written(stack)
+    """Assert that every acknowledged write is in the database exactly once."""
+    rows = written_keys(stack)
     assert len(rows) == len(set(rows))
     assert load.acknowledged() <= set(rows)
 
 
-def written(stack: Stack) -> list[str]:
-    """Return the keys of all rows."""
+def written_keys(stack: Stack) -> list[str]:
+    """Return the keys of all rows in the database."""
     return json.loads(stack.python_in("server1", READ_KEYS))

@@ -1,11 +1,11 @@
-"""How long the machine's disk keeps a write waiting, and with it each commit: no server's doing."""
+"""The longest write to the machine's disk, which delays commits whatever the servers do."""
 
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Writes as a commit does, five times a second until its input ends; prints the longest wait.
+# Writes and fsyncs five times a second until its input ends, then prints the longest duration.
 PROBE = """
 import os, select, sys, time
 
@@ -22,14 +22,14 @@ print(longest)
 
 @dataclass
 class Disk:
-    """What was seen of the disk; after the block of watched_disk()."""
+    """The longest write; set after the block of watched_disk()."""
 
     longest_seconds: float = 0.0
 
 
 @contextmanager
 def watched_disk(image: str) -> Iterator[Disk]:
-    """Watch the engine's disk from a container of its own, made of an image with Python."""
+    """Measure writes in a container of an image with Python during the block."""
     disk = Disk()
     process = subprocess.Popen(
         [

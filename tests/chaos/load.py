@@ -1,4 +1,4 @@
-"""A load of many clients that accounts for every request."""
+"""A load of many clients that records the outcome of every request."""
 
 import http.client
 import itertools
@@ -16,74 +16,74 @@ from typing import Self
 from tests.background import InBackground
 from tests.waiting import eventually
 
-# A request without an answer for so long has failed; HAProxy's own limits are below it.
+# Longer than any limit of HAProxy; a request without a response until then has failed.
 TIMEOUT_SECONDS = 40
-# Between two requests of a visitor, in seconds.
+# Pauses between two requests of a client, in seconds.
 PAGE_PAUSE = 0.4
 WRITE_PAUSE = 0.8
-# The bytes of a slow body.
-DRIPS = 20
+# Bytes of a slow request body.
+SLOW_BODY_BYTES = 20
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks for."""
+    """A request that a client sends."""
 
     method: str
     path: str
-    # What the answer has to be.
+    # The expected status.
     status: int = 200
-    # How long the client takes to send its body; 0: it has none.
+    # How long the client takes to send its body; 0 for no body.
     body_seconds: float = 0
     cookie: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request: every one has exactly one."""
+    """The outcome of one request; every request has exactly one."""
 
     request: Request
     started: float
     seconds: float
-    # The answer's status, or 0 where none came.
+    # The status, or 0 without a response.
     status: int
     error: str = ""
 
     @property
     def failed(self) -> bool:
-        """Return whether a visitor would have noticed."""
+        """Return whether the response did not have the expected status."""
         return self.status != self.request.status
 
     @property
     def ended(self) -> float:
-        """Return when it was over, on the monotonic clock."""
+        """Return the end of the request on the monotonic clock."""
         return self.started + self.seconds
 
 
 @dataclass
 class Client:
-    """One visitor who asks again and again; never twice for the same request."""
+    """A client that sends requests one after another and never retries."""
 
     requests: Iterator[Request]
     keep_alive: bool = True
-    # Between two requests, in seconds.
+    # Pause between two requests, in seconds.
     pause: float = 0.1
-    # What the client believes, if it asks by https.
-    trusting: ssl.SSLContext | None = None
+    # For requests over HTTPS.
+    ssl_context: ssl.SSLContext | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     connection: http.client.HTTPConnection | None = None
 
     def run(self, port: int, over: threading.Event) -> None:
-        """Ask until the load is over; the request under way is finished."""
+        """Send requests until the load ends; the running request is finished."""
         for request in self.requests:
             if over.is_set():
                 break
             self.outcomes.append(self.ask(port, request))
             over.wait(self.pause)
-        self.hang_up()
+        self.close()
 
     def ask(self, port: int, request: Request) -> Outcome:
-        """Send one request and wait for all of its answer."""
+        """Send one request and read its whole response."""
         started = time.monotonic()
         status, error = 0, ""
         try:
@@ -94,109 +94,108 @@ class Client:
                 headers["Cookie"] = request.cookie
             body = None
             if request.body_seconds:
-                body = dripping(request.body_seconds)
-                headers["Content-Length"] = str(DRIPS)
+                body = slow_body(request.body_seconds)
+                headers["Content-Length"] = str(SLOW_BODY_BYTES)
             self.connection.request(request.method, request.path, body=body, headers=headers)
             answer = self.connection.getresponse()
             answer.read()
             status = answer.status
             if answer.will_close:
-                self.hang_up()
+                self.close()
         except (OSError, http.client.HTTPException) as reason:
             error = repr(reason)
-            self.hang_up()
+            self.close()
         return Outcome(request, started, time.monotonic() - started, status, error)
 
     def connect(self, port: int) -> http.client.HTTPConnection:
-        """Return a connection that opens with its first request."""
-        if self.trusting is None:
+        """Return a connection, which opens with its first request."""
+        if self.ssl_context is None:
             return http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
         return http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=TIMEOUT_SECONDS, context=self.trusting
+            "127.0.0.1", port, timeout=TIMEOUT_SECONDS, context=self.ssl_context
         )
 
-    def hang_up(self) -> None:
-        """Close the connection; the next request opens another."""
+    def close(self) -> None:
+        """Close the connection; the next request opens a new one."""
         if self.connection is not None:
             self.connection.close()
             self.connection = None
 
 
 class Arrivals(Client):
-    """Visitors who come on time, `pause` apart, whether or not those before have their answer."""
+    """Requests at a fixed rate, `pause` apart, even while earlier ones are still running."""
 
     def run(self, port: int, over: threading.Event) -> None:
-        """Send each request in a thread of its own until the load is over; wait for the answers."""
+        """Send each request in its own thread until the load ends, then wait for all responses."""
         due = time.monotonic()
         threads = []
         for request in self.requests:
             if over.wait(max(0.0, due - time.monotonic())):
                 break
-            threads.append(threading.Thread(target=self.arrive, args=(port, request)))
+            threads.append(threading.Thread(target=self.send_alone, args=(port, request)))
             threads[-1].start()
             due += self.pause
         for thread in threads:
             thread.join()
 
-    def arrive(self, port: int, request: Request) -> None:
-        """Be one of them."""
+    def send_alone(self, port: int, request: Request) -> None:
+        """Send one request over its own connection."""
         visitor = Client(iter(()), keep_alive=False)
         self.outcomes.append(visitor.ask(port, request))
 
 
-def dripping(seconds: float) -> Iterator[bytes]:
-    """Yield a body byte by byte, spread over so many seconds."""
-    for _ in range(DRIPS):
-        time.sleep(seconds / DRIPS)
+def slow_body(seconds: float) -> Iterator[bytes]:
+    """Yield a body byte by byte over this many seconds."""
+    for _ in range(SLOW_BODY_BYTES):
+        time.sleep(seconds / SLOW_BODY_BYTES)
         yield b" "
 
 
-def always(method: str, path: str, body_seconds: float = 0) -> Callable[[], Iterator[Request]]:
-    """Return a source of the same request for ever."""
+def repeated(method: str, path: str, body_seconds: float = 0) -> Callable[[], Iterator[Request]]:
+    """Return a function that yields the same request forever."""
     return lambda: itertools.repeat(Request(method, path, body_seconds=body_seconds))
 
 
-def orders() -> Iterator[Request]:
-    """Yield writes, each with a key of its own."""
+def unique_orders() -> Iterator[Request]:
+    """Yield writes, each with its own key."""
     while True:
         yield Request("POST", f"/loadtest/order/{uuid.uuid4()}", 201)
 
 
 def mixed_clients(static: str) -> list[Client]:
-    """Return 32 visitors: fast and slow pages, writes, files; old and new connections.
+    """Return 32 clients: fast and slow pages, writes, files; kept and new connections.
 
-    All of it is below what one server can do, since that is what there is while the other one is
-    replaced: the slow page takes one of its two workers, the rest two thirds of the other's time,
-    where a page takes 5 ms and a write 45. More would be a test of overload (test_overload.py).
+    One server can serve all of it while the other is replaced: the slow page occupies one worker,
+    all other requests two thirds of the second. More would test overload (test_overload.py).
     """
-    fast, slow = always("GET", "/profile/"), always("GET", "/loadtest/slow/2000")
+    fast, slow = repeated("GET", "/profile/"), repeated("GET", "/loadtest/slow/2000")
     return [
         *(Client(fast(), pause=PAGE_PAUSE) for _ in range(14)),
         *(Client(fast(), pause=PAGE_PAUSE, keep_alive=False) for _ in range(4)),
-        *(Client(orders(), pause=WRITE_PAUSE) for _ in range(6)),
-        *(Client(orders(), pause=WRITE_PAUSE, keep_alive=False) for _ in range(2)),
-        *(Client(always("GET", static)()) for _ in range(4)),
-        *(Client(always("GET", static)(), keep_alive=False) for _ in range(1)),
+        *(Client(unique_orders(), pause=WRITE_PAUSE) for _ in range(6)),
+        *(Client(unique_orders(), pause=WRITE_PAUSE, keep_alive=False) for _ in range(2)),
+        *(Client(repeated("GET", static)()) for _ in range(4)),
+        *(Client(repeated("GET", static)(), keep_alive=False) for _ in range(1)),
         Client(slow()),
     ]
 
 
 class Load(InBackground):
-    """All clients at once, for the time of a `with` block; every request gets its outcome."""
+    """Run all clients in parallel during a `with` block."""
 
     def __init__(self, port: int, clients: list[Client]) -> None:
-        """Describe it; the block starts it."""
+        """Prepare the clients; entering the block starts them."""
         self.clients = clients
         tasks = [partial(client.run, port) for client in clients]
         super().__init__(tasks, end_seconds=TIMEOUT_SECONDS + 5)
 
     def __enter__(self) -> Self:
-        # What was built before is on the disk: its flush would hold up the database's commits.
+        # Flush what was built before; otherwise its writes delay commits of the database.
         os.sync()
         return super().__enter__()
 
     def warm_up(self) -> None:
-        """Return once every client has been answered."""
+        """Wait until every client has received a response."""
         eventually(
             lambda: all(client.outcomes for client in self.clients),
             seconds=60,
@@ -204,7 +203,7 @@ class Load(InBackground):
         )
 
     def all_served_again(self) -> None:
-        """Return once every client has been answered a request that it sent after this call."""
+        """Wait until every client has received a response to a request sent after this call."""
         now = time.monotonic()
         eventually(
             lambda: all(client.outcomes[-1].started > now for client in self.clients),
@@ -214,12 +213,12 @@ class Load(InBackground):
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """Return what became of every request so far."""
+        """Return the outcome of every request so far."""
         return [outcome for client in self.clients for outcome in client.outcomes]
 
     @property
     def failed(self) -> list[Outcome]:
-        """Return the requests that a visitor would call failed."""
+        """Return the failed requests."""
         return [outcome for outcome in self.outcomes if outcome.failed]
 
     def acknowledged(self) -> set[str]:
@@ -231,12 +230,12 @@ class Load(InBackground):
         }
 
     def summary(self) -> str:
-        """Return one line for a person."""
+        """Return a summary in one line."""
         longest = max((outcome.seconds for outcome in self.outcomes), default=0)
-        kinds = Counter(
+        failures = Counter(
             f"{o.request.method} {o.status or o.error[:60]}" for o in self.failed
         ).most_common(5)
         return (
-            f"{len(self.outcomes)} requests, {len(self.failed)} failed {kinds or ''}, "
+            f"{len(self.outcomes)} requests, {len(self.failed)} failed {failures or ''}, "
             f"longest {longest:.2f} s"
         )

@@ -1,4 +1,4 @@
-"""A release that adds a task and a view that sends it, and what became of each task."""
+"""A release that adds a task and a view that sends it, and the outcome of each task."""
 
 import itertools
 import json
@@ -21,14 +21,14 @@ from django.contrib.auth.models import Group
 def added(key: str) -> None:
     Group.objects.get_or_create(name=key)
 """
-VIEW = """
+VIEW_AND_URL = """
 from django.http import HttpRequest, HttpResponse
 
 from mysite.celery import app
 
 
 def add(request: HttpRequest, key: str) -> HttpResponse:
-    # Its name is all that a server knows of it.
+    # By name, since the server does not import the task.
     app.send_task("api.added", args=[f"added-{key}"])
     return HttpResponse(status=202)
 
@@ -36,7 +36,7 @@ def add(request: HttpRequest, key: str) -> HttpResponse:
 urlpatterns = [
     path("api/added/<str:key>/", add),
 """
-COUNTED = """
+COUNT_TASKS = """
 import json
 import django
 django.setup()
@@ -49,30 +49,30 @@ print(json.dumps([list(done), ParkedTask.objects.filter(task="api.added").count(
 
 @contextmanager
 def release_with_a_new_task(stack: Stack) -> Iterator[None]:
-    """Add the task and its view to the tree for the block's time."""
+    """Add the task and its view to the tree during the block."""
     api = stack.tree / "api"
     tasks = api / "tasks.py"
     tasks.write_text(TASK)
     try:
-        with edited(api / "urls.py", "\nurlpatterns = [\n", VIEW):
+        with edited(api / "urls.py", "\nurlpatterns = [\n", VIEW_AND_URL):
             yield
     finally:
         tasks.unlink()
 
 
-def senders() -> Iterator[Request]:
-    """Yield requests that send a task each; a release without the view answers 404."""
+def task_requests() -> Iterator[Request]:
+    """Yield requests that send one task each; a release without the view answers 404."""
     for _ in itertools.count():
         yield Request("GET", f"/api/added/{uuid.uuid4()}/", ACCEPTED)
 
 
-class Tasks(Load):
-    """A client that sends tasks all the while, each of its own key."""
+class TaskLoad(Load):
+    """A client that sends tasks, each with its own key."""
 
     def __init__(self, stack: Stack) -> None:
-        """Describe it; the block starts it."""
+        """Prepare the client; entering the block starts it."""
         self.stack = stack
-        super().__init__(stack.http_port, [Client(senders(), pause=PAUSE)])
+        super().__init__(stack.http_port, [Client(task_requests(), pause=PAUSE)])
 
     @property
     def accepted(self) -> set[str]:
@@ -84,10 +84,10 @@ class Tasks(Load):
         }
 
     def lost(self) -> set[str]:
-        """Return the accepted tasks that were not done; some may be parked or queued still."""
-        return self.accepted - set(self.counted()[0])
+        """Return the accepted tasks that are not done; they may be parked or queued."""
+        return self.accepted - set(self.count_tasks()[0])
 
-    def counted(self) -> tuple[list[str], int]:
-        """Return the keys of the tasks that were done, and how many tasks are parked."""
-        done, parked = json.loads(self.stack.python_in("server1", COUNTED))
+    def count_tasks(self) -> tuple[list[str], int]:
+        """Return the keys of the finished tasks, and the number of parked tasks."""
+        done, parked = json.loads(self.stack.python_in("server1", COUNT_TASKS))
         return done, int(parked)

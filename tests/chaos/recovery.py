@@ -1,4 +1,4 @@
-"""What all faults have in common: what may fail, and when all is well again."""
+"""Assertions of all faults: which requests may fail, and how long recovery takes."""
 
 import time
 from collections.abc import Callable
@@ -8,51 +8,50 @@ from tests.chaos.load import Load
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
-# A server's workers, and as many requests at once does HAProxy hand to it.
+# The workers of a server, which is also HAProxy's maxconn for it.
 WORKERS = int(VARIABLES["WEB_CONCURRENCY"].default)
-# A killed container's processes end one after another, some ms apart. While one still listens, the
-# kernel takes a connection for it: a place whose request was cut off is filled once more, and cut
-# off again. In HAProxy's log such a write begins where its place's former one ends and is no
-# refused connection ("SH", retries 0), so nothing may be sent again. Two of 26 kills lost a third
-# write that way.
+# Processes of a killed container end some ms apart. While one still listens, HAProxy fills the slot
+# of a request that was cut off once more, and that request is cut off too (2 of 26 kills).
 IN_FLIGHT = 2 * WORKERS
-# From the fault to the moment after which nothing fails any more.
+# From the fault until the last failed request.
 RECOVERY_SECONDS = 5
 
 
-def answers(stack: Stack, profile: str) -> bool:
+def is_in_service(stack: Stack, profile: str) -> bool:
     """Return whether a server answers through HAProxy."""
     return profile in stack.in_service()
 
 
-def recovered(load: Load, since: float, back: Callable[[], bool], *, seconds: float = 60) -> float:
-    """Wait until all is well and return how many seconds after the fault that was.
+def seconds_to_recover(
+    load: Load, since: float, is_back: Callable[[], bool], *, seconds: float = 60
+) -> float:
+    """Wait until the site has recovered; return the seconds from the fault until then.
 
-    A look takes a second or two, which are not the site's: the time is that at which the look began
-    that found all well. A request that fails later puts it off.
+    A check takes a second or two, which do not count: recovery is when the first successful check
+    started, or when the last failed request ended.
 
     Args:
-        load: what runs meanwhile.
-        since: the fault's time on the monotonic clock.
-        back: whether what was hit is in service again.
-        seconds: a generous bound on the wait; the caller compares what is returned.
+        load: the load that runs meanwhile.
+        since: the time of the fault on the monotonic clock.
+        is_back: returns whether the service that failed is back.
+        seconds: a generous limit of the wait; the caller compares the result.
     """
-    asked_at = since
+    checked_at = since
 
-    def look() -> bool:
-        nonlocal asked_at
-        asked_at = time.monotonic()
-        return back()
+    def check() -> bool:
+        nonlocal checked_at
+        checked_at = time.monotonic()
+        return is_back()
 
-    eventually(look, seconds=seconds, what="back in service after the fault")
+    eventually(check, seconds=seconds, what="back in service after the fault")
     load.all_served_again()
-    return max([asked_at, *(outcome.ended for outcome in load.failed)]) - since
+    return max([checked_at, *(outcome.ended for outcome in load.failed)]) - since
 
 
 def check_failures(load: Load, *, posts: int) -> None:
-    """No page or file failed, and of the writes at most those that were cut off in their work.
+    """Assert that no page or file failed, and at most `posts` writes that were cut off.
 
-    A write that had been repeated would be answered 409: its key is there already.
+    A write that was retried after taking effect would get 409, since its key exists.
     """
     failed = load.failed
     assert not [outcome for outcome in failed if outcome.request.method == "GET"], load.summary()
@@ -61,5 +60,5 @@ def check_failures(load: Load, *, posts: int) -> None:
 
 
 def host_pid(stack: Stack, service: str) -> int:
-    """Return the id that a container's first process has on this machine; 0 where it has none."""
+    """Return the host's id of a container's first process; 0 if it has none."""
     return int(docker("inspect", "--format", "{{.State.Pid}}", stack.container(service)))

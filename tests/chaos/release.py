@@ -1,4 +1,4 @@
-"""Releases for the load tests: ./stackctl on their stack, from trees that differ a little."""
+"""Releases for the load tests: ./stackctl on their stack, with small changes to the tree."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ from tests.stack.test_live_edit import edited
 from tests.waiting import eventually
 
 SERVERS = ("server1", "server2")
-# Three requests of the slowest kind, hundreds of the others.
+# Enough for three requests of the slowest kind and hundreds of the others.
 STEADY_SECONDS = 8.0
 COMMAND_SECONDS = 500
 
 
-def start(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
+def start_stackctl(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
     """Start ./stackctl on this stack."""
     return subprocess.Popen(
         [sys.executable, "-m", "tools.stackctl", *arguments],
@@ -31,70 +31,70 @@ def start(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
 
 
 def stackctl(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ./stackctl on this stack and return how it ended."""
-    process = start(stack, *arguments)
+    """Run ./stackctl on this stack, and return its exit code and output."""
+    process = start_stackctl(stack, *arguments)
     output, _ = process.communicate(timeout=COMMAND_SECONDS)
     return subprocess.CompletedProcess(process.args, process.returncode, output)
 
 
-def ends(code: int, result: subprocess.CompletedProcess[str]) -> str:
-    """Return what a command printed; it must have ended with this code, without a traceback."""
+def output_of(code: int, result: subprocess.CompletedProcess[str]) -> str:
+    """Return the output of a command; assert its exit code and that it has no traceback."""
     assert result.returncode == code, result.stdout[-5000:]
-    # The application may show one; stackctl itself never does.
+    # The application may print a traceback; stackctl never does.
     assert "tools/stackctl/" not in result.stdout
     return result.stdout
 
 
-def timed(stack: Stack, *arguments: str) -> float:
-    """Run a command that must succeed, and return the seconds that it took."""
+def run_timed(stack: Stack, *arguments: str) -> float:
+    """Run a command that must succeed, and return its seconds."""
     started = time.monotonic()
-    ends(0, stackctl(stack, *arguments))
+    output_of(0, stackctl(stack, *arguments))
     return time.monotonic() - started
 
 
 @contextmanager
-def another_release(stack: Stack, name: str) -> Iterator[str]:
-    """Change one module for the block's time, as the next release would."""
+def changed_release(stack: Stack, name: str) -> Iterator[str]:
+    """Change one module during the block, as the next release would."""
     old = '"""What this process'
     with edited(stack.tree / "ops" / "profile.py", old, f'"""Release {name}. {old[3:]}'):
         yield name
 
 
-def answering(stack: Stack) -> dict[str, str]:
+def releases_in_service(stack: Stack) -> dict[str, str]:
     """Return the release that each server answers with, through HAProxy."""
-    found: dict[str, str] = {}
+    releases: dict[str, str] = {}
 
     def ask() -> bool:
         profile = stack.profile()
-        found[profile["server"]] = profile["release"]
-        return len(found) == len(SERVERS)
+        releases[profile["server"]] = profile["release"]
+        return len(releases) == len(SERVERS)
 
     eventually(ask, seconds=60, what="both servers answer")
-    return found
+    return releases
 
 
-def all_on(release: str) -> dict[str, str]:
-    """Return what answering() gives when every server runs one release."""
+def both_on(release: str) -> dict[str, str]:
+    """Return the result of releases_in_service() when both servers run this release."""
     return {"set1": release, "set2": release}
 
 
 def containers(stack: Stack) -> list[str]:
-    """Return both servers' containers."""
+    """Return the containers of both servers."""
     return [stack.container(server) for server in SERVERS]
 
 
-def kind(request: Request) -> str:
-    """Return what a request's time is compared with: others that ask for the same work."""
+def request_kind(request: Request) -> str:
+    """Return the kind of work that a request asks for; times are compared within a kind."""
     if request.method == "POST":
         return "write"
     return request.path.strip("/").replace("loadtest/", "").partition("/")[0]
 
 
-def longest(load: Load, since: float, until: float = float("inf")) -> dict[str, float]:
-    """Return the longest request of each kind among those begun between two moments, in seconds."""
-    found: dict[str, float] = {}
+def longest_by_kind(load: Load, since: float, until: float = float("inf")) -> dict[str, float]:
+    """Return the seconds of the longest request of each kind started between two times."""
+    seconds: dict[str, float] = {}
     for outcome in load.outcomes:
         if since <= outcome.started < until:
-            name = kind(outcome.request)
-            found[name] = max(found.get(name, 0.0), outcome.seconds)
-    return found
+            name = request_kind(outcome.request)
+            seconds[name] = max(seconds.get(name, 0.0), outcome.seconds)
+    return seconds

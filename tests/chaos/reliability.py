@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md: what each load test counted, on which machine and day."""
+"""The table of docs/reliability.md: the figures of each load test, with machine and date."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ HEADINGS = ("scenario", "must hold", "requests", "failed", "longest", "seen")
 
 @dataclass(frozen=True)
 class Row:
-    """What one scenario counted."""
+    """The figures of one scenario."""
 
     scenario: str
     must_hold: str
@@ -25,7 +25,7 @@ class Row:
     seen: str
 
     def cells(self) -> tuple[str, ...]:
-        """Return the table's cells, in the order of HEADINGS."""
+        """Return the cells in the order of HEADINGS."""
         return (
             self.scenario,
             self.must_hold,
@@ -43,13 +43,13 @@ class Figures:
     rows: list[Row] = field(default_factory=list)
 
     def add(self, scenario: str, must_hold: str, load: Load, seen: str = "") -> None:
-        """Keep what a load counted, and print it.
+        """Add the figures of a load, and print them.
 
         Args:
-            scenario: what was done, as a person would say it.
+            scenario: the fault or the command.
             must_hold: the claim that the test asserts.
             load: the load that ran meanwhile.
-            seen: what else was measured, such as the seconds until recovery.
+            seen: other measurements, such as the seconds until recovery.
         """
         longest = max((outcome.seconds for outcome in load.outcomes), default=0.0)
         print(load.summary())
@@ -72,29 +72,29 @@ class Figures:
         longest: float,
         seen: str,
     ) -> None:
-        """Keep what a test counted itself, and print it; `longest` is in seconds."""
+        """Add figures that a test counted itself, and print them; `longest` is in seconds."""
         row = Row(scenario, must_hold, requests, failed, longest, seen)
         self.rows.append(row)
         print(": ".join(row.cells()))
 
     def table(self) -> str:
-        """Return the rows as Markdown, below the machine and the day."""
+        """Return the machine, the date and the rows as Markdown."""
         lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(row.cells() for row in self.rows)]
         rows = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-        return f"{machine()}, {datetime.now(UTC):%Y-%m-%d}.\n\n{rows}"
+        return f"{describe_machine()}, {datetime.now(UTC):%Y-%m-%d}.\n\n{rows}"
 
 
-def machine() -> str:
-    """Describe this machine's size."""
+def describe_machine() -> str:
+    """Return the size of this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
 
 
-def document_with_place(name: str) -> Path:
-    """Return the document of an option, before hours are spent on figures for it.
+def document_with_marks(name: str) -> Path:
+    """Check the document of the option before the tests run for hours.
 
     Raises:
-        argparse.ArgumentTypeError: it cannot be read, or has not both marks, in order.
+        argparse.ArgumentTypeError: it cannot be read, or does not have both marks in order.
     """
     try:
         split(Path(name).read_text())
@@ -103,11 +103,11 @@ def document_with_place(name: str) -> Path:
     return Path(name)
 
 
-def put_into(document: Path, table: str) -> None:
-    """Replace the table between the document's two marks.
+def write_table(document: Path, table: str) -> None:
+    """Replace the table between the two marks of the document.
 
     Raises:
-        ValueError: the document does not have both marks, in order.
+        ValueError: the document does not have both marks in order.
     """
     before, after = split(document.read_text())
     document.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")

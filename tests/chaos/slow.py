@@ -1,4 +1,4 @@
-"""Clients that hold on to what they occupy: a byte a second, and again when they are cut off."""
+"""Slow clients: they send a byte a second, and reconnect when they are cut off."""
 
 import asyncio
 import itertools
@@ -9,42 +9,42 @@ from dataclasses import dataclass
 from tests.background import InBackground
 
 DRIP_SECONDS = 1.0
-# HAProxy answers 503 to what has waited 1.5 s in a queue.
+# Longer than any response takes: HAProxy answers 503 after 1.5 s in a queue.
 HELD_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How one slow connection ended before its client was through."""
+class ClosedConnection:
+    """A slow connection that the server ended."""
 
     seconds: float
-    # The answer's status, or 0 where the connection was closed without one.
+    # The status, or 0 if the connection was closed without a response.
     status: int
 
 
 class SlowClients(InBackground):
-    """Many such clients at once, for the time of a `with` block."""
+    """Run many slow clients in parallel during a `with` block."""
 
     def __init__(self, port: int, begin: bytes, count: int = 300) -> None:
-        """Describe them; the block starts them.
+        """Prepare the clients; entering the block starts them.
 
         Args:
-            port: where the site is on 127.0.0.1.
-            begin: what each sends at once; `{number}` is its connection's own number.
-            count: how many connections are open at a time.
+            port: the port of the site on 127.0.0.1.
+            begin: the bytes that each sends at once; `{number}` is the number of its connection.
+            count: the number of open connections.
         """
         self.port = port
         self.begin = begin
         self.count = count
-        self.endings: list[Ending] = []
-        # How many have sent what they send at once, over all the time.
+        self.endings: list[ClosedConnection] = []
+        # Number of connections that have sent `begin` so far.
         self.begun = 0
-        # Since when those that have sent it wait for an answer, by number.
+        # When each open connection sent `begin`, by number.
         self.waiting: dict[int, float] = {}
-        super().__init__([lambda over: asyncio.run(self._all())], end_seconds=10)
+        super().__init__([lambda over: asyncio.run(self._hold_all())], end_seconds=10)
 
     def held(self) -> set[int]:
-        """Return the numbers of those that have waited longer than any answer takes."""
+        """Return the connections that have waited longer than any response takes."""
         since = time.monotonic() - HELD_SECONDS
         return {number for number, began in list(self.waiting.items()) if began < since}
 
@@ -54,28 +54,28 @@ class SlowClients(InBackground):
         return self.begun >= self.count and first <= self.held()
 
     def statuses(self) -> Counter[int]:
-        """Return how often each answer ended a connection."""
+        """Count the statuses of the ended connections."""
         return Counter(ending.status for ending in self.endings)
 
     def longest(self) -> float:
-        """Return how many seconds the longest of the ended connections lasted."""
+        """Return the seconds of the longest ended connection."""
         return max((ending.seconds for ending in self.endings), default=0.0)
 
-    async def _all(self) -> None:
+    async def _hold_all(self) -> None:
         numbers = itertools.count()
-        await asyncio.gather(*(self._again_and_again(numbers) for _ in range(self.count)))
+        await asyncio.gather(*(self._reconnect(numbers) for _ in range(self.count)))
 
-    async def _again_and_again(self, numbers: "itertools.count[int]") -> None:
+    async def _reconnect(self, numbers: "itertools.count[int]") -> None:
         while not self.over.is_set():
             started = time.monotonic()
-            status = await self._one(next(numbers))
+            status = await self._hold_one(next(numbers))
             if status is not None:
-                self.endings.append(Ending(time.monotonic() - started, status))
-                # One that is turned away at once does not make an attack of another kind.
+                self.endings.append(ClosedConnection(time.monotonic() - started, status))
+                # Pause, so that refused connections do not become a flood.
                 await asyncio.sleep(DRIP_SECONDS)
 
-    async def _one(self, number: int) -> int | None:
-        """Drip until the connection ends or all is over; return how it ended."""
+    async def _hold_one(self, number: int) -> int | None:
+        """Send a byte a second until the connection or the block ends; return the status."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:

@@ -1,4 +1,4 @@
-"""A backup while visitors use the site, and what it restores."""
+"""Backup under load, and restore."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Load
-from tests.chaos.release import ends, stackctl
+from tests.chaos.release import output_of, stackctl
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
 from tests.stack.stackctl.test_backup import administrator, create_objects, objects
@@ -19,20 +19,20 @@ def test_backup_under_load_restores_every_object(
     with load:
         load.warm_up()
         started = time.monotonic()
-        ends(0, stackctl(loaded, "backup", "--verify"))
-        verified = time.monotonic() - started
+        output_of(0, stackctl(loaded, "backup", "--verify"))
+        verify_seconds = time.monotonic() - started
     check_nothing_lost(load, loaded)
     before = objects(loaded)
-    saved = json.loads(ends(0, stackctl(loaded, "backup", "--json")).splitlines()[-1])
+    backup = json.loads(output_of(0, stackctl(loaded, "backup", "--json")).splitlines()[-1])
     administrator(loaded, "DROP FUNCTION drill_next; DROP TABLE drill_child, drill_big")
     started = time.monotonic()
-    ends(0, stackctl(loaded, "restore", Path(saved["path"]).name, "--force"))
-    restored = time.monotonic() - started
+    output_of(0, stackctl(loaded, "restore", Path(backup["path"]).name, "--force"))
+    restore_seconds = time.monotonic() - started
     figures.add(
         "`stackctl backup --verify` with a 40 MiB row, then `restore`",
-        "0 failed meanwhile; every table's checksum, routine, trigger, event, view and grant equal",
+        "0 failed; every table's checksum, routine, trigger, event, view and grant equal",
         load,
-        f"verified in {verified:.0f} s, restored in {restored:.0f} s",
+        f"verified in {verify_seconds:.0f} s, restored in {restore_seconds:.0f} s",
     )
     assert objects(loaded) == before
     administrator(

@@ -1,4 +1,4 @@
-"""Who gets which request, by HAProxy and by nginx; and nginx as the load balancer under load."""
+"""Balancing methods of HAProxy and nginx, and nginx as the balancer under load."""
 
 import http.client
 import json
@@ -22,49 +22,48 @@ from tests.waiting import eventually
 from tools.stackctl.balancer.haproxy import CONFIG
 
 REQUESTS = 300
-# Health checks in the time of so many requests, on a busy machine.
+# Health checks that may run during these requests on a busy machine.
 CHECKS = 4
 # limit_conn in variants/nginx-balancer/nginx.conf.
 LONG_BODIES = 20
-# Clients of a balancer's own machine, no two of them in one network of 256 addresses, which is what
-# nginx's ip_hash goes by.
+# Client addresses in different /24 networks, since ip_hash of nginx uses the first three octets.
 CLIENTS = [f"127.0.{number}.1" for number in range(1, 31)]
-ASK_FROM = """
+REQUEST_FROM_CLIENTS = """
 import http.client, json, sys
 port, count, *clients = sys.argv[1:]
-found = {}
+servers = {}
 for client in clients:
     for number in range(int(count)):
-        # Every other one with a long body, which HAProxy sends to another backend.
+        # Every other request has a long body, which HAProxy sends to another backend.
         body = bytes(20_000 * (number % 2)) or None
-        asked = http.client.HTTPConnection("127.0.0.1", int(port), source_address=(client, 0))
-        asked.request("GET", "/profile/", body, {"Host": "localhost"})
-        found.setdefault(client, []).append(json.load(asked.getresponse())["server"])
-        asked.close()
-print(json.dumps(found))
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), source_address=(client, 0))
+        connection.request("GET", "/profile/", body, {"Host": "localhost"})
+        servers.setdefault(client, []).append(json.load(connection.getresponse())["server"])
+        connection.close()
+print(json.dumps(servers))
 """
 
 
 def ask(port: int, count: int) -> list[str]:
-    """Ask for /profile/ again and again; return who answered."""
+    """Request /profile/ repeatedly; return the servers that answered."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    found = []
+    servers = []
     for _ in range(count):
         connection.request("GET", "/profile/")
-        found.append(json.load(connection.getresponse())["server"])
+        servers.append(json.load(connection.getresponse())["server"])
     connection.close()
-    return found
+    return servers
 
 
-def ask_from(stack: Stack, balancer: str, port: int) -> dict[str, list[str]]:
-    """Ask a balancer from each client, in its container's own network; return who answered."""
+def request_from_clients(stack: Stack, balancer: str, port: int) -> dict[str, list[str]]:
+    """Send requests to a balancer from each client address; return the servers that answered."""
     count = str(REQUESTS // len(CLIENTS))
     answers = docker(
         *("run", "--rm", "--network", f"container:{balancer}", "--entrypoint", "python"),
-        *(image_of(stack), "-c", ASK_FROM, str(port), count, *CLIENTS),
+        *(image_of(stack), "-c", REQUEST_FROM_CLIENTS, str(port), count, *CLIENTS),
     )
-    found: dict[str, list[str]] = json.loads(answers)
-    return found
+    servers: dict[str, list[str]] = json.loads(answers)
+    return servers
 
 
 def image_of(stack: Stack) -> str:
@@ -74,7 +73,7 @@ def image_of(stack: Stack) -> str:
 
 @contextmanager
 def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
-    """Run another HAProxy before the stack's servers; give its container and its port."""
+    """Run another HAProxy in front of the servers; yield its container and port."""
     name, port = f"{stack.project}-{balance}", free_port()
     docker(
         *("run", "--detach", "--name", name, "--network", f"{stack.project}_front"),
@@ -86,7 +85,7 @@ def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
         *("haproxy", "-f", f"/config/{CONFIG.rpartition('/')[2]}"),
     )
     try:
-        eventually(lambda: both(port), seconds=30, what=f"HAProxy answers: {balance}")
+        eventually(lambda: is_up(port), seconds=30, what=f"HAProxy answers: {balance}")
         yield name, port
     finally:
         docker("rm", "--force", name)
@@ -94,7 +93,7 @@ def haproxy(stack: Stack, balance: str) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def nginx(stack: Stack, method: str) -> Iterator[tuple[str, int]]:
-    """Run nginx as the balancer; give its container and its port."""
+    """Run nginx as the balancer; yield its container and port."""
     port = free_port()
     chosen = {"NGINX_BALANCER": "1", "NGINX_BALANCE": method, "NGINX_BALANCER_PORT": str(port)}
     try:
@@ -106,8 +105,8 @@ def nginx(stack: Stack, method: str) -> Iterator[tuple[str, int]]:
         stack.compose("rm", "--stop", "--force", "nginx-balancer", environment=chosen)
 
 
-def both(port: int) -> bool:
-    """Return whether a server answers there."""
+def is_up(port: int) -> bool:
+    """Return whether a server answers through this port."""
     with suppress(http.client.HTTPException, ValueError, KeyError):
         return bool(ask(port, 2))
     return False
@@ -125,31 +124,33 @@ BALANCERS: dict[str, Balancer] = {
 
 
 @pytest.mark.parametrize("method", ["roundrobin", "round_robin"])
-def test_each_in_turn_is_even(loaded: Stack, method: str) -> None:
+def test_round_robin_distributes_requests_evenly(loaded: Stack, method: str) -> None:
     with BALANCERS[method](loaded, method) as (_, port):
-        found = Counter(ask(port, REQUESTS))
-    assert found.keys() == {"set1", "set2"}
-    # nginx's container asks through the balancer how it is, every 5 s: that is a turn as well.
+        counts = Counter(ask(port, REQUESTS))
+    assert counts.keys() == {"set1", "set2"}
+    # The health check of nginx's container also goes through the balancer, every 5 s.
     allowed = CHECKS if BALANCERS[method] is nginx else 0
-    assert abs(found["set1"] - found["set2"]) <= allowed, found
+    assert abs(counts["set1"] - counts["set2"]) <= allowed, counts
 
 
 @pytest.mark.parametrize("method", ["leastconn", "least_conn"])
-def test_the_fewest_running_prefers_the_idle_server(loaded: Stack, method: str) -> None:
+def test_leastconn_prefers_the_idle_server(loaded: Stack, method: str) -> None:
     with BALANCERS[method](loaded, method) as (_, port):
         idle = Counter(ask(port, REQUESTS))
         assert idle.keys() == {"set1", "set2"}
 
-        slow = threading.Thread(target=hold, args=(port, 6))
+        slow = threading.Thread(target=occupy_server, args=(port, 6))
         slow.start()
-        # In turn it would be one and the other.
-        eventually(lambda: len(set(ask(port, 20))) == 1, seconds=5, what="one server is spared")
+        # Round robin would use both.
+        eventually(
+            lambda: len(set(ask(port, 20))) == 1, seconds=5, what="requests avoid the busy server"
+        )
         assert slow.is_alive()
         slow.join()
 
 
-def hold(port: int, seconds: int) -> None:
-    """Keep a server busy with one request."""
+def occupy_server(port: int, seconds: int) -> None:
+    """Occupy a server with one slow request."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", f"/loadtest/slow/{seconds * 1000}")
     connection.getresponse().read()
@@ -157,15 +158,15 @@ def hold(port: int, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(("method", "port"), [("source", 8080), ("ip_hash", 8090)])
-def test_a_client_stays_with_its_server(loaded: Stack, method: str, port: int) -> None:
+def test_source_hash_keeps_a_client_on_one_server(loaded: Stack, method: str, port: int) -> None:
     with BALANCERS[method](loaded, method) as (balancer, _):
-        found = ask_from(loaded, balancer, port)
+        servers = request_from_clients(loaded, balancer, port)
 
-    assert sum(map(len, found.values())) == REQUESTS
-    assert {client: len(set(servers)) for client, servers in found.items()} == dict.fromkeys(
+    assert sum(map(len, servers.values())) == REQUESTS
+    assert {client: len(set(names)) for client, names in servers.items()} == dict.fromkeys(
         CLIENTS, 1
     )
-    assert {servers[0] for servers in found.values()} == {"set1", "set2"}
+    assert {names[0] for names in servers.values()} == {"set1", "set2"}
 
 
 @pytest.mark.parametrize(
@@ -175,8 +176,10 @@ def test_a_client_stays_with_its_server(loaded: Stack, method: str, port: int) -
         ("NGINX_BALANCE", "round_robin, least_conn, ip_hash"),
     ],
 )
-def test_a_wrong_value_is_named_with_the_right_ones(loaded: Stack, name: str, allowed: str) -> None:
-    """By the check that every other container waits for."""
+def test_env_check_names_a_wrong_balance_method_and_the_allowed_ones(
+    loaded: Stack, name: str, allowed: str
+) -> None:
+    """Every other container waits for env-check."""
     answer = loaded.compose(
         *("run", "--rm", "--no-deps", "env-check"), environment={name: "randem"}, check=False
     )
@@ -187,12 +190,12 @@ def test_a_wrong_value_is_named_with_the_right_ones(loaded: Stack, name: str, al
 
 @pytest.fixture
 def balanced(loaded: Stack) -> Iterator[tuple[str, int]]:
-    """Nginx before the stack's servers."""
-    with nginx(loaded, "round_robin") as found:
-        yield found
+    """Start nginx as the balancer."""
+    with nginx(loaded, "round_robin") as nginx_and_port:
+        yield nginx_and_port
 
 
-def test_stopping_a_server_behind_nginx_loses_nothing(
+def test_stopping_a_server_behind_nginx_balancer_fails_no_request(
     loaded: Stack, balanced: tuple[str, int], static: str, figures: Figures
 ) -> None:
     _, port = balanced
@@ -203,7 +206,7 @@ def test_stopping_a_server_behind_nginx_loses_nothing(
         load.all_served_again()
         assert set(ask(port, 10)) == {"set1"}
         loaded.compose("up", "--detach", "--wait", "--no-deps", "server2")
-        eventually(lambda: "set2" in ask(port, 10), seconds=20, what="server2 is asked again")
+        eventually(lambda: "set2" in ask(port, 10), seconds=20, what="server2 gets requests again")
 
     figures.add(
         "nginx as the balancer: `docker compose stop server2`, then start", "0 failed", load
@@ -211,19 +214,19 @@ def test_stopping_a_server_behind_nginx_loses_nothing(
     check_nothing_lost(load, loaded)
 
 
-def test_nginx_finds_a_server_at_its_new_address(
+def test_nginx_balancer_follows_a_server_to_a_new_address(
     loaded: Stack, balanced: tuple[str, int], static: str, figures: Figures
 ) -> None:
     _, port = balanced
     before = address(loaded, "server2")
     load = Load(port, mixed_clients(static))
-    with load, in_its_place(loaded) as take_address:
+    with load, occupied_address(loaded) as take_address:
         load.warm_up()
         loaded.compose("rm", "--stop", "--force", "server2")
         take_address()
         loaded.compose("up", "--detach", "--wait", "--no-deps", "server2")
         assert address(loaded, "server2") != before
-        eventually(lambda: "set2" in ask(port, 10), seconds=20, what="server2 is found")
+        eventually(lambda: "set2" in ask(port, 10), seconds=20, what="server2 gets requests")
     loaded.wait_for_both()
 
     figures.add("nginx as the balancer: server2 recreated at another address", "0 failed", load)
@@ -231,14 +234,14 @@ def test_nginx_finds_a_server_at_its_new_address(
 
 
 def address(stack: Stack, service: str) -> str:
-    """Return where a service is in the network of the load balancers."""
+    """Return the address of a service in the network of the balancers."""
     network = f'(index .NetworkSettings.Networks "{stack.project}_front")'
     return stack.inspect(service, f"{{{{{network}.IPAddress}}}}")
 
 
 @contextmanager
-def in_its_place(stack: Stack) -> Iterator[Callable[[], None]]:
-    """Give a function that has another container take the lowest free address."""
+def occupied_address(stack: Stack) -> Iterator[Callable[[], None]]:
+    """Yield a function that starts a container, which takes the lowest free address."""
     name = f"{stack.project}-in-its-place"
 
     def start() -> None:
@@ -254,16 +257,18 @@ def in_its_place(stack: Stack) -> Iterator[Callable[[], None]]:
             docker("rm", "--force", name)
 
 
-def test_nginx_alone_says_who_the_client_is(loaded: Stack, balanced: tuple[str, int]) -> None:
+def test_nginx_balancer_ignores_forwarding_headers_of_clients(
+    loaded: Stack, balanced: tuple[str, int]
+) -> None:
     container, port = balanced
-    told = {
+    forged = {
         "X-Forwarded-For": "203.0.113.9",
         "X-Real-IP": "203.0.113.9",
         "Forwarded": "for=203.0.113.9",
         "X-Request-ID": "chosen-by-the-client",
     }
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", "/profile/", headers=told)
+    connection.request("GET", "/profile/", headers=forged)
     answer = connection.getresponse()
     identity = ",".join(answer.headers.get_all("X-Request-ID", []))
 
@@ -284,7 +289,7 @@ def test_nginx_alone_says_who_the_client_is(loaded: Stack, balanced: tuple[str, 
     )
 
 
-def test_nginx_says_in_json_what_it_does_not_take(balanced: tuple[str, int]) -> None:
+def test_nginx_balancer_refuses_a_too_large_body_in_json(balanced: tuple[str, int]) -> None:
     _, port = balanced
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("POST", "/profile/", body=b"x" * 12_000_000)
@@ -294,7 +299,7 @@ def test_nginx_says_in_json_what_it_does_not_take(balanced: tuple[str, int]) -> 
     assert json.load(answer) == {"detail": "The request is too large: the limit is 10 MB."}
 
 
-def test_nginx_passes_the_cut_of_a_response_on(balanced: tuple[str, int]) -> None:
+def test_nginx_balancer_forwards_the_cut_of_a_response(balanced: tuple[str, int]) -> None:
     _, port = balanced
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/loadtest/stream/1?fail")
@@ -303,26 +308,28 @@ def test_nginx_passes_the_cut_of_a_response_on(balanced: tuple[str, int]) -> Non
         connection.getresponse().read()
 
 
-def test_nginx_keeps_few_long_bodies_at_once(loaded: Stack, balanced: tuple[str, int]) -> None:
-    """What is not whole yet lies in its memory."""
+def test_nginx_balancer_limits_concurrent_long_bodies(
+    loaded: Stack, balanced: tuple[str, int]
+) -> None:
+    """Nginx keeps unfinished bodies in memory."""
     _, port = balanced
     with ExitStack() as unfinished:
-        # They arrive in any order, so it is any one of them that finds no place.
-        begun = [
+        # They arrive in any order, so any one of them may be refused.
+        started = [
             unfinished.enter_context(closing(begin_long_body(port))) for _ in range(LONG_BODIES + 1)
         ]
-        refused = eventually(lambda: answered_early(begun, 1), seconds=8, what="one finds no place")
+        refused = eventually(lambda: answered_early(started, 1), seconds=8, what="one is refused")
         assert len(refused) == 1
         answer = refused[0].getresponse()
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
         assert json.load(answer)["detail"].startswith("No server is free")
-        # No other request is in their way.
+        # Other requests still succeed.
         assert set(ask(port, 10)) == {"set1", "set2"}
-    eventually(lambda: awaited(port), seconds=20, what="one is taken again")
+    eventually(lambda: accepts_long_body(port), seconds=20, what="a long body is accepted again")
 
 
 def begin_long_body(port: int) -> http.client.HTTPConnection:
-    """Announce a long body and send a part of it."""
+    """Start a request with a long body, and send one byte of it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.putrequest("POST", "/profile/")
     connection.putheader("Content-Length", "1000000")
@@ -333,26 +340,26 @@ def begin_long_body(port: int) -> http.client.HTTPConnection:
 def answered_early(
     connections: list[http.client.HTTPConnection], seconds: float
 ) -> list[http.client.HTTPConnection]:
-    """Return those that were answered although their body is not whole; wait so long for one."""
+    """Return connections that got a response before their body was complete, within `seconds`."""
     readable, _, _ = select.select([each.sock for each in connections], [], [], seconds)
     return [each for each in connections if each.sock in readable]
 
 
-def awaited(port: int) -> bool:
-    """Return whether the rest of a long body is waited for."""
+def accepts_long_body(port: int) -> bool:
+    """Return whether nginx waits for the rest of a long body."""
     with closing(begin_long_body(port)) as connection:
         return not answered_early([connection], 1)
 
 
-# What nginx in each server says in JSON as well.
+# Errors that nginx in each server also answers in JSON.
 ERRORS = (
     *("malformed", "no host", "a large body", "a long address", "a large header", "an encoding"),
     *("a version", "no room for a body", "no application", "the error page itself"),
 )
 
 
-def test_nginx_says_every_error_in_json(loaded: Stack) -> None:
-    """And it starts although there is no such server yet."""
+def test_nginx_balancer_answers_errors_in_json(loaded: Stack) -> None:
+    """The balancer also starts when no server resolves yet."""
     name, port = f"{loaded.project}-alone", free_port()
     image = loaded.environment["STACK_NAME"] + "-base"
     docker(
@@ -369,7 +376,7 @@ def test_nginx_says_every_error_in_json(loaded: Stack) -> None:
         *("--entrypoint", "/config/start", image),
     )
     try:
-        status, body = eventually(lambda: answered(port), seconds=20, what="nginx answers")
+        status, body = eventually(lambda: request_once(port), seconds=20, what="nginx answers")
         assert status == 502
         assert json.loads(body)["detail"].startswith("The application did not answer")
         for case in ERRORS:
@@ -382,8 +389,8 @@ def test_nginx_says_every_error_in_json(loaded: Stack) -> None:
         docker("rm", "--force", name)
 
 
-def answered(port: int) -> tuple[int, bytes]:
-    """Ask once; return the answer's status and body."""
+def request_once(port: int) -> tuple[int, bytes]:
+    """Send one request; return status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with suppress(http.client.RemoteDisconnected):
         connection.request("GET", "/profile/")
@@ -392,7 +399,7 @@ def answered(port: int) -> tuple[int, bytes]:
     raise OSError("nothing listens yet")
 
 
-def test_nginx_has_no_more_rights_than_it_needs(balanced: tuple[str, int]) -> None:
+def test_nginx_balancer_runs_unprivileged_and_read_only(balanced: tuple[str, int]) -> None:
     container, _ = balanced
     status = docker("exec", container, "cat", "/proc/1/status")
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

@@ -1,25 +1,23 @@
-"""The database away while visitors are there."""
+"""An outage of the database under load."""
 
 import time
 
 from tests.chaos.conftest import check_writes
-from tests.chaos.load import Client, Load, always, mixed_clients
-from tests.chaos.recovery import RECOVERY_SECONDS, recovered
+from tests.chaos.load import Client, Load, mixed_clients, repeated
+from tests.chaos.recovery import RECOVERY_SECONDS, seconds_to_recover
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
 from tests.waiting import eventually
 
 OUTAGE_SECONDS = 20
-# An answer that says no is a fast one: longer than a try to connect, far shorter than harakiri.
+# Longer than a connection attempt, far shorter than harakiri.
 FAST_SECONDS = 5
 
 
-def test_a_database_outage_costs_only_what_needs_it(
-    loaded: Stack, static: str, figures: Figures
-) -> None:
+def test_database_outage_fails_only_writes(loaded: Stack, static: str, figures: Figures) -> None:
     started = [loaded.inspect(name, "{{.State.StartedAt}}") for name in ("server1", "server2")]
     taken_out = loaded.taken_out()
-    probe = Client(always("GET", "/readyz")())
+    probe = Client(repeated("GET", "/readyz")())
     load = Load(loaded.http_port, [*mixed_clients(static), probe])
     with load:
         load.warm_up()
@@ -33,7 +31,7 @@ def test_a_database_outage_costs_only_what_needs_it(
             seconds=120,
             what="the database is healthy",
         )
-        seconds = recovered(load, time.monotonic(), lambda: True)
+        seconds = seconds_to_recover(load, time.monotonic(), lambda: True)
 
     longest = max(outcome.seconds for outcome in load.failed)
     figures.add(

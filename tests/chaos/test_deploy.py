@@ -1,4 +1,4 @@
-"""New releases while visitors are there: good ones, bad ones, two at once."""
+"""Deploys under load: good and bad releases, bad migrations, two at once."""
 
 import getpass
 import json
@@ -12,68 +12,82 @@ from pathlib import Path
 from tests.chaos import release
 from tests.chaos.conftest import VISIBILITY_SECONDS, check_nothing_lost, check_writes
 from tests.chaos.disk import watched_disk
-from tests.chaos.load import Client, Load, always
-from tests.chaos.new_task import Tasks, release_with_a_new_task
-from tests.chaos.release import all_on, another_release, answering, ends, stackctl, timed
+from tests.chaos.load import Client, Load, repeated
+from tests.chaos.new_task import TaskLoad, release_with_a_new_task
+from tests.chaos.release import (
+    both_on,
+    changed_release,
+    output_of,
+    releases_in_service,
+    run_timed,
+    stackctl,
+)
 from tests.chaos.reliability import Figures
 from tests.stack.compose import DB_ENGINE, Stack
 from tests.stack.test_live_edit import edited
 from tests.waiting import eventually
 
 QUICK = ("--watch-seconds", "0.5")
-# For a release that is never ready: what it says is not hurried by a busy machine.
+# For a release that is never ready; long enough for a busy machine.
 HEALTH_SECONDS = "15"
-# What a release may add to the longest request of the steady state.
-LONGER_SECONDS = 1.0
+# A deploy may add this to the longest request of the steady state.
+EXTRA_SECONDS = 1.0
 # A task whose worker was killed is delivered again after the stack's TASK_VISIBILITY_SECONDS.
-LOST = VISIBILITY_SECONDS + 60
+REDELIVERY_SECONDS = VISIBILITY_SECONDS + 60
 
 
-def test_deploys_and_a_rollback_lose_nothing(loaded: Stack, load: Load, figures: Figures) -> None:
-    """Neither requests nor tasks: r3 adds a task, and the rollback meets what it sent."""
+def test_deploys_and_rollback_fail_no_request_and_lose_no_task(
+    loaded: Stack, load: Load, figures: Figures
+) -> None:
+    """Release r3 adds a task; after the rollback, r2 receives messages for it."""
     seconds = []
-    monitor = Load(loaded.http_port, [Client(always("GET", "/healthz")(), pause=0.5)])
-    tasks = Tasks(loaded)
+    monitor = Load(loaded.http_port, [Client(repeated("GET", "/healthz")(), pause=0.5)])
+    tasks = TaskLoad(loaded)
     with load, monitor:
         load.warm_up()
         begun = time.monotonic()
         load.over.wait(release.STEADY_SECONDS)
         released = time.monotonic()
-        # A commit that waits for the disk holds its worker, whatever stackctl does.
+        # A slow disk delays commits, whatever stackctl does.
         with watched_disk(loaded.inspect("server1", "{{.Image}}")) as disk:
             for name in ("r1", "r2"):
-                with another_release(loaded, name):
-                    seconds.append(timed(loaded, "deploy", "--release", name))
-                assert answering(loaded) == all_on(name)
+                with changed_release(loaded, name):
+                    seconds.append(run_timed(loaded, "deploy", "--release", name))
+                assert releases_in_service(loaded) == both_on(name)
             with tasks:
                 with release_with_a_new_task(loaded):
-                    seconds.append(timed(loaded, "deploy", "--release", "r3"))
-                assert answering(loaded) == all_on("r3")
+                    seconds.append(run_timed(loaded, "deploy", "--release", "r3"))
+                assert releases_in_service(loaded) == both_on("r3")
                 eventually(
-                    lambda: not tasks.lost(), seconds=LOST, what="all accepted tasks are done"
+                    lambda: not tasks.lost(),
+                    seconds=REDELIVERY_SECONDS,
+                    what="all accepted tasks are done",
                 )
                 added = len(tasks.accepted)
-                seconds.append(timed(loaded, "rollback"))
-            assert answering(loaded) == all_on("r2")
+                seconds.append(run_timed(loaded, "rollback"))
+            assert releases_in_service(loaded) == both_on("r2")
 
-    steady, during = release.longest(load, begun, released), release.longest(load, released)
+    steady, during = (
+        release.longest_by_kind(load, begun, released),
+        release.longest_by_kind(load, released),
+    )
     figures.add(
         "`stackctl deploy` three times, `rollback` once",
-        f"0 failed; no request more than {LONGER_SECONDS:g} s over the steady state's longest, and "
-        "what the disk kept a write waiting",
+        f"0 failed; no request takes more than {EXTRA_SECONDS:g} s plus the longest disk write "
+        "over the steady state's longest",
         load,
         f"{', '.join(f'{s:.0f}' for s in seconds)} s each with build and checks; longest "
         + ", ".join(f"{name} {during[name]:.2f} s ({steady[name]:.2f} steady)" for name in steady)
         + f"; the disk {disk.longest_seconds:.2f} s",
     )
-    # What r2 does not know is kept for a release that does.
+    # Tasks that r2 does not know are parked for a later release.
     eventually(
-        lambda: len(tasks.lost()) <= tasks.counted()[1],
-        seconds=LOST,
+        lambda: len(tasks.lost()) <= tasks.count_tasks()[1],
+        seconds=REDELIVERY_SECONDS,
         what="every accepted task is done or parked",
     )
     figures.note(
-        "a release that adds a task, whose view is asked four times a second; then `rollback`",
+        "a release that adds a task, sent four times a second; then `rollback`",
         "every accepted task is done after the release; after the rollback it is done or parked",
         requests=len(tasks.outcomes),
         failed=sum(outcome.status not in (202, 404) for outcome in tasks.outcomes),
@@ -87,20 +101,20 @@ def test_deploys_and_a_rollback_lose_nothing(loaded: Stack, load: Load, figures:
     check_nothing_lost(load, loaded)
     assert set(steady) == set(during)
     for name, before in steady.items():
-        allowed = before + LONGER_SECONDS + disk.longest_seconds
+        allowed = before + EXTRA_SECONDS + disk.longest_seconds
         assert during[name] <= allowed, f"{name}; the disk: {disk}"
 
 
 @dataclass(frozen=True)
 class BadRelease:
-    """One change to the tree that must not reach visitors."""
+    """A change to the tree that must not go live."""
 
     name: str
     file: str
     old: str
     new: str
-    says: tuple[str, ...]
-    # 3: failed, and the release before is back on what was touched; 1: nothing was touched.
+    messages: tuple[str, ...]
+    # Exit code. 3: rolled back; 1: refused before any server was changed.
     code: int = 3
     options: tuple[str, ...] = ()
 
@@ -133,10 +147,10 @@ BAD_RELEASES = (
 )
 
 
-def test_bad_releases_are_taken_back_and_lose_nothing(
+def test_deploy_rolls_back_a_bad_release_without_failed_requests(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:
-    before = answering(loaded)
+    before = releases_in_service(loaded)
     untouched = loaded.container("server2")
     seconds = []
     with load:
@@ -146,22 +160,22 @@ def test_bad_releases_are_taken_back_and_lose_nothing(
             with edited(loaded.tree / bad.file, bad.old, bad.new):
                 done = stackctl(loaded, "deploy", "--release", bad.name, *QUICK, *bad.options)
             seconds.append(f"{bad.name} {time.monotonic() - started:.0f} s")
-            said = ends(bad.code, done)
-            for words in bad.says:
-                assert words in said, said[-3000:]
-            assert answering(loaded) == before
+            output = output_of(bad.code, done)
+            for words in bad.messages:
+                assert words in output, output[-3000:]
+            assert releases_in_service(loaded) == before
             assert loaded.container("server2") == untouched
 
     figures.add(
         "releases that cannot be built, do not start, are never ready, answer 500",
-        "0 failed; refused or taken back (exit codes 1, 3), the release before serves",
+        "0 failed; refused or rolled back (exit codes 1, 3), the previous release serves",
         load,
         ", ".join(seconds),
     )
     check_nothing_lost(load, loaded)
     outcomes = {
         entry["release"]: entry["outcome"]
-        for entry in json.loads(ends(0, stackctl(loaded, "releases", "--json")))["releases"]
+        for entry in json.loads(output_of(0, stackctl(loaded, "releases", "--json")))["releases"]
     }
     for bad in BAD_RELEASES:
         assert outcomes.get(bad.name) == ("rolled back" if bad.code == 3 else "failed")
@@ -178,13 +192,13 @@ class Migration(migrations.Migration):
 
 
 def run_sql(*statements: str) -> str:
-    """Return a migration's operations that run statements one after the other."""
+    """Return the operations of a migration that runs these statements."""
     return ", ".join(f"migrations.RunSQL({statement!r}, '')" for statement in statements)
 
 
 @contextmanager
 def migrations(stack: Stack, **operations: str) -> Iterator[None]:
-    """Add migrations to the app, in order, for the block's time."""
+    """Add migrations to the app, in order, during the block."""
     folder = stack.tree / "ops" / "migrations"
     after = max(path.stem for path in folder.glob("[0-9]*.py"))
     added: list[Path] = []
@@ -200,7 +214,7 @@ def migrations(stack: Stack, **operations: str) -> Iterator[None]:
             path.unlink()
 
 
-IN_THE_DATABASE = """
+HALF_WAY_TABLES = """
 import django
 django.setup()
 from django.db import connection
@@ -211,19 +225,19 @@ print([name for name in sorted(connection.introspection.table_names()) if "half_
 """
 
 
-# MySQL cannot undo a change of a table; PostgreSQL undoes all of a migration that fails.
-HALF_DONE = {"mysql": ["half_way_bad", "half_way_good"], "postgres": ["half_way_good"]}
+# MySQL cannot roll back DDL statements; PostgreSQL rolls back a failed migration completely.
+TABLES_LEFT = {"mysql": ["half_way_bad", "half_way_good"], "postgres": ["half_way_good"]}
 
 
 def half_way_tables(stack: Stack, *statements: str) -> str:
-    """Run statements, then return the tables that the half-way migrations have made."""
-    return stack.python_in("server1", IN_THE_DATABASE.format(statements=statements))
+    """Run statements, then return the tables that the half-way migrations created."""
+    return stack.python_in("server1", HALF_WAY_TABLES.format(statements=statements))
 
 
-def test_a_bad_migration_is_refused_or_reported_and_loses_nothing(
+def test_deploy_stops_at_a_bad_migration_without_failed_requests(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:
-    before, containers = answering(loaded), release.containers(loaded)
+    before, containers = releases_in_service(loaded), release.containers(loaded)
     half_way = {
         "good": run_sql("CREATE TABLE half_way_good (id int)"),
         "bad": run_sql("CREATE TABLE half_way_bad (id int)", "INSERT INTO nowhere VALUES (1)"),
@@ -232,22 +246,22 @@ def test_a_bad_migration_is_refused_or_reported_and_loses_nothing(
     with load:
         load.warm_up()
         with migrations(loaded, drop="migrations.RemoveField('parkedtask', 'message')"):
-            refused = ends(1, stackctl(loaded, "deploy", "--release", "drops-a-column"))
+            refused = output_of(1, stackctl(loaded, "deploy", "--release", "drops-a-column"))
         shown = loaded.run_in("server2", "python", "manage.py", "showmigrations", "ops")
         with migrations(loaded, **half_way):
-            stopped = ends(3, stackctl(loaded, "deploy", "--release", "half-way"))
+            stopped = output_of(3, stackctl(loaded, "deploy", "--release", "half-way"))
         try:
-            assert half_way_tables(loaded) == str(HALF_DONE[DB_ENGINE])
+            assert half_way_tables(loaded) == str(TABLES_LEFT[DB_ENGINE])
         finally:
             half_way_tables(
                 loaded,
                 "DROP TABLE IF EXISTS half_way_good, half_way_bad",
                 "DELETE FROM django_migrations WHERE name LIKE '9%%'",
             )
-        assert answering(loaded) == before
+        assert releases_in_service(loaded) == before
 
     figures.add(
-        "a migration that the running release cannot live with; one that fails half-way",
+        "a migration that is incompatible with the running release; one that fails half-way",
         "0 failed; refused (1), stopped and reported (3), no server touched",
         load,
     )
@@ -262,43 +276,47 @@ def test_a_bad_migration_is_refused_or_reported_and_loses_nothing(
     assert release.containers(loaded) == containers
 
 
-def busy(stack: Stack) -> str:
-    """Return which command of stackctl runs on the stack."""
+def running_command(stack: Stack) -> str:
+    """Return the stackctl command that is running on the stack."""
     status = stackctl(stack, "status", "--json").stdout
     words: str = json.loads(status)["busy"]
     return words
 
 
-def test_of_two_deploys_at_once_the_second_is_refused(
+def test_second_deploy_is_refused_while_the_first_runs(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:
-    with load, another_release(loaded, "first"):
+    with load, changed_release(loaded, "first"):
         load.warm_up()
-        first = release.start(loaded, "deploy", "--release", "first", *QUICK)
+        first = release.start_stackctl(loaded, "deploy", "--release", "first", *QUICK)
         try:
-            eventually(lambda: busy(loaded), seconds=30, what="the first holds the lock")
-            refused = ends(1, stackctl(loaded, "deploy", "--release", "second"))
-            no_drain = ends(1, stackctl(loaded, "drain", "server2"))
-            assert first.poll() is None, "the second waited for the first"
+            eventually(
+                lambda: running_command(loaded), seconds=30, what="the first deploy holds the lock"
+            )
+            refused = output_of(1, stackctl(loaded, "deploy", "--release", "second"))
+            no_drain = output_of(1, stackctl(loaded, "drain", "server2"))
+            assert first.poll() is None, "the second deploy waited for the first"
         finally:
             output, _ = first.communicate(timeout=release.COMMAND_SECONDS)
         assert first.returncode == 0, output[-3000:]
-        assert answering(loaded) == all_on("first")
+        assert releases_in_service(loaded) == both_on("first")
 
     figures.add(
         "two deploys at once", "0 failed; the second is refused (1), naming the first", load
     )
     check_nothing_lost(load, loaded)
-    who = f"`stackctl deploy` of {getpass.getuser()}@{socket.gethostname()} is running since"
-    for said in (refused, no_drain):
-        assert who in said and f"(process {first.pid})" in said
+    owner = f"`stackctl deploy` of {getpass.getuser()}@{socket.gethostname()} is running since"
+    for output in (refused, no_drain):
+        assert owner in output and f"(process {first.pid})" in output
 
 
-def test_what_plain_compose_loses(loaded: Stack, load: Load, figures: Figures) -> None:
-    """The baseline: all servers are replaced at once."""
+def test_plain_compose_up_loses_no_acknowledged_write(
+    loaded: Stack, load: Load, figures: Figures
+) -> None:
+    """The baseline: Compose replaces all servers at once, and requests fail."""
     with load:
         load.warm_up()
-        with another_release(loaded, "plain"):
+        with changed_release(loaded, "plain"):
             started = time.monotonic()
             loaded.compose("up", "--detach", "--build")
             loaded.wait_for_both()
@@ -311,4 +329,4 @@ def test_what_plain_compose_loses(loaded: Stack, load: Load, figures: Figures) -
         f"{seconds:.0f} s until both answer",
     )
     check_writes(load, loaded)
-    assert answering(loaded) == all_on("unreleased")
+    assert releases_in_service(loaded) == both_on("unreleased")

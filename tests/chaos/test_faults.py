@@ -1,4 +1,4 @@
-"""Processes of a running server that are killed or hang while visitors are there."""
+"""Processes of a server that are killed or hang under load."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ from tests.chaos.recovery import (
     IN_FLIGHT,
     RECOVERY_SECONDS,
     WORKERS,
-    answers,
     check_failures,
     host_pid,
-    recovered,
+    is_in_service,
+    seconds_to_recover,
 )
 from tests.chaos.reliability import Figures
 from tests.stack.compose import APP_SERVER, Stack, uwsgi_alone
 from tests.stack.test_recovery import pid_of, processes
 
-# Inside server1: kills the worker that runs a request of this path, soon after it began.
-KILL_AT_WORK = """
+# Inside server1: kills the worker that runs a request for this path.
+KILL_BUSY_WORKER = """
 import json, os, signal, socket, time
 while True:
     with socket.socket(socket.AF_UNIX) as stats:
@@ -43,15 +43,18 @@ while True:
 @pytest.mark.parametrize(
     ("work", "path", "posts"),
     [("a page", "/loadtest/slow/", 0), ("a write", "/loadtest/order/", 1)],
+    ids=["page", "write"],
 )
-def test_a_worker_killed_at_its_work(
+def test_killed_uwsgi_worker_fails_at_most_its_own_write(
     loaded: Stack, load: Load, figures: Figures, work: str, path: str, posts: int
 ) -> None:
     with load:
         load.warm_up()
-        killed = int(loaded.python_in("server1", KILL_AT_WORK.replace("{path}", path)))
+        killed = int(loaded.python_in("server1", KILL_BUSY_WORKER.replace("{path}", path)))
         since = time.monotonic()
-        seconds = recovered(load, since, lambda: whole(loaded, APP_SERVER, WORKERS, killed))
+        seconds = seconds_to_recover(
+            load, since, lambda: is_recovered(loaded, APP_SERVER, WORKERS, killed)
+        )
 
     figures.add(
         f"kill -9 of a uWSGI worker that runs {work}",
@@ -64,15 +67,21 @@ def test_a_worker_killed_at_its_work(
     assert seconds <= RECOVERY_SECONDS
 
 
-@pytest.mark.skipif(APP_SERVER != "gunicorn", reason="uWSGI's workers are killed at known work")
-def test_a_worker_of_gunicorn_s_is_killed(loaded: Stack, load: Load, figures: Figures) -> None:
+@pytest.mark.skipif(
+    APP_SERVER != "gunicorn", reason="uWSGI workers are killed during a known request"
+)
+def test_killed_gunicorn_worker_fails_at_most_one_write(
+    loaded: Stack, load: Load, figures: Figures
+) -> None:
     with load:
         load.warm_up()
-        found = processes(loaded, APP_SERVER)
-        killed = next(pid for pid, parent in found.items() if found.get(parent) == 1)
+        parents = processes(loaded, APP_SERVER)
+        killed = next(pid for pid, parent in parents.items() if parents.get(parent) == 1)
         since = time.monotonic()
         loaded.run_in("server1", "sh", "-c", f"kill -9 {killed}")
-        seconds = recovered(load, since, lambda: whole(loaded, APP_SERVER, WORKERS, killed))
+        seconds = seconds_to_recover(
+            load, since, lambda: is_recovered(loaded, APP_SERVER, WORKERS, killed)
+        )
 
     figures.add(
         "kill -9 of a gunicorn worker",
@@ -86,7 +95,7 @@ def test_a_worker_of_gunicorn_s_is_killed(loaded: Stack, load: Load, figures: Fi
 
 
 @pytest.mark.parametrize("program", [APP_SERVER, "nginx"])
-def test_a_killed_master_costs_no_page(
+def test_killed_master_fails_no_page(
     loaded: Stack, load: Load, figures: Figures, program: str
 ) -> None:
     master = pid_of(loaded, program)
@@ -95,7 +104,9 @@ def test_a_killed_master_costs_no_page(
         load.warm_up()
         since = time.monotonic()
         loaded.run_in("server1", "sh", "-c", f"kill -9 {master}")
-        seconds = recovered(load, since, lambda: whole(loaded, program, workers, master))
+        seconds = seconds_to_recover(
+            load, since, lambda: is_recovered(loaded, program, workers, master)
+        )
 
     figures.add(
         f"kill -9 of {program}'s master",
@@ -109,35 +120,33 @@ def test_a_killed_master_costs_no_page(
     assert seconds <= RECOVERY_SECONDS
 
 
-def whole(stack: Stack, program: str, workers: int, killed: int) -> bool:
-    """Return whether a master of server1 has all its workers again, and they answer."""
-    found = processes(stack, program)
-    children = [child for child, parent in found.items() if found.get(parent) == 1]
-    return killed not in found and len(children) == workers and answers(stack, "set1")
+def is_recovered(stack: Stack, program: str, workers: int, killed: int) -> bool:
+    """Return whether a master of server1 has all its workers again and the server answers."""
+    parents = processes(stack, program)
+    children = [child for child, parent in parents.items() if parents.get(parent) == 1]
+    return killed not in parents and len(children) == workers and is_in_service(stack, "set1")
 
 
-def test_a_killed_container_is_started_by_docker(
-    loaded: Stack, load: Load, figures: Figures
-) -> None:
-    """Killed from outside its own namespace, as the kernel kills for want of memory."""
+def test_docker_restarts_a_killed_server(loaded: Stack, load: Load, figures: Figures) -> None:
+    """The process is killed from outside, as by the kernel when memory runs out."""
     pid = host_pid(loaded, "server1")
-    if not is_ours(pid):
-        reason = "the engine's processes are not this machine's, or not this user's to kill"
-        # Where the container tests are required, this one is too.
+    if not can_kill(pid):
+        reason = "this user cannot kill processes of the engine on this machine"
+        # With REQUIRE_STACK_TESTS, this test is required too.
         (pytest.fail if os.environ.get("REQUIRE_STACK_TESTS") else pytest.skip)(reason)
     with load:
         load.warm_up()
         killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        seconds = recovered(
+        seconds = seconds_to_recover(
             load,
             killed,
-            lambda: host_pid(loaded, "server1") not in (0, pid) and answers(loaded, "set1"),
+            lambda: host_pid(loaded, "server1") not in (0, pid) and is_in_service(loaded, "set1"),
         )
 
     figures.add(
         "kill -9 of server1's first process, which ends the container",
-        f"0 GETs and at most {IN_FLIGHT} POSTs failed, none written twice; started again by itself",
+        f"0 GETs and at most {IN_FLIGHT} POSTs failed, none written twice; Docker restarts it",
         load,
         f"back in service after {seconds:.1f} s",
     )
@@ -145,8 +154,8 @@ def test_a_killed_container_is_started_by_docker(
     check_writes(load, loaded)
 
 
-def is_ours(pid: int) -> bool:
-    """Return whether a container's process can be killed from here: not with Docker Desktop."""
+def can_kill(pid: int) -> bool:
+    """Return whether this user can kill a container's process; not with Docker Desktop."""
     try:
         os.kill(pid, 0)
         return b"supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -154,8 +163,8 @@ def is_ours(pid: int) -> bool:
         return False
 
 
-# Asks server1 itself, from inside: HAProxy would choose.
-HANG = """
+# Runs inside server1, since HAProxy would choose the server.
+REQUEST_HANGING_VIEW = """
 from http.client import HTTPConnection
 connection = HTTPConnection("127.0.0.1", 7999, timeout=60)
 connection.request("GET", "/loadtest/hang")
@@ -163,22 +172,22 @@ print(connection.getresponse().status)
 """
 
 
-def test_a_view_that_hangs_is_cut_off_while_the_other_server_answers(
+def test_hanging_view_is_cut_off_while_the_other_server_answers(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:
     started = loaded.inspect("server1", "{{.State.StartedAt}}")
     with load:
         load.warm_up()
         since = time.monotonic()
-        hanging = [ask_inside(loaded, "server1", HANG) for _ in range(WORKERS)]
-        cut_off = [asking.communicate(timeout=60)[0].strip() for asking in hanging]
-        seconds = recovered(load, since, lambda: answers(loaded, "set1"))
+        hanging = [start_python(loaded, "server1", REQUEST_HANGING_VIEW) for _ in range(WORKERS)]
+        cut_off = [process.communicate(timeout=60)[0].strip() for process in hanging]
+        seconds = seconds_to_recover(load, since, lambda: is_in_service(loaded, "set1"))
 
     waited = [o for o in load.outcomes if o.seconds > RECOVERY_SECONDS]
     figures.add(
         "a view that never ends, in every worker of server1",
-        f"0 failed; at most {WORKERS} requests, handed over before the checks saw it, waited for "
-        "the hanging ones to be cut off (harakiri, 20 s); in service again by itself",
+        f"0 failed; at most {WORKERS} requests, sent before the health checks failed, wait for "
+        "the hanging ones to be cut off (harakiri, 20 s); back in service automatically",
         load,
         f"{len(waited)} waited; back in service after {seconds:.1f} s",
     )
@@ -189,8 +198,8 @@ def test_a_view_that_hangs_is_cut_off_while_the_other_server_answers(
     assert loaded.inspect("server1", "{{.State.StartedAt}}") == started
 
 
-def ask_inside(stack: Stack, service: str, code: str) -> subprocess.Popen[str]:
-    """Start Python code in a service's container."""
+def start_python(stack: Stack, service: str, code: str) -> subprocess.Popen[str]:
+    """Start Python code in the container of a service."""
     return subprocess.Popen(
         ["docker", "exec", stack.container(service), "python3", "-c", code],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A server that hangs: it accepts requests and answers none."""
+"""A server that hangs: it accepts requests but does not answer."""
 
 import time
 from collections.abc import Iterator
@@ -6,22 +6,22 @@ from contextlib import contextmanager
 
 from tests.chaos.conftest import check_writes
 from tests.chaos.load import Load, mixed_clients
-from tests.chaos.recovery import RECOVERY_SECONDS, WORKERS, answers, recovered
+from tests.chaos.recovery import RECOVERY_SECONDS, WORKERS, is_in_service, seconds_to_recover
 from tests.chaos.reliability import Figures
 from tests.chaos.test_balancing import ask, nginx
 from tests.stack.compose import Stack
 from tests.waiting import eventually
 
-# The slowest page of the usual load.
+# The slowest page of the default load.
 SLOW_SECONDS = 2
 HANG_SECONDS = 16
-# Until nginx as the balancer has a list without the server: the checks, IDLE_SECONDS, the reload.
+# Until nginx as the balancer drops the server: failed checks, IDLE_SECONDS, reload.
 LIST_SECONDS = 12
 
 
 @contextmanager
-def hanging(stack: Stack, service: str) -> Iterator[None]:
-    """Stop all processes of a container for a while; the kernel still accepts connections."""
+def paused(stack: Stack, service: str) -> Iterator[None]:
+    """Pause a container for HANG_SECONDS; the kernel still accepts connections."""
     began = time.monotonic()
     stack.compose("pause", service)
     try:
@@ -33,15 +33,15 @@ def hanging(stack: Stack, service: str) -> Iterator[None]:
         stack.compose("unpause", service)
 
 
-def test_requests_of_hanging_server_end_on_the_other(
+def test_requests_to_a_hanging_server_are_answered_by_the_other(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:
     with load:
         load.warm_up()
-        with hanging(loaded, "server1"):
+        with paused(loaded, "server1"):
             load.all_served_again()
         since = time.monotonic()
-        seconds = recovered(load, since, lambda: answers(loaded, "set1"))
+        seconds = seconds_to_recover(load, since, lambda: is_in_service(loaded, "set1"))
 
     longest = max(outcome.seconds for outcome in load.outcomes)
     figures.add(
@@ -59,20 +59,20 @@ def test_requests_of_hanging_server_end_on_the_other(
     check_writes(load, loaded)
 
 
-def test_pages_of_hanging_server_end_on_the_other_behind_nginx(
+def test_pages_of_a_hanging_server_are_answered_by_the_other_behind_nginx_balancer(
     loaded: Stack, static: str, figures: Figures
 ) -> None:
     with nginx(loaded, "round_robin") as (_, port):
         load = Load(port, mixed_clients(static))
         with load:
             load.warm_up()
-            with hanging(loaded, "server1"):
+            with paused(loaded, "server1"):
                 began = time.monotonic()
                 eventually(
                     lambda: set(ask(port, 10)) == {"set2"}, seconds=30, what="server2 answers"
                 )
             since = time.monotonic()
-            seconds = recovered(load, since, lambda: "set1" in ask(port, 10))
+            seconds = seconds_to_recover(load, since, lambda: "set1" in ask(port, 10))
     loaded.wait_for_both()
 
     gets = [outcome for outcome in load.outcomes if outcome.request.method == "GET"]

@@ -1,4 +1,4 @@
-"""`stackctl heal --watch` at work: what Docker alone leaves lying is in service again."""
+"""`stackctl heal --watch` restarts servers that Docker does not restart."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.chaos.conftest import check_writes
 from tests.chaos.load import Load
-from tests.chaos.recovery import IN_FLIGHT, answers, check_failures, recovered
+from tests.chaos.recovery import IN_FLIGHT, check_failures, is_in_service, seconds_to_recover
 from tests.chaos.reliability import Figures
 from tests.stack.compose import APP_SERVER, Stack, docker
 from tests.stack.test_recovery import processes
@@ -17,8 +17,8 @@ from tests.waiting import eventually
 
 
 @contextmanager
-def healing(stack: Stack, log: Path) -> Iterator[Callable[[], str]]:
-    """Run `stackctl heal --watch` for the block's time and give what it has said so far."""
+def watching_heal(stack: Stack, log: Path) -> Iterator[Callable[[], str]]:
+    """Run `stackctl heal --watch` during the block; yield a function that returns its output."""
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "tools.stackctl", "heal", "--watch", "--seconds", "1"],
@@ -37,19 +37,21 @@ def healing(stack: Stack, log: Path) -> Iterator[Callable[[], str]]:
     assert code == 0, log.read_text()
 
 
-def test_docker_kill_is_healed_and_a_stop_is_respected(
+def test_heal_restarts_a_killed_server_and_leaves_a_stopped_one(
     loaded: Stack, load: Load, figures: Figures, tmp_path: Path
 ) -> None:
-    with healing(loaded, tmp_path / "log") as said, load:
+    with watching_heal(loaded, tmp_path / "log") as log, load:
         load.warm_up()
         killed = time.monotonic()
         docker("kill", "--signal", "KILL", loaded.container("server1"))
-        seconds = recovered(
-            load, killed, lambda: "server1: back in service" in said() and answers(loaded, "set1")
+        seconds = seconds_to_recover(
+            load,
+            killed,
+            lambda: "server1: back in service" in log() and is_in_service(loaded, "set1"),
         )
         loaded.compose("stop", "server2")
         eventually(
-            lambda: "server2: it was stopped cleanly; it is left alone" in said(),
+            lambda: "server2: it was stopped cleanly; it is left alone" in log(),
             seconds=30,
             what="heal has seen that server2 was stopped",
         )
@@ -59,25 +61,25 @@ def test_docker_kill_is_healed_and_a_stop_is_respected(
 
     figures.add(
         "`docker kill -s KILL` of server1 with `stackctl heal --watch`, then a stop of server2",
-        f"0 GETs and at most {IN_FLIGHT} POSTs failed, none written twice; started again by "
-        "itself; a stopped server stays stopped",
+        f"0 GETs and at most {IN_FLIGHT} POSTs failed, none written twice; heal restarts it; "
+        "a stopped server stays stopped",
         load,
         f"server1 back in service after {seconds:.1f} s",
     )
-    assert "server1: it ended with exit code 137; starting it" in said()
+    assert "server1: it ended with exit code 137; starting it" in log()
     check_failures(load, posts=IN_FLIGHT)
     check_writes(load, loaded)
 
 
-def test_a_server_that_hangs_is_restarted(loaded: Stack, tmp_path: Path) -> None:
+def test_heal_restarts_a_hanging_server(loaded: Stack, tmp_path: Path) -> None:
     before = loaded.inspect("server1", "{{.State.StartedAt}}")
-    with healing(loaded, tmp_path / "log") as said:
-        hung = {**processes(loaded, "nginx"), **processes(loaded, APP_SERVER)}
-        loaded.run_in("server1", "sh", "-c", f"kill -STOP {' '.join(map(str, hung))}")
+    with watching_heal(loaded, tmp_path / "log") as log:
+        hanging = {**processes(loaded, "nginx"), **processes(loaded, APP_SERVER)}
+        loaded.run_in("server1", "sh", "-c", f"kill -STOP {' '.join(map(str, hanging))}")
         eventually(
-            lambda: "server1: back in service" in said(), seconds=150, what="server1 is healed"
+            lambda: "server1: back in service" in log(), seconds=150, what="server1 is healed"
         )
 
-    assert "server1: it runs, but it is unhealthy; restarting it" in said()
+    assert "server1: it runs, but it is unhealthy; restarting it" in log()
     assert loaded.inspect("server1", "{{.State.StartedAt}}") != before
     loaded.wait_for_both()

@@ -1,4 +1,4 @@
-"""Other configurations of HAProxy while visitors are there."""
+"""Reloads of HAProxy with changed configurations under load."""
 
 import json
 from collections.abc import Iterator
@@ -21,85 +21,85 @@ CHANGED = "    http-after-response set-header X-Request-ID"
 
 
 def config(stack: Stack) -> Path:
-    """Return the configuration that the stack's HAProxy reads."""
+    """Return the configuration file of the stack's HAProxy."""
     return stack.tree / "haproxy" / "haproxy.cfg"
 
 
 def balancer(stack: Stack) -> haproxy.Balancer:
-    """Return the stack's running HAProxy."""
+    """Return the running HAProxy of the stack."""
     return haproxy.Balancer(stack.container("haproxy"))
 
 
-def reloaded(stack: Stack, code: int = 0) -> dict[str, Any]:
-    """Reload, which has to end with this code, and return what it says to scripts."""
+def reload(stack: Stack, code: int = 0) -> dict[str, Any]:
+    """Run `stackctl reload`, assert its exit code, and return its JSON output."""
     done = stackctl(stack, "reload", "--json")
     assert done.returncode == code, done.stdout[-3000:]
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return said
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 @contextmanager
 def another_header(stack: Stack, value: str) -> Iterator[None]:
-    """Have the configuration say a header more, for the block's time; nothing is reloaded yet."""
-    more = f"    http-after-response set-header X-Reloaded {value}\n"
-    with edited(config(stack), CHANGED, more + CHANGED):
+    """Add a response header to the configuration during the block, without a reload."""
+    line = f"    http-after-response set-header X-Reloaded {value}\n"
+    with edited(config(stack), CHANGED, line + CHANGED):
         yield
 
 
 @contextmanager
-def put_back(stack: Stack) -> Iterator[None]:
-    """Leave the stack with the configuration that the tree has."""
+def restored_configuration(stack: Stack) -> Iterator[None]:
+    """Reload the configuration of the tree after the block."""
     try:
         yield
     finally:
-        reloaded(stack)
+        reload(stack)
 
 
 def header(stack: Stack) -> str | None:
-    """Return what the site says in the header."""
+    """Return the value of the added response header."""
     return stack.get("/profile/").headers.get("X-Reloaded")
 
 
-def test_reloads_lose_nothing(loaded: Stack, load: Load, figures: Figures) -> None:
+def test_reload_of_haproxy_fails_no_request(loaded: Stack, load: Load, figures: Figures) -> None:
     first = balancer(loaded).workers().present
-    with put_back(loaded), load:
+    with restored_configuration(loaded), load:
         load.warm_up()
         for value in ("one", "two", "three"):
             with another_header(loaded, value):
-                said = reloaded(loaded)
+                result = reload(loaded)
             assert header(loaded) == value
-            assert said["servers"] == {"server1": "ready", "server2": "ready"}
-            # No process is left that knows the configuration before alone.
-            assert balancer(loaded).workers() == haproxy.HaproxyWorkers(said["worker"], ())
+            assert result["servers"] == {"server1": "ready", "server2": "ready"}
+            # No process with the previous configuration is left.
+            assert balancer(loaded).workers() == haproxy.HaproxyWorkers(result["worker"], ())
 
-    figures.add("three times another haproxy.cfg and `stackctl reload`", "0 failed", load)
+    figures.add("`stackctl reload` three times, each with a changed haproxy.cfg", "0 failed", load)
     check_nothing_lost(load, loaded)
-    assert said["worker"] != first
+    assert result["worker"] != first
 
 
-def test_a_drained_server_stays_drained(loaded: Stack, load: Load, figures: Figures) -> None:
+def test_reload_keeps_a_drained_server_drained(loaded: Stack, load: Load, figures: Figures) -> None:
     with load:
         load.warm_up()
         assert stackctl(loaded, "drain", "server2").returncode == 0
         try:
-            said = reloaded(loaded)
+            result = reload(loaded)
             after = balancer(loaded).servers()
             assert loaded.in_service() == {"set1"}
         finally:
             assert stackctl(loaded, "ready", "server2").returncode == 0
 
     figures.add("`stackctl reload` with a drained server", "0 failed; it stays drained", load)
-    assert said["servers"] == {"server1": "ready", "server2": "drained"}
+    assert result["servers"] == {"server1": "ready", "server2": "drained"}
     assert (after["server1"].status, after["server2"].status) == ("UP", "DRAIN")
-    # Files neither.
+    # Static files are not served by it either.
     assert (after["server2"].answers, after["server2"].sessions) == (0, 0)
     check_nothing_lost(load, loaded)
 
 
-def test_a_reload_that_is_not_stackctls_believes_no_old_state(loaded: Stack) -> None:
-    """What was true at the last reload, such as a drained server, may be wrong by now."""
+def test_reload_without_stackctl_ignores_the_saved_server_state(loaded: Stack) -> None:
+    """The state saved at the last reload, such as a drained server, may be outdated."""
     assert stackctl(loaded, "drain", "server2").returncode == 0
-    reloaded(loaded)
+    reload(loaded)
     assert stackctl(loaded, "ready", "server2").returncode == 0
     former = balancer(loaded).workers().present
 
@@ -108,7 +108,7 @@ def test_a_reload_that_is_not_stackctls_believes_no_old_state(loaded: Stack) -> 
     eventually(
         lambda: balancer(loaded).workers().present not in (0, former),
         seconds=30,
-        what="a new process",
+        what="a new HAProxy worker runs",
     )
     eventually(
         lambda: loaded.in_service() == {"set1", "set2"}, seconds=30, what="both are in service"
@@ -117,7 +117,7 @@ def test_a_reload_that_is_not_stackctls_believes_no_old_state(loaded: Stack) -> 
 
 
 @pytest.mark.parametrize(
-    ("what", "old", "new", "told"),
+    ("change", "old", "new", "expected"),
     [
         (
             "a broken haproxy.cfg",
@@ -125,7 +125,7 @@ def test_a_reload_that_is_not_stackctls_believes_no_old_state(loaded: Stack) -> 
             "    balance leastcon",
             "haproxy/haproxy.cfg:{number}",
         ),
-        # HAProxy's own check lets it pass, and its try to bind would turn visitors away.
+        # HAProxy's own check accepts it, and a failed bind would refuse connections.
         (
             "an address that is not the container's",
             "    bind :8080",
@@ -133,22 +133,22 @@ def test_a_reload_that_is_not_stackctls_believes_no_old_state(loaded: Stack) -> 
             "bind 192.0.2.1:8081: Cannot assign requested address",
         ),
     ],
-    ids=["broken", "address"],
+    ids=["syntax error", "address that cannot be bound"],
 )
-def test_a_wrong_configuration_is_refused(
-    loaded: Stack, load: Load, figures: Figures, what: str, old: str, new: str, told: str
+def test_reload_refuses_a_wrong_configuration(
+    loaded: Stack, load: Load, figures: Figures, change: str, old: str, new: str, expected: str
 ) -> None:
-    with put_back(loaded), load:
+    with restored_configuration(loaded), load:
         load.warm_up()
         with another_header(loaded, "before"):
-            worker = reloaded(loaded)["worker"]
+            worker = reload(loaded)["worker"]
         number = 1 + config(loaded).read_text().splitlines().index(old)
         with edited(config(loaded), old, new):
-            said = reloaded(loaded, code=1)
+            result = reload(loaded, code=1)
         assert header(loaded) == "before"
         assert balancer(loaded).workers().present == worker
 
-    figures.add(f"`stackctl reload` with {what}", "0 failed; refused", load)
-    assert told.format(number=number) in said["next"]
-    assert "nothing was changed" in said["error"]
+    figures.add(f"`stackctl reload` with {change}", "0 failed; refused", load)
+    assert expected.format(number=number) in result["next"]
+    assert "nothing was changed" in result["error"]
     check_nothing_lost(load, loaded)

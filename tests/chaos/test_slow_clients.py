@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose, next to visitors that are not."""
+"""Attacks with slow clients, in parallel to the default load."""
 
 import uuid
 from collections import Counter
@@ -20,11 +20,11 @@ POST = (
     b"Content-Type: application/octet-stream\r\n"
 )
 SHORT_BODY = POST + b"Content-Length: 1000\r\n\r\nx"
-# More than HAProxy keeps before it asks a server.
+# More than HAProxy buffers before it selects a server.
 FIRST_PIECE = b"x" * 40_000
 UPLOAD = b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n" + FIRST_PIECE
 LONG_BODY = POST + b"Content-Length: 5000000\r\n\r\n" + FIRST_PIECE
-# The first six name the same page, or one that Django would answer; the rest is refused.
+# The first six reach the application; HAProxy refuses the others.
 SPELLINGS = (
     b"/api/files/",
     b"//api//files/",
@@ -45,20 +45,24 @@ CHUNKED_BODY = POST + b"Transfer-Encoding: chunked\r\n\r\n4c4b40\r\n" + FIRST_PI
 
 
 @pytest.mark.parametrize(
-    ("what", "begin"), [("header", HEADER), ("body of 1 kB", SHORT_BODY)], ids=["header", "body"]
+    ("slow_part", "begin"),
+    [("header", HEADER), ("body of 1 kB", SHORT_BODY)],
+    ids=["header", "body"],
 )
-def test_a_slow_request_is_cut_off_and_nobody_else_notices(
-    loaded: Stack, load: Load, figures: Figures, what: str, begin: bytes
+def test_slow_request_gets_408_and_other_requests_succeed(
+    loaded: Stack, load: Load, figures: Figures, slow_part: str, begin: bytes
 ) -> None:
     with load:
         load.warm_up()
         with SlowClients(loaded.http_port, begin) as slow:
             eventually(
-                lambda: len(slow.endings) >= slow.count, seconds=60, what="all are cut off once"
+                lambda: len(slow.endings) >= slow.count,
+                seconds=60,
+                what="every client is cut off once",
             )
 
     figures.add(
-        f"{slow.count} clients that send a byte of their {what} a second",
+        f"{slow.count} clients that send a byte of their {slow_part} a second",
         "0 failed; each slow one is cut off with 408",
         load,
         f"cut off after {slow.longest():.0f} s at the latest",
@@ -69,12 +73,12 @@ def test_a_slow_request_is_cut_off_and_nobody_else_notices(
 
 
 @pytest.mark.parametrize(
-    ("what", "begin"),
+    ("slow_part", "begin"),
     [("5 MB body", LONG_BODY), ("5 MB body in one chunk", CHUNKED_BODY)],
     ids=["length", "chunked"],
 )
-def test_slow_uploads_take_nothing_from_those_who_look(
-    loaded: Stack, load: Load, figures: Figures, what: str, begin: bytes
+def test_slow_uploads_fail_no_other_request(
+    loaded: Stack, load: Load, figures: Figures, slow_part: str, begin: bytes
 ) -> None:
     with load:
         load.warm_up()
@@ -82,7 +86,7 @@ def test_slow_uploads_take_nothing_from_those_who_look(
             eventually(
                 lambda: slow.begun >= slow.count and slow.endings,
                 seconds=60,
-                what="all places for uploads are taken",
+                what="all slots for uploads are occupied",
             )
             before = len(load.outcomes)
             eventually(
@@ -90,28 +94,28 @@ def test_slow_uploads_take_nothing_from_those_who_look(
             )
 
     figures.add(
-        f"{slow.count} clients that send a byte of their {what} a second",
+        f"{slow.count} clients that send a byte of their {slow_part} a second",
         "0 failed; other uploads get 503 meanwhile",
         load,
-        f"{slow.statuses()[503]} turned away",
+        f"{slow.statuses()[503]} refused",
     )
-    # Those that found no place; the others are let go on.
+    # Connections without a slot got 503; the others continue.
     assert set(slow.statuses()) == {503}, slow.statuses()
     check_nothing_lost(load, loaded)
-    # And the places are free again.
-    eventually(lambda: uploaded(loaded) == 201, seconds=30, what="an upload is taken")
+    # The slots are free again.
+    eventually(lambda: upload_status(loaded) == 201, seconds=30, what="an upload is accepted")
 
 
-@pytest.mark.parametrize("door", ["HAProxy", "nginx as the balancer"])
-def test_no_spelling_of_a_path_goes_round_the_upload_limit(
-    loaded: Stack, static: str, figures: Figures, door: str
+@pytest.mark.parametrize("balancer", ["HAProxy", "nginx as the balancer"])
+def test_no_path_spelling_bypasses_the_upload_limit(
+    loaded: Stack, static: str, figures: Figures, balancer: str
 ) -> None:
     taken_out = loaded.taken_out()
-    with ExitStack() as doors:
+    with ExitStack() as balancers:
         port = loaded.http_port
-        if door != "HAProxy":
-            _, port = doors.enter_context(nginx(loaded, "round_robin"))
-        load = doors.enter_context(Load(port, mixed_clients(static)))
+        if balancer != "HAProxy":
+            _, port = balancers.enter_context(nginx(loaded, "round_robin"))
+        load = balancers.enter_context(Load(port, mixed_clients(static)))
         load.warm_up()
         floods = [SlowClients(port, b"POST " + path + UPLOAD, count=10) for path in SPELLINGS]
         with ExitStack() as attack:
@@ -127,7 +131,7 @@ def test_no_spelling_of_a_path_goes_round_the_upload_limit(
 
     ended = sum((flood.statuses() for flood in floods), Counter[int]())
     figures.add(
-        f"{door}: {len(floods)} spellings of an upload's path (`/static/../api/files/`, "
+        f"{balancer}: {len(floods)} spellings of an upload's path (`/static/../api/files/`, "
         f"`//api//files/`, ...), {floods[0].count} clients each, a byte a second",
         f"0 failed; at most {UPLOAD_SLOTS} of them held; no server taken out",
         load,
@@ -139,6 +143,6 @@ def test_no_spelling_of_a_path_goes_round_the_upload_limit(
     assert loaded.taken_out() == taken_out
 
 
-def uploaded(stack: Stack) -> int:
-    """Return the status that answers a body of 5 MB."""
+def upload_status(stack: Stack) -> int:
+    """Upload 5 MB, and return the status."""
     return stack.post(f"/loadtest/order/{uuid.uuid4()}", data=b"x" * 5_000_000).status_code

@@ -1,15 +1,15 @@
-"""Servers that stop and start while visitors are there."""
+"""Servers that are stopped, restarted, recreated and killed under load."""
 
 from tests.chaos.conftest import check_nothing_lost, check_writes
 from tests.chaos.load import Load
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack, docker
 
-# A page that is cut off is asked for again, so one kill alone may hit no write.
+# HAProxy retries pages, so one kill may hit no write.
 KILLS = 10
 
 
-def test_stopping_and_starting_a_server_loses_nothing(
+def test_stopping_and_starting_a_server_fails_no_request(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:
     with load:
@@ -22,7 +22,7 @@ def test_stopping_and_starting_a_server_loses_nothing(
     check_nothing_lost(load, loaded)
 
 
-def test_restarting_a_server_loses_nothing(loaded: Stack, load: Load, figures: Figures) -> None:
+def test_restarting_a_server_fails_no_request(loaded: Stack, load: Load, figures: Figures) -> None:
     with load:
         load.warm_up()
         loaded.compose("restart", "server1")
@@ -32,7 +32,7 @@ def test_restarting_a_server_loses_nothing(loaded: Stack, load: Load, figures: F
     check_nothing_lost(load, loaded)
 
 
-def test_recreating_a_server_loses_nothing(loaded: Stack, load: Load, figures: Figures) -> None:
+def test_recreating_a_server_fails_no_request(loaded: Stack, load: Load, figures: Figures) -> None:
     with load:
         load.warm_up()
         loaded.compose("up", "--detach", "--wait", "--no-deps", "--force-recreate", "server1")
@@ -42,10 +42,12 @@ def test_recreating_a_server_loses_nothing(loaded: Stack, load: Load, figures: F
     check_nothing_lost(load, loaded)
 
 
-def test_a_naive_stop_loses_requests(loaded: Stack, load: Load, figures: Figures) -> None:
-    """The control: the same load sees loss where there is some."""
+def test_killing_a_server_fails_requests_as_control(
+    loaded: Stack, load: Load, figures: Figures
+) -> None:
+    """The control: the load detects failed requests."""
     for client in load.clients:
-        # Few requests run at one moment else, and none of them might be a write.
+        # Without pauses, more requests are running at the kill.
         client.pause = 0
     with load:
         load.warm_up()
@@ -57,11 +59,13 @@ def test_a_naive_stop_loses_requests(loaded: Stack, load: Load, figures: Figures
             loaded.wait_for_both()
 
     figures.add(
-        f"control: server2 killed until it costs a request, {KILLS} times at most",
-        "loss is seen",
+        f"control: server2 killed until a request fails, {KILLS} times at most",
+        "failed requests are detected",
         load,
         f"at kill {kills}",
     )
-    assert load.failed, f"killing a server {KILLS} times under load lost nothing: loss is not seen"
-    # Even so, nothing that was acknowledged is lost or doubled.
+    assert load.failed, (
+        f"killing a server {KILLS} times under load failed no request: the load detects none"
+    )
+    # Acknowledged writes are still neither lost nor duplicated.
     check_writes(load, loaded)

@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 
 from tests import guide
-from tests.chaos.load import Client, Load, always
+from tests.chaos.load import Client, Load, repeated
 from tests.eb.fake_beanstalk import SIGNED, Environment, FakeBeanstalk
 from tests.stack.compose import STACK_NAME
 from tests.team_values import required_values
@@ -145,8 +145,8 @@ class Rehearsal:
 
     def load(self, *more: Client) -> Load:
         """Return visitors for a `with` block: pages and files, old connections and new ones."""
-        page, file = always("GET", "/profile/"), always("GET", f"/static/{self.icon()}")
-        hit = always("GET", "/status/")
+        page, file = repeated("GET", "/profile/"), repeated("GET", f"/static/{self.icon()}")
+        hit = repeated("GET", "/status/")
         return Load(
             self.port,
             [

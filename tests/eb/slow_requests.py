@@ -14,7 +14,7 @@ import time
 import requests
 
 from tests.background import InBackground
-from tests.chaos.load import Client, Outcome, Request, always
+from tests.chaos.load import Client, Outcome, Request, repeated
 from tests.eb.docker import Container
 
 SECONDS = 2
@@ -44,8 +44,8 @@ class LockedCounter(InBackground):
 def slow_clients() -> list[Client]:
     """Return visitors whose requests take seconds: few, so that each instance has a free worker."""
     return [
-        *(Client(always("POST", HITS)(), pause=0) for _ in range(3)),
-        Client(always("POST", HITS, body_seconds=SECONDS)(), keep_alive=False, pause=0),
+        *(Client(repeated("POST", HITS)(), pause=0) for _ in range(3)),
+        Client(repeated("POST", HITS, body_seconds=SECONDS)(), keep_alive=False, pause=0),
     ]
 
 
@@ -54,7 +54,7 @@ class Reader(Client):
 
     def __init__(self) -> None:
         """Ask for the page again and again."""
-        super().__init__(always("GET", "/status/")(), keep_alive=False)
+        super().__init__(repeated("GET", "/status/")(), keep_alive=False)
         self.seen: set[str] = set()
 
     def ask(self, port: int, request: Request) -> Outcome:

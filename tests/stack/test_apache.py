@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tests.chaos.load import Client, Load, Request
-from tests.chaos.test_balancing import address, in_its_place
+from tests.chaos.test_balancing import address, occupied_address
 from tests.ports import free_port
 from tests.stack.compose import Stack, docker
 from tests.stack.test_gunicorn import CASES as OF_THE_APPLICATION
@@ -384,7 +384,7 @@ def test_a_server_that_stackctl_drains_gets_nothing_through_it(both: Stack) -> N
 def test_a_server_that_moves_costs_nothing_and_is_found(both: Stack) -> None:
     """It tells Apache by itself that it stops, whatever stops it; then its name is gone."""
     before = address(both, "server2")
-    with Load(port_of(both, "APACHE"), visitors()) as load, in_its_place(both) as take_address:
+    with Load(port_of(both, "APACHE"), visitors()) as load, occupied_address(both) as take_address:
         load.warm_up()
         both.compose("rm", "--stop", "--force", "server2")
         take_address()

@@ -40,19 +40,19 @@ def tls(production: Stack) -> Iterator[Secure]:
 
 def test_the_authority_that_was_made_is_believed_and_needed(tls: Secure) -> None:
     for name in ("localhost", "127.0.0.1", "::1"):
-        with tls.handshake(tls.trusting(), name) as connection:
+        with tls.handshake(tls.ssl_context(), name) as connection:
             assert connection.version() == "TLSv1.3"
     with pytest.raises(ssl.SSLCertVerificationError):
         tls.handshake(ssl.create_default_context())
     with pytest.raises(ssl.SSLCertVerificationError):
-        tls.handshake(tls.trusting(), "www.example.com")
+        tls.handshake(tls.ssl_context(), "www.example.com")
 
 
 @pytest.mark.parametrize(
     ("offered", "chosen"), [(["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), ([], None)]
 )
 def test_http2_is_preferred(tls: Secure, offered: list[str], chosen: str | None) -> None:
-    context = tls.trusting()
+    context = tls.ssl_context()
     if offered:
         context.set_alpn_protocols(offered)
 
@@ -61,7 +61,7 @@ def test_http2_is_preferred(tls: Secure, offered: list[str], chosen: str | None)
 
 
 def test_an_http2_request_is_answered(tls: Secure) -> None:
-    with httpx.Client(http2=True, verify=tls.trusting()) as client:
+    with httpx.Client(http2=True, verify=tls.ssl_context()) as client:
         answers = [client.get(tls.url(path)) for path in ("/profile/", "/status/", "/profile/")]
 
     assert [answer.http_version for answer in answers] == ["HTTP/2"] * 3
@@ -71,7 +71,7 @@ def test_an_http2_request_is_answered(tls: Secure) -> None:
 
 def limited(tls: Secure, version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
     """Return the context of a client that speaks no newer version, and these ciphers alone."""
-    context = tls.trusting()
+    context = tls.ssl_context()
     # Also what this machine's own library would not send any more.
     context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
@@ -199,12 +199,12 @@ def test_django_knows_who_came_by_https(tls: Secure) -> None:
     assert tls.get("/healthz").headers[HSTS].startswith("max-age=3600")
     # The browser's origin is what Django takes for the site's own.
     with requests.Session() as visitor:
-        trusting = str(tls.authority)
-        page = visitor.get(tls.url("/accounts/login/"), verify=trusting, timeout=10)
+        ca_file = str(tls.authority)
+        page = visitor.get(tls.url("/accounts/login/"), verify=ca_file, timeout=10)
         (cookie,) = [cookie for cookie in visitor.cookies if cookie.name == "csrftoken"]
         headers = {"Origin": tls.url(""), "X-CSRFToken": cookie.value or ""}
         sent = visitor.post(
-            page.url, data={"username": "x"}, headers=headers, verify=trusting, timeout=10
+            page.url, data={"username": "x"}, headers=headers, verify=ca_file, timeout=10
         )
     assert cookie.secure
     assert sent.status_code == 200

@@ -34,7 +34,7 @@ class Secure:
         """Return the authority's certificate, as a client would trust it."""
         return self.stack.tree / "certs" / "ca.pem"
 
-    def trusting(self) -> ssl.SSLContext:
+    def ssl_context(self) -> ssl.SSLContext:
         """Return a client's context that trusts the local authority and no other."""
         return ssl.create_default_context(cafile=str(self.authority))
 
@@ -45,7 +45,7 @@ class Secure:
 
     def serial(self) -> str:
         """Return the serial number of the certificate that a new visitor is shown."""
-        with self.handshake(self.trusting()) as connection:
+        with self.handshake(self.ssl_context()) as connection:
             shown = connection.getpeercert()
         assert shown
         return str(shown["serialNumber"])

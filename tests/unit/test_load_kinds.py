@@ -5,7 +5,7 @@ from itertools import repeat
 import pytest
 
 from tests.chaos.load import Client, Load, Outcome, Request
-from tests.chaos.release import kind, longest
+from tests.chaos.release import longest_by_kind, request_kind
 
 PAGE = Request("GET", "/profile/")
 SLOW = Request("GET", "/loadtest/slow/2000")
@@ -22,7 +22,7 @@ WRITE = Request("POST", "/loadtest/order/0d7e", 201)
     ],
 )
 def test_request_kind_is_derived_from_method_and_path(request_: Request, name: str) -> None:
-    assert kind(request_) == name
+    assert request_kind(request_) == name
 
 
 def test_longest_request_of_each_kind_counts_only_requests_begun_in_the_period() -> None:
@@ -36,5 +36,5 @@ def test_longest_request_of_each_kind_counts_only_requests_begun_in_the_period()
     ]
     load = Load(1, [client])
 
-    assert longest(load, 2, 4) == {"slow": 2.1, "profile": 0.3}
-    assert longest(load, 4) == {"slow": 3.0}
+    assert longest_by_kind(load, 2, 4) == {"slow": 2.1, "profile": 0.3}
+    assert longest_by_kind(load, 4) == {"slow": 3.0}

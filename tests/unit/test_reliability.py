@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.load import Client, Load, Outcome, Request
-from tests.chaos.reliability import BEGIN, END, Figures, document_with_place, put_into
+from tests.chaos.reliability import BEGIN, END, Figures, document_with_marks, write_table
 
 
 def load_of(*statuses: int) -> Load:
@@ -29,7 +29,7 @@ def test_the_table_replaces_the_one_before(tmp_path: Path) -> None:
     document = tmp_path / "reliability.md"
     document.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
 
-    put_into(document, "new")
+    write_table(document, "new")
 
     assert document.read_text() == f"above\n{BEGIN}\nnew\n{END}\nbelow\n"
 
@@ -39,7 +39,7 @@ def test_a_document_without_the_marks_is_left_alone(tmp_path: Path) -> None:
     document.write_text("text\n")
 
     with pytest.raises(ValueError, match="no place for the table"):
-        put_into(document, "new")
+        write_table(document, "new")
 
     assert document.read_text() == "text\n"
 
@@ -53,4 +53,4 @@ def test_an_option_without_a_place_for_the_figures_is_refused_at_once(
         document.write_text(content)
 
     with pytest.raises(ArgumentTypeError, match=r"other\.md: "):
-        document_with_place(str(document))
+        document_with_marks(str(document))

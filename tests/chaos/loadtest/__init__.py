@@ -1,1 +1,1 @@
-"""A Django app for load tests, mounted into the production image: a slow view, rows to write."""
+"""The Django app of the load tests, mounted into the production containers."""

@@ -1,15 +1,15 @@
-"""What the load writes."""
+"""Rows that the load writes."""
 
 from django.db import models
 
 
 class Order(models.Model):
-    """One acknowledged write; the key comes from the client, so that nothing is written twice."""
+    """A write; the client chooses the unique key, so that a duplicate fails."""
 
     key = models.CharField(max_length=64, unique=True)
 
     class Meta:
-        """Named for the app that Django sees in the container."""
+        """The label of the app in the container."""
 
         app_label = "loadtest"
 

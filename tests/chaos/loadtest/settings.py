@@ -1,4 +1,4 @@
-"""The production settings with the load tests' app."""
+"""The production settings with the app of the load tests."""
 
 from mysite.settings.production import *  # noqa: F403
 from mysite.settings.production import INSTALLED_APPS

@@ -1,4 +1,4 @@
-"""The site's own URLs and the load tests'."""
+"""The URLs of the site and of the load tests."""
 
 import time
 from collections.abc import Iterator
@@ -26,26 +26,26 @@ counter = redis.Redis.from_url(
 
 
 def slow(request: HttpRequest, milliseconds: int) -> JsonResponse:
-    """Answer after a while."""
+    """Answer after this many milliseconds."""
     time.sleep(milliseconds / 1000)
     return JsonResponse({"slept": milliseconds})
 
 
 @csrf_exempt
 def hang(request: HttpRequest) -> JsonResponse:
-    """Never answer, as a view that waits for another service without a time limit."""
+    """Never answer, like a view that waits for a service without a timeout."""
     time.sleep(3600)
     return JsonResponse({})
 
 
 def parked(request: HttpRequest) -> JsonResponse:
-    """Read a table that workers read, too."""
+    """Read a table that workers also read."""
     return JsonResponse({"parked": ParkedTask.objects.count()})
 
 
 @csrf_exempt
 def count(request: HttpRequest) -> JsonResponse:
-    """Count in Redis; 503 where it does not answer."""
+    """Increment a counter in Redis; answer 503 if Redis does not answer."""
     try:
         counted = counter.incr("loadtest")
     except redis.RedisError:
@@ -55,18 +55,18 @@ def count(request: HttpRequest) -> JsonResponse:
 
 @csrf_exempt
 def upload(request: HttpRequest) -> JsonResponse:
-    """Read the files of a form, and count their bytes."""
+    """Return the size of an uploaded file."""
     return JsonResponse({"bytes": sum(len(part) for part in request.FILES["file"].chunks())})
 
 
 @csrf_exempt
 def refuse(request: HttpRequest) -> JsonResponse:
-    """Refuse a request without a look at its body."""
+    """Refuse a request without reading its body."""
     return JsonResponse({"detail": "No."}, status=403)
 
 
 def stream(request: HttpRequest, pieces: int) -> StreamingHttpResponse:
-    """Send a piece a second, at once (`now`) or as nginx gathers them; `fail` after the last."""
+    """Stream a piece a second; `now` disables buffering in nginx, `fail` raises at the end."""
 
     def body() -> Iterator[bytes]:
         for number in range(pieces):
@@ -81,8 +81,8 @@ def stream(request: HttpRequest, pieces: int) -> StreamingHttpResponse:
 
 @csrf_exempt
 def order(request: HttpRequest, key: str) -> JsonResponse:
-    """Write a row under the client's key; 409 if it is there already."""
-    # Work before and after the write, as a real view has: a cut can fall on either side of it.
+    """Insert a row with the client's key; answer 409 if it exists."""
+    # Work before and after the insert, so that a cut can occur on either side.
     time.sleep(0.02)
     try:
         Order.objects.create(key=key)
