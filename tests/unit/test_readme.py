@@ -1,4 +1,4 @@
-"""README and docs are true: commands, paths, variables, ports and messages exist; examples run."""
+"""Commands, paths, variables, ports and messages in README and docs exist; examples run."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def tracked_names() -> set[str]:
     return names
 
 
-def test_make_targets_exist() -> None:
+def test_make_targets_in_docs_exist() -> None:
     listed = subprocess.run(
         ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -45,7 +45,7 @@ def test_make_targets_exist() -> None:
     assert named <= targets
 
 
-def test_folders_and_files_exist() -> None:
+def test_folders_and_dockerfiles_in_docs_exist() -> None:
     names = tracked_names()
     mentioned = {word for word in CODE if re.fullmatch(r"[A-Za-z.][\w./-]*/", word)}
     dockerfiles = set(re.findall(r"`(Dockerfile[.\w]*)`", README))
@@ -55,7 +55,7 @@ def test_folders_and_files_exist() -> None:
     assert dockerfiles <= names
 
 
-def test_links_lead_to_a_file_and_a_heading() -> None:
+def test_links_in_docs_point_to_an_existing_file_and_heading() -> None:
     names = tracked_names()
     pages = [ROOT / path for path in tracked_files() if path.suffix == ".md"]
     links = [
@@ -73,16 +73,16 @@ def test_links_lead_to_a_file_and_a_heading() -> None:
 
 
 def headings(text: str) -> set[str]:
-    """Return the anchors of a page, as GitHub makes them."""
+    """Return the anchors of a page, as on GitHub."""
     found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in found}
 
 
-def test_variables_exist() -> None:
+def test_variables_in_docs_exist() -> None:
     words = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`", README))
     assigned = set(re.findall(r"\b([A-Z][A-Z0-9_]{3,})=", README))
 
-    # make's own, for the tests, and copier's.
+    # Variables of make and copier.
     assert "$(WITH)" in (ROOT / "Makefile").read_text()
     assigned -= {"WITH", "NAME"}
     assert words and assigned
@@ -90,7 +90,7 @@ def test_variables_exist() -> None:
         assert name.removesuffix("_FILE") in VARIABLES, name
 
 
-def test_ports_are_the_contracts() -> None:
+def test_ports_in_docs_match_the_contract() -> None:
     ports = set(re.findall(r"(?:localhost|127\.0\.0\.1):(\d+)", README))
 
     names = (
@@ -100,7 +100,7 @@ def test_ports_are_the_contracts() -> None:
     assert ports == {VARIABLES[name].default for name in names}
 
 
-def test_the_sample_password_is_the_contracts() -> None:
+def test_sample_password_in_docs_matches_the_contract() -> None:
     assert f"`{VARIABLES['STATS_PASSWORD'].default_in('local')}` in the local layer" in README
 
 
@@ -114,12 +114,12 @@ def test_the_sample_password_is_the_contracts() -> None:
         ("did not answer within", "ops/database/outage.py"),
     ],
 )
-def test_quoted_messages_are_what_people_see(message: str, source: str) -> None:
+def test_messages_quoted_in_docs_match_the_source(message: str, source: str) -> None:
     assert message in README
     assert message in (ROOT / source).read_text()
 
 
-def test_env_commands_exist() -> None:
+def test_env_commands_in_docs_exist() -> None:
     named = {line.split()[2] for line in CODE if line.startswith("./manage.py env ")}
 
     assert {"check", "init"} <= named
@@ -133,7 +133,7 @@ def test_env_commands_exist() -> None:
         assert answer.returncode == 0
 
 
-def test_the_example_of_a_periodic_task_runs_as_it_is() -> None:
+def test_periodic_task_example_in_docs_runs() -> None:
     section = (ROOT / "docs/tasks.md").read_text().partition("## Periodic tasks")[2]
     example = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.M)
     names: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""A result that many ask for is looked up once, and again when it is old."""
+"""A result that many callers share is computed once, and again when it expires."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     yield now
 
 
-def test_it_is_kept_for_its_time_and_no_longer(clock: list[float]) -> None:
+def test_result_is_reused_until_it_expires(clock: list[float]) -> None:
     recent = Recent(count().__next__, seconds=2)
 
     assert [recent.get(), recent.get()] == [0, 0]
@@ -29,7 +29,7 @@ def test_it_is_kept_for_its_time_and_no_longer(clock: list[float]) -> None:
     assert recent.get() == 1
 
 
-def test_the_time_counts_from_the_end_of_a_slow_look(clock: list[float]) -> None:
+def test_result_expires_counted_from_the_end_of_a_slow_call(clock: list[float]) -> None:
     numbers = count()
 
     def slow() -> int:
@@ -41,7 +41,7 @@ def test_the_time_counts_from_the_end_of_a_slow_look(clock: list[float]) -> None
     assert [recent.get(), recent.get()] == [0, 0]
 
 
-def test_what_is_false_is_kept_as_well() -> None:
+def test_false_result_is_reused() -> None:
     looks = count()
 
     def look() -> bool:
@@ -56,7 +56,7 @@ def test_what_is_false_is_kept_as_well() -> None:
     assert next(looks) == 1
 
 
-def test_forgotten_means_looked_up_again() -> None:
+def test_forgotten_result_is_computed_again() -> None:
     recent = Recent(count().__next__, seconds=60)
 
     recent.get()
@@ -65,25 +65,25 @@ def test_forgotten_means_looked_up_again() -> None:
     assert recent.get() == 1
 
 
-def test_many_at_once_cause_one_look() -> None:
-    numbers, began, go_on = count(), threading.Event(), threading.Event()
+def test_parallel_callers_share_one_call() -> None:
+    numbers, began, resumed = count(), threading.Event(), threading.Event()
 
     def look() -> int:
         began.set()
-        go_on.wait(10)
+        resumed.wait(10)
         return next(numbers)
 
     recent = Recent(look, seconds=60)
     with ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(recent.get) for _ in range(8)]
         assert began.wait(10)
-        go_on.set()
+        resumed.set()
 
     assert [answer.result() for answer in answers] == [0] * 8
     assert next(numbers) == 1
 
 
-def test_a_look_that_fails_is_tried_again() -> None:
+def test_failed_call_is_repeated() -> None:
     outcomes: Iterator[KeyError | int] = iter([KeyError("first"), 7])
 
     def look() -> int:

@@ -1,4 +1,4 @@
-"""What an app of the project adds to the stack by ops.registry."""
+"""What an app of the project adds to the stack with ops.registry."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def registries(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> None:
-    """Start with empty registries, which get their entries back afterwards."""
+    """Start with empty registries, and restore them afterwards."""
     settings.MEDIA_ROOT = tmp_path
     for name in ("health_checks", "periodic_work", "cards"):
         monkeypatch.setattr(registry, name, {})
@@ -40,7 +40,7 @@ def broken() -> int:
     raise OSError("away")
 
 
-def test_added_health_check_is_a_component_of_healthz(client: Client) -> None:
+def test_registered_health_check_is_a_component_of_healthz(client: Client) -> None:
     registry.add_health_check("search", SearchCheck)
 
     answer = client.get("/healthz")
@@ -49,11 +49,11 @@ def test_added_health_check_is_a_component_of_healthz(client: Client) -> None:
     assert answer.json()["components"]["search"]["error"].endswith("does not answer")
 
 
-def test_added_metrics_are_in_a_worker_s_scrape(
+def test_registered_metrics_are_in_the_scrape_of_a_worker(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Stock(Collector):
-        """Something that an app counts at each scrape."""
+        """A metric that an app collects at each scrape."""
 
         def collect(self) -> Iterator[GaugeMetricFamily]:
             """Count."""
@@ -68,7 +68,7 @@ def test_added_metrics_are_in_a_worker_s_scrape(
 @pytest.mark.parametrize(
     ("state", "shown"), [(lambda: 7, 7), (broken, None)], ids=["state", "state fails"]
 )
-def test_added_card_is_on_status_page_and_in_its_report(
+def test_registered_card_is_on_the_status_page_and_in_its_report(
     client: Client, settings: Settings, state: Callable[[], int], shown: int | None
 ) -> None:
     settings.DEBUG = True
@@ -82,9 +82,7 @@ def test_added_card_is_on_status_page_and_in_its_report(
 
 
 @pytest.mark.parametrize("public", [True, False])
-def test_card_is_shown_to_signed_in_users_only_where_it_is_public(
-    client: Client, public: bool
-) -> None:
+def test_card_is_shown_to_signed_in_users_only_if_public(client: Client, public: bool) -> None:
     registry.add_card(
         Card("stock", "ops/parts/icons.html", scripts=("admin/js/core.js",), public=public)
     )
@@ -103,7 +101,7 @@ def test_card_is_shown_to_signed_in_users_only_where_it_is_public(
     ],
     ids=["health check", "periodic work", "card"],
 )
-def test_second_entry_of_a_name_is_refused(add: Callable[[], None]) -> None:
+def test_second_registration_of_a_name_is_refused(add: Callable[[], None]) -> None:
     add()
 
     with pytest.raises(ValueError, match=r"'search' is registered twice\."):

@@ -1,4 +1,4 @@
-"""The table of the load tests' figures."""
+"""The table of load test figures in docs/reliability.md."""
 
 from argparse import ArgumentTypeError
 from itertools import repeat
@@ -17,7 +17,7 @@ def load_of(*statuses: int) -> Load:
     return Load(1, [client])
 
 
-def test_a_row_counts_what_the_load_counted() -> None:
+def test_reliability_row_has_the_figures_of_the_load() -> None:
     figures = Figures()
     figures.add("server stopped", "0 failed", load_of(200, 503, 200), "back in 2 s")
 
@@ -25,7 +25,7 @@ def test_a_row_counts_what_the_load_counted() -> None:
     assert last == "| server stopped | 0 failed | 3 | 1 | 2.50 s | back in 2 s |"
 
 
-def test_the_table_replaces_the_one_before(tmp_path: Path) -> None:
+def test_reliability_table_replaces_the_previous_one(tmp_path: Path) -> None:
     document = tmp_path / "reliability.md"
     document.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
 
@@ -34,7 +34,7 @@ def test_the_table_replaces_the_one_before(tmp_path: Path) -> None:
     assert document.read_text() == f"above\n{BEGIN}\nnew\n{END}\nbelow\n"
 
 
-def test_a_document_without_the_marks_is_left_alone(tmp_path: Path) -> None:
+def test_document_without_table_marks_is_not_changed(tmp_path: Path) -> None:
     document = tmp_path / "other.md"
     document.write_text("text\n")
 
@@ -45,7 +45,7 @@ def test_a_document_without_the_marks_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "text\n"])
-def test_an_option_without_a_place_for_the_figures_is_refused_at_once(
+def test_reliability_option_refuses_a_document_without_table_marks(
     tmp_path: Path, content: str | None
 ) -> None:
     document = tmp_path / "other.md"

@@ -1,4 +1,4 @@
-"""How bodies of requests are read: files on disk, JSON up to a limit."""
+"""How request bodies are read: files on disk, JSON up to a limit."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ def request_with(content: bytes) -> HttpRequest:
 
 @pytest.mark.parametrize("limit", [0, 100_000])
 @pytest.mark.parametrize("size", [0, 10, 200_001])
-def test_file_is_whole_whether_it_is_in_memory_or_on_disk(
+def test_uploaded_file_is_complete_in_memory_and_on_disk(
     settings: Any, tmp_path: Path, size: int, limit: int
 ) -> None:
     settings.FILE_UPLOAD_MAX_MEMORY_SIZE = limit
@@ -33,14 +33,14 @@ def test_file_is_whole_whether_it_is_in_memory_or_on_disk(
     assert isinstance(file, UploadedFile)
     assert (file.name, file.size, file.content_type) == ("a.bin", size, "a/b")
     assert b"".join(file.chunks()) == content
-    # On disk it has no name, so a killed process leaves nothing.
+    # The file on disk has no name, so a killed process leaves none.
     assert file.file._rolled is (size > limit)
     assert list(tmp_path.iterdir()) == []
     request.close()
     assert file.closed
 
 
-def test_large_file_needs_its_folder(settings: Any) -> None:
+def test_large_upload_fails_without_the_temporary_folder(settings: Any) -> None:
     settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 10
     settings.FILE_UPLOAD_TEMP_DIR = "/nonexistent"
 
@@ -50,7 +50,7 @@ def test_large_file_needs_its_folder(settings: Any) -> None:
     assert raised.value.errno == errno.ENOENT
 
 
-def test_body_that_ends_too_early_leaves_no_file(settings: Any, tmp_path: Path) -> None:
+def test_truncated_upload_leaves_no_file(settings: Any, tmp_path: Path) -> None:
     settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 10
     settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
     body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(1000)
@@ -62,7 +62,9 @@ def test_body_that_ends_too_early_leaves_no_file(settings: Any, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("extra", [0, 1])
-def test_json_above_the_limit_gets_413(client: Client, settings: Any, extra: int, db: Any) -> None:
+def test_json_body_above_the_limit_is_413(
+    client: Client, settings: Any, extra: int, db: Any
+) -> None:
     """It is read into memory, so UPLOAD_MAX_MB does not raise its limit."""
     settings.UPLOAD_MAX_MB = 50
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 2**20

@@ -1,4 +1,4 @@
-"""Files in S3: through django-storages and boto3 to a server that speaks S3's protocol."""
+"""Files in S3: django-storages and boto3 against a server with the S3 API."""
 
 import socket
 from contextlib import suppress
@@ -21,22 +21,22 @@ def save() -> str:
 
 @pytest.fixture
 def bucket(endpoint: str, settings: Settings) -> Any:
-    """Return an empty bucket, in which files are kept."""
+    """Return an empty bucket, and store files in it."""
     settings.STORAGES = {**settings.STORAGES, "default": storage(endpoint)}
     return empty_bucket(endpoint)
 
 
-def test_a_file_is_in_the_bucket_at_a_signed_address(bucket: Any) -> None:
+def test_file_is_saved_in_the_bucket_with_a_signed_url(bucket: Any) -> None:
     name = save()
 
     assert [item.get()["Body"].read() for item in bucket.objects.all()] == [b"content"]
     assert "Signature=" in default_storage.url(name)
 
 
-def test_a_bucket_that_hangs_is_given_up_and_opens_the_breaker(
+def test_bucket_that_hangs_times_out_and_opens_the_breaker(
     bucket: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Shorter here; test_consistency_timeouts.py compares the real one with the worker's time.
+    # Shorter; test_consistency_timeouts.py compares the real one with REQUEST_SECONDS.
     monkeypatch.setattr("ops.storage.bucket.READ_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"http://127.0.0.1:{mute.getsockname()[1]}"
@@ -54,10 +54,10 @@ def test_a_bucket_that_hangs_is_given_up_and_opens_the_breaker(
     assert STORAGE.is_open
 
 
-def test_a_bucket_that_is_known_to_hang_is_not_asked(
+def test_open_breaker_refuses_requests_to_the_bucket(
     bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else every worker waits for it, and no page is served."""
+    """Otherwise every worker waits for it, and no page is served."""
     monkeypatch.setattr("ops.breaker.PAUSE_SECONDS", 600)
     STORAGE.open()
     with pytest.raises(Exception, match="just now") as refused:
@@ -66,7 +66,7 @@ def test_a_bucket_that_is_known_to_hang_is_not_asked(
     assert not list(bucket.objects.all())
 
 
-def test_a_bucket_that_is_gone_is_an_outage_and_a_bug_is_none(bucket: Any) -> None:
+def test_missing_bucket_is_an_outage_and_another_error_is_none(bucket: Any) -> None:
     bucket.delete()
     with pytest.raises(Exception, match="NoSuchBucket") as gone:
         save()
@@ -74,7 +74,7 @@ def test_a_bucket_that_is_gone_is_an_outage_and_a_bug_is_none(bucket: Any) -> No
     assert not is_outage(KeyError())
 
 
-def test_without_a_bucket_files_are_on_the_disk() -> None:
+def test_files_are_on_disk_without_a_bucket() -> None:
     assert storage("", AWS_STORAGE_BUCKET_NAME="") == {
         "BACKEND": "ops.storage.local.DurableFileStorage"
     }

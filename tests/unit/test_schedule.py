@@ -1,4 +1,4 @@
-"""CELERY_BEAT_SCHEDULE: each time of an entry is sent once, however many workers there are."""
+"""CELERY_BEAT_SCHEDULE: each due task is sent once, with any number of workers."""
 
 import datetime
 from typing import Any
@@ -19,17 +19,17 @@ SENT: list[tuple[Any, ...]] = []
 
 @shared_task(name="tests.plain")
 def plain(*args: Any) -> None:
-    """Does nothing."""
+    """Do nothing."""
 
 
 @shared_task(name="tests.durable", base=DurableTask)
 def durable(*args: Any) -> None:
-    """Does nothing, and that surely."""
+    """Do nothing, durably."""
 
 
 @pytest.fixture(autouse=True)
 def entries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The schedule, with one entry; messages are noted instead of sent."""
+    """Set a schedule with one entry; record messages instead of sending them."""
     found: dict[str, Any] = {"hourly": {"task": "tests.plain", "schedule": 3600, "args": (1,)}}
     monkeypatch.setattr(app.conf, "beat_schedule", found)
     monkeypatch.setattr(app, "send_task", lambda name, args, *_, **__: SENT.append((name, *args)))
@@ -38,8 +38,8 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-def worker_of_its_own() -> int:
-    """Look as another worker does, which has seen nothing yet."""
+def send_due_as_another_worker() -> int:
+    """Send due tasks as another worker, which has seen no entry yet."""
     seen = dict(schedule._seen)
     schedule._seen.clear()
     try:
@@ -50,14 +50,14 @@ def worker_of_its_own() -> int:
 
 
 def later(name: str, seconds: float) -> None:
-    """Let time pass for an entry, in the table and in this process."""
+    """Move an entry back in time, in the table and in this process."""
     row = ScheduledTask.objects.get(name=name)
     row.last -= datetime.timedelta(seconds=seconds)
     row.save()
     schedule._seen[name] = row.last
 
 
-def test_entry_is_first_sent_after_its_period_and_then_once_in_each() -> None:
+def test_scheduled_task_is_sent_once_in_each_period() -> None:
     assert schedule.send_due() == 0
     later("hourly", 3599)
     assert schedule.send_due() == 0
@@ -67,7 +67,7 @@ def test_entry_is_first_sent_after_its_period_and_then_once_in_each() -> None:
     assert SENT == [("tests.plain", 1)]
 
 
-def test_entries_that_are_due_at_once_are_each_sent_with_their_options(
+def test_scheduled_tasks_due_at_once_are_each_sent_with_their_options(
     entries: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     priorities: list[int | None] = []
@@ -86,26 +86,28 @@ def test_entries_that_are_due_at_once_are_each_sent_with_their_options(
     assert schedule.send_due() == 0
 
 
-def test_two_workers_send_it_once() -> None:
+def test_two_workers_send_a_scheduled_task_once() -> None:
     schedule.send_due()
     later("hourly", 3600)
 
-    assert worker_of_its_own() == 1
-    # This one saw the row as it was before.
+    assert send_due_as_another_worker() == 1
+    # This worker has read the row before.
     assert schedule.send_due() == 0
     assert schedule.send_due() == 0
     assert len(SENT) == 1
 
 
-def test_worker_that_starts_later_goes_on_where_the_last_one_was_killed() -> None:
+def test_schedule_continues_after_a_killed_worker() -> None:
     schedule.send_due()
     later("hourly", 3000)
-    assert worker_of_its_own() == 0
+    assert send_due_as_another_worker() == 0
     later("hourly", 600)
-    assert worker_of_its_own() == 1
+    assert send_due_as_another_worker() == 1
 
 
-def test_broker_that_is_down_delays_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scheduled_task_is_sent_when_the_broker_is_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     send = app.send_task
 
     def away(*args: Any, **kwargs: Any) -> None:
@@ -121,7 +123,7 @@ def test_broker_that_is_down_delays_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert schedule.send_due() == 1
 
 
-def test_wrong_entry_is_named_and_keeps_no_other_from_being_sent(entries: dict[str, Any]) -> None:
+def test_wrong_schedule_entry_is_named_and_does_not_block_others(entries: dict[str, Any]) -> None:
     entries.clear()
     entries |= {
         "misspelt": {"task": "tests.plian", "schedule": 60},
@@ -136,7 +138,7 @@ def test_wrong_entry_is_named_and_keeps_no_other_from_being_sent(entries: dict[s
     assert SENT == [("tests.plain",)]
 
 
-def test_durable_task_has_its_row_as_soon_as_it_is_due(entries: dict[str, Any]) -> None:
+def test_scheduled_durable_task_gets_its_row_when_due(entries: dict[str, Any]) -> None:
     entries["nightly"] = {"task": "tests.durable", "schedule": crontab(hour=3, minute=0)}
     schedule.send_due()
     later("nightly", 86_400)
@@ -145,6 +147,6 @@ def test_durable_task_has_its_row_as_soon_as_it_is_due(entries: dict[str, Any]) 
     assert Task.objects.get().name == "tests.durable"
 
 
-def test_worker_warns_of_no_setting() -> None:
-    """Celery would call CELERY_TIMEZONE and others deprecated, which they are not."""
+def test_worker_warns_of_no_celery_setting() -> None:
+    """Celery would report CELERY_TIMEZONE and others as deprecated, which they are not."""
     assert not app.conf.maybe_warn_deprecated_settings()

@@ -1,4 +1,4 @@
-"""Copies of secrets in files: each reader of Compose's services gets its own, and no others."""
+"""Copies of secret files: each service of compose receives its own, and no others."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ SECRETS = {name for name, variable in VARIABLES.items() if variable.secret}
 
 @pytest.fixture(autouse=True)
 def secrets_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out those that a project has of its own."""
+    """Leave out the secrets of a project."""
     readers = {
         reader: (user, names & SECRETS) for reader, (user, names) in secret_files.READERS.items()
     }
@@ -23,7 +23,7 @@ def secrets_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def users(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
-    """Return whom each copy was given to, by its reader; the tests are not root."""
+    """Record the owner of each copy, by reader; the tests are not root."""
     given: dict[str, tuple[int, int]] = {}
 
     def chown(path: Path, user: int, group: int) -> None:
@@ -35,11 +35,11 @@ def users(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
 
 @pytest.fixture
 def private(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Refuse to write into a file that others than its owner may read or run."""
+    """Fail on writing to a file that others than its owner may read or run."""
     write = Path.write_text
 
     def write_text(self: Path, *args: str, **options: str) -> int:
-        # A new file would be born with the rights that the umask leaves.
+        # A new file has the mode that the umask leaves.
         assert self.stat().st_mode & 0o177 == 0
         return write(self, *args, **options)
 
@@ -53,7 +53,7 @@ def private(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def mounted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: dict[str, tuple[int, int]]
 ) -> Path:
-    """The folder of the mounted files; that of the volumes is next to it."""
+    """Return the folder of the mounted files; the volumes are next to it."""
     folder = tmp_path / "mounted"
     folder.mkdir()
     for module in (files, secret_files):
@@ -65,7 +65,7 @@ def mounted(
 
 
 def copies(mounted: Path) -> dict[str, dict[str, str]]:
-    """Return what each reader has."""
+    """Return the files of each reader."""
     volumes = mounted.parent / "volumes"
     return {
         reader.name: {path.name: path.read_text() for path in reader.iterdir()}
@@ -73,7 +73,7 @@ def copies(mounted: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def test_each_secret_has_readers_and_a_new_one_is_the_application_s() -> None:
+def test_each_secret_has_readers_by_default_the_application() -> None:
     read = {name for _, names in secret_files.READERS.values() for name in names}
 
     assert read == SECRETS
@@ -81,13 +81,13 @@ def test_each_secret_has_readers_and_a_new_one_is_the_application_s() -> None:
     assert secret_files.READERS["application"][1] == SECRETS - own
 
 
-def test_each_reader_gets_its_own_secrets_and_loses_what_is_no_longer_in_a_file(
+def test_each_reader_receives_only_its_secret_files_and_loses_removed_ones(
     mounted: Path,
     capsys: pytest.CaptureFixture[str],
     users: dict[str, tuple[int, int]],
     request: pytest.FixtureRequest,
 ) -> None:
-    # What an earlier copy that was cut off left behind.
+    # A leftover of an interrupted copy.
     (mounted.parent / "volumes/db/DB_PASSWORD.new").write_text("of DB")
     for name in SECRETS:
         (mounted / name).write_text(f"of {name}\n")
@@ -120,7 +120,7 @@ def test_each_reader_gets_its_own_secrets_and_loses_what_is_no_longer_in_a_file(
     assert capsys.readouterr().out == ""
 
 
-def test_outside_of_compose_nothing_is_copied(
+def test_secret_files_are_not_copied_outside_of_compose(
     mounted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for reader in (mounted.parent / "volumes").iterdir():
@@ -133,8 +133,8 @@ def test_outside_of_compose_nothing_is_copied(
     assert copies(mounted) == {}
 
 
-def test_a_container_reads_its_copy_in_place_of_the_sample(mounted: Path) -> None:
-    """And not next to a value, of which one would win silently."""
+def test_container_reads_its_secret_file_instead_of_the_sample(mounted: Path) -> None:
+    """A file and another value are a fault."""
     variable = VARIABLES["DB_PASSWORD"]
     (mounted / "DB_PASSWORD").write_text("of the file")
 

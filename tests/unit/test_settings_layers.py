@@ -1,4 +1,4 @@
-"""What each settings layer resolves to, loaded by a process of its own as a server loads it."""
+"""The settings of each layer, loaded in a separate process as by a server."""
 
 import json
 import os
@@ -32,7 +32,7 @@ shown = {name: getattr(settings, name, None) for name in dir(settings) if name.i
 print(json.dumps(shown, default=str))
 """
 
-# What a server does at its start, with a folder of the project's own templates.
+# Starts as a server does, with a template folder of the project.
 START = """
 import json, sys
 from mysite.settings import base
@@ -60,14 +60,14 @@ print(json.dumps(started))
 HEALTH = ("/livez", "/readyz", "/healthz")
 OTHERS = ("/", "/profile/", "/healthz/", "/healthzz", "/x/healthz", "/api/orders/")
 
-# One process then starts each layer for all tests here.
+# In one process, so that each layer starts once for all tests.
 pytestmark = pytest.mark.xdist_group("layers")
 
 
 def run(
     *command: str, layer: str = "local", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a Python command in a layer; nothing of this process's environment but PATH counts."""
+    """Run a Python command in a layer, with only PATH of this environment."""
     return subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
@@ -85,7 +85,7 @@ def run(
 
 
 def printed(*command: str, layer: str, **environment: str) -> dict[str, Any]:
-    """Return what a command that must succeed prints last."""
+    """Run a command that must succeed, and return its last line."""
     done = run(*command, layer=layer, **environment)
     assert done.returncode == 0, done.stderr
     shown: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -100,12 +100,12 @@ def loaded(layer: str, *changes: tuple[str, str]) -> dict[str, Any]:
 
 @cache
 def started(layer: str) -> dict[str, Any]:
-    """Start a layer's server, check it, and return what it renders and answers."""
+    """Start a layer, run its checks, and return rendered templates and responses."""
     with TemporaryDirectory() as folder:
         Path(folder, "admin").mkdir()
         Path(folder, "own.html").write_text("the project's")
         Path(folder, "admin/base_site.html").write_text("own admin")
-        # The others would read the database that `make run` keeps.
+        # Other layers would read the database of `make run`.
         paths = HEALTH + OTHERS if layer == "production" else ()
         return printed("-c", START, folder, *paths, layer=layer, **MINIMUM[layer])
 
@@ -113,7 +113,7 @@ def started(layer: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("layer", "debug"), [("local", True), ("dev", True), ("production", False), ("test", False)]
 )
-def test_debug(layer: str, debug: bool) -> None:
+def test_default_of_debug_in_each_layer(layer: str, debug: bool) -> None:
     assert loaded(layer)["DEBUG"] is debug
 
 
@@ -126,14 +126,14 @@ def test_debug(layer: str, debug: bool) -> None:
         ("test", "true", False),
     ],
 )
-def test_debug_can_be_set_where_it_may(layer: str, word: str, debug: bool) -> None:
+def test_debug_can_be_turned_off_but_not_on_for_tests(layer: str, word: str, debug: bool) -> None:
     assert loaded(layer, ("DJANGO_DEBUG", word))["DEBUG"] is debug
 
 
 @pytest.mark.parametrize(
     ("layer", "hashed"), [("local", False), ("dev", True), ("production", True), ("test", False)]
 )
-def test_static_names_are_hashed_where_they_are_cached(layer: str, hashed: bool) -> None:
+def test_static_filenames_are_hashed_in_dev_and_production(layer: str, hashed: bool) -> None:
     backend = loaded(layer)["STORAGES"]["staticfiles"]["BACKEND"]
 
     assert backend.endswith(".ManifestStaticFilesStorage") is hashed
@@ -143,13 +143,13 @@ def test_static_names_are_hashed_where_they_are_cached(layer: str, hashed: bool)
 @pytest.mark.parametrize(
     ("layer", "printed"), [("local", True), ("dev", True), ("production", False), ("test", False)]
 )
-def test_mail_is_printed_where_nobody_should_get_any(layer: str, printed: bool) -> None:
+def test_mail_is_printed_in_local_and_dev(layer: str, printed: bool) -> None:
     assert loaded(layer)["EMAIL_BACKEND"].endswith(".console.EmailBackend") is printed
 
 
 @pytest.mark.parametrize("layer", MINIMUM)
-def test_the_toolbar_is_the_local_layer_s(layer: str) -> None:
-    """Although every layer of this test has it installed."""
+def test_debug_toolbar_is_in_the_local_layer_only(layer: str) -> None:
+    """Although it is installed for every layer of this test."""
     installed = "debug_toolbar" in loaded(layer)["INSTALLED_APPS"]
     used = any("debug_toolbar" in name for name in loaded(layer)["MIDDLEWARE"])
 
@@ -157,11 +157,11 @@ def test_the_toolbar_is_the_local_layer_s(layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", MINIMUM)
-def test_an_edited_template_shows_at_once_in_the_local_layer(layer: str) -> None:
+def test_templates_are_cached_except_in_the_local_layer(layer: str) -> None:
     assert started(layer)["cached"] is (layer != "local")
 
 
-def test_the_local_layer_needs_nothing() -> None:
+def test_local_layer_needs_no_variables() -> None:
     shown = loaded("local")
 
     database = shown["DATABASES"]["default"]
@@ -171,7 +171,7 @@ def test_the_local_layer_needs_nothing() -> None:
     assert shown["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
 
 
-def test_production_is_made_for_https() -> None:
+def test_production_requires_https() -> None:
     shown = loaded("production")
 
     for name in ("SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"):
@@ -185,15 +185,15 @@ def test_production_is_made_for_https() -> None:
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "test"])
-def test_other_layers_may_be_reached_by_http(layer: str) -> None:
+def test_other_layers_do_not_require_https(layer: str) -> None:
     shown = loaded(layer)
 
     assert shown["SECURE_SSL_REDIRECT"] is False
     assert shown["SECURE_HSTS_SECONDS"] == 0
 
 
-def test_production_answers_health_by_http_and_nothing_else() -> None:
-    """With its own defaults; the checks' answer is 503 without a database."""
+def test_production_answers_only_health_paths_by_http() -> None:
+    """With default settings; /healthz is 503 without a database."""
     assert started("production")["answers"] == {
         **dict.fromkeys(HEALTH, 200),
         "/healthz": 503,
@@ -201,13 +201,13 @@ def test_production_answers_health_by_http_and_nothing_else() -> None:
     }
 
 
-def test_every_layer_believes_the_load_balancer_about_https() -> None:
+def test_every_layer_trusts_x_forwarded_proto() -> None:
     for layer in MINIMUM:
         shown = loaded(layer)
         assert shown["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"], layer
 
 
-def test_what_an_operator_may_change_about_https() -> None:
+def test_https_redirect_and_hsts_seconds_can_be_set() -> None:
     shown = loaded(
         "production", ("DJANGO_SECURE_SSL_REDIRECT", "false"), ("DJANGO_HSTS_SECONDS", "31536000")
     )
@@ -215,7 +215,7 @@ def test_what_an_operator_may_change_about_https() -> None:
     assert (shown["SECURE_SSL_REDIRECT"], shown["SECURE_HSTS_SECONDS"]) == (False, 31536000)
 
 
-def test_hsts_binds_subdomains_and_browsers_only_where_a_variable_says_so() -> None:
+def test_hsts_subdomains_and_preload_are_off_by_default() -> None:
     names = ("SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD")
     subdomains = (("DJANGO_HSTS_INCLUDE_SUBDOMAINS", "true"),)
     preload = (*subdomains, ("DJANGO_HSTS_PRELOAD", "true"), ("DJANGO_HSTS_SECONDS", "31536000"))
@@ -230,19 +230,19 @@ def test_hsts_binds_subdomains_and_browsers_only_where_a_variable_says_so() -> N
 
 
 @pytest.mark.parametrize("layer", MINIMUM)
-def test_templates_of_a_project_s_folder_are_found_before_those_of_apps(layer: str) -> None:
+def test_project_templates_precede_those_of_apps(layer: str) -> None:
     assert started(layer)["templates"] == ["the project's", "own admin"]
 
 
-def test_all_layers_share_what_they_do_not_change() -> None:
+def test_all_layers_share_the_base_settings() -> None:
     shared = ("ROOT_URLCONF", "WSGI_APPLICATION", "USE_TZ", "STATIC_URL", "MEDIA_URL")
 
     for name in shared:
         assert len({str(loaded(layer)[name]) for layer in MINIMUM}) == 1, name
 
 
-def test_static_files_in_a_bucket_are_allowed_from_their_folder_alone() -> None:
-    """For what pages are made of: scripts, styles, pictures, fonts; no request to anywhere else."""
+def test_csp_allows_static_files_only_from_the_folder_of_the_bucket() -> None:
+    """For scripts, styles, images and fonts; not for requests."""
     address = "https://s3.example.com/mysite-static/static/"
     before, shown = (
         loaded("production", *changes)
@@ -268,8 +268,8 @@ def test_static_files_in_a_bucket_are_allowed_from_their_folder_alone() -> None:
     }
 
 
-def test_middleware_stands_in_order() -> None:
-    """Probes before everything; the outage's answer next to the view, after who asks is known."""
+def test_middleware_order_in_every_layer() -> None:
+    """Probes first; the database outage last, after authentication."""
     for layer in MINIMUM:
         names = [name.rpartition(".")[2] for name in loaded(layer)["MIDDLEWARE"]]
 
@@ -279,13 +279,13 @@ def test_middleware_stands_in_order() -> None:
 
 
 @pytest.mark.parametrize("layer", MINIMUM)
-def test_each_layer_s_server_starts_and_its_checks_are_clean(layer: str) -> None:
-    """In production those of `check --deploy` as well."""
+def test_each_layer_starts_without_check_warnings(layer: str) -> None:
+    """In production with `check --deploy`."""
     assert started(layer)
 
 
-def test_celery_s_times_are_those_of_the_site() -> None:
-    """CELERY_BEAT_SCHEDULE's, too. In UTC, the default of both, nothing would show it."""
+def test_celery_uses_the_time_zone_of_the_site() -> None:
+    """Also in CELERY_BEAT_SCHEDULE. UTC, the default of both, would not show a difference."""
     show = "from mysite.celery import app; print(app.now().utcoffset())"
 
     done = run("-c", show, layer="test", DJANGO_TIME_ZONE="Asia/Tokyo")
@@ -303,7 +303,7 @@ def test_production_refuses_debug() -> None:
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
 @pytest.mark.parametrize("command", ["check", "migrate_with_lock", "runserver"])
-def test_missing_secrets_are_one_message(layer: str, command: str) -> None:
+def test_missing_secrets_are_reported_in_one_message(layer: str, command: str) -> None:
     done = run("manage.py", command, layer=layer)
 
     assert done.returncode != 0
@@ -314,7 +314,7 @@ def test_missing_secrets_are_one_message(layer: str, command: str) -> None:
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
-def test_the_sample_secret_is_refused_and_not_repeated(layer: str) -> None:
+def test_sample_secret_key_is_refused_and_not_shown(layer: str) -> None:
     done = run(
         *("manage.py", "check"),
         layer=layer,
@@ -341,7 +341,7 @@ import mysite.wsgi
 """
 
 
-def test_a_build_step_needs_no_secret_and_has_no_database_and_is_never_a_server() -> None:
+def test_django_build_needs_no_secret_has_no_database_and_serves_no_request() -> None:
     done = run("-c", BUILD, layer="production", DJANGO_BUILD="1")
 
     assert done.stdout.startswith("Found 'ops/status.css' here:"), done.stderr
@@ -363,8 +363,8 @@ for module in sys.argv[1:]:
 """
 
 
-def test_a_module_that_cannot_be_imported_keeps_the_server_from_starting() -> None:
-    """Rather than becoming the first visitor's error."""
+def test_server_does_not_start_when_a_module_cannot_be_imported() -> None:
+    """Otherwise the first visitor would get the error."""
     modules = ("api.views.profile", "ops.middleware", "ops.health.checks")
 
     done = run("-c", BROKEN, *modules)

@@ -13,7 +13,7 @@ from tests.tree import ROOT, tracked_files
 from tests.unit.config_files import COMPOSE_FILES, dockerfile, haproxy_sections, ini, text_of
 
 TABLE: dict[str, dict[str, list[str]]] = tomllib.loads(text_of("tests/settings.toml"))
-# Of HAProxy's words these say little without the next one.
+# HAProxy keywords that need their next word.
 FAMILIES = {
     "http-after-response",
     "http-check",
@@ -58,7 +58,7 @@ def sections(name: str) -> set[str]:
 
 
 def assigned(name: str) -> set[str]:
-    """Return what a Python file sets at its top."""
+    """Return the names that a Python file defines at module level."""
     found = set()
     for node in ast.parse(text_of(name)).body:
         if isinstance(node, ast.FunctionDef):
@@ -70,14 +70,14 @@ def assigned(name: str) -> set[str]:
 
 
 def compose(name: str) -> set[str]:
-    """Return what a compose file sets of its services and networks."""
+    """Return the keys of services and networks in a compose file."""
     content: dict[str, Any] = yaml.safe_load(text_of(name))
     groups = [content.get(group) or {} for group in ("services", "networks")]
     return {key for group in groups for one in group.values() if one for key in one}
 
 
 def beanstalk(name: str) -> set[str]:
-    """Return what a file of .ebextensions sets."""
+    """Return the settings of a file of .ebextensions."""
     content: dict[str, Any] = yaml.safe_load(text_of(name))
     options = content.get("option_settings", {})
     return {key for group in options.values() for key in group} | content.get("commands", {}).keys()
@@ -113,15 +113,15 @@ SETTINGS = settings()
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_each_setting_has_one_row(name: str) -> None:
+def test_each_setting_has_one_row_in_settings_toml(name: str) -> None:
     rows = Counter(setting for listed in TABLE.get(name, {}).values() for setting in listed)
 
     assert set(rows) ^ SETTINGS[name] == set()
     assert [setting for setting, count in rows.items() if count > 1] == []
 
 
-def test_each_file_has_settings_and_each_test_exists() -> None:
-    """A key is a test, as pytest names it below tests/, or the reason why none can show it."""
+def test_settings_toml_names_existing_files_and_tests() -> None:
+    """A key is a test id below tests/, or the reason why no test is possible."""
     assert set(TABLE) == set(SETTINGS)
     named = {key for rows in TABLE.values() for key in rows if "::" in key}
     missing = []

@@ -1,4 +1,4 @@
-"""How `make test` spreads the tests over processes."""
+"""How `make test` distributes tests over processes."""
 
 import os
 import re
@@ -17,18 +17,18 @@ import pytest
 @pytest.mark.parametrize("group", [
     pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("one", "two")
 ])
-def test_it(group, number):
+def test_group(group, number):
     Path(group).open("a").write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
 """
 
 
-def test_what_shares_a_stack_runs_in_one_process(tmp_path: Path) -> None:
-    """Or each process would start it for itself."""
+def test_tests_of_an_xdist_group_run_in_one_process(tmp_path: Path) -> None:
+    """So tests that share a stack start it once."""
     options = re.search(r"^SIDE_BY_SIDE := (.+)$", text_of("Makefile"), re.MULTILINE)
     assert options
     (tmp_path / "test_groups.py").write_text(TESTS)
     command = (sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "no:cacheprovider")
-    # The options of the run that this test is a part of are not its own.
+    # Without the pytest options of the outer run.
     environment = {name: text for name, text in os.environ.items() if "PYTEST" not in name}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 

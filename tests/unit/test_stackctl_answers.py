@@ -1,4 +1,4 @@
-"""What stackctl asks the site and its servers, and which answers it calls wrong."""
+"""The requests of stackctl to the site and its servers, and which responses are wrong."""
 
 import json
 import socket
@@ -20,13 +20,13 @@ from tools.stackctl.docker.compose import Site
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with what it was asked."""
+    """Responds with the request."""
 
     def do_GET(self) -> None:
-        asked = [self.path, self.headers["Host"], self.headers["Accept"]]
+        request = [self.path, self.headers["Host"], self.headers["Accept"]]
         self.send_response(203)
         self.end_headers()
-        self.wfile.write(json.dumps(asked).encode() + b"\xff" + bytes(30_000))
+        self.wfile.write(json.dumps(request).encode() + b"\xff" + bytes(30_000))
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Path | None], int]]:
-    """Return what starts a server, with TLS by a certificate, and gives its port."""
+    """Return a function that starts a server, with TLS if there is a certificate."""
     with ExitStack() as cleanup:
 
         def start(certificate: Path | None) -> int:
@@ -52,7 +52,7 @@ def serve() -> Iterator[Callable[[Path | None], int]]:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_site_is_asked_by_its_name_whatever_its_certificate_is_for(
+def test_stackctl_requests_the_site_by_host_name_with_any_certificate(
     serve: Callable[[Path | None], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
     monkeypatch.setattr(process, "ROOT", tmp_path)
@@ -64,12 +64,12 @@ def test_site_is_asked_by_its_name_whatever_its_certificate_is_for(
 
     status, body = answers.get(site, "shop.example", "/readyz")
 
-    asked, _, rest = body.partition("�")
-    assert (status, json.loads(asked)) == (203, ["/readyz", "shop.example", "application/json"])
-    assert len(asked) + 1 + len(rest) == 20_000
+    request, _, rest = body.partition("�")
+    assert (status, json.loads(request)) == (203, ["/readyz", "shop.example", "application/json"])
+    assert len(request) + 1 + len(rest) == 20_000
 
 
-def test_site_that_is_down_or_silent_has_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_site_that_is_down_or_hangs_has_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
     status, reason = answers.get(Site("127.0.0.1", free_port()), "localhost")
     assert status == 0 and "refused" in reason
 
@@ -87,7 +87,7 @@ HEALTH = {"database": {"status": "down", "error": "gone"}, "cache": {"status": "
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "body", "said"),
+    ("path", "status", "body", "message"),
     [
         ("/readyz", 200, "", ""),
         ("/readyz", 0, "refused", "/readyz answers nothing: refused"),
@@ -105,10 +105,10 @@ HEALTH = {"database": {"status": "down", "error": "gone"}, "cache": {"status": "
         ("/readyz", 200, {"release": "old"}, ""),
     ],
 )
-def test_wrong_answer_of_a_new_release_is_named(
-    path: str, status: int, body: object, said: str
+def test_wrong_response_of_a_new_release_is_named(
+    path: str, status: int, body: object, message: str
 ) -> None:
     text = body if isinstance(body, str) else json.dumps(body)
     answer = {"status": status, "body": text}
 
-    assert answers.wrong(path, answer, "new", frozenset({"storage"})) == said
+    assert answers.wrong(path, answer, "new", frozenset({"storage"})) == message

@@ -1,4 +1,4 @@
-"""Apache next to HAProxy: stackctl drains it too, and waits for it."""
+"""Apache next to HAProxy: stackctl drains servers in both."""
 
 import pytest
 
@@ -12,18 +12,18 @@ SERVER = haproxy.BalancedServer("server1", "DRAIN", "L7OK", "172.18.0.3", 0, 0, 
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """What is asked of Apache's container; it has three requests running."""
-    asked: list[tuple[str, ...]] = []
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Record commands in the Apache container, which has three requests running."""
+    executed: list[tuple[str, ...]] = []
 
     def execute(container: str, *command: str) -> Result:
-        asked.append((container, *command))
+        executed.append((container, *command))
         return Result(0, "3\n", "")
 
     monkeypatch.setattr(engine, "execute", execute)
     monkeypatch.setattr(haproxy.Balancer, "command", lambda *_: "")
     monkeypatch.setattr(haproxy.Balancer, "servers", lambda _: {"server1": SERVER})
-    return asked
+    return executed
 
 
 def with_apache() -> haproxy.Balancer:
@@ -33,30 +33,32 @@ def with_apache() -> haproxy.Balancer:
     return balancer
 
 
-def test_it_is_told_of_a_drain_and_of_its_end(said: list[tuple[str, ...]]) -> None:
+def test_drain_and_ready_set_the_member_in_apache(commands: list[tuple[str, ...]]) -> None:
     balancer = with_apache()
     balancer.drain("server1")
     balancer.ready("server1")
 
-    assert said == [("a", MEMBER, "server1", "off"), ("a", MEMBER, "server1", "on")]
+    assert commands == [("a", MEMBER, "server1", "off"), ("a", MEMBER, "server1", "on")]
 
 
-def test_its_requests_are_waited_for(said: list[tuple[str, ...]]) -> None:
+def test_drain_waits_for_requests_of_apache(commands: list[tuple[str, ...]]) -> None:
     assert with_apache().busy_elsewhere("server1") == 3
-    assert said == [("a", MEMBER, "server1")]
+    assert commands == [("a", MEMBER, "server1")]
 
 
-def test_without_it_nobody_is_asked(said: list[tuple[str, ...]]) -> None:
+def test_drain_without_apache_runs_no_apache_command(commands: list[tuple[str, ...]]) -> None:
     balancer = haproxy.Balancer("h")
     balancer.drain("server1")
     balancer.ready("server1")
 
     assert balancer.busy_elsewhere("server1") == 0
-    assert said == []
+    assert commands == []
 
 
 @pytest.mark.parametrize("result", [Result(1, "", "no such server"), Result(0, "odd page", "")])
-def test_one_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
+def test_apache_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, result: Result
+) -> None:
     monkeypatch.setattr(engine, "execute", lambda *_: result)
 
     with pytest.raises(StackctlError) as refused:

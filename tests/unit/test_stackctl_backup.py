@@ -1,4 +1,4 @@
-"""`stackctl backup`, run whole: only complete backups are kept."""
+"""`stackctl backup` from start to end: only complete backups are kept."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ from tools.stackctl.commands.backup import DATABASE, EXTRAS, MANIFEST, MEDIA
 from tools.stackctl.inside.databases import MYSQL
 
 
-def test_backup_saves_every_part_for_its_owner_alone(stack: Stack) -> None:
+def test_backup_saves_every_part_in_private_files(stack: Stack) -> None:
     ended = save(stack)
 
     assert ended.code == 0 and stack.steps[-3:] == SAVED and not stack.locks
@@ -39,8 +39,8 @@ def test_backup_saves_every_part_for_its_owner_alone(stack: Stack) -> None:
     assert backup.checked(path).database == "MySQL"
 
 
-def test_no_row_of_a_backup_names_a_file_that_it_has_not(stack: Stack) -> None:
-    """Visitors upload all the while: the database is saved first."""
+def test_backup_has_every_file_that_its_rows_name(stack: Stack) -> None:
+    """The database is saved before files, while visitors upload."""
     names = iter("bcde")
     stack.data.meanwhile = lambda: stack.data.upload(f"{next(names)}.png")
 
@@ -52,7 +52,7 @@ def test_no_row_of_a_backup_names_a_file_that_it_has_not(stack: Stack) -> None:
     assert rows == ["a.png", "b.png"] and set(rows) <= set(files)
 
 
-def test_verified_backup_is_loaded_and_compared(stack: Stack) -> None:
+def test_backup_with_verify_is_loaded_and_compared(stack: Stack) -> None:
     ended = save(stack, "--verify")
 
     assert stack.steps[-10:] == [*SAVED, *VERIFIED]
@@ -75,7 +75,7 @@ INCOMPLETE: dict[str, tuple[str, Callable[[], Reply | None], str]] = {
 
 
 @pytest.mark.parametrize(("step", "fault", "words"), INCOMPLETE.values(), ids=INCOMPLETE)
-def test_backup_that_is_not_complete_is_not_kept(
+def test_incomplete_backup_is_not_kept(
     stack: Stack, step: str, fault: Callable[[], Reply | None], words: str
 ) -> None:
     stack.faults[step] = fault
@@ -87,7 +87,7 @@ def test_backup_that_is_not_complete_is_not_kept(
     assert list(stack.data.rows) == [LIVE]
 
 
-def test_backup_whose_accounts_changed_meanwhile_is_not_kept(stack: Stack) -> None:
+def test_backup_is_not_kept_when_accounts_change_meanwhile(stack: Stack) -> None:
     seen = iter([None, Reply(data=b"GRANT more")])
     stack.faults["database extras"] = lambda: next(seen)
 
@@ -139,7 +139,7 @@ def test_backup_on_a_full_disk_is_not_kept(stack: Stack, monkeypatch: pytest.Mon
         ),
     ],
 )
-def test_backup_of_another_database_is_refused(
+def test_backup_of_an_external_or_stopped_database_is_refused(
     stack: Stack, change: Callable[[Stack], object], problem: str
 ) -> None:
     change(stack)
@@ -150,7 +150,7 @@ def test_backup_of_another_database_is_refused(
     assert folders(stack) == [] and not any("database" in step for step in stack.steps)
 
 
-def test_the_dump_s_end_is_found_at_the_end_alone(stack: Stack) -> None:
+def test_backup_requires_the_end_mark_at_the_end_of_the_dump(stack: Stack) -> None:
     stack.faults["database dump"] = lambda: Reply(
         data=MYSQL.dump_end + b"\n" + b"a row\n" * backup.TAIL_BYTES
     )

@@ -1,4 +1,4 @@
-"""./stackctl certs: a local authority and its certificates, and what of them is never lost."""
+"""./stackctl certs: a local authority and its certificates, which are never lost."""
 
 import ipaddress
 import time
@@ -20,13 +20,13 @@ from tools.stackctl.docker import compose
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's root of the test's own."""
+    """Return an empty project root."""
     monkeypatch.setattr(process, "ROOT", tmp_path)
     return tmp_path
 
 
 def certs(*arguments: str, code: int = 0) -> None:
-    """Run the command, which has to end with this code."""
+    """Run the command, and check its exit code."""
     with pytest.raises(SystemExit) as ended:
         main(["certs", *arguments])
     assert ended.value.code == code
@@ -37,7 +37,7 @@ def read(path: Path) -> x509.Certificate:
 
 
 def expired(folder: Path) -> None:
-    """Put a certificate there that was good until yesterday, with its key."""
+    """Write a certificate that expired yesterday, with its key."""
     authority = local_ca._read(folder.parent / "ca.pem", folder.parent / "ca.key")
     at = datetime.now(UTC) - timedelta(days=1)
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +49,7 @@ def expired(folder: Path) -> None:
     (folder / "fullchain.pem").write_bytes(pair.certificate.public_bytes(Encoding.PEM))
 
 
-def test_a_certificate_for_this_machine_is_made(
+def test_certs_creates_a_localhost_certificate_and_prints_the_next_steps(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     certs()
@@ -67,11 +67,11 @@ def test_a_certificate_for_this_machine_is_made(
     for key in ("certs/ca.key", "certs/localhost/privkey.pem"):
         assert (root / key).stat().st_mode & 0o777 == 0o600
     assert not list(root.rglob("*.new"))
-    told = capsys.readouterr().err
-    assert "TLS_CERTIFICATE=certs/localhost" in told
-    assert "certs/ca.pem" in told
-    assert "curl --cacert certs/ca.pem https://localhost:8443/\n" in told
-    assert "PRIVATE KEY" not in told
+    output = capsys.readouterr().err
+    assert "TLS_CERTIFICATE=certs/localhost" in output
+    assert "certs/ca.pem" in output
+    assert "curl --cacert certs/ca.pem https://localhost:8443/\n" in output
+    assert "PRIVATE KEY" not in output
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_certificate_for_this_machine_is_made(
     [("shop.test", "shop.test"), ("*.shop.test", "www.shop.test"), ("::1", "[::1]")],
 )
 @pytest.mark.parametrize("in_dotenv", [True, False])
-def test_certs_prints_the_address_with_the_port_that_is_set(
+def test_certs_prints_the_url_with_https_port(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -97,7 +97,9 @@ def test_certs_prints_the_address_with_the_port_that_is_set(
     assert f"curl --cacert certs/ca.pem https://{host}:9443/\n" in capsys.readouterr().err
 
 
-def test_nothing_is_replaced_unasked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_certs_replaces_a_certificate_only_with_force(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     certs()
     before = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
 
@@ -107,7 +109,7 @@ def test_nothing_is_replaced_unasked(root: Path, capsys: pytest.CaptureFixture[s
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_renewed_certificate_is_of_the_same_authority(root: Path) -> None:
+def test_certs_renews_a_certificate_with_the_same_authority(root: Path) -> None:
     certs()
     authority = (root / "certs/ca.pem").read_bytes()
     before = read(root / "certs/localhost/fullchain.pem").serial_number
@@ -118,7 +120,7 @@ def test_a_renewed_certificate_is_of_the_same_authority(root: Path) -> None:
     assert read(root / "certs/localhost/fullchain.pem").serial_number != before
 
 
-def test_a_certificate_for_other_names_has_a_folder_of_its_own(root: Path) -> None:
+def test_certs_for_other_names_uses_a_separate_folder(root: Path) -> None:
     certs()
     certs("*.shop.test", "192.168.1.5")
 
@@ -137,14 +139,14 @@ def test_a_certificate_for_other_names_has_a_folder_of_its_own(root: Path) -> No
         "a." * 126 + "ab",
     ],
 )
-def test_what_is_no_name_is_refused(root: Path, name: str) -> None:
+def test_certs_refuses_an_invalid_name(root: Path, name: str) -> None:
     certs("--", name, code=2)
 
     assert not (root / "certs").exists()
 
 
-def test_a_mistyped_name_is_told_at_once(root: Path) -> None:
-    """Each letter more would double the time of a pattern that can read it in several ways."""
+def test_certs_refuses_a_long_invalid_name_without_backtracking(root: Path) -> None:
+    """An ambiguous pattern would need exponential time."""
     before = time.process_time()
 
     certs("a" * 27 + "!", code=2)
@@ -155,12 +157,14 @@ def test_a_mistyped_name_is_told_at_once(root: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["a", "1a.b-c.test", "a" * 63 + ".test", "a." * 126 + "a", "*.shop.test", "shop.test."]
 )
-def test_what_is_a_name_is_taken(name: str) -> None:
+def test_certs_accepts_a_valid_name(name: str) -> None:
     assert local_ca._general_name(name) == x509.DNSName(name)
 
 
-def test_half_an_authority_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A new one would have to be trusted again, so none is made in its place."""
+def test_certs_reports_a_missing_authority_key(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It must not create a new authority, which users would have to trust again."""
     certs()
     (root / "certs/ca.key").unlink()
 
@@ -169,7 +173,7 @@ def test_half_an_authority_is_told(root: Path, capsys: pytest.CaptureFixture[str
     assert "certs/ca.key" in capsys.readouterr().err
 
 
-def test_expired_authority_signs_no_certificate(
+def test_certs_refuses_to_sign_with_an_expired_authority(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -184,7 +188,7 @@ def test_expired_authority_signs_no_certificate(
     assert read(root / "certs/localhost/fullchain.pem") == before
 
 
-def test_an_authority_s_key_of_another_is_told(
+def test_certs_reports_a_key_of_another_authority(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     certs()
@@ -208,7 +212,7 @@ def project(certificate: str | None) -> compose.Project:
     return compose.Project("project", "local", {"name": "project", "services": services})
 
 
-def test_with_a_certificate_the_site_is_asked_by_https() -> None:
+def test_stackctl_requests_the_site_by_https_with_a_certificate() -> None:
     assert project(None).site().url == "http://localhost:8080/"
     assert project("certs/localhost").site().url == "https://localhost:8443/"
 
@@ -221,7 +225,7 @@ def test_with_a_certificate_the_site_is_asked_by_https() -> None:
         (process.Result(1, "", "no such image\n"), "no such image", ""),
     ],
 )
-def test_preflight_says_what_the_look_says(
+def test_preflight_reports_the_certificate_check(
     monkeypatch: pytest.MonkeyPatch, result: process.Result, problem: str, hint: str
 ) -> None:
     monkeypatch.setattr(process, "run", lambda *_, **__: result)
@@ -233,7 +237,7 @@ def test_preflight_says_what_the_look_says(
     assert check.hint == hint
 
 
-def test_a_folder_that_cannot_be_written_is_told(
+def test_certs_reports_a_folder_that_is_not_writable(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(path: Path, content: bytes, mode: int) -> None:

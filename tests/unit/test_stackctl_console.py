@@ -1,4 +1,4 @@
-"""Progress whose reader goes away does not stop what goes on."""
+"""Output of stackctl: progress, errors and results, on terminals, in logs and pipes."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from tools.stackctl.common import console as module
 from tools.stackctl.common.console import Console, ProgressStream
 from tools.stackctl.common.faults import StackctlError
 
-# Says something on a step's beginning, on a signal, and at the end, each to nobody.
+# Prints at the start of a step, on a signal, and at the end.
 WORK = """
 import os, sys
 from tools.stackctl.common.console import Console
@@ -38,28 +38,28 @@ sys.exit(7)
 
 
 def closed_pipe() -> tuple[int, Callable[[], None]]:
-    """Return a pipe's end to write to, and what closes the other one."""
+    """Return the writing end of a pipe, and a function that closes the other one."""
     reader, writer = os.pipe()
     return writer, lambda: os.close(reader)
 
 
 def closed_terminal() -> tuple[int, Callable[[], None]]:
-    """Return a terminal, and what closes its window."""
+    """Return a terminal, and a function that closes its window."""
     window, terminal = pty.openpty()
     return terminal, lambda: os.close(window)
 
 
 def full_disk() -> tuple[int, Callable[[], None]]:
-    """Return a file that nothing fits into any more."""
+    """Return a file on a full disk."""
     return os.open("/dev/full", os.O_WRONLY), lambda: None
 
 
-@pytest.mark.parametrize("nobody", [closed_pipe, closed_terminal, full_disk])
-def test_work_goes_on_when_nobody_can_read_of_it(
-    nobody: Callable[[], tuple[int, Callable[[], None]]],
+@pytest.mark.parametrize("broken_stream", [closed_pipe, closed_terminal, full_disk])
+def test_command_continues_when_its_progress_cannot_be_written(
+    broken_stream: Callable[[], tuple[int, Callable[[], None]]],
 ) -> None:
-    """As in `deploy 2>&1 | tee log` after Ctrl-C, which ends tee, or when a connection is lost."""
-    stderr, leave = nobody()
+    """As in `deploy 2>&1 | tee log` after Ctrl-C, or after a lost SSH connection."""
+    stderr, close_reader = broken_stream()
     with subprocess.Popen(
         [sys.executable, "-c", WORK],
         cwd=ROOT,
@@ -70,7 +70,7 @@ def test_work_goes_on_when_nobody_can_read_of_it(
     ) as work:
         os.close(stderr)
         assert work.stdout and work.stdout.readline() == "begun\n"
-        leave()
+        close_reader()
         work.send_signal(signal.SIGINT)
         said, _ = work.communicate("go on\n", timeout=30)
 
@@ -78,7 +78,7 @@ def test_work_goes_on_when_nobody_can_read_of_it(
     assert work.returncode == 7
 
 
-def test_a_result_that_nobody_reads_does_not_change_how_it_ended() -> None:
+def test_result_that_cannot_be_printed_keeps_the_exit_code() -> None:
     script = "import sys; from tools.stackctl.common.console import Console; "
     script += "Console(as_json=True).result({'done': True}); sys.exit(7)"
     with Path("/dev/full").open("w") as full:
@@ -96,10 +96,10 @@ def test_a_result_that_nobody_reads_does_not_change_how_it_ended() -> None:
 
 
 class Terminal(io.StringIO):
-    """A terminal, as far as a program asks for it."""
+    """A stream that reports to be a terminal."""
 
     def isatty(self) -> bool:
-        """Return that it is one."""
+        """Return True."""
         return True
 
 
@@ -115,7 +115,7 @@ def terminals(monkeypatch: pytest.MonkeyPatch) -> tuple[Terminal, Terminal]:
     return out, screen
 
 
-def test_terminal_shows_marks_in_color_and_the_step_s_latest_line(
+def test_terminal_shows_colored_marks_and_the_latest_line_of_a_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out, screen = terminals(monkeypatch)
@@ -155,10 +155,10 @@ def test_terminal_shows_marks_in_color_and_the_step_s_latest_line(
 LONG = "word " * 20
 
 
-def test_terminal_wraps_tables_and_leaves_progress_to_itself(
+def test_terminal_output_wraps_tables_and_not_progress(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A terminal wraps by itself, and text that is copied from it stays one line."""
+    """The terminal wraps progress itself, so copied text stays one line."""
     out, screen = terminals(monkeypatch)
     console = Console()
 
@@ -170,7 +170,7 @@ def test_terminal_wraps_tables_and_leaves_progress_to_itself(
 
 
 @pytest.mark.parametrize(("columns", "shown"), [("10", 20), ("24", 20), ("40", 36)])
-def test_step_s_latest_line_fits_the_terminal(
+def test_latest_line_of_a_step_is_cut_to_the_terminal_width(
     monkeypatch: pytest.MonkeyPatch, columns: str, shown: int
 ) -> None:
     updates: list[str] = []
@@ -191,7 +191,7 @@ def test_step_s_latest_line_fits_the_terminal(
 def log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], list[str]]:
-    """Fix the time, and return what returns the lines on standard error."""
+    """Freeze the time, and return a function that returns the lines of standard error."""
 
     def now(zone: tzinfo) -> datetime:
         assert zone is UTC
@@ -203,7 +203,7 @@ def log(
     return lambda: capsys.readouterr().err.splitlines()
 
 
-def test_log_has_the_time_in_utc_and_a_word_for_each_mark(
+def test_log_lines_have_utc_time_and_a_word_instead_of_the_mark(
     log: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = iter([5.0, 7.26])
@@ -224,7 +224,7 @@ def test_log_has_the_time_in_utc_and_a_word_for_each_mark(
     ]
 
 
-def test_fault_shows_the_program_s_lines_the_problem_and_the_next_step(
+def test_error_shows_program_output_problem_and_next_step(
     log: Callable[[], list[str]],
 ) -> None:
     Console().fault(StackctlError("it [failed]", "Do [this],\nthen that.", output="a [b]\n\nc"))
@@ -233,7 +233,7 @@ def test_fault_shows_the_program_s_lines_the_problem_and_the_next_step(
     assert log() == ["    a [b]", "    ", "    c", problem, "    Do [this],", "    then that."]
 
 
-def test_result_is_one_line_for_scripts_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_result_is_one_line_and_only_with_json(capsys: pytest.CaptureFixture[str]) -> None:
     Console().result({"path": "no"})
     assert capsys.readouterr().out == ""
 
@@ -242,7 +242,7 @@ def test_result_is_one_line_for_scripts_alone(capsys: pytest.CaptureFixture[str]
 
 
 class Broken(io.StringIO):
-    """A stream that nothing can be written to."""
+    """A stream that cannot be written to."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -274,7 +274,7 @@ def test_progress_that_cannot_be_written_is_dropped(error: Exception) -> None:
     stream.flush()
 
 
-def test_progress_goes_to_the_stream_as_it_is(tmp_path: Path) -> None:
+def test_progress_stream_passes_text_on_unchanged(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="latin-1") as log:
         stream = ProgressStream(log)
 
@@ -285,7 +285,7 @@ def test_progress_goes_to_the_stream_as_it_is(tmp_path: Path) -> None:
         assert stream.fileno() == log.fileno()
 
 
-def test_table_in_a_pipe_is_as_wide_as_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_in_a_pipe_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     Console().out.print(LONG * 20)
 
     assert capsys.readouterr().out.splitlines() == [LONG * 20]

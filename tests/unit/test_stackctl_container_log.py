@@ -1,4 +1,4 @@
-"""What a failed release shows of a container's log: words in place of JSON, a traceback once."""
+"""How the container log of a failed release is shown: plain text, each traceback once."""
 
 import json
 
@@ -16,7 +16,7 @@ TRACEBACK = """Traceback (most recent call last):
   File "/srv/project/api/profile.py", line 12, in active_profile
     raise RuntimeError("not me")
 RuntimeError: not me"""
-# As django_structlog, Django and nginx log one failed request.
+# Log lines of django_structlog, Django and nginx for one failed request.
 DJANGO = [
     json.dumps(
         {
@@ -35,7 +35,7 @@ DJANGO = [
     '{"time":"2026","server":"nginx","method":"GET","path":"/profile/","status":500,"bytes":145}',
     '{"time":"2026","server":"nginx","method":"GET","path":"/","status":200,"bytes":683}',
 ]
-# As uWSGI prints it, once for each try to start.
+# Output of uWSGI for each attempt to start.
 UWSGI = [
     "*** Operational MODE: preforking ***",
     *TRACEBACK.replace("RuntimeError", "ImportError").splitlines(),
@@ -43,7 +43,7 @@ UWSGI = [
 ]
 
 
-def test_failed_request_is_one_traceback_in_words() -> None:
+def test_failed_request_in_json_is_shown_as_one_plain_traceback() -> None:
     log = container_log.readable("\n".join(DJANGO), 30)
 
     assert log == (
@@ -52,14 +52,14 @@ def test_failed_request_is_one_traceback_in_words() -> None:
     assert container_log.raised(log) == "RuntimeError: not me"
 
 
-def test_traceback_ends_with_any_exception_or_with_the_log() -> None:
+def test_traceback_ends_with_any_exception_or_the_end_of_the_log() -> None:
     head, _, _ = TRACEBACK.rpartition("\n")
     log = f"{head}\nE\nnext line\n{head}"
 
     assert list(container_log._entries(log)) == [f"{head}\nE", "next line", head]
 
 
-def test_restarted_app_server_is_one_traceback() -> None:
+def test_repeated_tracebacks_of_a_restarting_server_are_shown_once() -> None:
     log = container_log.readable("\n".join(UWSGI * 5), 30)
 
     assert log.count("Traceback") == log.count("ImportError: not me") == 1
@@ -67,7 +67,7 @@ def test_restarted_app_server_is_one_traceback() -> None:
 
 
 @pytest.mark.parametrize(("after", "gap"), [(3, False), (28, False), (40, True)])
-def test_traceback_above_the_last_lines_is_whole(after: int, gap: bool) -> None:
+def test_traceback_before_the_last_lines_is_complete(after: int, gap: bool) -> None:
     lines = [f"line {number}" for number in range(after)]
 
     log = container_log.readable("\n".join(["head", *TRACEBACK.splitlines(), *lines]), 30)
@@ -82,11 +82,11 @@ def test_traceback_above_the_last_lines_is_whole(after: int, gap: bool) -> None:
     "odd",
     ["", "{", '{"event": 5}', '{"exception": ["x"]}', "[1]", "Traceback (most recent call last):"],
 )
-def test_odd_lines_are_shown_as_they_are_or_left_out(odd: str) -> None:
+def test_malformed_log_lines_do_not_break_the_log(odd: str) -> None:
     assert "first" in container_log.readable(f"first\n{odd}", 30)
 
 
-def test_reason_names_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reason_of_a_failed_release_names_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "run", lambda *_, **__: process.Result(0, "\n".join(DJANGO), ""))
     roll = object.__new__(Roll)
 
@@ -105,7 +105,7 @@ def test_reason_names_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
         ("plain text\n", "plain text"),
     ],
 )
-def test_answers_are_quoted_in_words(body: str, words: str) -> None:
+def test_error_responses_are_quoted_as_plain_text(body: str, words: str) -> None:
     answer = {"status": 500, "body": body}
 
     assert answers.wrong("/", answer, "r1", frozenset()) == f"/ answers 500: {words}"

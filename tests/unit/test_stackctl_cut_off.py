@@ -1,6 +1,6 @@
-"""Releases that end in the middle: every server serves, and the next command resumes.
+"""Deploys that are cut off: every server serves, and the next command resumes.
 
-Most tests walk through a command: it is interrupted, killed or refused at steps all along it.
+Most tests repeat a command, and interrupt, kill or refuse it at another step each time.
 """
 
 import signal
@@ -20,7 +20,7 @@ NO_ENGINE = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.
 def each_call(
     make: Make, action: Callable[[int, int], Reply | None], every: int
 ) -> Iterator[tuple[int, Stack, Ended]]:
-    """Deploy once for each of a deploy's calls, where something happens before that call."""
+    """Deploy once for each engine call of a deploy, with the action before that call."""
     stack = make()
     stack.deploy("bbbb")
     for number in range(1, len(stack.calls) + 1, every):
@@ -34,9 +34,9 @@ WAYS = ("interrupt", "kill", "crash")
 
 
 def each_step(make: Make, command: Callable[[Stack], Ended], how: str, every: int) -> range:
-    """Return the numbers of a command's steps, in a stack that was on `aaaa` and is on `bbbb`.
+    """Return step numbers of a command, in a stack that was on `aaaa` and is on `bbbb`.
 
-    Each way to end takes others of them.
+    Each way to cut off uses different steps.
     """
     stack = on_second_release(make)
     command(stack)
@@ -74,7 +74,7 @@ def test_deploy_interrupted_at_any_call_leaves_every_server_in_service(scripted:
             assert "interrupted" in ended.result["error"] and ended.result["code"] == 130, what
             assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa", what
         else:
-            # Too late: the last one is on its way.
+            # Too late: the last server is already being replaced.
             assert ended.code == 0 and stack.serves("bbbb"), what
     assert codes == {0, 130}
     assert signal.getsignal(signal.SIGINT) == before
@@ -113,7 +113,9 @@ def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_comma
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_rollback_after_a_deploy_that_ended_at_any_step(scripted: Make, how: str) -> None:
+def test_rollback_after_a_deploy_interrupted_or_killed_at_any_step(
+    scripted: Make, how: str
+) -> None:
     for step in each_step(scripted, deploy, how, 4):
         stack = on_second_release(scripted)
         ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))
@@ -128,7 +130,9 @@ def test_rollback_after_a_deploy_that_ended_at_any_step(scripted: Make, how: str
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill", "crash"])
-def test_deploy_resumes_a_deploy_that_ended_at_any_step(scripted: Make, how: str) -> None:
+def test_deploy_resumes_a_deploy_interrupted_or_killed_at_any_step(
+    scripted: Make, how: str
+) -> None:
     for step in each_step(scripted, deploy, how, 6):
         stack = on_second_release(scripted)
         ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))
@@ -143,8 +147,10 @@ def test_deploy_resumes_a_deploy_that_ended_at_any_step(scripted: Make, how: str
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_rollback_resumes_a_rollback_that_ended_at_any_step(scripted: Make, how: str) -> None:
-    """One of a deploy that ended well, and one of a deploy that was killed half-way."""
+def test_rollback_resumes_a_rollback_interrupted_or_killed_at_any_step(
+    scripted: Make, how: str
+) -> None:
+    """A rollback of a complete deploy, and one of a killed deploy."""
     for step in each_step(scripted, rollback, how, 4):
         stack = on_second_release(scripted)
         half_way = step % 8 > 3
@@ -160,7 +166,9 @@ def test_rollback_resumes_a_rollback_that_ended_at_any_step(scripted: Make, how:
 
 
 @pytest.mark.parametrize("later", ["interrupt", "kill", "crash"])
-def test_rollback_resumes_whatever_became_of_a_deploy_after_it(scripted: Make, later: str) -> None:
+def test_rollback_resumes_after_a_killed_rollback_and_a_cut_off_deploy(
+    scripted: Make, later: str
+) -> None:
     for step in each_step(scripted, deploy, later, 8):
         stack = on_second_release(scripted)
         stack.cut_off("kill", 12, partial(rollback, stack))
@@ -181,7 +189,7 @@ def rotate(stack: Stack) -> Ended:
     ("resume", "release"), [(rotate, "bbbb"), (deploy, "cccc"), (rollback, "aaaa")]
 )
 @pytest.mark.parametrize("how", WAYS)
-def test_a_rotation_that_ended_at_any_step_leaves_no_server_out_and_is_no_release(
+def test_next_command_completes_a_rotation_cut_off_at_any_step(
     scripted: Make, how: str, resume: Callable[[Stack], Ended], release: str
 ) -> None:
     for step in each_step(scripted, rotate, how, 9):
@@ -194,13 +202,13 @@ def test_a_rotation_that_ended_at_any_step_leaves_no_server_out_and_is_no_releas
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupt_between_two_servers_says_what_each_runs(stack: Stack, number: int) -> None:
+def test_interrupted_deploy_reports_the_release_of_each_server(stack: Stack, number: int) -> None:
     stack.data.migrations["bbbb"] = ["shop.0002"]
     stack.faults["ask server1"] = lambda: signal.raise_signal(number)
 
     ended = stack.deploy("bbbb")
 
-    # The first look at health comes before any server, so none is touched.
+    # The first health check precedes any change to a server.
     assert ended.code == 130
     assert "server1 runs aaaa, server2 runs aaaa, worker runs aaaa" in ended.result["error"]
 
@@ -215,12 +223,12 @@ def test_an_interrupt_between_two_servers_says_what_each_runs(stack: Stack, numb
     assert "./stackctl rollback goes back" in ended.result["next"]
     assert stack.record()[-1] == ("deploy", "bbbb", "interrupted")
     assert stack.balancer.up() == ["server1", "server2"]
-    # `docker compose up` starts what it would have started before.
+    # `docker compose up` would start the same release as before.
     assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
     assert "drain server2" not in stack.steps
 
 
-def test_an_interrupted_drain_gives_the_server_back(stack: Stack) -> None:
+def test_interrupted_drain_of_a_deploy_returns_the_server_to_service(stack: Stack) -> None:
     stack.balancer.requests = {"server1": [stack.clock.now + 9000.0]}
     stack.faults["drain server1"] = interrupts
 
@@ -231,7 +239,7 @@ def test_an_interrupted_drain_gives_the_server_back(stack: Stack) -> None:
     assert stack.serves("aaaa")
 
 
-def test_an_interrupt_does_not_stop_a_rollback_of_a_bad_release(stack: Stack) -> None:
+def test_interrupt_does_not_stop_the_rollback_of_a_bad_release(stack: Stack) -> None:
     stack.behave("bbbb", "server2", becomes="unhealthy")
     for step in ("recreate server2 bbbb", "recreate server2 aaaa", "recreate server1 aaaa"):
         stack.faults[step] = interrupts
@@ -241,7 +249,7 @@ def test_an_interrupt_does_not_stop_a_rollback_of_a_bad_release(stack: Stack) ->
     assert ended.code == 3 and stack.serves("aaaa")
 
 
-def test_an_interrupt_before_it_migrates_changes_nothing(stack: Stack) -> None:
+def test_deploy_interrupted_before_migrating_changes_nothing(stack: Stack) -> None:
     stack.data.migrations["bbbb"] = ["shop.0002"]
     stack.faults["lint migrations"] = interrupts
 
@@ -253,7 +261,7 @@ def test_an_interrupt_before_it_migrates_changes_nothing(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("service", ["server1", "server2", "worker"])
-def test_a_rollback_that_fails_in_one_service_goes_on_with_the_others(
+def test_automatic_rollback_continues_after_a_service_that_fails(
     stack: Stack, service: str
 ) -> None:
     stack.behave("bbbb", "worker", becomes="unhealthy")
@@ -276,18 +284,18 @@ def test_a_rollback_that_fails_in_one_service_goes_on_with_the_others(
     assert rollback(stack).code == 0 and stack.serves("aaaa")
 
 
-def test_what_each_server_runs_is_said_without_haproxy(stack: Stack) -> None:
+def test_failed_deploy_reports_the_release_of_each_server_without_haproxy(stack: Stack) -> None:
     stack.faults["recreate server1 bbbb"] = lambda: setattr(stack.balancer, "silent", "no answer")
 
     ended = stack.deploy("bbbb")
 
     assert ended.code == 4 and "HAProxy's admin socket does not answer" in ended.result["error"]
     assert ended.result["next"].startswith("server1 runs bbbb, server2 runs aaaa, worker runs aaaa")
-    # `docker compose up` starts what it would have started before.
+    # `docker compose up` would start the same release as before.
     assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
 
 
-def test_the_release_before_may_take_its_time_however_impatient_the_deploy(stack: Stack) -> None:
+def test_automatic_rollback_ignores_a_short_health_timeout_of_the_deploy(stack: Stack) -> None:
     stack.behave("aaaa", healthy_after=90)
     stack.behave("bbbb", healthy_after=90)
 
@@ -297,15 +305,15 @@ def test_the_release_before_may_take_its_time_however_impatient_the_deploy(stack
     assert stack.serves("aaaa")
 
 
-def test_a_release_before_that_ails_is_good_enough_to_go_back_to(stack: Stack) -> None:
-    """It has to serve; what else is down is not asked."""
+def test_automatic_rollback_accepts_a_previous_release_with_a_failing_healthz(stack: Stack) -> None:
+    """It must serve; components that are down do not matter."""
     stack.behave("aaaa", answers={"/healthz": (503, "no JSON")})
     stack.behave("bbbb", becomes="unhealthy")
 
     assert stack.deploy("bbbb").code == 3 and stack.serves("aaaa")
 
 
-def test_a_fault_of_stackctl_rolls_back_and_shows_where(stack: Stack) -> None:
+def test_internal_error_of_stackctl_rolls_back_and_shows_a_traceback(stack: Stack) -> None:
     def fault() -> None:
         raise IndexError("list index out of range")
 
@@ -317,8 +325,10 @@ def test_a_fault_of_stackctl_rolls_back_and_shows_where(stack: Stack) -> None:
     assert "Traceback" in ended.err and stack.serves("aaaa")
 
 
-def test_a_service_without_a_container_gets_what_compose_would_have_started(stack: Stack) -> None:
-    """Removed by hand while the image was built."""
+def test_automatic_rollback_recreates_a_removed_container_with_the_previous_release(
+    stack: Stack,
+) -> None:
+    """The container was removed by hand during the build."""
 
     def remove() -> None:
         del stack.containers["worker"]
@@ -329,7 +339,7 @@ def test_a_service_without_a_container_gets_what_compose_would_have_started(stac
     assert stack.deploy("bbbb").code == 3 and stack.serves("aaaa")
 
 
-def test_a_record_that_cannot_be_written_changes_nothing_of_how_a_deploy_ends(
+def test_deploy_succeeds_when_the_record_of_releases_cannot_be_written(
     stack: Stack,
 ) -> None:
     for outcome in ("started", "ok"):
@@ -341,7 +351,7 @@ def test_a_record_that_cannot_be_written_changes_nothing_of_how_a_deploy_ends(
     assert "this is not in the record of releases: volume shop_stackctl: No space" in ended.err
 
 
-def test_of_servers_that_differ_without_a_record_the_first_built_served_before(
+def test_rollback_without_a_record_goes_to_the_release_built_first(
     scripted: Make,
 ) -> None:
     stack = on_second_release(scripted)
@@ -356,7 +366,7 @@ def test_of_servers_that_differ_without_a_record_the_first_built_served_before(
 
 
 @pytest.mark.parametrize("resume", [rollback, partial(Stack.deploy, commit="dddd")])
-def test_next_command_recreates_the_server_left_out_while_the_other_serves(
+def test_next_command_first_recreates_the_server_that_a_killed_deploy_left_out(
     scripted: Make, resume: Callable[[Stack], Ended]
 ) -> None:
     stack = on_second_release(scripted)
@@ -374,7 +384,7 @@ def test_next_command_recreates_the_server_left_out_while_the_other_serves(
     assert ended.code == 0 and all(serving)
 
 
-def test_an_interrupt_waits_until_the_server_that_was_left_out_is_back(scripted: Make) -> None:
+def test_interrupt_waits_until_the_left_out_server_is_in_service_again(scripted: Make) -> None:
     stack = on_second_release(scripted)
     stack.cut_off("kill", 15, partial(stack.deploy, "cccc"))
     assert stack.balancer.up() == ["server1"]
@@ -386,10 +396,10 @@ def test_an_interrupt_waits_until_the_server_that_was_left_out_is_back(scripted:
     assert stack.balancer.up() == ["server1", "server2"] and not stack.balancer.drained()
 
 
-def test_deploy_of_the_release_that_every_server_runs_brings_back_the_drained_one(
+def test_deploy_of_the_running_release_returns_a_drained_server_to_service(
     scripted: Make,
 ) -> None:
-    """A rollback that was killed before its last server was in service again."""
+    """After a rollback that was killed before its last server was in service again."""
 
     def bad() -> Stack:
         stack = on_second_release(scripted)
@@ -408,8 +418,10 @@ def test_deploy_of_the_release_that_every_server_runs_brings_back_the_drained_on
     assert stack.serves("bbbb") and stack.balancer.up() == ["server1", "server2"]
 
 
-def test_a_drain_by_hand_after_an_interrupt_is_refused(scripted: Make) -> None:
-    """Only an attempt that was cut off may have left a server drained."""
+def test_rollback_is_refused_after_an_interrupt_while_a_server_is_drained_by_hand(
+    scripted: Make,
+) -> None:
+    """Only a cut-off command may leave a server drained."""
     stack = on_second_release(scripted)
     stack.faults["ready server1"] = interrupts
     assert stack.deploy("cccc").code == 130
@@ -421,7 +433,7 @@ def test_a_drain_by_hand_after_an_interrupt_is_refused(scripted: Make) -> None:
     assert ended.code == 1 and "not every server is in service" in ended.result["error"]
 
 
-def test_an_engine_that_is_gone_once_a_release_serves_is_no_failure_of_it(stack: Stack) -> None:
+def test_deploy_succeeds_when_the_engine_is_lost_after_the_release_serves(stack: Stack) -> None:
     stack.faults["write releases ok"] = lambda: setattr(
         stack, "before", lambda _: Reply(1, "", NO_ENGINE)
     )

@@ -1,4 +1,4 @@
-"""`stackctl deploy`, run whole: what a good release does in order, and how each bad one ends."""
+"""`stackctl deploy` from start to end: the steps of a good release, and bad releases."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack, fails, interrupts
 
-BEGUN = ["lock deploy", "write owner", "write releases found", "write releases started"]
+FIRST_STEPS = ["lock deploy", "write owner", "write releases found", "write releases started"]
 
 
-def rolled(server: str, release: str) -> list[str]:
+def server_steps(server: str, release: str) -> list[str]:
     """Return the steps of one server."""
     return [
         *(f"drain {server}", f"mark {server} drained", f"name {release} latest"),
@@ -27,8 +27,15 @@ def test_deploy_migrates_then_replaces_one_server_at_a_time(stack: Stack) -> Non
 
     assert ended.code == 0
     assert stack.steps == [
-        *(*BEGUN, "build bbbb", "lint migrations", "migrate", "keep static bbbb", "ask server1"),
-        *(*rolled("server1", "bbbb"), *rolled("server2", "bbbb")),
+        *(
+            *FIRST_STEPS,
+            "build bbbb",
+            "lint migrations",
+            "migrate",
+            "keep static bbbb",
+            "ask server1",
+        ),
+        *(*server_steps("server1", "bbbb"), *server_steps("server2", "bbbb")),
         *("name bbbb latest", "recreate worker bbbb", "name bbbb latest", "write releases ok"),
     ]
     assert stack.serves("bbbb") and stack.locks == {}
@@ -55,7 +62,7 @@ def test_deploy_of_the_running_release_changes_nothing_unless_forced(stack: Stac
     ]
 
 
-def test_deploy_recreates_what_has_another_configuration_alone(stack: Stack) -> None:
+def test_deploy_recreates_only_services_with_another_configuration(stack: Stack) -> None:
     stack.extra["worker"] = {"mem_limit": "1g"}
 
     stack.deploy("aaaa")
@@ -63,18 +70,18 @@ def test_deploy_recreates_what_has_another_configuration_alone(stack: Stack) -> 
     assert [step for step in stack.steps if "recreate" in step] == ["recreate worker aaaa"]
 
 
-def test_drain_waits_until_running_requests_have_ended(stack: Stack) -> None:
+def test_deploy_drains_until_running_requests_have_ended(stack: Stack) -> None:
     stack.balancer.requests = {"server1": [stack.clock.now + 7.0]}
     at: list[float] = []
     stack.faults["recreate server1 bbbb"] = lambda: at.append(stack.clock.now)
 
     assert stack.deploy("bbbb").code == 0
-    # And a few quiet looks.
+    # Plus some checks without requests.
     assert at[0] >= 1007.4
     assert "mark server1 drained" in stack.steps
 
 
-def test_drain_waits_until_the_queue_of_the_server_is_empty(stack: Stack) -> None:
+def test_deploy_drains_until_the_queue_of_the_server_is_empty(stack: Stack) -> None:
     stack.balancer.waiting = {"server1": stack.clock.now + 7.0}
     at: list[float] = []
     stack.faults["recreate server1 bbbb"] = lambda: at.append(stack.clock.now)
@@ -83,8 +90,8 @@ def test_drain_waits_until_the_queue_of_the_server_is_empty(stack: Stack) -> Non
     assert at[0] >= 1007.4
 
 
-def test_server_is_drained_again_when_haproxy_forgets_it(stack: Stack) -> None:
-    """A restart of HAProxy, or a reload by hand, keeps no server's state."""
+def test_deploy_drains_a_server_again_when_haproxy_lost_its_state(stack: Stack) -> None:
+    """A restart or manual reload of HAProxy loses the state of servers."""
     stack.balancer.requests = {"server1": [stack.clock.now + 7.0]}
     stack.clock.plan(3, stack.balancer.admin.clear)
     drained: list[set[str]] = []
@@ -94,14 +101,14 @@ def test_server_is_drained_again_when_haproxy_forgets_it(stack: Stack) -> None:
     assert drained == [{"server1"}]
 
 
-def test_drain_gives_up_on_a_request_that_never_ends(stack: Stack) -> None:
+def test_deploy_stops_draining_after_the_request_timeout(stack: Stack) -> None:
     stack.balancer.requests = {"server1": [stack.clock.now + 9000.0]}
 
     ended = stack.deploy("bbbb")
 
     assert ended.code == 0 and stack.serves("bbbb")
     assert "server1: 1 requests still run after 25 s" in ended.err
-    # It waits for the request itself.
+    # The server itself then waits for the request.
     assert "mark server1 drained" not in stack.steps and "mark server2 drained" in stack.steps
 
 
@@ -155,15 +162,15 @@ def test_deploy_of_a_bad_release_rolls_back(
     assert "Its migrations are applied, and stay: shop.0002." in ended.result["next"]
     assert stack.serves("aaaa") and stack.locks == {}
     assert stack.record()[-1] == ("deploy", "bbbb", "rolled back")
-    # What never served is no target of a rollback, and its image goes.
+    # A release that never served is no rollback target; its image is removed.
     assert "shop-local:bbbb" not in stack.images
-    # The last one first, and none that was not touched.
+    # In reverse order, and only replaced servers.
     back = [step for step in stack.steps if step.startswith("recreate") and "aaaa" in step]
     touched = ["server1", "server2"][: int(server[-1])]
     assert back == [f"recreate {name} aaaa" for name in reversed(touched)]
 
 
-def test_a_worker_that_fails_rolls_all_back(stack: Stack) -> None:
+def test_deploy_rolls_back_all_services_when_the_worker_fails(stack: Stack) -> None:
     stack.behave("bbbb", "worker", ends=True)
 
     ended = stack.deploy("bbbb")
@@ -175,7 +182,7 @@ def test_a_worker_that_fails_rolls_all_back(stack: Stack) -> None:
     assert back == [f"recreate {name} aaaa" for name in ("worker", "server2", "server1")]
 
 
-def test_a_container_that_compose_does_not_start_or_that_goes_is_rolled_back(stack: Stack) -> None:
+def test_deploy_rolls_back_when_a_container_does_not_start_or_disappears(stack: Stack) -> None:
     stack.faults["recreate server2 bbbb"] = fails("no space left on device")
     ended = stack.deploy("bbbb")
     assert "deploy of bbbb failed: server2: compose could not start it" in ended.result["error"]
@@ -190,8 +197,8 @@ def test_a_container_that_compose_does_not_start_or_that_goes_is_rolled_back(sta
     assert ended.code == 3 and stack.serves("aaaa")
 
 
-def test_each_server_is_rolled_back_to_what_it_ran(stack: Stack) -> None:
-    """Not to what compose would start, where an earlier deploy was cut off."""
+def test_automatic_rollback_returns_each_server_to_the_release_that_it_ran(stack: Stack) -> None:
+    """Not to the release that compose would start, after a cut-off deploy."""
     stack.faults["drain server2"] = lambda: interrupts() if stack.commit == "bbbb" else None
     stack.deploy("bbbb")
     ran = stack.releases()
@@ -207,17 +214,17 @@ def test_each_server_is_rolled_back_to_what_it_ran(stack: Stack) -> None:
     ("traffic", "share", "good"),
     [(50, 0.1, True), (50, 0.13, False), (1.5, 1.0, False), (0.9, 1.0, True), (3, 0.4, True)],
 )
-def test_a_release_may_answer_a_few_errors_while_it_is_watched(
+def test_deploy_tolerates_a_few_5xx_responses_during_the_watch(
     stack: Stack, traffic: float, share: float, good: bool
 ) -> None:
-    """At most a tenth of the answers, or two of them."""
+    """At most a tenth of the responses, or two."""
     stack.balancer.traffic = traffic
     stack.behave("bbbb", errors=share)
 
     assert stack.deploy("bbbb").code == (0 if good else 3)
 
 
-def test_errors_count_as_long_as_the_watch_lasts(stack: Stack) -> None:
+def test_deploy_counts_5xx_responses_for_watch_seconds(stack: Stack) -> None:
     stack.balancer.traffic = 1
     stack.behave("bbbb", errors=1.0)
 
@@ -228,7 +235,7 @@ def test_errors_count_as_long_as_the_watch_lasts(stack: Stack) -> None:
     assert ended.code == 3 and "8 of its first 8 answers" in ended.result["error"]
 
 
-def test_a_server_that_goes_down_while_it_is_watched_is_rolled_back(stack: Stack) -> None:
+def test_deploy_rolls_back_when_a_server_goes_down_during_the_watch(stack: Stack) -> None:
     def visit(path: str) -> tuple[int, str]:
         answer = stack.balancer.answer(path)
         if answer == (200, profile("set1", "bbbb")):
@@ -243,14 +250,14 @@ def test_a_server_that_goes_down_while_it_is_watched_is_rolled_back(stack: Stack
     assert stack.serves("aaaa")
 
 
-def test_a_server_that_haproxy_does_not_take_back_is_rolled_back(stack: Stack) -> None:
+def test_deploy_rolls_back_when_haproxy_does_not_mark_the_server_up(stack: Stack) -> None:
     stack.faults["ready server1"] = lambda: setattr(
         stack.containers["server1"], "health", "unhealthy"
     )
 
     ended = stack.deploy("bbbb")
 
-    # The release before fails in the same way: one server serves.
+    # The previous release fails in the same way: one server serves.
     assert ended.code == 4
     assert "server1: HAProxy does not take it into service: DOWN" in ended.result["error"]
     assert "and so did the rollback: server1: HAProxy does not" in ended.result["error"]
@@ -271,7 +278,7 @@ def test_a_server_that_haproxy_does_not_take_back_is_rolled_back(stack: Stack) -
         ((200, profile("set2", "aaaa")), "it does not answer through HAProxy (last: 200)"),
     ],
 )
-def test_a_release_that_visitors_do_not_get_is_rolled_back(
+def test_deploy_rolls_back_when_the_site_does_not_serve_the_new_release(
     stack: Stack, answer: tuple[int, str], words: str
 ) -> None:
     def visit(path: str) -> tuple[int, str]:
@@ -289,10 +296,10 @@ def test_a_release_that_visitors_do_not_get_is_rolled_back(
 @pytest.mark.parametrize(
     "answer", [(302, ""), (200, "<html>"), (200, profile("set3", "aaaa"))], ids=str
 )
-def test_one_answer_is_enough_where_visitors_cannot_see_the_server(
+def test_deploy_needs_one_response_of_the_site_when_profile_hides_the_server(
     stack: Stack, answer: tuple[int, str]
 ) -> None:
-    """/profile/ redirects or hides it, or HAProxy sends each address to one server."""
+    """/profile/ redirects or hides it, or HAProxy balances by source address."""
     if "set3" in answer[1]:
         stack.extra["haproxy"] = {"environment": {"HAPROXY_BALANCE": "source"}}
     stack.visitors_get(lambda _: answer)
@@ -300,7 +307,7 @@ def test_one_answer_is_enough_where_visitors_cannot_see_the_server(
     assert stack.deploy("bbbb").code == 0
 
 
-def test_what_was_down_before_is_no_fault_of_a_release(stack: Stack) -> None:
+def test_deploy_ignores_a_component_that_was_down_before(stack: Stack) -> None:
     stack.behave("aaaa", answers={"/healthz": (503, DOWN)})
     stack.behave("bbbb", answers={"/healthz": (503, DOWN)})
 
@@ -309,14 +316,14 @@ def test_what_was_down_before_is_no_fault_of_a_release(stack: Stack) -> None:
     assert ended.code == 0 and "database is down already: gone" in ended.err
 
 
-def test_a_release_cannot_be_called_latest(stack: Stack) -> None:
+def test_deploy_refuses_latest_as_a_release_name(stack: Stack) -> None:
     ended = stack.run("deploy", "--json", "--release", "latest")
 
     assert ended.code == 2 and "cannot be a release's name" in ended.result["error"]
     assert set(stack.steps) <= {"lock deploy", "write owner"}
 
 
-def test_an_image_that_cannot_be_built_touches_nothing(stack: Stack) -> None:
+def test_deploy_with_a_failed_build_changes_nothing(stack: Stack) -> None:
     stack.faults["build bbbb"] = fails("no space left on device")
 
     ended = stack.deploy("bbbb")
@@ -328,7 +335,7 @@ def test_an_image_that_cannot_be_built_touches_nothing(stack: Stack) -> None:
     assert stack.serves("aaaa") and not any("drain" in step for step in stack.steps)
 
 
-def test_incompatible_migrations_are_refused_unless_allowed(stack: Stack) -> None:
+def test_deploy_refuses_incompatible_migrations_unless_allowed(stack: Stack) -> None:
     stack.data.migrations["bbbb"] = ["shop.0002"]
     stack.data.findings = {
         "errors": {"shop.0002": ["it drops a column"], "shop.0003": ["it drops a table"]},
@@ -351,7 +358,7 @@ def test_incompatible_migrations_are_refused_unless_allowed(stack: Stack) -> Non
     assert "incompatible, but allowed: shop.0002: it drops a column" in ended.err
 
 
-def test_the_first_migrations_of_an_empty_database_break_nothing(stack: Stack) -> None:
+def test_deploy_allows_any_migration_of_an_empty_database(stack: Stack) -> None:
     stack.data.applied = []
     stack.data.migrations["bbbb"] = ["shop.0001"]
     stack.data.findings = {"errors": {"shop.0001": ["NOT NULL"]}}
@@ -366,7 +373,7 @@ def test_the_first_migrations_of_an_empty_database_break_nothing(stack: Stack) -
         ("postgres:17", "PostgreSQL has undone all of it"),
     ],
 )
-def test_a_failed_migration_is_on_record_and_says_what_was_applied(
+def test_failed_migration_is_recorded_with_the_applied_migrations(
     stack: Stack, image: str, words: str
 ) -> None:
     stack.extra["db"] = {"image": image}
@@ -391,7 +398,7 @@ def test_a_failed_migration_is_on_record_and_says_what_was_applied(
     assert last["outcome"] == "failed" and "they stay: shop.0002." in last["note"]
 
 
-def test_a_migration_that_waited_for_a_lock_says_who_has_it(stack: Stack) -> None:
+def test_migration_that_waited_for_a_lock_names_its_holder(stack: Stack) -> None:
     stack.data.migrations["bbbb"] = ["shop.0002"]
     words = "migrate: waiting for 1.2.3.4\nApplying shop.0002...CommandError: 1.2.3.4 holds it\n"
     stack.data.migration_fails = (0, 75, words)
@@ -400,11 +407,11 @@ def test_a_migration_that_waited_for_a_lock_says_who_has_it(stack: Stack) -> Non
 
     assert "a migration waited for a lock: 1.2.3.4 holds it" in ended.result["error"]
     assert "Applied, and they stay: none." in ended.result["next"]
-    # At once, not with the last lines alone.
+    # Immediately, not only in the last lines.
     assert "Z migrate: waiting for 1.2.3.4\n" in ended.err
 
 
-def test_a_release_that_cannot_list_its_migrations_touches_nothing(stack: Stack) -> None:
+def test_deploy_of_a_release_that_cannot_list_its_migrations_changes_nothing(stack: Stack) -> None:
     stack.faults["lint migrations"] = lambda: Reply(1, "ImportError: no module", "")
 
     ended = stack.deploy("bbbb")
@@ -415,7 +422,7 @@ def test_a_release_that_cannot_list_its_migrations_touches_nothing(stack: Stack)
     assert "Is the database up? `./stackctl status`." in ended.result["next"]
 
 
-def test_what_was_applied_is_not_known_without_a_database(stack: Stack) -> None:
+def test_failed_migration_without_a_database_reports_unknown_state(stack: Stack) -> None:
     stack.data.migrations["bbbb"] = ["shop.0002"]
     stack.data.migration_fails = (0, 1, "gone")
     stack.faults["state migrations"] = fails("no database")
@@ -426,7 +433,7 @@ def test_what_was_applied_is_not_known_without_a_database(stack: Stack) -> None:
     assert "is unknown: the database does not answer" in ended.result["next"]
 
 
-def test_static_files_that_cannot_be_kept_touch_no_server(stack: Stack) -> None:
+def test_deploy_replaces_no_server_when_static_files_cannot_be_kept(stack: Stack) -> None:
     stack.faults["keep static bbbb"] = fails("no space left on device")
 
     ended = stack.deploy("bbbb")
@@ -440,7 +447,7 @@ def test_static_files_that_cannot_be_kept_touch_no_server(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("allowed", "host"), [("*", "localhost"), (".shop.example, b.example", "shop.example")]
 )
-def test_a_release_is_asked_by_a_name_that_it_answers_to(
+def test_deploy_requests_a_new_server_with_an_allowed_host(
     stack: Stack, allowed: str, host: str
 ) -> None:
     (stack.root / ".env").write_text(f'DJANGO_ALLOWED_HOSTS="{allowed}"\n')

@@ -1,4 +1,4 @@
-"""`doctor`, whole: each check of the machine with its fact, its problem and the next step."""
+"""`stackctl doctor`: each check with its fact, its problem and the next step."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 @pytest.fixture
-def taken() -> Iterator[int]:
+def used_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -35,15 +35,17 @@ def doctor(machine: Machine | Stack) -> dict[str, Row]:
     return {row["name"]: row for row in machine.run("doctor", "--json").result["checks"]}
 
 
-def right(name: str, fact: str) -> Row:
+def ok_row(name: str, fact: str) -> Row:
     return {"name": name, "ok": True, "fact": fact, "problem": "", "next": ""}
 
 
-def wrong(name: str, problem: str, step: str) -> Row:
+def failed_row(name: str, problem: str, step: str) -> Row:
     return {"name": name, "ok": False, "fact": "", "problem": problem, "next": step}
 
 
-def test_a_machine_that_is_right(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_of_a_valid_machine_lists_each_check(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = SimpleNamespace(free=2 * 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
@@ -51,26 +53,26 @@ def test_a_machine_that_is_right(machine: Machine, monkeypatch: pytest.MonkeyPat
 
     assert ended.code == 0
     assert ended.result["checks"] == [
-        right("engine", "Engine 28.1.0"),
-        right("compose", "Compose 2.40.3"),
-        right("buildx", "Buildx v0.29.1"),
-        right("project files", "readable by the containers' users"),
-        right("environment", "right for the local layer"),
-        right(f"port {machine.http_port}", "HTTP_PORT, free"),
-        right(f"port {machine.stats_port}", "STATS_PORT, free"),
-        right("disk", "2.0 GB free"),
-        right("stack", "fake is not started; next step: ./stackctl up"),
+        ok_row("engine", "Engine 28.1.0"),
+        ok_row("compose", "Compose 2.40.3"),
+        ok_row("buildx", "Buildx v0.29.1"),
+        ok_row("project files", "readable by the containers' users"),
+        ok_row("environment", "right for the local layer"),
+        ok_row(f"port {machine.http_port}", "HTTP_PORT, free"),
+        ok_row(f"port {machine.stats_port}", "STATS_PORT, free"),
+        ok_row("disk", "2.0 GB free"),
+        ok_row("stack", "fake is not started; next step: ./stackctl up"),
     ]
 
 
-def test_without_docker_what_needs_none_is_checked_all_the_same(machine: Machine) -> None:
+def test_doctor_without_docker_runs_the_other_checks(machine: Machine) -> None:
     (machine.folder / "docker").unlink()
     machine.environ = {"DJANGO_DEBUG": "ture"}
 
     checks = doctor(machine)
 
     assert list(checks) == ["docker", "environment", "disk"]
-    assert checks["docker"] == wrong(
+    assert checks["docker"] == failed_row(
         "docker",
         "Docker is not installed (there is no `docker` on the PATH)",
         "Install Docker Engine 25 or newer, or Docker Desktop: "
@@ -86,27 +88,27 @@ PLUGIN = "Install the Compose plugin: https://docs.docker.com/compose/install/"
 @pytest.mark.parametrize(
     ("program", "answer", "row"),
     [
-        ("info", "25.0.0", right("engine", "Engine 25.0.0")),
-        ("info", "25", right("engine", "Engine 25")),
-        ("info", "100.1", right("engine", "Engine 100.1")),
+        ("info", "25.0.0", ok_row("engine", "Engine 25.0.0")),
+        ("info", "25", ok_row("engine", "Engine 25")),
+        ("info", "100.1", ok_row("engine", "Engine 100.1")),
         (
             "info",
             "24.0.9",
-            wrong("engine", "Engine 24.0.9 is too old: 25 or newer is needed", UPGRADE),
+            failed_row("engine", "Engine 24.0.9 is too old: 25 or newer is needed", UPGRADE),
         ),
-        ("compose", "2.30.0", right("compose", "Compose 2.30.0")),
-        ("compose", "v2.30.3-desktop.1", right("compose", "Compose v2.30.3-desktop.1")),
-        ("compose", "3.0", right("compose", "Compose 3.0")),
+        ("compose", "2.30.0", ok_row("compose", "Compose 2.30.0")),
+        ("compose", "v2.30.3-desktop.1", ok_row("compose", "Compose v2.30.3-desktop.1")),
+        ("compose", "3.0", ok_row("compose", "Compose 3.0")),
         (
             "compose",
             "2.29.9",
-            wrong("compose", "Compose 2.29.9 is too old: 2.30 or newer is needed", PLUGIN),
+            failed_row("compose", "Compose 2.29.9 is too old: 2.30 or newer is needed", PLUGIN),
         ),
-        ("buildx", "github.com/docker/buildx", right("buildx", "Buildx")),
+        ("buildx", "github.com/docker/buildx", ok_row("buildx", "Buildx")),
         (
             "buildx",
             "",
-            wrong(
+            failed_row(
                 "buildx",
                 "the Buildx plugin is missing, and images cannot be built without it",
                 "Install it: https://github.com/docker/buildx#installing",
@@ -114,7 +116,7 @@ PLUGIN = "Install the Compose plugin: https://docs.docker.com/compose/install/"
         ),
     ],
 )
-def test_versions_from_the_oldest_that_serves(
+def test_doctor_requires_minimum_versions_of_docker(
     machine: Machine, program: str, answer: str, row: Row
 ) -> None:
     version = json.dumps({"ServerVersion": answer}) if program == "info" else answer
@@ -148,15 +150,15 @@ NO_DAEMON = (
         (["a host not found"], "the Docker daemon is not running (a host not found)", NO_DAEMON),
     ],
 )
-def test_why_the_engine_does_not_answer(
+def test_doctor_reports_why_the_docker_engine_does_not_answer(
     machine: Machine, errors: list[str], problem: str, step: str
 ) -> None:
     machine.docker(code=1, info=json.dumps({"ServerErrors": errors}))
 
-    assert doctor(machine)["engine"] == wrong("engine", problem, step)
+    assert doctor(machine)["engine"] == failed_row("engine", problem, step)
 
 
-def test_a_daemon_that_prints_its_error_alone_or_fails_with_a_version(machine: Machine) -> None:
+def test_doctor_reports_a_docker_daemon_that_fails(machine: Machine) -> None:
     machine.docker(code=1, errors="cannot connect", info="")
     assert "daemon is not running (cannot connect)" in doctor(machine)["engine"]["problem"]
 
@@ -164,27 +166,27 @@ def test_a_daemon_that_prints_its_error_alone_or_fails_with_a_version(machine: M
     assert not doctor(machine)["engine"]["ok"]
 
 
-def test_the_ports_of_a_stack_that_runs_and_of_others(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, taken: int
+def test_doctor_reports_who_uses_a_port(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, used_port: int
 ) -> None:
     def rows() -> list[Row]:
         checks = stack.run("doctor", "--json").result["checks"]
         return [row for row in checks if row["name"].startswith("port ")]
 
     monkeypatch.setattr(preflight, "bind_error", REAL_BIND_ERROR)
-    assert rows() == [right(f"port {stack.port}", "HTTP_PORT, held by this stack")]
+    assert rows() == [ok_row(f"port {stack.port}", "HTTP_PORT, held by this stack")]
 
     ports = stack.model()["services"]["haproxy"]["ports"]
-    other = {"host_ip": "127.0.0.1", "target": 8888, "published": str(taken)}
+    other = {"host_ip": "127.0.0.1", "target": 8888, "published": str(used_port)}
     stack.extra["haproxy"] = {"ports": [*ports, other]}
-    step = f"Choose another: STATS_PORT={taken + 1} ./stackctl up"
-    name = f"port {taken}"
-    assert rows()[1] == wrong(name, f"{name} is in use by another program", step)
+    step = f"Choose another: STATS_PORT={used_port + 1} ./stackctl up"
+    name = f"port {used_port}"
+    assert rows()[1] == failed_row(name, f"{name} is in use by another program", step)
 
-    stack.publishes = {taken: "blog-web-1"}
-    assert rows()[1] == wrong(name, f"{name} is in use by the container blog-web-1", step)
+    stack.publishes = {used_port: "blog-web-1"}
+    assert rows()[1] == failed_row(name, f"{name} is in use by the container blog-web-1", step)
 
-    # A container of this stack that ended holds no port, and another program may.
+    # A stopped container of this stack uses no port, but another program may.
     stack.end("haproxy")
     stack.extra.clear()
     check = rows()[0]
@@ -198,7 +200,7 @@ REAL_BIND_ERROR = preflight.bind_error
     ("target", "variable"),
     [(8080, "HTTP_ADDRESS"), (8888, "HTTP_ADDRESS"), (7999, "DIRECT_ADDRESS")],
 )
-def test_an_address_that_is_not_this_machine_s(
+def test_doctor_reports_an_address_of_another_machine(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, target: int, variable: str
 ) -> None:
     monkeypatch.setattr(preflight, "bind_error", REAL_BIND_ERROR)
@@ -215,8 +217,8 @@ def test_an_address_that_is_not_this_machine_s(
     )
 
 
-def test_a_port_that_only_root_may_open_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine is root."""
+def test_privileged_port_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine runs as root."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -231,10 +233,10 @@ def test_a_port_that_only_root_may_open_counts_as_free(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("root", "at"), [("", "root"), ("/nosuch", "root"), ("data", "data")])
-def test_the_disk_is_the_engine_s_where_that_is_this_machine_s(
+def test_doctor_checks_free_space_on_the_disk_of_the_engine(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, root: str, at: str
 ) -> None:
-    """Docker Desktop keeps its data in a machine of its own."""
+    """Docker Desktop keeps its data in a virtual machine."""
     data = stack.root / "data"
     data.mkdir()
     free = {stack.root: 10**9, data: 5 * 10**8}
@@ -244,7 +246,7 @@ def test_the_disk_is_the_engine_s_where_that_is_this_machine_s(
     [check] = [r for r in stack.run("doctor", "--json").result["checks"] if r["name"] == "disk"]
 
     place, gigabytes = (data, "0.5") if at == "data" else (stack.root, "1.0")
-    assert check == wrong(
+    assert check == failed_row(
         "disk",
         f"{gigabytes} GB free at {place}; 2 GB are needed",
         "`docker system df` shows what the engine holds; `docker builder prune` frees it.",
@@ -255,7 +257,7 @@ def test_the_disk_is_the_engine_s_where_that_is_this_machine_s(
     ("variable", "script", "service"),
     [("DB_PASSWORD", "mysql.sh", "db"), ("REDIS_PASSWORD", "redis.sh", "redis")],
 )
-def test_a_password_that_its_server_refuses(
+def test_doctor_reports_a_password_that_its_server_refuses(
     stack: Stack, variable: str, script: str, service: str
 ) -> None:
     stack.data.accepted[script] = ["another"]
@@ -263,17 +265,17 @@ def test_a_password_that_its_server_refuses(
     checks = doctor(stack)
 
     what = {"db": "db", "redis": "redis"}[service]
-    assert checks[variable] == wrong(
+    assert checks[variable] == failed_row(
         variable,
         f"{service} refuses it: the variable was changed, the password in the server was not",
         f"./stackctl rotate {what} sets the server's password to it; or put the former one back.",
     )
-    # Of a server that is down, that is the fault.
+    # While the server is down, that is the only fault.
     stack.end(service)
     assert variable not in {row["name"] for row in stack.run("doctor", "--json").result["checks"]}
 
 
-def test_what_compose_refuses_is_told_in_its_words(stack: Stack) -> None:
+def test_doctor_quotes_an_error_in_the_compose_files(stack: Stack) -> None:
     stack.configuration_fault = "services.web: additional property 'imag' is not allowed"
 
     checks = doctor(stack)
@@ -282,7 +284,7 @@ def test_what_compose_refuses_is_told_in_its_words(stack: Stack) -> None:
     assert "site" not in checks
 
 
-def test_a_command_names_all_that_is_wrong(stack: Stack) -> None:
+def test_deploy_lists_all_preflight_faults(stack: Stack) -> None:
     stack.data.accepted["mysql.sh"] = stack.data.accepted["redis.sh"] = ["another"]
 
     ended = stack.deploy("bbbb")
@@ -293,7 +295,7 @@ def test_a_command_names_all_that_is_wrong(stack: Stack) -> None:
     assert all(line.startswith("    ./stackctl rotate ") for line in lines[1::2])
 
 
-def test_doctor_for_people_names_each_check(stack: Stack) -> None:
+def test_doctor_prints_each_check_as_text(stack: Stack) -> None:
     stack.data.accepted["mysql.sh"] = ["another"]
 
     ended = stack.run("doctor")
@@ -304,8 +306,8 @@ def test_doctor_for_people_names_each_check(stack: Stack) -> None:
     assert "    ./stackctl rotate db sets" in ended.err
 
 
-def test_an_engine_that_does_not_answer_leaves_the_other_checks(stack: Stack) -> None:
-    """The client and its plugins need no engine; a certificate is checked in a container."""
+def test_doctor_without_an_engine_runs_the_other_checks(stack: Stack) -> None:
+    """Client and plugins need no engine; the certificate check does."""
     plugins = ("docker compose", "docker buildx")
     stack.extra["certificates"] = {"environment": {"TLS_CERTIFICATE": "certs/localhost"}}
 
@@ -318,12 +320,12 @@ def test_an_engine_that_does_not_answer_leaves_the_other_checks(stack: Stack) ->
     checks = doctor(stack)
 
     assert [name for name, row in checks.items() if not row["ok"]] == ["engine"]
-    assert checks[f"port {stack.port}"] == right(f"port {stack.port}", "HTTP_PORT, free")
+    assert checks[f"port {stack.port}"] == ok_row(f"port {stack.port}", "HTTP_PORT, free")
     assert list(checks)[-1] == "disk"
 
 
 @pytest.mark.parametrize("where", ["dotenv", "environment"])
-def test_what_only_warns_is_reported_by_doctor_and_by_up(
+def test_doctor_and_up_report_environment_warnings(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     if where == "dotenv":
@@ -339,8 +341,8 @@ def test_what_only_warns_is_reported_by_doctor_and_by_up(
     assert f"warning: {name}: every page redirects" in stack.run("up").err
 
 
-def test_what_compose_gives_other_services_alone_counts_for_warnings(stack: Stack) -> None:
-    """The certificate is HAProxy's affair: the application's containers do not get its variable."""
+def test_environment_warnings_consider_the_variables_of_all_services(stack: Stack) -> None:
+    """Only HAProxy receives TLS_CERTIFICATE, not the application."""
     text = "LAYER=local\nDJANGO_SECURE_SSL_REDIRECT=true\nTLS_CERTIFICATE=certs/site.pem\n"
     (stack.root / ".env").write_text(text)
     given = dict(stack.model()["services"]["server1"]["environment"])
@@ -352,8 +354,8 @@ def test_what_compose_gives_other_services_alone_counts_for_warnings(stack: Stac
     assert "DJANGO_SECURE_SSL_REDIRECT" not in names
 
 
-def test_a_misspelt_name_in_dotenv_is_a_fault(stack: Stack) -> None:
-    """Compose passes on no name that it does not know."""
+def test_doctor_reports_a_misspelt_name_in_dotenv(stack: Stack) -> None:
+    """Compose does not pass on an unknown name."""
     (stack.root / ".env").write_text("LAYER=local\nBROKER_HSOT=elsewhere\n")
 
     checks = doctor(stack)
@@ -370,7 +372,7 @@ def test_a_misspelt_name_in_dotenv_is_a_fault(stack: Stack) -> None:
         (18, set(), "server1 cccc, server2 cccc, worker bbbb"),
     ],
 )
-def test_doctor_names_drained_server_and_releases_that_differ_after_a_killed_deploy(
+def test_doctor_reports_drained_server_and_different_releases_after_a_killed_deploy(
     scripted: Make, step: int, drained: set[str], releases: str
 ) -> None:
     stack = on_second_release(scripted)

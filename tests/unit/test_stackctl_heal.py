@@ -1,4 +1,4 @@
-"""`stackctl heal`, run whole: what it starts and restarts, what it leaves alone, how often."""
+"""`stackctl heal` from start to end: which services it starts and restarts, and how often."""
 
 import signal
 from collections.abc import Callable
@@ -21,13 +21,13 @@ def heal(stack: Stack) -> Ended:
 
 
 def watch(stack: Stack, seconds: float, *options: str) -> Ended:
-    """Watch for some time, until SIGTERM."""
+    """Run heal --watch for some seconds, until SIGTERM."""
     stack.clock.plan(seconds, partial(signal.raise_signal, signal.SIGTERM))
     return stack.run("heal", "--watch", "--json", *options)
 
 
-def acts(stack: Stack) -> list[str]:
-    """Return what was started and restarted."""
+def start_steps(stack: Stack) -> list[str]:
+    """Return the start and restart steps."""
     return [step for step in stack.steps if step.startswith(("start", "restart"))]
 
 
@@ -41,7 +41,7 @@ def drained(stack: Stack, action: Callable[[], object]) -> None:
 
 
 def facts(service: str, **changes: Any) -> Callable[[Stack], None]:
-    """Return what changes a container."""
+    """Return a function that changes a container."""
 
     def change(stack: Stack) -> None:
         for name, fact in changes.items():
@@ -50,7 +50,7 @@ def facts(service: str, **changes: Any) -> Callable[[Stack], None]:
     return change
 
 
-def test_heal_leaves_a_stack_alone_that_is_well(stack: Stack) -> None:
+def test_heal_changes_nothing_in_a_healthy_stack(stack: Stack) -> None:
     ended = heal(stack)
 
     assert ended.code == 0 and "nothing to heal" in ended.err and stack.steps == []
@@ -78,7 +78,7 @@ HEALED: dict[str, tuple[Callable[[Stack], object], str, str]] = {
 
 
 @pytest.mark.parametrize(("change", "step", "reason"), HEALED.values(), ids=HEALED)
-def test_heal_starts_what_ended_and_restarts_what_hangs(
+def test_heal_starts_services_that_ended_and_restarts_services_that_hang(
     stack: Stack, change: Callable[[Stack], object], step: str, reason: str
 ) -> None:
     verb, service = step.split()
@@ -95,13 +95,13 @@ def test_heal_starts_what_ended_and_restarts_what_hangs(
         assert "    its last words" in ended.err
     assert stack.containers[service].status == "running"
     assert stack.balancer.up() == ["server1", "server2"] or service == "haproxy"
-    # A hung server gets the time of its longest request; all else its own grace period.
+    # A hanging server stops within the request timeout; other services use stop_grace_period.
     (call,) = [call for call in stack.calls if call.startswith(f"docker {verb} ")]
     assert ("-t 25" in call) == (step == "restart server1")
 
 
-def test_a_worker_that_hangs_is_restarted_while_no_server_is_in_service(stack: Stack) -> None:
-    """No server could take its place anyway."""
+def test_heal_restarts_a_hanging_worker_while_no_server_is_in_service(stack: Stack) -> None:
+    """No server could handle its work anyway."""
     stack.end("server1", 0)
     stack.end("server2", 0)
     hang(stack, "worker")
@@ -109,18 +109,18 @@ def test_a_worker_that_hangs_is_restarted_while_no_server_is_in_service(stack: S
     assert heal(stack).result["healed"] == ["worker"]
 
 
-def alone_and_hangs(stack: Stack) -> None:
+def hang_as_last_server(stack: Stack) -> None:
     hang(stack, "server1")
     stack.end("server2", 0)
 
 
-def ended_in_maintenance(stack: Stack) -> None:
+def end_in_maintenance(stack: Stack) -> None:
     stack.balancer.admin["dynamic_backend", "server1"] = "maint"
     stack.end("server1")
 
 
-def once_and_failed(stack: Stack) -> None:
-    """Have a service end that is meant to end."""
+def end_without_restart_policy(stack: Stack) -> None:
+    """End a service that is not restarted by policy."""
     stack.containers["worker"].policy = "no"
     stack.end("worker")
 
@@ -143,7 +143,7 @@ LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
         "server1: it is unhealthy, but it was drained by hand",
     ),
     "in maintenance": (
-        ended_in_maintenance,
+        end_in_maintenance,
         0,
         "server1: it ended with exit code 137, but it was drained by hand",
     ),
@@ -154,7 +154,7 @@ LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
     ),
     "database hangs": (lambda s: hang(s, "db"), 1, "db: it is unhealthy; only servers and workers"),
     "last server": (
-        alone_and_hangs,
+        hang_as_last_server,
         1,
         "server1: it is unhealthy, but no other server is in service",
     ),
@@ -162,7 +162,7 @@ LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
 
 
 @pytest.mark.parametrize(("change", "code", "words"), LEFT_ALONE.values(), ids=LEFT_ALONE)
-def test_heal_reports_what_it_leaves_alone(
+def test_heal_reports_services_that_it_does_not_start(
     stack: Stack, change: Callable[[Stack], object], code: int, words: str
 ) -> None:
     change(stack)
@@ -182,10 +182,10 @@ def test_heal_reports_what_it_leaves_alone(
         facts("server1", status="paused"),
         facts("server1", status="created"),
         facts("server1", health="starting"),
-        once_and_failed,
+        end_without_restart_policy,
     ],
 )
-def test_heal_leaves_to_docker_what_docker_does(
+def test_heal_ignores_services_that_docker_handles(
     stack: Stack, change: Callable[[Stack], object]
 ) -> None:
     change(stack)
@@ -196,10 +196,10 @@ def test_heal_leaves_to_docker_what_docker_does(
 
 
 @pytest.mark.parametrize("seconds", [1, 40])
-def test_a_drained_server_that_ended_is_told_from_one_that_ended(
+def test_heal_distinguishes_a_drained_server_from_one_that_ended(
     stack: Stack, seconds: float
 ) -> None:
-    """HAProxy shows both as DOWN at first, and both as `MAINT (resolution)` later."""
+    """HAProxy shows both as DOWN first, and as `MAINT (resolution)` later."""
     drained(stack, lambda: stack.end("server1"))
     stack.clock.sleep(seconds)
     assert heal(stack).result["healed"] == []
@@ -208,31 +208,31 @@ def test_a_drained_server_that_ended_is_told_from_one_that_ended(
     assert heal(stack).result["healed"] == ["server1"]
 
 
-def test_heal_starts_the_database_first_and_servers_next(stack: Stack) -> None:
+def test_heal_starts_the_database_before_the_servers(stack: Stack) -> None:
     for service in ("haproxy", "redis", "server2", "db"):
         stack.end(service)
 
     ended = heal(stack)
 
-    assert acts(stack) == ["start db", "start server2", "start haproxy", "start redis"]
+    assert start_steps(stack) == ["start db", "start server2", "start haproxy", "start redis"]
     assert sorted(ended.result["healed"]) == ["db", "haproxy", "redis", "server2"]
 
 
-def test_heal_starts_what_ended_before_it_restarts_one_that_hangs(stack: Stack) -> None:
+def test_heal_starts_ended_services_before_it_restarts_a_hanging_one(stack: Stack) -> None:
     hang(stack, "server1")
     hang(stack, "worker")
     stack.end("server2")
     heal(stack)
-    assert acts(stack) == ["start server2"]
+    assert start_steps(stack) == ["start server2"]
 
-    # Never two at once.
+    # Never two services at once.
     heal(stack)
-    assert acts(stack) == ["restart server1"]
+    assert start_steps(stack) == ["restart server1"]
     heal(stack)
-    assert acts(stack) == ["restart worker"]
+    assert start_steps(stack) == ["restart worker"]
 
 
-def test_heal_says_when_a_service_ends_again(stack: Stack) -> None:
+def test_heal_reports_a_service_that_ends_again(stack: Stack) -> None:
     stack.behave("aaaa", "worker", ends=True)
     stack.end("worker")
 
@@ -242,7 +242,7 @@ def test_heal_says_when_a_service_ends_again(stack: Stack) -> None:
     assert "error: worker: ended again" in ended.err
 
 
-def test_heal_gives_a_service_time_to_come_back(stack: Stack) -> None:
+def test_heal_waits_for_a_service_up_to_a_timeout(stack: Stack) -> None:
     stack.behave("aaaa", "server1", healthy_after=80)
     stack.end("server1")
     assert heal(stack).result["healed"] == ["server1"]
@@ -254,9 +254,9 @@ def test_heal_gives_a_service_time_to_come_back(stack: Stack) -> None:
     assert "error: server1: not in service after 90 s" in ended.err
 
 
-def test_heal_waits_for_each_service_whatever_becomes_of_the_others(stack: Stack) -> None:
+def test_heal_waits_for_each_service_when_another_fails(stack: Stack) -> None:
     stack.behave("aaaa", "server1", becomes="starting")
-    # It has no health check.
+    # Without a health check.
     stack.behave("aaaa", "worker", becomes="none")
     stack.end("server1")
     stack.end("worker")
@@ -266,18 +266,18 @@ def test_heal_waits_for_each_service_whatever_becomes_of_the_others(stack: Stack
     assert (result["healed"], result["failed"], result["code"]) == (["worker"], ["server1"], 1)
 
 
-def test_a_server_is_healed_once_haproxy_sends_it_requests(stack: Stack) -> None:
+def test_heal_waits_until_haproxy_marks_the_server_up(stack: Stack) -> None:
     stack.end("server1")
     stack.behave("aaaa", "server1", check="L4CON")
     assert heal(stack).result["failed"] == ["server1"]
 
-    # Where HAProxy cannot say it, the container's own health has to do.
+    # Without HAProxy, the health of the container decides.
     stack.end("server1")
     stack.balancer.silent = "no answer within 10 s"
     assert heal(stack).result["healed"] == ["server1"]
 
 
-def test_heal_says_what_the_engine_refuses(stack: Stack) -> None:
+def test_heal_reports_an_error_of_the_engine(stack: Stack) -> None:
     stack.end("server1")
     stack.faults["start server1"] = fails("port is taken")
 
@@ -298,30 +298,30 @@ def test_heal_is_refused_while_another_command_changes_the_stack(stack: Stack) -
     assert ended.result["next"] == "Wait until it has ended."
 
 
-def test_heal_looks_again_once_it_has_the_lock(stack: Stack) -> None:
-    """The command that held it until then may have stopped the service on purpose."""
+def test_heal_checks_again_when_it_has_the_lock(stack: Stack) -> None:
+    """The previous holder may have stopped the service on purpose."""
     stack.end("server1")
     stack.faults["lock heal"] = lambda: stack.end("server1", 0)
 
     ended = heal(stack)
 
-    assert acts(stack) == [] and ended.result["healed"] == []
+    assert start_steps(stack) == [] and ended.result["healed"] == []
     assert ended.result["left_alone"] == {"server1": "it was stopped cleanly"}
 
 
-def test_watch_waits_for_another_command_and_says_so_once(stack: Stack) -> None:
+def test_heal_watch_waits_for_another_command_and_reports_it_once(stack: Stack) -> None:
     stack.end("server1")
     stack.locks = dict(LOCKED)
     stack.clock.plan(33, stack.locks.clear)
 
     ended = watch(stack, 60)
 
-    assert ended.code == 0 and acts(stack) == ["start server1"]
+    assert ended.code == 0 and start_steps(stack) == ["start server1"]
     assert ended.err.count("`stackctl up` of me@here") == 1
     assert "the next check tries again" in ended.err
 
 
-def test_watch_waits_for_an_engine_that_does_not_answer(stack: Stack) -> None:
+def test_heal_watch_waits_for_an_engine_that_does_not_answer(stack: Stack) -> None:
     stack.clock.plan(1, lambda: setattr(stack, "before", lambda _: Reply(1, "", NO_ENGINE)))
     stack.clock.plan(31, lambda: setattr(stack, "before", lambda _: None))
     stack.clock.plan(40, partial(stack.end, "server1"))
@@ -329,10 +329,10 @@ def test_watch_waits_for_an_engine_that_does_not_answer(stack: Stack) -> None:
     ended = watch(stack, 60)
 
     assert ended.err.count(f"{NO_ENGINE}; the next check tries again") == 1
-    assert acts(stack) == ["start server1"]
+    assert start_steps(stack) == ["start server1"]
 
 
-def test_watch_ends_with_a_signal_and_looks_as_often_as_it_should(stack: Stack) -> None:
+def test_heal_watch_checks_at_its_interval_until_a_signal(stack: Stack) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     ended = watch(stack, 59, "--seconds", "10")
@@ -341,12 +341,12 @@ def test_watch_ends_with_a_signal_and_looks_as_often_as_it_should(stack: Stack) 
     assert ended.result == {"project": NAME, "code": 0}
     assert ended.err.count("ending") == 1
     assert f"watching {NAME}, a check every 10 s" in ended.err
-    # And one for what it is.
+    # Plus one to find the stack.
     assert sum("ps --quiet" in call for call in stack.calls) == 6
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_watch_reports_each_look_that_did_something(stack: Stack) -> None:
+def test_heal_watch_prints_each_check_that_healed_a_service(stack: Stack) -> None:
     stack.clock.plan(20, partial(stack.end, "worker"))
     stack.clock.plan(300, partial(stack.end, "server2"))
     stack.clock.plan(400, partial(stack.end, "server1", 0))
@@ -359,20 +359,20 @@ def test_watch_reports_each_look_that_did_something(stack: Stack) -> None:
     assert ended.err.count("server1: it was stopped cleanly; it is left alone") == 1
 
 
-def test_what_a_person_stopped_stays_so_when_the_engine_forgets(stack: Stack) -> None:
+def test_heal_watch_remembers_a_service_stopped_by_hand(stack: Stack) -> None:
     stack.end("server1", stopped=True)
     stack.clock.plan(20, partial(setattr, stack.containers["server1"], "stopped", False))
-    # Another end is another matter.
+    # A later end is not by hand.
     stack.clock.plan(60, partial(stack.end, "server1"))
-    stack.clock.plan(50, lambda: tried.extend(acts(stack)))
+    stack.clock.plan(50, lambda: tried.extend(start_steps(stack)))
     tried: list[str] = []
 
     watch(stack, 100)
 
-    assert tried == [] and acts(stack) == ["start server1"]
+    assert tried == [] and start_steps(stack) == ["start server1"]
 
 
-def test_watch_tries_less_and_less_often_what_keeps_failing(stack: Stack) -> None:
+def test_heal_watch_backs_off_for_a_service_that_keeps_failing(stack: Stack) -> None:
     stack.behave("aaaa", "worker", ends=True)
     stack.end("worker")
     tried: list[float] = []
@@ -387,7 +387,7 @@ def test_watch_tries_less_and_less_often_what_keeps_failing(stack: Stack) -> Non
     assert ended.err.count("again soon after try 3; the next one comes 40 s after that") == 1
 
 
-def test_earlier_tries_are_forgotten_once_a_service_stayed_well(stack: Stack) -> None:
+def test_heal_watch_resets_the_backoff_when_a_service_stays_healthy(stack: Stack) -> None:
     ended_at = [100.0 + 80 * number for number in range(10)]
     for moment in ended_at:
         stack.clock.plan(moment, partial(stack.end, "worker"))
@@ -399,17 +399,17 @@ def test_earlier_tries_are_forgotten_once_a_service_stayed_well(stack: Stack) ->
     assert tried == [pytest.approx(moment, abs=6) for moment in ended_at]
 
 
-def test_tries_are_remembered_while_a_service_was_well_for_a_moment(stack: Stack) -> None:
+def test_heal_watch_keeps_the_backoff_when_a_service_is_healthy_for_a_moment(stack: Stack) -> None:
     for number in range(40):
         stack.clock.plan(20.0 * number, partial(stack.end, "worker"))
 
     watch(stack, 800)
 
-    # After 0, 10, 30, 70, 150, 310 and 610 seconds, and a little later each.
-    assert len(acts(stack)) == 7
+    # After about 0, 10, 30, 70, 150, 310 and 610 seconds.
+    assert len(start_steps(stack)) == 7
 
 
-def test_a_container_that_restarts_is_not_back_yet_whatever_its_last_health(stack: Stack) -> None:
+def test_heal_waits_for_a_container_that_restarts(stack: Stack) -> None:
     worker = stack.containers["worker"]
     stack.end("worker")
 

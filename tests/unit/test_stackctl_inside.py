@@ -1,4 +1,4 @@
-"""The scripts that run inside the databases' containers, with programs that fail as theirs do."""
+"""The scripts that run inside database containers, with fake database programs."""
 
 import subprocess
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import pytest
 from tools.stackctl.inside.databases import MYSQL, POSTGRESQL, RESTORED, DatabaseServer, server_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-# A table that is written to while it is dumped.
+# The table changes while it is dumped.
 MYSQLDUMP = """case " $* " in
 *" --single-transaction "*) echo 'INSERT 1'; echo 'INSERT 2' ;;
 *) echo 'INSERT 1'; echo 'INSERT of later' ;;
 esac"""
-# As psql: an error ends it only with ON_ERROR_STOP.
+# Like psql, an error ends it only with ON_ERROR_STOP.
 PSQL = """while IFS= read -r line; do
     case $line in
         *BROKEN*) echo "ERROR: $line" >&2; case " $* " in *' ON_ERROR_STOP=1 '*) exit 3 ;; esac ;;
@@ -25,7 +25,7 @@ done"""
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Return what runs an action of a server's script with these programs first on the PATH."""
+    """Return a function that runs a server script, with fake programs first in PATH."""
     programs = {"mysql": "exit 0", "mysqldump": MYSQLDUMP, "psql": PSQL, "pg_dump": "echo SELECT 1"}
 
     def run(
@@ -58,49 +58,51 @@ def run(tmp_path: Path) -> Run:
         ("example/mysql/exporter:1", None),
     ],
 )
-def test_database_server_is_known_by_its_image(image: str, server: DatabaseServer | None) -> None:
+def test_database_server_is_derived_from_the_image_name(
+    image: str, server: DatabaseServer | None
+) -> None:
     assert server_of(image) is server
 
 
-def test_mysql_is_dumped_as_it_was_at_one_moment(run: Run) -> None:
+def test_mysql_dump_is_a_single_transaction(run: Run) -> None:
     result = run(MYSQL, "dump")
 
     assert result.returncode == 0
     assert result.stdout.splitlines()[-3:] == ["INSERT 1", "INSERT 2", MYSQL.dump_end.decode()]
 
 
-def test_a_dump_of_mysql_that_fails_half_way_has_no_end(run: Run) -> None:
+def test_failed_mysql_dump_has_no_end_mark(run: Run) -> None:
     result = run(MYSQL, "dump", mysqldump="echo 'INSERT 1'; echo lost connection >&2; exit 3")
 
     assert result.returncode == 3 and "lost connection" in result.stderr
     assert MYSQL.dump_end.decode() not in result.stdout
 
 
-def test_a_dump_of_postgresql_that_fails_ends_with_its_code(run: Run) -> None:
+def test_failed_postgresql_dump_returns_its_exit_code(run: Run) -> None:
     assert run(POSTGRESQL, "dump").stdout == "SELECT 1\n"
     assert run(POSTGRESQL, "dump", pg_dump="echo SELECT 1; exit 3").returncode == 3
 
 
 @pytest.mark.parametrize("role", [[], ["application"]])
-def test_a_dump_that_postgresql_refuses_is_not_loaded(run: Run, role: list[str]) -> None:
+def test_postgresql_load_stops_at_the_first_error(run: Run, role: list[str]) -> None:
     result = run(POSTGRESQL, "load", RESTORED, *role, stdin="one\nBROKEN\nthree\n")
 
     assert result.returncode == 3 and "ERROR: BROKEN" in result.stderr
 
 
-def test_extras_that_postgresql_refuses_end_the_preparation(run: Run) -> None:
+def test_postgresql_prepare_fails_on_refused_extras(run: Run) -> None:
     assert run(POSTGRESQL, "prepare", RESTORED, stdin="ROLE\n").returncode == 0
     assert run(POSTGRESQL, "prepare", RESTORED, stdin="BROKEN\n").returncode == 3
 
 
-def test_a_dump_that_mysql_refuses_is_not_loaded(run: Run) -> None:
+def test_mysql_load_fails_on_a_refused_dump(run: Run) -> None:
     refuses = 'case "$*" in *stackctl_restore) cat >/dev/null; exit 1 ;; esac'
 
     assert run(MYSQL, "load", RESTORED, stdin="SELECT 1;").returncode == 0
     assert run(MYSQL, "load", RESTORED, stdin="SELECT 1;", mysql=refuses).returncode == 1
 
 
-def test_a_mysql_of_an_earlier_release_says_how_to_recreate_it(run: Run) -> None:
+def test_mysql_load_in_a_container_of_an_earlier_release_names_the_command(run: Run) -> None:
     result = run(MYSQL, "load", RESTORED, mysql="exit 1")
 
     assert result.returncode == 1

@@ -1,4 +1,4 @@
-"""The stack's lock, its owner and its record, as commands that run whole use them."""
+"""The lock, the owner and the record of a stack."""
 
 import getpass
 import json
@@ -24,7 +24,7 @@ def drain(stack: Stack) -> Ended:
     return stack.run("drain", "server1", "--json")
 
 
-def test_the_volume_is_compose_s_own_so_that_down_removes_it(stack: Stack) -> None:
+def test_stackctl_volume_has_compose_labels_so_that_down_removes_it(stack: Stack) -> None:
     assert drain(stack).code == 0
 
     assert set(stack.volumes) == {VOLUME}
@@ -35,7 +35,7 @@ def test_the_volume_is_compose_s_own_so_that_down_removes_it(stack: Stack) -> No
 
 
 @pytest.mark.parametrize("command", ["doctor", "status", "releases"])
-def test_a_command_that_only_reads_leaves_nothing_behind(stack: Stack, command: str) -> None:
+def test_reading_command_creates_no_volume_and_no_lock(stack: Stack, command: str) -> None:
     stack.run(command)
     assert stack.volumes == {} and stack.left == [] and stack.steps == []
 
@@ -46,9 +46,7 @@ def test_a_command_that_only_reads_leaves_nothing_behind(stack: Stack, command: 
 
 
 @pytest.mark.parametrize("command", ["deploy", "drain server1", "heal", "backup", "reload"])
-def test_a_command_ends_with_its_lock_freed_and_its_container_removed(
-    stack: Stack, command: str
-) -> None:
+def test_command_releases_its_lock_and_removes_its_container(stack: Stack, command: str) -> None:
     held: list[dict[str, str]] = []
     stack.at_step = lambda _: held.extend(dict(labels) for labels in stack.locks.values())
     stack.end("worker")
@@ -59,10 +57,10 @@ def test_a_command_ends_with_its_lock_freed_and_its_container_removed(
     assert not stack.locks and stack.left == []
 
 
-def test_a_lock_whose_start_was_cut_off_is_removed_unless_it_starts_after_all(
+def test_lock_container_that_never_started_is_removed_unless_it_starts(
     stack: Stack,
 ) -> None:
-    """Its container is created and does not run, so nothing is known of a holder."""
+    """Its container was created but does not run, so its holder is unknown."""
     name = f"{NAME}-stackctl"
     labels = {"command": "up", "who": "me@here", "since": "noon", "process": "7"}
 
@@ -92,10 +90,8 @@ def test_doctor_reports_a_stack_of_another_folder_and_changes_nothing(stack: Sta
 
 
 @pytest.mark.parametrize("owner", ["", "here", "engine"])
-def test_the_stack_s_own_folder_may_have_another_path_for_the_engine(
-    stack: Stack, owner: str
-) -> None:
-    """Docker Desktop mounts a folder of the machine into its own; the owner is that path."""
+def test_owner_folder_may_have_another_path_for_the_engine(stack: Stack, owner: str) -> None:
+    """Docker Desktop mounts a host folder under another path, which is the owner."""
     stack.engine_root = "/host_mnt/project"
     text = {"": "", "here": f"{stack.root}\n", "engine": "/host_mnt/project\n"}[owner]
     stack.volumes = {VOLUME: {"owner": text}}
@@ -107,7 +103,7 @@ def test_the_stack_s_own_folder_may_have_another_path_for_the_engine(
     assert ("write owner" in stack.steps) is (owner != "engine")
 
 
-# The folders that the containers' labels name, of a stack without an owner; and whose it is.
+# Folders in the container labels of a stack without an owner, and the resulting owner.
 LABELS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "its own": (lambda root: [str(root)], ""),
     "a link to its own": (lambda root: [str(linked(root))], ""),
@@ -128,7 +124,7 @@ def linked(root: Path) -> Path:
 
 
 @pytest.mark.parametrize(("folders", "owner"), LABELS.values(), ids=LABELS)
-def test_a_stack_that_compose_started_elsewhere_is_refused_before_it_has_an_owner(
+def test_stack_started_by_compose_from_another_folder_is_refused(
     stack: Stack, folders: Callable[[Path], list[str]], owner: str
 ) -> None:
     stack.folders = folders(stack.root)
@@ -146,7 +142,7 @@ def test_a_stack_that_compose_started_elsewhere_is_refused_before_it_has_an_owne
         assert stack.volumes[VOLUME]["owner"] == f"{stack.root}\n"
 
 
-def test_the_record_holds_its_entries_alone(stack: Stack) -> None:
+def test_record_of_releases_has_only_its_entries(stack: Stack) -> None:
     for commit in ("bbbb", "cccc"):
         assert stack.deploy(commit).code == 0
 
@@ -157,10 +153,10 @@ def test_the_record_holds_its_entries_alone(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("error", [None, KeyError, OSError])
-def test_the_record_names_the_user_and_the_host(
+def test_record_of_releases_names_the_user_and_the_host(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None
 ) -> None:
-    """A user id without a name (a container, a directory service that is down) is a number."""
+    """A user id without a name, as in a container, is shown as a number."""
 
     def user() -> str:
         if error:
@@ -180,7 +176,7 @@ LINE = '{"time": "", "action": "deploy", "release": "aaaa", "image": "", "outcom
 
 
 @pytest.mark.parametrize("other", [False, True])
-def test_of_the_folder_of_an_earlier_version_nothing_is_left_but_other_stacks_records(
+def test_record_of_an_earlier_version_is_moved_and_its_folder_removed(
     stack: Stack, other: bool
 ) -> None:
     folder = stack.root / "var" / "stackctl"

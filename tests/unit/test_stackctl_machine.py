@@ -1,4 +1,4 @@
-"""What stackctl makes of this machine: addresses, other users, a full disk, what tar says."""
+"""How stackctl handles addresses, OS errors, tar, and its own kill."""
 
 import errno
 import subprocess
@@ -27,7 +27,7 @@ from tools.stackctl.docker import compose
         ("2001:db8::1", "2001:db8::1", "http://[2001:db8::1]:80/"),
     ],
 )
-def test_the_machine_asks_the_site_where_it_is_published(
+def test_stackctl_requests_the_site_at_its_published_address(
     published: str, address: str, url: str
 ) -> None:
     port = {"target": 8080, "published": "80", "host_ip": published}
@@ -46,7 +46,7 @@ def test_the_machine_asks_the_site_where_it_is_published(
         (OSError(errno.EIO, "Input/output error", "disk"), "Mend that"),
     ],
 )
-def test_what_the_machine_refuses_is_said_in_words(
+def test_os_error_is_reported_with_the_next_step(
     error: OSError, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: object) -> dict[str, object]:
@@ -55,18 +55,18 @@ def test_what_the_machine_refuses_is_said_in_words(
     with pytest.raises(typer.Exit) as ended:
         _run(False, fails)
 
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert ended.value.exit_code == 1
-    assert str(error.filename) in said.out + said.err
-    assert words in said.out + said.err
+    assert str(error.filename) in output.out + output.err
+    assert words in output.out + output.err
     assert from_system(error).problem == f"{error.filename}: {error.strerror}"
 
 
 @pytest.mark.parametrize(("code", "kept"), [(0, True), (1, True), (2, False)])
-def test_a_file_that_changes_meanwhile_spoils_no_backup(
+def test_backup_accepts_files_that_change_while_tar_reads_them(
     tmp_path: Path, code: int, kept: bool
 ) -> None:
-    """GNU tar ends with 1 then, and with 2 when something failed."""
+    """GNU tar then exits with 1, and with 2 on failure."""
     tar = tmp_path / "tar"
     tar.write_text(f"#!/bin/sh\nexit {code}\n")
     tar.chmod(0o755)
@@ -80,18 +80,18 @@ def test_a_file_that_changes_meanwhile_spoils_no_backup(
 
 
 def in_folder(folder: Path, script: str, given: bytes = b"") -> bytes:
-    """Run a script of backup or restore on the folders of another root."""
+    """Run a script of backup or restore in another root folder."""
     moved = ["sh", "-euc", at_root(folder, script)]
     return subprocess.run(moved, input=given, check=True, capture_output=True).stdout
 
 
 def at_root(folder: Path, script: str) -> str:
-    """Return a script of backup or restore for the folders of another root."""
+    """Return a script of backup or restore with the paths of another root folder."""
     return script.removeprefix(backup.MOUNTED).replace("srv", f"{str(folder)[1:]}/srv")
 
 
 @pytest.mark.parametrize("name", ["a.png", ".private", ".private-notes", "private", "media"])
-def test_a_media_file_of_any_name_is_restored_as_one(tmp_path: Path, name: str) -> None:
+def test_media_file_of_any_name_is_restored(tmp_path: Path, name: str) -> None:
     media, private = tmp_path / "srv/media", tmp_path / "srv/private"
     for folder in (media, private):
         folder.mkdir(parents=True)
@@ -109,10 +109,10 @@ def test_a_media_file_of_any_name_is_restored_as_one(tmp_path: Path, name: str) 
 
 
 @pytest.mark.parametrize("number", range(1, 5))
-def test_files_that_cannot_be_moved_fail_the_restore_and_none_is_removed(
+def test_restore_fails_and_removes_no_file_when_a_file_cannot_be_moved(
     tmp_path: Path, number: int
 ) -> None:
-    """Both folders' live files move away first, then the restored ones move in."""
+    """The live files of both folders move away first, then the restored ones move in."""
     for folder in backup.FOLDERS:
         live = tmp_path / folder[1:]
         (live / backup.STAGED).mkdir(parents=True)
@@ -137,16 +137,16 @@ def test_files_that_cannot_be_moved_fail_the_restore_and_none_is_removed(
     "script", [backup.PACK, restore.STAGE, restore.SWITCH], ids=["save", "unpack", "switch"]
 )
 @pytest.mark.parametrize("missing", backup.FOLDERS)
-def test_no_script_touches_a_folder_without_its_volume(
+def test_backup_and_restore_change_no_folder_without_its_volume(
     tmp_path: Path, script: str, missing: str
 ) -> None:
-    """There it is an empty folder of the image, which ends with its container."""
+    """Without the volume it is an empty folder of the image, lost with the container."""
     (tmp_path / "mounts").write_text(
         "".join(
             f"/dev/sda {folder} ext4 rw 0 0\n" for folder in backup.FOLDERS if folder != missing
         )
     )
-    # The message is all that it may do: it finds no program.
+    # Without programs in PATH, it can only print the message.
     alone = {"PATH": str(tmp_path)}
     (tmp_path / "grep").symlink_to("/usr/bin/grep")
 
@@ -161,7 +161,7 @@ def test_no_script_touches_a_folder_without_its_volume(
     assert (result.returncode, result.stderr) == (1, f"no volume is mounted at {missing}\n")
 
 
-def test_an_archive_of_a_former_format_leaves_the_private_files(tmp_path: Path) -> None:
+def test_archive_of_the_former_format_keeps_private_files(tmp_path: Path) -> None:
     media, private = tmp_path / "srv/media", tmp_path / "srv/private"
     for folder in (media, private):
         folder.mkdir(parents=True)
@@ -188,8 +188,8 @@ with process.attended("sh", "-c", "echo held; cat; ls >left", until="held\\n", s
 """
 
 
-def test_the_lock_outlasts_a_killed_stackctl_until_what_it_started_ends(tmp_path: Path) -> None:
-    """A `docker compose up` that goes on, next to a rollback of the same servers."""
+def test_lock_of_a_killed_stackctl_is_held_until_its_programs_end(tmp_path: Path) -> None:
+    """Otherwise `docker compose up` could run in parallel with a rollback."""
     with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT) as killed:
         eventually((tmp_path / "started").exists, seconds=60, what="it has started a program")
         killed.kill()

@@ -1,4 +1,4 @@
-"""Which statements of a migration concern the running release, as `deploy` reads them."""
+"""Which statements of a migration concern the running release."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ WRITES_NULL = "may write NULL"
 
 @pytest.fixture
 def running(database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> migrations.Running:
-    """A release with one table."""
+    """Return a running release with one table."""
     with database.cursor() as cursor:
         cursor.execute('CREATE TABLE "Shop_Order" (id integer, "Name" text NOT NULL, note text)')
     monkeypatch.setattr(migrations, "connection", database)
@@ -41,7 +41,7 @@ def running(database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> migra
         ("CREATE UNIQUE INDEX CONCURRENTLY by_name ON shop_order (name)", True),
         ("TRUNCATE shop_order", True),
         ("RENAME TABLE shop_order TO shop_purchase", True),
-        # Columns and tables that it does not have.
+        # Columns and tables that the release does not have.
         ("ALTER TABLE `shop_order` DROP COLUMN `size`", False),
         ("ALTER TABLE `shop_order` ALTER COLUMN `size` DROP DEFAULT, DROP COLUMN `kind`", False),
         ("ALTER TABLE `shop_order` DROP COLUMN `size`, DROP COLUMN `note`", True),
@@ -50,28 +50,30 @@ def running(database: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> migra
         ("CREATE INDEX by_id ON shop_item (id)", False),
         ("DROP TABLE `shop_item`", False),
         ("TRUNCATE TABLE shop_item", False),
-        # Not understood.
+        # Not parsed.
         ("UPDATE shop_item SET id = 1", True),
         ("DROP TABLE shop_item, shop_order", True),
         ("DROP TABLE archive.shop_item", True),
         ("ALTER TABLE `shop-orders` DROP COLUMN `name`", False),
     ],
 )
-def test_statement_concerns_the_release_if_it_changes_what_that_has(
+def test_migration_statement_concerns_a_release_that_has_the_table_or_column(
     running: migrations.Running, statement: str, concerned: bool
 ) -> None:
     assert running.concerned(statement) is concerned
 
 
 @pytest.mark.parametrize("verb", ["ALTER TABLE shop_order RENAME TO", "RENAME TABLE shop_order TO"])
-def test_renamed_table_is_still_the_release_s(running: migrations.Running, verb: str) -> None:
+def test_renamed_table_still_concerns_the_running_release(
+    running: migrations.Running, verb: str
+) -> None:
     assert not running.concerned("ALTER TABLE `shop_bought` DROP COLUMN `name`")
     assert running.concerned(f"{verb} `Shop_Bought`;")
     assert running.concerned("ALTER TABLE `shop_bought` DROP COLUMN `name`")
     assert not running.concerned("ALTER TABLE `shop_bought` DROP COLUMN `size`")
 
 
-def test_unique_columns_that_the_release_leaves_empty_never_clash(
+def test_unique_constraint_with_an_unknown_nullable_column_is_compatible(
     running: migrations.Running,
 ) -> None:
     unique = "ALTER TABLE `shop_order` ADD CONSTRAINT `u` UNIQUE (`Name`, `size`)"
@@ -107,7 +109,7 @@ def test_unique_columns_that_the_release_leaves_empty_never_clash(
         (["ADD CONSTRAINT c CHECK (note NOT NULL)"], None),
     ],
 )
-def test_column_that_the_release_s_inserts_would_fail_for_is_found(
+def test_column_that_breaks_inserts_of_the_running_release_is_reported(
     running: migrations.Running, clauses: list[str], finding: object
 ) -> None:
     statements = [f"ALTER TABLE `shop_order` {clause}" for clause in clauses]
@@ -118,7 +120,7 @@ def test_column_that_the_release_s_inserts_would_fail_for_is_found(
         assert (table, column) == ("shop_order", finding[0]) and finding[1] in why
     else:
         assert [column for _, column, _ in found] == [finding] * (finding is not None)
-    # Of a table that it does not have, none.
+    # None for a table that the release does not have.
     assert not list(running.not_null([text.replace("order", "item") for text in statements]))
 
 
@@ -133,13 +135,13 @@ def test_column_that_the_release_s_inserts_would_fail_for_is_found(
         ("UPDATE shop_order SET note = ''", False),
     ],
 )
-def test_statement_that_is_not_read_whole_is_left_to_the_linter(
+def test_statement_that_is_not_fully_parsed_is_left_to_the_linter(
     statement: str, understood: bool
 ) -> None:
     assert migrations.understood(statement) is understood
 
 
-def test_finding_names_its_table_and_column() -> None:
+def test_migration_finding_names_its_table_and_column() -> None:
     issue = SimpleNamespace(message="DROPPING columns", table="shop_order", column="name")
 
     assert migrations.words(issue) == "DROPPING columns (shop_order.name)"
@@ -149,7 +151,7 @@ def test_finding_names_its_table_and_column() -> None:
     assert migrations.words(issue) == "DROPPING columns"
 
 
-def test_migrations_to_come_are_in_order_behind_the_mark(
+def test_unapplied_migrations_are_printed_in_order_after_the_mark(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorder = MigrationRecorder(migrations.connection)
@@ -174,7 +176,7 @@ def test_migrations_to_come_are_in_order_behind_the_mark(
     assert found["applied"] == sorted(found["applied"]) and "auth.0009" in str(found["applied"])
 
 
-def test_app_is_known_once_one_of_its_tables_is_there() -> None:
+def test_app_is_known_when_one_of_its_tables_exists() -> None:
     running = migrations.Running()
     state = ProjectState.from_apps(apps)
 

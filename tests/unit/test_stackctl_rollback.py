@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack, fails
-from tests.unit.test_stackctl_deploy import rolled
+from tests.unit.test_stackctl_deploy import server_steps
 from tests.unit.test_stackctl_parts import container
 from tools.stackctl.docker import compose, lock
 from tools.stackctl.releases import record, release
@@ -28,7 +28,7 @@ def test_rollback_replaces_one_server_at_a_time_and_does_not_migrate(third: Stac
 
     assert third.steps == [
         *("lock rollback", "write releases started", "keep static bbbb", "ask server1"),
-        *(*rolled("server1", "bbbb"), *rolled("server2", "bbbb")),
+        *(*server_steps("server1", "bbbb"), *server_steps("server2", "bbbb")),
         *("name bbbb latest", "recreate worker bbbb", "name bbbb latest", "write releases ok"),
     ]
     assert third.serves("bbbb") and third.record()[-1] == ("rollback", "bbbb", "ok")
