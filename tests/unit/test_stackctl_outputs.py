@@ -1,4 +1,4 @@
-"""Other programs' output: right, with noise around it, cut off, of another kind, empty, binary."""
+"""Output of other programs: valid, with noise, truncated, malformed, empty or binary."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ PROJECT = compose.Project("p", "production", {"name": "p", "services": SERVICES}
 def printing(
     monkeypatch: pytest.MonkeyPatch, out: str | Callable[[str], str], code: int = 0
 ) -> None:
-    """Have every program print this; a function gets the mark that a script was given."""
+    """Make every program print this text; a function receives the mark of the script."""
 
     def run(*command: str, **_: Any) -> process.Result:
         mark = next((word for word in command if word.startswith("answer-")), "")
@@ -46,7 +46,7 @@ def printing(
 
 
 def answer(**changes: object) -> str:
-    """Return what inside/migrations.py answers."""
+    """Return the output of inside/migrations.py."""
     plan = {"applied": ["a.1"], "unapplied": ["a.2"], "errors": {"a.2": ["no"]}, "warnings": {}}
     return json.dumps(plan | changes)
 
@@ -56,10 +56,10 @@ NOISE = ('{"event": "Calling sqlmigrate", "level": "info"}', "\x00\ufffd{", "[1,
 
 @pytest.mark.parametrize("before", ["", *NOISE])
 @pytest.mark.parametrize("after", ["", *NOISE])
-def test_migration_plan_is_found_among_other_lines(
+def test_migration_plan_is_parsed_among_other_output(
     before: str, after: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The script begins a line of its own: what came before may have no end.
+    # The script begins a new line, since previous output may not end with one.
     printing(monkeypatch, lambda mark: f"{before}\n{mark}{answer()}\n{after}\n")
 
     plan = migrate.look(PROJECT, "p:1", lint=True)
@@ -81,7 +81,7 @@ def test_migration_plan_is_found_among_other_lines(
         lambda mark: f"{mark}{answer(errors={'a': 'no'})}",
     ],
 )
-def test_migration_plan_of_another_kind_is_refused(
+def test_malformed_migration_plan_is_refused(
     shown: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printing(monkeypatch, shown)
@@ -100,7 +100,7 @@ def test_migration_plan_of_another_kind_is_refused(
         ("CommandError: no lock on a table", "", "migrate: waiting for a lock", ""),
     ],
 )
-def test_reason_of_a_migration_that_waited_is_found(
+def test_lock_timeout_of_a_migration_is_parsed_from_its_output(
     lines: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -147,7 +147,7 @@ READERS: dict[str, Callable[[], object]] = {
         (lambda: [][0], "IndexError: list index out of range"),
     ],
 )
-def test_odd_output_is_described(fault: Callable[[], object], words: str) -> None:
+def test_malformed_program_output_is_described(fault: Callable[[], object], words: str) -> None:
     with pytest.raises(StackctlError) as odd, outputs.read("docker ps", "Do this."):
         fault()
 
@@ -155,7 +155,7 @@ def test_odd_output_is_described(fault: Callable[[], object], words: str) -> Non
     assert (odd.value.problem, odd.value.hint) == (f"{start} ({words})", "Do this.")
 
 
-def test_description_of_odd_output_is_cut_and_has_a_next_step_of_its_own() -> None:
+def test_description_of_malformed_output_is_cut_and_has_a_default_hint() -> None:
     with pytest.raises(StackctlError) as odd, outputs.read("docker ps"):
         raise KeyError("x" * 99)
 
@@ -166,23 +166,22 @@ def test_description_of_odd_output_is_cut_and_has_a_next_step_of_its_own() -> No
 @pytest.mark.parametrize(
     ("text", "fields"), [('{"a": [1]}', {"a": [1]}), ("[1]", {}), ("null", {}), ('{"a"', {})]
 )
-def test_fields_are_those_of_an_object(text: str, fields: dict[str, object]) -> None:
+def test_fields_of_json_that_is_no_object_are_empty(text: str, fields: dict[str, object]) -> None:
     assert outputs.fields(text) == fields
 
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("name", READERS)
-def test_odd_output_ends_in_a_message_or_in_nothing(
+def test_malformed_program_output_never_causes_a_traceback(
     name: str, odd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never in a traceback."""
     printing(monkeypatch, odd)
 
     try:
         READERS[name]()
     except StackctlError as error:
         assert error.problem and "Traceback" not in str(error)
-        # It names the program that printed it.
+        # The message names the program.
         assert "`None`" not in error.problem
 
 
@@ -193,7 +192,7 @@ STAT = (
 )
 
 
-def test_cut_off_table_of_servers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_truncated_haproxy_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     printing(monkeypatch, f"{STAT}\n1\n")
     assert list(haproxy.Balancer("c").servers()) == ["server1"]
 
@@ -203,7 +202,9 @@ def test_cut_off_table_of_servers_is_refused(monkeypatch: pytest.MonkeyPatch) ->
             haproxy.Balancer("c").servers()
 
 
-def test_secrets_of_an_output_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_program_output_is_reported_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     printing(monkeypatch, '{"name": "p", "services": "DB_PASSWORD=hunter2"}')
 
     with pytest.raises(StackctlError) as refused:
@@ -213,7 +214,7 @@ def test_secrets_of_an_output_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> 
     assert "hunter2" not in f"{refused.value.problem}{refused.value.hint}"
 
 
-def test_a_scripts_answer_has_its_mark_on_a_line_of_its_own(
+def test_script_prints_its_answer_on_a_separate_marked_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mark = outputs.mark()

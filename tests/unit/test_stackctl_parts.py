@@ -1,4 +1,4 @@
-"""stackctl's parts that need no engine: names, record, lock, states, what the files agree on."""
+"""Parts of stackctl that need no engine: release names, record, server states, retries."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tools.stackctl.releases import record, release
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's root of the test's own."""
+    """Return an empty project root."""
     monkeypatch.setattr(process, "ROOT", tmp_path)
     return tmp_path
 
@@ -37,7 +37,7 @@ def git(root: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(root: Path) -> Path:
-    """A git repository with one commit."""
+    """Return a git repository with one commit."""
     git(root, "init", "--quiet")
     (root / "file").write_text("one\n")
     git(root, "add", "--all")
@@ -45,13 +45,13 @@ def repository(root: Path) -> Path:
     return root
 
 
-def test_a_release_is_called_by_its_commit(repository: Path) -> None:
+def test_release_name_is_the_commit(repository: Path) -> None:
     name = release.from_git()
 
     assert name == release.Name(git(repository, "rev-parse", "--short=12", "HEAD"))
 
 
-def test_each_state_of_a_dirty_tree_has_its_own_name(repository: Path) -> None:
+def test_release_name_of_a_dirty_tree_depends_on_its_content(repository: Path) -> None:
     clean = release.from_git().text
     (repository / "file").write_text("two\n")
     changed = release.from_git()
@@ -66,13 +66,13 @@ def test_each_state_of_a_dirty_tree_has_its_own_name(repository: Path) -> None:
     (repository / "new").unlink()
     git(repository, "checkout", "--quiet", "file")
     assert release.from_git() == release.Name(clean)
-    # What git ignores is in no image.
+    # Files that git ignores are in no image.
     (repository / ".git" / "info" / "exclude").write_text("new\n")
     (repository / "new").write_text("five\n")
     assert release.from_git() == release.Name(clean)
 
 
-def test_a_dirty_tree_with_links_to_folders_and_to_nothing_has_a_name(repository: Path) -> None:
+def test_release_name_of_a_dirty_tree_supports_broken_links(repository: Path) -> None:
     names = []
     for target in ("..", "/nowhere"):
         link = repository / ".venv"
@@ -83,7 +83,7 @@ def test_a_dirty_tree_with_links_to_folders_and_to_nothing_has_a_name(repository
     assert names[0].dirty and names[0] != names[1]
 
 
-def test_without_git_a_name_is_asked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_release_name_without_git_is_requested(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))
 
     with pytest.raises(StackctlError) as refused:
@@ -94,7 +94,7 @@ def test_without_git_a_name_is_asked_for(root: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("text", ["", "latest", "-x", "a b", "a/b", "x" * 129])
-def test_a_name_that_no_tag_can_have_is_refused(text: str) -> None:
+def test_release_name_that_is_no_valid_tag_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         release.named(text)
     assert release.named("v1.2_a-b") == release.Name("v1.2_a-b")
@@ -106,7 +106,7 @@ def entry(name: str, outcome: str = "ok") -> record.Entry:
     )
 
 
-def test_the_record_lists_what_served_the_latest_first() -> None:
+def test_record_lists_served_releases_latest_first() -> None:
     for name, outcome in (("a", "ok"), ("b", "ok"), ("c", "rolled back"), ("a", "ok")):
         record.append(fake_project(), entry(name, outcome))
 
@@ -114,7 +114,7 @@ def test_the_record_lists_what_served_the_latest_first() -> None:
     assert [found.release for found in record.read(fake_project())] == ["a", "b", "c", "a"]
 
 
-def test_a_line_that_a_crash_cut_off_spoils_no_other(kept: Kept) -> None:
+def test_record_skips_a_truncated_line(kept: Kept) -> None:
     record.append(fake_project(), entry("a"))
     kept.records["project"] += '{"time": "2030\n'
     record.append(fake_project(), entry("b"))
@@ -122,17 +122,19 @@ def test_a_line_that_a_crash_cut_off_spoils_no_other(kept: Kept) -> None:
     assert [found.release for found in record.read(fake_project())] == ["a", "b"]
 
 
-def test_only_old_recorded_unused_images_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_removes_only_old_recorded_unused_images(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(8):
         record.append(fake_project(), entry(f"r{number}"))
     record.append(fake_project(), entry("bad", "rolled back"))
-    gone: list[str] = []
+    removed: list[str] = []
     images = {name: name for name in (*(f"r{n}" for n in range(8)), "bad", "foreign")}
     project = fake_project()
     monkeypatch.setattr(release, "available", lambda _: images)
 
     def untag(name: str) -> bool:
-        gone.append(name)
+        removed.append(name)
         return True
 
     monkeypatch.setattr(release.engine, "untag", untag)
@@ -140,7 +142,7 @@ def test_only_old_recorded_unused_images_go(root: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(release.engine, "image_id", lambda _: "r2")
 
     assert sorted(release.prune(project)) == ["bad", "r0"]
-    assert sorted(gone) == ["fake-local:bad", "fake-local:r0"]
+    assert sorted(removed) == ["fake-local:bad", "fake-local:r0"]
 
 
 def fake_project() -> compose.Project:
@@ -156,7 +158,7 @@ def fake_project() -> compose.Project:
     return compose.Project("project", "local", {"name": "project", "services": services})
 
 
-def test_a_project_knows_its_servers_and_workers() -> None:
+def test_compose_project_lists_its_servers_and_workers() -> None:
     project = fake_project()
 
     assert project.servers == ["server2", "server10"]
@@ -184,7 +186,7 @@ def container(**changes: object) -> Container:
     return Container(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-def seen(status: str, sessions: int = 0) -> haproxy.BalancedServer:
+def balanced(status: str, sessions: int = 0) -> haproxy.BalancedServer:
     by_hand = status in ("DRAIN", "MAINT")
     return haproxy.BalancedServer(
         *("server1", status, "L7OK", "10.0.0.1", sessions, 0, 0, 0), drained_by_hand=by_hand
@@ -194,31 +196,31 @@ def seen(status: str, sessions: int = 0) -> haproxy.BalancedServer:
 @pytest.mark.parametrize(
     ("facts", "balancer", "state"),
     [
-        ({}, seen("UP", 3), ServerState.READY),
-        ({}, seen("UP 1/2", 3), ServerState.READY),
-        ({}, seen("DRAIN", 1), ServerState.DRAINING),
-        ({}, seen("DRAIN"), ServerState.DRAINED),
-        ({}, seen("MAINT"), ServerState.DRAINED),
-        ({}, seen("NOLB", 1), ServerState.DRAINING),
-        ({}, seen("DOWN"), ServerState.HEALTHY),
+        ({}, balanced("UP", 3), ServerState.READY),
+        ({}, balanced("UP 1/2", 3), ServerState.READY),
+        ({}, balanced("DRAIN", 1), ServerState.DRAINING),
+        ({}, balanced("DRAIN"), ServerState.DRAINED),
+        ({}, balanced("MAINT"), ServerState.DRAINED),
+        ({}, balanced("NOLB", 1), ServerState.DRAINING),
+        ({}, balanced("DOWN"), ServerState.HEALTHY),
         ({}, None, ServerState.HEALTHY),
-        ({"health": "starting"}, seen("DOWN"), ServerState.STARTING),
-        ({"health": "unhealthy"}, seen("DRAIN"), ServerState.FAILED),
-        ({"running": False, "status": "restarting"}, seen("DOWN"), ServerState.FAILED),
-        ({"running": False, "status": "exited"}, seen("DOWN"), ServerState.STOPPED),
+        ({"health": "starting"}, balanced("DOWN"), ServerState.STARTING),
+        ({"health": "unhealthy"}, balanced("DRAIN"), ServerState.FAILED),
+        ({"running": False, "status": "restarting"}, balanced("DOWN"), ServerState.FAILED),
+        ({"running": False, "status": "exited"}, balanced("DOWN"), ServerState.STOPPED),
     ],
 )
-def test_a_servers_state_is_what_both_sides_say(
+def test_server_state_combines_container_and_haproxy_state(
     facts: dict[str, object], balancer: haproxy.BalancedServer | None, state: ServerState
 ) -> None:
     assert judge(container(**facts), balancer) is state
 
 
-def test_a_server_without_a_container_is_stopped() -> None:
-    assert judge(None, seen("DOWN")) is ServerState.STOPPED
+def test_server_without_a_container_is_stopped() -> None:
+    assert judge(None, balanced("DOWN")) is ServerState.STOPPED
 
 
-def test_sessions_count_over_all_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_haproxy_sessions_are_summed_over_all_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = "hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other"
     table = (
         f"# pxname,svname,qcur,scur,slim,status,check_status,{codes},addr\n"
@@ -236,7 +238,9 @@ def test_sessions_count_over_all_backends(monkeypatch: pytest.MonkeyPatch) -> No
     assert (server.address, server.check, server.limit) == ("172.18.0.3", "L7OK", 2)
 
 
-def test_a_server_is_up_only_where_every_backend_has_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_is_up_only_if_every_haproxy_backend_has_it_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     codes = "hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other"
     table = (
         f"# pxname,svname,qcur,scur,slim,status,check_status,{codes},addr\n"
@@ -248,13 +252,13 @@ def test_a_server_is_up_only_where_every_backend_has_it_up(monkeypatch: pytest.M
     assert not haproxy.Balancer("id").servers()["server1"].up
 
 
-def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
+def test_ready_sets_maxconn_so_that_the_server_serves_its_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said: list[str] = []
+    output: list[str] = []
 
     def command(_: haproxy.Balancer, *lines: str) -> str:
-        said.extend(lines)
+        output.extend(lines)
         return ""
 
     monkeypatch.setattr(haproxy.Balancer, "command", command)
@@ -263,7 +267,7 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
 
     haproxy.Balancer("id").ready("server1")
 
-    assert said == [
+    assert output == [
         "set server dynamic_backend/server1 state ready",
         "set server static_backend/server1 state ready",
         "set maxconn server dynamic_backend/server1 2",
@@ -274,12 +278,14 @@ def test_a_server_that_comes_back_is_told_to_look_at_the_queue(
     ("text", "numbers"),
     [("2.40.3-3", (2, 40, 3)), ("v2.30.0", (2, 30, 0)), ("28.5.2+dfsg4", (28, 5, 2)), ("x", ())],
 )
-def test_versions_are_read_as_they_come(text: str, numbers: tuple[int, ...]) -> None:
+def test_version_numbers_are_parsed_from_docker_versions(
+    text: str, numbers: tuple[int, ...]
+) -> None:
     assert version_numbers(text) == numbers
 
 
-def test_the_launcher_says_which_python_it_needs(tmp_path: Path) -> None:
-    """Before any of the package, which an old Python could not even read."""
+def test_stackctl_launcher_refuses_an_old_python(tmp_path: Path) -> None:
+    """An old Python could not parse the package itself."""
     (tmp_path / "requirements").mkdir()
     for name in ("stackctl", "requirements/install", "requirements/stackctl.txt"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
@@ -301,7 +307,7 @@ def test_the_launcher_says_which_python_it_needs(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv").exists()
 
 
-def test_the_json_of_a_fault_has_its_next_step(tmp_path: Path) -> None:
+def test_json_of_an_error_has_its_next_step(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "tools.stackctl", "status", "--json"],
         cwd=ROOT,
@@ -311,38 +317,40 @@ def test_the_json_of_a_fault_has_its_next_step(tmp_path: Path) -> None:
         check=False,
     )
 
-    said = json.loads(result.stdout)
-    assert said["code"] == result.returncode == 1
-    assert "not installed" in said["error"] and said["next"]
+    output = json.loads(result.stdout)
+    assert output["code"] == result.returncode == 1
+    assert "not installed" in output["error"] and output["next"]
 
 
-ENGINE_AWAY = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
-GONE = "Error response from daemon: No such container: one"
+ENGINE_DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+NO_CONTAINER = "Error response from daemon: No such container: one"
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, *errors: str) -> list[str]:
-    """Have the docker client fail with these errors, one a call, and return those left."""
-    left = list(errors)
+    """Make each docker call fail with the next error; return the remaining errors."""
+    remaining = list(errors)
     monkeypatch.setattr(engine, "AGAIN_SECONDS", 0)
-    monkeypatch.setattr(process, "run", lambda *_, **__: process.Result(1, "[]\n", left.pop(0)))
-    return left
+    monkeypatch.setattr(
+        process, "run", lambda *_, **__: process.Result(1, "[]\n", remaining.pop(0))
+    )
+    return remaining
 
 
 @pytest.mark.parametrize("ask", [engine.inspect, engine.image_id])
-def test_an_engine_that_hiccups_is_asked_again(
+def test_docker_command_is_retried_when_the_engine_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], object]
 ) -> None:
-    left = answers(monkeypatch, ENGINE_AWAY, "", GONE)
+    remaining = answers(monkeypatch, ENGINE_DOWN, "", NO_CONTAINER)
 
     assert not ask("one")
-    assert not left
+    assert not remaining
 
 
 @pytest.mark.parametrize("ask", [engine.inspect, engine.image_id])
-def test_an_engine_that_does_not_answer_is_no_missing_object(
+def test_engine_that_does_not_answer_is_an_error_and_no_missing_object(
     monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], object]
 ) -> None:
-    answers(monkeypatch, *[ENGINE_AWAY] * 3)
+    answers(monkeypatch, *[ENGINE_DOWN] * 3)
 
     with pytest.raises(StackctlError, match="Cannot connect to the Docker daemon"):
         ask("one")

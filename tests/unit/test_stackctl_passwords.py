@@ -1,4 +1,4 @@
-"""How stackctl asks a server of the stack for its password, and a site's server from inside."""
+"""How stackctl checks and changes passwords, and requests a server from inside."""
 
 import errno
 import json
@@ -22,22 +22,22 @@ from tools.stackctl.inside.passwords import DB, REDIS, REFUSED, is_rotated
 
 
 class Programs:
-    """What stackctl starts, and how it ends."""
+    """Record the programs that stackctl starts, with one result for all."""
 
     def __init__(self) -> None:
-        """Have everything succeed."""
+        """Let every program succeed."""
         self.result = Result(0, "", "")
         self.calls: list[tuple[tuple[str, ...], str]] = []
 
     def run(self, *command: str, stdin: str) -> Result:
-        """Note a program and its input."""
+        """Record a program and its input."""
         self.calls.append((command, stdin))
         return self.result
 
 
 @pytest.fixture
 def containers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Container]:
-    """The containers of the stack."""
+    """Return the containers of the stack."""
     clients = {
         "server2": frozenset({"10.0.0.3", "10.0.0.2"}),
         "worker": frozenset({"10.0.0.4"}),
@@ -70,7 +70,7 @@ def project(image: str = "mysql:9.7", **environment: str) -> compose.Project:
     [("mysql:9.7", MYSQL.script), ("postgres:17", POSTGRESQL.script), ("mariadb", MYSQL.script)],
 )
 @pytest.mark.usefixtures("containers")
-def test_database_is_asked_by_its_own_script_and_no_argument_has_the_password(
+def test_password_check_runs_the_database_script_and_passes_the_password_by_stdin(
     programs: Programs, image: str, script: str
 ) -> None:
     assert DB.accepts(project(image), "pa55word")
@@ -82,7 +82,7 @@ def test_database_is_asked_by_its_own_script_and_no_argument_has_the_password(
 
 
 @pytest.mark.usefixtures("containers")
-def test_each_client_s_address_is_named_when_a_password_changes(programs: Programs) -> None:
+def test_password_change_passes_the_address_of_each_client(programs: Programs) -> None:
     REDIS.accept(project(), "new")
     REDIS.retire(project(), "new")
 
@@ -93,7 +93,7 @@ def test_each_client_s_address_is_named_when_a_password_changes(programs: Progra
 
 
 @pytest.mark.usefixtures("containers")
-def test_answer_of_a_server_is_yes_no_or_a_fault(programs: Programs) -> None:
+def test_password_check_is_accepted_refused_or_an_error(programs: Programs) -> None:
     programs.result = Result(REFUSED, "", "refused")
     assert not DB.accepts(project(), "x")
 
@@ -113,7 +113,7 @@ def test_answer_of_a_server_is_yes_no_or_a_fault(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_server_that_is_down_is_not_asked(
+def test_password_check_of_a_server_that_is_down_is_an_error(
     containers: dict[str, Container], programs: Programs, missing: bool
 ) -> None:
     containers["db"] = replace(containers["db"], running=False)
@@ -132,7 +132,7 @@ def test_server_that_is_down_is_not_asked(
     [
         ({"DB_PASSWORD": "old", "MODE": "a"}, 0, True),
         ({"DB_PASSWORD": "old", "POSTGRES_PASSWORD": "old", "MODE": "a"}, 0, True),
-        # Refused; no answer; nothing or more than the password has changed.
+        # Refused; no answer; no change; more than the password has changed.
         ({"DB_PASSWORD": "old", "MODE": "a"}, REFUSED, False),
         ({"DB_PASSWORD": "old", "MODE": "a"}, 1, False),
         ({"DB_PASSWORD": "new", "POSTGRES_PASSWORD": "new", "MODE": "a"}, 0, False),
@@ -140,7 +140,7 @@ def test_server_that_is_down_is_not_asked(
     ],
 )
 @pytest.mark.usefixtures("containers")
-def test_database_is_rotated_if_it_differs_by_its_password_alone(
+def test_database_container_with_only_another_password_counts_as_rotated(
     programs: Programs, started_with: dict[str, str], code: int, rotated: bool
 ) -> None:
     programs.result = Result(code, "", "")
@@ -153,7 +153,7 @@ def test_database_is_rotated_if_it_differs_by_its_password_alone(
 
 @pytest.fixture
 def site() -> Iterator[HTTPServer]:
-    """A server that answers with what it was asked."""
+    """Start a server that responds with the request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -173,16 +173,16 @@ def site() -> Iterator[HTTPServer]:
     server.server_close()
 
 
-def test_server_is_asked_as_the_load_balancer_asks_it(
+def test_server_is_requested_with_the_headers_of_the_load_balancer(
     site: HTTPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(ask, "PORT", site.server_port)
     ask.answer("MARK", "shop.example", ["/readyz"])
 
     (found,) = json.loads(capsys.readouterr().out.removeprefix("\nMARK"))
-    asked, _, rest = found["body"].partition("�")
-    assert found["status"] == 418 and len(asked) + 1 + len(rest) == ask.LONGEST
-    assert json.loads(asked) == ["/readyz", "shop.example", "https", "application/json"]
+    echoed, _, rest = found["body"].partition("�")
+    assert found["status"] == 418 and len(echoed) + 1 + len(rest) == ask.LONGEST
+    assert json.loads(echoed) == ["/readyz", "shop.example", "https", "application/json"]
 
     monkeypatch.setattr(ask, "PORT", free_port())
     silent = ask.ask("shop.example", "/readyz")
@@ -198,9 +198,7 @@ def test_server_is_asked_as_the_load_balancer_asks_it(
         (OSError("odd"), "this machine: odd", "try again."),
     ],
 )
-def test_what_the_machine_refuses_is_named_with_a_next_step(
-    error: OSError, problem: str, hint: str
-) -> None:
+def test_os_error_names_its_file_and_a_hint(error: OSError, problem: str, hint: str) -> None:
     fault = from_system(error)
 
     assert fault.problem == problem and hint in fault.hint

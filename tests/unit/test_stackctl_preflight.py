@@ -1,4 +1,4 @@
-"""What stackctl says of a machine that is not ready; a fake `docker` answers as it would."""
+"""The preflight checks of stackctl, with a fake `docker`."""
 
 import json
 import os
@@ -26,10 +26,10 @@ GOOD = {
 
 
 class Machine:
-    """A machine with a docker client of the test's making."""
+    """A machine with a fake docker client."""
 
     def __init__(self, folder: Path) -> None:
-        """Make one on which all is well and no stack runs."""
+        """Set up a valid machine on which no stack runs."""
         self.folder = folder
         self.http_port, self.stats_port = free_port(), free_port()
         self.calls = folder / "calls"
@@ -37,17 +37,17 @@ class Machine:
         self.docker()
 
     def docker(self, code: int = 0, errors: str = "", **answers: str) -> None:
-        """Write the client: what it answers, and how `docker info` ends."""
-        said = {**GOOD, **answers}
+        """Write the docker client with these outputs, and the exit code of `docker info`."""
+        output = {**GOOD, **answers}
         program = self.folder / "docker"
         program.write_text(
             f"""#!/bin/sh
 echo "$*" >>"{self.calls}"
 case "$1 $2" in
-"info "*) echo '{said["info"]}'; echo '{errors}' >&2; exit {code} ;;
-"compose version") echo '{said["compose"]}' ;;
+"info "*) echo '{output["info"]}'; echo '{errors}' >&2; exit {code} ;;
+"compose version") echo '{output["compose"]}' ;;
 "compose config") echo '{json.dumps(self.model())}' ;;
-"buildx version") [ -n '{said["buildx"]}' ] || exit 1; echo '{said["buildx"]}' ;;
+"buildx version") [ -n '{output["buildx"]}' ] || exit 1; echo '{output["buildx"]}' ;;
 esac
 """
         )
@@ -71,12 +71,12 @@ esac
         }
 
     def given(self) -> dict[str, str]:
-        """Return what compose gives the variables of its servers, besides what is set."""
+        """Return the variables that compose passes on, with its defaults."""
         servers = {"DB_HOST": "db", "DB_NAME": "x", "DB_USER": "x", "DB_PASSWORD": "a-password"}
         return {**servers, "BROKER_HOST": "broker", **self.environ}
 
     def variables(self) -> dict[str, str]:
-        """Return stackctl's environment, with this machine's docker alone on the PATH."""
+        """Return the environment of stackctl, with only the fake docker in PATH."""
         return {"PATH": str(self.folder), "DJANGO_READ_DOTENV": "false", **self.environ}
 
     def run(self, *arguments: str) -> Ended:
@@ -85,7 +85,7 @@ esac
             return run(arguments)
 
     def refused(self, *arguments: str) -> str:
-        """Run stackctl, which must refuse and change nothing, and return what it says."""
+        """Run stackctl, which must refuse and change nothing, and return its messages."""
         result = self.run(*arguments)
         assert result.code == 1, result
         calls = self.calls.read_text() if self.calls.exists() else ""
@@ -99,14 +99,14 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.fixture
-def taken() -> Iterator[int]:
-    """Give a port that is in use."""
+def used_port() -> Iterator[int]:
+    """Return a port that is in use."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-def test_a_good_machine_has_no_fault(machine: Machine, tmp_path: Path) -> None:
-    """With what ./stackctl installs, and no other package of the tests."""
+def test_doctor_of_a_valid_machine_reports_no_fault(machine: Machine, tmp_path: Path) -> None:
+    """With only the packages that ./stackctl installs."""
     packages = only("stackctl", tmp_path / "packages")
     result = subprocess.run(
         # -S: without the folders of installed packages.
@@ -134,7 +134,7 @@ def test_a_good_machine_has_no_fault(machine: Machine, tmp_path: Path) -> None:
         {"DB_ENGINE": "postgres"},
     ],
 )
-def test_a_server_whose_client_is_in_the_image_alone_is_no_fault(
+def test_preflight_needs_no_client_packages_of_the_image(
     machine: Machine, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for package in ("confluent_kafka", "environ", "django", "MySQLdb", "psycopg"):
@@ -151,54 +151,54 @@ def test_a_server_whose_client_is_in_the_image_alone_is_no_fault(
     ("name", "meant"),
     [("DB_HOSTT", "DB_HOST"), ("BROKER_HSOT", "BROKER_HOST"), ("DB_PASSWROD", "DB_PASSWORD")],
 )
-def test_a_misspelt_name_is_found_although_compose_has_a_default(
+def test_preflight_reports_a_misspelt_name_that_compose_would_ignore(
     machine: Machine, name: str, meant: str
 ) -> None:
     machine.environ = {name: "x"}
     machine.docker()
 
-    said = machine.refused("doctor")
+    output = machine.refused("doctor")
 
-    assert f"{name}: nothing reads it" in said and f"Did you mean {meant}?" in said
-    assert said.count(name) == 1
+    assert f"{name}: nothing reads it" in output and f"Did you mean {meant}?" in output
+    assert output.count(name) == 1
 
 
-def test_a_secret_in_a_file_that_an_override_file_mounts_is_no_fault(machine: Machine) -> None:
-    """The container's own check sees the file; named in .env it is looked for here."""
-    set_so = {"LAYER": "production", "DJANGO_SECRET_KEY": "k3y-" * 5 + "0123456789" * 4}
-    set_so |= {"DJANGO_ALLOWED_HOSTS": "example.com", "REDIS_PASSWORD": "another"}
-    set_so |= {"REDIS_HOST": "redis", "STATS_PASSWORD": "a-third"}
+def test_preflight_accepts_a_secret_file_mounted_by_an_override_file(machine: Machine) -> None:
+    """env-check sees the file; one named in .env must exist on this machine."""
+    settings = {"LAYER": "production", "DJANGO_SECRET_KEY": "k3y-" * 5 + "0123456789" * 4}
+    settings |= {"DJANGO_ALLOWED_HOSTS": "example.com", "REDIS_PASSWORD": "another"}
+    settings |= {"REDIS_HOST": "redis", "STATS_PASSWORD": "a-third"}
     mounted = {"DB_PASSWORD": "", "DB_PASSWORD_FILE": "/run/secrets/db"}
-    machine.environ = {**set_so, **mounted}
+    machine.environ = {**settings, **mounted}
     machine.docker()
-    machine.environ = set_so
+    machine.environ = settings
     checks = machine.run("doctor", "--json").result["checks"]
     [found] = [check for check in checks if check["name"] == "environment"]
     assert found["ok"], found["next"]
 
-    machine.environ = {**set_so, **mounted}
+    machine.environ = {**settings, **mounted}
     assert "DB_PASSWORD_FILE: /run/secrets/db cannot be read" in machine.refused("doctor")
 
 
-def test_productions_servers_are_the_stack_s_where_compose_cannot_be_asked(
+def test_preflight_assumes_servers_of_the_stack_when_compose_is_too_old(
     machine: Machine,
 ) -> None:
     machine.environ = {"LAYER": "production", "BROKER": "rabbitmq"}
     machine.docker(compose="2.29.7")
 
-    said = machine.refused("up")
+    output = machine.refused("up")
 
-    assert "BROKER_PASSWORD: it is not set" in said
-    assert "BROKER_HOST" not in said and "REDIS_URL" not in said
+    assert "BROKER_PASSWORD: it is not set" in output
+    assert "BROKER_HOST" not in output and "REDIS_URL" not in output
 
 
-def test_docker_is_not_installed(machine: Machine) -> None:
+def test_missing_docker_is_reported_by_every_command(machine: Machine) -> None:
     (machine.folder / "docker").unlink()
 
     for command in ("up", "deploy", "doctor", "status", "backup"):
-        said = machine.refused(command)
-        assert "Docker is not installed" in said
-        assert preflight.engine.INSTALL in said
+        output = machine.refused(command)
+        assert "Docker is not installed" in output
+        assert preflight.engine.INSTALL in output
 
 
 @pytest.mark.parametrize(
@@ -216,61 +216,65 @@ def test_docker_is_not_installed(machine: Machine) -> None:
         ),
     ],
 )
-def test_the_engine_does_not_answer(
+def test_preflight_reports_an_engine_that_does_not_answer(
     machine: Machine, errors: str, says: str, next_step: str
 ) -> None:
-    # The client prints its own half, without a server's version, and fails.
+    # The client prints its part, without a server version, and fails.
     machine.docker(code=1, errors=errors, info=json.dumps({"ServerErrors": [errors]}))
 
-    said = machine.refused("up")
+    output = machine.refused("up")
 
-    assert says in said and next_step in said
+    assert says in output and next_step in output
 
 
-def test_all_faults_are_told_at_once(machine: Machine, taken: int) -> None:
-    machine.http_port = taken
+def test_preflight_reports_all_faults_at_once(machine: Machine, used_port: int) -> None:
+    machine.http_port = used_port
     machine.docker(info='{"ServerVersion": "20.10.24"}', compose="2.29.7", buildx="")
     machine.environ = {"DJANGO_DEBUG": "ture"}
 
-    said = machine.refused("deploy")
+    output = machine.refused("deploy")
 
-    assert "Engine 20.10.24 is too old: 25 or newer" in said
-    assert "Compose 2.29.7 is too old: 2.30 or newer" in said
-    assert "Buildx plugin is missing" in said
-    assert "Did you mean true?" in said
-    # The ports are compose's to say, and this one is too old to be asked.
-    assert "4 faults" in said and "DB_PASSWORD" not in said
+    assert "Engine 20.10.24 is too old: 25 or newer" in output
+    assert "Compose 2.29.7 is too old: 2.30 or newer" in output
+    assert "Buildx plugin is missing" in output
+    assert "Did you mean true?" in output
+    # Only a supported compose can list the ports.
+    assert "4 faults" in output and "DB_PASSWORD" not in output
 
 
-def test_a_taken_port_is_named_with_the_way_out(machine: Machine, taken: int) -> None:
-    machine.http_port = taken
+def test_preflight_reports_a_used_port_and_suggests_another(
+    machine: Machine, used_port: int
+) -> None:
+    machine.http_port = used_port
     machine.docker()
 
-    said = machine.refused("up")
+    output = machine.refused("up")
 
-    assert f"port {taken} is in use by another program" in said
-    assert f"HTTP_PORT={taken + 1} ./stackctl up" in said
+    assert f"port {used_port} is in use by another program" in output
+    assert f"HTTP_PORT={used_port + 1} ./stackctl up" in output
 
 
-def test_a_misspelt_layer_is_the_only_fault_told(machine: Machine) -> None:
+def test_preflight_of_a_misspelt_layer_reports_only_that(machine: Machine) -> None:
     machine.environ = {"LAYER": "prod"}
 
-    said = machine.refused("up")
+    output = machine.refused("up")
 
-    assert "'prod' is not one of its values" in said
-    assert "1 fault" in said and "DJANGO_SECRET_KEY" not in said
+    assert "'prod' is not one of its values" in output
+    assert "1 fault" in output and "DJANGO_SECRET_KEY" not in output
 
 
-def test_productions_secrets_are_asked_for_and_never_shown(machine: Machine) -> None:
+def test_preflight_reports_missing_and_weak_secrets_without_their_values(machine: Machine) -> None:
     machine.environ = {"LAYER": "production", "DJANGO_SECRET_KEY": "too-short-but-secret"}
 
-    said = machine.refused("up")
+    output = machine.refused("up")
 
-    assert "DJANGO_SECRET_KEY: it is too weak" in said and "STATS_PASSWORD" in said
-    assert "too-short-but-secret" not in said
+    assert "DJANGO_SECRET_KEY: it is too weak" in output and "STATS_PASSWORD" in output
+    assert "too-short-but-secret" not in output
 
 
-def test_little_room_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preflight_reports_low_disk_space(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(preflight, "DISK_BYTES", 10**18)
 
     check = preflight._disk("")
@@ -280,7 +284,7 @@ def test_little_room_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("name", preflight.SAMPLES)
 @pytest.mark.parametrize(("file", "folder"), [(0o640, 0o755), (0o644, 0o750)])
-def test_a_clone_made_under_a_strict_umask_is_reported_with_a_command_that_fixes_it(
+def test_preflight_reports_unreadable_files_of_a_clone_with_strict_umask(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, file: int, folder: int
 ) -> None:
     for sample in preflight.SAMPLES:
@@ -299,7 +303,7 @@ def test_a_clone_made_under_a_strict_umask_is_reported_with_a_command_that_fixes
     )
 
 
-def test_the_command_makes_all_that_git_knows_readable_and_nothing_else(tmp_path: Path) -> None:
+def test_suggested_chmod_command_changes_only_files_tracked_by_git(tmp_path: Path) -> None:
     def sh(command: str) -> None:
         subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True, capture_output=True)
 
@@ -314,13 +318,13 @@ def test_the_command_makes_all_that_git_knows_readable_and_nothing_else(tmp_path
     assert modes == {"a": 0o755, "a/b": 0o755, "a/b/c": 0o644, ".env": 0o600}
 
 
-def test_an_address_of_another_machine_is_told() -> None:
+def test_preflight_reports_an_address_of_another_machine() -> None:
     check = preflight._port("192.0.2.1", free_port(), "HTTP_PORT", ours=False)
 
     assert "cannot listen on 192.0.2.1" in check.problem and "HTTP_ADDRESS" in check.hint
 
 
-def test_env_is_the_projects_own_check(machine: Machine) -> None:
+def test_stackctl_env_runs_the_environment_check(machine: Machine) -> None:
     machine.environ = {"DJANGO_DEBUG": "ture"}
 
     result = machine.run("env", "check", "--layer", "local")
@@ -329,6 +333,6 @@ def test_env_is_the_projects_own_check(machine: Machine) -> None:
     assert "Did you mean true?" in result.err
 
 
-def test_wrong_usage_has_its_own_exit_code(machine: Machine) -> None:
+def test_wrong_usage_exits_with_2(machine: Machine) -> None:
     assert machine.run("deploy", "--nosuch").code == 2
     assert machine.run("nosuch").code == 2

@@ -1,4 +1,4 @@
-"""How stackctl runs other programs: real ones, of a shell."""
+"""How stackctl runs other programs, with real shell programs."""
 
 import os
 import signal
@@ -14,20 +14,20 @@ from tests.waiting import eventually
 from tools.stackctl.common import process
 from tools.stackctl.common.faults import StackctlError
 
-# More than a pipe holds.
-MUCH = b"\x00\xff" * 100_000
+# More than the buffer of a pipe.
+LARGE = b"\x00\xff" * 100_000
 
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have the programs run in an empty folder."""
+    """Run programs in an empty folder."""
     monkeypatch.setattr(process, "ROOT", tmp_path)
     monkeypatch.setattr(process, "_POLL_SECONDS", 0.02)
     return tmp_path
 
 
 def has_ended(pid_file: Path) -> bool:
-    """Return whether the process whose id a file has is gone."""
+    """Return whether the process whose id is in a file has ended."""
     state = Path(f"/proc/{pid_file.read_text().strip()}/stat")
     return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
@@ -44,11 +44,11 @@ def test_run_returns_both_outputs_and_the_code(root: Path) -> None:
     assert process.run("sh", "-c", "echo only >&2").text() == "only"
 
 
-def test_run_hands_over_its_input_and_nothing_by_default() -> None:
+def test_run_passes_its_input_and_none_by_default() -> None:
     assert process.run("cat", stdin="a\nb").out == "a\nb"
     assert process.run("cat").out == ""
-    # One that reads none of it.
-    assert process.run("true", stdin=MUCH.decode(errors="replace")).ok
+    # A program that does not read its input.
+    assert process.run("true", stdin=LARGE.decode(errors="replace")).ok
     assert process.run("printf", r"\377").out == "\ufffd"
 
 
@@ -56,9 +56,7 @@ CHILD = "sleep 60 & echo $! >child; "
 
 
 @pytest.mark.parametrize("how", ["run", "follow"])
-def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(
-    root: Path, how: str
-) -> None:
+def test_program_that_times_out_is_ended_with_its_children(root: Path, how: str) -> None:
     command = ("sh", "-c", CHILD + "wait", "and", "more")
 
     with pytest.raises(StackctlError) as slow:
@@ -72,7 +70,9 @@ def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(
     eventually(lambda: has_ended(root / "child"), seconds=20, what="its child has ended")
 
 
-def test_one_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+def test_program_that_ignores_sigterm_is_killed(
+    monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
     monkeypatch.setattr(process, "_TERM_SECONDS", 0.2)
 
     with pytest.raises(StackctlError):
@@ -84,7 +84,7 @@ def test_one_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatch, roo
 
 
 @pytest.mark.parametrize("how", ["run", "follow", "attended", "pump_out", "pump_in"])
-def test_a_program_that_is_missing_is_named(how: str) -> None:
+def test_missing_program_is_named(how: str) -> None:
     def attended() -> None:
         with process.attended("no-such-program", until="x", seconds=1):
             pass
@@ -103,7 +103,7 @@ def test_a_program_that_is_missing_is_named(how: str) -> None:
     assert (missing.value.problem, missing.value.hint) == (problem, "Is it installed?")
 
 
-def test_reason_without_words_is_the_error_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_a_message_is_named_by_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise BlockingIOError
 
@@ -113,7 +113,7 @@ def test_reason_without_words_is_the_error_s_name(monkeypatch: pytest.MonkeyPatc
         process.run("docker")
 
 
-def test_command_ends_although_what_it_ran_left_a_child_with_its_output() -> None:
+def test_command_ends_when_a_child_keeps_its_output_open() -> None:
     code = (
         "from tools.stackctl.common import process; process._TERM_SECONDS = 0.1; "
         "print(process.follow('sh', '-c', 'sleep 60 & echo $!', on_line=print, seconds=9).code)"
@@ -131,12 +131,12 @@ def test_command_ends_although_what_it_ran_left_a_child_with_its_output() -> Non
     assert ended == "0"
 
 
-def test_follow_passes_each_line_on_as_it_comes(root: Path) -> None:
+def test_follow_passes_on_each_line_immediately(root: Path) -> None:
     seen: list[str] = []
 
     def on_line(line: str) -> None:
         seen.append(line)
-        # It goes on only once this line has been passed on.
+        # The script continues only when this line was passed on.
         (root / f"seen-{len(seen)}").touch()
 
     script = (
@@ -154,13 +154,13 @@ def test_follow_passes_each_line_on_as_it_comes(root: Path) -> None:
     assert (result.code, result.out, result.err) == (4, "one\ntwo\nthree\nfour", "")
 
 
-def test_follow_hands_over_nothing_by_default_and_lets_input_go_unread() -> None:
+def test_follow_passes_no_input_by_default_and_ignores_unread_input() -> None:
     assert process.follow("cat", on_line=print, seconds=20).ok
-    text = MUCH.decode(errors="replace")
+    text = LARGE.decode(errors="replace")
     assert process.follow("true", on_line=print, stdin=text, seconds=20).ok
 
 
-def test_follow_is_cut_short(root: Path) -> None:
+def test_follow_is_cut_short_on_request(root: Path) -> None:
     result = process.follow(
         *("sh", "-c", "echo begun; " + CHILD + "wait"),
         on_line=print,
@@ -173,7 +173,7 @@ def test_follow_is_cut_short(root: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["run", "follow"])
-def test_an_interrupt_ends_what_was_started(
+def test_interrupt_ends_the_program_and_its_children(
     root: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
@@ -192,11 +192,11 @@ def test_an_interrupt_ends_what_was_started(
     eventually(lambda: has_ended(root / "child"), seconds=20, what="its child has ended")
 
 
-def test_attended_runs_until_the_block_ends(root: Path) -> None:
+def test_attended_program_runs_until_the_block_ends(root: Path) -> None:
     script = "echo $$ >child; echo said >&2; echo held; cat >/dev/null; echo freed >left"
 
-    with process.attended("sh", "-c", script, until="held\n", seconds=20) as taken:
-        assert (taken.code, taken.out, taken.err) == (0, "held\n", "said\n")
+    with process.attended("sh", "-c", script, until="held\n", seconds=20) as started:
+        assert (started.code, started.out, started.err) == (0, "held\n", "said\n")
         assert not (root / "left").exists() and not has_ended(root / "child")
         assert process._inherited
     assert (root / "left").read_text() == "freed\n" and not process._inherited
@@ -210,12 +210,12 @@ def test_attended_runs_until_the_block_ends(root: Path) -> None:
     assert (root / "left").exists()
 
 
-def test_attended_that_ends_by_itself_is_no_error() -> None:
-    with process.attended("sh", "-c", "echo no >&2; exit 5", until="held", seconds=20) as taken:
-        assert (taken.code, taken.out, taken.err) == (5, "", "no\n")
+def test_attended_program_that_ends_by_itself_is_no_error() -> None:
+    with process.attended("sh", "-c", "echo no >&2; exit 5", until="held", seconds=20) as started:
+        assert (started.code, started.out, started.err) == (5, "", "no\n")
 
 
-def test_attended_that_never_begins_is_too_slow(root: Path) -> None:
+def test_attended_program_that_never_begins_times_out(root: Path) -> None:
     with (
         pytest.raises(StackctlError, match=r"did not end within 0\.3 s"),
         process.attended("sh", "-c", "echo $$ >child; cat", until="held", seconds=0.3),
@@ -224,35 +224,35 @@ def test_attended_that_never_begins_is_too_slow(root: Path) -> None:
     assert has_ended(root / "child") and not process._inherited
 
 
-def test_pump_out_hands_over_bytes_as_they_are(root: Path) -> None:
-    (root / "data").write_bytes(MUCH)
+def test_pump_out_passes_bytes_unchanged(root: Path) -> None:
+    (root / "data").write_bytes(LARGE)
     pieces: list[bytes] = []
 
     result = process.pump_out("sh", "-c", "cat data; echo why >&2; cat; exit 6", sink=pieces.append)
 
-    assert b"".join(pieces) == MUCH
+    assert b"".join(pieces) == LARGE
     assert (result.code, result.out, result.err) == (6, "", "why\n")
 
 
-def test_pump_in_hands_over_bytes_as_they_are(root: Path) -> None:
-    pieces = [MUCH[:7], MUCH[7:]]
+def test_pump_in_passes_bytes_unchanged(root: Path) -> None:
+    pieces = [LARGE[:7], LARGE[7:]]
 
     result = process.pump_in(
         "sh", "-c", "cat >data; echo lost; echo why >&2; exit 7", pieces=pieces
     )
 
-    assert (root / "data").read_bytes() == MUCH
+    assert (root / "data").read_bytes() == LARGE
     assert (result.code, result.out, result.err) == (7, "", "why\n")
 
 
-def test_pump_in_to_one_that_stops_reading_returns_its_code() -> None:
-    result = process.pump_in("sh", "-c", "echo full >&2; exit 8", pieces=[MUCH] * 50)
+def test_pump_in_to_a_program_that_stops_reading_returns_its_exit_code() -> None:
+    result = process.pump_in("sh", "-c", "echo full >&2; exit 8", pieces=[LARGE] * 50)
 
     assert (result.code, result.err) == (8, "full\n")
 
 
 @pytest.mark.parametrize("how", ["out", "in"])
-def test_a_pump_whose_other_side_fails_ends_its_program(root: Path, how: str) -> None:
+def test_pump_ends_its_program_when_the_other_side_fails(root: Path, how: str) -> None:
     def fails(*_: object) -> Iterator[bytes]:
         eventually((root / "child").exists, seconds=20, what="it has begun")
         raise OSError("no space left")
@@ -268,16 +268,18 @@ def test_a_pump_whose_other_side_fails_ends_its_program(root: Path, how: str) ->
     assert has_ended(root / "child")
 
 
-def test_what_is_no_utf_8_is_replaced_and_read_on() -> None:
+def test_invalid_utf_8_in_output_is_replaced() -> None:
     seen: list[str] = []
     process.follow("printf", r"a\377\nb\n", on_line=seen.append, seconds=20)
     assert seen == ["a\ufffd", "b"]
 
-    with process.attended("sh", "-c", r"printf '\377held'; cat", until="held", seconds=20) as taken:
-        assert taken.out == "\ufffdheld"
+    with process.attended(
+        "sh", "-c", r"printf '\377held'; cat", until="held", seconds=20
+    ) as started:
+        assert started.out == "\ufffdheld"
 
 
-def test_an_attended_program_that_does_not_end_with_its_input_is_ended(
+def test_attended_program_that_ignores_the_end_of_its_input_is_ended(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_TERM_SECONDS", 0.2)

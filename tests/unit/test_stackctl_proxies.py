@@ -1,4 +1,4 @@
-"""A stack with TLS, and one with Apache in front of the servers' nginx, through whole commands."""
+"""stackctl commands in a stack with TLS, and in one with Apache."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_doctor_checks_the_certificate(tls: Stack) -> None:
     assert row()["problem"] == "HAProxy cannot use the certificate: no such service"
 
 
-def test_reload_brings_the_certificate_into_place_before_the_new_process(tls: Stack) -> None:
+def test_reload_installs_the_certificate_before_the_new_process(tls: Stack) -> None:
     ended = tls.run("reload")
 
     steps = [step for step in tls.steps if "write owner" not in step]
@@ -56,7 +56,7 @@ def test_reload_brings_the_certificate_into_place_before_the_new_process(tls: St
     ]
 
 
-def test_reload_with_a_certificate_that_cannot_be_used_changes_nothing(tls: Stack) -> None:
+def test_reload_with_an_invalid_certificate_changes_nothing(tls: Stack) -> None:
     tls.certificate = BROKEN
 
     ended = tls.run("reload", "--json")
@@ -69,13 +69,13 @@ def test_reload_with_a_certificate_that_cannot_be_used_changes_nothing(tls: Stac
     assert ended.result["next"] == "Make another: make certs"
 
 
-def test_a_stack_without_a_certificate_installs_none(stack: Stack) -> None:
+def test_reload_without_a_certificate_installs_none(stack: Stack) -> None:
     stack.extra = {"certificates": {"image": "haproxy:3.0", "environment": {}}}
 
     assert stack.run("reload").code == 0 and "install certificate" not in stack.steps
 
 
-def test_a_drain_is_one_of_apache_too_and_waits_for_its_requests(apache: Stack) -> None:
+def test_drain_also_drains_apache_and_waits_for_its_requests(apache: Stack) -> None:
     apache.apache_requests = [apache.clock.now + 4.0]
 
     assert apache.run("drain", "server1").code == 0
@@ -86,7 +86,7 @@ def test_a_drain_is_one_of_apache_too_and_waits_for_its_requests(apache: Stack) 
     assert apache.apache == {"server1": "on"}
 
 
-def test_apache_is_no_server_that_could_replace_the_last_one(apache: Stack) -> None:
+def test_drain_does_not_count_apache_as_a_server_in_service(apache: Stack) -> None:
     apache.balancer.names.append("apache")
     assert apache.run("drain", "server1").code == 0
     assert apache.balancer.up() == ["server2", "apache"]
@@ -98,7 +98,7 @@ def test_apache_is_no_server_that_could_replace_the_last_one(apache: Stack) -> N
     assert apache.balancer.up() == ["server2", "apache"]
 
 
-def test_a_deploy_takes_each_server_out_of_apache_and_back(apache: Stack) -> None:
+def test_deploy_takes_each_server_out_of_apache_and_back(apache: Stack) -> None:
     seen: list[dict[str, str]] = []
     for server in ("server1", "server2"):
         apache.faults[f"recreate {server} bbbb"] = lambda: seen.append(dict(apache.apache))
@@ -109,9 +109,9 @@ def test_a_deploy_takes_each_server_out_of_apache_and_back(apache: Stack) -> Non
     assert apache.apache == {"server1": "on", "server2": "on"}
 
 
-@pytest.mark.parametrize("there", ["stopped", "missing"])
-def test_an_apache_that_does_not_run_is_not_asked(apache: Stack, there: str) -> None:
-    if there == "stopped":
+@pytest.mark.parametrize("state", ["stopped", "missing"])
+def test_drain_ignores_an_apache_that_does_not_run(apache: Stack, state: str) -> None:
+    if state == "stopped":
         apache.end("apache", 0)
     else:
         del apache.containers["apache"]
@@ -119,7 +119,7 @@ def test_an_apache_that_does_not_run_is_not_asked(apache: Stack, there: str) -> 
     assert apache.run("drain", "server1").code == 0 and apache.apache == {}
 
 
-def test_a_release_warns_of_an_apache_with_other_limits(apache: Stack) -> None:
+def test_deploy_warns_of_an_apache_with_another_configuration(apache: Stack) -> None:
     apache.extra["apache"] = {"image": "httpd:2.4", "environment": {"UPLOAD_MAX_MB": "37"}}
 
     ended = apache.deploy("bbbb")

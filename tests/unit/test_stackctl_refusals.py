@@ -1,4 +1,4 @@
-"""What a release refuses and what it only warns of, before it touches anything."""
+"""What a deploy refuses, and what it warns of, before it changes anything."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ def drained(stack: Stack) -> None:
 
 
 def changed(service: str, **facts: Any) -> Callable[[Stack], None]:
-    """Return what changes a container."""
+    """Return a function that changes a container."""
 
     def change(stack: Stack) -> None:
         for name, fact in facts.items():
@@ -106,7 +106,7 @@ REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
 
 
 @pytest.mark.parametrize(("change", "problem", "hint"), REFUSALS.values(), ids=REFUSALS)
-def test_deploy_is_refused_before_anything_is_touched(
+def test_deploy_is_refused_before_any_change(
     stack: Stack, change: Callable[[Stack], object], problem: str, hint: str
 ) -> None:
     change(stack)
@@ -122,7 +122,7 @@ def test_deploy_is_refused_before_anything_is_touched(
     assert stack.locks == locks
 
 
-def test_each_server_out_of_service_has_a_line_of_its_own(stack: Stack) -> None:
+def test_deploy_refusal_lists_each_server_out_of_service(stack: Stack) -> None:
     stack.run("drain", "server2")
     changed("server1", status="exited")(stack)
 
@@ -134,14 +134,14 @@ def test_each_server_out_of_service_has_a_line_of_its_own(stack: Stack) -> None:
     assert ended.result["error"].endswith("in service; nothing was changed")
 
 
-def test_a_server_that_is_switched_off_and_down_is_no_reason_to_refuse(stack: Stack) -> None:
+def test_deploy_ignores_a_server_that_is_switched_off(stack: Stack) -> None:
     stack.extra["server2"] = {"scale": 0}
     stack.end("server2", 0)
 
     assert stack.deploy("bbbb").code == 0
 
 
-def test_a_broker_that_is_switched_off_is_not_missed(stack: Stack) -> None:
+def test_deploy_ignores_a_broker_that_is_switched_off(stack: Stack) -> None:
     stack.extra["broker"] = {"image": "rabbitmq", "scale": 0}
 
     ended = stack.deploy("bbbb")
@@ -149,7 +149,7 @@ def test_a_broker_that_is_switched_off_is_not_missed(stack: Stack) -> None:
     assert ended.code == 0 and "warning" not in ended.err
 
 
-def test_redis_elsewhere_has_users_of_its_own(stack: Stack) -> None:
+def test_deploy_with_an_external_redis_does_not_check_its_user(stack: Stack) -> None:
     (stack.root / ".env").write_text("LAYER=local\nREDIS_URL=redis://elsewhere\n")
     stack.containers["redis"].environ.pop("REDIS_USERNAME")
 
@@ -157,7 +157,7 @@ def test_redis_elsewhere_has_users_of_its_own(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("service", ["db", "redis", "haproxy"])
-def test_a_release_warns_of_another_configuration_and_leaves_it_alone(
+def test_deploy_warns_of_another_configuration_and_does_not_recreate_the_service(
     stack: Stack, service: str
 ) -> None:
     stack.extra[service] = {"mem_limit": "1g"}
@@ -171,7 +171,7 @@ def test_a_release_warns_of_another_configuration_and_leaves_it_alone(
     assert f"recreate {service}" not in " ".join(stack.steps)
 
 
-def test_a_password_that_was_rotated_is_no_other_configuration(stack: Stack) -> None:
+def test_deploy_does_not_count_a_rotated_password_as_another_configuration(stack: Stack) -> None:
     (stack.root / ".env").write_text("LAYER=local\nDB_PASSWORD=rotated\n")
     stack.data.accepted["mysql.sh"] = ["rotated"]
 

@@ -1,4 +1,4 @@
-"""stackctl's reload, without an engine: what is kept, what HAProxy says, what is wrong."""
+"""Parts of `stackctl reload` without an engine: state file, configuration, processes."""
 
 import dataclasses
 import re
@@ -13,7 +13,7 @@ from tools.stackctl.common import process
 from tools.stackctl.common.faults import StackctlError
 from tools.stackctl.docker import engine
 
-# What HAProxy 3.0 answers to `show servers state`: server2 is drained by hand, and so is the server
+# Output of `show servers state` of HAProxy 3.0: server2 is drained by hand, and with it the server
 # that tracks it.
 ANSWER = """1
 # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight \
@@ -32,37 +32,37 @@ SERVERS = {
 }
 
 
-def kept(servers: dict[tuple[str, str], Address]) -> list[list[str]]:
-    """Return the rows of the state file, each as its words."""
+def kept_rows(servers: dict[tuple[str, str], Address]) -> list[list[str]]:
+    """Return the rows of the state file, split into words."""
     version, *rows = kept_state.state_file(ANSWER, servers).splitlines()
     assert version == "1"
     return [row.split() for row in rows]
 
 
-def test_condition_and_address_are_kept_of_every_server() -> None:
-    rows = kept(SERVERS)
+def test_reload_state_file_keeps_state_and_address_of_every_server() -> None:
+    rows = kept_rows(SERVERS)
 
     assert [row[:7] for row in rows] == [
         ["5", "dynamic_backend", "1", "server1", "172.18.0.3", "2", "0"],
         ["5", "dynamic_backend", "2", "server2", "172.18.0.4", "2", "8"],
         ["6", "static_backend", "1", "server2", "172.18.0.4", "2", "16"],
     ]
-    # HAProxy takes a row of no less than 20 words; TLS and the check's address come after them.
+    # HAProxy requires 20 words in a row; TLS and the check address would follow.
     assert {len(row) for row in rows} == {20}
 
 
-def test_server_that_a_user_drained_is_told_from_one_that_tracks_it() -> None:
+def test_server_drained_by_hand_is_distinguished_from_one_that_tracks_it() -> None:
     assert list(kept_state.drained_by_hand(ANSWER)) == [("dynamic_backend", "server2")]
 
 
-def test_row_that_is_cut_short_is_left_out() -> None:
+def test_reload_state_file_omits_a_truncated_row() -> None:
     head, _, row = ANSWER.rstrip().rpartition("\n")
     short = " ".join(row.split()[: kept_state.RECORD])
 
     assert kept_state.state_file(f"{head}\n{short}\n", SERVERS).count("\n") == 3
 
 
-def test_only_lines_of_servers_are_read_as_such() -> None:
+def test_haproxy_configuration_parser_reads_only_server_lines() -> None:
     dump = """backend dynamic_backend
     server server1 server1:7999 check
     http-request set-header Host internal:80
@@ -75,27 +75,27 @@ frontend site
     assert found == {("dynamic_backend", "server1"): Address("server1", 7999)}
 
 
-def test_where_a_server_is_is_for_the_new_configuration_to_say() -> None:
+def test_reload_state_file_uses_the_address_of_the_new_configuration() -> None:
     changed = {**SERVERS, ("dynamic_backend", "server1"): Address("server1", 8000)}
     changed["dynamic_backend", "server2"] = Address("elsewhere", 7999)
 
-    one, two, _ = kept(changed)
+    one, two, _ = kept_rows(changed)
 
     assert (one[4], one[18]) == ("172.18.0.3", "8000")
-    # The address was another name's.
+    # The old address belonged to another name.
     assert (two[4], two[18]) == ("-", "7999")
 
 
-def test_a_server_that_the_new_configuration_does_not_name_is_left_out() -> None:
-    assert [row[3] for row in kept({("dynamic_backend", "server1"): Address("server1", 7999)})] == [
-        "server1"
-    ]
+def test_reload_state_file_omits_servers_missing_in_the_new_configuration() -> None:
+    assert [
+        row[3] for row in kept_rows({("dynamic_backend", "server1"): Address("server1", 7999)})
+    ] == ["server1"]
 
 
 @pytest.mark.parametrize(
     "answer", ["", "Unknown command: its words are many", "2\n# other\n1 2 3\n"]
 )
-def test_an_answer_of_another_kind_is_refused(answer: str) -> None:
+def test_malformed_haproxy_server_state_is_refused(answer: str) -> None:
     first = answer.partition("\n")[0][:20]
     with pytest.raises(ValueError, match=re.escape(f"version {first!r} where 1 belongs")):
         kept_state.state_file(answer, SERVERS)
@@ -128,15 +128,15 @@ listen both
 def haproxy_says(
     monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str
 ) -> configuration.Configuration:
-    """Return what the check makes of HAProxy's words; all addresses can be listened on."""
+    """Return the result of the check for this HAProxy output; every address is free."""
 
     def execute(identity: str, *command: str, stdin: str | None = None) -> process.Result:
         if command[0] == "perl":
             return process.Result(0, "", "")
         if command[0] == "sh":
-            # The secrets in files.
+            # Secrets in files.
             return process.Result(0, "word of a file\n", "")
-        # With -dC it ends with 2 also when all is right.
+        # With -dC, HAProxy exits with 2 also for a valid configuration.
         return process.Result(2, out, "") if "-dC" in command else process.Result(code, "", err)
 
     monkeypatch.setattr(engine, "execute", execute)
@@ -144,7 +144,7 @@ def haproxy_says(
 
 
 @pytest.mark.parametrize("secret", ["pass word", "word of a file"])
-def test_a_refused_configuration_is_told_in_haproxys_words(
+def test_invalid_haproxy_configuration_is_reported_without_secrets(
     monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
     with pytest.raises(StackctlError) as refused:
@@ -158,12 +158,12 @@ def test_a_refused_configuration_is_told_in_haproxys_words(
     assert "nothing was changed" in refused.value.problem
 
 
-def test_an_accepted_configuration_gives_its_servers_and_warnings(
+def test_valid_haproxy_configuration_returns_its_servers_and_warnings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said = "\n".join(line for line in BROKEN.splitlines() if line.startswith("[WARNING]"))
+    output = "\n".join(line for line in BROKEN.splitlines() if line.startswith("[WARNING]"))
 
-    accepted = haproxy_says(monkeypatch, 0, DUMP, said)
+    accepted = haproxy_says(monkeypatch, 0, DUMP, output)
 
     assert accepted.warnings == ("parsing [haproxy/haproxy.cfg:7] : a warning.",)
     assert accepted.servers == {
@@ -188,13 +188,13 @@ def test_an_accepted_configuration_gives_its_servers_and_warnings(
         ("server a a:80", []),
     ],
 )
-def test_the_addresses_that_are_bound_are_found(line: str, expected: list[tuple[str, int]]) -> None:
+def test_bind_addresses_are_parsed(line: str, expected: list[tuple[str, int]]) -> None:
     assert listening.addresses(["frontend site ", f"\t{line} "]) == expected
 
 
-def test_an_address_that_cannot_be_bound_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "192.0.2.1 8081 Cannot assign requested address\n"
-    monkeypatch.setattr(engine, "execute", lambda *_, **__: process.Result(0, said, ""))
+def test_reload_reports_an_address_that_cannot_be_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = "192.0.2.1 8081 Cannot assign requested address\n"
+    monkeypatch.setattr(engine, "execute", lambda *_, **__: process.Result(0, output, ""))
 
     with pytest.raises(StackctlError) as refused:
         listening.require("id", ["\tbind 192.0.2.1:8081"], "haproxy/haproxy.cfg")
@@ -214,13 +214,13 @@ PROCESSES = """#<PID>          <type>          <reloads>       <uptime>        <
 """
 
 
-def test_the_processes_that_serve_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_current_and_old_haproxy_workers_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(haproxy.Balancer, "master", lambda *_: PROCESSES)
 
     assert haproxy.Balancer("id").workers() == haproxy.HaproxyWorkers(72, (46, 8))
 
 
-def seen(status: str) -> haproxy.BalancedServer:
+def balanced(status: str) -> haproxy.BalancedServer:
     by_hand = status == "DRAIN"
     return haproxy.BalancedServer(
         *("server1", status, "L7OK", "10.0.0.1", 0, 0, 0, 0), drained_by_hand=by_hand
@@ -236,53 +236,55 @@ def seen(status: str) -> haproxy.BalancedServer:
         ("UP", "MAINT (resolution)", "HAProxy says MAINT"),
         ("DRAIN", "DRAIN", ""),
         ("DRAIN", "UP", "./stackctl drain server1"),
-        # It was being started anyway.
+        # It was starting.
         ("DOWN", "UP", ""),
         ("MAINT (resolution)", "UP", ""),
     ],
 )
-def test_after_a_reload_each_server_is_what_it_was(before: str, after: str, wrong: str) -> None:
-    found = reload.changed({"server1": seen(before)}, {"server1": seen(after)})
+def test_reload_reports_servers_whose_state_changed(before: str, after: str, wrong: str) -> None:
+    found = reload.changed({"server1": balanced(before)}, {"server1": balanced(after)})
 
     assert bool(found) == bool(wrong)
     assert wrong in "".join(found)
 
 
-def test_a_server_that_the_configuration_lost_on_purpose_is_not_missed() -> None:
-    assert reload.changed({"server1": seen("UP")}, {}) == []
+def test_reload_ignores_a_server_removed_from_the_configuration() -> None:
+    assert reload.changed({"server1": balanced("UP")}, {}) == []
 
 
 @pytest.mark.parametrize(
     ("answer", "restored"),
     [("\nSuccess=1\n--\n", []), ("\nSuccess=0\n--\n", ["dynamic_backend/server1 2"])],
 )
-def test_what_waits_is_handed_over_at_the_moment_of_a_reload(
+def test_reload_lifts_maxconn_of_the_old_process_and_restores_it_on_failure(
     monkeypatch: pytest.MonkeyPatch, answer: str, restored: list[str]
 ) -> None:
-    """A worker that serves on after all has its limits again."""
-    asked: list[str] = []
-    commanded: list[str] = []
+    """The old worker that continues to serve gets its limits back."""
+    sent: list[str] = []
+    restored_limits: list[str] = []
 
     def master(_: haproxy.Balancer, *lines: str) -> str:
-        asked.extend(lines)
+        sent.extend(lines)
         return answer
 
     monkeypatch.setattr(haproxy.Balancer, "master", master)
-    monkeypatch.setattr(haproxy.Balancer, "command", lambda _, *lines: commanded.extend(lines))
-    limited = dataclasses.replace(seen("UP"), limit=2)
+    monkeypatch.setattr(
+        haproxy.Balancer, "command", lambda _, *lines: restored_limits.extend(lines)
+    )
+    limited = dataclasses.replace(balanced("UP"), limit=2)
 
-    said = haproxy.Balancer("id").reload({"server1": limited, "boundless": seen("UP")})
+    output = haproxy.Balancer("id").reload({"server1": limited, "boundless": balanced("UP")})
 
-    assert said == answer.strip()
-    assert asked == [
+    assert output == answer.strip()
+    assert sent == [
         f"@1 set maxconn server dynamic_backend/server1 {haproxy.FORMER_LIMIT}",
         "reload",
     ]
-    assert commanded == [f"set maxconn server {limit}" for limit in restored]
+    assert restored_limits == [f"set maxconn server {limit}" for limit in restored]
 
 
-def test_no_master_socket_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container that is older than the socket in the compose file."""
+def test_missing_haproxy_master_socket_names_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container of an earlier compose file."""
     gone = process.Result(2, "", "/var/lib/haproxy/master.sock: No such file or directory")
     monkeypatch.setattr(engine, "execute", lambda *_, **__: gone)
 

@@ -1,4 +1,4 @@
-"""`stackctl restore`, run whole: what it restores, and which backups it refuses."""
+"""`stackctl restore` from start to end: what it restores, and which backups it refuses."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ from tests.unit.scripted.stack import Stack, fails
 from tools.stackctl.commands.backup import DATABASE, EXTRAS, MANIFEST, MEDIA
 
 
-def test_restore_saves_what_is_there_then_loads_then_switches(saved: Stack) -> None:
+def test_restore_saves_the_present_data_then_loads_then_switches(saved: Stack) -> None:
     ended = restore(saved)
 
     assert saved.steps == ["lock restore", "up db", *SAVED, *LOADED, *SWITCHED]
@@ -37,12 +37,12 @@ def test_restore_saves_what_is_there_then_loads_then_switches(saved: Stack) -> N
     assert "./stackctl up starts the stack" in ended.err
     assert saved.data.loaded_as == ""
 
-    # And back.
+    # Restore the previous data.
     stop(saved)
     assert saved.run("restore", str(before)).code == 0 and is_unchanged(saved)
 
 
-def test_restore_of_the_former_format_loads_as_the_application(saved: Stack) -> None:
+def test_restore_of_backup_format_1_loads_as_the_application_user(saved: Stack) -> None:
     (path,) = folders(saved)
     manifest = json.loads((path / MANIFEST).read_text())
     del manifest["parts"][EXTRAS], manifest["database"]
@@ -55,8 +55,8 @@ def test_restore_of_the_former_format_loads_as_the_application(saved: Stack) -> 
     assert is_restored(saved)
 
 
-def test_restore_of_the_second_format_loads_as_the_administrator(saved: Stack) -> None:
-    """It has extras, as the present one, and no private files."""
+def test_restore_of_backup_format_2_loads_as_the_administrator(saved: Stack) -> None:
+    """Format 2 has extras, as the present one, and no private files."""
     path = folders(saved)[0] / MANIFEST
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
 
@@ -66,7 +66,7 @@ def test_restore_of_the_second_format_loads_as_the_administrator(saved: Stack) -
     assert is_restored(saved)
 
 
-def test_restore_under_running_servers_needs_force(saved: Stack) -> None:
+def test_restore_needs_force_while_servers_run(saved: Stack) -> None:
     saved.containers["server2"].status = "running"
     saved.containers["worker"].status = "running"
 
@@ -80,7 +80,7 @@ def test_restore_under_running_servers_needs_force(saved: Stack) -> None:
 
 
 def damaged(part: str) -> Callable[[Stack, Path], object]:
-    """Return what changes one byte of a part."""
+    """Return a function that changes one byte of a part."""
 
     def change(_: Stack, path: Path) -> None:
         content = bytearray((path / part).read_bytes())
@@ -90,7 +90,7 @@ def damaged(part: str) -> Callable[[Stack, Path], object]:
     return change
 
 
-UNFIT: dict[str, tuple[Callable[[Stack, Path], object], str]] = {
+UNUSABLE: dict[str, tuple[Callable[[Stack, Path], object], str]] = {
     **{
         part: (damaged(part), f"{part} is missing, or not what was saved (wrong checksum)")
         for part in (DATABASE, EXTRAS, MEDIA)
@@ -117,8 +117,8 @@ UNFIT: dict[str, tuple[Callable[[Stack, Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "words"), UNFIT.values(), ids=UNFIT)
-def test_restore_of_an_unfit_backup_is_refused(
+@pytest.mark.parametrize(("change", "words"), UNUSABLE.values(), ids=UNUSABLE)
+def test_restore_refuses_an_unusable_backup(
     saved: Stack, change: Callable[[Stack, Path], object], words: str
 ) -> None:
     change(saved, folders(saved)[0])
@@ -130,7 +130,7 @@ def test_restore_of_an_unfit_backup_is_refused(
     assert len(folders(saved)) == 1
 
 
-def test_restore_of_another_layer_needs_force(saved: Stack) -> None:
+def test_restore_needs_force_for_a_backup_of_another_layer(saved: Stack) -> None:
     rewritten(layer="production")(saved, folders(saved)[0])
 
     assert restore(saved, "--force").code == 0 and is_restored(saved)
@@ -147,7 +147,7 @@ def test_restore_without_a_name_lists_the_backups(saved: Stack) -> None:
     assert "./stackctl backup makes one" in saved.run("restore", "--json").result["next"]
 
 
-def test_on_a_new_machine_restore_builds_the_image_that_the_database_waits_for(
+def test_restore_on_a_new_machine_builds_the_image_first(
     saved: Stack,
 ) -> None:
     for name in [name for name in saved.images if name.startswith(IMAGE)]:

@@ -1,4 +1,4 @@
-"""`stackctl restore` that fails or is interrupted: it changes nothing, or names a backup."""
+"""A `stackctl restore` that fails or is interrupted changes nothing, or names a backup."""
 
 import gzip
 import json
@@ -38,10 +38,10 @@ def test_restore_that_fails_before_the_switch_changes_nothing(saved: Stack, step
 
 
 @pytest.mark.parametrize(("step", "code"), [(SWITCHED[0], 1), (SWITCHED[0], 137), (SWITCHED[1], 1)])
-def test_restore_that_fails_in_the_switch_names_the_backup_of_before(
+def test_restore_that_fails_in_the_switch_names_the_backup_of_the_previous_data(
     saved: Stack, step: str, code: int
 ) -> None:
-    """137: the container was killed, and the script could say nothing."""
+    """137: the container was killed, without a message of the script."""
     saved.faults[step] = fails("no room", code)
 
     ended = restore(saved, "--force")
@@ -51,13 +51,15 @@ def test_restore_that_fails_in_the_switch_names_the_backup_of_before(
     assert ended.result["error"].endswith("no room; the data may not be whole now")
     assert f"./stackctl restore {before.name} --force\n" in ended.result["next"]
     assert f"./stackctl restore {first.name} --force\n" in ended.result["next"]
-    # What is left is needed for the next try.
+    # The loaded data stays for the next try.
     assert not set(DISCARDED) & set(saved.steps)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("step", LOADED)
-def test_interrupted_load_changes_nothing(saved: Stack, step: str, number: int) -> None:
+def test_restore_interrupted_while_loading_changes_nothing(
+    saved: Stack, step: str, number: int
+) -> None:
     before = signal.getsignal(number)
     saved.faults[step] = partial(signal.raise_signal, number)
 
@@ -66,12 +68,12 @@ def test_interrupted_load_changes_nothing(saved: Stack, step: str, number: int) 
     assert ended.code == 130
     assert ended.result["error"] == "interrupted; nothing was changed"
     assert saved.steps[-3:] == [step, *DISCARDED] and is_unchanged(saved)
-    # A later signal ends the command as any other.
+    # The previous signal handler is set again.
     assert signal.getsignal(number) == before
 
 
 @pytest.mark.parametrize("step", SWITCHED)
-def test_interrupted_switch_completes(saved: Stack, step: str) -> None:
+def test_restore_interrupted_while_switching_completes(saved: Stack, step: str) -> None:
     saved.faults[step] = interrupts
 
     ended = restore(saved)
@@ -80,7 +82,7 @@ def test_interrupted_switch_completes(saved: Stack, step: str) -> None:
     assert "interrupted: the restore completes first" in ended.err
 
 
-def test_what_cannot_be_removed_is_warned_of(saved: Stack) -> None:
+def test_restore_warns_of_temporary_data_that_cannot_be_removed(saved: Stack) -> None:
     saved.faults[LOADED[1]] = fails("no room")
     saved.faults[DISCARDED[0]] = fails("gone")
 
@@ -105,7 +107,7 @@ def test_what_cannot_be_removed_is_warned_of(saved: Stack) -> None:
 def test_restore_of_an_incomplete_dump_changes_nothing(
     saved: Stack, dump: bytes, reason: str
 ) -> None:
-    """As it was saved: its checksum is right."""
+    """With a valid checksum."""
     (path,) = folders(saved)
     (path / DATABASE).write_bytes(dump)
     parts: dict[str, Any] = json.loads((path / MANIFEST).read_text())["parts"]
@@ -119,7 +121,7 @@ def test_restore_of_an_incomplete_dump_changes_nothing(
     assert saved.steps[-2:] == DISCARDED and is_unchanged(saved)
 
 
-def test_what_keeps_the_database_from_its_start_is_shown(saved: Stack) -> None:
+def test_restore_shows_why_the_database_does_not_start(saved: Stack) -> None:
     saved.behave("aaaa", log="DB_PASSWORD is wrong")
     saved.create("env-check").status = "exited"
     saved.containers["env-check"].exit_code = 1

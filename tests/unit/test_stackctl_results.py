@@ -1,4 +1,4 @@
-"""What each command prints for scripts (`--json`) and for people, whole."""
+"""What each command prints, with and without `--json`."""
 
 import json
 import re
@@ -24,15 +24,15 @@ def server(name: str, **facts: object) -> dict[str, object]:
 
 
 def part(name: str, fact: str = "running, healthy") -> dict[str, object]:
-    """Return a part that is well, as `status` describes it."""
+    """Return a healthy part as `status` describes it."""
     return {"name": name, "ok": True, "fact": fact, "problem": "", "next": ""}
 
 
-WELL = {"status": "running", "health": "healthy"}
+HEALTHY = {"status": "running", "health": "healthy"}
 STACK: dict[str, Any] = {
     **{"project": NAME, "layer": "local", "running": True, "haproxy_silent": None, "code": 0},
     "servers": [server("server1"), server("server2")],
-    "services": dict.fromkeys(("db", "haproxy", "redis", "worker"), WELL),
+    "services": dict.fromkeys(("db", "haproxy", "redis", "worker"), HEALTHY),
 }
 PARTS = [
     part("haproxy"),
@@ -58,7 +58,7 @@ RESULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("command", "result"), RESULTS.items(), ids=RESULTS)
-def test_a_command_prints_its_result_for_scripts(
+def test_command_prints_its_result_as_json(
     stack: Stack, command: str, result: dict[str, Any]
 ) -> None:
     stack.commit = "bbbb" if command == "deploy" else "aaaa"
@@ -68,7 +68,7 @@ def test_a_command_prints_its_result_for_scripts(
     assert (ended.code, ended.result) == (0, result)
 
 
-def test_rollback_prints_its_result_for_scripts(stack: Stack) -> None:
+def test_rollback_prints_its_result_as_json(stack: Stack) -> None:
     stack.deploy("bbbb")
 
     ended = stack.run("rollback", "--json")
@@ -79,7 +79,7 @@ def test_rollback_prints_its_result_for_scripts(stack: Stack) -> None:
     assert stack.run("rollback", "aaaa", "--json").result["changed"] is False
 
 
-def test_status_for_scripts_shows_what_is_missing_stopped_and_silent(stack: Stack) -> None:
+def test_status_as_json_reports_missing_stopped_and_unreachable_parts(stack: Stack) -> None:
     stack.containers.pop("server1")
     stack.balancer.silent = "connection refused"
     stack.end("worker", 1)
@@ -99,7 +99,7 @@ def test_status_for_scripts_shows_what_is_missing_stopped_and_silent(stack: Stac
     assert "docker compose restart haproxy interrupts" in parts["haproxy"]["next"]
 
 
-def test_status_for_people_is_a_table_with_a_row_for_each_part(stack: Stack) -> None:
+def test_status_is_a_table_with_a_row_for_each_part(stack: Stack) -> None:
     stack.balancer.requests = {"server2": [stack.clock.now + 60.0]}
     for name in ("server1", "server2"):
         stack.containers[name].started = 100
@@ -115,8 +115,8 @@ def test_status_for_people_is_a_table_with_a_row_for_each_part(stack: Stack) -> 
     assert [row[0] for row in rows[6:]] == ["worker", "db", "redis"]
 
 
-# What is wrong with a part, and the lines below the table.
-WRONG: dict[str, tuple[Any, str, str]] = {
+# Problems of a part, and the lines below the table.
+PROBLEMS: dict[str, tuple[Any, str, str]] = {
     "unhealthy server": (
         lambda s: vars(s.containers["server1"]).update(
             health="unhealthy", output="trying\nno answer on port 7999\n\n"
@@ -159,8 +159,8 @@ WRONG: dict[str, tuple[Any, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "problem", "step"), WRONG.values(), ids=WRONG)
-def test_status_names_what_is_wrong_and_the_next_step_below_the_table(
+@pytest.mark.parametrize(("change", "problem", "step"), PROBLEMS.values(), ids=PROBLEMS)
+def test_status_lists_problems_and_next_steps_below_the_table(
     stack: Stack, change: Any, problem: str, step: str
 ) -> None:
     change(stack)
@@ -173,7 +173,7 @@ def test_status_names_what_is_wrong_and_the_next_step_below_the_table(
     assert not step or lines[lines.index(problem) + 1].startswith(step)
 
 
-def test_a_stack_that_was_not_started_is_named(stack: Stack) -> None:
+def test_status_of_a_stack_that_is_not_started(stack: Stack) -> None:
     stack.containers.clear()
 
     ended = stack.run("status")
@@ -181,7 +181,7 @@ def test_a_stack_that_was_not_started_is_named(stack: Stack) -> None:
     assert ended.code == 1 and ended.out == f"{NAME} is not started: ./stackctl up\n"
 
 
-def test_a_server_from_maintenance_gets_requests_once_a_check_of_it_has_passed(
+def test_ready_of_a_server_in_maintenance_waits_for_a_health_check(
     stack: Stack,
 ) -> None:
     stack.balancer.admin = {("dynamic_backend", "server1"): "maint"}
@@ -194,7 +194,7 @@ def test_a_server_from_maintenance_gets_requests_once_a_check_of_it_has_passed(
     assert len(moments) == 2 and moments[1] >= moments[0] + CHECK_SECONDS
 
 
-def test_reload_asks_the_site_where_it_answers_without_a_host_that_it_knows(stack: Stack) -> None:
+def test_reload_requests_readyz_of_the_site_once(stack: Stack) -> None:
     asked: list[str] = []
 
     def answer(path: str) -> tuple[int, str]:
@@ -207,7 +207,7 @@ def test_reload_asks_the_site_where_it_answers_without_a_host_that_it_knows(stac
     assert stack.hosts == {"localhost"}
 
 
-def test_reload_of_a_stack_without_a_server_in_service_asks_for_no_answer(stack: Stack) -> None:
+def test_reload_without_a_server_in_service_needs_no_response_of_the_site(stack: Stack) -> None:
     for name in ("server1", "server2"):
         stack.run("drain", name, "--force")
     stack.visitors_get(lambda _: (0, ""))
@@ -215,7 +215,7 @@ def test_reload_of_a_stack_without_a_server_in_service_asks_for_no_answer(stack:
     assert stack.run("reload").code == 0
 
 
-def test_reload_reports_what_haproxy_warns_of(stack: Stack) -> None:
+def test_reload_reports_warnings_of_haproxy(stack: Stack) -> None:
     stack.configuration_error = (
         "[NOTICE]   (9) : haproxy version is 3.0\n"
         "[WARNING]  (9) : config : parsing [/usr/local/etc/haproxy/haproxy.cfg:7] : no timeout\n"
@@ -229,7 +229,7 @@ def test_reload_reports_what_haproxy_warns_of(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("step", ["lint migrations", "keep static bbbb", "migrate"])
-def test_a_step_that_fails_shows_its_program_s_last_thirty_lines(stack: Stack, step: str) -> None:
+def test_failed_step_shows_the_last_30_lines_of_its_program(stack: Stack, step: str) -> None:
     stack.data.migrations = {"bbbb": ["shop.0002"]}
     stack.faults[step] = fails("\n".join(f"line {number}" for number in range(40)))
 
@@ -241,7 +241,7 @@ def test_a_step_that_fails_shows_its_program_s_last_thirty_lines(stack: Stack, s
 
 
 @pytest.mark.parametrize(("command", "state"), [("drain", "drain"), ("ready", "ready")])
-def test_a_command_that_haproxy_refuses_is_quoted(stack: Stack, command: str, state: str) -> None:
+def test_drain_and_ready_quote_a_refusal_of_haproxy(stack: Stack, command: str, state: str) -> None:
     stack.faults[f"{state} server1"] = lambda: Reply(out="Permission denied\n")
 
     ended = stack.run(command, "server1", "--json")
@@ -252,7 +252,7 @@ def test_a_command_that_haproxy_refuses_is_quoted(stack: Stack, command: str, st
     assert ended.result["next"] == "`./stackctl status` shows the servers that it knows."
 
 
-def test_a_rotation_of_a_stopped_stack_completes_what_is_in_dotenv(stack: Stack) -> None:
+def test_rotate_of_a_stopped_stack_completes_the_change_in_dotenv(stack: Stack) -> None:
     (stack.root / ".env").write_text("LAYER=local\nDB_PASSWORD=by-hand\n")
     for service in ("server1", "server2", "worker"):
         stack.end(service, 0)
@@ -284,7 +284,7 @@ def test_rotate_refuses_a_secret_that_comes_from_a_file(
     assert ended.result["error"] == "DB_PASSWORD comes from DB_PASSWORD_FILE; nothing was changed"
 
 
-def test_a_rotation_whose_rollback_fails_says_so(stack: Stack) -> None:
+def test_rotate_reports_a_failed_rollback(stack: Stack) -> None:
     stack.faults["recreate server1 aaaa"] = fails("port is taken")
 
     ended = stack.run("rotate", "db", "--json")
@@ -296,10 +296,10 @@ def test_a_rotation_whose_rollback_fails_says_so(stack: Stack) -> None:
     assert stack.record()[-1] == ("rotate db", "aaaa", "not rolled back")
 
 
-def test_a_limit_that_haproxy_refuses_is_quoted(
+def test_ready_quotes_a_limit_that_haproxy_refuses(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`ready` sets the limit to its present value, which makes HAProxy check its queue."""
+    """`ready` sets the present limit again, which makes HAProxy check its queue."""
     command = stack.balancer.command
     monkeypatch.setattr(
         stack.balancer,
@@ -313,10 +313,10 @@ def test_a_limit_that_haproxy_refuses_is_quoted(
     assert (ended.code, ended.result["error"]) == (1, refused)
 
 
-def test_a_deploy_of_the_present_release_with_another_secret_recreates_every_server(
+def test_deploy_of_the_running_release_with_a_changed_secret_recreates_every_server(
     stack: Stack,
 ) -> None:
-    """Containers read the copies of secret files at their start."""
+    """Containers read copies of secret files at their start."""
     stack.environment_check = Reply(out=f"{CHANGED}DB_PASSWORD\n")
 
     assert stack.deploy("aaaa").result["changed"] is True
@@ -325,7 +325,7 @@ def test_a_deploy_of_the_present_release_with_another_secret_recreates_every_ser
     assert recreated == [f"recreate {name} aaaa" for name in ("server1", "server2", "worker")]
 
 
-def test_a_deploy_whose_environment_its_own_image_refuses_changes_nothing(stack: Stack) -> None:
+def test_deploy_changes_nothing_when_env_check_of_the_new_image_fails(stack: Stack) -> None:
     stack.environment_check = Reply(1, err="SHOP_KEY: it is not set\n")
 
     ended = stack.deploy("bbbb")
@@ -335,7 +335,7 @@ def test_a_deploy_whose_environment_its_own_image_refuses_changes_nothing(stack:
     assert ended.result["next"] == "SHOP_KEY: it is not set"
 
 
-def test_up_removes_what_a_variable_has_turned_off(stack: Stack) -> None:
+def test_up_removes_a_service_that_is_turned_off(stack: Stack) -> None:
     stack.extra = {"apache": {"image": "httpd:2.4"}}
     stack.create("apache")
     stack.extra = {}
@@ -343,8 +343,8 @@ def test_up_removes_what_a_variable_has_turned_off(stack: Stack) -> None:
     assert stack.run("up").code == 0 and "apache" not in stack.containers
 
 
-def test_reload_is_refused_where_haproxy_could_not_listen(stack: Stack) -> None:
-    """A new process that fails to bind has the present one stop listening for two seconds."""
+def test_reload_is_refused_when_haproxy_could_not_bind(stack: Stack) -> None:
+    """When a new process fails to bind, the present one stops listening for two seconds."""
     stack.binds = {"0.0.0.0 8080": "Address already in use"}
 
     ended = stack.run("reload", "--json")
@@ -356,7 +356,7 @@ def test_reload_is_refused_where_haproxy_could_not_listen(stack: Stack) -> None:
     )
 
 
-def test_a_server_that_cannot_be_asked_from_inside_fails_its_release(stack: Stack) -> None:
+def test_deploy_fails_when_the_request_inside_the_container_fails(stack: Stack) -> None:
     stack.faults["ask server1"] = fails("python3: not found", 127)
 
     ended = stack.deploy("bbbb")
@@ -387,7 +387,7 @@ def test_status_watch_prints_a_line_each_time(stack: Stack) -> None:
     ]
 
 
-def test_status_watch_for_scripts_prints_an_object_each_time(stack: Stack) -> None:
+def test_status_watch_as_json_prints_an_object_each_time(stack: Stack) -> None:
     *rounds, interrupted = map(json.loads, watch(stack, "--json"))
 
     assert [one["code"] for one in rounds] == [0, 0, 1]

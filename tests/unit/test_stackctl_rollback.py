@@ -1,4 +1,4 @@
-"""`stackctl rollback`, run whole: which release it goes to, in what order, and what it refuses."""
+"""`stackctl rollback` from start to end: its target, its steps, and what it refuses."""
 
 import json
 import os
@@ -16,39 +16,49 @@ from tools.stackctl.releases.deploy import release_before
 
 
 @pytest.fixture
-def third(stack: Stack) -> Stack:
-    """A stack on its third release."""
+def stack_on_third_release(stack: Stack) -> Stack:
+    """Return a stack on its third release."""
     for name in ("bbbb", "cccc"):
         assert stack.deploy(name).code == 0
     return stack
 
 
-def test_rollback_replaces_one_server_at_a_time_and_does_not_migrate(third: Stack) -> None:
-    ended = third.run("rollback", "--json")
+def test_rollback_replaces_one_server_at_a_time_and_does_not_migrate(
+    stack_on_third_release: Stack,
+) -> None:
+    ended = stack_on_third_release.run("rollback", "--json")
 
-    assert third.steps == [
+    assert stack_on_third_release.steps == [
         *("lock rollback", "write releases started", "keep static bbbb", "ask server1"),
         *(*server_steps("server1", "bbbb"), *server_steps("server2", "bbbb")),
         *("name bbbb latest", "recreate worker bbbb", "name bbbb latest", "write releases ok"),
     ]
-    assert third.serves("bbbb") and third.record()[-1] == ("rollback", "bbbb", "ok")
+    assert stack_on_third_release.serves("bbbb") and stack_on_third_release.record()[-1] == (
+        "rollback",
+        "bbbb",
+        "ok",
+    )
     assert ended.result["action"] == "rollback" and ended.result["release"] == "bbbb"
     assert "back to bbbb; migrations are not undone" in ended.err
 
-    assert third.run("rollback").code == 0 and third.serves("aaaa")
+    assert stack_on_third_release.run("rollback").code == 0 and stack_on_third_release.serves(
+        "aaaa"
+    )
 
 
-def test_a_release_that_was_deployed_twice_is_one_step_back(third: Stack) -> None:
-    assert third.deploy("cccc", "--force").code == 0
+def test_rollback_skips_a_release_that_was_deployed_twice(stack_on_third_release: Stack) -> None:
+    assert stack_on_third_release.deploy("cccc", "--force").code == 0
 
-    assert third.run("rollback").code == 0 and third.serves("bbbb")
+    assert stack_on_third_release.run("rollback").code == 0 and stack_on_third_release.serves(
+        "bbbb"
+    )
 
 
-def test_the_lock_and_the_record_say_who_and_when(third: Stack) -> None:
+def test_lock_of_a_command_names_user_process_and_time(stack_on_third_release: Stack) -> None:
     seen: list[dict[str, str]] = []
-    third.at_step = lambda _: seen.extend(third.locks.values())
+    stack_on_third_release.at_step = lambda _: seen.extend(stack_on_third_release.locks.values())
 
-    third.run("rollback")
+    stack_on_third_release.run("rollback")
 
     assert {(one["command"], one["who"], one["process"]) for one in seen} == {
         ("rollback", lock.who(), str(os.getpid()))
@@ -57,104 +67,117 @@ def test_the_lock_and_the_record_say_who_and_when(third: Stack) -> None:
     assert abs(datetime.now(UTC) - began) < timedelta(minutes=5)
 
 
-def test_rollback_goes_to_the_release_that_is_named(third: Stack) -> None:
-    assert third.run("rollback", "aaaa").code == 0 and third.serves("aaaa")
-    # One step back from there is none.
-    ended = third.run("rollback", "--json")
+def test_rollback_goes_to_the_named_release(stack_on_third_release: Stack) -> None:
+    assert stack_on_third_release.run(
+        "rollback", "aaaa"
+    ).code == 0 and stack_on_third_release.serves("aaaa")
+    # There is no earlier release.
+    ended = stack_on_third_release.run("rollback", "--json")
     assert ended.code == 1 and "no earlier release to go back to" in ended.result["error"]
 
 
-def test_rollback_to_the_running_release_changes_nothing(third: Stack) -> None:
-    ended = third.run("rollback", "cccc", "--json")
+def test_rollback_to_the_running_release_changes_nothing(stack_on_third_release: Stack) -> None:
+    ended = stack_on_third_release.run("rollback", "cccc", "--json")
 
     assert ended.code == 0 and ended.result["changed"] is False
-    assert third.steps == ["lock rollback", "name cccc latest"]
+    assert stack_on_third_release.steps == ["lock rollback", "name cccc latest"]
     assert "every server runs cccc already" in ended.err
 
 
-def test_rollback_to_a_release_that_never_served_is_refused(third: Stack) -> None:
-    third.behave("dddd", becomes="unhealthy")
-    third.faults["remove image dddd"] = fails("it is in use")
-    assert third.deploy("dddd").code == 3
+def test_rollback_to_a_release_that_never_served_is_refused(stack_on_third_release: Stack) -> None:
+    stack_on_third_release.behave("dddd", becomes="unhealthy")
+    stack_on_third_release.faults["remove image dddd"] = fails("it is in use")
+    assert stack_on_third_release.deploy("dddd").code == 3
 
     for name in ("dddd", "nosuch"):
-        ended = third.run("rollback", name, "--json")
+        ended = stack_on_third_release.run("rollback", name, "--json")
         assert ended.code == 2
         assert f"no image of a release {name!r} that served" in ended.result["error"]
         assert ended.result["next"] == "There are: cccc, bbbb, aaaa."
-        assert third.steps == ["lock rollback"] and third.serves("cccc")
+        assert stack_on_third_release.steps == ["lock rollback"] and stack_on_third_release.serves(
+            "cccc"
+        )
 
 
-def test_rollback_to_a_release_that_fails_ends_on_the_running_one(third: Stack) -> None:
-    third.behave("bbbb", "server2", becomes="unhealthy")
+def test_failed_rollback_returns_to_the_running_release(stack_on_third_release: Stack) -> None:
+    stack_on_third_release.behave("bbbb", "server2", becomes="unhealthy")
 
-    ended = third.run("rollback", "--json")
+    ended = stack_on_third_release.run("rollback", "--json")
 
     assert ended.code == 3 and "rollback of bbbb failed: server2" in ended.result["error"]
-    assert third.serves("cccc") and third.record()[-1][2] == "rolled back"
+    assert (
+        stack_on_third_release.serves("cccc")
+        and stack_on_third_release.record()[-1][2] == "rolled back"
+    )
 
 
-def test_rollback_may_go_again_to_a_release_that_served_and_then_failed(third: Stack) -> None:
-    third.behave("bbbb", "server2", becomes="unhealthy")
-    assert third.run("rollback").code == 3
-    third.behave("bbbb", "server2")
+def test_rollback_can_be_repeated_to_a_release_that_failed(stack_on_third_release: Stack) -> None:
+    stack_on_third_release.behave("bbbb", "server2", becomes="unhealthy")
+    assert stack_on_third_release.run("rollback").code == 3
+    stack_on_third_release.behave("bbbb", "server2")
 
-    assert third.run("rollback", "bbbb").code == 0 and third.serves("bbbb")
+    assert stack_on_third_release.run(
+        "rollback", "bbbb"
+    ).code == 0 and stack_on_third_release.serves("bbbb")
 
 
-def test_an_interrupted_rollback_says_how_to_resume(third: Stack) -> None:
-    ended = third.cut_off("interrupt", 8, lambda: third.run("rollback", "--json"))
+def test_interrupted_rollback_names_the_command_that_resumes_it(
+    stack_on_third_release: Stack,
+) -> None:
+    ended = stack_on_third_release.cut_off(
+        "interrupt", 8, lambda: stack_on_third_release.run("rollback", "--json")
+    )
 
     assert ended is not None and ended.code == 130
     assert "./stackctl rollback bbbb resumes" in ended.result["next"]
 
 
-def test_a_rollback_that_finds_the_release_before_running_ends_the_cut_off_deploy(
-    third: Stack,
+def test_rollback_records_a_cut_off_deploy_when_the_previous_release_still_runs(
+    stack_on_third_release: Stack,
 ) -> None:
-    third.cut_off("kill", 4, lambda: third.deploy("dddd"))
+    stack_on_third_release.cut_off("kill", 4, lambda: stack_on_third_release.deploy("dddd"))
 
-    ended = third.run("rollback", "--json")
+    ended = stack_on_third_release.run("rollback", "--json")
 
     assert ended.code == 0 and ended.result["changed"] is False
     assert "the deploy of dddd did not end; what served before it serves" in ended.err
-    assert third.record()[-1] == ("rollback", "cccc", "ok")
+    assert stack_on_third_release.record()[-1] == ("rollback", "cccc", "ok")
 
 
-def test_the_images_of_the_five_latest_releases_that_served_stay(third: Stack) -> None:
+def test_images_of_the_5_latest_served_releases_are_kept(stack_on_third_release: Stack) -> None:
     for name in ("dddd", "eeee", "ffff"):
-        ended = third.deploy(name)
+        ended = stack_on_third_release.deploy(name)
 
     assert "removed the image of aaaa: not one of the 5 latest that served" in ended.err
-    kept = {name.partition(":")[2] for name in third.images}
+    kept = {name.partition(":")[2] for name in stack_on_third_release.images}
     assert kept == {"latest", "bbbb", "cccc", "dddd", "eeee", "ffff"}
 
 
-def test_an_image_that_cannot_be_removed_fails_no_release(third: Stack) -> None:
-    third.deploy("dddd")
-    third.deploy("eeee")
-    third.faults["remove image aaaa"] = fails("conflict: it is in use")
+def test_deploy_succeeds_when_an_old_image_cannot_be_removed(stack_on_third_release: Stack) -> None:
+    stack_on_third_release.deploy("dddd")
+    stack_on_third_release.deploy("eeee")
+    stack_on_third_release.faults["remove image aaaa"] = fails("conflict: it is in use")
 
-    ended = third.deploy("ffff")
+    ended = stack_on_third_release.deploy("ffff")
 
     assert ended.code == 0 and "removed the image" not in ended.err
 
 
-def test_releases_lists_every_attempt_once(third: Stack) -> None:
-    """Also one that was killed, and the same release twice."""
-    third.cut_off("kill", 12, lambda: third.deploy("dddd"))
-    third.deploy("eeee")
-    third.deploy("eeee", "--force")
+def test_releases_lists_every_attempt_once(stack_on_third_release: Stack) -> None:
+    """With a killed deploy, and one release twice."""
+    stack_on_third_release.cut_off("kill", 12, lambda: stack_on_third_release.deploy("dddd"))
+    stack_on_third_release.deploy("eeee")
+    stack_on_third_release.deploy("eeee", "--force")
 
-    listed = third.run("releases", "--json").result["releases"]
+    listed = stack_on_third_release.run("releases", "--json").result["releases"]
 
     assert [(entry["release"], entry["outcome"]) for entry in listed[:4]] == [
         *(("eeee", "ok"), ("eeee", "ok"), ("dddd", "started"), ("cccc", "ok"))
     ]
 
 
-def test_the_record_of_an_earlier_version_is_moved_to_the_stack(stack: Stack) -> None:
-    """It was a file of the clone; a crash has cut its last line off."""
+def test_record_of_an_earlier_version_is_moved_to_the_volume(stack: Stack) -> None:
+    """It was a file in the clone; its last line is truncated."""
     old = stack.root / "var" / "stackctl" / NAME / "releases.jsonl"
     old.parent.mkdir(parents=True)
     line = {"time": "", "action": "deploy", "release": "aaaa", "image": "", "outcome": "ok"}
@@ -168,11 +191,11 @@ def test_the_record_of_an_earlier_version_is_moved_to_the_stack(stack: Stack) ->
     assert stack.run("rollback").code == 0 and stack.serves("aaaa")
 
 
-def test_releases_lists_the_record_the_latest_first(third: Stack) -> None:
-    third.behave("dddd", becomes="unhealthy")
-    third.deploy("dddd")
+def test_releases_lists_the_latest_first(stack_on_third_release: Stack) -> None:
+    stack_on_third_release.behave("dddd", becomes="unhealthy")
+    stack_on_third_release.deploy("dddd")
 
-    listed = third.run("releases", "--json").result
+    listed = stack_on_third_release.run("releases", "--json").result
 
     assert listed["running"] == ["cccc"]
     assert [
@@ -183,7 +206,7 @@ def test_releases_lists_the_record_the_latest_first(third: Stack) -> None:
         ("deploy", "bbbb", "ok", True),
         ("found", "aaaa", "found", True),
     ]
-    shown = third.run("releases").out
+    shown = stack_on_third_release.run("releases").out
     headings = ["time", "action", "release", "result", "seconds", "who", "image"]
     assert shown.splitlines()[1].split() == headings
     assert [(line.split()[2], line.split()[-1]) for line in shown.splitlines()[3:7]] == [
@@ -202,15 +225,15 @@ def test_releases_lists_the_record_the_latest_first(third: Stack) -> None:
         ("found A, deploy B!", "AB", "A"),
         ("deploy A, deploy B, rollback A!", "AB", "A"),
         ("deploy A, deploy B, deploy C!, rollback A!", "CA", "A"),
-        # Everything ran C when it was cut off, or nothing yet.
+        # When it was cut off, every server ran C, or none.
         ("deploy A, deploy B, deploy C!", "CC", "B"),
         ("deploy A, deploy B, deploy C!", "BB", "B"),
         ("deploy A, deploy B, deploy C!, rollback B", "BB", "A"),
-        # Nothing on record says how it came there.
+        # The running release is not on record.
         ("deploy A, deploy B", "XX", "B"),
     ],
 )
-def test_a_rollback_goes_one_step_back_and_never_forward(
+def test_rollback_goes_one_step_back_and_never_forward(
     monkeypatch: pytest.MonkeyPatch, history: str, present: str, target: str
 ) -> None:
     entries = [

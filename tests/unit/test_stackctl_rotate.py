@@ -1,4 +1,4 @@
-"""Secrets change while the stack serves; a run that was cut off is completed by the next one."""
+"""`rotate` changes secrets while the stack serves; the next run completes one that was cut off."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ SECRETS = ("DB_PASSWORD", "REDIS_PASSWORD", "BROKER_PASSWORD", "DJANGO_SECRET_KE
 
 
 class Stack:
-    """A stack of one server and a worker, whose backing servers are sets of accepted passwords."""
+    """A stack of a server and a worker; for each service, a set of accepted passwords."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Give every secret the same former value."""
@@ -72,7 +72,7 @@ class Stack:
         return replace(project, model={"name": "project", "services": services})
 
     def values(self) -> dict[str, str]:
-        """Return what is in `.env`."""
+        """Return the values in `.env`."""
         return dict(dotenv.read(self.env).values)
 
     def containers(self) -> dict[str, Container]:
@@ -82,19 +82,19 @@ class Stack:
         }
 
     def roll(self, roll: Roll) -> bool:
-        """Recreate what has another environment; no client may be refused meanwhile."""
+        """Recreate the clients with the new environment; none may be refused."""
         for name, client in self.clients.items():
             self.before_each(name)
             if roll.interrupt.asked:
                 return False
-            self.check_nothing_is_refused()
+            self.check_no_client_is_refused()
             self.clients[name] = replace(client, environ=self.values())
             self.seen.append(self.values())
-        self.check_nothing_is_refused()
+        self.check_no_client_is_refused()
         return True
 
-    def check_nothing_is_refused(self) -> None:
-        """Assert that each client's passwords are accepted, and each one's key known to all."""
+    def check_no_client_is_refused(self) -> None:
+        """Assert that all passwords of clients are accepted, and that all know all secret keys."""
         clients = [client.environ for client in self.clients.values()]
         for password in PASSWORDS.values():
             assert all(c[password.variable] in self.accepted[password.name] for c in clients)
@@ -103,8 +103,8 @@ class Stack:
                 keys = [other["DJANGO_SECRET_KEY"], *other.get(rotate.FALLBACKS, "").split(",")]
                 assert one["DJANGO_SECRET_KEY"] in keys
 
-    def check_all_have(self, values: dict[str, str], *passwords: str) -> None:
-        """Assert that these are rotated: in `.env`, in the clients, and alone in the server."""
+    def check_rotated(self, values: dict[str, str], *passwords: str) -> None:
+        """Assert that these are rotated in `.env` and clients, and the only ones in the server."""
         for password in (PASSWORDS[name] for name in passwords):
             word = values[password.variable]
             assert word != FORMER
@@ -118,7 +118,7 @@ class Stack:
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    """A stack that serves."""
+    """Return a running stack."""
     return Stack(tmp_path, monkeypatch)
 
 
@@ -127,7 +127,7 @@ def test_rotate_changes_one_password(stack: Stack, name: str) -> None:
     stack.rotate(name)
 
     values = stack.values()
-    stack.check_all_have(values, name)
+    stack.check_rotated(values, name)
     assert sum(values[secret] == FORMER for secret in SECRETS) == 3
     assert stack.env.read_text().startswith("# kept\nLAYER=local\n")
     assert stack.env.stat().st_mode & 0o777 == 0o640
@@ -139,13 +139,13 @@ def test_rotate_all_changes_every_secret_and_keeps_former_keys_valid(
     stack.rotate("all")
 
     values = stack.values()
-    stack.check_all_have(values, *PASSWORDS)
+    stack.check_rotated(values, *PASSWORDS)
     assert values["DJANGO_SECRET_KEY"] != FORMER
     assert values[rotate.FALLBACKS] == FORMER
-    # The first roll makes the new key known, the second signs with it.
+    # The first roll adds the new key as a fallback, the second signs with it.
     assert [v["DJANGO_SECRET_KEY"] == FORMER for v in stack.seen] == [True, True, False, False]
-    told = "".join(capfd.readouterr())
-    assert not any(word in told for word in (FORMER, *(values[name] for name in SECRETS)))
+    output = "".join(capfd.readouterr())
+    assert not any(word in output for word in (FORMER, *(values[name] for name in SECRETS)))
 
 
 def test_rotate_keeps_the_latest_former_keys_alone(stack: Stack) -> None:
@@ -161,11 +161,11 @@ def test_rotate_keeps_the_latest_former_keys_alone(stack: Stack) -> None:
 @pytest.mark.parametrize("service", ["server2", "worker"])
 @pytest.mark.parametrize("name", ["db", "secret-key", "all"])
 @pytest.mark.parametrize("fault", ["interrupt", "failure", "kill"])
-def test_rotation_that_was_cut_off_leaves_a_stack_that_works_and_is_completed(
+def test_rotate_completes_a_rotation_that_was_cut_off(
     stack: Stack, service: str, name: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
-        """Ends this process for good."""
+        """Simulates a kill of this process."""
 
     def cut(reached: str) -> None:
         if reached != service:
@@ -183,21 +183,21 @@ def test_rotation_that_was_cut_off_leaves_a_stack_that_works_and_is_completed(
         stack.rotate(name)
     if isinstance(ended.value, StackctlError):
         assert f"./stackctl rotate {name} completes it" in ended.value.hint
-    stack.check_nothing_is_refused()
+    stack.check_no_client_is_refused()
     begun = stack.values()
 
     stack.before_each = lambda _: None
     stack.rotate(name)
 
     if name != "secret-key":
-        stack.check_all_have(stack.values(), "db")
-        # No password more than was begun.
+        stack.check_rotated(stack.values(), "db")
+        # It continues with the same password.
         assert stack.values()["DB_PASSWORD"] == begun["DB_PASSWORD"]
     if name != "db":
         assert stack.values()["DJANGO_SECRET_KEY"] != FORMER
 
 
-def test_password_that_the_server_does_not_take_leaves_the_former_in_place(
+def test_rotate_keeps_the_former_password_when_the_server_refuses_the_new_one(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def accept(password: Password, *_: object) -> None:
@@ -214,10 +214,10 @@ def test_password_that_the_server_does_not_take_leaves_the_former_in_place(
     assert stack.seen == []
 
 
-def test_passwords_accepted_before_another_server_failed_stay_and_are_completed(
+def test_rotate_all_keeps_changed_passwords_when_another_server_fails(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL has one password: a server that starts with the former one would be refused."""
+    """PostgreSQL has one password: a server with the former one would be refused."""
     accept = Password.accept
 
     def accept_none_of_broker(password: Password, project: compose.Project, word: str) -> None:
@@ -234,16 +234,16 @@ def test_passwords_accepted_before_another_server_failed_stay_and_are_completed(
     assert begun["BROKER_PASSWORD"] == FORMER
     for name in ("redis", "db"):
         assert stack.accepted[name] == {FORMER, begun[PASSWORDS[name].variable]} != {FORMER}
-    stack.check_nothing_is_refused()
+    stack.check_no_client_is_refused()
 
     stack.rotate("all")
 
-    stack.check_all_have(stack.values(), *PASSWORDS)
+    stack.check_rotated(stack.values(), *PASSWORDS)
     assert stack.values()["DB_PASSWORD"] == begun["DB_PASSWORD"]
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_password_changed_by_hand_is_brought_to_the_server(stack: Stack, running: bool) -> None:
+def test_rotate_applies_a_password_changed_by_hand_in_dotenv(stack: Stack, running: bool) -> None:
     stack.running = running
     dotenv_file.update({"DB_PASSWORD": "by hand"})
 
@@ -259,7 +259,7 @@ def test_password_changed_by_hand_is_brought_to_the_server(stack: Stack, running
     assert preflight.refused_passwords(stack.project()) == []
 
 
-def test_former_password_is_kept_for_a_worker_that_runs_alone(stack: Stack) -> None:
+def test_rotate_keeps_the_former_password_while_only_a_worker_runs(stack: Stack) -> None:
     stack.clients["server2"] = replace(stack.clients["server2"], running=False)
     dotenv_file.update({"DB_PASSWORD": "by hand"})
 
@@ -268,14 +268,14 @@ def test_former_password_is_kept_for_a_worker_that_runs_alone(stack: Stack) -> N
     assert stack.accepted["db"] == {FORMER, "by hand"}
 
 
-def test_clients_keep_their_password_where_the_server_has_a_newer_one(
+def test_rotate_does_not_refuse_clients_when_the_server_has_a_newer_password(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     primary = "newer"
     stack.accepted["db"] = {primary, FORMER}
 
     def accept(_: Password, __: object, word: str) -> None:
-        # As MySQL does: the primary password becomes the only former one.
+        # As in MySQL: the primary password becomes the only former one.
         nonlocal primary
         stack.accepted["db"], primary = {primary, word}, word
 
@@ -288,10 +288,10 @@ def test_clients_keep_their_password_where_the_server_has_a_newer_one(
 
     stack.rotate("db")
 
-    stack.check_all_have(stack.values(), "db")
+    stack.check_rotated(stack.values(), "db")
 
 
-def test_rotate_changes_nothing_where_servers_differ(
+def test_rotate_changes_nothing_when_servers_run_different_releases(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stacks, "load", fake_project)
@@ -302,8 +302,8 @@ def test_rotate_changes_nothing_where_servers_differ(
     assert set(stack.accepted["db"]) == {FORMER}
 
 
-def test_every_value_in_dotenv_is_accepted_before_servers_are_recreated(stack: Stack) -> None:
-    """A roll brings all of them, also those that the command does not name."""
+def test_rotate_applies_every_password_in_dotenv_before_it_recreates_servers(stack: Stack) -> None:
+    """Recreated servers use all of them, also those that the command does not name."""
     dotenv_file.update({"DB_PASSWORD": "by hand", "REDIS_PASSWORD": "as well"})
 
     stack.rotate("redis")
@@ -327,7 +327,7 @@ def refuse(
     return refused.value
 
 
-def test_rotate_refuses_what_is_not_in_dotenv(
+def test_rotate_refuses_a_secret_that_is_not_in_dotenv(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DB_PASSWORD", FORMER)
@@ -361,18 +361,18 @@ def test_rotate_refuses_a_server_outside_the_stack(
     refuse(stack, name, "uses another server")
 
 
-def test_rotate_refuses_what_has_no_secret(stack: Stack) -> None:
+def test_rotate_refuses_a_name_without_a_secret(stack: Stack) -> None:
     refuse(stack, "nosuch", "no secret 'nosuch'", UsageError)
     stack.given["BROKER"] = "redis"
     assert "rotate redis" in refuse(stack, "broker", "the broker is redis", UsageError).hint
     stack.given["BROKER"] = "kafka"
     refuse(stack, "broker", "the broker is kafka", UsageError)
-    # Without a broker of its own there is no password of one.
+    # Without a separate broker, there is no broker password.
     stack.rotate("all")
     assert stack.values()["BROKER_PASSWORD"] == FORMER
 
 
-def test_rotate_refuses_fresh_secrets_while_the_stack_is_stopped(stack: Stack) -> None:
+def test_rotate_refuses_new_secrets_while_the_stack_is_stopped(stack: Stack) -> None:
     stack.running = False
 
     assert refuse(stack, "all", "not running").hint == "./stackctl up"
@@ -380,7 +380,7 @@ def test_rotate_refuses_fresh_secrets_while_the_stack_is_stopped(stack: Stack) -
 
 @pytest.fixture
 def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A `.env`."""
+    """Return the path of `.env`."""
     monkeypatch.setattr(process, "ROOT", tmp_path)
     yield tmp_path / ".env"
     assert [path.name for path in tmp_path.iterdir() if path.name != "real"] == [".env"]
@@ -395,14 +395,14 @@ def test_dotenv_update_keeps_other_lines(env: Path) -> None:
     assert dict(dotenv.read(env).values) == {"A": "it's", "B": "1", "C": "new"}
 
 
-def test_dotenv_update_creates_a_file_of_the_owner_alone(env: Path) -> None:
+def test_dotenv_update_creates_a_private_file(env: Path) -> None:
     dotenv_file.update({"A": "1"})
 
     assert env.read_text() == "A=1\n"
     assert env.stat().st_mode & 0o777 == 0o600
 
 
-def test_dotenv_update_keeps_a_link_and_a_file_that_cannot_be_replaced(
+def test_dotenv_update_writes_through_a_link_and_keeps_the_file_on_a_full_disk(
     env: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = env.with_name("real")

@@ -1,4 +1,4 @@
-"""What `deploy` waits for and asks of each new server before it gets requests."""
+"""What `deploy` checks on each new server before it receives requests."""
 
 from functools import partial
 
@@ -10,18 +10,18 @@ from tests.unit.test_stackctl_cut_off import Make, on_second_release
 from tests.unit.test_stackctl_deploy import DOWN
 
 
-def test_deploy_waits_until_haproxy_has_the_new_server_s_address(stack: Stack) -> None:
-    """Its status and its checks may be those of the former container for a moment."""
+def test_deploy_waits_until_haproxy_has_the_address_of_the_new_server(stack: Stack) -> None:
+    """Status and checks may belong to the former container for a moment."""
     stale, asked = stack.balancer.stale, list[float]()
     stack.faults["recreate server1 bbbb"] = lambda: stale.update(server1=stack.clock.now + 9)
     stack.faults["ask server1"] = lambda: asked.append(stack.clock.now)
 
     assert stack.deploy("bbbb").code == 0
-    # The first is about the release before.
+    # The first request checks the previous release.
     assert min(asked[1:]) >= stale["server1"]
 
 
-def test_deploy_rolls_back_where_haproxy_keeps_a_former_address(stack: Stack) -> None:
+def test_deploy_rolls_back_when_haproxy_keeps_the_former_address(stack: Stack) -> None:
     stack.faults["recreate server1 bbbb"] = lambda: stack.balancer.stale.update(server1=9e9)
     stack.faults["recreate server1 aaaa"] = stack.balancer.stale.clear
 
@@ -33,10 +33,10 @@ def test_deploy_rolls_back_where_haproxy_keeps_a_former_address(stack: Stack) ->
     )
 
 
-def test_deploy_asks_a_new_server_for_each_page_twice(
+def test_deploy_requests_each_page_of_a_new_server_twice(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server has several processes, and not all of them may be well."""
+    """A server has several processes, and not all may be healthy."""
     answer, asked = stack.answer, list[str]()
 
     def second_is_bad(container: Container, path: str) -> tuple[int, str]:
@@ -52,8 +52,8 @@ def test_deploy_asks_a_new_server_for_each_page_twice(
     assert ended.code == 3 and "/ answers 500" in ended.result["error"] and stack.serves("aaaa")
 
 
-def test_health_before_a_release_is_asked_of_a_server_that_runs(scripted: Make) -> None:
-    """What is down already is no fault of the new release."""
+def test_deploy_checks_the_previous_health_on_a_running_server(scripted: Make) -> None:
+    """A component that is already down is no fault of the new release."""
     stack = on_second_release(scripted)
     stack.cut_off("kill", 13, partial(stack.deploy, "cccc"))
     stack.end("server1")
@@ -66,7 +66,7 @@ def test_health_before_a_release_is_asked_of_a_server_that_runs(scripted: Make) 
     assert stack.serves("dddd")
 
 
-def test_drain_waits_as_long_as_a_request_may_take_in_the_container_that_runs(
+def test_deploy_drains_as_long_as_request_seconds_of_the_running_container(
     stack: Stack,
 ) -> None:
     stack.containers["server1"].environ["REQUEST_SECONDS"] = "60"

@@ -1,4 +1,4 @@
-"""`reload`, `drain`, `ready`, `up`, `down` and `adopt`, run whole."""
+"""`reload`, `drain`, `ready`, `up`, `down` and `adopt` from start to end."""
 
 import signal
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import IMAGE, NAME
 from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
 
-RELOADED = ["write state", "reload", "remove state"]
+RELOAD_STEPS = ["write state", "reload", "remove state"]
 ALERT = (
     "Success=0\n--\n[ALERT]    (1) : Binding [/usr/local/etc/haproxy/haproxy.cfg:9] "
     "for frontend site: cannot bind socket (Address already in use).\n"
@@ -27,18 +27,18 @@ def drain(stack: Stack, *options: str) -> Ended:
     return stack.run("drain", "server1", "--json", *options)
 
 
-def test_reload_hands_on_the_servers_state_and_waits_for_the_former_process(stack: Stack) -> None:
+def test_reload_keeps_server_state_and_waits_for_the_former_process(stack: Stack) -> None:
     ended = reload(stack)
 
     assert ended.code == 0 and not stack.locks
-    assert stack.steps == ["lock reload", "write owner", *RELOADED]
+    assert stack.steps == ["lock reload", "write owner", *RELOAD_STEPS]
     assert ended.result["worker"] == stack.balancer.pid == 9
     assert ended.result["servers"] == {"server1": "ready", "server2": "ready"}
     assert ended.result["other_container_wanted"] is False
     assert stack.clock.now >= 1003 and stack.state_file == ""
 
 
-def test_a_drained_server_stays_drained_over_a_reload(stack: Stack) -> None:
+def test_reload_keeps_a_drained_server_drained(stack: Stack) -> None:
     drain(stack)
 
     assert reload(stack).result["servers"]["server1"] == "drained"
@@ -46,12 +46,12 @@ def test_a_drained_server_stays_drained_over_a_reload(stack: Stack) -> None:
 
 
 def forget_drain(stack: Stack) -> None:
-    """Drain a server, and have the new process not know of it."""
+    """Drain a server, and lose that state in the new process."""
     drain(stack)
     stack.faults["remove state"] = lambda: stack.balancer.admin.clear()
 
 
-def falls_silent(stack: Stack) -> Reply:
+def stop_answering(stack: Stack) -> Reply:
     stack.balancer.silent = "no answer"
     return Reply()
 
@@ -65,43 +65,43 @@ REFUSED: dict[str, tuple[Callable[[Stack], object], list[str], str, str]] = {
     ),
     "state": (
         lambda s: s.faults.update({"write state": fails("Read-only file system")}),
-        RELOADED[:1],
+        RELOAD_STEPS[:1],
         "the servers' state cannot be kept; nothing was changed: ",
         "/var/lib/haproxy",
     ),
     "process": (
         lambda s: setattr(s.balancer, "reloads", ALERT),
-        RELOADED,
+        RELOAD_STEPS,
         "HAProxy could not start with the new configuration, though it is well-formed",
         "Binding [haproxy/haproxy.cfg:9] for frontend site: cannot bind",
     ),
     "no answer": (
         lambda s: s.faults.update({"reload": lambda: Reply(out="Success=1\n")}),
-        RELOADED,
+        RELOAD_STEPS,
         "no new HAProxy process answers within 15 s of the reload",
         "The former one serves on.",
     ),
     "silent": (
-        lambda s: s.faults.update({"reload": partial(falls_silent, s)}),
-        RELOADED,
+        lambda s: s.faults.update({"reload": partial(stop_answering, s)}),
+        RELOAD_STEPS,
         "HAProxy's admin socket does not answer",
         "haproxy",
     ),
     "server": (
         lambda s: s.faults.update({"reload": partial(s.behave, "aaaa", "server1", check="L4CON")}),
-        RELOADED,
+        RELOAD_STEPS,
         "the new configuration serves, but not every server is what it was before",
         "server1 was in service, and HAProxy says DOWN, L4CON",
     ),
     "drain": (
         forget_drain,
-        RELOADED,
+        RELOAD_STEPS,
         "the new configuration serves, but not every server is what it was before",
         "server1 was drained, and is in service: ./stackctl drain server1",
     ),
     "site": (
         lambda s: s.visitors_get(lambda _: (0, "")),
-        RELOADED,
+        RELOAD_STEPS,
         "the new configuration serves, but the site does not answer on port",
         "Undo the change and reload.",
     ),
@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Callable[[Stack], object], list[str], str, str]] = {
 
 
 @pytest.mark.parametrize(("change", "steps", "problem", "hint"), REFUSED.values(), ids=REFUSED)
-def test_reload_that_is_refused_or_fails_says_what_serves(
+def test_failed_reload_reports_which_configuration_serves(
     stack: Stack, change: Callable[[Stack], object], steps: list[str], problem: str, hint: str
 ) -> None:
     change(stack)
@@ -120,9 +120,9 @@ def test_reload_that_is_refused_or_fails_says_what_serves(
     assert ended.code == 1 and ended.result["error"].startswith(problem)
     assert hint in ended.result["next"] and not stack.locks
     assert [s for s in stack.steps if "lock" not in s and "owner" not in s] == steps
-    # A later start or reload would believe it.
+    # A later start or reload would load it.
     assert stack.state_file == ""
-    # The former process serves on with its own limits, unless nothing can be said to it.
+    # The former process serves with its limits, unless it does not answer.
     assert set(stack.balancer.limits.values()) <= {2} or "answer" in problem
 
 
@@ -136,7 +136,7 @@ def test_reload_ends_when_interrupted_after_the_change(stack: Stack) -> None:
     assert ended.result["next"] == "./stackctl status"
 
 
-def test_a_former_process_that_stays_is_named(stack: Stack) -> None:
+def test_reload_warns_of_a_former_process_that_stays(stack: Stack) -> None:
     stack.faults["remove state"] = lambda: stack.balancer.former.update({8: 9e9})
 
     ended = reload(stack)
@@ -144,7 +144,7 @@ def test_a_former_process_that_stays_is_named(stack: Stack) -> None:
     assert ended.code == 0 and "still there after 65 s: process 8" in ended.err
 
 
-def test_reload_says_that_it_brings_the_file_alone(stack: Stack) -> None:
+def test_reload_warns_that_container_changes_need_a_recreate(stack: Stack) -> None:
     stack.extra["haproxy"] = {"mem_limit": "1g"}
 
     ended = reload(stack)
@@ -153,7 +153,7 @@ def test_reload_says_that_it_brings_the_file_alone(stack: Stack) -> None:
     assert "docker compose up --detach --no-deps haproxy brings the rest" in ended.err
 
 
-def test_drain_waits_until_the_requests_that_run_have_ended(stack: Stack) -> None:
+def test_drain_waits_until_running_requests_have_ended(stack: Stack) -> None:
     stack.balancer.requests = {"server1": [stack.clock.now + 5.0]}
 
     ended = drain(stack)
@@ -164,16 +164,16 @@ def test_drain_waits_until_the_requests_that_run_have_ended(stack: Stack) -> Non
     assert "./stackctl ready server1 brings it back" in ended.err
 
 
-def test_drain_begins_to_count_again_after_a_request_that_came_late(stack: Stack) -> None:
+def test_drain_waits_for_a_late_request(stack: Stack) -> None:
     late = {"server1": [stack.clock.now + 3.0]}
     stack.clock.plan(0.3, lambda: stack.balancer.requests.update(late))
 
-    # Three looks in a row without a request, 0.2 s apart.
+    # It needs three checks without a request, 0.2 s apart.
     assert drain(stack).code == 0 and stack.clock.now >= 1003.4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_drain_leaves_the_server_in_service(stack: Stack, number: int) -> None:
+def test_interrupted_drain_returns_the_server_to_service(stack: Stack, number: int) -> None:
     stack.balancer.requests = {"server1": [stack.clock.now + 20.0]}
     stack.clock.plan(2, partial(signal.raise_signal, number))
 
@@ -184,7 +184,7 @@ def test_an_interrupted_drain_leaves_the_server_in_service(stack: Stack, number:
     assert stack.balancer.up() == ["server1", "server2"] and not stack.locks
 
 
-def test_the_last_server_in_service_is_drained_by_force_alone(stack: Stack) -> None:
+def test_drain_of_the_last_server_in_service_needs_force(stack: Stack) -> None:
     assert stack.run("drain", "server2").code == 0
 
     ended = drain(stack)
@@ -195,7 +195,7 @@ def test_the_last_server_in_service_is_drained_by_force_alone(stack: Stack) -> N
     assert drain(stack, "--force").code == 0 and stack.balancer.up() == []
 
 
-def test_ready_brings_a_server_back(stack: Stack) -> None:
+def test_ready_returns_a_drained_server_to_service(stack: Stack) -> None:
     drain(stack)
 
     ended = stack.run("ready", "server1", "--json")
@@ -204,7 +204,7 @@ def test_ready_brings_a_server_back(stack: Stack) -> None:
     assert stack.steps == ["lock ready server1", "ready server1"]
 
 
-def test_a_server_in_maintenance_is_checked_before_it_gets_requests(stack: Stack) -> None:
+def test_ready_checks_a_server_in_maintenance_before_it_gets_requests(stack: Stack) -> None:
     stack.balancer.admin = {("dynamic_backend", "server1"): "maint"}
 
     assert stack.run("ready", "server1").code == 0
@@ -216,7 +216,7 @@ def test_a_server_in_maintenance_is_checked_before_it_gets_requests(stack: Stack
     assert ended.code == 1 and "ready server1" not in stack.steps
 
 
-def test_ready_fails_where_checks_do(stack: Stack) -> None:
+def test_ready_fails_when_the_health_check_fails(stack: Stack) -> None:
     drain(stack)
     stack.containers["server1"].health = "unhealthy"
     before = stack.clock.now
@@ -229,14 +229,14 @@ def test_ready_fails_where_checks_do(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("command", ["drain", "ready"])
-def test_a_server_that_does_not_exist_is_a_wrong_usage(stack: Stack, command: str) -> None:
+def test_drain_and_ready_of_an_unknown_server_exit_with_2(stack: Stack, command: str) -> None:
     ended = stack.run(command, "server9", "--json")
 
     assert ended.code == 2 and stack.steps == []
     assert ended.result["next"] == "The servers: server1, server2."
 
 
-def test_up_starts_all_and_says_where_the_site_is(stack: Stack) -> None:
+def test_up_starts_the_stack_and_prints_the_url(stack: Stack) -> None:
     stack.containers.clear()
 
     ended = stack.run("up", "--json")
@@ -247,9 +247,7 @@ def test_up_starts_all_and_says_where_the_site_is(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_up_builds_where_there_is_no_image_and_records_how_it_started(
-    stack: Stack, built: bool
-) -> None:
+def test_up_builds_a_missing_image_and_records_the_start(stack: Stack, built: bool) -> None:
     stack.containers.clear()
     stack.images.clear()
     stack.commit = "bbbb"
@@ -270,7 +268,7 @@ def test_up_builds_where_there_is_no_image_and_records_how_it_started(
         assert entry["note"] == "the stack did not start"
 
 
-def test_up_names_what_did_not_start(stack: Stack) -> None:
+def test_up_names_services_that_did_not_start(stack: Stack) -> None:
     stack.behave("aaaa", log="KeyError: 'A'")
     stack.end("server1", 1)
     stack.containers["server2"].status = "created"
@@ -286,7 +284,7 @@ def test_up_names_what_did_not_start(stack: Stack) -> None:
 
 
 def test_up_names_a_password_that_a_server_refuses(stack: Stack) -> None:
-    """The database was not up before, so its password could not be checked then."""
+    """The database was down before, so its password could not be checked."""
 
     def start() -> Reply | None:
         stack.data.accepted["mysql.sh"] = ["another"]
@@ -300,7 +298,7 @@ def test_up_names_a_password_that_a_server_refuses(stack: Stack) -> None:
     assert "./stackctl rotate db" in ended.result["next"]
 
 
-def test_down_keeps_the_data_unless_told(stack: Stack) -> None:
+def test_down_keeps_data_unless_volumes_are_requested(stack: Stack) -> None:
     stack.deploy("bbbb")
 
     ended = stack.run("down", "--json")
@@ -312,12 +310,12 @@ def test_down_keeps_the_data_unless_told(stack: Stack) -> None:
 
     assert stack.run("down", "--volumes").code == 1 and stack.steps == []
     assert stack.run("down", "--volumes", "--yes").code == 0
-    # The lock, which mounts the volume, has to end first.
+    # The lock mounts the volume, so it must end first.
     assert stack.steps == ["lock down", "down", "remove the record"] and stack.volumes == {}
     assert stack.data.rows == {}
 
 
-def test_a_stack_that_does_not_stop_keeps_its_record(stack: Stack) -> None:
+def test_failed_down_keeps_the_record(stack: Stack) -> None:
     stack.deploy("bbbb")
     stack.faults["down"] = fails("network is in use")
 
@@ -327,13 +325,13 @@ def test_a_stack_that_does_not_stop_keeps_its_record(stack: Stack) -> None:
     assert "network is in use" in ended.err and stack.record()
 
 
-def test_version_is_the_stack_s(stack: Stack) -> None:
+def test_version_prints_the_version_of_the_stack(stack: Stack) -> None:
     assert stack.run("version").out == f"{VERSION}\n"
     assert stack.run("version", "--json").result == {"version": VERSION}
     assert stack.steps == []
 
 
-def test_adopt_makes_the_stack_this_folder_s(stack: Stack) -> None:
+def test_adopt_makes_this_folder_the_owner_of_the_stack(stack: Stack) -> None:
     stack.volumes = {f"{NAME}_stackctl": {"owner": "/elsewhere\n"}}
     assert stack.run("up").code == 1
 
@@ -346,8 +344,8 @@ def test_adopt_makes_the_stack_this_folder_s(stack: Stack) -> None:
     assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
 
 
-def test_a_lock_whose_holder_never_started_is_removed(stack: Stack) -> None:
-    """Its start was cut off between `create` and `start`: it has the name, and does not run."""
+def test_lock_whose_holder_never_started_is_removed(stack: Stack) -> None:
+    """It was cut off between `create` and `start`: its container exists and does not run."""
     stack.locks = {f"{NAME}-stackctl": {}}
     removed_at: list[float] = []
 
@@ -360,11 +358,11 @@ def test_a_lock_whose_holder_never_started_is_removed(stack: Stack) -> None:
     ended = drain(stack)
 
     assert ended.code == 0 and stack.steps[0] == "remove the lock"
-    # A holder may need a moment between the two.
+    # A holder may need a moment between create and start.
     assert [round(moment) for moment in removed_at] == [1003]
 
 
-def test_a_lock_that_the_engine_refuses_is_no_busy_stack(stack: Stack) -> None:
+def test_lock_that_the_engine_refuses_is_not_reported_as_busy(stack: Stack) -> None:
     stack.faults["lock drain server1"] = fails("no space left on device", 125)
 
     ended = drain(stack)
@@ -373,7 +371,7 @@ def test_a_lock_that_the_engine_refuses_is_no_busy_stack(stack: Stack) -> None:
     assert ended.result["error"] == "the stack's lock cannot be acquired: no space left on device"
 
 
-def test_rotate_has_the_server_accept_both_passwords_while_clients_change(stack: Stack) -> None:
+def test_rotate_accepts_both_passwords_while_clients_are_recreated(stack: Stack) -> None:
     accepted: list[list[str]] = []
     for service in ("server1", "server2", "worker"):
         stack.faults[f"recreate {service} aaaa"] = lambda: accepted.append(
@@ -397,7 +395,7 @@ def test_rotate_has_the_server_accept_both_passwords_while_clients_change(stack:
     assert new not in ended.out + ended.err + "".join(stack.calls)
 
 
-def test_a_rotation_that_the_server_refuses_changes_nothing(stack: Stack) -> None:
+def test_rotate_changes_nothing_when_the_server_refuses_the_new_password(stack: Stack) -> None:
     stack.faults["accept password db"] = fails("no space left on device")
 
     ended = stack.run("rotate", "db", "--json")
@@ -409,7 +407,7 @@ def test_a_rotation_that_the_server_refuses_changes_nothing(stack: Stack) -> Non
     assert stack.data.accepted["mysql.sh"] == ["a-password"]
 
 
-def test_doctor_asks_the_site(stack: Stack) -> None:
+def test_doctor_requests_the_site(stack: Stack) -> None:
     ended = stack.run("doctor", "--json")
 
     rows = {row["name"]: row for row in ended.result["checks"]}

@@ -1,4 +1,4 @@
-"""`up`, `status`, `doctor` and `ready` where not all is as it should be; the engine is a fake."""
+"""`up`, `status`, `doctor` and `ready` of a faulty stack, with a fake engine."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_stackctl_parts import container, seen
+from tests.unit.test_stackctl_parts import balanced, container
 from tools.stackctl import cli
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.checks import preflight
@@ -26,15 +26,15 @@ FRESH = "sha256:fresh0123456789"
 
 
 class Stack:
-    """A stack in the engine's and the load balancer's eyes."""
+    """A stack as the engine and the load balancer report it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Make one in which all is well."""
+        """Create a healthy stack."""
         names = ("server1", "server2", "server3", "worker", "haproxy", "db", "migrate")
         self.containers = {name: self.service(name) for name in names}
         once = {"restart_policy": "no", "running": False, "status": "exited", "health": "none"}
         self.change("migrate", **once)
-        self.balancer = {name: replace(seen("UP"), name=name) for name in names[:3]}
+        self.balancer = {name: replace(balanced("UP"), name=name) for name in names[:3]}
         services = {name: {"image": IMAGES.get(name, "fake-local")} for name in names}
         model = {"name": "project", "services": services}
         self.project = compose.Project("project", "local", model)
@@ -44,27 +44,27 @@ class Stack:
         monkeypatch.setattr(engine, "execute", lambda *_: process.Result(1, "", ""))
 
     def service(self, name: str) -> Container:
-        """Return a container that is well."""
+        """Return a healthy container."""
         return container(id=name, service=name, restart_policy="unless-stopped")
 
     def change(self, name: str, **facts: object) -> None:
-        """Change what the engine says of a container."""
+        """Change a container; HAProxy marks its server down."""
         self.change_quietly(name, **facts)
         if name.startswith("server"):
-            self.balancer[name] = replace(seen("DOWN"), name=name)
+            self.balancer[name] = replace(balanced("DOWN"), name=name)
 
     def change_quietly(self, name: str, **facts: object) -> None:
-        """Change what the engine says of a container; HAProxy notices nothing."""
+        """Change a container without a change in HAProxy."""
         self.containers[name] = replace(self.containers[name], **facts)  # type: ignore[arg-type]
 
 
 class Machine(Stack):
-    """A stack on a machine whose images and starts are known."""
+    """A stack on a machine with images."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Make one in which the servers run release `old`, which compose would start."""
+        """Create a stack whose servers run release `old`, which compose would start."""
         super().__init__(monkeypatch)
-        # By name; the other services' images are what their containers run.
+        # By name; other services run their own images.
         self.images = {"fake-local:latest": RUNNING, "fake-local:old": RUNNING}
         self.built_as = {RUNNING: "old", FRESH: "unreleased"}
         self.hashes = dict.fromkeys(self.containers, "present")
@@ -97,11 +97,11 @@ class Machine(Stack):
         monkeypatch.setattr(stack, "_site", lambda *_, **__: preflight.Check("site", "answers"))
 
     def tag(self, image: str, name: str) -> None:
-        """Give an image a name."""
+        """Tag an image."""
         self.images[name] = image
 
     def tags(self, repository: str) -> dict[str, str]:
-        """Return the tags of a name."""
+        """Return the tags of a repository."""
         return {
             name.partition(":")[2]: image
             for name, image in self.images.items()
@@ -109,13 +109,13 @@ class Machine(Stack):
         }
 
     def build(self, _: compose.Project, name: str, *__: object) -> str:
-        """Make an image of a release."""
+        """Add an image of a release."""
         self.images[f"fake-local:{name}"] = FRESH
         self.built_as[FRESH] = name
         return FRESH
 
     def start(self, *_: object, recreate: bool) -> process.Result:
-        """Start what compose would."""
+        """Start the services that compose would start."""
         self.recreated = recreate
         if recreate and self.starts:
             for name in (*self.project.servers, *self.project.workers):
@@ -129,11 +129,11 @@ class Machine(Stack):
         return stack.up(Console(as_json=True), build=build)
 
     def checks(self) -> dict[str, preflight.Check]:
-        """Return what `stackctl doctor` says of the stack."""
+        """Return the checks of `stackctl doctor` for the stack."""
         return {check.name: check for check in stack._stack_checks(self.project)}
 
     def silence(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have HAProxy run and say nothing."""
+        """Let HAProxy run without answering."""
 
         def servers(_: haproxy.Balancer) -> dict[str, haproxy.BalancedServer]:
             raise StackctlError(SILENT, "Is haproxy running?")
@@ -143,12 +143,12 @@ class Machine(Stack):
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A stack that is well, and a folder of its own for lock and record."""
+    """Return a healthy stack with its own folder."""
     monkeypatch.setattr(process, "ROOT", tmp_path)
     return Machine(monkeypatch)
 
 
-def test_up_on_a_stack_that_is_well_changes_nothing(
+def test_up_of_a_healthy_stack_changes_nothing(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = dict(machine.images)
@@ -157,11 +157,11 @@ def test_up_on_a_stack_that_is_well_changes_nothing(
 
     assert machine.recreated is True
     assert machine.images == images
-    said = capsys.readouterr().err
-    assert "warning" not in said and "http://localhost:80/" in said
+    output = capsys.readouterr().err
+    assert "warning" not in output and "http://localhost:80/" in output
 
 
-def test_up_and_doctor_warn_of_a_redirect_to_https_where_nothing_answers(
+def test_up_and_doctor_warn_of_a_redirect_to_https_without_a_certificate(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     production = compose.Project("project", "production", machine.project.model)
@@ -174,7 +174,7 @@ def test_up_and_doctor_warn_of_a_redirect_to_https_where_nothing_answers(
     assert "DJANGO_SECURE_SSL_REDIRECT" in [row["name"] for row in rows if not row["ok"]]
 
 
-def test_before_a_build_what_runs_gets_its_release_s_name(machine: Machine) -> None:
+def test_up_build_tags_the_running_image_with_its_release(machine: Machine) -> None:
     del machine.images["fake-local:old"]
 
     machine.up(build=True)
@@ -182,7 +182,7 @@ def test_before_a_build_what_runs_gets_its_release_s_name(machine: Machine) -> N
     assert machine.images["fake-local:old"] == RUNNING
 
 
-def test_an_image_that_somebody_built_is_kept_and_named(
+def test_up_keeps_and_tags_an_image_built_without_stackctl(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.images["fake-local:latest"] = FRESH
@@ -191,12 +191,12 @@ def test_an_image_that_somebody_built_is_kept_and_named(
 
     assert machine.images["fake-local:latest"] == RUNNING
     assert machine.images["fake-local:unreleased"] == FRESH
-    said = capsys.readouterr().err
-    assert "a release was cut off, or an image was built without stackctl" in said
-    assert "old runs, and is started; the other one is kept as fake-local:unreleased" in said
+    output = capsys.readouterr().err
+    assert "a release was cut off, or an image was built without stackctl" in output
+    assert "old runs, and is started; the other one is kept as fake-local:unreleased" in output
 
 
-def test_no_image_loses_its_name_to_another_of_the_same_release(machine: Machine) -> None:
+def test_up_does_not_overwrite_the_tag_of_another_image(machine: Machine) -> None:
     machine.images["fake-local:latest"] = FRESH
     machine.images["fake-local:unreleased"] = "sha256:another"
 
@@ -206,7 +206,7 @@ def test_no_image_loses_its_name_to_another_of_the_same_release(machine: Machine
     assert machine.images["fake-local:unreleased-fresh0123456"] == FRESH
 
 
-def test_an_image_with_a_name_needs_no_other(
+def test_up_adds_no_tag_to_a_tagged_image(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.images |= {"fake-local:latest": FRESH, "fake-local:cut-off": FRESH}
@@ -217,7 +217,9 @@ def test_an_image_with_a_name_needs_no_other(
     assert "fake-local:unreleased" not in machine.images
 
 
-def test_without_compose_s_image_what_runs_is_it_and_nothing_is_built(machine: Machine) -> None:
+def test_up_without_a_latest_image_tags_the_running_one_and_does_not_build(
+    machine: Machine,
+) -> None:
     del machine.images["fake-local:latest"]
 
     machine.up()
@@ -227,7 +229,7 @@ def test_without_compose_s_image_what_runs_is_it_and_nothing_is_built(machine: M
 
 
 @pytest.mark.parametrize("service", ["haproxy", "db"])
-def test_up_leaves_what_visitors_would_miss_and_names_the_command(
+def test_up_does_not_recreate_haproxy_or_database_and_names_the_command(
     machine: Machine, service: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.hashes[service] = "another"
@@ -235,13 +237,13 @@ def test_up_leaves_what_visitors_would_miss_and_names_the_command(
     machine.up()
 
     assert machine.recreated is False
-    said = capsys.readouterr().err
-    assert f"{service} keeps its present configuration" in said
-    assert f"docker compose up --detach --no-deps {service} brings" in said
-    assert "the running servers keep" not in said
+    output = capsys.readouterr().err
+    assert f"{service} keeps its present configuration" in output
+    assert f"docker compose up --detach --no-deps {service} brings" in output
+    assert "the running servers keep" not in output
 
 
-def test_up_makes_a_worker_anew_that_no_visitor_misses(machine: Machine) -> None:
+def test_up_recreates_a_worker_with_another_configuration(machine: Machine) -> None:
     machine.hashes["worker"] = "another"
 
     machine.up()
@@ -249,7 +251,7 @@ def test_up_makes_a_worker_anew_that_no_visitor_misses(machine: Machine) -> None
     assert machine.recreated is True
 
 
-def test_up_starts_a_haproxy_of_the_present_configuration_that_was_down(machine: Machine) -> None:
+def test_up_recreates_a_haproxy_that_is_down(machine: Machine) -> None:
     machine.hashes["haproxy"] = "another"
     machine.change("haproxy", **KILLED)
 
@@ -258,7 +260,7 @@ def test_up_starts_a_haproxy_of_the_present_configuration_that_was_down(machine:
     assert machine.recreated is True
 
 
-def test_a_server_that_haproxy_does_not_know_is_told_with_the_command(machine: Machine) -> None:
+def test_server_unknown_to_haproxy_is_reported_with_the_command(machine: Machine) -> None:
     del machine.balancer["server3"]
     command = "docker compose up --detach --no-deps haproxy"
 
@@ -270,13 +272,13 @@ def test_a_server_that_haproxy_does_not_know_is_told_with_the_command(machine: M
             change()
         assert refused.value.hint.endswith(command)
     assert machine.checks()["server3"].hint.endswith(command)
-    # A release says the same.
-    with pytest.raises(StackctlError) as told:
+    # A deploy reports the same.
+    with pytest.raises(StackctlError) as refusal:
         refusals.require_whole_stack(machine.project, cut_off=False)
-    assert told.value.hint == f"{refused.value.problem}: {refused.value.hint}"
+    assert refusal.value.hint == f"{refused.value.problem}: {refused.value.hint}"
 
 
-def test_without_haproxy_no_server_is_called_unknown(machine: Machine) -> None:
+def test_doctor_without_haproxy_reports_no_unknown_server(machine: Machine) -> None:
     machine.change("haproxy", **KILLED)
     machine.balancer.clear()
 
@@ -285,7 +287,7 @@ def test_without_haproxy_no_server_is_called_unknown(machine: Machine) -> None:
     assert "./stackctl up" in checks["haproxy"].hint
 
 
-def test_doctor_shows_what_is_known_while_haproxy_is_silent(
+def test_doctor_reports_container_state_when_haproxy_does_not_answer(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.silence(monkeypatch)
@@ -299,7 +301,7 @@ def test_doctor_shows_what_is_known_while_haproxy_is_silent(
     assert checks["site"].ok
 
 
-def test_status_shows_what_is_known_while_haproxy_is_silent(
+def test_status_reports_container_state_when_haproxy_does_not_answer(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.silence(monkeypatch)
@@ -325,7 +327,7 @@ def _ctrl_c(_: float) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_service_of_several_containers_is_told(
+def test_doctor_reports_a_service_with_several_containers(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers = [container(service="worker") for _ in range(3)]

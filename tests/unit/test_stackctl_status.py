@@ -1,4 +1,4 @@
-"""`doctor` and `status` name each part that is not as it should be, with the next step."""
+"""`doctor` and `status` report each faulty service, with the next step."""
 
 import io
 import os
@@ -27,7 +27,7 @@ STOPPED = {**KILLED, "exit_code": 0}
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A stack that is well."""
+    """Return a healthy stack."""
     monkeypatch.setattr(process, "ROOT", tmp_path)
     machine = Machine(monkeypatch)
     once = {"restart_policy": "no", **STOPPED, "health": "none"}
@@ -36,7 +36,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def status(machine: Machine) -> dict[str, Check]:
-    """Return what `status` shows of each part."""
+    """Return the rows of `status`."""
     return {check.name: check for check in parts.examine(state.glance(machine.project))}
 
 
@@ -71,7 +71,7 @@ def test_every_part_of_a_stack_has_a_row_in_doctor_and_status(
         ({"config_hash": "former"}, "another configuration than .env", ""),
     ],
 )
-def test_each_fault_of_a_part_is_named_with_its_next_step(
+def test_each_fault_of_a_service_is_reported_with_its_next_step(
     machine: Machine, service: str, facts: dict[str, object], problem: str, hint: str
 ) -> None:
     networked = {"image": "fake-local", "networks": {"net": None}}
@@ -91,10 +91,10 @@ def test_each_fault_of_a_part_is_named_with_its_next_step(
     assert cli._status(Console(as_json=True), watch=False, seconds=1)["code"] == 1
 
 
-def test_a_haproxy_is_not_recreated_in_a_network_before_the_servers(
+def test_haproxy_is_not_recreated_in_a_new_network_before_the_servers(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The compose files have a network `front` that nothing of the stack was started with."""
+    """The compose files have a network `front`, which the running stack does not."""
     services = {
         name: {**service, "networks": {"front": None}}
         for name, service in machine.project.services.items()
@@ -137,7 +137,7 @@ def test_a_haproxy_is_not_recreated_in_a_network_before_the_servers(
         ("db", "docker compose up --detach --no-deps db"),
     ],
 )
-def test_variables_that_differ_from_what_runs_are_named_without_their_values(
+def test_changed_variables_are_named_without_their_values(
     machine: Machine, service: str, hint: str
 ) -> None:
     environment = {"SAME": "a$$b", "DB_PASSWORD": "new-secret", "ADDED": "1", "EMPTY": None}
@@ -154,7 +154,7 @@ def test_variables_that_differ_from_what_runs_are_named_without_their_values(
     assert "secret" not in row.problem + row.hint
 
 
-def test_a_part_without_a_container_is_missing(machine: Machine) -> None:
+def test_service_without_a_container_is_reported(machine: Machine) -> None:
     del machine.containers["worker"]
 
     for rows in (status(machine), machine.checks()):
@@ -164,7 +164,7 @@ def test_a_part_without_a_container_is_missing(machine: Machine) -> None:
         )
 
 
-def test_a_server_that_is_switched_off_and_runs_is_named(machine: Machine) -> None:
+def test_running_server_that_is_switched_off_is_reported(machine: Machine) -> None:
     services = {**machine.project.services, "server3": {"image": "fake-local", "scale": 0}}
     machine.project = compose.Project("project", "local", {"name": "project", "services": services})
 
@@ -174,7 +174,7 @@ def test_a_server_that_is_switched_off_and_runs_is_named(machine: Machine) -> No
 
 
 @pytest.mark.parametrize("service", ["migrate", "env-check", "certificates"])
-def test_what_ends_before_a_start_has_a_row_where_it_failed(machine: Machine, service: str) -> None:
+def test_failed_one_shot_service_has_a_row_in_status(machine: Machine, service: str) -> None:
     once = {"restart_policy": "no", **STOPPED, "health": "none"}
     machine.containers[service] = container(id=service, service=service, **once)
     assert service not in status(machine)
@@ -186,14 +186,14 @@ def test_what_ends_before_a_start_has_a_row_where_it_failed(machine: Machine, se
     assert row.hint == f"docker compose logs --tail 30 {service}; correct that, then ./stackctl up"
 
 
-def test_the_certificates_have_a_row_where_there_is_one(machine: Machine) -> None:
+def test_certificates_service_has_a_row_in_status_with_a_certificate(machine: Machine) -> None:
     services = {**machine.project.services, "certificates": {"image": "haproxy:3.0"}}
     machine.project = compose.Project("project", "local", {"name": "project", "services": services})
 
     assert status(machine)["certificates"].fact == "done at the last start"
 
 
-def test_nginx_balancer_may_be_in_haproxy_s_place(machine: Machine) -> None:
+def test_status_accepts_nginx_balancer_instead_of_haproxy(machine: Machine) -> None:
     del machine.containers["haproxy"]
     machine.balancer.clear()
     assert status(machine)["haproxy"].hint == "./stackctl up"
@@ -204,12 +204,12 @@ def test_nginx_balancer_may_be_in_haproxy_s_place(machine: Machine) -> None:
     assert rows["haproxy"].fact == "off; nginx-balancer is in its place"
     assert all(row.ok for row in rows.values())
 
-    # Of another configuration than the present one, which does not name it.
+    # Started from a configuration with nginx-balancer, which the present one lacks.
     machine.hashes["nginx-balancer"] = "another"
     assert "another configuration" in status(machine)["nginx-balancer"].problem
 
 
-def test_a_stack_that_was_never_started_is_one_line(
+def test_status_of_a_stack_that_was_never_started_is_one_line(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.containers.clear()
@@ -222,7 +222,7 @@ def test_a_stack_that_was_never_started_is_one_line(
     assert row.fact == "project is not started; next step: ./stackctl up"
 
 
-def test_the_site_blames_the_part_that_is_down_or_the_port(
+def test_failed_site_check_names_the_service_that_is_down_or_the_port(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
@@ -237,20 +237,20 @@ def test_the_site_blames_the_part_that_is_down_or_the_port(
     assert "docker compose up --detach --no-deps haproxy" in elsewhere.hint
 
 
-def drawn(shown: RenderableType, width: int) -> str:
-    """Return what a terminal of this width shows."""
+def rendered(shown: RenderableType, width: int) -> str:
+    """Return the output of a terminal of this width."""
     console = RichConsole(file=io.StringIO(), width=width, force_terminal=False)
     console.print(shown)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def letters(text: str) -> Counter[str]:
-    """Count the letters of a table, whatever their lines."""
+    """Count the letters of a table, without line breaks."""
     return Counter(letter for letter in text if not letter.isspace() and letter != "─")
 
 
 @pytest.mark.parametrize("width", [30, 40, 80, 10_000])
-def test_no_name_is_cut_whatever_the_width(machine: Machine, width: int) -> None:
+def test_status_table_truncates_no_name_at_any_width(machine: Machine, width: int) -> None:
     release = "2026-01-31.a-release-of-a-long-name-that-is-longer-than-a-column-is-wide"
     for name in machine.project.servers:
         machine.containers[name] = replace(machine.containers[name], environ={"RELEASE": release})
@@ -258,14 +258,14 @@ def test_no_name_is_cut_whatever_the_width(machine: Machine, width: int) -> None
     seen = state.glance(machine.project)
     checks = parts.examine(seen)
 
-    whole, shown = (drawn(cli._shown(seen, checks), each) for each in (10_000, width))
+    whole, shown = (rendered(cli._shown(seen, checks), each) for each in (10_000, width))
 
     assert whole.count(release) == len(machine.project.servers)
     assert letters(shown) == letters(whole)
     assert max(map(len, shown.splitlines())) <= width
 
 
-def test_a_line_of_watch_is_one_line_in_a_narrow_terminal(
+def test_status_watch_line_is_not_wrapped_in_a_narrow_terminal(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: float) -> None:
@@ -281,7 +281,7 @@ def test_a_line_of_watch_is_one_line_in_a_narrow_terminal(
     assert line.endswith("server2 ready old, server3 ready old")
 
 
-def test_project_name_of_the_command_line_is_compose_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_project_name_option_sets_compose_project_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPOSE_PROJECT_NAME", "of-dotenv")
 
     with pytest.raises(SystemExit) as ended:
@@ -289,11 +289,11 @@ def test_project_name_of_the_command_line_is_compose_s(monkeypatch: pytest.Monke
     assert (ended.value.code, os.environ["COMPOSE_PROJECT_NAME"]) == (0, "shop")
 
 
-def test_a_pipe_s_width_is_not_a_terminal_s(machine: Machine) -> None:
+def test_output_to_a_pipe_is_not_wrapped(machine: Machine) -> None:
     assert Console().out.width == 10_000
 
 
-def test_the_last_line_of_the_latest_health_check_is_read() -> None:
+def test_last_line_of_the_latest_health_check_is_parsed() -> None:
     log = [{"Output": "older"}, {"Output": "first\nERROR: no answer\n"}]
 
     assert engine._last_line(log) == "ERROR: no answer"
