@@ -1,4 +1,4 @@
-"""The rehearsal: the real `eb` client, a small Elastic Beanstalk, MySQL, and load before it all."""
+"""The rehearsal: the real `eb` client, a fake Elastic Beanstalk, MySQL, and load."""
 
 import os
 import secrets
@@ -17,34 +17,33 @@ from tests.stack.compose import docker
 from tests.tree import ROOT, copy_tree
 from tests.waiting import eventually
 
-# Quotes, $ and the like, which `--env-file` has to bring to the container as they are; no comma,
-# because `eb create --envvars` takes that for its own.
-AWKWARD = "a\"b$c'd w#e\\f$HOME"
+# Characters that `--env-file` must pass on unchanged; no comma, since `--envvars` splits at commas.
+SPECIAL_CHARACTERS = "a\"b$c'd w#e\\f$HOME"
 
 
 @pytest.fixture(scope="session")
 def client() -> Path:
-    """The real client, in an environment of its own."""
+    """Install the real client in its own virtual environment."""
     subprocess.run(["make", "--silent", ".venv-eb/.eb"], cwd=ROOT, check=True)
     return EB
 
 
 @pytest.fixture(scope="session")
 def moto(client: Path, network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """S3 and IAM, at an address of this machine that the containers reach too."""
+    """Run a fake S3 and IAM at an address that the containers reach too."""
     port = free_port()
     template = "{{(index .IPAM.Config 0).Gateway}}"
-    host = docker("network", "inspect", "--format", template, network).strip()
+    gateway = docker("network", "inspect", "--format", template, network).strip()
     log = tmp_path_factory.mktemp("moto") / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [client.with_name("moto_server"), "--host", host, "--port", str(port)],
+            [client.with_name("moto_server"), "--host", gateway, "--port", str(port)],
             env={**os.environ, "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
-        address = f"http://{host}:{port}"
+        address = f"http://{gateway}:{port}"
         eventually(lambda: "Running on" in log.read_text(), seconds=60, what="moto answers")
         yield address
     finally:
@@ -54,7 +53,7 @@ def moto(client: Path, network: str, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[str]:
-    """A network of the rehearsal's own, and the end of whatever a broken run has left in it."""
+    """Create the network of the rehearsal, after removing leftovers of an aborted run."""
     for name in docker("ps", "--all", "--format", "{{.Names}}").split():
         if name.startswith(f"{NAME}-"):
             remove(name)
@@ -66,13 +65,13 @@ def network() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def database(network: str) -> Iterator[dict[str, str]]:
-    """MySQL in place of RDS; its variables as Elastic Beanstalk names them."""
-    password = AWKWARD + secrets.token_urlsafe(8)
+    """Run MySQL instead of RDS; return the variables that Elastic Beanstalk sets."""
+    password = SPECIAL_CHARACTERS + secrets.token_urlsafe(8)
     container = Container(f"{NAME}-db")
     container.run(
         *("--network", network, "--env", "MYSQL_DATABASE=mysite", "--env", "DB_USER=mysite"),
         *("--env", f"DB_PASSWORD={password}", "--env", "MYSQL_RANDOM_ROOT_PASSWORD=yes"),
-        # The image's own way to a user fails at such a password.
+        # The image's own script fails to create a user with such a password.
         *("--volume", f"{ROOT / 'mysql/conf.d'}:/etc/mysql/conf.d:ro"),
         *("--volume", f"{ROOT / 'mysql/init'}:/docker-entrypoint-initdb.d:ro"),
         *("--tmpfs", "/var/lib/mysql:size=1g"),
@@ -92,9 +91,9 @@ def database(network: str) -> Iterator[dict[str, str]]:
 def rehearsal(
     moto: str, network: str, database: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rehearsal]:
-    """A fresh clone with a commit, and the client set up for it. No environment yet."""
+    """Create a fresh clone with one commit, the fake service and the client; no environment yet."""
     folder = tmp_path_factory.mktemp("beanstalk")
-    # nginx's files are mounted into containers, whose users are others.
+    # The users of the containers read the mounted files of nginx.
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o755)
     service = FakeBeanstalk(

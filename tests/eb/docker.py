@@ -1,4 +1,4 @@
-"""Containers of the rehearsal, by their names."""
+"""Containers of the rehearsal."""
 
 import subprocess
 from contextlib import suppress
@@ -9,12 +9,12 @@ from tests.stack.compose import docker
 
 @dataclass(frozen=True)
 class Container:
-    """A container that may or may not be there."""
+    """A container, which need not exist."""
 
     name: str
 
     def run(self, *arguments: str) -> None:
-        """Start it in the background; one of that name goes first."""
+        """Start it in the background; replace a container with this name."""
         remove(self.name)
         docker("run", "--detach", "--name", self.name, *arguments)
 
@@ -23,20 +23,20 @@ class Container:
         template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         return docker("inspect", "--format", template, self.name).strip()
 
-    def published(self, port: int) -> int:
-        """Return the port of this machine that leads to one of its own."""
+    def published_port(self, port: int) -> int:
+        """Return the port on this machine that is published for a port of the container."""
         return int(docker("port", self.name, str(port)).splitlines()[0].rpartition(":")[2])
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Return whether it runs."""
         return docker("inspect", "--format", "{{.State.Running}}", self.name).strip() == "true"
 
     def exit_code(self) -> int:
-        """Return how it has ended."""
+        """Return its exit code."""
         return int(docker("inspect", "--format", "{{.State.ExitCode}}", self.name))
 
     def logs(self) -> str:
-        """Return what it has said so far, on both of its outputs."""
+        """Return its standard output and standard error so far."""
         return subprocess.run(
             ["docker", "logs", self.name],
             stdout=subprocess.PIPE,
@@ -46,11 +46,11 @@ class Container:
         ).stdout
 
     def execute(self, *command: str) -> str:
-        """Run a command in it and return what it printed."""
+        """Run a command in it, and return its output."""
         return docker("exec", self.name, *command)
 
 
 def remove(name: str) -> None:
-    """Remove a container, if there is one."""
+    """Remove a container if it exists."""
     with suppress(subprocess.CalledProcessError):
         docker("rm", "--force", "--volumes", name)

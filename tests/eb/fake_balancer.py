@@ -1,8 +1,7 @@
-"""An application load balancer for the rehearsal: HAProxy, made to behave like AWS's.
+"""A fake Application Load Balancer: HAProxy, configured like that of AWS.
 
-It appends to X-Forwarded-For, never repeats a request, and knows a target only once it has been
-found healthy. A target that leaves finishes its requests: for DeregistrationDelay at most, and no
-longer than it has some.
+It appends to X-Forwarded-For, never retries, and registers a target only when it is healthy. A
+deregistered target finishes its requests, within DeregistrationDelay.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
 """
 
@@ -25,7 +24,7 @@ global
 defaults
     mode http
     log global
-    # No second try: whatever gets lost is seen.
+    # No retries, so that clients see every failed request.
     retries 0
     timeout connect 5s
     timeout http-request {idle}s
@@ -52,28 +51,28 @@ backend targets
 
 
 class Balancer:
-    """The balancer's container, and which instance is in which of its places."""
+    """The container of the balancer, and the slot of each instance."""
 
     def __init__(self, name: str, network: str, folder: Path) -> None:
-        """Describe it; `start` runs it."""
+        """Prepare it; `start` runs it."""
         self.name = name
         self.network = network
         self.folder = folder
         self.port = free_port()
         self.admin = free_port()
         self.targets: dict[str, str] = {}
-        # What happened, for the tests: ("in" or "out", the instance).
+        # Registrations ("in") and deregistrations ("out") with the name of the instance.
         self.history: list[tuple[str, str]] = []
-        # Seconds that each instance that left took to finish its requests.
+        # Seconds that each deregistered instance took to finish its requests.
         self.waits: list[float] = []
 
     def start(self, process: dict[str, str], idle: int, scale: float) -> None:
-        """Run it.
+        """Start HAProxy.
 
         Args:
             process: the settings of the environment's default process.
-            idle: seconds that a connection may rest.
-            scale: what intervals are multiplied by, so that a test need not wait for minutes.
+            idle: the idle timeout of connections, in seconds.
+            scale: the factor for intervals, which shortens the tests.
         """
         slots = "\n".join(f"    server s{number} 127.0.0.1:80" for number in range(SLOTS))
         text = CONFIG.format(
@@ -97,11 +96,11 @@ class Balancer:
         eventually(lambda: self.ask("show info"), seconds=30, what="the balancer answers")
 
     def stop(self) -> None:
-        """Take it away."""
+        """Remove it."""
         remove(self.name)
 
     def ask(self, command: str) -> str:
-        """Send a command to HAProxy's runtime and return its answer."""
+        """Send a command to the runtime API of HAProxy, and return the response."""
         with socket.create_connection(("127.0.0.1", self.admin), timeout=5) as connection:
             connection.sendall(f"{command}\n".encode())
             parts = []
@@ -110,7 +109,7 @@ class Balancer:
         return b"".join(parts).decode()
 
     def register(self, instance: str, address: str) -> None:
-        """Let an instance have requests. It has been found healthy before."""
+        """Send requests to an instance, which is healthy."""
         slot = next(f"s{n}" for n in range(SLOTS) if f"s{n}" not in self.targets.values())
         self.targets[instance] = slot
         self.ask(f"set server targets/{slot} addr {address} port 80")
@@ -118,23 +117,23 @@ class Balancer:
         self.history.append(("in", instance))
 
     def deregister(self, instance: str, delay: float) -> None:
-        """Give an instance nothing new, and wait for what it has; at most `delay` seconds."""
+        """Drain an instance: no new requests, at most `delay` seconds for running ones."""
         slot = self.targets.pop(instance, None)
         if slot is None:
             return
         self.ask(f"set server targets/{slot} state drain")
-        begun = time.monotonic()
-        quiet = 0
-        # Between two looks a request may be on its way; three without one are none.
-        while quiet < 3 and time.monotonic() < begun + delay:
-            quiet = quiet + 1 if self.sessions(slot) == 0 else 0
+        started = time.monotonic()
+        idle_checks = 0
+        # A request may be on its way between two checks, so wait for three idle ones.
+        while idle_checks < 3 and time.monotonic() < started + delay:
+            idle_checks = idle_checks + 1 if self.sessions(slot) == 0 else 0
             time.sleep(0.2)
-        self.waits.append(time.monotonic() - begun)
+        self.waits.append(time.monotonic() - started)
         self.ask(f"set server targets/{slot} state maint")
         self.history.append(("out", instance))
 
     def sessions(self, slot: str) -> int:
-        """Return how many requests a place has now."""
+        """Return the number of running requests of a slot."""
         rows = csv.DictReader(io.StringIO(self.ask("show stat").lstrip("# ")))
         return next(
             int(row["scur"]) for row in rows if (row["pxname"], row["svname"]) == ("targets", slot)

@@ -1,8 +1,7 @@
-"""A small Elastic Beanstalk: as much of its API as the real `eb` client needs for the rehearsal.
+"""A fake Elastic Beanstalk with the part of the API that the `eb` client needs in the rehearsal.
 
-A call is a form by POST, its answer XML. https://docs.aws.amazon.com/elasticbeanstalk/latest/api/Welcome.html
-Options that are given to an environment win over its saved configuration, and these over
-.ebextensions.
+Calls are POSTed forms, responses XML. https://docs.aws.amazon.com/elasticbeanstalk/latest/api/Welcome.html
+Options of an environment override its saved configuration, which overrides .ebextensions.
 """
 
 import datetime
@@ -26,10 +25,10 @@ NAMESPACE = "http://elasticbeanstalk.amazonaws.com/docs/2010-12-01/"
 BRANCH = "Docker running on 64bit Amazon Linux 2023"
 STACK = "64bit Amazon Linux 2023 v4.7.2 running Docker"
 ARN = f"arn:aws:elasticbeanstalk:us-east-1::platform/{BRANCH}/4.7.2"
-OWN_ARN = "arn:aws:elasticbeanstalk:us-east-1:123456789012:environment"
+ENVIRONMENT_ARN = "arn:aws:elasticbeanstalk:us-east-1:123456789012:environment"
 BUCKET = "elasticbeanstalk-us-east-1-123456789012"
-# The stand-in for S3 looks whether a call is signed, not by whom.
-SIGNED = (
+# The fake S3 requires a signature, but does not verify it.
+AUTHORIZATION = (
     "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, "
     "SignedHeaders=host, Signature=none"
 )
@@ -40,13 +39,13 @@ FAILED = "Failed to deploy application."
 Form = dict[str, str]
 
 
-class UnknownError(Exception):
-    """What AWS answers 400 to."""
+class BadRequestError(Exception):
+    """A call that AWS answers with 400."""
 
 
 @dataclass
 class Environment:
-    """An environment, as it is described to the client."""
+    """An environment, as the API describes it."""
 
     name: str
     application: str
@@ -58,12 +57,12 @@ class Environment:
     health: str = "Grey"
     identity: str = field(default_factory=lambda: f"e-{uuid.uuid4().hex[:10]}")
 
-    def described(self) -> dict[str, Any]:
-        """Return it as DescribeEnvironments does."""
+    def describe(self) -> dict[str, Any]:
+        """Return its entry in the response to DescribeEnvironments."""
         return {
             "EnvironmentName": self.name,
             "EnvironmentId": self.identity,
-            "EnvironmentArn": f"{OWN_ARN}/{self.application}/{self.name}",
+            "EnvironmentArn": f"{ENVIRONMENT_ARN}/{self.application}/{self.name}",
             "ApplicationName": self.application,
             "VersionLabel": self.version,
             "SolutionStackName": STACK,
@@ -80,15 +79,15 @@ class Environment:
 
 
 class FakeBeanstalk:
-    """The service: its state, its actions by their names, and the server before them."""
+    """The service: its state, its API actions (do_ACTION), and its HTTP server."""
 
     def __init__(self, s3: str, folder: Path, platform: Callable[[str], Platform]) -> None:
-        """Start to listen.
+        """Start the HTTP server.
 
         Args:
-            s3: where S3 is, http://host:port.
-            folder: for bundles and all that is made of them.
-            platform: makes an environment's platform, by the environment's name.
+            s3: the URL of S3, http://host:port.
+            folder: the folder of bundles and files made from them.
+            platform: creates the platform of an environment, by the environment's name.
         """
         self.s3 = s3
         self.folder = folder
@@ -97,29 +96,29 @@ class FakeBeanstalk:
         self.versions: dict[str, dict[str, str]] = {}
         self.environments: dict[str, Environment] = {}
         self.events: list[dict[str, str]] = []
-        # Every action that was asked for, in order, for the tests.
+        # Every called action, in order.
         self.calls: list[str] = []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(self))
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(self))
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """End it, and all environments."""
+        """Stop the server, and remove all environments."""
         self.server.shutdown()
         for environment in self.environments.values():
             environment.platform.remove()
 
     def answer(self, form: Form) -> tuple[int, bytes]:
-        """Return the status and the body for a call."""
+        """Return the status and the body of the response to a call."""
         action = form["Action"]
         self.calls.append(action)
         request = str(uuid.uuid4())
         try:
             perform = getattr(self, f"do_{action}", None)
             if perform is None:
-                raise UnknownError(f"the rehearsal does not know {action}")
+                raise BadRequestError(f"the fake service has no action {action}")
             return 200, success(action, perform(form, request), request)
-        except UnknownError as error:
+        except BadRequestError as error:
             return 400, failure(str(error), request)
 
     # Platforms
@@ -150,9 +149,9 @@ class FakeBeanstalk:
         return {"Application": {"ApplicationName": form["ApplicationName"]}}
 
     def do_DescribeApplications(self, form: Form, request: str) -> dict[str, Any]:  # noqa: N802
-        asked = members(form, "ApplicationNames") or sorted(self.applications)
-        found = [name for name in asked if name in self.applications]
-        return {"Applications": [{"ApplicationName": name} for name in found]}
+        requested = list_members(form, "ApplicationNames") or sorted(self.applications)
+        names = [name for name in requested if name in self.applications]
+        return {"Applications": [{"ApplicationName": name} for name in names]}
 
     def do_CreateStorageLocation(self, form: Form, request: str) -> dict[str, Any]:  # noqa: N802
         call = urllib.request.Request(f"{self.s3}/{BUCKET}", method="PUT")
@@ -170,13 +169,13 @@ class FakeBeanstalk:
         }
         self.versions[label] = version
         path = f"{form['SourceBundle.S3Bucket']}/{form['SourceBundle.S3Key']}"
-        self.fetch(path, self.bundle(label))
+        self.download(path, self.bundle(label))
         return {"ApplicationVersion": version}
 
     def do_DescribeApplicationVersions(self, form: Form, request: str) -> dict[str, Any]:  # noqa: N802
-        asked = members(form, "VersionLabels") or list(self.versions)
-        found = [self.versions[label] for label in asked if label in self.versions]
-        return {"ApplicationVersions": found}
+        requested = list_members(form, "VersionLabels") or list(self.versions)
+        versions = [self.versions[label] for label in requested if label in self.versions]
+        return {"ApplicationVersions": versions}
 
     # Environments
 
@@ -199,89 +198,93 @@ class FakeBeanstalk:
             given=given_options(form),
         )
         self.environments[name] = environment
-        self.tell(environment, request, "createEnvironment is starting.")
-        self.work(environment, request, lambda: self.launch(environment))
-        return environment.described()
+        self.add_event(environment, request, "createEnvironment is starting.")
+        self.run_in_background(environment, request, lambda: self.launch(environment))
+        return environment.describe()
 
     def do_DescribeEnvironments(self, form: Form, request: str) -> dict[str, Any]:  # noqa: N802
-        asked = members(form, "EnvironmentNames") or list(self.environments)
-        found = [self.environments[name] for name in asked if name in self.environments]
-        return {"Environments": [environment.described() for environment in found]}
+        requested = list_members(form, "EnvironmentNames") or list(self.environments)
+        environments = [self.environments[name] for name in requested if name in self.environments]
+        return {"Environments": [environment.describe() for environment in environments]}
 
     def do_DescribeConfigurationSettings(self, form: Form, request: str) -> dict[str, Any]:  # noqa: N802
-        environment = self.named(form["EnvironmentName"])
+        environment = self.require_environment(form["EnvironmentName"])
         options = [
             {"Namespace": namespace, "OptionName": name, "Value": value}
             for (namespace, name), value in self.options(environment).items()
         ]
-        described = environment.described()
+        described = environment.describe()
         settings = {**described, "OptionSettings": options, "DeploymentStatus": "deployed"}
         return {"ConfigurationSettings": [settings]}
 
     def do_UpdateEnvironment(self, form: Form, request: str) -> dict[str, Any]:  # noqa: N802
-        environment = self.named(form["EnvironmentName"])
+        environment = self.require_environment(form["EnvironmentName"])
         environment.status = "Updating"
         label = form.get("VersionLabel", environment.version)
         environment.given |= given_options(form)
-        rolls = "VersionLabel" in form
-        self.tell(environment, request, "Environment update is starting.")
-        self.work(environment, request, lambda: self.update(environment, label, rolls=rolls))
-        return environment.described()
+        is_deploy = "VersionLabel" in form
+        self.add_event(environment, request, "Environment update is starting.")
+        self.run_in_background(
+            environment, request, lambda: self.update(environment, label, is_deploy=is_deploy)
+        )
+        return environment.describe()
 
     def do_DescribeEvents(self, form: Form, request: str) -> dict[str, Any]:  # noqa: N802
-        found = [
+        events = [
             event
             for event in reversed(self.events)
             if event["RequestId"] == form.get("RequestId", event["RequestId"])
             and event["EnvironmentName"] == form.get("EnvironmentName", event["EnvironmentName"])
             and event["EventDate"] >= timestamp(form.get("StartTime", ""))
         ]
-        return {"Events": found}
+        return {"Events": events}
 
-    # The work behind
+    # Implementation of the actions
 
-    def named(self, name: str) -> Environment:
-        """Return an environment, or refuse the call."""
+    def require_environment(self, name: str) -> Environment:
+        """Return an environment, or raise BadRequestError."""
         if name not in self.environments:
-            raise UnknownError(f"No Environment found for EnvironmentName = '{name}'.")
+            raise BadRequestError(f"No Environment found for EnvironmentName = '{name}'.")
         return self.environments[name]
 
     def launch(self, environment: Environment) -> str:
-        """Create an environment's instances and return the last event's message."""
+        """Create the instances of an environment, and return the message of the last event."""
         bundle = self.bundle(environment.version)
         given = {**environment.saved, **environment.given}
         release = environment.platform.prepare(environment.version, bundle, given)
         environment.platform.create(release)
         return LAUNCHED.format(environment.name)
 
-    def update(self, environment: Environment, label: str, *, rolls: bool) -> str:
-        """Bring a version, or changed options, to the instances; return the last message."""
+    def update(self, environment: Environment, label: str, *, is_deploy: bool) -> str:
+        """Deploy a version or changed options, and return the message of the last event."""
         given = {**environment.saved, **environment.given}
         release = environment.platform.prepare(label, self.bundle(label), given)
-        (environment.platform.deploy if rolls else environment.platform.update)(release)
+        (environment.platform.deploy if is_deploy else environment.platform.update)(release)
         environment.version = label
         return UPDATED
 
-    def work(self, environment: Environment, request: str, task: Callable[[], str]) -> None:
-        """Do it in parallel to the answer; its end is an event."""
+    def run_in_background(
+        self, environment: Environment, request: str, task: Callable[[], str]
+    ) -> None:
+        """Run a task in a thread, and add an event when it ends."""
 
         def run() -> None:
             try:
                 message, severity = task(), "INFO"
             except DeployError as error:
-                self.tell(environment, request, str(error), "ERROR")
+                self.add_event(environment, request, str(error), "ERROR")
                 message, severity = FAILED, "ERROR"
             except Exception:
-                # A fault of the rehearsal itself: the client must not wait for ever.
-                self.tell(environment, request, traceback.format_exc(), "ERROR")
+                # A bug of the fake service; without an event the client would wait forever.
+                self.add_event(environment, request, traceback.format_exc(), "ERROR")
                 message, severity = FAILED, "ERROR"
             environment.status = "Ready"
             environment.health = "Green" if severity == "INFO" else "Yellow"
-            self.tell(environment, request, message, severity)
+            self.add_event(environment, request, message, severity)
 
         threading.Thread(target=run, daemon=True).start()
 
-    def tell(
+    def add_event(
         self, environment: Environment, request: str, message: str, severity: str = "INFO"
     ) -> None:
         """Add an event."""
@@ -297,15 +300,15 @@ class FakeBeanstalk:
         )
 
     def options(self, environment: Environment) -> Options:
-        """Return the options of an environment that do not come from its bundle."""
+        """Return the options of an environment that are not from its bundle."""
         return {**environment.saved, **environment.given}
 
     def saved_options(self, application: str, template: str | None) -> Options:
-        """Return the options of a saved configuration, which the client has put into S3."""
+        """Return the options of a saved configuration, which the client has uploaded to S3."""
         if template is None:
             return {}
         path = self.folder / f"{template}.cfg.yml"
-        self.fetch(f"{BUCKET}/resources/templates/{application}/{template}", path)
+        self.download(f"{BUCKET}/resources/templates/{application}/{template}", path)
         content = yaml.safe_load(path.read_text())["OptionSettings"]
         return {
             (namespace, name): str(value)
@@ -314,13 +317,13 @@ class FakeBeanstalk:
         }
 
     def bundle(self, label: str) -> Path:
-        """Return where a version's bundle is kept."""
+        """Return the path of the bundle of a version."""
         return self.folder / f"{urllib.parse.quote(label, safe='')}.zip"
 
-    def fetch(self, path: str, target: Path) -> None:
-        """Get an object of S3."""
+    def download(self, path: str, target: Path) -> None:
+        """Download an object from S3."""
         call = urllib.request.Request(
-            f"{self.s3}/{urllib.parse.quote(path)}", headers={"Authorization": SIGNED}
+            f"{self.s3}/{urllib.parse.quote(path)}", headers={"Authorization": AUTHORIZATION}
         )
         with urllib.request.urlopen(call, timeout=30) as answer:
             target.write_bytes(answer.read())
@@ -345,38 +348,38 @@ def platform_version() -> dict[str, Any]:
     }
 
 
-def members(form: Form, name: str) -> list[str]:
-    """Return a list of a form: Name.member.1, Name.member.2."""
-    found: list[str] = []
-    while (value := form.get(f"{name}.member.{len(found) + 1}")) is not None:
-        found.append(value)
-    return found
+def list_members(form: Form, name: str) -> list[str]:
+    """Return a list from a form: Name.member.1, Name.member.2."""
+    values: list[str] = []
+    while (value := form.get(f"{name}.member.{len(values) + 1}")) is not None:
+        values.append(value)
+    return values
 
 
 def given_options(form: Form) -> Options:
-    """Return the options that a call gives."""
-    found: Options = {}
+    """Return the options of a call."""
+    options: Options = {}
     number = 1
     while (namespace := form.get(f"OptionSettings.member.{number}.Namespace")) is not None:
         prefix = f"OptionSettings.member.{number}"
-        found[namespace, form[f"{prefix}.OptionName"]] = form.get(f"{prefix}.Value", "")
+        options[namespace, form[f"{prefix}.OptionName"]] = form.get(f"{prefix}.Value", "")
         number += 1
-    return found
+    return options
 
 
 def properties(options: Options) -> dict[str, str]:
-    """Return the environment properties among options."""
+    """Return the environment properties of the options."""
     return {name: value for (namespace, name), value in options.items() if namespace == PROPERTIES}
 
 
 def now() -> str:
-    """Return the time as AWS writes it."""
+    """Return the time in the format of AWS."""
     moment = datetime.datetime.now(datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def timestamp(text: str) -> str:
-    """Return a time of the client's in the form of `now`, so that the two can be compared."""
+    """Return a time of the client in the format of `now`, for comparison."""
     if not text:
         return ""
     moment = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -384,41 +387,41 @@ def timestamp(text: str) -> str:
 
 
 def success(action: str, result: dict[str, Any], request: str) -> bytes:
-    """Return the XML of an answer."""
+    """Return the XML of a successful response."""
     root = Element(f"{action}Response", xmlns=NAMESPACE)
-    fill(SubElement(root, f"{action}Result"), result)
+    add_children(SubElement(root, f"{action}Result"), result)
     SubElement(SubElement(root, "ResponseMetadata"), "RequestId").text = request
     return tostring(root, encoding="utf-8")
 
 
 def failure(message: str, request: str) -> bytes:
-    """Return the XML of a refusal."""
+    """Return the XML of an error response."""
     root = Element("ErrorResponse", xmlns=NAMESPACE)
     content = {"Type": "Sender", "Code": "InvalidParameterValue", "Message": message}
-    fill(SubElement(root, "Error"), content)
+    add_children(SubElement(root, "Error"), content)
     SubElement(root, "RequestId").text = request
     return tostring(root, encoding="utf-8")
 
 
-def fill(element: Element, content: dict[str, Any]) -> None:
-    """Put content into an element; a list's items are called `member`."""
+def add_children(element: Element, content: dict[str, Any]) -> None:
+    """Add child elements to an element."""
     for name, value in content.items():
-        put(SubElement(element, name), value)
+        set_content(SubElement(element, name), value)
 
 
-def put(element: Element, value: Any) -> None:
-    """Put one value into an element."""
+def set_content(element: Element, value: Any) -> None:
+    """Set the content of an element; the items of a list are named `member`."""
     if isinstance(value, dict):
-        fill(element, value)
+        add_children(element, value)
     elif isinstance(value, list):
         for item in value:
-            put(SubElement(element, "member"), item)
+            set_content(SubElement(element, "member"), item)
     else:
         element.text = str(value)
 
 
-def handler_for(service: FakeBeanstalk) -> type[BaseHTTPRequestHandler]:
-    """Return the class that hands calls to a service."""
+def make_handler(service: FakeBeanstalk) -> type[BaseHTTPRequestHandler]:
+    """Return a handler class that passes calls to a service."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -432,6 +435,6 @@ def handler_for(service: FakeBeanstalk) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing; `calls` remembers."""
+            """Log nothing; `calls` records the actions."""
 
     return Handler

@@ -1,7 +1,6 @@
-"""One instance of the rehearsal: the platform's nginx on port 80 before the project's container.
+"""A fake instance: the nginx of the platform on port 80 in front of the project's container.
 
-The platform's nginx.conf is written after public copies of it: what matters here is what it
-includes, which headers it passes on, and how long it keeps connections.
+Its nginx.conf follows public copies of the platform's: includes, headers and timeouts are alike.
 https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/platforms-linux-extend.proxy.html
 """
 
@@ -13,9 +12,9 @@ from tests.eb.docker import Container, remove
 from tests.stack.compose import docker
 from tests.waiting import eventually
 
-# Twice what `docker stop` waits by default: on a busy machine all takes longer.
+# Twice the default of `docker stop`, for a busy machine.
 STOP_SECONDS = 20
-# The exit code of a container that SIGKILL has ended.
+# Exit code after SIGKILL.
 KILLED = 137
 NGINX = """\
 daemon off;
@@ -57,7 +56,7 @@ http {{
 """
 
 
-# What a hook calls, in the instance's nginx: its container is all of the instance that there is.
+# Programs that hooks call; they run in the container of nginx, since there is no other host.
 PROGRAMS = {
     "get-config": 'grep -q "^$3=" /etc/nginx/env.list && sed -n "s/^$3=//p" /etc/nginx/env.list',
     "systemctl": 'exec nginx -s "$1"',
@@ -66,30 +65,30 @@ PATH = "/etc/nginx/programs:/usr/local/bin:/usr/bin:/usr/sbin:/bin"
 
 
 class Instance:
-    """An instance: two containers, and the folder with its nginx's files."""
+    """An instance: the containers of nginx and the application, and the files of nginx."""
 
     def __init__(self, name: str, network: str, folder: Path) -> None:
-        """Describe it; `deploy` fills it."""
+        """Prepare it; `deploy` starts the containers."""
         self.name = name
         self.network = network
         self.folder = folder
         self.application = Container(f"{name}-app")
         self.nginx = Container(f"{name}-nginx")
         self.release = ""
-        # Whether a container of it has not ended in time.
+        # Whether a container of this instance had to be killed.
         self.killed = False
 
     def deploy(
         self, image: str, port: int, variables: Path, source: Path, release: str, hooks: str
     ) -> None:
-        """Replace the container by one of `image`, let nginx know it, and run the hooks after it.
+        """Replace the container of the application, reload nginx, and run the hooks.
 
         Args:
-            image: what was built, or pulled.
-            port: what EXPOSE says.
+            image: the built image.
+            port: the port of EXPOSE.
             variables: the file for `--env-file`.
             source: the unpacked bundle, for .platform/nginx.
-            release: the version's label.
+            release: the label of the version.
             hooks: `hooks` after a deploy, `confighooks` after a change of properties.
         """
         self.stop()
@@ -103,7 +102,7 @@ class Instance:
         self.release = release
 
     def run_hooks(self, source: Path, variables: Path, hooks: str) -> None:
-        """Run the hooks of one event, as the platform does when nginx and the container run."""
+        """Run the hooks of one event, as the platform does once nginx and the container run."""
         shutil.rmtree(self.folder / "current", ignore_errors=True)
         shutil.copytree(source, self.folder / "current")
         shutil.copy(variables, self.folder / "env.list")
@@ -112,13 +111,13 @@ class Instance:
             self.nginx.execute("env", f"PATH={PATH}", path)
 
     def stop(self) -> None:
-        """Stop the container, if one runs; remember whether it had to be killed."""
+        """Stop the container if it runs, and record whether it had to be killed."""
         if self.release:
             docker("stop", "-t", str(STOP_SECONDS), self.application.name)
             self.killed |= self.application.exit_code() == KILLED
 
     def configure(self, port: int, source: Path) -> None:
-        """Write nginx's files: the platform's, and the bundle's next to them."""
+        """Write the files of nginx: those of the platform, and those of the bundle."""
         self.folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.folder / "conf.d", ignore_errors=True)
         own = source / ".platform" / "nginx" / "conf.d"
@@ -132,7 +131,7 @@ class Instance:
             program.chmod(0o755)
 
     def start_nginx(self, image: str) -> None:
-        """Run the instance's nginx: Debian's, which the project's image has in it."""
+        """Start nginx from the project's image."""
         self.nginx.run(
             *("--network", self.network),
             *("--publish", "127.0.0.1::80", "--user", "0:0", "--no-healthcheck"),
@@ -142,8 +141,10 @@ class Instance:
         )
 
     def status(self, path: str) -> int:
-        """Return the status that nginx answers for a path; 0 without an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.nginx.published(80), timeout=5)
+        """Request a path from nginx; return the status, or 0 without a response."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.nginx.published_port(80), timeout=5
+        )
         try:
             connection.request("GET", path)
             return connection.getresponse().status
@@ -152,29 +153,29 @@ class Instance:
         finally:
             connection.close()
 
-    def becomes_healthy(self, path: str, status: int, times: int, seconds: float) -> bool:
-        """Wait until so many checks in a row are good; false where that does not happen in time."""
+    def is_healthy_in_time(self, path: str, status: int, times: int, seconds: float) -> bool:
+        """Return whether this many health checks in a row succeed in time."""
         good = 0
 
-        def enough() -> bool:
+        def check() -> bool:
             nonlocal good
-            if not self.application.running():
+            if not self.application.is_running():
                 return True
             good = good + 1 if self.status(path) == status else 0
             return good >= times
 
         try:
-            eventually(enough, seconds=seconds, what=f"{self.name} is healthy")
+            eventually(check, seconds=seconds, what=f"{self.name} is healthy")
         except AssertionError:
             return False
         return good >= times
 
     def remove(self) -> None:
-        """End it, gracefully for the container."""
+        """Stop the container gracefully, then remove the instance."""
         self.stop()
         self.discard()
 
     def discard(self) -> None:
-        """Take its containers away as they are."""
+        """Remove the containers without a graceful stop."""
         for container in (self.application, self.nginx):
             remove(container.name)

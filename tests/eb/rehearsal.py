@@ -1,4 +1,4 @@
-"""The user of the rehearsal: a clone, its commits, and the `eb` client run in it."""
+"""The rehearsal: a clone, its commits, and the `eb` client."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import requests
 
 from tests import guide
 from tests.chaos.load import Client, Load, repeated
-from tests.eb.fake_beanstalk import SIGNED, Environment, FakeBeanstalk
+from tests.eb.fake_beanstalk import AUTHORIZATION, Environment, FakeBeanstalk
 from tests.stack.compose import STACK_NAME
 from tests.team_values import required_values
 from tests.tree import ROOT
@@ -25,12 +25,12 @@ STATIC_BUCKET = "mysite-static"
 
 
 class Rehearsal:
-    """What a user has: a clone, credentials, the client."""
+    """A user's clone, credentials and `eb` client."""
 
     def __init__(
         self, tree: Path, service: FakeBeanstalk, moto: str, database: dict[str, str]
     ) -> None:
-        """Make the first commit."""
+        """Create the bucket of static files and the first commit."""
         self.tree = tree
         self.service = service
         self.home = tree.parent / "home"
@@ -41,16 +41,16 @@ class Rehearsal:
             "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
             # No proxy terminates TLS here.
             "DJANGO_SECURE_SSL_REDIRECT": "false",
-            # Instead of a Redis: what is rehearsed needs no worker.
+            # The rehearsal needs no worker, so it has no Redis.
             "CELERY_BROKER_URL": "memory://",
-            # So that one of an instance's workers is free while others wait for a slow answer.
+            # Enough that a worker stays free while others run slow requests.
             "WEB_CONCURRENCY": "4",
             "AWS_STATIC_BUCKET_NAME": STATIC_BUCKET,
             "STATIC_URL": f"{moto}/{STATIC_BUCKET}/static/",
             "AWS_S3_ENDPOINT_URL": moto,
             "AWS_S3_ADDRESSING_STYLE": "path",
             "AWS_S3_REGION_NAME": REGION,
-            # Instead of the instances' role.
+            # Instead of the role of the instances.
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             **required_values(),
@@ -74,13 +74,13 @@ class Rehearsal:
         ).stdout.strip()
 
     def commit(self, message: str) -> str:
-        """Commit all changes and return the commit's short name."""
+        """Commit all changes, and return the abbreviated hash."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "--short", "HEAD")
 
     def eb(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the client as a user does, with stand-ins for AWS."""
+        """Run the client as a user does, against the fake AWS."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -105,13 +105,13 @@ class Rehearsal:
 
     @contextmanager
     def calls(self) -> Iterator[list[str]]:
-        """Give the calls of a block, without repetitions, once it is over."""
+        """Yield a list that gets the API calls of the block, without repeated ones."""
         start = len(self.service.calls)
-        found: list[str] = []
-        yield found
+        actions: list[str] = []
+        yield actions
         for call in self.service.calls[start:]:
-            if found[-1:] != [call]:
-                found.append(call)
+            if actions[-1:] != [call]:
+                actions.append(call)
 
     @property
     def environment(self) -> Environment:
@@ -120,11 +120,11 @@ class Rehearsal:
 
     @property
     def port(self) -> int:
-        """Return the balancer's port on this machine."""
+        """Return the port of the balancer on this machine."""
         return self.environment.platform.balancer.port
 
     def get(self, path: str, **headers: str) -> requests.Response:
-        """Ask the site, through the balancer."""
+        """Send a GET request through the balancer."""
         return requests.get(
             f"http://127.0.0.1:{self.port}{path}",
             headers=headers,
@@ -133,32 +133,32 @@ class Rehearsal:
         )
 
     def s3(self, method: str, path: str, body: str = "") -> requests.Response:
-        """Ask the stand-in for S3, with the credentials that it accepts."""
-        headers = {"Authorization": SIGNED}
+        """Send a request to the fake S3."""
+        headers = {"Authorization": AUTHORIZATION}
         return requests.request(
             method, f"{self.moto}/{path}", data=body, headers=headers, timeout=10
         )
 
     def releases(self) -> set[str]:
-        """Return the releases that answer."""
+        """Return the releases that answer requests."""
         return {json.loads(self.get("/profile/").text)["release"] for _ in range(8)}
 
     def load(self, *more: Client) -> Load:
-        """Return visitors for a `with` block: pages and files, old connections and new ones."""
+        """Return a load of pages and files, over kept and new connections."""
         page, file = repeated("GET", "/profile/"), repeated("GET", f"/static/{self.icon()}")
-        hit = repeated("GET", "/status/")
+        status = repeated("GET", "/status/")
         return Load(
             self.port,
             [
                 *(Client(page(), pause=0.1) for _ in range(5)),
                 *(Client(page(), keep_alive=False, pause=0.1) for _ in range(2)),
-                *(Client(hit(), pause=0.2) for _ in range(2)),
+                *(Client(status(), pause=0.2) for _ in range(2)),
                 *(Client(file(), pause=0.1) for _ in range(2)),
                 *more,
             ],
         )
 
     def icon(self) -> str:
-        """Return the name of a static file that all releases have; each instance serves it too."""
+        """Return the name of a static file that every release has."""
         page = self.get("/status/").text
         return page.partition('rel="icon" href="')[2].partition('"')[0].partition("/static/")[2]

@@ -1,4 +1,4 @@
-"""/metrics of a real uWSGI with several workers: exact, and on its own port alone."""
+"""/metrics of a uWSGI with several workers: exact counts, and only on its own port."""
 
 import os
 import random
@@ -19,8 +19,7 @@ from tests.ports import free_port
 from tests.tree import ROOT
 from tests.waiting import eventually
 
-# The port is always the same. On Linux the machine has many addresses of its own, so that two runs
-# are not in each other's way.
+# The port is fixed. On Linux, a random loopback address lets two test runs coexist.
 HOST = (
     ".".join(["127", *(str(random.randint(1, 254)) for _ in range(3))])
     if sys.platform == "linux"
@@ -32,10 +31,10 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 class Site:
-    """A uWSGI that serves this tree as the servers do, but for nginx."""
+    """A uWSGI that serves this tree as the servers do, but without nginx."""
 
     def __init__(self, folder: Path) -> None:
-        """Start it."""
+        """Start uWSGI."""
         self.port = free_port()
         inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         self.log = folder / "log"
@@ -65,11 +64,11 @@ class Site:
         self.fifo = folder / "fifo"
 
     def get(self, path: str, **options: object) -> requests.Response:
-        """Ask the site."""
+        """Send a GET request to the site."""
         return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, **options)  # type: ignore[arg-type]
 
     def metrics(self) -> Samples:
-        """Scrape."""
+        """Scrape the metrics."""
         answer = requests.get(f"http://{METRICS_ADDRESS}/metrics", timeout=10)
         answer.raise_for_status()
         return {
@@ -79,101 +78,109 @@ class Site:
         }
 
     def count(self, path: str = "/profile/", number: int = 100) -> set[int]:
-        """Ask so often, several at once."""
+        """Send this many requests in parallel, and return the statuses."""
         with ThreadPoolExecutor(8) as clients:
             return {answer.status_code for answer in clients.map(self.get, [path] * number)}
 
     def worker(self) -> int:
-        """Return the number of one of the workers' processes."""
+        """Return the process id of the first worker."""
         stats = uwsgi.ask(str(self.fifo.with_name("stats.sock")))
         return int(stats["workers"][0]["pid"])
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One for all tests of this module."""
-    found = Site(tmp_path_factory.mktemp("metrics"))
+    """Share one uWSGI between all tests of this module."""
+    site = Site(tmp_path_factory.mktemp("metrics"))
     try:
-        eventually(lambda: found.get("/readyz").ok, seconds=60, what="uWSGI answers")
-        yield found
+        eventually(lambda: site.get("/readyz").ok, seconds=60, what="uWSGI answers")
+        yield site
     finally:
-        found.process.send_signal(signal.SIGINT)
-        found.process.wait(30)
+        site.process.send_signal(signal.SIGINT)
+        site.process.wait(30)
 
 
-def value(samples: Samples, name: str, **labels: str) -> float:
+def sample_value(samples: Samples, name: str, **labels: str) -> float:
     return samples.get((name, tuple(sorted(labels.items()))), 0)
 
 
-def profiles(samples: Samples, status: str = "200") -> float:
-    return value(samples, "django_http_requests_total", view="profile", method="GET", status=status)
+def profile_requests(samples: Samples, status: str = "200") -> float:
+    return sample_value(
+        samples, "django_http_requests_total", view="profile", method="GET", status=status
+    )
 
 
-def test_each_request_counts_once_whichever_worker_answers(site: Site) -> None:
-    before = profiles(site.metrics())
+def test_metrics_count_each_request_once_over_all_workers(site: Site) -> None:
+    before = profile_requests(site.metrics())
 
     assert site.count(number=400) == {200}
 
     after = site.metrics()
-    assert profiles(after) - before == 400
+    assert profile_requests(after) - before == 400
     answered = [
-        value(after, "uwsgi_worker_requests_total", worker=str(number + 1))
+        sample_value(after, "uwsgi_worker_requests_total", worker=str(number + 1))
         for number in range(WORKERS)
     ]
     assert sum(count > 0 for count in answered) > 1
     labels = {"view": "profile", "method": "GET"}
-    assert value(after, "django_http_request_duration_seconds_count", **labels) == profiles(after)
-    slowest = value(after, "django_http_request_duration_seconds_bucket", le="+Inf", **labels)
-    assert slowest == profiles(after)
+    assert sample_value(
+        after, "django_http_request_duration_seconds_count", **labels
+    ) == profile_requests(after)
+    slowest = sample_value(
+        after, "django_http_request_duration_seconds_bucket", le="+Inf", **labels
+    )
+    assert slowest == profile_requests(after)
 
 
-def test_a_killed_worker_s_numbers_are_counted_on(site: Site) -> None:
+def test_metrics_keep_the_counts_of_a_killed_worker(site: Site) -> None:
     site.count()
     before = site.metrics()
     killed = site.worker()
     os.kill(killed, signal.SIGKILL)
-    eventually(lambda: site.worker() != killed, seconds=15, what="a new worker")
+    eventually(lambda: site.worker() != killed, seconds=15, what="a new worker runs")
 
     site.count()
 
     after = site.metrics()
-    assert profiles(after) - profiles(before) == 100
-    spawns = [value(found, "uwsgi_worker_spawns_total", worker="1") for found in (before, after)]
+    assert profile_requests(after) - profile_requests(before) == 100
+    spawns = [
+        sample_value(found, "uwsgi_worker_spawns_total", worker="1") for found in (before, after)
+    ]
     assert spawns[1] > spawns[0]
 
 
-def test_a_reload_counts_on_with_the_same_files(site: Site) -> None:
+def test_metrics_keep_counts_and_files_across_a_reload(site: Site) -> None:
     folder = site.fifo.parent / "metrics"
     site.count()
-    before, files = profiles(site.metrics()), {path.name for path in folder.iterdir()}
+    before, files = profile_requests(site.metrics()), {path.name for path in folder.iterdir()}
     started = site.worker()
     with site.fifo.open("w") as fifo:
         fifo.write("r")
-    eventually(lambda: site.worker() != started, seconds=30, what="reloaded")
+    eventually(lambda: site.worker() != started, seconds=30, what="uWSGI has reloaded")
     eventually(lambda: site.get("/readyz").ok, seconds=30, what="uWSGI answers")
 
     site.count()
 
-    assert profiles(site.metrics()) - before == 100
-    # By the workers' places, not by their processes: their number does not grow.
+    assert profile_requests(site.metrics()) - before == 100
+    # Files are named by worker number, not by process, so their count does not grow.
     assert {path.name for path in folder.iterdir()} <= files | {
-        f"{kind}_{place}.db" for kind in ("counter", "histogram") for place in range(WORKERS + 1)
+        f"{kind}_{number}.db" for kind in ("counter", "histogram") for number in range(WORKERS + 1)
     }
 
 
-def test_probes_and_scrapes_are_not_counted(site: Site) -> None:
+def test_metrics_do_not_count_probes_and_scrapes(site: Site) -> None:
     before = site.metrics()
     for path in ("/livez", "/readyz"):
         site.get(path)
     after = site.metrics()
 
-    ours = "django_http_requests_total"
-    assert {key: number for key, number in after.items() if key[0] == ours} == {
-        key: number for key, number in before.items() if key[0] == ours
+    counter = "django_http_requests_total"
+    assert {key: number for key, number in after.items() if key[0] == counter} == {
+        key: number for key, number in before.items() if key[0] == counter
     }
 
 
-def test_what_a_client_makes_up_is_no_label(site: Site) -> None:
+def test_metrics_have_no_labels_made_up_by_clients(site: Site) -> None:
     for number in range(20):
         site.get(f"/made-up-{number}/")
         requests.request(f"ODD{number}", f"http://127.0.0.1:{site.port}/profile/", timeout=10)
@@ -184,34 +191,36 @@ def test_what_a_client_makes_up_is_no_label(site: Site) -> None:
     assert "none" in names and not any("made-up" in str(name) for name in names)
     assert methods <= {"GET", "POST", "other", None}
     assert (
-        value(samples, "django_http_requests_total", view="none", method="GET", status="404") >= 20
+        sample_value(samples, "django_http_requests_total", view="none", method="GET", status="404")
+        >= 20
     )
 
 
-def test_uwsgi_s_workers_are_told(site: Site) -> None:
+def test_metrics_report_the_uwsgi_workers(site: Site) -> None:
     samples = site.metrics()
 
     states = {
-        state: value(samples, "uwsgi_workers", state=state) for state in ("busy", "idle", "other")
+        state: sample_value(samples, "uwsgi_workers", state=state)
+        for state in ("busy", "idle", "other")
     }
     assert sum(states.values()) == WORKERS
-    # The one that answers the scrape does not count itself.
+    # The worker that answers the scrape does not count itself.
     assert states["idle"] >= 1
-    assert value(samples, "uwsgi_worker_harakiri_total", worker="1") == 0
+    assert sample_value(samples, "uwsgi_worker_harakiri_total", worker="1") == 0
     assert ("uwsgi_worker_resident_memory_bytes", (("worker", "1"),)) in samples
 
 
-def test_what_runs_is_told(site: Site) -> None:
+def test_metrics_report_the_release(site: Site) -> None:
     labels = [dict(labels) for name, labels in site.metrics() if name == "mysite_info"]
 
-    assert [found["release"] for found in labels] == ["unreleased"]
+    assert [label["release"] for label in labels] == ["unreleased"]
 
 
 @pytest.mark.parametrize(
     "path",
     ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/./metrics", "/metrics?x=/metrics"],
 )
-def test_the_site_s_own_port_has_no_metrics(site: Site, path: str) -> None:
+def test_site_port_serves_no_metrics(site: Site, path: str) -> None:
     for headers in ({}, {"X-Forwarded-Port": str(PORT), "Host": f"localhost:{PORT}"}):
         request = requests.Request("GET", "http://127.0.0.1", headers=headers).prepare()
         request.url = f"http://127.0.0.1:{site.port}{path}"
@@ -221,5 +230,5 @@ def test_the_site_s_own_port_has_no_metrics(site: Site, path: str) -> None:
         assert "django_http" not in answer.text
 
 
-def test_a_scrape_is_only_a_look(site: Site) -> None:
+def test_metrics_refuse_post_requests(site: Site) -> None:
     assert requests.post(f"http://{METRICS_ADDRESS}/metrics", timeout=10).status_code == 405

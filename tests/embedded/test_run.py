@@ -1,4 +1,4 @@
-"""`make run` in a fresh clone: no Docker, no MySQL, no compiler; Python alone."""
+"""`make run` in a fresh clone, with Python only: no Docker, no MySQL, no compiler."""
 
 import os
 import shutil
@@ -40,21 +40,21 @@ SHOP_URL = ("urlpatterns = [\n", 'urlpatterns = [\n    path("", include("shop.ur
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone, without a virtual environment, in a folder whose name has a space."""
+    """Create a fresh clone without a virtual environment, in a path with a space."""
     return copy_tree(tmp_path_factory.mktemp("clone") / "my site")
 
 
 def environment(port: int) -> dict[str, str]:
-    """Return an environment in which no compiler is found and only the port is set."""
+    """Return an environment without a compiler, in which only the port is set."""
     inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     return {**inherited, "RUN_PORT": str(port), "CC": "/bin/false", "CXX": "/bin/false"}
 
 
 class Site:
-    """One running `make run`."""
+    """A running `make run`."""
 
     def __init__(self, clone: Path, port: int, **variables: str) -> None:
-        """Start it; its output goes to a file that `output` reads."""
+        """Start `make run` with its output in a log file."""
         self.port = port
         self.log = clone / "var" / "test.log"
         with self.log.open("w") as log:
@@ -69,15 +69,15 @@ class Site:
             )
 
     def output(self) -> str:
-        """Return what it has printed so far."""
+        """Return the output so far."""
         return self.log.read_text()
 
     def get(self, path: str) -> requests.Response:
-        """Ask it."""
+        """Send a GET request."""
         return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
 
     def wait(self, seconds: float) -> None:
-        """Return once it answers; fail with its output, at once when it has ended."""
+        """Wait until the site answers; fail with its output if it does not or has ended."""
 
         def answers() -> bool:
             if self.process.poll() is not None:
@@ -90,14 +90,14 @@ class Site:
             raise AssertionError(f"{error}\n{self.output()}") from None
 
     def interrupt(self) -> int:
-        """Press Ctrl-C, which reaches the whole group, and return make's exit code."""
+        """Send SIGINT to the process group, as Ctrl-C does, and return the exit code of make."""
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(30)
 
 
 @contextmanager
-def running(clone: Path, *, seconds: float, **variables: str) -> Iterator[Site]:
-    """Run the site for the block's time."""
+def running_site(clone: Path, *, seconds: float, **variables: str) -> Iterator[Site]:
+    """Run the site during the block."""
     site = Site(clone, free_port(), **variables)
     try:
         site.wait(seconds)
@@ -108,18 +108,20 @@ def running(clone: Path, *, seconds: float, **variables: str) -> Iterator[Site]:
         site.process.wait(30)
 
 
-def test_a_fresh_clone_answers(clone: Path) -> None:
+def test_make_run_serves_a_fresh_clone(clone: Path) -> None:
     # Generous: the packages are downloaded and installed.
-    with running(clone, seconds=300) as site:
+    with running_site(clone, seconds=300) as site:
         profile = site.get("/profile/").json()
         assert (profile["settings"], profile["debug"]) == ("local", True)
-        # The worker starts when the site is there.
+        # The worker starts after the site.
         eventually(
-            lambda: site.get("/healthz").json()["status"] == "up", seconds=30, what="all is up"
+            lambda: site.get("/healthz").json()["status"] == "up",
+            seconds=30,
+            what="all components are up",
         )
         assert profile["server"] == "standalone"
         manage(clone, "shell", "--command", f"{GROUP}.create(name='kept')")
-        # The diagram of what answers.
+        # The diagram names the application server.
         assert "uWSGI" in site.get("/status/").text
         for path in ("/static/ops/status.css", "/static/admin/css/base.css"):
             assert site.get(path).status_code == 200
@@ -129,17 +131,17 @@ def test_a_fresh_clone_answers(clone: Path) -> None:
         assert f"http://127.0.0.1:{site.port}/" in site.output()
 
 
-def test_a_second_run_starts_at_once_with_the_data_of_the_first(clone: Path) -> None:
-    # The aim is 3 s; this is a bound that a busy machine keeps.
-    with running(clone, seconds=15) as site:
+def test_second_make_run_starts_quickly_with_the_existing_data(clone: Path) -> None:
+    # The aim is 3 s; the limit allows for a busy machine.
+    with running_site(clone, seconds=15) as site:
         assert "Installing" not in site.output()
         assert "kept" in manage(clone, "shell", "--command", f"print({GROUP}.get())")
 
 
 # remove_demo: begin
-def test_an_upload_becomes_a_thumbnail(clone: Path) -> None:
-    """The background worker runs without any server for its messages."""
-    with running(clone, seconds=15) as site:
+def test_worker_of_make_run_creates_a_thumbnail(clone: Path) -> None:
+    """The worker needs no broker server."""
+    with running_site(clone, seconds=15) as site:
         token = manage(
             clone,
             *("shell", "--verbosity", "0", "--command"),
@@ -150,17 +152,17 @@ def test_an_upload_becomes_a_thumbnail(clone: Path) -> None:
         ).split()[-1]
         headers = {"Authorization": f"Token {token}"}
         address = f"http://127.0.0.1:{site.port}/api/uploads/"
-        sent = requests.post(
+        response = requests.post(
             address, files={"image": ("a.jpg", make_image())}, headers=headers, timeout=10
         )
-        assert sent.status_code == 201, sent.text
+        assert response.status_code == 201, response.text
 
         def thumbnail() -> str | None:
-            found = requests.get(address, headers=headers, timeout=10).json()["results"][0]
-            return found["thumbnail"]
+            upload = requests.get(address, headers=headers, timeout=10).json()["results"][0]
+            return upload["thumbnail"]
 
-        made = eventually(thumbnail, seconds=30, what="the thumbnail is ready")
-        served = site.get(str(made))
+        thumbnail_path = eventually(thumbnail, seconds=30, what="the thumbnail is ready")
+        served = site.get(str(thumbnail_path))
         assert (served.status_code, served.headers["Content-Type"]) == (200, "image/jpeg")
 
 
@@ -168,7 +170,7 @@ def test_an_upload_becomes_a_thumbnail(clone: Path) -> None:
 
 
 def manage(clone: Path, *arguments: str) -> str:
-    """Run a management command next to the site and return what it printed."""
+    """Run a management command while the site runs, and return its output."""
     return subprocess.run(
         [clone / ".venv" / "bin" / "python", "manage.py", *arguments],
         cwd=clone,
@@ -180,41 +182,41 @@ def manage(clone: Path, *arguments: str) -> str:
     ).stdout
 
 
-def workers(clone: Path) -> list[str]:
-    """Return the processes of this clone's worker."""
-    found = []
+def worker_processes(clone: Path) -> list[str]:
+    """Return the worker processes of this clone."""
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if (process / "cwd").readlink() == clone:
                 command = (process / "cmdline").read_text().split("\0")
-                found += [process.name] if "worker" in command else []
-    return found
+                pids += [process.name] if "worker" in command else []
+    return pids
 
 
-def test_an_edit_is_live_and_a_mistake_heals(clone: Path) -> None:
+def test_make_run_reloads_edits_and_recovers_from_a_syntax_error(clone: Path) -> None:
     module = clone / "ops" / "profile.py"
     original = module.read_text()
-    with running(clone, seconds=15) as site:
+    with running_site(clone, seconds=15) as site:
 
         def server() -> str:
             return site.get("/profile/").json()["server"]
 
         try:
             module.write_text(original.replace("settings.PROFILE,", "'edited',"))
-            eventually(lambda: server() == "edited", seconds=30, what="the edit shows")
+            eventually(lambda: server() == "edited", seconds=30, what="the edit is live")
             module.write_text("def def")
             eventually(lambda: "waiting for an edit" in site.output(), seconds=30, what="it waits")
-            # The site's own: its background worker, started with it, may meet the mistake too.
+            # Only the output of the site, since its worker may report the error too.
             latest = site.output().rpartition("getting INI configuration")[2]
             assert "SyntaxError" in latest
             assert 1 <= latest.count("mysite/wsgi.py") <= 2
         finally:
             module.write_text(original)
-        eventually(lambda: server() == "standalone", seconds=30, what="the edit heals it")
+        eventually(lambda: server() == "standalone", seconds=30, what="the site has recovered")
 
 
-def test_a_new_app_needs_its_two_lines_and_is_live(clone: Path) -> None:
-    """While the site runs: `startapp`, INSTALLED_APPS, urls.py, then its page and static files."""
+def test_make_run_serves_a_new_app_without_a_restart(clone: Path) -> None:
+    """After `startapp` and edits of INSTALLED_APPS and urls.py, its pages and files are live."""
     app = clone / "shop"
     settings, urls = (clone / "mysite" / name for name in ("settings/base.py", "urls.py"))
     edits = ((settings, '    "api",\n', '    "api",\n    "shop",\n'), (urls, *SHOP_URL))
@@ -225,7 +227,7 @@ def test_a_new_app_needs_its_two_lines_and_is_live(clone: Path) -> None:
         eventually(lambda: site.get("/shop/").text == text, seconds=30, what=f"it shows {text}")
 
     try:
-        with running(clone, seconds=30) as site:
+        with running_site(clone, seconds=30) as site:
             manage(clone, "startapp", "shop")
             for name, content in NEW_APP.items():
                 (app / name).parent.mkdir(parents=True, exist_ok=True)
@@ -243,8 +245,8 @@ def test_a_new_app_needs_its_two_lines_and_is_live(clone: Path) -> None:
             assert site.get("/static/shop/shop.css").text == "/* second */"
             (app / "views.py").write_text(NEW_APP["views.py"].replace('"count": 1', '"count": 2'))
             shows("2 in the shop\n")
-        with running(clone, seconds=30) as site:
-            # uWSGI serves it from here on.
+        with running_site(clone, seconds=30) as site:
+            # After a restart uWSGI serves the file.
             (static / "shop.css").write_text("/* third */")
             assert site.get("/static/shop/shop.css").text == "/* third */"
     finally:
@@ -253,18 +255,15 @@ def test_a_new_app_needs_its_two_lines_and_is_live(clone: Path) -> None:
         shutil.rmtree(app)
 
 
-def test_a_debugger_attaches_again_after_an_edit(clone: Path) -> None:
-    """Every request stops at its breakpoint, since there is one worker."""
+def test_debugger_attaches_again_after_an_edit(clone: Path) -> None:
+    """Every request stops at the breakpoint, since there is one worker."""
     module, port = clone / "ops/profile.py", free_port()
     line = line_number(module.read_text(), '"server": settings.PROFILE')
-    with running(clone, seconds=30, DEBUGGER_PORT=str(port)) as site:
+    with running_site(clone, seconds=30, DEBUGGER_PORT=str(port)) as site:
 
         def stops() -> bool:
-            path = str(module)
-            return (
-                stop_at_breakpoint(port, path, line, lambda: site.get("/profile/")).status_code
-                == 200
-            )
+            response = stop_at_breakpoint(port, str(module), line, lambda: site.get("/profile/"))
+            return bool(response.status_code == 200)
 
         for reloads in (0, 1):
             started = "spawned uWSGI worker 1"
@@ -272,30 +271,30 @@ def test_a_debugger_attaches_again_after_an_edit(clone: Path) -> None:
             eventually(stops, seconds=30, what="a request stops")
             module.touch()
         with socket.socket() as other:
-            # Not on this machine's other addresses.
+            # The debugger does not listen on other addresses of this machine.
             other.bind(("127.0.0.2", port))
         assert site.output().count("spawned uWSGI worker 2") == 0
 
 
-def test_ctrl_c_ends_it_all(clone: Path) -> None:
-    with running(clone, seconds=15) as site:
-        eventually(lambda: workers(clone), seconds=15, what="the worker is there")
+def test_ctrl_c_ends_the_site_and_its_worker(clone: Path) -> None:
+    with running_site(clone, seconds=15) as site:
+        eventually(lambda: worker_processes(clone), seconds=15, what="the worker runs")
         site.interrupt()
-        eventually(lambda: not workers(clone), seconds=15, what="the worker has ended")
+        eventually(lambda: not worker_processes(clone), seconds=15, what="the worker has ended")
         with pytest.raises(requests.ConnectionError):
             site.get("/readyz")
         assert "Traceback" not in site.output()
 
 
-def test_a_killed_site_leaves_no_worker(clone: Path) -> None:
-    with running(clone, seconds=15):
-        eventually(lambda: workers(clone), seconds=15, what="the worker is there")
-    # `running` has killed everything but the worker, which is in a session of its own.
-    eventually(lambda: not workers(clone), seconds=30, what="the worker has ended by itself")
+def test_worker_ends_when_make_run_is_killed(clone: Path) -> None:
+    with running_site(clone, seconds=15):
+        eventually(lambda: worker_processes(clone), seconds=15, what="the worker runs")
+    # `running_site` has killed everything but the worker, which has its own session.
+    eventually(lambda: not worker_processes(clone), seconds=30, what="the worker has ended")
 
 
-def test_message_names_a_port_that_is_free_instead_of_the_one_in_use(clone: Path) -> None:
-    with running(clone, seconds=15) as site:
+def test_make_run_suggests_a_free_port_for_one_in_use(clone: Path) -> None:
+    with running_site(clone, seconds=15) as site:
         for name in ("RUN_PORT", "DEBUGGER_PORT"):
             second = subprocess.run(
                 ["make", "run"],
@@ -322,7 +321,7 @@ def test_message_names_a_port_that_is_free_instead_of_the_one_in_use(clone: Path
         ("DJANGO_SETTINGS_MODULE", "mysite.settings.producton", "mysite.settings.production"),
     ],
 )
-def test_a_faulty_environment_is_one_clear_message(
+def test_make_run_reports_a_wrong_variable_without_a_traceback(
     clone: Path, name: str, value: str, message: str
 ) -> None:
     answer = subprocess.run(

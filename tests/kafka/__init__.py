@@ -1,1 +1,1 @@
-"""The tests of Kafka's messages, on a cluster without servers, and the jobs that they run."""
+"""Tests with the mock cluster of librdkafka, without a Kafka server."""

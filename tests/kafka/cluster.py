@@ -1,4 +1,4 @@
-"""librdkafka's own cluster for tests, which speaks Kafka's protocol: one broker, in memory.
+"""The mock cluster of librdkafka, which speaks Kafka's protocol: one broker, in memory.
 
 https://docs.confluent.io/platform/current/clients/librdkafka/html/md_CONFIGURATION.html (test.mock)
 """
@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 
 def main() -> None:
-    """Make the topics that are named, say where it is, and stay."""
+    """Create the topics, print the address of the broker, and run until killed."""
     cluster = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
     rebalance_at_once(cluster)
     for topic in sys.argv[1:]:
@@ -26,7 +26,7 @@ def rebalance_at_once(cluster: Producer) -> None:
     """Set group.initial.rebalance.delay.ms to 0, as variants/kafka/server.properties does."""
     library = librdkafka()
     library.rd_kafka_handle_mock_cluster.restype = ctypes.c_void_p
-    mock = ctypes.c_void_p(library.rd_kafka_handle_mock_cluster(handle(cluster)))
+    mock = ctypes.c_void_p(library.rd_kafka_handle_mock_cluster(c_handle(cluster)))
     library.rd_kafka_mock_group_initial_rebalance_delay_ms(mock, 0)
 
 
@@ -36,8 +36,8 @@ def librdkafka() -> ctypes.CDLL:
     return ctypes.CDLL(next(line.split()[-1] for line in lines if "librdkafka" in line))
 
 
-def handle(client: Producer) -> ctypes.c_void_p:
-    """Return the C library's handle of a client; it follows the header of every Python object."""
+def c_handle(client: Producer) -> ctypes.c_void_p:
+    """Return the C handle of a client, which follows the header of the Python object."""
     return ctypes.c_void_p.from_address(id(client) + object.__basicsize__)
 
 

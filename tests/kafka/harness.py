@@ -1,4 +1,4 @@
-"""A cluster in a process of its own, and what a test does with it."""
+"""A mock cluster in its own process, with workers and clients."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ from tests.tree import ROOT
 
 
 class Cluster:
-    """A cluster in a process of its own, and what uses it."""
+    """A mock cluster in its own process, and its workers and clients."""
 
     def __init__(self, folder: Path, *topics: str) -> None:
-        """Start it, with these topics."""
+        """Start the cluster with these topics."""
         self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.kafka.cluster", *topics],
@@ -32,51 +32,51 @@ class Cluster:
         self.address = self.process.stdout.readline().strip()
         self.environment = {
             **os.environ,
-            "JOBS_KAFKA": self.address,
-            "JOBS_FOLDER": str(folder),
+            "TASKS_KAFKA": self.address,
+            "TASKS_FOLDER": str(folder),
         }
 
     def kill(self) -> None:
-        """End it without a word."""
+        """Kill the cluster."""
         self.process.kill()
         self.process.wait()
 
     def freeze(self) -> None:
-        """Let it take what is sent, and answer nothing."""
+        """Stop the process: connections stay open, but the cluster does not answer."""
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it answer again."""
+        """Resume the process."""
         self.process.send_signal(signal.SIGCONT)
 
-    def make(self, topic: str) -> None:
-        """Make a topic; the cluster does so for clients that name one."""
+    def create_topic(self, topic: str) -> None:
+        """Create a topic; the cluster creates topics that clients name."""
         AdminClient({"bootstrap.servers": self.address}).list_topics(topic, timeout=5)
 
     def write(self, topic: str, *messages: bytes | None) -> None:
-        """Write what is no job."""
+        """Write raw messages to a topic."""
         producer = Producer({"bootstrap.servers": self.address})
         for message in messages:
             producer.produce(topic, message)
         assert producer.flush(10) == 0
 
     def send(self, *names: str) -> None:
-        """Send a job for each name."""
-        code = f"from tests.kafka.jobs import note\nfor name in {names!r}: note.delay(name)"
+        """Send a task for each name."""
+        code = f"from tests.kafka.tasks import record\nfor name in {names!r}: record.delay(name)"
         self.python(code)
 
-    def waiting(self) -> int:
-        """Return how many messages are not done."""
+    def unfinished(self) -> int:
+        """Return the number of messages that are not acknowledged."""
         code = (
-            "from tests.kafka.jobs import QUEUE, app\n"
+            "from tests.kafka.tasks import QUEUE, app\n"
             "with app.connection_for_write() as connection:\n"
-            "    told = connection.default_channel.queue_declare(QUEUE, passive=True)\n"
-            "    print(told.message_count)"
+            "    queue = connection.default_channel.queue_declare(QUEUE, passive=True)\n"
+            "    print(queue.message_count)"
         )
         return int(self.python(code))
 
     def python(self, code: str) -> str:
-        """Run code that knows the cluster, and return what it printed."""
+        """Run Python code with the settings of the cluster, and return its output."""
         return subprocess.run(
             [sys.executable, "-c", code],
             cwd=ROOT,
@@ -89,11 +89,11 @@ class Cluster:
 
     @contextmanager
     def worker(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a worker of two processes for the block's time."""
+        """Run a worker with two processes during the block."""
         with self.log_of(name).open("wb") as log:
             worker = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "celery", "-A", "tests.kafka.jobs", "worker"),
+                    *(sys.executable, "-m", "celery", "-A", "tests.kafka.tasks", "worker"),
                     *("--without-gossip", "--without-mingle", "--concurrency", "2"),
                     *("--hostname", f"{name}@here", "--loglevel", "info"),
                 ],
@@ -111,16 +111,16 @@ class Cluster:
                 worker.wait()
 
     def log_of(self, name: str) -> Path:
-        """Return what a worker wrote."""
+        """Return the log file of a worker."""
         return self.folder / f"{name}.log"
 
     def processes(self) -> set[int]:
-        """Return the processes that have begun a job."""
+        """Return the processes that have started a task."""
         lines = (self.folder / "log").read_text().splitlines()
         return {int(line.split()[2]) for line in lines if line.startswith("begun")}
 
-    def told(self, word: str) -> Counter[str]:
-        """Return how often each job was begun, or done."""
+    def counts(self, word: str) -> Counter[str]:
+        """Return how often each task was logged with a word: begun, done."""
         log = self.folder / "log"
         lines = log.read_text().splitlines() if log.exists() else []
         return Counter(line.split()[1] for line in lines if line.startswith(word))

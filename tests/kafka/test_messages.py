@@ -1,4 +1,4 @@
-"""Messages in Kafka, on librdkafka's mock cluster, which speaks Kafka's protocol."""
+"""Publishing, requeueing and acknowledging messages on the mock cluster."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,26 +16,26 @@ from ops.brokers.kafka import clients, prepare
 from ops.brokers.kafka.clients import ANSWER_SECONDS, NoBrokersAvailable
 from ops.brokers.kafka.transport import Channel
 from ops.environment import KAFKA_SCHEME
-from tests.kafka.cluster import handle, librdkafka
+from tests.kafka.cluster import c_handle, librdkafka
 from tests.kafka.harness import Cluster
 from tests.waiting import eventually
 
-TOPIC = "jobs"
-# librdkafka's, for tests of what follows: RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER.
+TOPIC = "tasks"
+# RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER of librdkafka.
 OUT_OF_ORDER = 45
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster with a topic for the jobs."""
-    found = Cluster(tmp_path, TOPIC)
-    yield found
-    found.kill()
+    """Start a cluster with a topic for tasks."""
+    cluster = Cluster(tmp_path, TOPIC)
+    yield cluster
+    cluster.kill()
 
 
 @pytest.fixture
 def channel(cluster: Cluster) -> Iterator[Channel]:
-    """A channel to the cluster, as a worker has one."""
+    """Open a channel to the cluster, as a worker does."""
     prepare()
     with Connection(f"{KAFKA_SCHEME}://{cluster.address}") as connection:
         channel = connection.default_channel
@@ -49,74 +49,76 @@ def send(channel: Channel, body: str) -> None:
     channel.basic_publish(message, exchange="", routing_key=TOPIC)
 
 
-def break_down(producer: Producer) -> None:
-    """Let a producer find that it cannot go on, as librdkafka's own tests do."""
-    assert librdkafka().rd_kafka_test_fatal_error(handle(producer), OUT_OF_ORDER, b"a test") == 0
+def cause_fatal_error(producer: Producer) -> None:
+    """Cause a fatal error in a producer, as the tests of librdkafka do."""
+    assert librdkafka().rd_kafka_test_fatal_error(c_handle(producer), OUT_OF_ORDER, b"a test") == 0
 
 
-def turn(channel: Channel) -> bool:
-    """Do what a worker does again and again; true, for conditions."""
+def drain_once(channel: Channel) -> bool:
+    """Receive events once, as a worker does in a loop; return True, for conditions."""
     with suppress(Empty):
         channel.drain_events()
     return True
 
 
-def receive(channel: Channel) -> Callable[[], Any]:
-    """Return what waits for the next message and returns it."""
+def start_receiving(channel: Channel) -> Callable[[], Any]:
+    """Start a consumer; return a function that waits for the next message."""
     messages: list[Any] = []
     channel.basic_consume(TOPIC, no_ack=False, callback=messages.append, consumer_tag="tag")
 
     def next_one() -> Any:
-        eventually(lambda: turn(channel) and messages, seconds=60, what="a message")
+        eventually(lambda: drain_once(channel) and messages, seconds=60, what="a message arrives")
         return messages.pop(0)
 
     return next_one
 
 
-def test_a_message_that_is_written_anew_is_another_one(channel: Channel) -> None:
-    """Else it would be the copy that is done, and what precedes it would never be."""
-    received = receive(channel)
+def test_requeued_message_is_a_new_message(channel: Channel) -> None:
+    """Otherwise acknowledging the copy would also acknowledge earlier messages."""
+    receive = start_receiving(channel)
     send(channel, "again")
-    first = received()
+    first = receive()
 
     first.reject(requeue=True)
-    copy = received()
+    copy = receive()
 
     assert copy.body == first.body
     assert copy.delivery_tag != first.delivery_tag and copy.place != first.place
     copy.ack()
-    eventually(lambda: turn(channel) and channel._size(TOPIC) == 0, seconds=30, what="done")
+    eventually(
+        lambda: drain_once(channel) and channel._size(TOPIC) == 0,
+        seconds=30,
+        what="the queue is empty",
+    )
 
 
-def test_a_message_that_kafka_does_not_take_back_is_written_later(
-    cluster: Cluster, channel: Channel
-) -> None:
-    """Also where every place of the worker is taken."""
-    received = receive(channel)
+def test_message_is_requeued_once_kafka_answers_again(cluster: Cluster, channel: Channel) -> None:
+    """Even when all slots of the worker are occupied."""
+    receive = start_receiving(channel)
     channel.basic_qos(prefetch_count=2)
     for body in "ab":
         send(channel, body)
-    messages = [received(), received()]
+    messages = [receive(), receive()]
     cluster.freeze()
 
     for message in messages:
         message.reject(requeue=True)
-    eventually(lambda: turn(channel) and channel.refused, seconds=30, what="it is refused")
+    eventually(lambda: drain_once(channel) and channel.refused, seconds=30, what="requeueing fails")
     assert len(channel.rejected) == 2
     assert channel.qos.can_consume()
     cluster.thaw()
 
-    # One that was taken without an answer comes twice.
+    # A message that Kafka stored without an acknowledgement arrives twice.
     copies: set[bytes] = set()
     while copies != {message.body for message in messages}:
-        copy = received()
+        copy = receive()
         copies.add(copy.body)
         copy.ack()
 
 
-def test_a_producer_that_cannot_go_on_is_recreated(cluster: Cluster, channel: Channel) -> None:
-    send(channel, "taken")
-    break_down(
+def test_producer_is_recreated_after_a_fatal_error(cluster: Cluster, channel: Channel) -> None:
+    send(channel, "accepted")
+    cause_fatal_error(
         next(
             client
             for key, client in clients.kept.clients.items()
@@ -126,16 +128,16 @@ def test_a_producer_that_cannot_go_on_is_recreated(cluster: Cluster, channel: Ch
 
     with pytest.raises(OperationalError, match="_FATAL"):
         send(channel, "refused")
-    send(channel, "taken, too")
+    send(channel, "accepted again")
 
     assert channel._size(TOPIC) == 2
 
 
-def test_a_goodbye_to_a_frozen_kafka_has_an_end(cluster: Cluster, channel: Channel) -> None:
-    """The client itself waits for an answer as long as there is none."""
-    received = receive(channel)
+def test_closing_a_channel_to_a_frozen_kafka_ends(cluster: Cluster, channel: Channel) -> None:
+    """The client library would wait forever for an answer."""
+    receive = start_receiving(channel)
     send(channel, "done")
-    message = received()
+    message = receive()
     cluster.freeze()
     message.ack()
     leaving = threading.Thread(target=channel.close, daemon=True)
@@ -148,35 +150,35 @@ def test_a_goodbye_to_a_frozen_kafka_has_an_end(cluster: Cluster, channel: Chann
 
 @pytest.fixture
 def publish(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], object]:
-    """Return what sends a job from this process."""
-    from tests.kafka.jobs import app, note
+    """Return a function that sends a task from this process."""
+    from tests.kafka.tasks import app, record
 
     monkeypatch.setattr(app.conf, "broker_write_url", f"{KAFKA_SCHEME}://{cluster.address}")
-    # No connection to an earlier test's cluster.
+    # No connection to the cluster of an earlier test.
     monkeypatch.setattr(app, "_pool", None)
     monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    return lambda name: note.delay(name)
+    return lambda name: record.delay(name)
 
 
-def test_a_message_that_kafka_did_not_take_is_not_sent(
+def test_publishing_to_a_killed_kafka_raises_an_error(
     cluster: Cluster, publish: Callable[[str], object]
 ) -> None:
-    """Kombu's own transport says that it is."""
-    publish("taken")
+    """Kombu's own transport reports success."""
+    publish("accepted")
     cluster.kill()
 
     with pytest.raises((OperationalError, OSError)):
         publish("lost")
 
 
-def test_a_message_without_an_answer_is_not_written_twice(
+def test_message_without_an_acknowledgement_is_not_published_twice(
     publish: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the caller waits, and Kafka may have the first one."""
-    tried: list[str] = []
+    """Kafka may have stored the first one while the caller waits."""
+    topics: list[str] = []
 
     def write(config: object, topic: str, text: bytes) -> None:
-        tried.append(topic)
+        topics.append(topic)
         raise NoBrokersAvailable("no answer to a message")
 
     monkeypatch.setattr("ops.brokers.kafka.transport.write", write)
@@ -184,4 +186,4 @@ def test_a_message_without_an_answer_is_not_written_twice(
     with pytest.raises(OperationalError):
         publish("unanswered")
 
-    assert tried == [TOPIC]
+    assert topics == [TOPIC]

@@ -1,4 +1,4 @@
-"""A test of tests/unit/test_parked_tasks.py once more, with Kafka as broker."""
+"""The test of tests/unit/test_parked_tasks.py with Kafka as the broker."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.kafka.harness import Cluster
-from tests.kafka.jobs import on
+from tests.kafka.tasks import kafka_settings
 from tests.unit.test_parked_tasks import (
     own_queue,
     pytestmark,
@@ -19,8 +19,8 @@ __all__ = ["pytestmark", "test_unregistered_task_is_parked_until_a_release_knows
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Return Celery's settings of Kafka, with a queue of the test's own."""
+    """Return the Celery settings for Kafka, with the test's own queue."""
     queue = own_queue()
     cluster = Cluster(tmp_path, queue["task_default_queue"])
-    yield {**on(cluster.address), **queue}
+    yield {**kafka_settings(cluster.address), **queue}
     cluster.kill()

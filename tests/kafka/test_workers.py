@@ -1,4 +1,4 @@
-"""Real workers on librdkafka's own cluster, with the project's settings."""
+"""Workers with the project's settings on the mock cluster."""
 
 import os
 import signal
@@ -11,99 +11,123 @@ from ops.brokers.kafka.transport import SESSION_SECONDS
 from tests.kafka.harness import Cluster
 from tests.waiting import eventually
 
-JOBS = 16
-# A worker's start, and its group's: seconds where nothing else runs.
+TASKS = 16
+# Start of a worker and its consumer group; a few seconds on an idle machine.
 START_SECONDS = 90
-TOPIC = "jobs"
-HIDDEN = b"nobody is to read this"
+TOPIC = "tasks"
+SECRET_TEXT = b"a secret in a message"
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster without a topic."""
-    found = Cluster(tmp_path)
-    yield found
-    found.kill()
+    """Start a cluster without topics."""
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.kill()
 
 
-def test_a_killed_worker_s_jobs_are_done_by_another(cluster: Cluster) -> None:
-    """Also one that was begun long before others that are done already."""
-    cluster.make(TOPIC)
-    names = [f"job{number}" for number in range(JOBS)]
+def test_tasks_of_a_killed_worker_are_run_by_another(cluster: Cluster) -> None:
+    """Even a task that was started before others that are finished."""
+    cluster.create_topic(TOPIC)
+    names = [f"task{number}" for number in range(TASKS)]
     held, others = names[0], set(names[1:])
     (cluster.folder / held).touch()
     cluster.send(*names)
-    assert cluster.waiting() == JOBS
+    assert cluster.unfinished() == TASKS
 
     with cluster.worker("first") as first:
         eventually(
-            lambda: set(cluster.told("done")) >= others, seconds=START_SECONDS, what="the others"
+            lambda: set(cluster.counts("done")) >= others,
+            seconds=START_SECONDS,
+            what="the other tasks are done",
         )
-        assert cluster.told("begun")[held] == 1 and not cluster.told("done")[held]
+        assert cluster.counts("begun")[held] == 1 and not cluster.counts("done")[held]
         os.killpg(first.pid, signal.SIGKILL)
     (cluster.folder / held).unlink()
     with cluster.worker("second"):
         eventually(
-            lambda: cluster.told("done")[held], seconds=SESSION_SECONDS + 60, what="the killed one"
+            lambda: cluster.counts("done")[held],
+            seconds=SESSION_SECONDS + 60,
+            what="the task of the killed worker is done",
         )
-        eventually(lambda: cluster.waiting() == 0, seconds=30, what="nothing waits")
-    assert set(cluster.told("done")) == set(names)
+        eventually(
+            lambda: cluster.unfinished() == 0, seconds=30, what="every message is acknowledged"
+        )
+    assert set(cluster.counts("done")) == set(names)
 
 
-def test_a_worker_waits_for_kafka_and_passes_over_what_is_no_job(cluster: Cluster) -> None:
-    """What cannot be read would come again for ever; what is done when it ends is told."""
+def test_worker_waits_for_kafka_and_skips_malformed_messages(cluster: Cluster) -> None:
+    """A malformed message would otherwise be redelivered forever."""
     with cluster.worker("early") as worker:
         log = cluster.log_of("early")
-        # This cluster makes no topic when it is told to, as one that is not ready yet.
+        # The cluster has no topic yet, like one that is not ready.
         eventually(
             lambda: "NoBrokersAvailable" in log.read_text(),
             seconds=START_SECONDS,
-            what="it has no topic",
+            what="the worker reports that the topic is missing",
         )
-        cluster.make(TOPIC)
+        cluster.create_topic(TOPIC)
         empty = b'{"properties": {}, "body": ""}'
-        strange = b'{"properties": {"body_encoding": "rot13"}, "body": "x", "headers": {}}'
-        broken = b'{"properties": {"body_encoding": "base64"}, "body": "x"}'
+        unknown_encoding = b'{"properties": {"body_encoding": "rot13"}, "body": "x", "headers": {}}'
+        invalid_base64 = b'{"properties": {"body_encoding": "base64"}, "body": "x"}'
         nested = b"[" * 100_000
-        listed = b'{"properties": {}, "body": "", "headers": [1]}'
-        nameless = b'{"properties": {}, "body": "", "headers": {"task": [], "id": "1"}}'
-        refused = (HIDDEN, b"\xff", b"[]", None, b"{}", empty, strange, broken, nested)
-        cluster.write(TOPIC, *refused, listed, nameless)
-        # More than are done at a time: all partitions are read on.
-        names = [f"job{number}" for number in range(4)]
+        headers_as_list = b'{"properties": {}, "body": "", "headers": [1]}'
+        without_task_name = b'{"properties": {}, "body": "", "headers": {"task": [], "id": "1"}}'
+        malformed = (
+            SECRET_TEXT,
+            b"\xff",
+            b"[]",
+            None,
+            b"{}",
+            empty,
+            unknown_encoding,
+            invalid_base64,
+            nested,
+        )
+        cluster.write(TOPIC, *malformed, headers_as_list, without_task_name)
+        # More than run at a time, so that all partitions are read.
+        names = [f"task{number}" for number in range(4)]
         cluster.send(*names)
         eventually(
-            lambda: set(cluster.told("done")) == set(names), seconds=START_SECONDS, what="the jobs"
+            lambda: set(cluster.counts("done")) == set(names),
+            seconds=START_SECONDS,
+            what="all tasks are done",
         )
-        eventually(lambda: cluster.waiting() == 0, seconds=30, what="nothing waits")
-        written = log.read_text()
-        assert written.count("passed over") >= 8 and f"in topic {TOPIC}, partition " in written
-        assert HIDDEN.decode() not in written
-        # A job that runs when the worker is told to end is done, and said to be.
+        eventually(
+            lambda: cluster.unfinished() == 0, seconds=30, what="every message is acknowledged"
+        )
+        log_text = log.read_text()
+        assert log_text.count("passed over") >= 8 and f"in topic {TOPIC}, partition " in log_text
+        assert SECRET_TEXT.decode() not in log_text
+        # A task that runs during a warm shutdown is finished and acknowledged.
         (cluster.folder / "last").touch()
         cluster.send("last")
-        eventually(lambda: cluster.told("begun")["last"], seconds=30, what="the last job")
+        eventually(
+            lambda: cluster.counts("begun")["last"], seconds=30, what="the last task has started"
+        )
         worker.send_signal(signal.SIGTERM)
-        eventually(lambda: "Warm shutdown" in log.read_text(), seconds=30, what="it ends")
+        eventually(
+            lambda: "Warm shutdown" in log.read_text(), seconds=30, what="the worker shuts down"
+        )
         (cluster.folder / "last").unlink()
         assert worker.wait(60) == 0
-    assert cluster.told("done")["last"] == 1
-    assert cluster.waiting() == 0
+    assert cluster.counts("done")["last"] == 1
+    assert cluster.unfinished() == 0
 
 
-def test_a_silent_kafka_costs_a_worker_no_place(cluster: Cluster) -> None:
-    """Its processes are killed meanwhile: the tasks are to be written again, and cannot be."""
-    cluster.make(TOPIC)
-    held = ["job0", "job1"]
+def test_worker_keeps_its_slots_when_kafka_does_not_answer(cluster: Cluster) -> None:
+    """Its processes are killed meanwhile, so their tasks must be requeued, which fails."""
+    cluster.create_topic(TOPIC)
+    held = ["task0", "task1"]
     for name in held:
         (cluster.folder / name).touch()
     cluster.send(*held)
     with cluster.worker("one") as worker:
         log = cluster.log_of("one")
         eventually(
-            lambda: set(cluster.told("begun")) == set(held),
+            lambda: set(cluster.counts("begun")) == set(held),
             seconds=START_SECONDS,
-            what="every place is taken",
+            what="every slot is occupied",
         )
         cluster.freeze()
         for process in cluster.processes():
@@ -111,7 +135,7 @@ def test_a_silent_kafka_costs_a_worker_no_place(cluster: Cluster) -> None:
         eventually(
             lambda: "is not written" in log.read_text() or "NoBrokers" in log.read_text(),
             seconds=60,
-            what="Kafka takes nothing",
+            what="writing to Kafka fails",
         )
         for name in held:
             (cluster.folder / name).unlink()
@@ -119,14 +143,20 @@ def test_a_silent_kafka_costs_a_worker_no_place(cluster: Cluster) -> None:
 
         cluster.send("later")
         names = {*held, "later"}
-        eventually(lambda: set(cluster.told("done")) == names, seconds=60, what="all are done")
-        eventually(lambda: cluster.waiting() == 0, seconds=30, what="nothing waits")
-        # With Kafka frozen it ends all the same, though it cannot tell what is done.
+        eventually(
+            lambda: set(cluster.counts("done")) == names, seconds=60, what="all tasks are done"
+        )
+        eventually(
+            lambda: cluster.unfinished() == 0, seconds=30, what="every message is acknowledged"
+        )
+        # With Kafka frozen the worker still ends, though it cannot acknowledge.
         (cluster.folder / "last").touch()
         cluster.send("last")
-        eventually(lambda: cluster.told("begun")["last"], seconds=30, what="the last job")
+        eventually(
+            lambda: cluster.counts("begun")["last"], seconds=30, what="the last task has started"
+        )
         cluster.freeze()
         (cluster.folder / "last").unlink()
-        eventually(lambda: cluster.told("done")["last"], seconds=30, what="the last job is done")
+        eventually(lambda: cluster.counts("done")["last"], seconds=30, what="the last task is done")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0

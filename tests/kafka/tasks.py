@@ -1,6 +1,6 @@
-"""The project's Celery settings and one job, for real workers on a cluster of the tests' own.
+"""A Celery app with the project's settings and one task, for workers on the mock cluster.
 
-`celery -A tests.kafka.jobs worker`
+`celery -A tests.kafka.tasks worker`
 """
 
 import os
@@ -16,12 +16,12 @@ from tests.celery_settings import celery_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.test")
 
-QUEUE = "jobs"
-FOLDER = Path(os.environ.get("JOBS_FOLDER", "."))
+QUEUE = "tasks"
+FOLDER = Path(os.environ.get("TASKS_FOLDER", "."))
 
 
-def on(address: str) -> dict[str, object]:
-    """Return the project's settings of a broker for Kafka at an address."""
+def kafka_settings(address: str) -> dict[str, object]:
+    """Return the broker settings of the project for a Kafka at this address."""
     names = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOTENV": "false"}
     url = f"{environment.KAFKA_SCHEME}://{address}"
     env = environment.load({**names, "CELERY_BROKER_URL": url})
@@ -31,28 +31,28 @@ def on(address: str) -> dict[str, object]:
 
 
 kafka_messages.prepare()
-# Not the current one, which the project's tasks would be sent by in the same process.
-app = Celery("jobs", set_as_current=False)
+# Not the current app, which would send the project's tasks in the same process.
+app = Celery("tasks", set_as_current=False)
 app.config_from_object(
     celery_settings(
-        **on(os.environ.get("JOBS_KAFKA", "none:1")),
-        # Processes are replaced within a test, too, and missed soon; a task may take long.
+        **kafka_settings(os.environ.get("TASKS_KAFKA", "none:1")),
+        # Short limits: processes are replaced and missed within a test.
         **{"task_default_queue": QUEUE, "worker_max_tasks_per_child": 5, "worker_lost_wait": 1},
         **{"task_soft_time_limit": 300, "task_time_limit": 320},
     )
 )
 
 
-@app.task(name="note")
-def note(name: str) -> None:
-    """Say that it was begun; end when no file of this name holds it any more, and say so."""
-    say("begun", name, str(os.getpid()))
+@app.task(name="record")
+def record(name: str) -> None:
+    """Log the start; wait while a file with this name exists; log the end."""
+    append_to_log("begun", name, str(os.getpid()))
     while (FOLDER / name).exists():
         time.sleep(0.05)
-    say("done", name)
+    append_to_log("done", name)
 
 
-def say(*words: str) -> None:
-    """Add a line to what became of the jobs."""
+def append_to_log(*words: str) -> None:
+    """Add a line to the log of all tasks."""
     with (FOLDER / "log").open("a") as log:
         log.write(" ".join(words) + "\n")
