@@ -20,45 +20,45 @@ APPS := $(filter-out ops, $(patsubst %/apps.py, %, $(wildcard */apps.py)))
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv/.embedded ## The site on this machine: no Docker, SQLite, one uWSGI, http://127.0.0.1:8000/
+run: .venv/.embedded ## Run the site on this machine: SQLite, one uWSGI, no Docker, http://127.0.0.1:8000/
 	@.venv/bin/python manage.py run
 
-env: .venv/.embedded ## A .env with fresh secrets, for docker compose and make run
+env: .venv/.embedded ## Write a .env with fresh secrets, for docker compose and make run
 	@.venv/bin/python manage.py env init
 
-certs: ## A local authority and a certificate for localhost, for https here; FORCE=1 replaces the certificate
+certs: ## Create a local authority and a certificate for https://localhost; FORCE=1 replaces the certificate
 	@./stackctl certs $(if $(FORCE),--force)
 
-setup: .venv/.test ## Everything that development needs, into .venv
+setup: .venv/.test ## Install all that development needs into .venv
 
-test: lint .venv/.test ## All tests: unit tests anywhere, container tests where an engine answers
+test: lint .venv/.test ## Run all tests: unit tests anywhere, container tests where a Docker Engine runs
 	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/stack tests/browser tests/eb tests/adopt
 	@.venv/bin/pytest tests/embedded tests/chaos # remove_template
 
-test-app: .venv/.embedded ## Your apps' tests, on SQLite; APP=shop for those of one app
+test-app: .venv/.embedded ## Run your apps' tests on SQLite; APP=shop for those of one app
 	@.venv/bin/pytest $(or $(APP), $(APPS))
 
 # remove_template: begin
-test-unit: .venv/.test ## The unit tests alone, your apps' and the stack's
+test-unit: .venv/.test ## Run only the unit tests, your apps' and the stack's
 	@# A third of their time is waiting.
 	@.venv/bin/pytest -n 3 --dist loadgroup $(APPS) tests/unit
 
-test-stack: .venv/.test ## The container tests alone; WITH="DB_ENGINE=postgres" on that stack
+test-stack: .venv/.test ## Run only the container tests; WITH="DB_ENGINE=postgres" on that stack
 	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser tests/eb tests/adopt
 	@STACK_WITH="$(WITH)" .venv/bin/pytest tests/chaos
 
-test-databases: .venv/.test ## The unit tests that use a database, on MySQL and PostgreSQL
+test-databases: .venv/.test ## Run the unit tests that use a database on MySQL and PostgreSQL
 	@.venv/bin/pytest tests/stack/test_databases.py
 
-chaos: .venv/.test ## The load tests alone; puts their figures into docs/reliability.md
+chaos: .venv/.test ## Run only the load and fault tests; writes their figures to docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md
 
-mutants: .venv/.test .venv/.mutants ## Which faults the unit tests miss: MODULE=ops/throttling.py SAMPLE=50 DIFF=1 TESTS=...
+mutants: .venv/.test .venv/.mutants ## List the code changes that the unit tests miss: MODULE=ops/throttling.py SAMPLE=50 DIFF=1 TESTS=...
 	@.venv/bin/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(DIFF),--diff) $(if $(TESTS),--tests $(TESTS))
 
 # remove_template: end
 
-lint: .venv/.test ## ruff, mypy, import-linter, shellcheck, yamllint, the CI files, hadolint, and what Elastic Beanstalk reads
+lint: .venv/.test ## Run ruff, mypy, import-linter, shellcheck, yamllint, the CI files' linters, hadolint, and ebctl lint
 	@tests/lint
 
 format: .venv/.test ## Format the Python code
@@ -66,13 +66,13 @@ format: .venv/.test ## Format the Python code
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --exit-zero --quiet .
 
-lock: .venv/.test ## Lock requirements/*.in into *.txt, keep the locked versions, and install; UPGRADE=1 for the newest
+lock: .venv/.test ## Lock requirements/*.in into *.txt and install. Keeps the locked versions; UPGRADE=1 takes the newest
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 	@# Another make: this one has checked .venv/.test already.
 	@$(MAKE) --no-print-directory setup
 
 # remove_beanstalk: begin
-dockerfile: ## Join Dockerfile.base and Dockerfile.production to Dockerfile
+dockerfile: ## Write Dockerfile: Dockerfile.base and Dockerfile.production joined
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } >Dockerfile
 
 # remove_beanstalk: end
@@ -85,7 +85,7 @@ push: ## Build the production image and push it with SBOM and provenance: IMAGE=
 	@docker buildx imagetools inspect '$(IMAGE)' --format '$(IMAGE)@{{.Manifest.Digest}}'
 
 # remove_beanstalk: begin
-eb-bundle: ## A bundle that names a prebuilt image, for `eb deploy --archive`: IMAGE=name@sha256:...
+eb-bundle: ## Write a bundle that names a prebuilt image, for `eb deploy --archive`: IMAGE=name@sha256:...
 	@./ebctl bundle --image '$(IMAGE)'
 # remove_beanstalk: end
 
@@ -93,10 +93,10 @@ eb-bundle: ## A bundle that names a prebuilt image, for `eb deploy --archive`: I
 words: ## List every text that the product shows: FILES="ops api" for those of some folders
 	@python3 tools/words.py $(FILES)
 
-eb-rehearsal: .venv/.test ## eb create, deploy and failing deploys under load, without AWS
+eb-rehearsal: .venv/.test ## Rehearse eb create, eb deploy and failing deploys under load, without AWS
 	@.venv/bin/pytest tests/eb
 
-bench: .venv/.test ## Requests per second and CPU against peers, measured in one run
+bench: .venv/.test ## Measure requests per second and CPU against peers, in one run
 	@.venv/bin/python -m benchmarks
 # remove_template: end
 

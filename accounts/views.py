@@ -8,7 +8,7 @@ from rest_framework.settings import api_settings
 from ops.schema import BAD_REQUEST, described
 
 get_token = described(
-    "Get your token, for your name and password",
+    "Get an API token for your user name and password",
     {200: inline_serializer("Token", {"token": serializers.CharField()}), **BAD_REQUEST},
     *(415, 429),
     auth=[],

@@ -7,8 +7,10 @@ from rest_framework import serializers
 from ops.schema import described
 
 PROFILE_FIELDS = {
-    "settings": serializers.CharField(required=False, help_text="The layer, such as production."),
-    "server": serializers.CharField(required=False, help_text="Which server answers."),
+    "settings": serializers.CharField(
+        required=False, help_text="The settings layer, such as production."
+    ),
+    "server": serializers.CharField(required=False, help_text="The server that answered."),
     "release": serializers.CharField(required=False),
     "stack": serializers.CharField(required=False, help_text="The stack's version."),
     "hostname": serializers.CharField(required=False),
@@ -18,7 +20,7 @@ PROFILE_FIELDS = {
 }
 
 read_profile = described(
-    "Read which settings are active, and where",
+    "Read the active settings and the server that answers",
     {
         (200, "application/json"): inline_serializer("Profile", PROFILE_FIELDS),
         (200, "text/plain"): OpenApiTypes.STR,

@@ -44,7 +44,7 @@ class UploadAdmin(admin.ModelAdmin):
             return "-"
         return format_html('<img src="{}" alt="" height="60">', upload.thumbnail.url)
 
-    @admin.action(description="Try failed uploads again", permissions=["change"])
+    @admin.action(description="Retry failed uploads", permissions=["change"])
     def try_again(self, request: HttpRequest, chosen: QuerySet[Upload]) -> None:
         """Queue those that failed; the others stay as they are."""
         count = 0

@@ -23,7 +23,7 @@ class Uploads(Collector):
         try:
             result = waiting.aggregate(number=Count("pk"), oldest=Min("created"))
         except Exception as error:
-            logger.info("no metrics of uploads: %s", error)
+            logger.info("cannot read upload metrics: %s", error)
             return
         finally:
             # The thread of this scrape ends with it.
@@ -37,6 +37,6 @@ class Uploads(Collector):
         )
         yield GaugeMetricFamily(
             "mysite_uploads_oldest_waiting_seconds",
-            "How long the oldest has waited.",
+            "Seconds that the oldest has waited.",
             max(0, age),
         )

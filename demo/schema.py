@@ -9,14 +9,14 @@ from ops.schema import BAD_REQUEST, described
 PAGE_SIZE = OpenApiParameter(
     "page_size",
     {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-    description="How many on a page.",
+    description="Uploads per page.",
 )
 HITS = OpenApiResponse(
     inline_serializer(
         "Hits",
         {
             "hits": serializers.IntegerField(min_value=0),
-            "server": serializers.CharField(help_text="Which server answers."),
+            "server": serializers.CharField(help_text="The server that answered."),
         },
     ),
     "The visits so far.",
@@ -34,9 +34,9 @@ list_uploads = described(
 )
 send_upload = described(
     "Send an image",
-    {201: OpenApiResponse(UploadSerializer, "Kept and queued."), **BAD_REQUEST},
+    {201: OpenApiResponse(UploadSerializer, "Stored and queued."), **BAD_REQUEST},
     *(403, 413, 415, 429),
-    description="It is processed afterwards: queued, running, then done or failed.",
+    description="A worker processes it: queued, running, then done or failed.",
     request={"multipart/form-data": NewUploadSerializer},
 )
 read_upload = described("Read one of your uploads", {200: UploadSerializer}, 404, 429)

@@ -20,6 +20,6 @@ import_module(settings.ROOT_URLCONF)
 
 if settings.BUILDING:
     raise ImproperlyConfigured(
-        "DJANGO_BUILD is set: it replaces secrets by throw-away values while an image is built. "
-        "Take it out of the environment of a server."
+        "DJANGO_BUILD is set: it replaces secrets by throw-away values, for image builds "
+        "only. Remove it from the server's environment."
     )

@@ -46,7 +46,7 @@ class TaskAdmin(admin.ModelAdmin):
         """Say no: the application adds tasks."""
         return False
 
-    @admin.action(description="Try failed tasks again", permissions=["change"])
+    @admin.action(description="Retry failed tasks", permissions=["change"])
     def try_again(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:
         """Let those run again that failed; the others stay as they are."""
         count = rows.try_again(list(chosen.values_list("pk", flat=True)))

@@ -107,7 +107,7 @@ class Breaker:
             return
         trying = self.is_open
         if trying and (self._is_pause() or not self._lock()):
-            raise AwayError(f"{self.name} did not answer just now")
+            raise AwayError(f"{self.name} did not answer a moment ago")
         self._inside.call = True
         try:
             yield

@@ -72,7 +72,7 @@ def storage_origin() -> str:
     try:
         parts = urlsplit(default_storage.url("any"))
     except Exception as error:  # the storage's own, such as missing credentials of S3
-        logger.warning("the storage does not say where uploads are fetched from: %s", error)
+        logger.warning("the storage does not report the URL of uploads: %s", error)
         return ""
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
@@ -86,7 +86,7 @@ def check_rules(**_: Any) -> list[CheckMessage]:
             found.append((prefix, "begin the path with a slash"))
         for name, values in sources.items():
             if name not in DEFAULT_DIRECTIVES:
-                found.append((prefix, f"{name!r} is no directive"))
+                found.append((prefix, f"{name!r} is not a directive"))
             elif isinstance(values, str) or any(set(value) & set(" ;,") for value in values):
                 found.append((prefix, f"list the sources of {name!r}, each on its own"))
     return [

@@ -24,16 +24,16 @@ MESSAGES = {"type": "array", "items": {"type": "string"}}
 # One message, or messages for each field.
 PROBLEMS = {"type": "object", "additionalProperties": {"oneOf": [{"type": "string"}, MESSAGES]}}
 
-BAD_REQUEST = {400: OpenApiResponse(PROBLEMS, "What is wrong, by the field.")}
+BAD_REQUEST = {400: OpenApiResponse(PROBLEMS, "Errors, by field.")}
 REFUSALS = {
-    401: OpenApiResponse(DETAIL, "No credentials, or wrong ones."),
-    403: OpenApiResponse(DETAIL, "A session without its CSRF token, or no right to this."),
+    401: OpenApiResponse(DETAIL, "Missing or invalid credentials."),
+    403: OpenApiResponse(DETAIL, "Permission denied, or a session without its CSRF token."),
     404: OpenApiResponse(DETAIL, "Not found."),
     406: OpenApiResponse(DETAIL, "No acceptable media type."),
     413: OpenApiResponse(DETAIL, "The body is too large."),
     415: OpenApiResponse(DETAIL, "Unsupported media type."),
-    429: OpenApiResponse(DETAIL, "Too many requests; Retry-After says when again."),
-    503: OpenApiResponse(DETAIL, "A component is down; Retry-After says when to try again."),
+    429: OpenApiResponse(DETAIL, "Too many requests. Retry-After has the seconds to wait."),
+    503: OpenApiResponse(DETAIL, "A component is down. Retry-After has the seconds to wait."),
 }
 RETRY_AFTER = OpenApiParameter(
     "Retry-After",

@@ -97,7 +97,7 @@ def wait(before: int, current: int, limit: int, period: int, into: float) -> flo
 
 
 class AnonThrottle(RateThrottle):
-    """For each address that is not signed in."""
+    """Limit for each address that is not signed in."""
 
     scope = "anon"
 
@@ -107,7 +107,7 @@ class AnonThrottle(RateThrottle):
 
 
 class UserThrottle(RateThrottle):
-    """For each user."""
+    """Limit for each user."""
 
     scope = "user"
 

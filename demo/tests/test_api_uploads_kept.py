@@ -81,7 +81,7 @@ def test_unwritable_media_folder_answers_503(
 
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
-    assert "cannot be kept at present" in answer.json()["detail"]
+    assert "cannot be stored right now" in answer.json()["detail"]
     assert not Upload.objects.exists()
 
 

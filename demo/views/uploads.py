@@ -38,10 +38,10 @@ class TooLargeError(APIException):
 
 
 class StorageUnavailableError(APIException):
-    """The image cannot be kept at present."""
+    """The image cannot be stored right now."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = "The image cannot be kept at present. Please try again shortly."
+    default_detail = "The image cannot be stored right now. Please try again shortly."
     default_code = "storage_unavailable"
     # DRF makes a Retry-After header of it.
     wait = 5

@@ -31,7 +31,9 @@ class Channel(pyamqp.Channel):
             return super().basic_publish_confirm(*args, **options)
         except TimeoutError as error:
             connection.collect()
-            raise OperationalError(f"no answer to a message for {CONFIRM_SECONDS} s") from error
+            raise OperationalError(
+                f"the broker did not confirm a message within {CONFIRM_SECONDS} s"
+            ) from error
 
 
 class Connection(pyamqp.Connection):

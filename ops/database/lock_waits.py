@@ -134,7 +134,7 @@ class Holders(threading.Thread):
                         self.keep(cursor.fetchall()[:3])
                 except DatabaseError as error:
                     self.words += (
-                        f" (who holds it cannot be seen: {error}; docs/migrations.md#locks has the "
+                        f" (its holder is unknown: {error}; docs/migrations.md#locks has the "
                         "GRANT for a database of an earlier version)"
                     )
                     return
@@ -301,16 +301,16 @@ class LockWaits:
                     raise
                 if not may_repeat(code):
                     raise LockNotFreeError(
-                        f"a lock was in the way: {self.holders.words}. What was begun cannot be "
-                        f"repeated safely. {self.holders.remedy()}, and migrate again."
+                        f"a lock blocked it: {self.holders.words}. It "
+                        "cannot be retried safely. {self.holders.remedy()}, and migrate again."
                     ) from None
             now = time.monotonic()
             deadline = now + self.seconds if deadline is None else deadline
             if now + PAUSE_SECONDS >= deadline:
                 raise LockNotFreeError(
                     f"no lock within {self.seconds:g} s on {self.holders.words}. "
-                    f"{self.holders.remedy()}, and migrate again; or let DB_LOCK_WAIT_SECONDS "
-                    "be longer."
+                    f"{self.holders.remedy()}, and migrate again; or raise "
+                    "DB_LOCK_WAIT_SECONDS."
                 )
             self.announce()
             time.sleep(PAUSE_SECONDS)

@@ -165,7 +165,7 @@ def wait_for_database(
         except TypeError as error:
             # Of an option that the client does not know.
             raise DatabaseNotReadyError(
-                f"DATABASE_URL has a wrong option after its ?: {error}"
+                f"DATABASE_URL has an invalid option after its ?: {error}"
             ) from None
         except DatabaseError as error:
             if not is_outage(error):
@@ -186,10 +186,10 @@ def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
     if connection.vendor == "sqlite":
         return (
             f"the {where(connection)} cannot be used: {error}. Does its folder exist, and may this "
-            "user write there? DATABASE_URL, or DB_NAME, says where it is."
+            "user write there? DATABASE_URL, or DB_NAME, has its path."
         )
     if "invalid connection option" in str(error):
-        return f"DATABASE_URL has a wrong option after its ?: {error}".strip()
+        return f"DATABASE_URL has an invalid option after its ?: {error}".strip()
     if is_tls_fault(error):
         hint = tls_hint(connection.vendor, str(error).lower())
         return f"the {where(connection)} and its client do not agree on TLS: {error}. {hint}"
@@ -204,7 +204,7 @@ def tls_hint(vendor: str, words: str) -> str:
     """Return the next step for a fault of TLS, by the client's words in small letters."""
     mode, authority, required = TLS_OPTIONS[vendor]
     if "insecure transport" in words or "no encryption" in words:
-        return f"The server accepts only TLS: end DATABASE_URL with ?{mode}={required}."
+        return f"The server requires TLS: append to DATABASE_URL ?{mode}={required}."
     if "required" in words or "not support ssl" in words:
         return (
             f"The server offers no TLS: enable it there, or remove {mode} and {authority} from "
@@ -212,5 +212,5 @@ def tls_hint(vendor: str, words: str) -> str:
         )
     return (
         f"Check {mode} in DATABASE_URL; {authority}=PATH there names the authority that signed the "
-        "server's certificate, and the host must be a name that the certificate is for."
+        "server's certificate, and the certificate must be valid for the host."
     )

@@ -37,7 +37,7 @@ class Watched(ABC, Base):
             OperationalError: the driver's, which Django makes its own.
         """
         if not DATABASE.take():
-            raise self.away_error("the database did not answer another worker's try just now")
+            raise self.away_error("the database did not answer another worker a moment ago")
         away = False
         try:
             return within(CONNECT_SECONDS, lambda: self.connect_now(conn_params), close)

@@ -81,9 +81,9 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
     # Several are separated like this. A login says nothing of how it is to be sent.
     if any("@" in part for part in url.split(";") if part.strip().startswith(KAFKA_SCHEME)):
         problem = (
-            "it has a login, which would not be used: Kafka is spoken to without password and TLS"
+            "it has a user name or password, and the Kafka client uses neither password nor TLS"
         )
-        hint = "Name it without one, confluentkafka://host:9092, in a network of its own."
+        hint = "Write confluentkafka://host:9092, and keep the broker in a private network."
         found.append(Fault("CELERY_BROKER_URL", problem, hint))
     # remove_kafka: end
     broker = str(values["BROKER"])

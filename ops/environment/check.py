@@ -81,7 +81,9 @@ def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
 def _redirects_nowhere(values: Mapping[str, Value]) -> list[Fault]:
     if not values["DJANGO_SECURE_SSL_REDIRECT"] or values["TLS_CERTIFICATE"]:
         return []
-    problem = "every page redirects to https, and nothing answers there: TLS_CERTIFICATE is not set"
+    problem = (
+        "every page redirects to https, but TLS_CERTIFICATE is not set: no server listens there"
+    )
     hint = (
         "Set TLS_CERTIFICATE (`make certs` makes one for localhost; docs/tls.md). "
         "To try the site by http, set DJANGO_SECURE_SSL_REDIRECT=false. Behind a proxy that ends "
@@ -102,8 +104,8 @@ def _too_little_memory(values: Mapping[str, Value]) -> list[Fault]:
     if needed <= megabytes:
         return []
     problem = (
-        f"it is {tasks}, and so many images of {megapixels} megapixels may take {needed} MB at "
-        f"once; the worker's container has {limit}"
+        f"it is {tasks}, and that many images of {megapixels} megapixels may need {needed} "
+        "MB at once; the worker's container has {limit}"
     )
     hint = f"Set APP_MEMORY={needed + 256}m, or lower WORKER_CONCURRENCY or UPLOAD_MAX_MEGAPIXELS."
     return [Fault("WORKER_CONCURRENCY", problem, hint)]
@@ -131,7 +133,7 @@ def examine(
     Args:
         environ: the environment.
         layer: the layer that it is for.
-        scopes: whose variables are read.
+        scopes: the scopes whose variables are read.
         dotenv: what `.env` put into the environment.
         installed: also look for the packages that the values need. For where the application
             runs: who checks a stack from the host has other packages than its image.
@@ -172,7 +174,7 @@ def _misplaced(dotenv: DotEnv) -> list[Fault]:
     """Return a fault for each variable that must not stand in `.env`."""
     hint = "Remove it from there."
     return [
-        Fault(name, "it is in .env, where it would count for every command", hint)
+        Fault(name, "it is in .env, where it would apply to every command", hint)
         for name, value in dotenv.values.items()
         if value and name in VARIABLES and not VARIABLES[name].in_dotenv
     ]
@@ -230,7 +232,7 @@ def _sample(variable: Variable, text: str, layer: str) -> Fault | None:
         is_sample = variable.secret and text in samples
     if not is_sample:
         return None
-    problem = f"it is still the local layer's sample, which is public, and this is {layer}"
+    problem = f"it is the local layer's public sample, which {layer} must not use"
     hint = f"Set a secret of its own; `./manage.py env init --layer {layer}` makes fresh ones."
     return Fault(variable.name, problem, hint)
 
@@ -283,7 +285,7 @@ def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
     if values["DJANGO_HSTS_PRELOAD"] and (
         too_short or not values["DJANGO_HSTS_INCLUDE_SUBDOMAINS"]
     ):
-        problem = "it is on, and browsers accept a preload only for a year and all subdomains"
+        problem = "it is on, and browsers accept a preload only with a year and all subdomains"
         hint = (
             f"Set DJANGO_HSTS_SECONDS={_PRELOAD_SECONDS} and DJANGO_HSTS_INCLUDE_SUBDOMAINS=true, "
             "or remove it."

@@ -42,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="report all faults of the environment")
     check.add_argument("--layer", choices=LAYERS, help="default: the one that is set")
-    check.add_argument("--scope", choices=(*Scope, "all"), default="all", help="whose variables")
+    check.add_argument(
+        "--scope",
+        choices=(*Scope, "all"),
+        default="all",
+        help="the scope of the variables to check",
+    )
     check.add_argument(
         "--installed", action="store_true", help="also check the packages that it needs"
     )
@@ -65,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=f"generate {what} from the contract")
         command.add_argument(
-            "--check", action="store_true", help="only report whether it is in step"
+            "--check", action="store_true", help="only check that it matches the contract"
         )
         command.set_defaults(run=run)
     return parser
@@ -107,7 +112,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.scope == "all":
         for warning in warnings(environ, layer):
             print(f"warning: {warning}", file=sys.stderr)
-    print(f"The environment is right for the {layer} layer ({', '.join(sorted(scopes))}).")
+    print(f"The environment is valid for the {layer} layer ({', '.join(sorted(scopes))}).")
     return 0
 
 
@@ -132,12 +137,14 @@ def _init(arguments: argparse.Namespace) -> int:
         # O_EXCL: an existing file, or a link of that name, is left as it is.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _fail(f"{path} exists and is left as it is; move it away for a new one.")
+        return _fail(f"{path} exists and was not changed. Move it away to write a new one.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    print(f"Wrote {path} for the {arguments.layer} layer, with fresh secrets, for your eyes only.")
+    print(
+        f"Wrote {path} for the {arguments.layer} layer, with fresh secrets, readable only by you."
+    )
     if unknown:
-        print(f"Only you can know these, so fill them in: {', '.join(unknown)}.")
+        print(f"Fill in these values: {', '.join(unknown)}.")
     print(f"Then: {render.COMMAND} check")
     return 0
 
@@ -193,10 +200,10 @@ def _renew(command: str, path: Path, text: str, check: bool) -> int:
     name = path.relative_to(ROOT)
     current = path.read_text(encoding="utf-8") if path.exists() else None
     if current == text:
-        print(f"{name} is in step with the contract.")
+        print(f"{name} matches the contract.")
         return 0
     if check:
-        return _fail(f"{name} is out of step with the contract: run `{render.COMMAND} {command}`.")
+        return _fail(f"{name} does not match the contract: run `{render.COMMAND} {command}`.")
     path.write_text(text, encoding="utf-8")
     print(f"Wrote {name}.")
     return 0

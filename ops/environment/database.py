@@ -338,6 +338,6 @@ def _check_query(parts: SplitResult) -> None:
     own.add("CONN_HEALTH_CHECKS")
     if own & {name.upper() for name in parse_qs(parts.query, keep_blank_values=True)}:
         raise InvalidValueError(
-            "Django's own settings do not belong into the URL",
-            "Use DB_CONN_MAX_AGE; the rest belongs into the settings module.",
+            "Django's own settings do not belong in the URL",
+            "Use DB_CONN_MAX_AGE; the rest belongs in the settings module.",
         )

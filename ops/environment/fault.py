@@ -33,7 +33,7 @@ def report(faults: Iterable[Fault], layer: str) -> str:
     """Return all faults as one readable message."""
     found = list(faults)
     count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
-    lines = [f"The environment is not right for the {layer} layer: {count}."]
+    lines = [f"The environment is not valid for the {layer} layer: {count}."]
     for fault in found:
         lines.extend(f"  {line}" for line in str(fault).splitlines())
     return "\n".join(lines)

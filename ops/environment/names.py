@@ -79,7 +79,7 @@ def near_misses(
             continue
         if name in FORMER and (environ.get(name) or name in in_dotenv):
             hint = f"Remove it, and set {FORMER[name]} (docs/environment.md)."
-            faults.append(Fault(name, "nothing reads it any more", hint))
+            faults.append(Fault(name, "it is no longer used", hint))
             continue
         if fault := _no_file(name) or _near(name, wanted, name in in_dotenv):
             faults.append(fault)
@@ -95,7 +95,7 @@ def _no_file(name: str) -> Fault | None:
     variable = VARIABLES.get(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
     if variable is None:
         return None
-    problem = f"only secrets can come from a file, and {variable.name} is none"
+    problem = f"only secrets can come from a file, and {variable.name} is not a secret"
     return Fault(name, problem, f"Set {variable.name}.")
 
 
@@ -114,4 +114,4 @@ def _near(name: str, wanted: set[str], in_dotenv: bool) -> Fault | None:
             return None
     if not close:
         return None
-    return Fault(name, f"nothing reads it, and {close[0]} is not set", f"Did you mean {close[0]}?")
+    return Fault(name, f"it is not used, and {close[0]} is not set", f"Did you mean {close[0]}?")

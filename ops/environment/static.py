@@ -25,8 +25,8 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
         problem = f"it is not set, and {ADDRESS} is: no server would upload the files there"
         return [Fault(BUCKET, problem, "Set the bucket's name, or set neither.")]
     if layer not in SHARED or values["DJANGO_DEBUG"]:
-        problem = "names have a hash in dev and production with DJANGO_DEBUG=false only; without "
-        problem += "one, releases would overwrite each other's files"
+        problem = "only dev and production with DJANGO_DEBUG=false hash file names; without "
+        problem += "hashes, releases would overwrite each other's files"
         return [Fault(BUCKET, problem, f"Remove it and {ADDRESS} here.")]
     if values["DJANGO_SECURE_SSL_REDIRECT"] and address.startswith("http:"):
         problem = "it begins with http:, and pages are https: browsers refuse its scripts"

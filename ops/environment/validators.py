@@ -41,7 +41,7 @@ def stack_name(text: str) -> None:
     """Accept what docker takes for images and compose projects alike."""
     if not _STACK_NAME.fullmatch(text):
         raise InvalidValueError(
-            f"{text[:40]!r} is no name for images",
+            f"{text[:40]!r} is not valid in the names of images",
             "Use at most 40 small letters, digits and single - between them, a letter first.",
         )
 
@@ -170,7 +170,7 @@ def loopback_address(text: str) -> None:
     bind_address(text)
     if not ipaddress.ip_address(text.strip("[]")).is_loopback:
         raise InvalidValueError(
-            f"{text!r} is reached from other machines, whose X-Forwarded-For would be believed",
+            f"{text!r} is open to other machines, whose X-Forwarded-For would be trusted",
             "Use 127.0.0.1, and reach it from elsewhere through an SSH tunnel.",
         )
 
@@ -216,7 +216,7 @@ def url(text: str) -> None:
     """
     if not all(_split(part).scheme for part in text.split(";")):
         raise InvalidValueError(
-            "it is not an address, or one of several is none",
+            "it is not a URL, or one of several is not",
             "Write each with its scheme, as in amqp://user:password@host//, a ; between them, "
             "and a ; that is part of a password as %3B.",
         )
@@ -228,7 +228,7 @@ def dsn(text: str) -> None:
     number = parts.path.rpartition("/")[2]
     if parts.scheme not in ("http", "https") or not (parts.username and parts.hostname and number):
         raise InvalidValueError(
-            "it is not the address of a project",
+            "it is not a DSN",
             "Copy it from the project's settings; it looks like https://key@host/1.",
         )
 

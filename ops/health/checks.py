@@ -75,7 +75,7 @@ class CacheCheck(HealthCheck):
         except Exception as error:
             raise ServiceUnavailable("does not answer") from error
         if found != "up":
-            raise ServiceUnavailable("did not keep a value")
+            raise ServiceUnavailable("did not return the value that was written")
 
 
 @dataclasses.dataclass

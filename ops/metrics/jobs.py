@@ -23,7 +23,7 @@ FAILED = Counter("celery_tasks_failed", "Tasks that failed.", ["task"])
 RETRIED = Counter("celery_tasks_retried", "Tasks that are retried after a pause.", ["task"])
 DURATION = Histogram(
     "celery_task_duration_seconds",
-    "How long a task took.",
+    "Seconds that a task took.",
     ["task"],
     buckets=processes.buckets(settings.CELERY_TASK_SOFT_TIME_LIMIT),
 )
@@ -81,11 +81,13 @@ class Queue(Collector):
         try:
             waiting = app.queue_length()
         except Exception as error:
-            logger.info("no metrics of the queue: %s", error)
+            logger.info("cannot read the queue's metrics: %s", error)
             yield GaugeMetricFamily("celery_broker_up", "Whether the broker answers.", 0)
             return
         yield GaugeMetricFamily("celery_broker_up", "Whether the broker answers.", 1)
-        length = GaugeMetricFamily("celery_queue_length", "Messages that wait.", labels=["queue"])
+        length = GaugeMetricFamily(
+            "celery_queue_length", "Messages that wait in the queue.", labels=["queue"]
+        )
         length.add_metric([app.conf.task_default_queue], waiting)
         yield length
 
@@ -96,7 +98,7 @@ class Queue(Collector):
         try:
             number = ParkedTask.objects.count()
         except Exception as error:
-            logger.info("no metrics of parked tasks: %s", error)
+            logger.info("cannot read the metrics of parked tasks: %s", error)
             return
         finally:
             connection.close()

@@ -17,17 +17,17 @@ OTHER = "other"
 
 REQUESTS = Counter(
     "django_http_requests",
-    "Requests answered, but for probes and scrapes.",
+    "Requests answered, without probes and scrapes.",
     ["view", "method", "status"],
 )
 DURATION = Histogram(
     "django_http_request_duration_seconds",
-    "From the request's arrival in Django to its answer.",
+    "Seconds from a request's arrival in Django to its response.",
     ["view", "method"],
     buckets=processes.buckets(settings.REQUEST_SECONDS),
 )
 EXCEPTIONS = Counter(
-    "django_http_exceptions", "Mistakes that became an answer 500.", ["view", "type"]
+    "django_http_exceptions", "Exceptions that became a 500 response.", ["view", "type"]
 )
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]

@@ -32,7 +32,7 @@ class UwsgiWorkers:
         try:
             stats = ask(options["stats"])
         except (OSError, ValueError) as error:
-            logger.warning("no metrics of uWSGI: %s", error)
+            logger.warning("cannot read uWSGI's metrics: %s", error)
             return
         yield self.states(stats["workers"])
         yield from self.counters(stats["workers"])
@@ -41,9 +41,7 @@ class UwsgiWorkers:
 
     def states(self, workers: list[dict[str, Any]]) -> Metric:
         """Count the workers by state; the one that answers this scrape counts as idle."""
-        found = GaugeMetricFamily(
-            "uwsgi_workers", "Workers by what they are doing.", labels=["state"]
-        )
+        found = GaugeMetricFamily("uwsgi_workers", "Workers by state.", labels=["state"])
         counts = dict.fromkeys(STATES, 0)
         for worker in workers:
             state = "idle" if worker["id"] == own_id() else worker["status"]
@@ -58,10 +56,10 @@ class UwsgiWorkers:
             ("requests", "Requests accepted, probes and scrapes included.", "requests"),
             (
                 "harakiri",
-                "Requests that took too long, and the worker with them.",
+                "Requests that exceeded the time limit; their worker was restarted.",
                 "harakiri_count",
             ),
-            ("exceptions", "Requests that Django itself did not answer.", "exceptions"),
+            ("exceptions", "Requests that ended with an exception outside Django.", "exceptions"),
             ("spawns", "Processes started for this worker.", "respawn_count"),
         ):
             counter = CounterMetricFamily(f"uwsgi_worker_{name}", help_text, labels=["worker"])
@@ -82,7 +80,7 @@ class UwsgiWorkers:
             return
         waiting, limit = found
         yield GaugeMetricFamily("uwsgi_listen_queue", "Requests that wait for a worker.", waiting)
-        yield GaugeMetricFamily("uwsgi_listen_queue_limit", "How many can wait.", limit)
+        yield GaugeMetricFamily("uwsgi_listen_queue_limit", "How many requests can wait.", limit)
 
 
 def socket_path() -> str:

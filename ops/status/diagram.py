@@ -35,7 +35,7 @@ class Part:
     @property
     def word(self) -> str:
         """Return the state for a person."""
-        return WORDS.get(self.state, "Not known")
+        return WORDS.get(self.state, "Unknown")
 
 
 @dataclass(frozen=True)

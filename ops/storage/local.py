@@ -1,4 +1,4 @@
-"""How uploaded files are kept, and which errors mean that they cannot be kept at present."""
+"""How uploaded files are kept, and which errors mean that they cannot be stored right now."""
 
 import errno
 import os

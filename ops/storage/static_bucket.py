@@ -53,7 +53,7 @@ NO_CREDENTIALS = (
     "There are no credentials: give the machine a role (in a container its metadata service's hop "
     "limit has to be 2), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
 )
-AWAY = "Is the bucket's server reached from here (AWS_S3_ENDPOINT_URL, AWS_S3_REGION_NAME)?"
+AWAY = "Can this machine reach the bucket's server (AWS_S3_ENDPOINT_URL, AWS_S3_REGION_NAME)?"
 
 
 class StaticBucketError(Exception):

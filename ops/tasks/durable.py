@@ -122,7 +122,7 @@ class DurableTask(Task):
                 raise
             rows.give_back(row, pause)
             logger.warning(
-                "task %s: attempt %d of %d failed (%s: %s); again in %g s",
+                "task %s: attempt %d of %d failed (%s: %s); next try in %g s",
                 *(self.name, row.attempts, self.max_attempts, type(error).__name__, error),
                 pause.total_seconds(),
             )

@@ -69,7 +69,7 @@ class TaskConsumer(Consumer):
                 keep(message, name)
         except Exception as error:
             logger.warning(
-                "task %s %s in release %s, and cannot be parked (%s: %s); again in %g s",
+                "task %s %s in release %s, and cannot be parked (%s: %s); next try in %g s",
                 *(name, reason, settings.RELEASE, type(error).__name__, error, PAUSE_SECONDS),
             )
             # A timer's own thread must not touch the broker's connection.

@@ -37,7 +37,7 @@ class Regularly(threading.Thread):
             self.failing = False
         except Exception as error:
             if not self.failing:
-                logger.warning("%s does not work: %s: %s", self.name, type(error).__name__, error)
+                logger.warning("%s failed: %s: %s", self.name, type(error).__name__, error)
             self.failing = True
         finally:
             connections.close_all()

@@ -335,14 +335,18 @@ def test_tls_handshake_that_is_cut_off_is_an_outage(words: tuple[object, ...]) -
 def test_unknown_option_of_the_mysql_client_is_named(clock: Clock) -> None:
     connection = Connection(TypeError("unexpected keyword argument 'ssl_verify'"))
 
-    with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*ssl_verify"):
+    with pytest.raises(
+        DatabaseNotReadyError,
+        match=r"DATABASE_URL has an invalid "
+        r"option.*ssl_verify",
+    ):
         wait(connection, 60)
 
 
 def test_unknown_option_of_the_postgresql_client_is_named(clock: Clock) -> None:
     connection = Connection(ProgrammingError('invalid connection option "sslmod"\n'))
 
-    with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has a wrong option.*sslmod"):
+    with pytest.raises(DatabaseNotReadyError, match=r"DATABASE_URL has an invalid option.*sslmod"):
         wait(connection, 60)
 
 

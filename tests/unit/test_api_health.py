@@ -138,7 +138,10 @@ def test_healthz_reports_pending_migrations(client: Client) -> None:
     ("backend", "error"),
     [
         (f"{__name__}.BrokenCache", "does not answer"),
-        ("django.core.cache.backends.dummy.DummyCache", "did not keep a value"),
+        (
+            "django.core.cache.backends.dummy.DummyCache",
+            "did not return the value that was written",
+        ),
     ],
 )
 def test_healthz_reports_cache_down(

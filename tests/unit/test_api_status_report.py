@@ -143,7 +143,7 @@ def test_status_report_and_page_name_a_component_that_is_down(
     assert body["status"] == "down"
     assert body["components"]["storage"]["status"] == "down"
     assert body["components"]["database"]["status"] == "up"
-    assert "The site is up, but not all of it" in page
+    assert "The site is up, but a component is down" in page
     assert "cannot be written" in page
 
 

@@ -171,7 +171,7 @@ def test_csp_path_rules_and_sources_of_a_view_are_merged(
     ("rules", "problem"),
     [
         ({"map/": {}}, "begin the path with a slash"),
-        ({"/map/": {"image-src": ["blob:"]}}, "'image-src' is no directive"),
+        ({"/map/": {"image-src": ["blob:"]}}, "'image-src' is not a directive"),
         ({"/map/": {"img-src": "blob:"}}, "list the sources of 'img-src'"),
         ({"/map/": {"img-src": ["blob: data:"]}}, "list the sources of 'img-src'"),
         ({"/map/": {"img-src": ["blob:", "x; script-src *"]}}, "list the sources of 'img-src'"),

@@ -55,7 +55,7 @@ def write_env(project: Path, text: str) -> None:
 def test_env_check_of_a_fresh_clone_prints_one_line(run: Run) -> None:
     done = run("check")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "The environment is right for the local layer (django, stack).\n"
+    assert done.stdout == "The environment is valid for the local layer (django, stack).\n"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_env_check_option_compares_generated_files_and_the_command_rewrites_them
     run(command)
     good = path.read_text()
     done = run(command, "--check")
-    assert (done.returncode, done.stdout) == (0, f"{file} is in step with the contract.\n")
+    assert (done.returncode, done.stdout) == (0, f"{file} matches the contract.\n")
     path.write_text(good.replace(text, "Sings"))
     done = run(command, "--check")
     assert done.returncode == 1

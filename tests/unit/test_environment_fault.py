@@ -16,12 +16,12 @@ def test_report_counts_the_faults_and_names_the_layer() -> None:
     ]
 
     assert report(iter(faults[:1]), "dev") == (
-        "The environment is not right for the dev layer: 1 fault.\n"
+        "The environment is not valid for the dev layer: 1 fault.\n"
         "  DB_HOST: it is not set\n"
         "      Set it."
     )
     assert report(faults, "production").splitlines() == [
-        "The environment is not right for the production layer: 2 faults.",
+        "The environment is not valid for the production layer: 2 faults.",
         "  DB_HOST: it is not set",
         "      Set it.",
         "  DB_NAME: it is empty",

@@ -45,7 +45,7 @@ def test_sample_secrets_are_refused_outside_the_local_layer(
     """They are public."""
     faults = environment.faults({**GOOD, name: sample}, layer)
     assert name in [fault.name for fault in faults]
-    assert "still the local layer's sample" in str(faults[0])
+    assert "the local layer's public sample" in str(faults[0])
     assert sample not in "".join(map(str, faults))
     assert names({**GOOD, name: sample}, "local") == []
 

@@ -299,7 +299,7 @@ def test_transaction_is_retried_unless_part_of_it_is_committed(case: Case) -> No
     assert len(work.calls) == 2
 
     case.waits.whole = False
-    with pytest.raises(LockNotFreeError, match="cannot be repeated safely"):
+    with pytest.raises(LockNotFreeError, match="cannot be retried safely"):
         case.waits.retry_whole(Work(blocked(case.vendor)))
 
 
@@ -412,7 +412,7 @@ def test_lock_holders_are_watched_until_the_end(
     # Three at most, the latest.
     assert holders.sessions == [7, 9, 7]
     assert holders.words.startswith("shop_order, held by session 7 of site@10.0.0.5")
-    assert " (who holds it cannot be seen: permission denied; docs/migrations.md#locks has" in (
+    assert " (its holder is unknown: permission denied; docs/migrations.md#locks has" in (
         holders.words
     )
 

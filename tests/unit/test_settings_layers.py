@@ -310,7 +310,7 @@ def test_missing_secrets_are_reported_in_one_message(layer: str, command: str) -
     assert "Traceback" not in done.stderr
     for name in REQUIRED:
         assert f"  {name}: " in done.stderr
-    assert done.stderr.count("The environment is not right") == 1
+    assert done.stderr.count("The environment is not valid") == 1
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
@@ -322,7 +322,7 @@ def test_sample_secret_key_is_refused_and_not_shown(layer: str) -> None:
     )
 
     assert done.returncode != 0
-    assert "DJANGO_SECRET_KEY: it is still the local layer's sample" in done.stderr
+    assert "DJANGO_SECRET_KEY: it is the local layer's public sample" in done.stderr
     assert SAMPLE_SECRET_KEY not in done.stderr
 
 

@@ -124,7 +124,7 @@ def test_a_server_that_hangs_is_given_up_and_then_refused_at_once(
     with pytest.raises(KeyError, match=r"did not answer within 0\.05 s"):
         connection.get_new_connection(PARAMETERS)
     assert shared.is_open
-    with pytest.raises(KeyError, match="another worker's try just now"):
+    with pytest.raises(KeyError, match="another worker a moment ago"):
         connection.get_new_connection(PARAMETERS)
     assert len(connection.tried) == 1
 

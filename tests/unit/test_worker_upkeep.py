@@ -221,8 +221,8 @@ def test_a_failure_of_periodic_work_is_logged_once_until_it_succeeds(
         thread.once()
 
     assert [(one.levelno, one.getMessage()) for one in caplog.records] == [
-        (logging.WARNING, "the sweep does not work: ValueError: one"),
-        (logging.WARNING, "the sweep does not work: ValueError: three"),
+        (logging.WARNING, "the sweep failed: ValueError: one"),
+        (logging.WARNING, "the sweep failed: ValueError: three"),
     ]
     # A process that is forked meanwhile would inherit an open one.
     assert len(closed) == 4

@@ -64,5 +64,5 @@ def worker_abort(worker: Any) -> None:
 
     gunicorn itself would answer 500 first; nginx has an answer for a server that is gone.
     """
-    worker.log.critical("A request took longer than %d s; it was here:", timeout, stack_info=True)
+    worker.log.critical("A request took longer than %d s. It was in:", timeout, stack_info=True)
     os._exit(1)

@@ -175,7 +175,7 @@ class Channel(confluentkafka.Channel):
             return self.payload(message.value(), (topic, partition, offset))
         except Exception as error:
             # Whatever it contains: it would come again for ever, and nothing after it.
-            words = "Kafka: passed over what is no message in topic %s, partition %s, offset %s: %s"
+            words = "Kafka: skipped an invalid message in topic %s, partition %s, offset %s: %s"
             logger.error(words, topic, partition, offset, type(error).__name__)
             self.done(topic, partition, offset)
             raise Empty from error
@@ -191,7 +191,7 @@ class Channel(confluentkafka.Channel):
         headers = self.Message(payload, channel=self).headers
         # What has no task's name Celery refuses well by itself.
         if "task" in headers and not all(isinstance(headers[name], str) for name in ("id", "task")):
-            raise TypeError("its headers are no task's")
+            raise TypeError("its headers are not a task's")
         return payload
 
     def done(self, topic: str, partition: int, offset: int) -> None:
@@ -242,7 +242,7 @@ class Channel(confluentkafka.Channel):
             try:
                 self.write(topic, {**message.serializable(), "redelivered": True})
             except NoBrokersAvailable as error:
-                logger.warning("Kafka: a task that is to be repeated is not written: %s", error)
+                logger.warning("Kafka: a task to retry is not written: %s", error)
                 self.refused = time.monotonic()
                 return
             self.rejected.popleft()
@@ -264,7 +264,7 @@ class Channel(confluentkafka.Channel):
         try:
             made.result(ANSWER_SECONDS)
         except TimeoutError as error:
-            raise NoBrokersAvailable(f"topic {topic} is not made in time") from error
+            raise NoBrokersAvailable(f"topic {topic} was not created in time") from error
         except KafkaException as error:
             # Another process was quicker.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:

@@ -34,7 +34,7 @@ class WatchedConnection(Connection):
             return
         try:
             if DATABASE.is_open:
-                raise AwayError("the database did not answer just now")
+                raise AwayError("the database did not answer a moment ago")
             self.send_query(query.encode() if isinstance(query, str) else bytes(query))
             self.wait(self.watch())
         except AwayError as error:

@@ -61,7 +61,7 @@ def watched(
             return wait(steps, *args, timeout=timeout, **options)
         try:
             if DATABASE.is_open:
-                raise AwayError("the database did not answer just now")
+                raise AwayError("the database did not answer a moment ago")
             result = wait(looking(steps, watch()), *args, **options)
         except AwayError as reason:
             connection.close()

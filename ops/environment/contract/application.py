@@ -23,7 +23,7 @@ PROFILE_FIELDS: Final = (
 
 LAYER: Final = Section(
     "Layer",
-    "Which of the layers runs, and what this server is called.",
+    "The settings layer, and this server's name.",
     (
         Variable(
             name="LAYER",
@@ -35,14 +35,14 @@ LAYER: Final = Section(
         ),
         Variable(
             name="STACK_NAME",
-            help="Begins the names of images, containers and volumes; another clone has another.",
+            help="Prefix of the names of images, containers and volumes. Each clone needs its own.",
             default="mysite",
             scope=Scope.STACK,
             validate=validators.stack_name,
         ),
         Variable(
             name="DJANGO_SETTINGS_MODULE",
-            help="The settings module; each image sets its own layer's.",
+            help="The settings module. Each image sets its layer's.",
             default="mysite.settings.local",
             validate=validators.module,
         ),
@@ -61,7 +61,8 @@ LAYER: Final = Section(
         Variable(
             name="CONTAINER_COMMAND",
             kind=Kind.CHOICE,
-            help="What a container runs where only variables can be passed (Elastic Beanstalk).",
+            help="The process that a container runs, where only variables can be passed (Elastic "
+            "Beanstalk).",
             choices=("serve", "worker"),
             default="serve",
         ),
@@ -70,7 +71,7 @@ LAYER: Final = Section(
 
 DJANGO: Final = Section(
     "Django",
-    "What the application itself reads.",
+    "Variables of the Django application.",
     (
         Variable(
             name="DJANGO_SECRET_KEY",
@@ -102,7 +103,7 @@ DJANGO: Final = Section(
         Variable(
             name="DJANGO_CSRF_TRUSTED_ORIGINS",
             kind=Kind.LIST,
-            help="Origins besides the site's own whose forms are accepted, with their scheme.",
+            help="Other origins, with their scheme, whose forms the site accepts.",
             validate=validators.origin,
         ),
         Variable(
@@ -124,7 +125,8 @@ DJANGO: Final = Section(
         Variable(
             name="DJANGO_HSTS_SECONDS",
             kind=Kind.INT,
-            help="How long browsers insist on https; 31536000 (a year) once HTTPS is proven.",
+            help="HSTS: seconds that browsers insist on https. Set 31536000 (a year) once https "
+            "works.",
             default="0",
             layer_defaults={"production": "3600"},
             minimum=0,
@@ -133,7 +135,7 @@ DJANGO: Final = Section(
         Variable(
             name="DJANGO_HSTS_INCLUDE_SUBDOMAINS",
             kind=Kind.BOOL,
-            help="Browsers insist on https for all subdomains too: each must have it.",
+            help="HSTS for all subdomains too: each must serve https.",
             default="false",
         ),
         Variable(
@@ -154,7 +156,7 @@ DJANGO: Final = Section(
         Variable(
             name="DJANGO_LOG_LEVEL",
             kind=Kind.CHOICE,
-            help="The least level that is logged.",
+            help="The minimum log level.",
             choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
             default="INFO",
             layer_defaults={"test": "WARNING"},
@@ -174,20 +176,20 @@ DJANGO: Final = Section(
         Variable(
             name="PROFILE_FIELDS",
             kind=Kind.LIST,
-            help="What /profile/ shows to strangers.",
+            help="What /profile/ shows to anonymous clients.",
             choices=PROFILE_FIELDS,
             default=",".join(PROFILE_FIELDS),
             layer_defaults={"production": "settings,server,release"},
         ),
         Variable(
             name="DJANGO_SUPERUSER_USERNAME",
-            help="The first superuser's name, whatever the user model's USERNAME_FIELD is; migrate "
-            "creates it while there is none.",
+            help="The first superuser's login (the user model's USERNAME_FIELD). migrate "
+            "creates it if there is no superuser.",
         ),
         Variable(name="DJANGO_SUPERUSER_EMAIL", help="The first superuser's e-mail address."),
         Variable(
             name="DJANGO_SUPERUSER_PASSWORD",
-            help="The first superuser's password; can be removed once they have signed in.",
+            help="The first superuser's password; remove it once they have signed in.",
             secret=True,
         ),
         Variable(
@@ -199,38 +201,37 @@ DJANGO: Final = Section(
         Variable(
             name="STATIC_ROOT",
             kind=Kind.PATH,
-            help="Where collectstatic writes; the images set /srv/static.",
+            help="Folder that collectstatic writes to; the images set /srv/static.",
             default="var/static",
         ),
         Variable(
             name="AWS_STATIC_BUCKET_NAME",
-            help="Servers bring static files to this S3 bucket when they start; the AWS_S3_* "
-            "variables count for it too.",
+            help="S3 bucket of the static files: servers upload them when they start. "
+            "The AWS_S3_* variables apply to it too.",
             validate=validators.bucket,
         ),
         Variable(
             name="STATIC_URL",
             kind=Kind.URL,
-            help="Where browsers get what is in that bucket under static/, there or from a CDN: "
-            "https://.../static/.",
+            help="URL of static/ in that bucket, or of a CDN in front of it: https://.../static/.",
             validate=validators.folder_url,
         ),
         Variable(
             name="MEDIA_ROOT",
             kind=Kind.PATH,
-            help="Where uploads are kept; the images set /srv/media.",
+            help="Folder of uploads; the images set /srv/media.",
             default="var/media",
         ),
         Variable(
             name="PRIVATE_ROOT",
             kind=Kind.PATH,
-            help="Where files are kept that no web server serves; the images set /srv/private.",
+            help="Folder of files that no web server serves; the images set /srv/private.",
             default="var/private",
         ),
         Variable(
             name="MESSAGES_ROOT",
             kind=Kind.PATH,
-            help="Where compiled translations are kept; the images set it.",
+            help="Folder of compiled translations; the images set it.",
             default="var/messages",
         ),
         Variable(
@@ -256,13 +257,13 @@ DJANGO: Final = Section(
         Variable(
             name="DEBUGGER_PORT",
             kind=Kind.PORT,
-            help="In the local layer: where uWSGI's first worker waits for a debugger; empty: "
-            "nowhere.",
+            help="In the local layer: address where uWSGI's first worker waits for a "
+            "debugger. Empty: none.",
         ),
         Variable(
             name="APP_SERVER",
             kind=Kind.CHOICE,
-            help="What runs Django in each server container.",
+            help="The application server in each server container.",
             choices=("uwsgi", "gunicorn"),
             default="uwsgi",
         ),
@@ -278,8 +279,8 @@ DJANGO: Final = Section(
         Variable(
             name="REQUEST_SECONDS",
             kind=Kind.INT,
-            help="How long a request may take. A longer one is ended; every server's time limit "
-            "follows.",
+            help="Time limit of a request in seconds. The time limits of all servers "
+            "derive from it.",
             default="20",
             minimum=20,
             maximum=600,
@@ -287,7 +288,7 @@ DJANGO: Final = Section(
         Variable(
             name="DJANGO_READ_DOTENV",
             kind=Kind.BOOL,
-            help="Read .env; the images say no, because docker compose has read it already.",
+            help="Whether to read .env. The images set false: docker compose has read it already.",
             default="true",
         ),
         Variable(
@@ -302,18 +303,18 @@ DJANGO: Final = Section(
 
 LIMITS: Final = Section(
     "Limits",
-    "Requests to /api/ that a client may make, as 1200/minute (second, minute, hour, day), or off. "
+    "Rate limits of /api/, such as 1200/minute (second, minute, hour, day), or off. "
     "Counted over all servers.",
     (
         Variable(
             name="THROTTLE_ANON",
-            help="For each address that is not signed in.",
+            help="Limit for each address that is not signed in.",
             default="1200/minute",
             validate=validators.rate,
         ),
         Variable(
             name="THROTTLE_USER",
-            help="For each user.",
+            help="Limit for each user.",
             default="6000/minute",
             validate=validators.rate,
         ),
@@ -328,17 +329,17 @@ LIMITS: Final = Section(
 
 MONITORING: Final = Section(
     "Monitoring",
-    "Numbers and errors; docs/monitoring.md says what there is.",
+    "Metrics and error reports: docs/monitoring.md.",
     (
         Variable(
             name="PROMETHEUS_MULTIPROC_DIR",
-            help="Where the processes of a server keep what they count; the images set it. Empty: "
-            "there are no metrics.",
+            help="Folder of the metrics of a server's processes; the images "
+            "set it. Empty: no metrics.",
         ),
         Variable(
             name="SENTRY_DSN",
             kind=Kind.URL,
-            help="Where errors go: the DSN of Sentry or a similar service; empty: nowhere.",
+            help="The DSN of Sentry or a similar service that receives errors. Empty: none.",
             secret=True,
             validate=validators.dsn,
         ),

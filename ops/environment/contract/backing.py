@@ -11,15 +11,15 @@ from .samples import SAMPLE_PASSWORD
 
 DATABASE: Final = Section(
     "Database",
-    "The first that is set: DATABASE_URL, or DB_ENGINE with DB_*"
+    "The first of these that is set: DATABASE_URL, or DB_ENGINE with DB_*"
     ", or RDS_HOSTNAME with RDS_*"  # remove_beanstalk
     ". The local layer falls back to SQLite in var/; dev and production have no fallback.",
     (
         Variable(
             name="DATABASE_URL",
             kind=Kind.DATABASE_URL,
-            help="Where the database is: "
-            "mysql://user:password@host:3306/name, "  # remove_mysql
+            help="The database's "
+            "URL: mysql://user:password@host:3306/name, "  # remove_mysql
             "postgres://user:password@host:5432/name, "  # remove_postgres
             "or sqlite:///path. With TLS: "
             "mysql://...?ssl_mode=VERIFY_IDENTITY&ssl_ca=PATH"  # remove_mysql
@@ -30,9 +30,8 @@ DATABASE: Final = Section(
         Variable(
             name="DB_ENGINE",
             kind=Kind.CHOICE,
-            help="Makes the DB_* variables count; docker compose starts this database server. In "
-            "the local layer one with a server needs DB_HOST to count: without it it is docker "
-            "compose's alone.",
+            help="The engine that DB_* describe, and the database server that docker compose "
+            "starts. In the local layer, Django uses a server only if DB_HOST is set too.",
             choices=(
                 "sqlite",
                 "mysql",  # remove_mysql
@@ -56,7 +55,7 @@ DATABASE: Final = Section(
         ),
         Variable(name="DB_HOST", help="The database's host name."),
         Variable(
-            name="DB_PORT", kind=Kind.PORT, help="The database's port, if not its engine's own."
+            name="DB_PORT", kind=Kind.PORT, help="The database's port; default: the engine's."
         ),
         # remove_beanstalk: begin
         Variable(name="RDS_HOSTNAME", help="Set by Elastic Beanstalk for a coupled database."),
@@ -81,7 +80,7 @@ DATABASE: Final = Section(
         Variable(
             name="RUN_MIGRATIONS",
             kind=Kind.BOOL,
-            help="A server migrates before it starts, one at a time; for Elastic Beanstalk.",
+            help="Servers migrate before they start, one at a time; for Elastic Beanstalk.",
             default="false",
         ),
         Variable(
@@ -105,7 +104,7 @@ DATABASE: Final = Section(
 
 REDIS: Final = Section(
     "Redis",
-    "Cache, counters and, unless another is named, message broker: REDIS_URL, or REDIS_HOST "
+    "Cache, counters and, by default, message broker: REDIS_URL, or REDIS_HOST "
     "with REDIS_PASSWORD. The local layer falls back to the database and to files in var/; dev and "
     "production have no fallback.",
     (
@@ -119,9 +118,9 @@ REDIS: Final = Section(
         ),
         Variable(
             name="REDIS_HOST",
-            help="Redis' host name, for its usual port and database 0. docker compose's own, "
-            "redis, has the user mysite; another host, the user default. "
-            "For the rest, set REDIS_URL.",
+            help="Redis' host name, with port 6379 and database 0. The user is "
+            "mysite on docker compose's host redis, default on another. "
+            "For anything else, set REDIS_URL.",
         ),
         Variable(
             name="REDIS_PASSWORD",
@@ -134,8 +133,9 @@ REDIS: Final = Section(
 
 BROKER: Final = Section(
     "Message broker",
-    "What carries a task to the worker: Redis, unless BROKER with BROKER_HOST and BROKER_PASSWORD, "
-    "or CELERY_BROKER_URL, says otherwise.",
+    "The broker between Django and the worker: Redis, unless BROKER with BROKER_HOST and "
+    "BROKER_PASSWORD, "
+    "or CELERY_BROKER_URL, names another.",
     (
         Variable(
             name="BROKER",
@@ -165,8 +165,9 @@ BROKER: Final = Section(
         Variable(
             name="CELERY_BROKER_URL",
             kind=Kind.URL,
-            help="Another message broker, as Celery writes it: amqps://user:password@host/vhost; "
-            "several with a ; between them. It wins over BROKER.",
+            help="URL of another message broker, in Celery's format: "
+            "amqps://user:password@host/vhost. "
+            "Separate several by ; characters. Overrides BROKER.",
             secret=True,
             validate=validators.url,
         ),

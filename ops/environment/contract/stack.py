@@ -11,7 +11,7 @@ from .samples import SAMPLE_PASSWORD
 
 STACK: Final = Section(
     "Stack",
-    "What docker compose and HAProxy read; the application's servers never see these.",
+    "Variables of docker compose and HAProxy. The application never receives them.",
     (
         Variable(
             name="HTTP_PORT",
@@ -23,8 +23,8 @@ STACK: Final = Section(
         Variable(
             name="HAPROXY_BALANCE",
             kind=Kind.CHOICE,
-            help="Which server gets the next request: round robin, the one with the fewest "
-            "running, or by the client's address always the same.",
+            help="How HAProxy chooses a server: roundrobin, leastconn (the fewest "
+            "running requests) or source (by the client's address).",
             choices=("roundrobin", "leastconn", "source"),
             default="roundrobin",
             scope=Scope.STACK,
@@ -53,20 +53,20 @@ STACK: Final = Section(
         Variable(
             name="NGINX_PORT",
             kind=Kind.PORT,
-            help="With APACHE, the host's port for server1's nginx, asked directly.",
+            help="With APACHE=1, the host's port for server1's nginx.",
             default="8001",
             scope=Scope.STACK,
         ),
         Variable(
             name="APACHE_PORT",
             kind=Kind.PORT,
-            help="The host's port for Apache, asked directly.",
+            help="The host's port for Apache.",
             default="8002",
             scope=Scope.STACK,
         ),
         Variable(
             name="DIRECT_ADDRESS",
-            help="The host's address for both. Only a loopback one: they trust X-Forwarded-For.",
+            help="The host's address for both ports. Loopback only: they trust X-Forwarded-For.",
             default="127.0.0.1",
             scope=Scope.STACK,
             validate=validators.loopback_address,
@@ -91,7 +91,8 @@ STACK: Final = Section(
         ),
         Variable(
             name="NGINX_BALANCER_ADDRESS",
-            help="The host's address for it: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            help="The host's address for it: 127.0.0.1 for this machine only, 0.0.0.0 for all "
+            "networks.",
             default="127.0.0.1",
             scope=Scope.STACK,
             validate=validators.bind_address,
@@ -99,14 +100,14 @@ STACK: Final = Section(
         # remove_nginx-balancer: end
         Variable(
             name="TLS_CERTIFICATE",
-            help="A folder in certs/ with fullchain.pem and privkey.pem: the site by https.",
+            help="A folder in certs/ with fullchain.pem and privkey.pem. Enables https.",
             scope=Scope.STACK,
             validate=validators.certificate_folder,
         ),
         Variable(
             name="HTTPS_PORT",
             kind=Kind.PORT,
-            help="The host's port for the site by https, where there is a certificate.",
+            help="The host's port for https, with TLS_CERTIFICATE.",
             default="8443",
             scope=Scope.STACK,
         ),
@@ -133,7 +134,8 @@ STACK: Final = Section(
         ),
         Variable(
             name="HTTP_ADDRESS",
-            help="The host's address of the site: 127.0.0.1 this machine alone, 0.0.0.0 all.",
+            help="The host's address of the site: 127.0.0.1 for this machine only, 0.0.0.0 for "
+            "all networks.",
             default="0.0.0.0",  # noqa: S104 (what a server is for; the sample layer is not one)
             layer_defaults={"local": "127.0.0.1", "test": "127.0.0.1"},
             scope=Scope.STACK,

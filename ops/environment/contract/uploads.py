@@ -9,7 +9,7 @@ from ops.environment.variable import Kind, Section, Variable
 
 WORKER: Final = Section(
     "Worker",
-    "The process that does the work behind the requests.",
+    "The Celery worker, which runs background tasks.",
     (
         Variable(
             name="WORKER_CONCURRENCY",
@@ -22,7 +22,7 @@ WORKER: Final = Section(
         Variable(
             name="TASK_SECONDS",
             kind=Kind.INT,
-            help="How long a task may take. A longer one is ended.",
+            help="Time limit of a task in seconds. A task that takes longer is stopped.",
             default="60",
             minimum=1,
             maximum=86_400,
@@ -30,7 +30,7 @@ WORKER: Final = Section(
         Variable(
             name="TASK_VISIBILITY_SECONDS",
             kind=Kind.INT,
-            help="Redis gives a message that no worker has acknowledged to another one after this.",
+            help="Seconds after which Redis redelivers a message that no worker has acknowledged.",
             default="3600",
             minimum=60,
             maximum=604_800,
@@ -38,7 +38,7 @@ WORKER: Final = Section(
         Variable(
             name="WORKER_HEARTBEAT_FILE",
             kind=Kind.PATH,
-            help="The worker touches this file while it is well.",
+            help="The worker touches this file while it is healthy.",
             default="var/worker-heartbeat",
         ),
     ),
@@ -46,19 +46,20 @@ WORKER: Final = Section(
 
 UPLOADS: Final = Section(
     "Uploads",
-    "What may be uploaded, and where it is kept: in MEDIA_ROOT, or in S3 if a bucket is named.",
+    "Upload limits and storage: MEDIA_ROOT, or S3 if a bucket is set.",
     (
         Variable(
             name="UPLOAD_MAX_MB",
             kind=Kind.INT,
-            help="The largest upload in megabytes, for Django and every server before it.",
+            help="The largest upload in megabytes, for Django and all servers in front of it.",
             default="10",
             minimum=1,
             maximum=1000,
         ),
         Variable(
             name="UPLOAD_TEMP_DIR",
-            help="Where a request's files are while it runs; the images set /srv/bodies. Empty: "
+            help="Folder of uploaded files while their request runs; the images set /srv/bodies. "
+            "Empty: "
             "the system's temporary folder.",
         ),
         # remove_demo: begin
@@ -76,21 +77,21 @@ UPLOADS: Final = Section(
         Variable(
             name="AWS_S3_ENDPOINT_URL",
             kind=Kind.URL,
-            help="The address of an S3 server that is not Amazon's.",
+            help="URL of an S3 server other than Amazon's.",
             validate=validators.origin,
         ),
         Variable(
             name="AWS_S3_ADDRESSING_STYLE",
             kind=Kind.CHOICE,
-            help="How the bucket is named in addresses; many servers of one's own want path.",
+            help="How URLs name the bucket. Self-hosted servers often need path.",
             choices=("auto", "path", "virtual"),
             default="auto",
         ),
         Variable(
             name="AWS_ACCESS_KEY_ID",
-            help="The key for S3; not needed where the machine has a role.",
+            help="The access key for S3. Not needed where the machine has an IAM role.",
             secret=True,
         ),
-        Variable(name="AWS_SECRET_ACCESS_KEY", help="The key's secret part.", secret=True),
+        Variable(name="AWS_SECRET_ACCESS_KEY", help="The secret of that key.", secret=True),
     ),
 )

@@ -62,7 +62,7 @@ class Command(BaseCommand):
         # The cache's table, where the database is the cache; else nothing.
         call_command("createcachetable", verbosity=verbosity)
         if made := ensure_superuser(environment.load()):
-            self.say(f"made the first superuser, {made}")
+            self.say(f"created the first superuser, {made}")
 
     def say(self, line: str) -> None:
         """Print a line at once; ./stackctl deploy shows the lines that begin so."""

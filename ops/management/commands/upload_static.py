@@ -11,7 +11,7 @@ from ops.storage import static_bucket
 class Command(BaseCommand):
     """Send what is missing in AWS_STATIC_BUCKET_NAME; nothing without one."""
 
-    help = "Brings this release's static files to AWS_STATIC_BUCKET_NAME; only what is missing."
+    help = "Uploads this release's static files to AWS_STATIC_BUCKET_NAME; only missing ones."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -22,4 +22,4 @@ class Command(BaseCommand):
             sent, count = static_bucket.upload()
         except static_bucket.StaticBucketError as error:
             raise CommandError(f"the static files are not all in {error}") from None
-        self.stdout.write(f"static files: {sent} of {count} sent, the others were there")
+        self.stdout.write(f"static files: {sent} of {count} uploaded, the others were up to date")

@@ -33,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--single",
             action="store_true",
-            help="one task at a time, in this process: for a laptop",
+            help="run one task at a time, in this process: for development",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -38,7 +38,7 @@
   button.hidden = false;
   button.addEventListener("click", () => {
     const paused = !heart.paused;
-    button.textContent = paused ? "Go on" : "Pause";
+    button.textContent = paused ? "Resume" : "Pause";
     heart.pause(paused);
   });
   heart.soon();

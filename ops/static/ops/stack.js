@@ -2,7 +2,7 @@
 
 // The picture of the stack, the headline and the facts: shows a report of /status/report/.
 const Stack = {
-  WORDS: { up: "Up", draining: "Draining", down: "Down", unknown: "Not known" },
+  WORDS: { up: "Up", draining: "Draining", down: "Down", unknown: "Unknown" },
   page: document.documentElement,
   announcer: document.getElementById("announcer"),
   overall: document.getElementById("overall"),
@@ -47,7 +47,7 @@ const Stack = {
     }
     // For the scripts of cards: each shows its own part.
     document.dispatchEvent(new CustomEvent("report", { detail: report }));
-    Stack.setHeadline(report.status, report.status === "up" ? "The site is up" : "The site is up, but not all of it");
+    Stack.setHeadline(report.status, report.status === "up" ? "The site is up" : "The site is up, but a component is down");
   },
 
   setHeadline(state, text) {

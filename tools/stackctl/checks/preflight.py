@@ -244,11 +244,11 @@ def _environment(layer: str, project: compose.Project | None) -> Check:
         # What another layer would want is of no use to a user who misspelt this one.
         wrong = [fault for fault in wrong if fault.name == "LAYER"]
     if not wrong:
-        return Check("environment", f"right for the {layer} layer")
+        return Check("environment", f"valid for the {layer} layer")
     count = "1 fault" if len(wrong) == 1 else f"{len(wrong)} faults"
     return Check(
         "environment",
-        problem=f"not right for the {layer} layer: {count}",
+        problem=f"not valid for the {layer} layer: {count}",
         hint="\n".join(map(str, wrong)),
     )
 
