@@ -301,8 +301,8 @@ class LockWaits:
                     raise
                 if not may_repeat(code):
                     raise LockNotFreeError(
-                        f"a lock blocked it: {self.holders.words}. It "
-                        "cannot be retried safely. {self.holders.remedy()}, and migrate again."
+                        f"a lock blocked it: {self.holders.words}. It cannot be retried safely. "
+                        f"{self.holders.remedy()}, and migrate again."
                     ) from None
             now = time.monotonic()
             deadline = now + self.seconds if deadline is None else deadline

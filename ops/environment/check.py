@@ -104,8 +104,8 @@ def _too_little_memory(values: Mapping[str, Value]) -> list[Fault]:
     if needed <= megabytes:
         return []
     problem = (
-        f"it is {tasks}, and that many images of {megapixels} megapixels may need {needed} "
-        "MB at once; the worker's container has {limit}"
+        f"it is {tasks}, and that many images of {megapixels} megapixels may need {needed} MB at "
+        f"once; the worker's container has {limit}"
     )
     hint = f"Set APP_MEMORY={needed + 256}m, or lower WORKER_CONCURRENCY or UPLOAD_MAX_MEGAPIXELS."
     return [Fault("WORKER_CONCURRENCY", problem, hint)]

@@ -43,7 +43,8 @@ def forum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "requirements.txt").write_text(f"{PINS.split()[0]}\n")
     commit_project(folder)
     printed = adopt_project(folder, "forum_stack")
-    assert "HAYSTACK_CONNECTIONS, HUEY: servers can write to MEDIA_ROOT and PRIVATE_ROOT" in printed
+    words = "HAYSTACK_CONNECTIONS, HUEY: servers can write only to MEDIA_ROOT and PRIVATE_ROOT"
+    assert words in printed
     with (folder / "stack/forum_stack/settings/base.py").open("a") as settings:
         settings.write(INDEX)
     lock_requirements(folder / "stack", PINS)

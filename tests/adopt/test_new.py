@@ -103,11 +103,11 @@ def test_new_project_keeps_the_demo_on_request(template: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("my-shop", "is no name for a project. Use a Python identifier"),
-        ("Shop", "is no name for a project. Use a Python identifier"),
-        ("2shop", "is no name for a project. Use a Python identifier"),
-        ("class", "is no name for a project. Use a Python identifier"),
-        ("shop_", "is no name for a project. Use a Python identifier"),
+        ("my-shop", "is not a valid project name. Use a Python identifier"),
+        ("Shop", "is not a valid project name. Use a Python identifier"),
+        ("2shop", "is not a valid project name. Use a Python identifier"),
+        ("class", "is not a valid project name. Use a Python identifier"),
+        ("shop_", "is not a valid project name. Use a Python identifier"),
         ("a" * 21, "is too long for a project's name: use 20 characters at most"),
         ("test", "is a module of Python's standard library"),
         ("ops", "is a folder of the stack"),
@@ -133,7 +133,7 @@ def test_invalid_or_used_project_name_is_refused(name: str, reason: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("my-shop", "no name for a project"), ("redis", "folder of the stack")]
+    ("name", "reason"), [("my-shop", "not a valid project name"), ("redis", "folder of the stack")]
 )
 def test_refused_project_name_creates_no_files(
     template: str, tmp_path: Path, name: str, reason: str

@@ -89,7 +89,7 @@ def test_status_page_shows_a_stopped_server_as_down_until_it_restarts(
         assert stop.returncode == 0
         expect(state).to_have_text("Down", timeout=SOON_MS)
         expect(state).to_have_attribute("data-state", "down")
-        expect(page.locator("#headline")).to_have_text("The site is up, but not all of it")
+        expect(page.locator("#headline")).to_have_text("The site is up, but a component is down")
         expect(page.locator("[data-server=set2] .detail")).to_have_text("not reached")
         # The page learned it without a failed request.
         assert set(servers_in_strip(page)) == {"set1", "set2"}
@@ -111,7 +111,7 @@ def test_status_page_shows_no_connection_and_resumes_when_back_online(
     context.set_offline(True)
     expect(page.locator("#headline")).to_have_text("No connection")
     expect(page.locator("#client .state")).to_have_text("No connection")
-    expect(page.locator(state_selector(page, "set1"))).to_have_text("Not known")
+    expect(page.locator(state_selector(page, "set1"))).to_have_text("Unknown")
     context.set_offline(False)
 
     expect(page.locator("#headline")).to_have_text("The site is up")
@@ -152,7 +152,7 @@ def test_hidden_or_paused_status_page_sends_no_requests(
     if reason == "hidden":
         set_hidden(page, False)
     else:
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Resume").click()
     with page.expect_response("**/profile/"):
         page.clock.run_for(1_000)
 

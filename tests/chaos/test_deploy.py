@@ -269,7 +269,7 @@ def test_deploy_stops_at_a_bad_migration_without_failed_requests(
     assert "ops.9000_drop: DROPPING columns (ops_parkedtask.message)" in refused
     assert "--allow-incompatible" in refused
     assert "9000" not in shown
-    assert "Applied, and they stay: ops.9000_good." in stopped
+    assert "Applied, not undone: ops.9000_good." in stopped
     assert "Failed: ops.9001_bad." in stopped
     assert "Not tried: ops.9002_never." in stopped
     assert "nowhere" in stopped

@@ -95,4 +95,4 @@ def test_migration_that_waits_for_a_lock_fails_no_request(
     assert record["outcome"] == "failed"
     for message in (refused, record["note"]):
         assert f"no lock within {PATIENCE_SECONDS} s on ops_parkedtask, held by session" in message
-    assert "Applied, and they stay: none." in refused
+    assert "Applied, not undone: none." in refused

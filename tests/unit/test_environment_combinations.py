@@ -108,8 +108,8 @@ STATIC = {
         ({"STATIC_URL": ""}, "production", "STATIC_URL: it is not set"),
         ({"AWS_STATIC_BUCKET_NAME": ""}, "production", "AWS_STATIC_BUCKET_NAME: it is not set"),
         # These layers use filenames without a hash.
-        ({}, "local", "AWS_STATIC_BUCKET_NAME: names have a hash in"),
-        ({}, "dev", "AWS_STATIC_BUCKET_NAME: names have a hash in"),
+        ({}, "local", "AWS_STATIC_BUCKET_NAME: only dev and production"),
+        ({}, "dev", "AWS_STATIC_BUCKET_NAME: only dev and production"),
         # One fault, without consequential ones.
         ({"STATIC_URL": "https://a.example/static"}, "production", "STATIC_URL: 'https:"),
         ({"STATIC_URL": "/static/"}, "production", "STATIC_URL: '/static/' is not"),

@@ -274,7 +274,7 @@ def test_mysql_does_not_retry_after_the_transaction_was_rolled_back() -> None:
         case.begin_transaction(whole=False)
         case.waits.timeout_undoes_all = undoes_all
         work = Work(blocked("mysql", kind))
-        with pytest.raises(LockNotFreeError, match=r"a row\. What was begun cannot be repeated"):
+        with pytest.raises(LockNotFreeError, match=r"a row\. It cannot be retried"):
             case.execute(work)
         assert len(work.calls) == 1
 

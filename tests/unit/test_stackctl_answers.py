@@ -82,7 +82,7 @@ def test_site_that_is_down_or_hangs_has_status_0(monkeypatch: pytest.MonkeyPatch
             assert status == 0 and "timed out" in reason
 
 
-WAS_UP = "/healthz calls down what was up before"
+WAS_UP = "/healthz reports as down what was up before"
 HEALTH = {"database": {"status": "down", "error": "gone"}, "cache": {"status": "up"}}
 
 

@@ -63,5 +63,5 @@ def test_apache_that_does_not_answer_is_named(
 
     with pytest.raises(StackctlError) as refused:
         Apache("a").drain("server1")
-    assert refused.value.problem == f"Apache cannot be asked about server1: {result.text()}"
+    assert refused.value.problem == f"Apache does not report the state of server1: {result.text()}"
     assert "docker compose restart apache" in refused.value.hint

@@ -61,7 +61,7 @@ def test_backup_with_verify_is_loaded_and_compared(stack: Stack) -> None:
 
 
 INCOMPLETE: dict[str, tuple[str, Callable[[], Reply | None], str]] = {
-    "cut off": ("database dump", lambda: Reply(data=b"a row\n"), "the database's dump is cut off"),
+    "cut off": ("database dump", lambda: Reply(data=b"a row\n"), "the database dump is incomplete"),
     "dump": ("database dump", fails("gone away", 3), f"{DATABASE} could not be saved: gone away"),
     "extras": ("database extras", fails("denied"), f"{EXTRAS} could not be saved: denied"),
     "media": ("save media", fails("no volume"), f"{MEDIA} could not be saved: no volume"),
@@ -117,7 +117,7 @@ def test_backup_on_a_full_disk_is_not_kept(stack: Stack, monkeypatch: pytest.Mon
     ended = save(stack)
 
     assert ended.code == 1 and "No space left on device" in ended.result["error"]
-    assert "Make room on that disk" in ended.result["next"] and folders(stack) == []
+    assert "Free space on that disk" in ended.result["next"] and folders(stack) == []
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_comma
         what = (number, ended)
         assert ended.code in (0, 1, 4) and "Traceback" not in ended.err, what
         if ended.code == 4:
-            assert ended.result["next"].startswith("what runs where is unknown"), what
+            assert ended.result["next"].startswith("the running releases are unknown"), what
         stack.before = lambda _: None
         repaired = stack.run("rollback", "aaaa", "--json") if number % 2 else stack.deploy("bbbb")
         assert repaired.code == 0, (what, repaired)
@@ -380,7 +380,7 @@ def test_next_command_first_recreates_the_server_that_a_killed_deploy_left_out(
     stack.before = note
     ended = resume(stack)
 
-    assert "the deploy of cccc was cut off (" in ended.err
+    assert "the deploy of cccc was interrupted (" in ended.err
     assert ended.code == 0 and all(serving)
 
 

@@ -131,7 +131,7 @@ BAD_RELEASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "component": (
         {"answers": {"/healthz": (503, DOWN)}},
-        "/healthz calls down what was up before: database (gone)",
+        "/healthz reports as down what was up before: database (gone)",
     ),
     "no component": (
         {"answers": {"/healthz": (503, '{"components": {"cache": {"status": "up"}}}')}},
@@ -158,8 +158,8 @@ def test_deploy_of_a_bad_release_rolls_back(
     assert words in ended.result["error"]
     assert f"the last lines of {server}:" in ended.err
     assert str(facts.get("log", "ready")).splitlines()[-1] in ended.err
-    assert "Every server is back on the release before, and serves." in ended.result["next"]
-    assert "Its migrations are applied, and stay: shop.0002." in ended.result["next"]
+    assert "Every server runs the previous release again." in ended.result["next"]
+    assert "Its migrations stay applied: shop.0002." in ended.result["next"]
     assert stack.serves("aaaa") and stack.locks == {}
     assert stack.record()[-1] == ("deploy", "bbbb", "rolled back")
     # A release that never served is no rollback target; its image is removed.
@@ -246,7 +246,8 @@ def test_deploy_rolls_back_when_a_server_goes_down_during_the_watch(stack: Stack
 
     ended = stack.deploy("bbbb")
 
-    assert ended.code == 3 and "server1: HAProxy took it out again: DOWN" in ended.result["error"]
+    assert ended.code == 3
+    assert "server1: HAProxy removed it from service again: DOWN" in ended.result["error"]
     assert stack.serves("aaaa")
 
 
@@ -259,7 +260,7 @@ def test_deploy_rolls_back_when_haproxy_does_not_mark_the_server_up(stack: Stack
 
     # The previous release fails in the same way: one server serves.
     assert ended.code == 4
-    assert "server1: HAProxy does not take it into service: DOWN" in ended.result["error"]
+    assert "server1: HAProxy does not put it into service: DOWN" in ended.result["error"]
     assert "and so did the rollback: server1: HAProxy does not" in ended.result["error"]
     for part in (
         "server1 runs aaaa, server2 runs aaaa",
@@ -345,7 +346,7 @@ def test_deploy_refuses_incompatible_migrations_unless_allowed(stack: Stack) -> 
     ended = stack.deploy("bbbb")
 
     assert ended.code == 1
-    assert "cannot live with these migrations; nothing was changed" in ended.result["error"]
+    assert "is not compatible with these migrations; nothing was changed" in ended.result["error"]
     errors = "shop.0002: it drops a column\nshop.0003: it drops a table\n"
     assert ended.result["next"].startswith(errors)
     assert "./stackctl deploy --allow-incompatible" in ended.result["next"]
@@ -369,8 +370,8 @@ def test_deploy_allows_any_migration_of_an_empty_database(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        ("mysql:9.7", "MySQL cannot undo a change of a table"),
-        ("postgres:17", "PostgreSQL has undone all of it"),
+        ("mysql:9.7", "MySQL cannot roll back a schema change"),
+        ("postgres:17", "PostgreSQL has rolled it back"),
     ],
 )
 def test_failed_migration_is_recorded_with_the_applied_migrations(
@@ -385,9 +386,9 @@ def test_failed_migration_is_recorded_with_the_applied_migrations(
 
     assert ended.code == 3
     assert ended.result["error"].startswith("a migration failed\n")
-    assert "no server was touched" in ended.result["error"]
+    assert "no server was changed" in ended.result["error"]
     assert ended.result["next"].splitlines() == [
-        "Applied, and they stay: shop.0002.",
+        "Applied, not undone: shop.0002.",
         next(line for line in ended.result["next"].splitlines() if words in line),
         "Not tried: shop.0004.",
     ]
@@ -395,7 +396,7 @@ def test_failed_migration_is_recorded_with_the_applied_migrations(
     assert "OperationalError: no column" in ended.err
     assert stack.serves("aaaa") and not any("drain" in step for step in stack.steps)
     last = stack.run("releases", "--json").result["releases"][0]
-    assert last["outcome"] == "failed" and "they stay: shop.0002." in last["note"]
+    assert last["outcome"] == "failed" and "not undone: shop.0002." in last["note"]
 
 
 def test_migration_that_waited_for_a_lock_names_its_holder(stack: Stack) -> None:
@@ -406,7 +407,7 @@ def test_migration_that_waited_for_a_lock_names_its_holder(stack: Stack) -> None
     ended = stack.deploy("bbbb")
 
     assert "a migration waited for a lock: 1.2.3.4 holds it" in ended.result["error"]
-    assert "Applied, and they stay: none." in ended.result["next"]
+    assert "Applied, not undone: none." in ended.result["next"]
     # Immediately, not only in the last lines.
     assert "Z migrate: waiting for 1.2.3.4\n" in ended.err
 

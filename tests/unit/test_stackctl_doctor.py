@@ -57,7 +57,7 @@ def test_doctor_of_a_valid_machine_lists_each_check(
         ok_row("compose", "Compose 2.40.3"),
         ok_row("buildx", "Buildx v0.29.1"),
         ok_row("project files", "readable by the containers' users"),
-        ok_row("environment", "right for the local layer"),
+        ok_row("environment", "valid for the local layer"),
         ok_row(f"port {machine.http_port}", "HTTP_PORT, free"),
         ok_row(f"port {machine.stats_port}", "STATS_PORT, free"),
         ok_row("disk", "2.0 GB free"),
@@ -78,7 +78,7 @@ def test_doctor_without_docker_runs_the_other_checks(machine: Machine) -> None:
         "Install Docker Engine 25 or newer, or Docker Desktop: "
         "https://docs.docker.com/engine/install/",
     )
-    assert checks["environment"]["problem"] == "not right for the local layer: 1 fault"
+    assert checks["environment"]["problem"] == "not valid for the local layer: 1 fault"
 
 
 UPGRADE = "Upgrade Docker: https://docs.docker.com/engine/install/"
@@ -127,7 +127,7 @@ def test_doctor_requires_minimum_versions_of_docker(
 
 NO_DAEMON = (
     "Linux: sudo systemctl start docker. Docker Desktop: start the application. "
-    "Elsewhere, DOCKER_HOST or `docker context ls` says where it is looked for."
+    "Elsewhere, DOCKER_HOST or `docker context ls` shows which one is used."
 )
 
 
@@ -268,7 +268,7 @@ def test_doctor_reports_a_password_that_its_server_refuses(
     assert checks[variable] == failed_row(
         variable,
         f"{service} refuses it: the variable was changed, the password in the server was not",
-        f"./stackctl rotate {what} sets the server's password to it; or put the former one back.",
+        f"./stackctl rotate {what} sets the server's password to it; or restore the former value.",
     )
     # While the server is down, that is the only fault.
     stack.end(service)
@@ -336,7 +336,9 @@ def test_doctor_and_up_report_environment_warnings(
 
     checks = doctor(stack)
 
-    assert checks[name]["problem"].startswith("every page redirects to https, and nothing answers")
+    assert checks[name]["problem"].startswith(
+        "every page redirects to https, but TLS_CERTIFICATE is not set"
+    )
     assert checks[name]["next"].startswith("Set TLS_CERTIFICATE")
     assert f"warning: {name}: every page redirects" in stack.run("up").err
 
@@ -360,8 +362,8 @@ def test_doctor_reports_a_misspelt_name_in_dotenv(stack: Stack) -> None:
 
     checks = doctor(stack)
 
-    assert checks["environment"]["problem"] == "not right for the local layer: 1 fault"
-    assert checks["environment"]["next"].startswith("BROKER_HSOT: nothing reads it")
+    assert checks["environment"]["problem"] == "not valid for the local layer: 1 fault"
+    assert checks["environment"]["next"].startswith("BROKER_HSOT: it is not used")
     assert "Did you mean BROKER_HOST?" in checks["environment"]["next"]
 
 

@@ -42,8 +42,8 @@ def test_stackctl_requests_the_site_at_its_published_address(
     ("error", "words"),
     [
         (PermissionError(errno.EACCES, "Permission denied", "var/lock"), "another user"),
-        (OSError(errno.ENOSPC, "No space left on device", "backups/x"), "Make room"),
-        (OSError(errno.EIO, "Input/output error", "disk"), "Mend that"),
+        (OSError(errno.ENOSPC, "No space left on device", "backups/x"), "Free space"),
+        (OSError(errno.EIO, "Input/output error", "disk"), "Correct that"),
     ],
 )
 def test_os_error_is_reported_with_the_next_step(

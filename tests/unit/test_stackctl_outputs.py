@@ -151,7 +151,7 @@ def test_malformed_program_output_is_described(fault: Callable[[], object], word
     with pytest.raises(StackctlError) as odd, outputs.read("docker ps", "Do this."):
         fault()
 
-    start = "`docker ps` answered something that stackctl does not understand"
+    start = "`docker ps` printed output that stackctl cannot parse"
     assert (odd.value.problem, odd.value.hint) == (f"{start} ({words})", "Do this.")
 
 
@@ -198,7 +198,7 @@ def test_truncated_haproxy_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
     for length in (1, 20, len(STAT) - 60, len(STAT) - 25, len(STAT)):
         printing(monkeypatch, STAT[:length])
-        with pytest.raises(StackctlError, match="show servers state` answered"):
+        with pytest.raises(StackctlError, match="show servers state` printed"):
             haproxy.Balancer("c").servers()
 
 

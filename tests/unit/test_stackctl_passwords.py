@@ -193,8 +193,8 @@ def test_server_is_requested_with_the_headers_of_the_load_balancer(
     ("error", "problem", "hint"),
     [
         (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied", "chown"),
-        (OSError(errno.ENOSPC, "No space left", "/y"), "/y: No space left", "Make room"),
-        (OSError(errno.EDQUOT, "Quota exceeded"), "this machine: Quota exceeded", "Make room"),
+        (OSError(errno.ENOSPC, "No space left", "/y"), "/y: No space left", "Free space"),
+        (OSError(errno.EDQUOT, "Quota exceeded"), "this machine: Quota exceeded", "Free space"),
         (OSError("odd"), "this machine: odd", "try again."),
     ],
 )

@@ -63,7 +63,7 @@ def test_reload_with_an_invalid_certificate_changes_nothing(tls: Stack) -> None:
 
     assert ended.code == 1 and "reload" not in tls.steps
     assert ended.result["error"] == (
-        "HAProxy cannot use the certificate; nothing was changed, the one before serves: "
+        "HAProxy cannot use the certificate; nothing was changed, the previous one is in use: "
         "the certificate is for other.example"
     )
     assert ended.result["next"] == "Make another: make certs"
@@ -125,5 +125,5 @@ def test_deploy_warns_of_an_apache_with_another_configuration(apache: Stack) -> 
     ended = apache.deploy("bbbb")
 
     assert ended.code == 0 and "recreate apache" not in " ".join(apache.steps)
-    assert "warning: apache runs with another configuration than the present one" in ended.err
+    assert "warning: apache runs with an outdated configuration" in ended.err
     assert "docker compose up --detach --wait --no-deps apache\n" in ended.err

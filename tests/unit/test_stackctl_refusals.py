@@ -74,7 +74,7 @@ REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
     ),
     "no database": (
         lambda s: s.containers.pop("db"),
-        "would use what is not there: db;",
+        "needs what is not running: db;",
         "docker compose up --detach --wait --no-deps db",
     ),
     "old redis": (
@@ -94,7 +94,7 @@ REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
     ),
     "server that is off": (
         lambda s: s.extra.update(server2={"scale": 0}),
-        "it sends requests to server2, which is switched off",
+        "it sends requests to server2, which is disabled",
         "docker compose up --detach --no-deps haproxy",
     ),
     "password": (
@@ -165,9 +165,9 @@ def test_deploy_warns_of_another_configuration_and_does_not_recreate_the_service
     ended = stack.deploy("bbbb")
 
     assert ended.code == 0
-    assert f"warning: {service} runs with another configuration than the present one" in ended.err
+    assert f"warning: {service} runs with an outdated configuration" in ended.err
     assert f"docker compose up --detach --wait --no-deps {service}\n" in ended.err
-    assert ended.err.count("another configuration") == 1
+    assert ended.err.count("outdated configuration") == 1
     assert f"recreate {service}" not in " ".join(stack.steps)
 
 
@@ -177,4 +177,4 @@ def test_deploy_does_not_count_a_rotated_password_as_another_configuration(stack
 
     ended = stack.deploy("bbbb")
 
-    assert ended.code == 0 and "another configuration" not in ended.err
+    assert ended.code == 0 and "outdated configuration" not in ended.err

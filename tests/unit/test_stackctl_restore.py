@@ -33,7 +33,7 @@ def test_restore_saves_the_present_data_then_loads_then_switches(saved: Stack) -
     assert before.name.endswith("-before-restore")
     assert gzip.decompress((before / DATABASE).read_bytes()).startswith(b"b.png\n")
     assert "warning: left out: the view broken" in ended.err
-    assert f"what was there is in backups/{NAME}/{before.name}" in ended.err
+    assert f"the former data is in backups/{NAME}/{before.name}" in ended.err
     assert "./stackctl up starts the stack" in ended.err
     assert saved.data.loaded_as == ""
 
@@ -92,13 +92,13 @@ def damaged(part: str) -> Callable[[Stack, Path], object]:
 
 UNUSABLE: dict[str, tuple[Callable[[Stack, Path], object], str]] = {
     **{
-        part: (damaged(part), f"{part} is missing, or not what was saved (wrong checksum)")
+        part: (damaged(part), f"{part} is missing or damaged (wrong checksum)")
         for part in (DATABASE, EXTRAS, MEDIA)
     },
     "missing": (lambda _, path: (path / MEDIA).unlink(), f"{MEDIA} is missing"),
     "second format": (
         lambda s, path: (rewritten(format=2)(s, path), damaged(EXTRAS)(s, path)),
-        f"{EXTRAS} is missing, or not what was saved (wrong checksum)",
+        f"{EXTRAS} is missing or damaged (wrong checksum)",
     ),
     "layer": (rewritten(layer="production"), "of the production layer, and this is local"),
     "database": (rewritten(database="PostgreSQL"), "of PostgreSQL, and the stack's database is"),
@@ -139,8 +139,8 @@ def test_restore_needs_force_for_a_backup_of_another_layer(saved: Stack) -> None
 def test_restore_without_a_name_lists_the_backups(saved: Stack) -> None:
     ended = saved.run("restore", "--json")
 
-    assert (ended.code, ended.result["error"]) == (2, "say which backup")
-    assert ended.result["next"] == f"There are: {folders(saved)[0].name}."
+    assert (ended.code, ended.result["error"]) == (2, "name a backup")
+    assert ended.result["next"] == f"Backups: {folders(saved)[0].name}."
     ended = saved.run("restore", "nosuch", "--json")
     assert (ended.code, ended.result["error"]) == (2, "there is no backup 'nosuch'")
     shutil.rmtree(folders(saved)[0])

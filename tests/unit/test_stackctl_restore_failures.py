@@ -48,7 +48,7 @@ def test_restore_that_fails_in_the_switch_names_the_backup_of_the_previous_data(
 
     first, before = folders(saved)
     assert ended.code == ended.result["code"] == 5
-    assert ended.result["error"].endswith("no room; the data may not be whole now")
+    assert ended.result["error"].endswith("no room; the data may be incomplete now")
     assert f"./stackctl restore {before.name} --force\n" in ended.result["next"]
     assert f"./stackctl restore {first.name} --force\n" in ended.result["next"]
     # The loaded data stays for the next try.
@@ -99,8 +99,8 @@ def test_restore_warns_of_temporary_data_that_cannot_be_removed(saved: Stack) ->
             gzip.compress(b"x\n" + os.urandom(3 * process.PIECE_BYTES))[: -process.PIECE_BYTES],
             f"{DATABASE} cannot be unpacked",
         ),
-        (gzip.compress(b"a.png\n"), f"{DATABASE} is cut off"),
-        (gzip.compress(b""), f"{DATABASE} is cut off"),
+        (gzip.compress(b"a.png\n"), f"{DATABASE} is incomplete"),
+        (gzip.compress(b""), f"{DATABASE} is incomplete"),
     ],
     ids=["damaged", "without its end", "empty"],
 )

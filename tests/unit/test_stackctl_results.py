@@ -362,7 +362,7 @@ def test_deploy_fails_when_the_request_inside_the_container_fails(stack: Stack) 
     ended = stack.deploy("bbbb")
 
     assert ended.code != 0
-    assert "server1: it cannot be asked from inside its container" in ended.err
+    assert "server1: its pages cannot be requested from inside its container" in ended.err
 
 
 def watch(stack: Stack, *options: str) -> list[str]:

@@ -168,7 +168,7 @@ def test_running_server_that_is_switched_off_is_reported(machine: Machine) -> No
     services = {**machine.project.services, "server3": {"image": "fake-local", "scale": 0}}
     machine.project = compose.Project("project", "local", {"name": "project", "services": services})
 
-    assert "switch it off" in status(machine)["server3"].problem
+    assert "disable it" in status(machine)["server3"].problem
     machine.change("server3", **STOPPED)
     assert "server3" not in status(machine)
 
@@ -201,7 +201,7 @@ def test_status_accepts_nginx_balancer_instead_of_haproxy(machine: Machine) -> N
     machine.containers["nginx-balancer"] = container(service="nginx-balancer")
 
     rows = status(machine)
-    assert rows["haproxy"].fact == "off; nginx-balancer is in its place"
+    assert rows["haproxy"].fact == "off; nginx-balancer replaces it"
     assert all(row.ok for row in rows.values())
 
     # Started from a configuration with nginx-balancer, which the present one lacks.

@@ -11,8 +11,8 @@ from tools.stackctl.commands import stack as commands
 from tools.stackctl.docker import compose
 from tools.stackctl.docker.engine import INSTALL
 
-KEPT = "keeps its present configuration or image"
-SERVERS_KEPT = "the running servers keep their present release and configuration"
+KEPT = "keeps its configuration or image"
+SERVERS_KEPT = "the running servers keep their release and configuration"
 
 
 def mixed_images(stack: Stack) -> None:
@@ -115,7 +115,7 @@ def test_up_starts_what_is_down_with_the_release_that_runs(stack: Stack) -> None
     ended = stack.run("up")
 
     assert ended.code == 0 and stack.serves("aaaa")
-    assert f"warning: {IMAGE}:latest is not what runs" in ended.err
+    assert f"warning: {IMAGE}:latest is not the release that runs" in ended.err
     assert f"aaaa runs, and is started; the other one is kept as {IMAGE}:bbbb." in ended.err
 
 
@@ -230,7 +230,7 @@ def test_adopt_of_a_stack_without_another_owner_names_no_former_folder(stack: St
 
     assert ended.code == 0
     assert ended.result == {"project": NAME, "folder": str(stack.root), "before": ""}
-    assert f"{NAME} belongs to {stack.root} now" in ended.err and "still mounts" not in ended.err
+    assert f"{NAME} belongs to {stack.root} now" in ended.err and "still mount" not in ended.err
 
 
 def test_doctor_names_what_is_wrong_with_the_site(stack: Stack) -> None:
@@ -260,8 +260,8 @@ def test_doctor_names_what_is_wrong_with_the_site(stack: Stack) -> None:
     assert site() == {
         **{"name": "site", "ok": False, "fact": ""},
         "problem": f"HAProxy does not publish port {stack.port}, where .env has the site",
-        "next": "docker compose up --detach --no-deps haproxy brings it there, with a short "
-        "interruption",
+        "next": "docker compose up --detach --no-deps haproxy publishes it, with a "
+        "short interruption",
     }
 
 

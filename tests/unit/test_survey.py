@@ -98,7 +98,7 @@ def test_code_in_another_folder_than_manage_py(tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", ["shop.none", "shop/settings.py", "..shop.settings"])
 def test_a_settings_module_that_is_none_is_refused(tmp_path: Path, module: str) -> None:
     with pytest.raises(
-        SurveyError, match=rf"{re.escape(module)} is no module of .*There are: shop\.settings"
+        SurveyError, match=rf"{re.escape(module)} is no module of .*Candidates: shop\.settings"
     ):
         of(tmp_path, PROJECT, module)
 
@@ -237,11 +237,11 @@ def test_another_django_is_refused_with_the_reason(requirement: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"manage.py": ""}, "is no Django project: it has no manage.py"),
-        ({"manage.py": "# django\n"}, "There are: shop.settings, site2.settings"),
-        ({"shop/settings.py": "INSTALLED_APPS = []\n"}, "does not say ROOT_URLCONF"),
-        ({"shop/settings.py": "INSTALLED_APPS = [\n"}, "settings.py line 1 is no Python"),
-        ({"shop/urls.py": "urlpatterns = [\n"}, "urls.py line 1 is no Python"),
+        ({"manage.py": ""}, "is not a Django project: it has no manage.py"),
+        ({"manage.py": "# django\n"}, "Candidates: shop.settings, site2.settings"),
+        ({"shop/settings.py": "INSTALLED_APPS = []\n"}, "does not set ROOT_URLCONF"),
+        ({"shop/settings.py": "INSTALLED_APPS = [\n"}, "settings.py line 1 is not valid Python"),
+        ({"shop/urls.py": "urlpatterns = [\n"}, "urls.py line 1 is not valid Python"),
         ({"shop/settings.py": 'ROOT_URLCONF = "shop.none"\n'}, "that module does not exist"),
         ({"requirements.txt": "Django==4.2\n"}, "Django==4.2 is required"),
         ({"requirements.txt": "Django\n-c a.txt\n", "a.txt": "django<5\n"}, "Django<5 is required"),
@@ -295,9 +295,13 @@ def test_findings(tmp_path: Path, files: dict[str, str], words: str) -> None:
 
 
 def test_uncommitted_work_but_the_stack_s_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SurveyError, match=r"none is no folder\. Name the one that has manage\.py"):
+    with pytest.raises(
+        SurveyError,
+        match=r"none is not a folder\. Name the one that has "
+        r"manage\.py",
+    ):
         uncommitted(tmp_path / "none", tmp_path / "stack")
-    with pytest.raises(SurveyError, match="is no git repository"):
+    with pytest.raises(SurveyError, match="is not a git repository"):
         uncommitted(tmp_path, tmp_path / "stack")
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     (tmp_path / "stack").mkdir()

@@ -172,7 +172,7 @@ def test_variables_are_declared(tmp_path: Path) -> None:
     [
         ("new.py", "", "has uncommitted work: new.py. Commit it"),
         ("ops.py", "", "has a module ops"),
-        ("manage.py", "", "is no Django project: it has no manage.py"),
+        ("manage.py", "", "is not a Django project: it has no manage.py"),
         ("manage.py", "# django\n", "Name them: --data settings=MODULE"),
         ("requirements.txt", "Django==4.2\n", "Django==4.2 is required"),
         ("store_stack/a.py", "", "Choose another name"),

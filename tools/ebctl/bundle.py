@@ -67,7 +67,7 @@ def read(path: Path) -> Bundle:
     if not path.is_file():
         raise EbctlError(f"{path}: there is no such file or folder.")
     if not zipfile.is_zipfile(path):
-        raise EbctlError(f"{path}: this is no .zip; name a bundle, or the project's folder.")
+        raise EbctlError(f"{path} is not a .zip; name a bundle, or the project's folder.")
     return from_zip(path)
 
 
@@ -85,7 +85,7 @@ def from_zip(path: Path) -> Bundle:
                 if not entry.is_dir()
             }
     except UNREADABLE as error:
-        raise EbctlError(f"{path}: this .zip cannot be read ({error}); make it again.") from None
+        raise EbctlError(f"{path}: this .zip cannot be read ({error}); create it again.") from None
     return Bundle(files, path.stat().st_size)
 
 
@@ -144,7 +144,7 @@ def git(root: Path, *arguments: str, given: str | None = None) -> str:
             check=True,
         )
     except FileNotFoundError:
-        raise EbctlError("git is not there, and `eb deploy` needs it too: install it.") from None
+        raise EbctlError("git is not installed. Install it: `eb deploy` needs it too.") from None
     except subprocess.CalledProcessError as error:
         raise EbctlError(f"{root}: git {arguments[0]} failed: {error.stderr.strip()}") from None
     return done.stdout

@@ -37,9 +37,9 @@ from .releases.roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
 
 app = typer.Typer(
     name="stackctl",
-    help="Runs the compose stack of the layer in LAYER, and brings new releases into service "
-    "without failed requests. Exit codes: 0 done; 1 refused; 2 wrong usage; 3 failed, and the "
-    "release before serves; 4 failed, and the rollback too; 5 a restore ended in the middle; "
+    help="Runs the compose stack of the layer in LAYER, and deploys new releases without "
+    "failed requests. Exit codes: 0 done; 1 refused; 2 wrong usage; 3 failed, and the previous "
+    "release serves; 4 failed, and the rollback failed too; 5 a restore did not complete; "
     "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
@@ -49,10 +49,10 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 HealthSeconds = Annotated[
-    float, typer.Option(help="How long a new server may take until it is healthy.", min=1)
+    float, typer.Option(help="Seconds that a new server may take to become healthy.", min=1)
 ]
 WatchSeconds = Annotated[
-    float, typer.Option(help="How long each new server's answers are watched.", min=0)
+    float, typer.Option(help="Seconds to watch each new server's responses.", min=0)
 ]
 
 
@@ -70,7 +70,7 @@ def options(
 @app.command()
 def up(
     build: Annotated[
-        bool, typer.Option("--build", help="Build first, also if it is built.")
+        bool, typer.Option("--build", help="Build the image even if it exists.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -112,16 +112,16 @@ def deploy(
     ] = "",
     allow_incompatible: Annotated[
         bool,
-        typer.Option(help="Migrate also what the running release cannot live with."),
+        typer.Option(help="Apply migrations that the running release is not compatible with."),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also when every server runs it already.")
+        bool, typer.Option("--force", help="Deploy even if every server runs this release.")
     ] = False,
     health_seconds: HealthSeconds = HEALTH_SECONDS,
     watch_seconds: WatchSeconds = WATCH_SECONDS,
     as_json: Json = False,
 ) -> None:
-    """Build this tree and bring it into service, one server after the other."""
+    """Build this tree and deploy it, one server at a time."""
     limits = Limits(health_seconds, watch_seconds)
     wish = deploying.Wish(name, allow_incompatible, force, limits)
     _run(as_json, lambda console: deploying.deploy(console, wish))
@@ -129,12 +129,14 @@ def deploy(
 
 @app.command()
 def rollback(
-    name: Annotated[str, typer.Argument(metavar="[RELEASE]", help="Default: the one before.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[RELEASE]", help="Default: the previous release.")
+    ] = "",
     health_seconds: HealthSeconds = HEALTH_SECONDS,
     watch_seconds: WatchSeconds = WATCH_SECONDS,
     as_json: Json = False,
 ) -> None:
-    """Bring an earlier release back into service; migrations are not undone."""
+    """Roll back to an earlier release. Migrations are not undone."""
     limits = Limits(health_seconds, watch_seconds)
     _run(as_json, lambda console: deploying.rollback(console, name, limits))
 
@@ -148,10 +150,12 @@ def releases(as_json: Json = False) -> None:
 @app.command()
 def drain(
     server: Annotated[str, typer.Argument(help="server1, server2, ...")],
-    force: Annotated[bool, typer.Option("--force", help="Also the last one in service.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Drain even the last server in service.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send a server no new requests, and wait until those that run have ended."""
+    """Send no new requests to a server, and wait until its running requests end."""
     _run(as_json, lambda console: servers.drain(console, server, force=force))
 
 
@@ -159,13 +163,13 @@ def drain(
 def ready(
     server: Annotated[str, typer.Argument(help="server1, server2, ...")], as_json: Json = False
 ) -> None:
-    """Let a server get requests again, once its checks are good."""
+    """Send requests to a drained server again, once its health checks pass."""
     _run(as_json, lambda console: servers.ready(console, server))
 
 
 @app.command()
 def reload(as_json: Json = False) -> None:
-    """Check haproxy.cfg and the certificate, and put both into service without failed requests."""
+    """Check haproxy.cfg and the certificate, and reload HAProxy without failed requests."""
     _run(as_json, reloading.reload)
 
 
@@ -180,7 +184,7 @@ def certs(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a certificate of a local authority into certs/, for https on this machine."""
+    """Create a certificate from a local authority in certs/, for https on this machine."""
     # Imported here: no other command needs a library for keys.
     from .commands import local_ca
 
@@ -195,14 +199,14 @@ def heal(
     ] = healing.LOOK_SECONDS,
     as_json: Json = False,
 ) -> None:
-    """Start what ended by a fault, and restart a server that hangs; what was stopped stays so."""
+    """Restart containers that crashed and servers that hang. What you stopped stays stopped."""
     _run(as_json, lambda console: healing.heal(console, watch=watch, seconds=seconds))
 
 
 @app.command()
 def backup(
     verify: Annotated[
-        bool, typer.Option("--verify", help="Load it into a database of its own, and compare.")
+        bool, typer.Option("--verify", help="Load the backup into a scratch database, and compare.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -213,20 +217,24 @@ def backup(
 @app.command()
 def restore(
     name: Annotated[
-        str, typer.Argument(metavar="BACKUP", help="A backup's name or path; none: list them.")
+        str,
+        typer.Argument(
+            metavar="BACKUP", help="A backup's name or path. Without it, the error lists them."
+        ),
     ] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Also under a running stack, or from another layer.")
+        bool,
+        typer.Option("--force", help="Restore even while the stack runs, or from another layer."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a backup's database and files back; what is there is saved first."""
+    """Restore a backup's database and files. The present data is saved first."""
     _run(as_json, lambda console: restoring.restore(console, name, force=force))
 
 
 @app.command()
 def adopt(as_json: Json = False) -> None:
-    """Run the stack from this folder from now on; another clone has run it until now."""
+    """Run the stack from this folder from now on, instead of from another clone."""
     _run(as_json, stack.adopt)
 
 
@@ -237,15 +245,17 @@ def rotate(
     watch_seconds: WatchSeconds = WATCH_SECONDS,
     as_json: Json = False,
 ) -> None:
-    """Give a server of the stack, or Django, a new secret, without a failed request."""
+    """Replace a password of the stack, or Django's secret key, without failed requests."""
     limits = Limits(health_seconds, watch_seconds)
     _run(as_json, lambda console: rotating.rotate(console, name, limits))
 
 
 @app.command()
 def check(
-    pages: Annotated[int, typer.Option(help="Pages to visit at most, each visitor.", min=1)] = 200,
-    seconds: Annotated[int, typer.Option(help="How long to visit pages.", min=1)] = 300,
+    pages: Annotated[
+        int, typer.Option(help="The most pages to visit, for each visitor.", min=1)
+    ] = 200,
+    seconds: Annotated[int, typer.Option(help="Seconds to visit pages.", min=1)] = 300,
     sign_in: Annotated[bool, typer.Option(help="Visit the pages once more as a superuser.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -262,7 +272,7 @@ def version(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Look at everything that a start or a release needs, and change nothing."""
+    """Check everything that a start or a deploy needs. Changes nothing."""
     _run(as_json, stack.doctor)
 
 
@@ -273,7 +283,7 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_op
 
 @env.command("check", context_settings=_PASSED_ON)
 def env_check(context: typer.Context) -> None:
-    """Tell all that is wrong with the environment (as ./manage.py env check does)."""
+    """Report all faults of the environment (as ./manage.py env check does)."""
     raise typer.Exit(env_main(["check", *context.args]))
 
 

@@ -42,13 +42,14 @@ def findings(found: Survey) -> Iterator[str]:
     for source in sources(root):
         if match := SQLITE.search(source.read_text(errors="replace")):
             yield (
-                f"{source.relative_to(root)} has SQL that only SQLite knows ({match[0]}). Change "
+                f"{source.relative_to(root)} has SQL that only SQLite supports ({match[0]}). "
+                f"Change "
                 "it for the stack's database."
             )
     if found.folders:
         yield (
-            f"{', '.join(found.folders)}: servers can write to MEDIA_ROOT and PRIVATE_ROOT alone. "
-            "Set a folder that is written to in the stack's settings/base.py."
+            f"{', '.join(found.folders)}: servers can write only to MEDIA_ROOT and PRIVATE_ROOT. "
+            "Set each folder that your project writes to in the stack's settings/base.py."
         )
     if re.search(r"\b(channels|daphne)\b", " ".join(found.packages).lower()):
         yield "channels: the servers run WSGI, so websockets are not served."

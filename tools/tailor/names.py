@@ -20,7 +20,8 @@ def fault(name: str, files: dict[str, bytes]) -> str:
     """Return why a name cannot be a project's, or nothing."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
         return (
-            f"{name!r} is no name for a project. Use a Python identifier of small letters, digits "
+            f"{name!r} is not a valid project name. Use a Python identifier of small letters, "
+            f"digits "
             "and single underscores, such as shop or book_club."
         )
     if len(name) > LONGEST:

@@ -92,8 +92,8 @@ def survey(root: Path, decided: re.Pattern[str], known: set[str], settings: str 
     urls = constants.get("ROOT_URLCONF", "")
     if not is_module(root, urls):
         raise SurveyError(
-            f"{modules['production']} does not say ROOT_URLCONF as a plain text, or that module "
-            "does not exist. Write it there: ROOT_URLCONF = 'shop.urls'."
+            f"{modules['production']} does not set ROOT_URLCONF to a string, or that "
+            "module does not exist. Write it there: ROOT_URLCONF = 'shop.urls'."
         )
     requirements, packages = requirements_of(root)
     django = series_of(packages)
@@ -121,7 +121,7 @@ def uncommitted(root: Path, stack: Path) -> str:
     """
     if not root.is_dir():
         raise SurveyError(
-            f"{root} is no folder. Name the one that has manage.py: --data project=.."
+            f"{root} is not a folder. Name the one that has manage.py: --data project=.."
         )
     done = subprocess.run(  # noqa: S603 (git itself)
         ["git", "status", "--porcelain", "--", ".", f":(exclude){stack.name}"],  # noqa: S607
@@ -132,7 +132,7 @@ def uncommitted(root: Path, stack: Path) -> str:
     )
     if done.returncode:
         raise SurveyError(
-            f"{root} is no git repository, which an update needs. Run `git init`, commit your "
+            f"{root} is not a git repository, which an update needs. Run `git init`, commit your "
             "project, then this command again."
         )
     return done.stdout.partition("\n")[0][3:]
@@ -144,7 +144,7 @@ def settings_of(root: Path, wanted: str) -> dict[str, str]:
     # A wanted module needs none: manage.py is not always next to the code (src/).
     if not wanted and not (manage.is_file() and "django" in manage.read_text(errors="replace")):
         raise SurveyError(
-            f"{root} is no Django project: it has no manage.py. Name the folder that has it: "
+            f"{root} is not a Django project: it has no manage.py. Name the folder that has it: "
             "--data project=../backend."
         )
     module = wanted or named_in(manage)
@@ -164,7 +164,7 @@ def settings_of(root: Path, wanted: str) -> dict[str, str]:
                 reason = f"{module} {who} no module of {root}."
             raise SurveyError(
                 f"{reason} Name them: --data settings=MODULE. "
-                f"There are: {', '.join(candidates) or 'none'}."
+                f"Candidates: {', '.join(candidates) or 'none'}."
             )
         module = candidates[0]
     package, _, last = module.rpartition(".")
@@ -251,7 +251,7 @@ def parsed(path: Path) -> ast.Module:
     except (SyntaxError, ValueError) as error:
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else error
-        raise SurveyError(f"{path}{line} is no Python: {reason}.") from None
+        raise SurveyError(f"{path}{line} is not valid Python: {reason}.") from None
 
 
 def chain(

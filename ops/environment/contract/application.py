@@ -61,8 +61,7 @@ LAYER: Final = Section(
         Variable(
             name="CONTAINER_COMMAND",
             kind=Kind.CHOICE,
-            help="The process that a container runs, where only variables can be passed (Elastic "
-            "Beanstalk).",
+            help="What a container runs where only variables can be set (Elastic Beanstalk).",
             choices=("serve", "worker"),
             default="serve",
         ),

@@ -32,7 +32,7 @@ def test_up_leaves_a_haproxy_that_runs(site: Site) -> None:
     finally:
         del site.environment["HAPROXY_BALANCE"]
 
-    assert "docker compose up --detach --no-deps haproxy brings the new one" in said
+    assert "docker compose up --detach --no-deps haproxy applies the new one" in said
     assert site.container("haproxy") == before
 
 

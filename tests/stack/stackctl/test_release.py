@@ -69,7 +69,7 @@ def check_rollback_after_a_kill(site: Site, old: str) -> None:
 
     said = site.ctl("rollback", *QUICK)
 
-    assert "was cut off" in said and f"back to {old}" in said
+    assert "was interrupted" in said and f"back to {old}" in said
     site.whole_on(old)
 
 
@@ -83,7 +83,7 @@ def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> Non
         check_rollback_after_a_kill(site, old)
         said = interrupt_a_deploy(site)
         assert f"server1 runs {new}, server2 runs {old}" in said
-        assert "runs with another configuration" not in said
+        assert "runs with an outdated configuration" not in said
         assert site.states() == {"server1": "ready", "server2": "ready"}
         site.wait_for_both()
 

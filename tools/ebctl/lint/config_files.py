@@ -66,14 +66,14 @@ def check_file(name: str, text: str) -> Found:
     yield from found
     if root is None:
         if not found:
-            yield Finding(name, 0, "it is empty; Elastic Beanstalk wants a key in it", "yaml")
+            yield Finding(name, 0, "it is empty; Elastic Beanstalk needs a key in it", "yaml")
         return
     if not isinstance(root, yaml.MappingNode):
         yield Finding(name, nodes.line(root), "it holds no keys such as option_settings", "yaml")
         return
     tags = list(nodes.tags(root))
     for tag, line in tags:
-        message = f"{tag} is not understood here; write Ref: or Fn::{tag[1:]}:"
+        message = f"{tag} is not supported here; write Ref: or Fn::{tag[1:]}:"
         yield Finding(name, line, message, "yaml")
     if tags:
         return

@@ -133,7 +133,9 @@ def check_dockerrun(bundle: Bundle) -> Iterator[Finding]:
         message = "next to a Dockerfile it may name no image: the platform builds that"
         yield Finding(DOCKERRUN, 0, message, "dockerrun")
     elif not re.search(r"@sha256:[0-9a-f]{64}$", image):
-        message = f"the image {image!r} has no digest: instances of another day run another one"
+        message = f"the image {image!r} has no digest: later instances may run another one"
         yield Finding(DOCKERRUN, 0, message, "dockerrun")
     if not content.get("Ports"):
-        yield Finding(DOCKERRUN, 0, "Ports is missing: nginx does not know where to", "dockerrun")
+        yield Finding(
+            DOCKERRUN, 0, "Ports is missing: nginx does not know the container's port", "dockerrun"
+        )

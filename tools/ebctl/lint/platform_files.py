@@ -28,9 +28,7 @@ def check(bundle: Bundle) -> Iterator[Finding]:
         elif name.startswith(f"{FOLDER}/nginx/"):
             yield from check_nginx(name, file)
         elif not name.startswith(f"{FOLDER}/httpd/"):
-            yield Finding(
-                name, 0, "nothing reads it: hooks, confighooks and nginx are known", "not-read"
-            )
+            yield Finding(name, 0, "nothing reads it; use hooks, confighooks or nginx", "not-read")
 
 
 def check_hook(name: str, file: BundleFile) -> Iterator[Finding]:
@@ -40,7 +38,9 @@ def check_hook(name: str, file: BundleFile) -> Iterator[Finding]:
         yield Finding(name, 0, message, "not-read")
         return
     if not file.executable:
-        yield Finding(name, 0, f"it may not be run: git update-index --chmod=+x {name}", "exec-bit")
+        yield Finding(
+            name, 0, f"it is not executable: git update-index --chmod=+x {name}", "exec-bit"
+        )
     if not file.content.startswith((b"#!", b"\x7fELF")):
         yield Finding(name, 1, "its first line names no interpreter, such as #!/bin/sh", "exec-bit")
     if b"\r\n" in file.content:

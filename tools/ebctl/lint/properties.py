@@ -43,7 +43,7 @@ def check(settings: list[Setting]) -> Iterator[Finding]:
 def check_plain(item: Setting) -> Iterator[Finding]:
     """Yield what is wrong with one property."""
     if not NAME.fullmatch(item.name):
-        yield item.wrong("this is no name of a variable", "property")
+        yield item.wrong("this is not a valid variable name", "property")
     if is_secret(item.name) or PASSWORD_IN_URL.match(item.value):
         yield item.wrong(
             f"a secret in a file is public to all who see it; name it below {SECRETS}, or use "

@@ -102,7 +102,7 @@ def check(setting: Setting, *, by_client: bool = True) -> Iterator[Finding]:
     if not setting.document and (wrong := option.wrong(setting.value)):
         yield setting.wrong(wrong, "value")
     if option.secret:
-        yield setting.wrong("a secret does not belong into a file", "secret")
+        yield setting.wrong("a secret does not belong in a file", "secret")
     if by_client:
         yield from overridden(setting, option)
 

@@ -40,8 +40,8 @@ class Apache:
         result = engine.execute(self.container, MEMBER, server, *change)
         if not result.ok or not result.out.strip().isdecimal():
             raise StackctlError(
-                f"Apache cannot be asked about {server}: {result.text()}",
-                "Is it well? `docker compose logs --tail 30 apache`. "
+                f"Apache does not report the state of {server}: {result.text()}",
+                "Is it healthy? `docker compose logs --tail 30 apache`. "
                 "`docker compose restart apache` restarts it, without failed requests.",
             )
         return int(result.out)

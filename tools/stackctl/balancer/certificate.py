@@ -31,7 +31,7 @@ def install(project: compose.Project) -> str:
     return _run(
         project,
         "install",
-        "HAProxy cannot use the certificate; nothing was changed, the one before serves",
+        "HAProxy cannot use the certificate; nothing was changed, the previous one is in use",
     )
 
 

@@ -46,7 +46,7 @@ def check(container: engine.Container) -> Configuration:
     if not result.ok:
         words = told.alerts or (f"`haproxy -c` ended with code {result.code}.",)
         raise StackctlError(
-            f"HAProxy refuses {SHOWN}; nothing was changed, the configuration before serves",
+            f"HAProxy refuses {SHOWN}; nothing was changed, the previous configuration is in use",
             "\n".join((*words, "Correct it, then: ./stackctl reload")),
         )
     # A dump ends with an exit code of its own, also when all is right. Secrets are in it.

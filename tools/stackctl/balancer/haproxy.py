@@ -110,9 +110,9 @@ class Balancer:
         if not result.ok:
             raise StackctlError(
                 f"HAProxy's master socket does not answer: {result.text()}",
-                "A container that was made before docker-compose.yaml asked for that socket has "
-                "none: `docker compose up --detach --no-deps haproxy` recreates it, which "
-                "interrupts visitors for a moment.",
+                "A container that was created by an earlier docker-compose.yaml "
+                "has no such socket: `docker compose up --detach --no-deps haproxy` recreates "
+                "it, with a short interruption.",
             )
         return result.out
 

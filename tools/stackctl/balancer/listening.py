@@ -41,8 +41,8 @@ def require(container: str, dump: Iterable[str], shown: str) -> None:
         ]
     if wrong:
         raise StackctlError(
-            f"HAProxy could not listen where {shown} says; nothing was changed, the configuration "
-            "before serves",
+            f"HAProxy could not listen where {shown} says; nothing was changed, the previous "
+            "configuration is in use",
             "\n".join(
                 (
                     *(f"bind {host}:{port}: {reason}" for host, port, reason in wrong),

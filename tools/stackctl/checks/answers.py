@@ -67,7 +67,7 @@ def wrong(path: str, answer: dict[str, Any], release: str, ailing: frozenset[str
     status, body = answer["status"], str(answer["body"])
     if path == HEALTH and status == 503 and (found := down(body)):
         new = [f"{name} ({error})" for name, error in found.items() if name not in ailing]
-        return f"{path} calls down what was up before: {', '.join(new)}" if new else ""
+        return f"{path} reports as down what was up before: {', '.join(new)}" if new else ""
     must_be_200 = path != "/"
     if status == 0 or status >= 500 or (must_be_200 and status != 200):
         return f"{path} answers {status or 'nothing'}: {said(body)}"

@@ -168,7 +168,7 @@ def _silent(service: str, seen: state.StackStatus) -> tuple[str, str] | None:
         return None
     return (
         f"its view of the servers is not known: {seen.silent.problem}",
-        f"{LOGS.format(service)}; docker compose restart {service} interrupts visitors shortly",
+        f"{LOGS.format(service)}; docker compose restart {service} interrupts visitors briefly",
     )
 
 
@@ -206,7 +206,7 @@ def _drift(
     """Judge a container that runs, but that compose would not start like this now."""
     project = seen.project
     if project.services.get(service, {}).get("scale") == 0:
-        return "it runs, and the present variables switch it off", f"{UP} removes it"
+        return "it runs, and the present variables disable it", f"{UP} removes it"
     if not hashes.get(service) or container.config_hash == hashes[service]:
         return None
     if passwords.is_rotated(project, container):
@@ -222,7 +222,7 @@ def _drift(
         command = compose.recreate_command(service)
         hint = f"{first}{command} brings the present one, with a short interruption"
     return (
-        f"it runs with another configuration than .env and the compose files have now{what}",
+        f"it runs with another configuration than .env and the compose files have{what}",
         hint,
     )
 
@@ -241,7 +241,7 @@ def _fact(service: str, seen: state.StackStatus) -> str:
     container = seen.containers.get(service)
     # remove_nginx-balancer: begin
     if service == compose.BALANCER and balancer_is_replaced(seen):
-        return f"off; {compose.NGINX_BALANCER} is in its place"
+        return f"off; {compose.NGINX_BALANCER} replaces it"
     # remove_nginx-balancer: end
     if server := seen.servers.get(service):
         known = "" if server.balancer else "; HAProxy's view is not known"

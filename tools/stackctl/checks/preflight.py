@@ -194,7 +194,7 @@ def _no_engine(errors: str) -> Check:
         "engine",
         problem=f"the Docker daemon is not running{detail}",
         hint=f"Linux: sudo systemctl start docker. {_DESKTOP}. "
-        "Elsewhere, DOCKER_HOST or `docker context ls` says where it is looked for.",
+        "Elsewhere, DOCKER_HOST or `docker context ls` shows which one is used.",
     )
 
 
@@ -202,7 +202,7 @@ def _compose() -> Check:
     result = process.run("docker", "compose", "version", "--short", seconds=30)
     hint = "Install the Compose plugin: https://docs.docker.com/compose/install/"
     if not result.ok:
-        problem = f"Compose {_dotted(COMPOSE)} or newer is needed, and there is none"
+        problem = f"Compose {_dotted(COMPOSE)} or newer is needed, and none is installed"
         return Check("compose", problem=problem, hint=hint)
     version = result.out.strip()
     if engine.version_numbers(version) < COMPOSE:
@@ -278,8 +278,8 @@ def refused_passwords(project: compose.Project) -> list[Check]:
                 name,
                 problem=f"{password.service} refuses it: the variable was changed, the password in "
                 "the server was not",
-                hint=f"./stackctl rotate {password.name} sets the server's password to it; or put "
-                "the former one back.",
+                hint=f"./stackctl rotate {password.name} sets the server's password to it; or "
+                "restore the former value.",
             )
         )
     return checks

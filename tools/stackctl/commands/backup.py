@@ -103,8 +103,8 @@ def find(project: compose.Project, wanted: str) -> Path:
             return path
     names = sorted(p.parent.name for p in folder(project.name).glob(f"*/{MANIFEST}"))
     raise UsageError(
-        f"there is no backup {wanted!r}" if wanted else "say which backup",
-        f"There are: {', '.join(names) or 'none yet; ./stackctl backup makes one'}.",
+        f"there is no backup {wanted!r}" if wanted else "name a backup",
+        f"Backups: {', '.join(names) or 'none yet; ./stackctl backup makes one'}.",
     )
 
 
@@ -132,8 +132,7 @@ def checked(path: Path) -> Manifest:
     for name, expected in parts.items():
         if not (path / name).is_file() or _sha256(path / name) != expected:
             raise StackctlError(
-                f"{path.name}/{name} is missing, or not what was saved (wrong checksum); nothing "
-                "was changed",
+                f"{path.name}/{name} is missing or damaged (wrong checksum); nothing was changed",
                 "Choose another backup, or copy this one again from where it came from.",
             )
     return manifest
@@ -165,12 +164,12 @@ def save(
             if lenient and dump.said:
                 console.warn(dump.said)
             if server.dump_end not in dump.tail:
-                raise StackctlError("the database's dump is cut off", "Try again; is db healthy?")
+                raise StackctlError("the database dump is incomplete", "Try again; is db healthy?")
             extras = _write(partial / EXTRAS, *server.command(database, "extras"))
         with console.step("saving the media and private files"):
             _write(partial / MEDIA, *project.once("sh", "-c", PACK))
         if verify:
-            with console.step("loading the backup into a database of its own, and comparing"):
+            with console.step("loading the backup into a scratch database, and comparing"):
                 _verify(partial, server, database, dump, extras)
         manifest = _manifest(project, partial, server.name, verified=verify)
         _private(partial / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
@@ -249,7 +248,7 @@ def _verify(
     if again.sum.digest() != dump.sum.digest() or different:
         names = ", ".join(different) or "the contents"
         raise StackctlError(
-            f"the backup, loaded, is not what is in the database, and was not kept: {names}",
+            f"the loaded backup differs from the database, and was not kept: {names}",
             "Did a migration run meanwhile? Try again.",
         )
 

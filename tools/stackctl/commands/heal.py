@@ -174,7 +174,7 @@ class Healer:
             report.left_alone[finding.service] = finding.reason
             if finding.remedy is Remedy.REPORT:
                 report.unsolved.append(finding.service)
-            self._tell(finding.service, f"{finding.service}: {finding.reason}; it is left alone")
+            self._tell(finding.service, f"{finding.service}: {finding.reason}; not restarted")
         return patients
 
     def _due(self, patients: Sequence[Diagnosis]) -> list[Diagnosis]:

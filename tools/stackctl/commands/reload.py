@@ -91,8 +91,8 @@ class Reload:
         if not said.startswith("Success=1"):
             words = Messages.of(said, self.container).alerts
             raise StackctlError(
-                "HAProxy could not start with the new configuration, though it is well-formed; "
-                "the configuration before serves",
+                "HAProxy could not start with the new configuration, although its syntax is "
+                "valid; the previous configuration is in use",
                 "\n".join((*words, f"Correct {configuration.SHOWN}, then: ./stackctl reload")),
             )
 
@@ -119,7 +119,7 @@ class Reload:
             if time.monotonic() > deadline:
                 raise StackctlError(
                     f"no new HAProxy process answers within {SERVES_SECONDS:g} s of the reload",
-                    "The former one serves on. docker compose logs --tail 30 haproxy",
+                    "The former process still serves. docker compose logs --tail 30 haproxy",
                 )
             time.sleep(POLL_SECONDS)
 
@@ -129,7 +129,7 @@ class Reload:
             self._stop_if_asked()
             if time.monotonic() > deadline:
                 raise StackctlError(
-                    "the new configuration serves, but not every server is what it was before",
+                    "the new configuration serves, but not every server has its former state",
                     "\n".join((*wrong, f"Or undo the change of {configuration.SHOWN} and reload.")),
                 )
             time.sleep(POLL_SECONDS)
@@ -162,7 +162,7 @@ class Reload:
     def _stop_if_asked(self) -> None:
         if self.interrupt.asked:
             raise InterruptedByUserError(
-                "interrupted; the new configuration serves, but not all of it was looked at",
+                "interrupted; the new configuration serves, but not everything was checked",
                 "./stackctl status",
             )
 
@@ -171,11 +171,11 @@ class Reload:
         other = self.container.config_hash != self.project.config_hash(service)
         if other:
             self.console.warn(
-                "the compose files or variables ask for another haproxy container than the one "
-                "that runs (its ports, its environment, its image); a reload brings "
+                "the compose files or variables describe another haproxy container "
+                "than the one that runs (its ports, its environment, its image); a reload brings "
                 f"{configuration.SHOWN} alone"
             )
-            self.console.say(f"{NEW_CONTAINER} brings the rest; visitors notice for a moment")
+            self.console.say(f"{NEW_CONTAINER} applies the rest, with a short interruption")
         return {
             "action": "reload",
             "project": self.project.name,

@@ -83,7 +83,7 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
             )
         _start_database(project, console)
         saved, _ = backup.save(project, console, suffix="-before-restore", lenient=True)
-        console.say(f"what was there is in {saved.relative_to(process.ROOT)}")
+        console.say(f"the former data is in {saved.relative_to(process.ROOT)}")
         _Load(project, path, manifest, console).run(saved.name, wanted, force=force)
     console.good(f"restored {path.name}, saved by release {manifest.release}")
     if not force:
@@ -146,7 +146,7 @@ class _Load:
             except NotWholeError as error:
                 forced = " --force" if force else ""
                 raise NotWholeError(
-                    f"{error.problem}; the data may not be whole now",
+                    f"{error.problem}; the data may be incomplete now",
                     f"Restore the data as they were: ./stackctl restore {saved}{forced}\n"
                     f"Or try again: ./stackctl restore {wanted}{forced}\n"
                     "Do not run ./stackctl up before that: it would migrate the incomplete data.",
@@ -204,7 +204,7 @@ class _Load:
             tail = (tail + piece)[-backup.TAIL_BYTES :]
             yield piece
         if self.server.dump_end not in tail:
-            raise StackctlError(f"{backup.DATABASE} is cut off", "Choose another backup.")
+            raise StackctlError(f"{backup.DATABASE} is incomplete", "Choose another backup.")
 
 
 def _cut(_: str) -> None:

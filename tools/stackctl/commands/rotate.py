@@ -37,7 +37,7 @@ NAMES: Final = (*PASSWORDS, "secret-key", "all")
 
 
 def rotate(console: Console, name: str, limits: Limits) -> dict[str, Any]:
-    """Give a server of the stack, or Django, a new secret, without a failed request.
+    """Replace a password of the stack, or Django's secret key, without failed requests.
 
     Raises:
         StackctlError: refused, nothing was changed; or it ended in the middle, and the next run

@@ -82,8 +82,8 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
     other = [c.service for c in servers if c.config_hash != hashes.get(c.service)]
     if len(images) > 1 or other:
         console.warn(
-            "the running servers keep their present release and configuration; ./stackctl deploy "
-            "brings the new one, one server after the other"
+            "the running servers keep their release and configuration; ./stackctl deploy "
+            "deploys the new one, one server at a time"
         )
     around = []
     for name in (*compose.PROXIES, *compose.BACKING):
@@ -98,8 +98,8 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
                 continue
             command = project.step_before_recreating(name, running) + compose.recreate_command(name)
             console.warn(
-                f"{name} keeps its present configuration or image; {command} brings "
-                "the new one, which visitors notice for a moment"
+                f"{name} keeps its configuration or image; {command} "
+                "applies the new one, with a short interruption"
             )
     return [c.service for c in servers if len(images) > 1 or other] + around
 
@@ -114,10 +114,11 @@ def _start_what_runs(project: compose.Project, running: engine.Container, consol
     engine.tag(running.image, project.latest)
     if other:
         console.warn(
-            f"{project.latest} is not what runs: a release was cut off, or an image was built "
-            f"without stackctl. {running.release} runs, and is started; the other one is kept as "
-            f"{release.image_of(project, other)}. ./stackctl deploy builds this tree and brings "
-            "it, one server after the other"
+            f"{project.latest} is not the release that runs: a deploy was interrupted, or an "
+            f"image was built without stackctl. {running.release} runs, and is started; the other "
+            f"one is kept as "
+            f"{release.image_of(project, other)}. ./stackctl deploy builds and deploys "
+            "this tree, one server at a time"
         )
 
 
@@ -147,7 +148,8 @@ def adopt(console: Console) -> dict[str, Any]:
     console.good(f"{project.name} belongs to {process.ROOT} now")
     if before:
         console.say(
-            f"what runs still mounts {before}; keep that folder until ./stackctl deploy (servers) "
+            f"the running containers still mount {before}; keep that folder until ./stackctl "
+            f"deploy (servers) "
             f"and {compose.recreate_command(compose.BALANCER)} have run here"
         )
     return {"project": project.name, "folder": str(process.ROOT), "before": before}
@@ -216,8 +218,8 @@ def _site(project: compose.Project, balancer: engine.Container, *, well: bool) -
         return Check(
             "site",
             problem=f"HAProxy does not publish port {site.port}, where .env has the site",
-            hint=f"{compose.recreate_command(compose.BALANCER)} brings it there, with a short "
-            "interruption",
+            hint=f"{compose.recreate_command(compose.BALANCER)} publishes it, with a "
+            "short interruption",
         )
     status, body = get(site, "localhost", "/readyz")
     if status == 200:

@@ -35,11 +35,11 @@ def from_system(error: OSError) -> StackctlError:
     """Say in words what this machine refused: another user's file, a full disk."""
     what = f"{error.filename or 'this machine'}: {error.strerror or error}"
     if isinstance(error, PermissionError):
-        hint = "It belongs to another user: run this as that user, or let yours own it (chown)."
+        hint = "It belongs to another user: run this as that user, or change its owner (chown)."
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = "Make room on that disk and try again; what was begun was not kept."
+        hint = "Free space on that disk and try again; no partial result was kept."
     else:
-        hint = "Mend that and try again."
+        hint = "Correct that and try again."
     return StackctlError(what, hint)
 
 

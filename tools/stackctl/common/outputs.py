@@ -22,7 +22,7 @@ def read(program: str, remedy: str = "") -> Iterator[None]:
         yield
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise StackctlError(
-            f"`{program}` answered something that stackctl does not understand "
+            f"`{program}` printed output that stackctl cannot parse "
             f"({type(error).__name__}: {str(error)[:80]})",
             remedy or f"Run it by hand: does it print warnings, or is it another version? {DOCTOR}",
         ) from None

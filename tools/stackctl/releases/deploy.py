@@ -56,7 +56,7 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
         balancer = refusals.require(project, console)
         name = release.named(wish.release) if wish.release else release.from_git()
         if name.dirty:
-            console.warn(f"the tree has changes that no commit holds: this is {name.text}")
+            console.warn(f"the tree has uncommitted changes: this release is {name.text}")
         remember_present(project)
         last = record.unfinished(project)
         attempt = Attempt(project, "deploy", name.text, console)
@@ -92,7 +92,7 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
         if image is None:
             known = ", ".join(release.offered(project)) or "none"
             raise UsageError(
-                f"there is no image of a release {target!r} that served", f"There are: {known}."
+                f"no image is left of a release {target!r} that served", f"There are: {known}."
             )
         attempt = Attempt(project, "rollback", target, console, image)
         seen = balancer.servers()
@@ -102,8 +102,9 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
             if last:
                 attempt.note(Outcome.OK)
                 console.say(
-                    f"the {last.action} of {last.release} did not end; what served before it "
-                    "serves. Another ./stackctl rollback goes one release further back"
+                    f"the {last.action} of {last.release} did not complete; the release "
+                    "before it still serves. Another ./stackctl rollback goes one release further "
+                    "back"
                 )
             return _result(attempt, changed=False)
         console.say(f"back to {target}; migrations are not undone")
@@ -173,7 +174,7 @@ class Attempt:
     def what_serves(self) -> str:
         """Return a line about the servers after all that it touched was put back."""
         if not self._resumed:
-            return "Every server is back on the release before, and serves."
+            return "Every server runs the previous release again."
         return (
             f"Every server serves what it ran before: {_who_runs_what(self.project)}. "
             "./stackctl rollback brings back the release that served before."
@@ -183,7 +184,7 @@ class Attempt:
         """Return a line about its migrations, or nothing."""
         if not self.migrated:
             return ""
-        return f"\nIts migrations are applied, and stay: {', '.join(self.migrated)}."
+        return f"\nIts migrations stay applied: {', '.join(self.migrated)}."
 
 
 def remember_present(project: compose.Project) -> None:
@@ -234,7 +235,7 @@ def release_before(project: compose.Project) -> str:
         if name in images:
             return name
     raise StackctlError(
-        "there is no earlier release to go back to", "`./stackctl releases` lists what there is."
+        "there is no earlier release to go back to", "`./stackctl releases` lists the releases."
     )
 
 
@@ -271,7 +272,7 @@ def migrate_first(
 
     Returns those that were applied.
     """
-    with console.step("looking at its migrations"):
+    with console.step("checking its migrations"):
         plan = migrate.look(project, image, lint=True)
         migrate.gate(plan, allow_incompatible=wish.allow_incompatible, warn=console.warn)
     if interrupt.asked:
@@ -320,7 +321,7 @@ def _prune(project: compose.Project, console: Console) -> None:
                 f"removed the image of {gone}: not one of the {release.KEPT} latest that served"
             )
     except StackctlError as error:
-        console.warn(f"older releases' images were not looked at: {error.problem}")
+        console.warn(f"older releases' images were not checked: {error.problem}")
 
 
 def show(error: Exception, console: Console) -> str:
@@ -371,7 +372,7 @@ def _who_runs_what(project: compose.Project) -> str:
     try:
         releases = running_releases(project)
     except StackctlError as error:
-        return f"what runs where is unknown ({error.problem})"
+        return f"the running releases are unknown ({error.problem})"
     return ", ".join(f"{service} runs {name}" for service, name in releases.items())
 
 
@@ -381,7 +382,7 @@ def _next(attempt: Attempt) -> str:
     else:
         ways = "./stackctl deploy resumes, ./stackctl rollback goes back"
     return (
-        f"Every server is in service. {ways}; ./stackctl releases lists what there is."
+        f"Every server is in service. {ways}; ./stackctl releases lists the releases."
         f"{attempt.what_stays()}"
     )
 

@@ -78,7 +78,7 @@ def gate(plan: Plan, *, allow_incompatible: bool, warn: Say) -> None:
             warn(f"incompatible, but allowed: {line}")
         return
     raise StackctlError(
-        "the running release cannot live with these migrations; nothing was changed",
+        "the running release is not compatible with these migrations; nothing was changed",
         "\n".join(lines)
         + "\nWhere no remedy is named, make two releases: one that works with both shapes, and then"
         "\none with the migration."
@@ -114,7 +114,7 @@ def run(project: compose.Project, image: str, before: Plan, say: Say, detail: Sa
     if result.code == LOCK_NOT_FREE and reasons:
         why = f"a migration waited for a lock: {reasons[-1]}"
     raise RolledBackError(
-        f"{why}\nThe release before serves, and no server was touched",
+        f"{why}\nThe previous release serves, and no server was changed",
         _what_was_applied(project, image, before),
         output="\n".join(lines[-30:]),
     )
@@ -141,7 +141,7 @@ def _what_was_applied(project: compose.Project, image: str, before: Plan) -> str
     except StackctlError:
         return "What was applied is unknown: the database does not answer."
     done = [name for name in before.unapplied if name in after.applied]
-    lines = [f"Applied, and they stay: {', '.join(done) or 'none'}."]
+    lines = [f"Applied, not undone: {', '.join(done) or 'none'}."]
     if after.unapplied:
         lines.append(f"Failed: {after.unapplied[0]}. {_what_stays_of_it(project)}")
         if waiting := after.unapplied[1:]:
@@ -154,8 +154,8 @@ def _what_stays_of_it(project: compose.Project) -> str:
     server = databases.server_of(image)
     name = server.name if server else "The database"
     if server and server.undoes_changes:
-        return f"{name} has undone all of it, unless it says `atomic = False`."
+        return f"{name} has rolled it back, unless it sets `atomic = False`."
     return (
-        f"{name} cannot undo a change of a table, so its first operations may be done: compare it "
-        "with the database before the next try."
+        f"{name} cannot roll back a schema change, so its first operations may be applied: "
+        "compare it with the database before the next try."
     )

@@ -22,7 +22,9 @@ def require(project: compose.Project, console: Console) -> haproxy.Balancer:
     """
     last = record.unfinished(project)
     if last is not None and last.cut_off:
-        console.warn(f"the {last.action} of {last.release} was cut off ({last.time}, {last.who})")
+        console.warn(
+            f"the {last.action} of {last.release} was interrupted ({last.time}, {last.who})"
+        )
     balancer = require_whole_stack(project, cut_off=last is not None and last.cut_off)
     require_present_balancer(project, balancer, console)
     require_backing(project, console)
@@ -81,15 +83,15 @@ def require_present_balancer(
     if site.port not in container.published:
         wrong.append(f"it does not publish port {site.port}, where the site is to be ({site.url})")
     wrong += [
-        f"it sends requests to {seen.name}, which is switched off"
+        f"it sends requests to {seen.name}, which is disabled"
         for seen in balancer.servers().values()
         if seen.up and compose.SERVER.fullmatch(seen.name) and seen.name not in project.servers
     ]
     if wrong:
         raise StackctlError(
-            "refused, because HAProxy runs with other variables than the present ones: "
+            "refused, because HAProxy runs with outdated variables: "
             f"{'; '.join(wrong)}; nothing was changed",
-            "Recreate it first, which interrupts visitors for a moment: "
+            "Recreate it first, with a short interruption: "
             f"{compose.recreate_command(compose.BALANCER)}",
         )
     containers, hashes = project.containers(), project.config_hashes()
@@ -112,8 +114,7 @@ def require_backing(project: compose.Project, console: Console) -> None:
     if missing:
         names = " ".join(missing)
         raise StackctlError(
-            f"refused, because the release would use what is not there: {names}; nothing was "
-            "changed",
+            f"refused, because the release needs what is not running: {names}; nothing was changed",
             f"Start it first: docker compose up --detach --wait --no-deps {names}",
         )
     old = containers.get(compose.REDIS)
@@ -131,7 +132,7 @@ def require_backing(project: compose.Project, console: Console) -> None:
 
 def _warn_of_old(service: str, console: Console, first: str = "") -> None:
     console.warn(
-        f"{service} runs with another configuration than the present one (a variable or a compose "
-        "file has changed), and a release leaves it alone: "
+        f"{service} runs with an outdated configuration (a variable or a compose file "
+        "has changed), and a deploy does not recreate it: "
         f"{first}docker compose up --detach --wait --no-deps {service}"
     )

@@ -43,7 +43,7 @@ def from_git() -> Name:
     """Return the commit's short hash, and for a dirty tree a hash of its changes behind it.
 
     Raises:
-        StackctlError: this is no git repository with a commit.
+        StackctlError: this is not a git repository with a commit.
     """
     commit = process.run("git", "rev-parse", "--short=12", "HEAD")
     if not commit.ok:

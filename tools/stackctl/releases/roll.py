@@ -196,7 +196,7 @@ class Roll:
             if time.monotonic() > deadline:
                 self.console.warn(
                     f"{server}: {self._busy(seen)} requests still run after {seconds:g} s; "
-                    "its own graceful stop has to end them"
+                    "its graceful stop has to end them"
                 )
                 break
             time.sleep(POLL_SECONDS)
@@ -297,7 +297,9 @@ class Roll:
         """Ask the server itself, around the load balancer."""
         answers = self._asked(container, paths)
         if len(answers) != len(paths):
-            raise self._failed(server, container, "it cannot be asked from inside its container")
+            raise self._failed(
+                server, container, "its pages cannot be requested from inside its container"
+            )
         for path, answer in zip(paths, answers, strict=True):
             if fault := wrong(path, answer, release, self.ailing):
                 raise self._failed(server, container, fault)
@@ -326,7 +328,9 @@ class Roll:
             time.sleep(POLL_SECONDS)
         seen = self._seen(server)
         if not seen.up:
-            raise self._failed(server, container, f"HAProxy took it out again: {seen.status}")
+            raise self._failed(
+                server, container, f"HAProxy removed it from service again: {seen.status}"
+            )
         errors, answers = seen.errors - first.errors, seen.answers - first.answers
         if errors >= BAD_COUNT and errors > BAD_SHARE * answers:
             reason = f"{errors} of its first {answers} answers were errors (5xx)"
@@ -336,7 +340,7 @@ class Roll:
         deadline = time.monotonic() + READY_SECONDS
         while not (seen := self._seen(server)).up:
             if time.monotonic() > deadline:
-                reason = f"HAProxy does not take it into service: {seen.status}"
+                reason = f"HAProxy does not put it into service: {seen.status}"
                 raise self._failed(server, container, reason)
             time.sleep(POLL_SECONDS)
         return seen
