@@ -92,7 +92,7 @@ def test_rollback_to_a_release_that_never_served_is_refused(stack_on_third_relea
     for name in ("dddd", "nosuch"):
         ended = stack_on_third_release.run("rollback", name, "--json")
         assert ended.code == 2
-        assert f"no image of a release {name!r} that served" in ended.result["error"]
+        assert f"no image is left of a release {name!r} that served" in ended.result["error"]
         assert ended.result["next"] == "There are: cccc, bbbb, aaaa."
         assert stack_on_third_release.steps == ["lock rollback"] and stack_on_third_release.serves(
             "cccc"
@@ -140,7 +140,7 @@ def test_rollback_records_a_cut_off_deploy_when_the_previous_release_still_runs(
     ended = stack_on_third_release.run("rollback", "--json")
 
     assert ended.code == 0 and ended.result["changed"] is False
-    assert "the deploy of dddd did not end; what served before it serves" in ended.err
+    assert "the deploy of dddd did not complete; the release before it still serves" in ended.err
     assert stack_on_third_release.record()[-1] == ("rollback", "cccc", "ok")
 
 

@@ -72,14 +72,14 @@ REFUSED: dict[str, tuple[Callable[[Stack], object], list[str], str, str]] = {
     "process": (
         lambda s: setattr(s.balancer, "reloads", ALERT),
         RELOAD_STEPS,
-        "HAProxy could not start with the new configuration, though it is well-formed",
+        "HAProxy could not start with the new configuration, although its syntax is valid",
         "Binding [haproxy/haproxy.cfg:9] for frontend site: cannot bind",
     ),
     "no answer": (
         lambda s: s.faults.update({"reload": lambda: Reply(out="Success=1\n")}),
         RELOAD_STEPS,
         "no new HAProxy process answers within 15 s of the reload",
-        "The former one serves on.",
+        "The former process still serves.",
     ),
     "silent": (
         lambda s: s.faults.update({"reload": partial(stop_answering, s)}),
@@ -90,13 +90,13 @@ REFUSED: dict[str, tuple[Callable[[Stack], object], list[str], str, str]] = {
     "server": (
         lambda s: s.faults.update({"reload": partial(s.behave, "aaaa", "server1", check="L4CON")}),
         RELOAD_STEPS,
-        "the new configuration serves, but not every server is what it was before",
+        "the new configuration serves, but not every server has its former state",
         "server1 was in service, and HAProxy says DOWN, L4CON",
     ),
     "drain": (
         forget_drain,
         RELOAD_STEPS,
-        "the new configuration serves, but not every server is what it was before",
+        "the new configuration serves, but not every server has its former state",
         "server1 was drained, and is in service: ./stackctl drain server1",
     ),
     "site": (
@@ -150,7 +150,7 @@ def test_reload_warns_that_container_changes_need_a_recreate(stack: Stack) -> No
     ended = reload(stack)
 
     assert ended.code == 0 and ended.result["other_container_wanted"] is True
-    assert "docker compose up --detach --no-deps haproxy brings the rest" in ended.err
+    assert "docker compose up --detach --no-deps haproxy applies the rest" in ended.err
 
 
 def test_drain_waits_until_running_requests_have_ended(stack: Stack) -> None:
@@ -339,7 +339,7 @@ def test_adopt_makes_this_folder_the_owner_of_the_stack(stack: Stack) -> None:
 
     assert ended.code == 0 and stack.steps == ["lock adopt", "write owner"]
     assert ended.result["before"] == "/elsewhere" and ended.result["folder"] == str(stack.root)
-    assert "what runs still mounts /elsewhere" in ended.err
+    assert "the running containers still mount /elsewhere" in ended.err
     assert stack.run("up").code == 0
     assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
 

@@ -192,7 +192,7 @@ def test_up_keeps_and_tags_an_image_built_without_stackctl(
     assert machine.images["fake-local:latest"] == RUNNING
     assert machine.images["fake-local:unreleased"] == FRESH
     output = capsys.readouterr().err
-    assert "a release was cut off, or an image was built without stackctl" in output
+    assert "a deploy was interrupted, or an image was built without stackctl" in output
     assert "old runs, and is started; the other one is kept as fake-local:unreleased" in output
 
 
@@ -238,8 +238,8 @@ def test_up_does_not_recreate_haproxy_or_database_and_names_the_command(
 
     assert machine.recreated is False
     output = capsys.readouterr().err
-    assert f"{service} keeps its present configuration" in output
-    assert f"docker compose up --detach --no-deps {service} brings" in output
+    assert f"{service} keeps its configuration" in output
+    assert f"docker compose up --detach --no-deps {service} applies" in output
     assert "the running servers keep" not in output
 
 
