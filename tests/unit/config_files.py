@@ -31,9 +31,9 @@ def text_of(name: str) -> str:
 
 def seconds(text: str, unit: str = "s") -> float:
     """Return a duration such as 75s, 1m15s or 250ms; `unit` is that of a bare number."""
-    parts = re.findall(r"(\d+)(ms|s|m|h|d)?", text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", text)
     assert parts and "".join(number + name for number, name in parts) == text, text
-    return sum(int(number) * UNITS[name or unit] for number, name in parts)
+    return sum(float(number) * UNITS[name or unit] for number, name in parts)
 
 
 def limits(**environ: int) -> dict[str, str]:

@@ -134,6 +134,74 @@ def test_rolling_update_keeps_the_minimum_number_of_instances() -> None:
     assert number(ROLLING, "MaxBatchSize") < least
 
 
+# No server of this project reads these; the files say why each has its value.
+READ_BY_AWS = {
+    "a deploy stops at the first unhealthy instance": {
+        "aws:elasticbeanstalk:command": {"IgnoreHealthCheck": "false"},
+        "aws:elasticbeanstalk:healthreporting:system": {
+            "SystemType": "enhanced",
+            "HealthCheckSuccessThreshold": "Ok",
+        },
+        ROLLING: {"RollingUpdateEnabled": "true", "RollingUpdateType": "Health"},
+    },
+    "a page and its hashed files come from one instance": {
+        PROCESS: {"StickinessEnabled": "true", "StickinessType": "lb_cookie"},
+    },
+    "the load balancer sends requests to the nginx of the instance": {
+        "aws:elasticbeanstalk:environment": {
+            "EnvironmentType": "LoadBalanced",
+            "LoadBalancerType": "application",
+        },
+        PROCESS: {"Port": "80", "Protocol": "HTTP"},
+    },
+    "logs outlive their instance": {
+        "aws:elasticbeanstalk:cloudwatch:logs": {
+            "StreamLogs": "true",
+            "DeleteOnTerminate": "false",
+        },
+        "aws:elasticbeanstalk:cloudwatch:logs:health": {
+            "HealthStreamingEnabled": "true",
+            "DeleteOnTerminate": "false",
+        },
+    },
+    "credentials of the instance need a token": {
+        "aws:autoscaling:launchconfiguration": {"DisableIMDSv1": "true"},
+    },
+    "the number of instances follows the processor": {
+        "aws:autoscaling:trigger": {
+            "MeasureName": "CPUUtilization",
+            "Statistic": "Average",
+            "Unit": "Percent",
+            "UpperBreachScaleIncrement": "1",
+            "LowerBreachScaleIncrement": "-1",
+        },
+    },
+    "the platform updates itself, except for major versions": {
+        "aws:elasticbeanstalk:managedactions": {"ManagedActionsEnabled": "true"},
+        "aws:elasticbeanstalk:managedactions:platformupdate": {"UpdateLevel": "minor"},
+    },
+}
+
+
+@pytest.mark.parametrize("promise", READ_BY_AWS)
+def test_settings_that_only_aws_reads_keep_their_promise(promise: str) -> None:
+    found = settings()
+
+    for namespace, expected in READ_BY_AWS[promise].items():
+        assert {name: found[namespace, name] for name in expected} == expected
+
+
+def test_health_check_times_of_the_load_balancer_match_their_comment() -> None:
+    interval = number(PROCESS, "HealthCheckInterval")
+    healthy, unhealthy = (
+        interval * number(PROCESS, f"{name}ThresholdCount") for name in ("Healthy", "Unhealthy")
+    )
+
+    assert number(PROCESS, "HealthCheckTimeout") < interval
+    sentence = f"in service after {healthy} s, a broken one out after {unhealthy} s."
+    assert sentence in text_of(".ebextensions/load-balancer.config")
+
+
 def test_autoscaling_thresholds_do_not_oscillate() -> None:
     """Load that triggers one more instance must not trigger its removal at once."""
     trigger = "aws:autoscaling:trigger"

@@ -413,7 +413,9 @@ def test_every_service_has_a_health_check_or_disables_it() -> None:
 
 def test_every_service_log_has_a_size_limit() -> None:
     for name, service in all_services():
-        assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+        options = service["logging"]["options"]
+        megabytes = int(options["max-size"].removesuffix("m")) * int(options["max-file"])
+        assert 0 < megabytes <= 50, name
 
 
 def test_every_long_running_service_is_restarted_unless_stopped() -> None:

@@ -1,0 +1,128 @@
+"""What each container may use and change, against what the program in it is told.
+
+Only here: container tests fill no memory, and a right too many fails none of them.
+"""
+
+import re
+
+import pytest
+
+from ops.environment.contract import VARIABLES
+from tests.tree import ROOT
+from tests.unit.config_files import (
+    dockerfile,
+    haproxy_value,
+    seconds,
+    services,
+    text_of,
+    uwsgi_option,
+)
+from tests.unit.test_consistency_compose import all_services
+
+MB = 2**20
+
+
+def number(pattern: str, text: str) -> int:
+    """Return the number that a pattern finds in a text once."""
+    (found,) = re.findall(pattern, text, re.MULTILINE)
+    return int(found)
+
+
+def test_only_services_that_start_as_root_have_capabilities() -> None:
+    added = {name: sorted(one["cap_add"]) for name, one in all_services() if "cap_add" in one}
+
+    assert added == {
+        "certbot": ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
+        "certificates": ["CHOWN", "DAC_READ_SEARCH"],
+        # MySQL; PostgreSQL starts as its own user.
+        "db": ["CHOWN", "DAC_OVERRIDE", "KILL", "SETGID", "SETUID"],
+        "env-check": ["CHOWN", "DAC_OVERRIDE"],
+    }
+    for name, service in all_services():
+        assert not {"privileged", "devices", "pid", "ipc"} & set(service), name
+
+
+@pytest.mark.parametrize(
+    ("volume", "writer"),
+    [("acme", "certbot"), ("certificates", "certificates"), ("static", "migrate")],
+)
+def test_servers_cannot_change_the_files_that_others_serve(volume: str, writer: str) -> None:
+    mounts = [
+        (name, mount.get("read_only", False))
+        for name, service in all_services()
+        for mount in service.get("volumes", ())
+        if mount["source"] == volume
+    ]
+
+    assert {name for name, read_only in mounts if not read_only} == {writer}
+    assert {name for name, read_only in mounts if read_only}
+
+
+def test_containers_cannot_change_the_project_folder() -> None:
+    written = {
+        mount["source"].removeprefix(f"{ROOT}/")
+        for _, service in all_services()
+        for mount in service.get("volumes", ())
+        if mount["type"] == "bind" and not mount.get("read_only")
+    }
+
+    assert written == {"certs/letsencrypt"}
+
+
+def test_health_checks_detect_a_fault_within_90_seconds_and_forgive_one_failure() -> None:
+    (text,) = [text for name, text in dockerfile("Dockerfile.base") if name == "HEALTHCHECK"]
+    image = {name.replace("-", "_"): value for name, value in re.findall(r"--([\w-]+)=(\S+)", text)}
+
+    for name, service in all_services():
+        check = service.get("healthcheck", image)
+        if check.get("disable"):
+            continue
+        interval, retries = seconds(check["interval"]), int(check["retries"])
+        assert seconds(check["timeout"]) <= interval, name
+        assert retries > 1 and retries * interval <= 90, name
+        # A start on a slow machine is no fault, and a fast one is not waited for.
+        assert seconds(check["start_period"]) >= 30, name
+        assert seconds(check["start_interval"]) <= 1, name
+
+
+def test_programs_have_smaller_memory_limits_than_their_containers() -> None:
+    brokers = {name: services(BROKER=name)["broker"] for name in ("rabbitmq", "kafka")}
+    # As much again while it rewrites its log.
+    redis = 2 * number(r"^maxmemory (\d+)mb$", text_of("redis/redis.conf"))
+    rabbitmq = number(r"absolute = (\d+)MiB$", text_of("variants/rabbitmq/rabbitmq.conf"))
+    kafka = number(r"-Xmx(\d+)m", brokers["kafka"]["environment"]["KAFKA_HEAP_OPTS"])
+
+    assert redis * MB < int(services()["redis"]["mem_limit"])
+    assert 2 * rabbitmq * MB < int(brokers["rabbitmq"]["mem_limit"])
+    assert 2 * kafka * MB < int(brokers["kafka"]["mem_limit"])
+
+
+def test_uwsgi_recycles_a_leaking_worker_before_its_container_is_full() -> None:
+    server = services()["server1"]
+    workers = int(VARIABLES["WEB_CONCURRENCY"].default) * int(uwsgi_option("reload-on-rss"))
+    files = sum(number(r"size=(\d+)m", mount) for mount in server["tmpfs"])
+
+    assert (workers + files) * MB < int(server["mem_limit"])
+
+
+@pytest.mark.parametrize(
+    ("engine", "file"),
+    [
+        ("mysql", "mysql/conf.d/mysite.cnf"),
+        ("postgres", "variants/postgres/postgresql.conf"),
+    ],
+)
+def test_databases_may_start_a_process_for_every_connection(engine: str, file: str) -> None:
+    connections = number(r"^max_connections = (\d+)$", text_of(file))
+
+    # The server has threads of its own.
+    assert services(DB_ENGINE=engine)["db"]["pids_limit"] >= connections + 100
+
+
+def test_haproxy_has_room_for_both_passes_of_every_request() -> None:
+    """Or requests of the first pass take all connections, and none is left for the second."""
+    total = int(haproxy_value("global", "maxconn"))
+
+    assert total >= 2 * int(haproxy_value("frontend site", "maxconn"))
+    # Two descriptors each; some machines allow 20,000.
+    assert 2 * total < 20_000
