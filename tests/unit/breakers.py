@@ -1,4 +1,4 @@
-"""What the tests of the breakers share: shorter times, and other processes."""
+"""Fixtures of the breaker tests: shorter times, and other processes."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ PATIENCE = 0.1
 
 @contextmanager
 def another_worker(shared: Breaker) -> Iterator[int]:
-    """Have a forked process take its turn and keep it, as one whose try hangs; give its id."""
+    """Fork a process that acquires the lock and hangs; return its id."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -33,7 +33,7 @@ def another_worker(shared: Breaker) -> Iterator[int]:
 
 
 def in_another_process(work: Callable[[], object]) -> bool:
-    """Run something in a forked process to its end; return whether it returned something true."""
+    """Run a function in a forked process; return whether its result was true."""
     pid = os.fork()
     if not pid:
         result: object = None
@@ -46,7 +46,7 @@ def in_another_process(work: Callable[[], object]) -> bool:
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Breaker:
-    """A breaker with shorter times."""
+    """Return a breaker with shorter times."""
     monkeypatch.setattr(breaker, "PATIENCE_SECONDS", PATIENCE)
     monkeypatch.setattr(breaker, "PAUSE_SECONDS", 0.2)
     return Breaker("the server")
@@ -54,5 +54,5 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Breaker:
 
 @pytest.fixture
 def no_end_of_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, the pause is not over before the test has looked."""
+    """Make the pause longer than the test, also on a busy machine."""
     monkeypatch.setattr(breaker, "PAUSE_SECONDS", 600)

@@ -1,4 +1,4 @@
-"""Values from the servers' own configuration files, for tests that compare them."""
+"""Values from the configuration files of servers, for tests that compare them."""
 
 import configparser
 import json
@@ -25,7 +25,7 @@ NGINX_TOKEN = re.compile(
 
 
 def text_of(name: str) -> str:
-    """Return a file of the project."""
+    """Return the text of a file."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
@@ -37,7 +37,7 @@ def seconds(text: str, unit: str = "s") -> float:
 
 
 def limits(**environ: int) -> dict[str, str]:
-    """Return what nginx/limits.sh derives from these variables; from none: by default."""
+    """Return the values that nginx/limits.sh derives from these variables or the defaults."""
     done = subprocess.run(
         ["sh", "-euc", ". nginx/limits.sh; env -0"],
         cwd=ROOT,
@@ -50,7 +50,7 @@ def limits(**environ: int) -> dict[str, str]:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """Return a text with its variables' values: ${X}, ${X:-default}, $(X), %(ENV_X)s or "$X"."""
+    """Replace ${X}, ${X:-default}, $(X), %(ENV_X)s or "$X" in a text with its value."""
     names = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}|\$\((\w+)\)|%\(ENV_(\w+)\)s|\$(\w+)")
     return names.sub(lambda found: values[next(filter(None, found.groups()))], text).strip('"')
 
@@ -64,12 +64,12 @@ class Directive:
     blocks: tuple[str, ...]
 
 
-# What both of nginx's servers include.
+# Included by both nginx servers.
 FORWARD = "nginx/forward.conf"
 
 
 def nginx_directives(name: str = "nginx/nginx.conf") -> list[Directive]:
-    """Return every directive of an nginx file, with those of what it includes for Django."""
+    """Return every directive of an nginx file, with those of nginx/forward.conf."""
     found: list[Directive] = []
     for one in directives_of(name):
         found.append(one)
@@ -81,7 +81,7 @@ def nginx_directives(name: str = "nginx/nginx.conf") -> list[Directive]:
 
 
 def directives_of(name: str) -> list[Directive]:
-    """Return the directives that stand in a file itself."""
+    """Return the directives of a file, without included ones."""
     found: list[Directive] = []
     blocks: list[str] = []
     words: list[str] = []
@@ -126,7 +126,7 @@ def uwsgi_option(name: str) -> str:
 
 
 def supervisor_sections() -> dict[str, tuple[str, dict[str, str]]]:
-    """Return each file in supervisor/programs by its name: its only section, kind and options."""
+    """Return name and options of the only section of each file in supervisor/programs."""
     found = {}
     for path in sorted((ROOT / "supervisor" / "programs").glob("*.conf")):
         sections = ini(str(path.relative_to(ROOT)))
@@ -158,7 +158,7 @@ def haproxy_sections() -> dict[str, list[str]]:
 
 
 def haproxy_value(section: str, keyword: str) -> str:
-    """Return what follows a keyword that occurs once in a section."""
+    """Return the value of a keyword that occurs once in a section."""
     lines = [line for line in haproxy_sections()[section] if line.startswith(f"{keyword} ")]
     assert len(lines) == 1, f"{section}: {keyword}: {lines}"
     return lines[0].removeprefix(keyword).strip()
@@ -170,13 +170,13 @@ def haproxy_seconds(section: str, keyword: str) -> float:
 
 
 def httpd_values(name: str) -> list[str]:
-    """Return what follows each directive of a name in httpd.conf, wherever it is."""
+    """Return the values of a directive in httpd.conf."""
     lines = (line.strip() for line in text_of("variants/apache/httpd.conf").splitlines())
     return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
 
 
 def httpd_value(name: str) -> str:
-    """Return what follows a directive that occurs once in httpd.conf."""
+    """Return the value of a directive that occurs once in httpd.conf."""
     (value,) = httpd_values(name)
     return value
 
@@ -197,7 +197,7 @@ COMPOSE_FILES = sorted(
 
 
 def compose_file(name: str) -> dict[str, Any]:
-    """Return what is in a compose file itself."""
+    """Return the content of a compose file."""
     content: dict[str, Any] = yaml.safe_load(text_of(name))
     return content
 
@@ -222,11 +222,11 @@ def _resolved(variables: tuple[str, ...]) -> dict[str, Any]:
 
 
 def compose(**variables: str) -> dict[str, Any]:
-    """Return the project as docker compose resolves it with these variables and no other ones."""
+    """Return the project as docker compose resolves it with only these variables."""
     return _resolved(tuple(sorted(f"{name}={value}" for name, value in variables.items())))
 
 
-# Everything that can be had at once.
+# All options that can be combined.
 ALL = {
     "APACHE": "1",
     "NGINX_BALANCER": "1",
@@ -237,13 +237,13 @@ ALL = {
 
 
 def services(**variables: str) -> dict[str, dict[str, Any]]:
-    """Return the services of the stack, with every part in it unless variables are given."""
+    """Return the services of the stack, with all options unless variables are given."""
     found: dict[str, dict[str, Any]] = compose(**(variables or ALL))["services"]
     return found
 
 
 def mounts(service: dict[str, Any]) -> dict[str, str]:
-    """Return a service's mounts by the folder in its container: a volume, or a path from here."""
+    """Return the mounts of a service by container folder: a volume, or a relative path."""
     return {
         mount["target"]: str(mount["source"]).removeprefix(f"{ROOT}/")
         for mount in service.get("volumes", ())
@@ -269,7 +269,7 @@ def dockerfile_environment(name: str) -> dict[str, str]:
 
 
 def health_port() -> str:
-    """Return the port that a server container's health check asks."""
+    """Return the port of the health check in a server container."""
     return str(runpy.run_path(str(ROOT / "supervisor/healthcheck"))["PORT"])
 
 

@@ -1,4 +1,4 @@
-"""What all unit tests share."""
+"""Fixtures of all unit tests."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,17 +17,17 @@ from tests.unit.durable import commit, messages  # noqa: F401
 from tools.stackctl.common.faults import StackctlError
 from tools.stackctl.docker import compose, lock
 
-# The image, in which tests/stack runs those that use a database, has no stackctl.
+# tests/stack runs database tests in the image, which has no stackctl.
 if find_spec("typer"):
     from tests.unit.scripted.backups import saved  # noqa: F401
     from tests.unit.scripted.stack import scripted, stack  # noqa: F401
 
 
-# The unit tests know no variables but the stack's. Before the tests get their parameters from them.
+# Unit tests use only variables of the stack. Remove others before tests are parametrized.
 for variable in PROJECT:
     VARIABLES.pop(variable.name, None)
 
-# What a project may have set otherwise. The validators are Django's own template's.
+# Settings that a project may change. The validators are those of Django's project template.
 PINNED = {
     "LANGUAGE_CODE": "en-us",
     "LOGIN_URL": "login",
@@ -49,7 +49,7 @@ PINNED = {
 
 @pytest.fixture(autouse=True)
 def project(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the tests' own URLs and settings, and of the registries the stack's entries alone."""
+    """Use the URLs and settings of the tests, and only registry entries of the stack."""
     from ops import registry
 
     for name, value in PINNED.items():
@@ -63,22 +63,22 @@ def project(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def contract_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the project's own variables where the contract is rendered."""
+    """Leave out variables of the project where the contract is rendered."""
     without = tuple(section for section in CONTRACT if section is not PROJECT_SECTION)
     monkeypatch.setattr(render, "CONTRACT", without)
 
 
 class Kept:
-    """What stackctl keeps in the engine, a stack's lock and record, in memory instead."""
+    """The lock and the record of a stack in memory, instead of in the engine."""
 
     def __init__(self) -> None:
-        """Begin with nothing held and nothing recorded."""
+        """Begin without lock and record."""
         self.holders: dict[str, str] = {}
         self.records: dict[str, str] = {}
 
     @contextmanager
     def held(self, project: compose.Project, command: str, *, adopt: bool = False) -> Iterator[str]:
-        """Hold the lock as lock.held() does."""
+        """Hold the lock like lock.held()."""
         if self.holder(project):
             raise StackctlError(f"`stackctl {command}` was refused: {self.holder(project)}")
         self.holders[project.name] = f"`stackctl {command}` of me@here is running"
@@ -88,11 +88,11 @@ class Kept:
             del self.holders[project.name]
 
     def holder(self, project: compose.Project) -> str:
-        """Return who holds it."""
+        """Return the holder."""
         return self.holders.get(project.name, "")
 
     def other_owner(self, _: compose.Project) -> str:
-        """Return no other folder."""
+        """Return no other owner."""
         return ""
 
     def read_record(self, project: compose.Project) -> str:
@@ -106,7 +106,7 @@ class Kept:
 
 @pytest.fixture(autouse=True)
 def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    """Have stackctl's lock and record in memory; the scripted engine has them itself."""
+    """Keep the lock and the record in memory; the scripted engine has its own."""
     found = Kept()
     if "scripted" in request.fixturenames:
         return found
@@ -119,7 +119,7 @@ def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kep
 def database(tmp_path: Path) -> Iterator[DatabaseWrapper]:
     """Return a fresh SQLite database in a file."""
     name = str(tmp_path / "db.sqlite3")
-    # The default one may be MySQL's, with options of its own.
+    # The default database may be MySQL, with its own options.
     settings = {**connections.settings["default"], "NAME": name, "OPTIONS": {}}
     wrapper = DatabaseWrapper(settings)
     with closing(wrapper):

@@ -1,4 +1,4 @@
-"""A DurableTask for tests, the messages that are sent for it, and a worker that receives them."""
+"""A DurableTask for tests, its sent messages, and a worker that receives them."""
 
 import datetime
 import uuid
@@ -19,14 +19,14 @@ Message = tuple[str, list[Any], dict[str, Any], str]
 
 
 class Noted(DurableTask):
-    """Notes that it failed."""
+    """A task that records its failures."""
 
     abstract = True
     max_attempts = 3
     final_exceptions = (KeyError,)
 
     def on_failed(self, error: Exception, /, *args: Any, **kwargs: Any) -> None:
-        """Note it."""
+        """Record the failure."""
         FAILURES.append((str(error), args, kwargs))
 
 
@@ -48,7 +48,7 @@ def plain(what: str) -> None:
 
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
-    """The messages that were sent: the task's name, arguments, and the row's id."""
+    """Record sent messages: task name, arguments, and id of the row."""
     messages: list[Message] = []
 
     def send(name: str, args: Any, kwargs: Any, headers: dict[str, str]) -> None:
@@ -65,7 +65,7 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
 def commit(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> Callable[..., Task]:
-    """Call the task and commit; return its row."""
+    """Return a function that calls the task, commits, and returns its row."""
 
     def call(*args: Any, countdown: float = 0, **kwargs: Any) -> Task:
         with django_capture_on_commit_callbacks(execute=True):
@@ -76,7 +76,7 @@ def commit(
 
 
 def receive(row: Task, message: str = "") -> Task:
-    """Process a message of the row's, as a worker does."""
+    """Process a message of the row, as a worker does."""
     args, kwargs = rows.loads(row.args), rows.loads(row.kwargs)
     headers = {rows.HEADER: str(row.pk)}
     noted.apply(args, kwargs, task_id=message or str(uuid.uuid4()), headers=headers)
@@ -85,7 +85,7 @@ def receive(row: Task, message: str = "") -> Task:
 
 
 def later(row: Task, seconds: float) -> None:
-    """Let time pass for a row."""
+    """Move the times of a row back."""
     for name in ("due", "sent", "lease"):
         if value := getattr(row, name):
             setattr(row, name, value - datetime.timedelta(seconds=seconds))
@@ -93,7 +93,7 @@ def later(row: Task, seconds: float) -> None:
 
 
 def running(row: Task, message: str = "first") -> Task:
-    """Let a worker begin with the row, and be lost."""
+    """Claim the row for a worker that is then lost."""
     claimed = rows.claim(str(row.pk), message, datetime.timedelta(seconds=30))
     assert claimed is not None
     return claimed

@@ -1,4 +1,4 @@
-"""What the tests of the environment's check share: good environments, and their faults."""
+"""Valid environments for tests of the check, and the names of faults."""
 
 from collections.abc import Iterable
 

@@ -127,7 +127,7 @@ def end_without_restart_policy(stack: Stack) -> None:
 
 LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
     "stopped": (lambda s: s.end("server1", 0), 0, "server1: it was stopped cleanly"),
-    "by a person": (
+    "stopped by hand": (
         lambda s: s.end("server1", stopped=True),
         0,
         "server1: it ended with exit code 137, because it was stopped",
@@ -137,7 +137,7 @@ LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
         0,
         "server1: it ended with exit code 137, but it was drained by hand",
     ),
-    "drained and hangs": (
+    "drained and hanging": (
         lambda s: drained(s, lambda: hang(s, "server1")),
         0,
         "server1: it is unhealthy, but it was drained by hand",

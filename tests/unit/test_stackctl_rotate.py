@@ -148,7 +148,7 @@ def test_rotate_all_changes_every_secret_and_keeps_former_keys_valid(
     assert not any(word in output for word in (FORMER, *(values[name] for name in SECRETS)))
 
 
-def test_rotate_keeps_the_latest_former_keys_alone(stack: Stack) -> None:
+def test_rotate_keeps_only_the_latest_former_secret_keys(stack: Stack) -> None:
     """Sessions were signed with them; the oldest key goes first."""
     former: list[str] = []
     for _ in range(rotate.KEPT_KEYS + 2):

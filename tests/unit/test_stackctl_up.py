@@ -1,4 +1,4 @@
-"""`up`, `down`, `adopt` and the site's check, run whole: what they keep, name and refuse."""
+"""`up`, `down`, `adopt` and the site check of doctor from start to end."""
 
 from collections.abc import Callable
 
@@ -69,7 +69,7 @@ def other_configuration(stack: Stack) -> None:
         (rotated_and_changed, False, ["redis"]),
     ],
 )
-def test_up_keeps_what_visitors_would_miss_and_recreates_the_rest(
+def test_up_keeps_services_that_visitors_need_and_recreates_the_rest(
     stack: Stack, change: Callable[[Stack], None], servers: bool, services: list[str]
 ) -> None:
     change(stack)
@@ -82,13 +82,13 @@ def test_up_keeps_what_visitors_would_miss_and_recreates_the_rest(
     assert (SERVERS_KEPT in ended.err) is servers
     assert [name for name in before if f"warning: {name} {KEPT}" in ended.err] == services
     assert ended.err.count("docker compose up --detach --no-deps") == len(services)
-    # Compose recreates all that changed, or nothing.
+    # Compose recreates all changed services, or none.
     kept = servers or bool(services)
     assert (stack.containers["worker"].id == before["worker"]) is kept
     assert f"http://localhost:{stack.port}/" in ended.err
 
 
-def test_up_names_no_address_where_haproxy_keeps_its_former_port(stack: Stack) -> None:
+def test_up_prints_no_url_when_haproxy_keeps_its_former_port(stack: Stack) -> None:
     stack.extra["haproxy"] = {"mem_limit": "1g"}
 
     ended = stack.run("up")
@@ -96,7 +96,7 @@ def test_up_names_no_address_where_haproxy_keeps_its_former_port(stack: Stack) -
     assert f"haproxy {KEPT}" in ended.err and "http://" not in ended.err
 
 
-def test_up_names_deploy_first_where_the_servers_are_not_in_a_proxy_s_network(
+def test_up_names_deploy_first_when_servers_are_not_in_the_proxy_network(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = stack.model()
@@ -107,7 +107,7 @@ def test_up_names_deploy_first_where_the_servers_are_not_in_a_proxy_s_network(
     assert "./stackctl deploy first, then docker compose up" in stack.run("up").err
 
 
-def test_up_starts_what_is_down_with_the_release_that_runs(stack: Stack) -> None:
+def test_up_starts_a_stopped_server_with_the_running_release(stack: Stack) -> None:
     stack.end("server2")
     stack.build("bbbb")
     stack.images[f"{IMAGE}:latest"] = "sha256:bbbb"
@@ -119,7 +119,7 @@ def test_up_starts_what_is_down_with_the_release_that_runs(stack: Stack) -> None
     assert f"aaaa runs, and is started; the other one is kept as {IMAGE}:bbbb." in ended.err
 
 
-def test_up_warns_of_a_server_out_of_service_and_of_a_silent_haproxy(stack: Stack) -> None:
+def test_up_warns_of_a_drained_server_and_of_a_haproxy_that_does_not_answer(stack: Stack) -> None:
     stack.run("drain", "server1")
 
     ended = stack.run("up")
@@ -131,7 +131,7 @@ def test_up_warns_of_a_server_out_of_service_and_of_a_silent_haproxy(stack: Stac
     assert "HAProxy's admin socket does not answer: no answer" in stack.run("up").err
 
 
-def test_up_shows_the_last_ten_lines_of_a_start_that_failed(stack: Stack) -> None:
+def test_failed_up_shows_the_last_10_lines(stack: Stack) -> None:
     stack.faults["up"] = fails("\n".join(f"line {number}" for number in range(1, 21)))
 
     ended = stack.run("up")
@@ -141,7 +141,7 @@ def test_up_shows_the_last_ten_lines_of_a_start_that_failed(stack: Stack) -> Non
     assert "line 10\n" not in ended.err
 
 
-def test_down_shows_the_last_thirty_lines_of_a_stop_that_failed(stack: Stack) -> None:
+def test_failed_down_shows_the_last_30_lines(stack: Stack) -> None:
     stack.faults["down"] = fails("\n".join(f"line {number}" for number in range(1, 41)))
 
     ended = stack.run("down")
@@ -153,7 +153,7 @@ def test_down_shows_the_last_thirty_lines_of_a_stop_that_failed(stack: Stack) ->
 
 
 @pytest.mark.parametrize("command", ["down", "adopt", "status"])
-def test_without_docker_a_command_says_where_to_get_it(
+def test_command_without_docker_names_the_install_page(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None if name == "docker" else f"/bin/{name}")
@@ -174,7 +174,7 @@ def test_up_builds_a_folder_without_git_as_unreleased(stack: Stack) -> None:
     assert stack.record()[-1] == ("up", "unreleased", "ok")
 
 
-def test_a_build_that_no_server_runs_is_no_release_to_go_back_to(stack: Stack) -> None:
+def test_build_that_no_server_runs_is_not_recorded_as_a_release(stack: Stack) -> None:
     stack.commit = "bbbb"
     stack.faults["up"] = Reply
 
@@ -184,7 +184,7 @@ def test_a_build_that_no_server_runs_is_no_release_to_go_back_to(stack: Stack) -
     assert ("up", "bbbb", "ok") not in stack.record()
 
 
-def test_a_build_that_is_interrupted_ends_and_changes_nothing(stack: Stack) -> None:
+def test_interrupted_build_changes_nothing(stack: Stack) -> None:
     stack.commit = "bbbb"
     stack.faults["build bbbb"] = interrupts
 
@@ -196,7 +196,7 @@ def test_a_build_that_is_interrupted_ends_and_changes_nothing(stack: Stack) -> N
     assert stack.serves("aaaa") and "up" not in stack.steps
 
 
-def test_a_start_that_fails_names_the_containers_that_ended_badly(stack: Stack) -> None:
+def test_failed_up_names_the_containers_that_failed(stack: Stack) -> None:
     for name, code in (("migrate", 3), ("env-check", 0), ("certificates", 0)):
         if name == "certificates":
             stack.extra[name] = {"image": "certificates"}
@@ -225,7 +225,7 @@ def test_a_start_that_fails_names_the_containers_that_ended_badly(stack: Stack) 
     assert commands.culprits(project, "db") == "`docker compose ps --all` shows what is there."
 
 
-def test_adopt_of_a_stack_without_another_owner_names_no_former_folder(stack: Stack) -> None:
+def test_adopt_of_a_stack_without_an_owner_names_no_former_folder(stack: Stack) -> None:
     ended = stack.run("adopt", "--json")
 
     assert ended.code == 0
@@ -233,11 +233,11 @@ def test_adopt_of_a_stack_without_another_owner_names_no_former_folder(stack: St
     assert f"{NAME} belongs to {stack.root} now" in ended.err and "still mount" not in ended.err
 
 
-def test_doctor_names_what_is_wrong_with_the_site(stack: Stack) -> None:
-    asked: list[str] = []
+def test_doctor_reports_problems_of_the_site(stack: Stack) -> None:
+    requested: list[str] = []
 
     def answer(path: str) -> tuple[int, str]:
-        asked.append(path)
+        requested.append(path)
         return 502, ""
 
     def site() -> dict[str, str]:
@@ -247,7 +247,7 @@ def test_doctor_names_what_is_wrong_with_the_site(stack: Stack) -> None:
     stack.visitors_get(answer)
     assert site()["problem"] == f"/readyz on port {stack.port} answers 502"
     assert site()["next"] == "docker compose logs --tail 30 haproxy"
-    assert set(asked) == {"/readyz"} and "localhost" in stack.hosts
+    assert set(requested) == {"/readyz"} and "localhost" in stack.hosts
 
     stack.end("worker")
     assert site()["next"] == "See the parts above first; ./stackctl up starts what is down."
@@ -265,7 +265,7 @@ def test_doctor_names_what_is_wrong_with_the_site(stack: Stack) -> None:
     }
 
 
-def test_doctor_names_each_release_where_they_differ(stack: Stack) -> None:
+def test_doctor_reports_different_releases(stack: Stack) -> None:
     stack.containers["server2"].environ["RELEASE"] = "bbbb"
 
     checks = stack.run("doctor", "--json").result["checks"]
@@ -281,7 +281,7 @@ def test_doctor_names_each_release_where_they_differ(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("service", ["server1", "worker"])
-def test_doctor_names_a_service_with_two_containers_and_the_command_for_one(
+def test_doctor_reports_a_service_with_two_containers_and_the_command_for_one(
     stack: Stack, service: str
 ) -> None:
     copy = stack.create(service)

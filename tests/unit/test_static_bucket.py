@@ -1,4 +1,4 @@
-"""Static files in S3: two releases' at once, what they are sent with, and what may go wrong."""
+"""Static files in S3: of two releases at once, their headers, and errors."""
 
 import gzip
 import json
@@ -24,14 +24,14 @@ from tests.ports import free_port
 from tests.team_values import required_values
 from tests.tree import ROOT
 
-# As the guide calls it.
+# The name in the guide.
 BUCKET = "mysite-static"
 SECRET = "the-secret-key-of-the-test"
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
 
 
 def resource(endpoint: str, kind: str) -> Any:
-    """Return one of AWS's services, as its owner uses it."""
+    """Return an AWS service as its owner uses it."""
     return boto3.resource(
         kind,
         endpoint_url=endpoint,
@@ -43,7 +43,7 @@ def resource(endpoint: str, kind: str) -> Any:
 
 @pytest.fixture
 def bucket(endpoint: str, settings: Settings) -> Any:
-    """Return an empty bucket with the guide's policy, in which static files are kept."""
+    """Return an empty bucket with the policy of the guide, and store static files in it."""
     found = resource(endpoint, "s3").Bucket(BUCKET)
     found.create()
     found.objects.delete()
@@ -53,7 +53,7 @@ def bucket(endpoint: str, settings: Settings) -> Any:
 
 
 def options(endpoint: str, **variables: str) -> dict[str, Any]:
-    """Return what the settings make of the variables."""
+    """Return the settings for these variables."""
     env = environment.load(
         {
             "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
@@ -68,14 +68,14 @@ def options(endpoint: str, **variables: str) -> dict[str, Any]:
 
 
 class Releases:
-    """Images' static files, each in a folder of its own."""
+    """The static files of images, each in a separate folder."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
         self.settings = settings
 
     def collect(self, release: str, style: str) -> None:
-        """Collect a release's files, as its image has them, and make it the one that runs."""
+        """Collect the files of a release, and make it the running one."""
         source = self.folder / release / "source"
         source.mkdir(parents=True)
         (source / "style.css").write_text(style + " " * 300)
@@ -94,25 +94,25 @@ class Releases:
 
 @pytest.fixture
 def releases(tmp_path: Path, settings: Settings) -> Releases:
-    """Return a maker of releases; the first is there."""
+    """Return the releases, with a first one."""
     made = Releases(tmp_path, settings)
     made.collect("one", "a {}")
     return made
 
 
 def names(bucket: Any) -> set[str]:
-    """Return what is in the bucket."""
+    """Return the names of the files in the bucket."""
     return {item.key for item in bucket.objects.all()}
 
 
-def test_the_files_of_both_releases_are_there_for_everybody(
+def test_static_files_of_both_releases_are_public_in_the_bucket(
     endpoint: str, bucket: Any, releases: Releases
 ) -> None:
     assert static_bucket.upload() == (3, 3)
     first = names(bucket)
     releases.collect("two", "b {}")
 
-    # What has not changed has its name, and is not sent again.
+    # Unchanged files keep their names, and are not uploaded again.
     assert static_bucket.upload() == (1, 3)
     assert len(names(bucket)) == 4 and first < names(bucket)
     found = {
@@ -123,13 +123,15 @@ def test_the_files_of_both_releases_are_there_for_everybody(
     assert styles == ["a {}", "b {}"]
 
 
-def test_only_the_folder_is_public(endpoint: str, bucket: Any) -> None:
+def test_only_the_static_folder_of_the_bucket_is_public(endpoint: str, bucket: Any) -> None:
     bucket.put_object(Key="private.txt", Body=b"")
 
     assert requests.get(f"{endpoint}/{BUCKET}/private.txt", timeout=10).status_code == 403
 
 
-def test_a_file_is_sent_with_what_browsers_need(bucket: Any, releases: Releases) -> None:
+def test_static_files_are_uploaded_with_type_cache_and_encoding_headers(
+    bucket: Any, releases: Releases
+) -> None:
     static_bucket.upload()
     found = {item.key.rpartition(".")[2]: item.Object() for item in bucket.objects.all()}
 
@@ -139,11 +141,11 @@ def test_a_file_is_sent_with_what_browsers_need(bucket: Any, releases: Releases)
         "woff2": "font/woff2",
     }
     assert {item.cache_control for item in found.values()} == {static_bucket.CACHE_CONTROL}
-    # Only what the image has compressed.
+    # Only files that the image has compressed.
     assert {kind for kind, item in found.items() if item.content_encoding == "gzip"} == {"css"}
 
 
-def test_what_is_missing_alone_is_sent(bucket: Any, releases: Releases) -> None:
+def test_only_missing_static_files_are_uploaded(bucket: Any, releases: Releases) -> None:
     static_bucket.upload()
     before = {item.key: item.last_modified for item in bucket.objects.all()}
     gone = next(name for name in before if "style" in name)
@@ -157,9 +159,7 @@ def test_what_is_missing_alone_is_sent(bucket: Any, releases: Releases) -> None:
     assert before == after
 
 
-def test_pages_name_the_files_there_without_a_look_at_the_bucket(
-    releases: Releases, settings: Settings
-) -> None:
+def test_static_urls_need_no_request_to_the_bucket(releases: Releases, settings: Settings) -> None:
     settings.STATIC_URL = "https://cdn.example.com/static/"
     settings.STATIC_BUCKET = options("http://127.0.0.1:1")
 
@@ -168,7 +168,7 @@ def test_pages_name_the_files_there_without_a_look_at_the_bucket(
     )
 
 
-def test_several_at_once_do_no_harm(bucket: Any, releases: Releases) -> None:
+def test_parallel_uploads_of_static_files_are_safe(bucket: Any, releases: Releases) -> None:
     with ThreadPoolExecutor(4) as threads:
         done = list(threads.map(lambda _: static_bucket.upload(), range(4)))
 
@@ -177,7 +177,7 @@ def test_several_at_once_do_no_harm(bucket: Any, releases: Releases) -> None:
     assert static_bucket.upload() == (0, 3)
 
 
-def test_the_guide_s_role_is_enough_and_not_too_much(
+def test_role_of_the_guide_has_exactly_the_needed_s3_permissions(
     endpoint: str,
     bucket: Any,
     releases: Releases,
@@ -204,7 +204,7 @@ def test_the_guide_s_role_is_enough_and_not_too_much(
                 call_command("upload_static")
 
 
-def test_a_bucket_that_is_not_there_is_said(bucket: Any, releases: Releases) -> None:
+def test_missing_static_bucket_is_reported(bucket: Any, releases: Releases) -> None:
     bucket.objects.delete()
     bucket.delete()
 
@@ -212,7 +212,7 @@ def test_a_bucket_that_is_not_there_is_said(bucket: Any, releases: Releases) -> 
         call_command("upload_static")
 
 
-def test_a_server_that_is_away_is_said(
+def test_unreachable_s3_endpoint_is_reported(
     releases: Releases, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = static_bucket.LIMITS.merge(
@@ -225,7 +225,7 @@ def test_a_server_that_is_away_is_said(
         call_command("upload_static")
 
 
-def test_no_credentials_are_said(
+def test_missing_s3_credentials_are_reported(
     endpoint: str,
     bucket: Any,
     releases: Releases,
@@ -241,7 +241,7 @@ def test_no_credentials_are_said(
         call_command("upload_static")
 
 
-def test_files_that_were_never_collected_are_said(
+def test_missing_static_manifest_is_reported(
     bucket: Any, settings: Settings, tmp_path: Path
 ) -> None:
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": MANIFEST}}
@@ -251,15 +251,15 @@ def test_files_that_were_never_collected_are_said(
         call_command("upload_static")
 
 
-def test_without_a_bucket_nothing_is_done(settings: Settings, tmp_path: Path) -> None:
+def test_upload_static_does_nothing_without_a_bucket(settings: Settings, tmp_path: Path) -> None:
     settings.STATIC_ROOT = tmp_path
 
     assert settings.STATIC_BUCKET == {}
     call_command("upload_static")
 
 
-def test_a_start_without_its_files_ends_with_one_message(tmp_path: Path) -> None:
-    """No server that would hand out pages without styles, no traceback, no secret."""
+def test_server_does_not_start_when_static_files_cannot_be_uploaded(tmp_path: Path) -> None:
+    """Otherwise pages would have no styles. Without traceback or secret."""
     done = subprocess.run(
         ["sh", str(ROOT / "supervisor/entrypoint"), "serve"],
         cwd=ROOT,
@@ -292,5 +292,5 @@ def test_a_start_without_its_files_ends_with_one_message(tmp_path: Path) -> None
         "entrypoint: the static files are not in their bucket (above), "
         "so this server is not started.",
     ]
-    # Nothing was changed before it.
+    # Nothing was changed before.
     assert not (tmp_path / "db.sqlite3").exists()

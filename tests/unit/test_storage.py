@@ -1,4 +1,4 @@
-"""Uploaded files on the disk: what was saved is there after a power failure."""
+"""Uploaded files on disk: a saved file survives a power failure."""
 
 import errno
 import os
@@ -16,13 +16,13 @@ from ops.storage.local import DurableFileStorage
 CONTENT = b"x" * 100_000
 
 
-def in_memory() -> File:
-    """Return a file whose content is written again."""
+def file_in_memory() -> File:
+    """Return a file that Django has in memory."""
     return ContentFile(CONTENT)
 
 
-def moved() -> File:
-    """Return a file that Django has on the disk already, and only moves."""
+def file_on_disk() -> File:
+    """Return a file that Django has on disk, and only moves."""
     file = TemporaryUploadedFile("long.jpg", "image/jpeg", len(CONTENT), None)
     file.write(CONTENT)
     file.flush()
@@ -31,24 +31,24 @@ def moved() -> File:
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """What the disk was waited for, one after the other: the file's number and its size then."""
+    """Return inode and size of each synced file, in order."""
     seen: list[tuple[int, int]] = []
     fsync = os.fsync
 
-    def noted(opened: int) -> None:
+    def record_fsync(opened: int) -> None:
         fsync(opened)
         found = os.fstat(opened)
         seen.append((found.st_ino, found.st_size))
 
-    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "fsync", record_fsync)
     return seen
 
 
-@pytest.mark.parametrize("file", [in_memory, moved])
+@pytest.mark.parametrize("file", [file_in_memory, file_on_disk])
 @pytest.mark.parametrize(
     ("name", "folders"), [("file.jpg", 1), ("new/file.jpg", 2), ("a/b/c/file.jpg", 4)]
 )
-def test_the_file_and_its_folders_up_to_the_first_are_on_the_disk(
+def test_uploaded_file_and_its_new_folders_are_synced_to_disk(
     file: Callable[[], File], name: str, folders: int, synced: list[tuple[int, int]], tmp_path: Path
 ) -> None:
     with file() as content:
@@ -62,12 +62,12 @@ def test_the_file_and_its_folders_up_to_the_first_are_on_the_disk(
     ]
 
 
-def test_a_name_that_is_taken_is_written_next_to_it(
+def test_uploaded_file_with_a_used_name_gets_another_name(
     synced: list[tuple[int, int]], tmp_path: Path
 ) -> None:
     storage = DurableFileStorage(location=tmp_path)
 
-    first, second = (storage.save("file.jpg", in_memory()) for _ in range(2))
+    first, second = (storage.save("file.jpg", file_in_memory()) for _ in range(2))
 
     assert first != second
     assert [number for number, _ in synced[::2]] == [
@@ -75,8 +75,8 @@ def test_a_name_that_is_taken_is_written_next_to_it(
     ]
 
 
-def test_nothing_stays_open(tmp_path: Path) -> None:
-    DurableFileStorage(location=tmp_path).save("a/file.jpg", in_memory())
+def test_upload_storage_leaves_no_file_open(tmp_path: Path) -> None:
+    DurableFileStorage(location=tmp_path).save("a/file.jpg", file_in_memory())
 
     mine = {identity(path.stat()) for path in (tmp_path, *tmp_path.rglob("*"))}
     assert len(mine) == 3
@@ -84,7 +84,7 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:
-    """Return what no other file has."""
+    """Return device and inode."""
     return status.st_dev, status.st_ino
 
 
@@ -92,14 +92,14 @@ def open_files() -> set[tuple[int, int]]:
     """Return the files and folders that this process has open now."""
     found = set()
     for file in Path("/dev/fd").iterdir():
-        # The listing's own one is closed by now.
+        # The descriptor of the listing is already closed.
         with suppress(OSError):
             found.add(identity(os.fstat(int(file.name))))
     return found
 
 
 @pytest.mark.parametrize(("code", "kept"), [(errno.EINVAL, True), (errno.EIO, False)])
-def test_a_share_whose_folders_cannot_be_waited_for_will_do(
+def test_upload_storage_supports_a_share_that_cannot_sync_folders(
     code: int, kept: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(opened: int) -> None:
@@ -109,4 +109,4 @@ def test_a_share_whose_folders_cannot_be_waited_for_will_do(
     monkeypatch.setattr(os, "fsync", refuse)
 
     with nullcontext() if kept else pytest.raises(OSError, match=os.strerror(code)):
-        DurableFileStorage(location=tmp_path).save("file.jpg", in_memory())
+        DurableFileStorage(location=tmp_path).save("file.jpg", file_in_memory())

@@ -1,4 +1,4 @@
-"""The first superuser from variables: once, never weak, never told."""
+"""The first superuser from variables: once, never weak, never shown."""
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -20,7 +20,7 @@ def env(**variables: str) -> environment.Environment:
     return environment.load({"DJANGO_SETTINGS_MODULE": "mysite.settings.test", **named})
 
 
-def test_the_first_superuser_is_made_once() -> None:
+def test_first_superuser_is_created_once() -> None:
     named = env(USERNAME="chief", PASSWORD=PASSWORD, EMAIL="chief@example.com")
 
     assert ensure_superuser(named) == "chief"
@@ -34,7 +34,7 @@ def test_the_first_superuser_is_made_once() -> None:
     assert User.objects.get().check_password("changed-since-then-1")
 
 
-def test_none_is_made_unasked_or_next_to_another() -> None:
+def test_no_superuser_is_created_without_variables_or_next_to_another() -> None:
     assert ensure_superuser(env()) == ""
     User.objects.create_superuser("there")
 
@@ -52,7 +52,7 @@ def test_none_is_made_unasked_or_next_to_another() -> None:
         ({"USERNAME": "taken", "PASSWORD": PASSWORD}, "a user already"),
     ],
 )
-def test_a_wrong_one_is_refused_without_its_password(
+def test_invalid_superuser_is_refused_without_showing_its_password(
     variables: dict[str, str], message: str
 ) -> None:
     User.objects.create_user("taken")
@@ -64,7 +64,7 @@ def test_a_wrong_one_is_refused_without_its_password(
     assert not User.objects.filter(is_superuser=True).exists()
 
 
-def test_command_creates_it_and_reports_why_it_cannot(
+def test_ensure_superuser_creates_the_superuser_and_reports_errors(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_USERNAME", "chief")

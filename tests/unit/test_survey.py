@@ -1,4 +1,4 @@
-"""What is read of an existing project before it is put on the stack."""
+"""The survey of an existing project before it adopts the stack."""
 
 import re
 import subprocess
@@ -32,7 +32,7 @@ PACKAGE = {
 }
 
 
-def of(folder: Path, files: Mapping[str, str | bytes], settings: str = "") -> Survey:
+def survey_of(folder: Path, files: Mapping[str, str | bytes], settings: str = "") -> Survey:
     """Survey a project with these files."""
     for name, text in files.items():
         path = folder / name
@@ -41,28 +41,28 @@ def of(folder: Path, files: Mapping[str, str | bytes], settings: str = "") -> Su
     return survey(folder, DECIDED, KNOWN, settings)
 
 
-def test_one_settings_file_is_that_of_every_layer(tmp_path: Path) -> None:
-    found = of(tmp_path, PROJECT)
+def test_survey_uses_a_single_settings_file_for_every_layer(tmp_path: Path) -> None:
+    found = survey_of(tmp_path, PROJECT)
     assert set(found.settings.values()) == {"shop.settings"}
     assert (found.urls, found.user_model, found.django) == ("shop.urls", "auth.User", "5.2")
     assert list(findings(found)) == []
 
 
-def test_what_startproject_makes(tmp_path: Path) -> None:
+def test_survey_of_a_startproject_project(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "django", "startproject", "store", str(tmp_path))
     subprocess.run(command, check=True)
     (tmp_path / "requirements.txt").write_text("django\ndjangorestframework\n")
-    found = of(tmp_path, {})
+    found = survey_of(tmp_path, {})
     assert set(found.settings.values()) == {"store.settings"} and found.urls == "store.urls"
     assert [line.partition(":")[0] for line in findings(found)] == [
         "2 packages have no version (django, djangorestframework)"
     ]
 
 
-def test_modules_of_a_settings_package_go_by_their_usual_names(tmp_path: Path) -> None:
+def test_survey_maps_settings_modules_to_layers_by_usual_names(tmp_path: Path) -> None:
     files = {**PACKAGE, "shop/settings/production.py": "from .base import *\n"}
     files["shop/settings/local.py"] = "from .base import *\n"
-    assert of(tmp_path, files).settings == {
+    assert survey_of(tmp_path, files).settings == {
         "local": "shop.settings.dev",
         "dev": "shop.settings.production",
         "production": "shop.settings.production",
@@ -70,37 +70,39 @@ def test_modules_of_a_settings_package_go_by_their_usual_names(tmp_path: Path) -
     }
 
 
-def test_a_module_of_another_name_is_production_if_it_is_the_only_one(tmp_path: Path) -> None:
-    found = of(tmp_path, {**PACKAGE, "shop/settings/heroku.py": "from .base import *\n"})
+def test_survey_uses_the_only_other_settings_module_as_production(tmp_path: Path) -> None:
+    found = survey_of(tmp_path, {**PACKAGE, "shop/settings/heroku.py": "from .base import *\n"})
     assert found.settings["production"] == "shop.settings.heroku"
     with pytest.raises(SurveyError, match=r"2 modules that may be it: heroku, vps\. Name one: "):
-        of(tmp_path, {"shop/settings/vps.py": "from .base import *\n"})
-    assert of(tmp_path, {}, "shop.settings.vps").settings["production"] == "shop.settings.vps"
+        survey_of(tmp_path, {"shop/settings/vps.py": "from .base import *\n"})
+    assert (
+        survey_of(tmp_path, {}, "shop.settings.vps").settings["production"] == "shop.settings.vps"
+    )
 
 
-def test_settings_in_the_package_itself_come_before_its_base_module(tmp_path: Path) -> None:
+def test_survey_prefers_settings_in_the_package_to_its_base_module(tmp_path: Path) -> None:
     files = {**PACKAGE, "shop/settings/__init__.py": "from .base import *\nPAGE = 20\n"}
     del files["shop/settings/dev.py"]
-    found = of(tmp_path, {**files, "manage.py": MANAGE.format("shop.settings")})
+    found = survey_of(tmp_path, {**files, "manage.py": MANAGE.format("shop.settings")})
     assert set(found.settings.values()) == {"shop.settings"}
 
 
-def test_code_in_another_folder_than_manage_py(tmp_path: Path) -> None:
+def test_survey_supports_code_in_another_folder_than_manage_py(tmp_path: Path) -> None:
     files = {
         f"src/{name}" if name.startswith("shop/") else name: text for name, text in PROJECT.items()
     }
     with pytest.raises(SurveyError, match=r"project=\.\./src --data settings=shop\.settings"):
-        of(tmp_path, files)
+        survey_of(tmp_path, files)
     found = survey(tmp_path / "src", DECIDED, KNOWN, "shop.settings")
     assert found.requirements == (tmp_path / "requirements.txt",)
 
 
 @pytest.mark.parametrize("module", ["shop.none", "shop/settings.py", "..shop.settings"])
-def test_a_settings_module_that_is_none_is_refused(tmp_path: Path, module: str) -> None:
+def test_survey_refuses_an_unknown_settings_module(tmp_path: Path, module: str) -> None:
     with pytest.raises(
         SurveyError, match=rf"{re.escape(module)} is no module of .*Candidates: shop\.settings"
     ):
-        of(tmp_path, PROJECT, module)
+        survey_of(tmp_path, PROJECT, module)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +115,15 @@ def test_a_settings_module_that_is_none_is_refused(tmp_path: Path, module: str) 
         ("shop/page.py/page.html/a.txt", b""),
     ],
 )
-def test_files_that_python_and_git_accept(tmp_path: Path, name: str, text: bytes) -> None:
-    found = of(tmp_path, {**PROJECT, name: text})
+def test_survey_accepts_files_in_any_encoding_that_python_accepts(
+    tmp_path: Path, name: str, text: bytes
+) -> None:
+    found = survey_of(tmp_path, {**PROJECT, name: text})
     assert (found.urls, found.packages) == ("shop.urls", ("Django==5.2.3",))
     assert list(findings(found)) == []
 
 
-def test_variables_that_the_settings_read(tmp_path: Path) -> None:
+def test_survey_lists_the_variables_that_settings_read(tmp_path: Path) -> None:
     files = {
         **PACKAGE,
         "shop/settings/base.py": SETTINGS
@@ -141,7 +145,7 @@ SIZE = env("PAGE_SIZE")
 """,
         "shop/settings/production.py": 'from .base import *\nMAIL = os.environ["MAIL_HOST"]\n',
     }
-    found = of(tmp_path, files)
+    found = survey_of(tmp_path, files)
     base, everywhere = "shop.settings.base", frozenset({"local", "dev", "production"})
     assert sorted(found.variables, key=lambda read: read.name) == [
         Read("MAIL_HOST", "shop.settings.production", frozenset({"dev", "production"})),
@@ -161,13 +165,15 @@ SIZE = env("PAGE_SIZE")
         ("node_modules/a.py", 'app = Celery("shop")\n', ""),
     ],
 )
-def test_celery_application(tmp_path: Path, name: str, text: str, application: str) -> None:
-    assert of(tmp_path, {**PROJECT, name: text}).celery == application
+def test_survey_finds_the_celery_application(
+    tmp_path: Path, name: str, text: str, application: str
+) -> None:
+    assert survey_of(tmp_path, {**PROJECT, name: text}).celery == application
 
 
-def test_celery_application_of_a_test_is_not_the_project_s(tmp_path: Path) -> None:
+def test_survey_ignores_a_celery_application_in_tests(tmp_path: Path) -> None:
     files = {"a/test_tasks.py": 'fake = Celery("a")\n', "shop/celery.py": 'app = Celery("shop")\n'}
-    assert of(tmp_path, {**PROJECT, **files}).celery == "shop.celery.app"
+    assert survey_of(tmp_path, {**PROJECT, **files}).celery == "shop.celery.app"
 
 
 @pytest.mark.parametrize(
@@ -202,9 +208,11 @@ def test_celery_application_of_a_test_is_not_the_project_s(tmp_path: Path) -> No
         ),
     ],
 )
-def test_requirements(tmp_path: Path, files: dict[str, str], packages: tuple[str, ...]) -> None:
+def test_survey_reads_packages_from_every_kind_of_requirements_file(
+    tmp_path: Path, files: dict[str, str], packages: tuple[str, ...]
+) -> None:
     project = {name: text for name, text in PROJECT.items() if name != "requirements.txt"}
-    assert of(tmp_path, {**project, **files}).packages == packages
+    assert survey_of(tmp_path, {**project, **files}).packages == packages
 
 
 @pytest.mark.parametrize(
@@ -220,14 +228,14 @@ def test_requirements(tmp_path: Path, files: dict[str, str], packages: tuple[str
         ("django-filter==2.0", "5.2"),
     ],
 )
-def test_the_first_series_of_django_that_is_accepted(requirement: str, series: str) -> None:
+def test_survey_chooses_the_first_supported_django_series(requirement: str, series: str) -> None:
     assert series_of([requirement, "djangorestframework==1"]) == series
 
 
 @pytest.mark.parametrize(
     "requirement", ["Django==4.2.30", "django<5.2", "Django>=6.2", "django~=5.1.0"]
 )
-def test_another_django_is_refused_with_the_reason(requirement: str) -> None:
+def test_survey_refuses_an_unsupported_django_version(requirement: str) -> None:
     with pytest.raises(
         SurveyError, match=r"is required, and the stack runs on Django 5\.2, 6\.0, 6\.1"
     ):
@@ -249,11 +257,11 @@ def test_another_django_is_refused_with_the_reason(requirement: str) -> None:
         ({"requirements.txt": "-r none.txt\n"}, "none.txt cannot be read: No such file"),
     ],
 )
-def test_what_cannot_be_adopted(
+def test_survey_refuses_a_project_that_cannot_be_adopted(
     tmp_path: Path, changes: dict[str, str | bytes], message: str
 ) -> None:
     with pytest.raises(SurveyError, match=re.escape(message)):
-        list(findings(of(tmp_path, {**PROJECT, "site2/settings.py": SETTINGS, **changes})))
+        list(findings(survey_of(tmp_path, {**PROJECT, "site2/settings.py": SETTINGS, **changes})))
 
 
 @pytest.mark.parametrize(
@@ -266,10 +274,12 @@ def test_what_cannot_be_adopted(
         ("Pipfile.lock", '{"default": {"a": {"path": "./a"}}}', "a from the folder ./a. Write"),
     ],
 )
-def test_without_requirements(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_survey_refuses_a_project_without_readable_requirements(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
     files = {name: text for name, text in PROJECT.items() if name != "requirements.txt"}
     with pytest.raises(SurveyError, match=re.escape(message)):
-        of(tmp_path, {**files, name: text})
+        survey_of(tmp_path, {**files, name: text})
 
 
 @pytest.mark.parametrize(
@@ -289,16 +299,14 @@ def test_without_requirements(tmp_path: Path, name: str, text: str, message: str
         ({"requirements.txt": "Django==6.1\n"}, "Django 6.1 is required, which needs Python 3.12"),
     ],
 )
-def test_findings(tmp_path: Path, files: dict[str, str], words: str) -> None:
-    (found,) = findings(of(tmp_path, {**PROJECT, **files}))
+def test_survey_reports_findings(tmp_path: Path, files: dict[str, str], words: str) -> None:
+    (found,) = findings(survey_of(tmp_path, {**PROJECT, **files}))
     assert words in found
 
 
-def test_uncommitted_work_but_the_stack_s_is_named(tmp_path: Path) -> None:
+def test_survey_reports_uncommitted_work_outside_the_stack(tmp_path: Path) -> None:
     with pytest.raises(
-        SurveyError,
-        match=r"none is not a folder\. Name the one that has "
-        r"manage\.py",
+        SurveyError, match=r"none is not a folder\. Name the one that has manage\.py"
     ):
         uncommitted(tmp_path / "none", tmp_path / "stack")
     with pytest.raises(SurveyError, match="is not a git repository"):

@@ -1,4 +1,4 @@
-"""An existing project gets the stack: copier's task, in a repository that django-admin made."""
+"""An existing project adopts the stack: the copier task, in a startproject repository."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tools.tailor import adopt, project
 
 
 def start(folder: Path) -> Path:
-    """Make a project whose package and folders have names that the stack's tree has, too."""
+    """Create a project whose package and folders have the same names as in the stack."""
     folder.mkdir()
     command = (sys.executable, "-P", "-m", "django", "startproject", "mysite", str(folder))
     subprocess.run(command, check=True, cwd=folder)
@@ -41,7 +41,7 @@ def commit(folder: Path) -> None:
 def tailor(
     stack: Path, operation: str = "copy", **answers: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run copier's task, in the folder that copier made."""
+    """Run the copier task in the folder of the stack."""
     stack.mkdir(exist_ok=True)
     return subprocess.run(
         [
@@ -57,21 +57,21 @@ def tailor(
 
 @pytest.fixture(scope="module")
 def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stack's folder in the project."""
+    """Return the folder of the stack in the project."""
     folder = start(tmp_path_factory.mktemp("team") / "store")
     done = tailor(folder / "stack")
     assert done.returncode == 0, done.stderr
     return folder / "stack"
 
 
-def test_only_the_stack_s_folder_is_new(adopted: Path) -> None:
+def test_adoption_adds_only_the_folder_of_the_stack(adopted: Path) -> None:
     assert git(adopted.parent, "status", "--porcelain") == "?? stack/"
     assert not {"api", "accounts", "demo", "benchmarks", "ebctl"} & {
         path.name for path in adopted.iterdir()
     }
 
 
-def test_its_layers_run_on_the_project_s_settings(adopted: Path) -> None:
+def test_adopted_layers_use_the_project_settings(adopted: Path) -> None:
     code = (
         "import store_stack.wsgi; from django.conf import settings; from django.test import Client;"
         "print(settings.PROJECT_URLCONF, settings.AUTH_USER_MODEL, settings.CSP_MODE,"
@@ -88,7 +88,7 @@ def test_its_layers_run_on_the_project_s_settings(adopted: Path) -> None:
     assert done.stdout == "mysite.urls auth.User report-only 200\n", done.stderr
 
 
-def test_images_are_built_from_both_folders(adopted: Path) -> None:
+def test_adopted_images_are_built_from_project_and_stack(adopted: Path) -> None:
     compose = (adopted / "docker-compose.yaml").read_text()
     assert "context: ..\n      dockerfile: stack/Dockerfile.${LAYER:-local}\n" in compose
     assert "        stack: .\n" in compose
@@ -102,14 +102,14 @@ def test_images_are_built_from_both_folders(adopted: Path) -> None:
         assert "\nstack\n" in (adopted / f"Dockerfile.{layer}.dockerignore").read_text()
 
 
-def test_its_packages_decide_the_version_of_django(adopted: Path) -> None:
+def test_adopted_requirements_use_the_django_version_of_the_project(adopted: Path) -> None:
     requirements = adopted / "requirements"
     assert (requirements / "project.in").read_text().endswith("-r ../../requirements.txt\n")
     assert "Django~=" not in (requirements / "base.in").read_text()
 
 
-def test_every_text_that_a_part_replaces_is_found() -> None:
-    """One that is in no file would be ignored: in the template, or where other parts left it."""
+def test_every_text_that_a_part_replaces_exists() -> None:
+    """A text that no file contains, in the template or after other parts, would be ignored."""
     names = set(project.tracked(ROOT)) - set(project.TABLES)
     files = {name: (ROOT / name).read_bytes() for name in names}
     parts = project.parts(ROOT)
@@ -128,8 +128,10 @@ def joined(contents: Iterable[bytes]) -> str:
     return "\n".join(content.decode(errors="replace") for content in contents)
 
 
-def test_an_update_writes_the_same_files_without_the_project(adopted: Path, tmp_path: Path) -> None:
-    """As copier does for the diff of two versions: in a folder that has nothing else."""
+def test_adoption_update_writes_the_same_files_without_the_project(
+    adopted: Path, tmp_path: Path
+) -> None:
+    """As copier does for the diff of two versions, in an empty folder."""
     done = tailor(tmp_path / "stack", "update")
     assert done.returncode == 0, done.stderr
     differ = {
@@ -138,11 +140,11 @@ def test_an_update_writes_the_same_files_without_the_project(adopted: Path, tmp_
         if path.is_file()
         and path.read_bytes() != (adopted / path.relative_to(tmp_path / "stack")).read_bytes()
     }
-    # The team's: an update does not touch them.
+    # Files of the project: an update does not change them.
     assert differ == {"requirements/project.in", "store_stack/settings/base.py"}
 
 
-def test_a_project_in_a_folder_next_to_the_stack_s(tmp_path: Path) -> None:
+def test_adoption_of_a_project_in_a_folder_next_to_the_stack(tmp_path: Path) -> None:
     start(tmp_path / "backend")
     (tmp_path / "backend/.git").rename(tmp_path / ".git")
     commit(tmp_path)
@@ -154,7 +156,7 @@ def test_a_project_in_a_folder_next_to_the_stack_s(tmp_path: Path) -> None:
     assert lines.endswith("-r ../../backend/requirements.txt\n")
 
 
-def test_variables_are_declared(tmp_path: Path) -> None:
+def test_adoption_declares_the_variables_of_the_project(tmp_path: Path) -> None:
     folder = start(tmp_path / "store")
     with (folder / "mysite/settings.py").open("a") as file:
         file.write('import os\nKEY = os.environ["SHOP_KEY"]\nSIZE = os.getenv("SHOP_SIZE", "3")\n')
@@ -178,7 +180,7 @@ def test_variables_are_declared(tmp_path: Path) -> None:
         ("store_stack/a.py", "", "Choose another name"),
     ],
 )
-def test_what_is_in_the_way_is_one_message(
+def test_adoption_is_refused_with_one_message(
     tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     folder = start(tmp_path / "store")
@@ -195,7 +197,7 @@ def test_what_is_in_the_way_is_one_message(
     assert not any((folder / "stack").iterdir())
 
 
-def test_the_stack_decides_what_its_settings_say() -> None:
+def test_adoption_knows_which_settings_the_stack_sets() -> None:
     decided = adopt.decided(ROOT)
     for name in ("SECRET_KEY", "CELERY_BROKER_URL", "LOGGING", "SECURE_HSTS_SECONDS"):
         assert decided.fullmatch(name), name
@@ -203,7 +205,7 @@ def test_the_stack_decides_what_its_settings_say() -> None:
         assert not decided.fullmatch(name), name
 
 
-def test_its_image_is_built_without_the_other_database_s_client(adopted: Path) -> None:
+def test_adopted_image_has_only_the_client_of_its_database(adopted: Path) -> None:
     for name in ("requirements/production.in", "requirements/production.txt", "Dockerfile.base"):
         text = (adopted / name).read_text()
         assert re.search("mysql|mariadb", text) and not re.search("psycopg|libpq", text), name

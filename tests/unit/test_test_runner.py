@@ -1,4 +1,4 @@
-"""`manage.py test`: pytest for the project's apps, with the test settings."""
+"""`manage.py test`: pytest for the apps of the project, with the test settings."""
 
 import subprocess
 import sys
@@ -22,8 +22,8 @@ class ShopTests(TestCase):
 """
 
 
-def test_functions_and_classes_of_a_new_app_run(tmp_path: Path) -> None:
-    """Whatever settings the environment names, as in a container of the stack."""
+def test_manage_py_test_runs_functions_and_classes_of_a_new_app(tmp_path: Path) -> None:
+    """With any DJANGO_SETTINGS_MODULE, as in a container of the stack."""
     tree = copy_tree(tmp_path / "tree")
     (tree / "app_of_this_test").mkdir()
     (tree / "app_of_this_test/__init__.py").touch()
@@ -42,7 +42,7 @@ def test_functions_and_classes_of_a_new_app_run(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout
 
 
-def test_the_project_s_apps_are_tested_by_default() -> None:
+def test_manage_py_test_runs_project_apps_by_default() -> None:
     assert "accounts" in own_apps()
     assert not {"ops", "django.contrib.admin"} & set(own_apps())
 
@@ -57,7 +57,7 @@ def test_the_project_s_apps_are_tested_by_default() -> None:
         ("accounts/tests/test_sign_in.py::test_x", "accounts/tests/test_sign_in.py::test_x"),
     ],
 )
-def test_a_label_is_a_module_or_a_path(
+def test_manage_py_test_label_is_a_module_or_a_path(
     monkeypatch: pytest.MonkeyPatch, label: str, path: str
 ) -> None:
     monkeypatch.chdir(ROOT)

@@ -1,4 +1,4 @@
-"""How many requests a client may make, and that an outage of the cache refuses no request."""
+"""Request limits of clients, and no limits during a cache outage."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -26,18 +26,18 @@ pytestmark = pytest.mark.django_db
 
 
 class DeadCache(LocMemCache):
-    """A cache server that is away."""
+    """A cache server that is down."""
 
     def get_many(self, *args: Any, **options: Any) -> dict[str, Any]:
         raise ConnectionError("refused")
 
 
-# A minute, an hour and a day begin.
+# The begin of a minute, an hour and a day.
 MIDNIGHT = 1_000_080_000.0
 
 
 class Clock:
-    """The time of the throttles and of the cache, which moves only when a test says so."""
+    """The clock of the throttles and the cache, which only a test moves."""
 
     now = MIDNIGHT + 10
 
@@ -58,19 +58,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def rates(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Return the limits, to be changed."""
+    """Return the rates, which a test may change."""
     changed = {"anon": "3/minute", "user": "5/minute", "login": "2/minute"}
     monkeypatch.setattr(api_settings, "DEFAULT_THROTTLE_RATES", changed)
     return changed
 
 
 def statuses(client: Client, count: int, path: str = "/api/orders/", **options: Any) -> list[int]:
-    """Return the statuses of so many requests."""
+    """Return the statuses of `count` requests."""
     return [client.get(path, **options).status_code for _ in range(count)]
 
 
 @pytest.mark.usefixtures("rates")
-def test_too_many_requests_are_refused_with_when_to_come_again(client: Client) -> None:
+def test_requests_over_the_limit_are_429_with_retry_after(client: Client) -> None:
     assert statuses(client, 4) == [200, 200, 200, 429]
 
     refused = client.get("/api/orders/")
@@ -79,7 +79,7 @@ def test_too_many_requests_are_refused_with_when_to_come_again(client: Client) -
 
 
 @pytest.mark.parametrize("rate", ["30/second", "30/minute", "30/hour", "30/day"])
-def test_it_ends_when_retry_after_says(
+def test_throttling_ends_after_retry_after(
     client: Client, rates: dict[str, str], clock: Clock, rate: str
 ) -> None:
     rates["anon"] = rate
@@ -97,18 +97,16 @@ def test_it_ends_when_retry_after_says(
 
 @pytest.mark.usefixtures("rates")
 @pytest.mark.parametrize("counted", [0, 59])
-def test_the_limit_slides_over_the_edge_of_a_minute(
-    client: Client, clock: Clock, counted: int
-) -> None:
+def test_throttling_uses_a_sliding_window(client: Client, clock: Clock, counted: int) -> None:
     """Three just before the edge and three just after would be six within a second.
 
-    The cache keeps a counter for as long, also one that it got when its minute began.
+    The cache keeps counters that long, also one from the begin of its minute.
     """
     edge = MIDNIGHT + 60
     clock.now = MIDNIGHT + counted
     assert statuses(client, 3) == [200] * 3
 
-    # Of three, two count until a third of the next minute is over.
+    # Two of three count until a third of the next minute is over.
     for seconds, expected in ((1, 429), (19.5, 429), (21, 200), (22, 429), (39, 429), (41, 200)):
         clock.now = edge + seconds
         answer = client.get("/api/orders/")
@@ -119,7 +117,7 @@ def test_the_limit_slides_over_the_edge_of_a_minute(
 
 
 def passes(before: int, current: int, limit: int, seconds: float) -> bool:
-    """Return whether one more request passes, so many seconds after a minute's begin."""
+    """Return whether one more request passes, `seconds` after the begin of a minute."""
     if seconds >= 60:
         before, current, seconds = current, 0, seconds - 60
     return before * (1 - seconds / 60) + current + 1 <= limit
@@ -127,9 +125,7 @@ def passes(before: int, current: int, limit: int, seconds: float) -> bool:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5])
 @pytest.mark.parametrize("seconds", [0, 10.5, 30, 59.5])
-def test_a_refused_client_waits_until_a_request_passes_and_no_longer(
-    limit: int, seconds: float
-) -> None:
+def test_throttling_wait_is_as_short_as_possible(limit: int, seconds: float) -> None:
     moment = 0.001
     for before, current in product(range(limit + 1), repeat=2):
         if passes(before, current, limit, seconds):
@@ -139,12 +135,12 @@ def test_a_refused_client_waits_until_a_request_passes_and_no_longer(
         assert found == 1 or not passes(before, current, limit, seconds + found - moment)
 
 
-def test_of_requests_that_arrive_at_once_as_many_pass_as_may(
+def test_throttling_counts_parallel_requests_of_several_servers(
     client: Client, rates: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each server has read the counters before another one adds to them."""
+    """Each server reads the counters before another one increments them."""
     rates["anon"] = "4/minute"
-    # Five sixths of the minute before still count.
+    # Five sixths of the previous minute still count.
     monkeypatch.setattr(cache, "get_many", lambda keys: {keys[0]: 2})
 
     assert statuses(client, 2) == [200, 200]
@@ -154,8 +150,8 @@ def test_of_requests_that_arrive_at_once_as_many_pass_as_may(
 
 
 @pytest.mark.usefixtures("rates")
-def test_counters_expire_after_two_periods(client: Client, clock: Clock) -> None:
-    """Or Redis would keep one of each client and minute for ever."""
+def test_throttling_counters_expire_after_two_periods(client: Client, clock: Clock) -> None:
+    """Otherwise Redis would keep one for each client and minute."""
     statuses(client, 1)
 
     store = caches["default"]
@@ -164,7 +160,7 @@ def test_counters_expire_after_two_periods(client: Client, clock: Clock) -> None
 
 
 @pytest.mark.usefixtures("rates")
-def test_clients_without_an_address_are_counted_as_one(client: Client) -> None:
+def test_throttling_counts_clients_without_an_address_as_one(client: Client) -> None:
     found = [
         client.get("/api/orders/", REMOTE_ADDR=text).status_code for text in ("", "unix:", "-")
     ]
@@ -173,7 +169,7 @@ def test_clients_without_an_address_are_counted_as_one(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("rates")
-def test_each_client_has_its_own_count(client: Client) -> None:
+def test_throttling_counts_each_client_separately(client: Client) -> None:
     first = statuses(client, 4, REMOTE_ADDR="192.0.2.1")
     second = statuses(client, 4, REMOTE_ADDR="192.0.2.2")
 
@@ -181,7 +177,7 @@ def test_each_client_has_its_own_count(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("rates")
-def test_a_header_makes_nobody_someone_else(client: Client) -> None:
+def test_throttling_ignores_x_forwarded_for(client: Client) -> None:
     found = [
         client.get("/api/orders/", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
         for n in range(4)
@@ -191,7 +187,7 @@ def test_a_header_makes_nobody_someone_else(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("rates")
-def test_a_network_of_ipv6_is_one_client(client: Client) -> None:
+def test_throttling_counts_an_ipv6_64_network_as_one_client(client: Client) -> None:
     addresses = ("2001:db8::1", "2001:db8::2", "2001:db8::8000:0:0:1", "2001:db8::ffff:0:0:1")
     found = [client.get("/api/orders/", REMOTE_ADDR=text).status_code for text in addresses]
 
@@ -200,7 +196,7 @@ def test_a_network_of_ipv6_is_one_client(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("rates")
-def test_users_have_a_limit_of_their_own() -> None:
+def test_throttling_limits_each_user_separately() -> None:
     for name in ("one", "two"):
         client = Client()
         client.force_login(User.objects.create_user(name))
@@ -209,18 +205,18 @@ def test_users_have_a_limit_of_their_own() -> None:
 
 @pytest.mark.usefixtures("rates")
 @pytest.mark.parametrize("path", ["/profile/", "/livez", "/readyz", "/status/"])
-def test_what_people_look_for_faults_with_is_never_refused(client: Client, path: str) -> None:
+def test_probes_profile_and_status_page_are_never_throttled(client: Client, path: str) -> None:
     assert set(statuses(client, 9, path)) == {200}
 
 
-def test_a_limit_can_be_off(client: Client, rates: dict[str, str]) -> None:
+def test_throttle_rate_can_be_off(client: Client, rates: dict[str, str]) -> None:
     rates["anon"] = "off"
 
     assert set(statuses(client, 50)) == {200}
 
 
 @pytest.mark.usefixtures("rates")
-def test_without_the_cache_everyone_is_let_through(
+def test_cache_outage_turns_off_throttling(
     client: Client,
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
@@ -229,23 +225,23 @@ def test_without_the_cache_everyone_is_let_through(
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.DeadCache"}}
     monkeypatch.setattr(RateThrottle, "warned", float("-inf"))
 
-    # One line in five seconds.
+    # One log line in five seconds.
     for seconds, lines in ((100, 1), (105, 1), (105.5, 2), (110, 2), (111, 3)):
         monkeypatch.setattr(throttling, "monotonic", lambda now=seconds: now)
         assert set(statuses(client, 9)) == {200}
-        told = [line for line in caplog.messages if "requests are not limited" in line]
-        assert len(told) == lines, seconds
-    assert "(refused)" in told[0]
+        warnings = [line for line in caplog.messages if "requests are not limited" in line]
+        assert len(warnings) == lines, seconds
+    assert "(refused)" in warnings[0]
 
 
-def test_the_database_s_cache_counts_exactly(
+def test_database_cache_counts_exactly_in_parallel(
     settings: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     django_db_blocker: DjangoDbBlocker,
 ) -> None:
-    """`make run` has no Redis, but two processes."""
-    # This cache's clock is the database's.
+    """`make run` has two processes, and no Redis."""
+    # This cache uses the clock of the database.
     monkeypatch.undo()
     settings.CACHES = {
         "default": {"BACKEND": "ops.cache.ExactDatabaseCache", "LOCATION": "cache"},
@@ -265,7 +261,7 @@ def test_the_database_s_cache_counts_exactly(
         finally:
             connections.close_all()
 
-    if connection.vendor == "sqlite":  # in memory it would be another one for each thread
+    if connection.vendor == "sqlite":  # in memory, each thread would have its own database
         monkeypatch.setitem(connections.settings["default"], "NAME", str(path))
     with django_db_blocker.unblock(), ThreadPoolExecutor(4) as threads:
         threads.submit(prepare).result()

@@ -17,12 +17,12 @@ PARAMETERS = {"host": "db"}
 
 
 class Session:
-    """A driver's connection."""
+    """A connection of the driver."""
 
     closed = False
 
     def close(self) -> None:
-        """Note it."""
+        """Record the close."""
         self.closed = True
 
 
@@ -43,30 +43,30 @@ class Driver:
         return self.connect()
 
     def is_usable(self) -> bool:
-        """Ask the server."""
+        """Query the server."""
         self.tried.append("is_usable")
         return self.usable
 
 
 class Connection(Watched, Driver):
-    """A connection whose errors say in words what they mean."""
+    """A connection that classifies errors by their text."""
 
     def away_error(self, reason: str) -> Exception:
-        """Return an error of no other kind."""
+        """Return an error that no other code raises."""
         return KeyError(reason)
 
     def is_away(self, error: Exception) -> bool:
-        """Return whether it says so."""
+        """Return whether the text says so."""
         return "away" in str(error)
 
     def was_answered(self, error: Exception) -> bool:
-        """Return whether it says so."""
+        """Return whether the text says so."""
         return "answered" in str(error)
 
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Breaker:
-    """A breaker of the test's own; its pause does not end."""
+    """Return a new breaker whose pause does not end."""
     monkeypatch.setattr(breaker, "PAUSE_SECONDS", 600)
     shared = Breaker("the database")
     monkeypatch.setattr(watched, "DATABASE", shared)
@@ -75,13 +75,13 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Breaker:
 
 @pytest.fixture
 def connection(shared: Breaker) -> Connection:
-    """A connection."""
+    """Return a connection."""
     return Connection()
 
 
 @pytest.fixture
 def late(connection: Connection) -> Iterator[Session]:
-    """What comes only when the test is over, or says so."""
+    """Return a session that connects only when the test ends."""
     session, come = Session(), threading.Event()
 
     def connect() -> Session:
@@ -95,7 +95,7 @@ def late(connection: Connection) -> Iterator[Session]:
 
 
 def fail(words: str) -> Callable[[], Session]:
-    """Return what raises the driver's error."""
+    """Return a function that raises the error of the driver."""
 
     def connect() -> Session:
         raise sqlite3.Error(words)
@@ -103,7 +103,7 @@ def fail(words: str) -> Callable[[], Session]:
     return connect
 
 
-def test_a_connection_is_returned_open_and_closes_the_breaker(
+def test_successful_database_connection_closes_the_breaker(
     connection: Connection, shared: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared.open()
@@ -115,7 +115,7 @@ def test_a_connection_is_returned_open_and_closes_the_breaker(
     assert not shared.is_open
 
 
-def test_a_server_that_hangs_is_given_up_and_then_refused_at_once(
+def test_hanging_database_times_out_and_is_then_refused_at_once(
     connection: Connection, shared: Breaker, late: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watched, "CONNECT_SECONDS", 0.05)
@@ -132,7 +132,7 @@ def test_a_server_that_hangs_is_given_up_and_then_refused_at_once(
 @pytest.mark.parametrize(
     ("words", "opened"), [("away", True), ("away, it answered", False), ("wrong password", False)]
 )
-def test_only_a_server_that_is_away_opens_the_breaker(
+def test_only_a_database_outage_opens_the_breaker(
     connection: Connection, shared: Breaker, words: str, opened: bool
 ) -> None:
     connection.connect = fail(words)
@@ -143,7 +143,9 @@ def test_only_a_server_that_is_away_opens_the_breaker(
     assert shared.is_open is opened
 
 
-def test_a_bug_of_ours_opens_no_breaker(connection: Connection, shared: Breaker) -> None:
+def test_programming_error_does_not_open_the_breaker(
+    connection: Connection, shared: Breaker
+) -> None:
     def connect() -> Session:
         raise TypeError
 
@@ -151,11 +153,11 @@ def test_a_bug_of_ours_opens_no_breaker(connection: Connection, shared: Breaker)
     with pytest.raises(TypeError):
         connection.get_new_connection(PARAMETERS)
     assert not shared.is_open
-    # Nor is the turn kept.
+    # The lock is released.
     assert shared.take()
 
 
-def test_a_check_closes_its_connection(connection: Connection) -> None:
+def test_database_check_closes_its_connection(connection: Connection) -> None:
     session = Session()
     connection.connect = lambda: session
 
@@ -163,7 +165,7 @@ def test_a_check_closes_its_connection(connection: Connection) -> None:
     assert session.closed and connection.tried == [PARAMETERS]
 
 
-def test_a_check_of_a_server_that_hangs_is_short(
+def test_database_check_of_a_hanging_server_is_short(
     connection: Connection, late: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watched, "CHECK_SECONDS", 0.05)
@@ -173,7 +175,7 @@ def test_a_check_of_a_server_that_hangs_is_short(
 
 
 @pytest.mark.parametrize(("words", "answers"), [("answered: too many", True), ("away", False)])
-def test_a_refusal_by_the_server_itself_is_an_answer(
+def test_refused_connection_counts_as_an_answer(
     connection: Connection, words: str, answers: bool
 ) -> None:
     connection.connect = fail(words)
@@ -181,7 +183,7 @@ def test_a_refusal_by_the_server_itself_is_an_answer(
     assert connection.answers(PARAMETERS) is answers
 
 
-def test_a_server_that_is_away_is_not_asked_whether_a_connection_is_usable(
+def test_is_usable_does_not_query_a_database_with_an_open_breaker(
     connection: Connection, shared: Breaker
 ) -> None:
     assert connection.is_usable()

@@ -1,4 +1,4 @@
-"""The worker waits for its broker: it says for which and why, and can be ended meanwhile."""
+"""A worker whose broker is down names it and the reason, and can be stopped."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.ports import free_port
 from tests.tree import ROOT
 
-# Kafka has no login here, and may have several addresses.
+# Kafka without login, and with several addresses.
 BROKERS = (
     ("redis", "someone:hidden-word@", ""),
     ("amqp", "someone:hidden-word@", ""),
@@ -35,9 +35,9 @@ def started(url: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_it_says_what_it_waits_for_and_ends_when_told(tmp_path: Path) -> None:
+def test_worker_names_the_broker_that_it_waits_for_and_ends_on_sigterm(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
-    # All at once, because Kafka's client takes its time.
+    # In parallel, because the Kafka client is slow.
     workers = {
         scheme: started(f"{scheme}://{login}{address}/{others}", tmp_path)
         for scheme, login, others in BROKERS
@@ -45,12 +45,12 @@ def test_it_says_what_it_waits_for_and_ends_when_told(tmp_path: Path) -> None:
     try:
         for scheme, worker in workers.items():
             assert worker.stdout
-            told = next(line for line in worker.stdout if "waiting" in line)
+            first_line = next(line for line in worker.stdout if "waiting" in line)
             worker.send_signal(signal.SIGTERM)
             rest, _ = worker.communicate(timeout=15)
-            assert f"waiting for the message broker {scheme}://{address}: " in told
-            assert "hidden-word" not in told + rest
-            # Not by the signal itself, which a container's first process would not be ended by.
+            assert f"waiting for the message broker {scheme}://{address}: " in first_line
+            assert "hidden-word" not in first_line + rest
+            # It handles the signal: as the first process of a container it must.
             assert worker.returncode == 0
     finally:
         for worker in workers.values():

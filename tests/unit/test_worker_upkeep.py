@@ -1,4 +1,4 @@
-"""A worker's heartbeat and periodic work."""
+"""Heartbeat and periodic work of a worker."""
 
 import datetime
 import logging
@@ -24,18 +24,18 @@ from tests.waiting import eventually
 
 
 class Consumer:
-    """Celery's, as far as the upkeep sees it: a loop, which does what it is asked to."""
+    """The part of the Celery consumer that the upkeep uses: a loop that runs callbacks."""
 
     def __init__(self) -> None:
         """Begin connected."""
         self.connection: object | None = object()
-        self.asked: list[Callable[[], None]] = []
-        self.call_soon = self.asked.append
+        self.callbacks: list[Callable[[], None]] = []
+        self.call_soon = self.callbacks.append
 
     def turn(self) -> None:
-        """Turn once."""
-        while self.asked:
-            self.asked.pop()()
+        """Run the callbacks once."""
+        while self.callbacks:
+            self.callbacks.pop()()
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def test_a_loop_without_timers_that_stands_still_is_seen(clock: Any) -> None:
-    """Kafka's, and that of messages in files: nothing else would ever call the worker ill."""
+def test_stuck_worker_loop_without_timers_is_detected(clock: Any) -> None:
+    """As with Kafka and file messages; no other check detects it."""
     consumer = Consumer()
     watch = Upkeep(SimpleNamespace(use_eventloop=False, consumer=consumer, hostname="here"))
 
@@ -62,8 +62,8 @@ def test_a_loop_without_timers_that_stands_still_is_seen(clock: Any) -> None:
         clock.now += LOOP_SECONDS / 2
         watch.beat()
     assert not watch.is_well()
-    # It is asked no more than once, however long it is stuck.
-    assert len(consumer.asked) == 1
+    # At most one callback waits, however long the loop is stuck.
+    assert len(consumer.callbacks) == 1
 
     consumer.turn()
     assert watch.is_well()
@@ -71,15 +71,15 @@ def test_a_loop_without_timers_that_stands_still_is_seen(clock: Any) -> None:
     consumer.connection = None
     assert watch.is_well(), "it waits for its broker"
 
-    # That is over, and its loop has not turned since.
+    # It is connected again, and its loop has not run since.
     consumer.connection = object()
     assert watch.is_well()
     clock.now += LOOP_SECONDS
     assert not watch.is_well()
 
 
-def test_a_worker_that_stops_is_well_while_its_tasks_end_and_no_longer(clock: Any) -> None:
-    """Its row stays: its successor is expected within STALE_SECONDS."""
+def test_stopping_worker_is_healthy_until_the_task_time_limit(clock: Any) -> None:
+    """Its heartbeat row stays: its successor starts within STALE_SECONDS."""
     watch = Upkeep(SimpleNamespace(use_eventloop=True, consumer=Consumer(), hostname="here"))
 
     watch.stop(watch.worker)
@@ -94,15 +94,15 @@ def test_a_worker_that_stops_is_well_while_its_tasks_end_and_no_longer(clock: An
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the heartbeats that are sent, by whom."""
+    """Record the heartbeats, by worker."""
     sent: list[str] = []
     monkeypatch.setattr(upkeep.beats, "touch", lambda: sent.append("touch"))
     monkeypatch.setattr(upkeep.beats, "beat", sent.append)
     return sent
 
 
-def watched(*, use_eventloop: bool = True) -> Any:
-    """Return the upkeep of a worker that is connected, whose threads only note what happens."""
+def upkeep_of_worker(*, use_eventloop: bool = True) -> Any:
+    """Return the upkeep of a connected worker, with threads that only record their start."""
     timer = SimpleNamespace(calls=[])
     timer.call_repeatedly = lambda *call: timer.calls.append(call)
     watch: Any = Upkeep(
@@ -116,8 +116,8 @@ def watched(*, use_eventloop: bool = True) -> Any:
     return watch
 
 
-def test_a_heartbeat_is_sent_while_the_worker_is_well(clock: Any, sent: list[str]) -> None:
-    watch = watched()
+def test_worker_sends_heartbeats_only_while_it_is_healthy(clock: Any, sent: list[str]) -> None:
+    watch = upkeep_of_worker()
     watch.heartbeat.once()
     assert sent == ["touch", "here"]
 
@@ -130,8 +130,8 @@ def test_a_heartbeat_is_sent_while_the_worker_is_well(clock: Any, sent: list[str
 
 
 @pytest.mark.parametrize("use_eventloop", [True, False])
-def test_heartbeat_and_periodic_work_begin_with_the_worker(clock: Any, use_eventloop: bool) -> None:
-    watch = watched(use_eventloop=use_eventloop)
+def test_heartbeat_and_periodic_work_start_with_the_worker(clock: Any, use_eventloop: bool) -> None:
+    watch = upkeep_of_worker(use_eventloop=use_eventloop)
     clock.now += LOOP_SECONDS
 
     watch.start(watch.worker)
@@ -143,20 +143,20 @@ def test_heartbeat_and_periodic_work_begin_with_the_worker(clock: Any, use_event
     assert watch.worker.timer.calls == (timer if use_eventloop else [])
 
 
-def test_a_worker_that_is_terminated_sends_no_further_heartbeat(clock: Any) -> None:
-    watch = watched()
+def test_terminated_worker_sends_no_further_heartbeat(clock: Any) -> None:
+    watch = upkeep_of_worker()
 
     watch.terminate(watch.worker)
 
     assert all(thread.over.is_set() for thread in (watch.heartbeat, *watch.periodic))
 
 
-def test_a_worker_ends_when_its_parent_was_killed(
+def test_worker_ends_when_its_parent_was_killed(
     clock: Any, sent: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr(upkeep.os, "kill", lambda *call: killed.append(call))
-    watch = watched()
+    watch = upkeep_of_worker()
     watch.beat()
     assert not killed
 
@@ -166,9 +166,7 @@ def test_a_worker_ends_when_its_parent_was_killed(
     assert "the worker ends" in caplog.text
 
 
-def test_periodic_work_has_a_request_id_of_its_own(
-    clock: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_periodic_work_has_its_own_request_id(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def work() -> None:
@@ -177,7 +175,7 @@ def test_periodic_work_has_a_request_id_of_its_own(
     monkeypatch.setattr(
         registry, "periodic_work", {"sweep": registry.PeriodicWork("the sweep", 7, work)}
     )
-    (thread,) = watched().periodic
+    (thread,) = upkeep_of_worker().periodic
     assert (thread.name, thread.seconds) == ("the sweep", 7)
 
     thread.once()
@@ -186,10 +184,10 @@ def test_periodic_work_has_a_request_id_of_its_own(
     assert "request_id" not in structlog.contextvars.get_contextvars()
 
 
-def test_work_is_repeated_with_pauses_until_it_is_stopped() -> None:
+def test_periodic_work_repeats_with_pauses_until_stopped() -> None:
     done: list[bool] = []
     thread = Regularly("the sweep", 0.001, lambda: done.append(True))
-    # It must not delay the worker's end.
+    # It must not delay the end of the worker.
     assert thread.daemon and thread.name == "the sweep"
 
     thread.start()
@@ -205,7 +203,7 @@ def test_work_is_repeated_with_pauses_until_it_is_stopped() -> None:
     assert pauses == [5, 5]
 
 
-def test_a_failure_of_periodic_work_is_logged_once_until_it_succeeds(
+def test_failure_of_periodic_work_is_logged_once_until_it_succeeds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed: list[bool] = []
@@ -224,11 +222,11 @@ def test_a_failure_of_periodic_work_is_logged_once_until_it_succeeds(
         (logging.WARNING, "the sweep failed: ValueError: one"),
         (logging.WARNING, "the sweep failed: ValueError: three"),
     ]
-    # A process that is forked meanwhile would inherit an open one.
+    # A forked process would inherit an open connection.
     assert len(closed) == 4
 
 
-def test_the_health_check_s_file_is_touched(settings: Settings, tmp_path: Path) -> None:
+def test_heartbeat_touches_the_file_of_the_health_check(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "of/worker/heartbeat"
     settings.WORKER_HEARTBEAT_FILE = file
 
@@ -241,7 +239,9 @@ def test_the_health_check_s_file_is_touched(settings: Settings, tmp_path: Path) 
 
 
 @pytest.mark.django_db
-def test_a_worker_has_one_row_and_old_rows_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_has_one_heartbeat_row_and_old_rows_are_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = timezone.now()
     monkeypatch.setattr(beats.timezone, "now", lambda: now)
     for age in (1, beats.STALE_SECONDS, beats.STALE_SECONDS + 1, 3600, 3601):

@@ -1,4 +1,4 @@
-"""The application as uWSGI and gunicorn load it: what nginx says, and responses with an end."""
+"""The WSGI application: values from nginx, and chunked responses."""
 
 import io
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ UWSGI = {"uwsgi.version": b"2", "SERVER_PROTOCOL": "HTTP/1.1", "REQUEST_METHOD":
 
 
 class Answer:
-    """A response of two pieces, and an empty one; it may fail after them."""
+    """A response of two pieces and an empty one, which may fail after them."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.fails = fails
@@ -29,7 +29,7 @@ class Answer:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What Django is given."""
+    """Return the environ that Django receives."""
     environ: dict[str, Any] = {}
 
     def django(given: dict[str, Any], start_response: object) -> list[bytes]:
@@ -41,11 +41,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def environ(**more: object) -> dict[str, Any]:
-    """Return a request's variables."""
+    """Return the environ of a request."""
     return {"wsgi.input": io.BytesIO(), **more}
 
 
-def test_the_client_and_the_port_are_nginx_s_word(seen: dict[str, Any]) -> None:
+def test_wsgi_uses_client_address_and_port_from_nginx(seen: dict[str, Any]) -> None:
     given = environ(
         **{"REMOTE_ADDR": "", "SERVER_PORT": "80", "HTTP_HOST": "localhost"},
         **{"HTTP_NGINX_REMOTE_ADDR": "192.0.2.7", "HTTP_NGINX_SERVER_PORT": "7999"},
@@ -56,15 +56,15 @@ def test_the_client_and_the_port_are_nginx_s_word(seen: dict[str, Any]) -> None:
     assert seen == {"REMOTE_ADDR": "192.0.2.7", "SERVER_PORT": "7999", "HTTP_HOST": "localhost"}
 
 
-def test_without_nginx_no_header_is_believed(seen: dict[str, Any]) -> None:
-    """Since gunicorn itself takes the port from the Host; the metrics go by it."""
+def test_wsgi_without_nginx_has_no_client_address_and_port(seen: dict[str, Any]) -> None:
+    """Gunicorn takes the port from the Host header, and /metrics depends on the port."""
     wsgi_http.application(environ(REMOTE_ADDR="", SERVER_PORT="9145"), None)
 
     del seen["wsgi.input"]
     assert seen == {"REMOTE_ADDR": "", "SERVER_PORT": ""}
 
 
-def test_a_body_that_the_view_leaves_is_read(seen: dict[str, Any]) -> None:
+def test_wsgi_reads_the_body_that_the_view_does_not_read(seen: dict[str, Any]) -> None:
     body = io.BytesIO(bytes(1_000_000))
 
     wsgi_http.application(environ(**{"wsgi.input": body}), None)
@@ -72,7 +72,7 @@ def test_a_body_that_the_view_leaves_is_read(seen: dict[str, Any]) -> None:
     assert body.read() == b""
 
 
-def test_a_body_that_breaks_off_is_answered(seen: dict[str, Any]) -> None:
+def test_wsgi_answers_a_request_with_a_truncated_body(seen: dict[str, Any]) -> None:
     class CutOff:
         def read(self, size: int) -> bytes:
             raise OSError
@@ -83,25 +83,27 @@ def test_a_body_that_breaks_off_is_answered(seen: dict[str, Any]) -> None:
 def ask(
     monkeypatch: pytest.MonkeyPatch, answer: Answer, status: str = "200 OK", **request: object
 ) -> tuple[dict[str, str], Iterable[bytes]]:
-    """Return the headers and the body of an answer; its length is unknown unless it is given."""
-    told: dict[str, str] = {}
+    """Return headers and body of a response, whose length is unknown unless given."""
+    response_headers: dict[str, str] = {}
     length = request.pop("length", None)
 
     def django(given: dict[str, Any], start: Callable[..., None]) -> Answer:
-        # uWSGI would send a file past the chunks.
+        # uWSGI would send a file without chunks.
         assert "wsgi.file_wrapper" not in given
         start(status, [("content-length", str(length))] if length else [])
         return answer
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> None:
-        told.update(headers)
+        response_headers.update(headers)
 
     monkeypatch.setattr(wsgi_http, "django", django)
     given = environ(**{**UWSGI, "wsgi.file_wrapper": list, **request})
-    return told, wsgi_http.direct(given, start_response)
+    return response_headers, wsgi_http.direct(given, start_response)
 
 
-def test_a_response_of_unknown_length_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_response_of_unknown_length_is_chunked_and_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     answer = Answer()
 
     headers, body = ask(monkeypatch, answer)
@@ -112,7 +114,7 @@ def test_a_response_of_unknown_length_has_an_end(monkeypatch: pytest.MonkeyPatch
     assert answer.closed
 
 
-def test_a_response_whose_view_fails_has_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_response_of_a_failed_view_has_no_final_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     _, body = ask(monkeypatch, Answer(fails=True))
     pieces = []
 
@@ -133,7 +135,7 @@ def test_a_response_whose_view_fails_has_no_end(monkeypatch: pytest.MonkeyPatch)
         ("200 OK", {"length": 10}),
     ],
 )
-def test_what_can_have_no_chunks_has_none(
+def test_response_is_not_chunked_where_http_forbids_it_or_length_is_known(
     monkeypatch: pytest.MonkeyPatch, status: str, request_: dict[str, Any]
 ) -> None:
     headers, body = ask(monkeypatch, Answer(), status, **request_)

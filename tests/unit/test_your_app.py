@@ -1,4 +1,4 @@
-"""docs/your-app.md: what it has a reader write works."""
+"""The code in docs/your-app.md works."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from tests.unit.config_files import text_of
 
 
 def files_of_guide() -> dict[str, str]:
-    """Return the files of the guide's first model, page and test."""
+    """Return the files of the first model, page and test in the guide."""
     text = text_of("docs/your-app.md").partition("### Its first model, page and test")[2]
     text = text.partition("\nThen, with")[0]
     blocks = re.findall(r"^`(.+)`:\n\n((?:(?:    .*)?\n)+)", text, re.MULTILINE)
@@ -23,7 +23,7 @@ def insert(path: Path, before: str, line: str) -> None:
     path.write_text(text.replace(before, f"{line}\n{before}", 1))
 
 
-def test_the_first_model_page_and_test_work_as_the_guide_has_them(tmp_path: Path) -> None:
+def test_first_model_page_and_test_of_the_guide_work(tmp_path: Path) -> None:
     copy_tree(tmp_path)
     guide = text_of("docs/your-app.md")
     app, urls = '    "shop",', '    path("", include("shop.urls")),'

@@ -1,4 +1,4 @@
-"""The faults that are seeded for `./ebctl lint`: a table for each kind."""
+"""The seeded faults for `./ebctl lint`, a table for each kind."""
 
 from tests.unit.ebctl_faults import container, platform, properties, resources, settings
 from tests.unit.ebctl_faults.bundles import Fault

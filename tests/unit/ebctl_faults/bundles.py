@@ -1,4 +1,4 @@
-"""Bundles of the project with one thing in them changed."""
+"""Bundles of the project with one change."""
 
 from collections.abc import Callable
 
@@ -12,18 +12,18 @@ ENVIRONMENT = "option_settings:\n  aws:elasticbeanstalk:application:environment:
 
 
 def with_file(name: str, content: str | bytes, *, executable: bool = False) -> Bundle:
-    """Return the project's bundle with one more, or another, file."""
+    """Return the bundle with a file added or replaced."""
     data = content.encode() if isinstance(content, str) else content
     return Bundle({**OWN.files, name: BundleFile(data, executable)})
 
 
 def config(text: str) -> Bundle:
-    """Return the project's bundle with one more .config file."""
+    """Return the bundle with a .config file added."""
     return with_file(EXTRA, text)
 
 
 def alone(text: str) -> Bundle:
-    """Return the project's bundle with that .config file in place of its own."""
+    """Return the bundle with this as its only .config file."""
     files = {name: file for name, file in OWN.files.items() if ".ebextensions" not in name}
     return Bundle({**files, EXTRA: BundleFile(text.encode())})
 
@@ -34,17 +34,17 @@ def option(namespace: str, name: str, value: str) -> Bundle:
 
 
 def property_(line: str) -> Bundle:
-    """Return a bundle with one more environment property, in line 3."""
+    """Return a bundle with an environment property added, in line 3."""
     return config(f"{ENVIRONMENT}    {line}\n")
 
 
 def dockerfile(change: Callable[[str], str]) -> Bundle:
-    """Return the project's bundle with its Dockerfile changed."""
+    """Return the bundle with a changed Dockerfile."""
     return with_file("Dockerfile", change(OWN.files["Dockerfile"].text))
 
 
 def without(name: str, **added: str) -> Bundle:
-    """Return the project's bundle without a file, and with others by their content."""
+    """Return the bundle without a file, and with others added."""
     files = {key: file for key, file in OWN.files.items() if key != name}
     return Bundle({**files, **{key: BundleFile(text.encode()) for key, text in added.items()}})
 
@@ -55,5 +55,5 @@ def dockerrun(text: str) -> Bundle:
     return Bundle({**files, "Dockerrun.aws.json": BundleFile(text.encode())})
 
 
-# A bundle, the rule that it breaks, the line (0: the whole file), and words of the message.
+# Bundle, broken rule, line (0: the whole file), and part of the message.
 Fault = tuple[Bundle, str, int, str]

@@ -1,4 +1,4 @@
-"""Faults of hooks and of nginx's files in .platform."""
+"""Faults of hooks and nginx files in .platform."""
 
 from tests.unit.ebctl_faults.bundles import Fault, with_file
 
@@ -6,56 +6,56 @@ HOOK = ".platform/hooks/postdeploy/notify"
 SCRIPT = b"#!/bin/sh\nexit 0\n"
 
 FAULTS: dict[str, Fault] = {
-    "a hook that may not be run": (with_file(HOOK, SCRIPT), "exec-bit", 0, "chmod"),
-    "a hook without an interpreter": (
+    "hook that is not executable": (with_file(HOOK, SCRIPT), "exec-bit", 0, "chmod"),
+    "hook without an interpreter": (
         with_file(HOOK, "exit 0\n", executable=True),
         "exec-bit",
         1,
         "#!",
     ),
-    "a hook with Windows line ends": (
+    "hook with Windows line ends": (
         with_file(HOOK, SCRIPT.replace(b"\n", b"\r\n"), executable=True),
         "exec-bit",
         1,
         "CR LF",
     ),
-    "a hook in a place that is none": (
+    "hook in an unknown folder": (
         with_file(".platform/hooks/afterdeploy/a", SCRIPT, executable=True),
         "not-read",
         0,
         "postdeploy",
     ),
-    "a folder that nothing reads": (
+    "unknown folder of .platform": (
         with_file(".platform/ngnix/conf.d/a.conf", "a b;\n"),
         "not-read",
         0,
         "nginx",
     ),
-    "an nginx file that is not read": (
+    "nginx file with another suffix": (
         with_file(".platform/nginx/conf.d/a.config", "a b;\n"),
         "not-read",
         0,
         "conf.d/*.conf",
     ),
-    "an nginx line without its end": (
+    "nginx directive without semicolon": (
         with_file(".platform/nginx/conf.d/a.conf", "client_max_body_size 1m\n"),
         "nginx",
         1,
         "lacks its ;",
     ),
-    "an nginx block without its end": (
+    "nginx block without closing brace": (
         with_file(".platform/nginx/conf.d/a.conf", "map $a $b {\n  c d;\n"),
         "nginx",
         2,
         "without its }",
     ),
-    "a directive that the platform has": (
+    "nginx directive that the platform sets": (
         with_file(".platform/nginx/conf.d/elasticbeanstalk/a.conf", "\nkeepalive_timeout 75s;\n"),
         "nginx",
         2,
         "keepalive_timeout",
     ),
-    "an nginx.conf without the platform's part": (
+    "nginx.conf without the include of the platform": (
         with_file(".platform/nginx/nginx.conf", "events {}\n"),
         "nginx",
         0,

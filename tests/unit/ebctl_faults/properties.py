@@ -5,22 +5,22 @@ from tests.unit.ebctl_faults.bundles import ENVIRONMENT, Fault, alone, config, o
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 
 FAULTS: dict[str, Fault] = {
-    "a secret of the project's": (property_("DJANGO_SECRET_KEY: abc"), "secret", 3, "setenv"),
-    "a database's URL": (property_("DATABASE_URL: mysql://a@b/c"), "secret", 3, "setenv"),
-    "a secret of another's": (property_("STRIPE_API_KEY: abc"), "secret", 3, "setenv"),
-    "a password in a URL": (
+    "secret of the project": (property_("DJANGO_SECRET_KEY: abc"), "secret", 3, "setenv"),
+    "database URL": (property_("DATABASE_URL: mysql://a@b/c"), "secret", 3, "setenv"),
+    "secret of another service": (property_("STRIPE_API_KEY: abc"), "secret", 3, "setenv"),
+    "password in a URL": (
         property_("BROKER: redis://:word@cache:6379/0"),
         "secret",
         3,
         "setenv",
     ),
-    "a database's password": (
+    "database password": (
         option("aws:rds:dbinstance", "DBPassword", "abc"),
         "secret",
         3,
         "secret",
     ),
-    "a secret by its value": (
+    "secret by value instead of ARN": (
         config(f"option_settings:\n  {SECRETS}:\n    DJANGO_SECRET_KEY: abc\n"),
         "secret",
         3,
@@ -32,20 +32,20 @@ FAULTS: dict[str, Fault] = {
         3,
         "4096",
     ),
-    "a value of two lines": (
+    "value with two lines": (
         property_("TEXT: |-\n      one\n      two"),
         "property",
         3,
         "several lines",
     ),
-    "quotes that would stay": (property_("""TEXT: "'quoted'" """), "property", 3, "quotes"),
-    "a value that the container refuses": (
+    "value with quotes": (property_("""TEXT: "'quoted'" """), "property", 3, "quotes"),
+    "value that the container refuses": (
         alone(f"{ENVIRONMENT}    DRAIN_SECONDS: 600\n"),
         "property",
         3,
         "DRAIN_SECONDS",
     ),
-    "requests that the load balancer cuts off": (
+    "request timeout longer than that of the load balancer": (
         alone(
             f"{ENVIRONMENT}    REQUEST_SECONDS: 47\n"
             "  aws:elbv2:loadbalancer:\n    IdleTimeout: 57\n"
@@ -54,5 +54,5 @@ FAULTS: dict[str, Fault] = {
         5,
         "the instance's nginx waits 57 s",
     ),
-    "a name that is none": (property_("MY-NAME: a"), "property", 3, "name"),
+    "invalid property name": (property_("MY-NAME: a"), "property", 3, "name"),
 }

@@ -1,4 +1,4 @@
-"""Faults of .config files as such and of option_settings."""
+"""Faults of .config files and of option_settings."""
 
 from tests.unit.ebctl_faults.bundles import Fault, alone, config, option, with_file
 
@@ -9,30 +9,30 @@ PROCESS = "aws:elasticbeanstalk:environment:process:default"
 
 FAULTS: dict[str, Fault] = {
     # YAML
-    "a tab": (config("option_settings:\n\taws: 1\n"), "yaml", 2, "not YAML"),
-    "an empty file": (config("# nothing\n"), "yaml", 0, "empty"),
-    "a list of nothing": (config("- one\n"), "yaml", 1, "no keys"),
-    "a short tag": (config("Resources:\n  A: !Ref B\n"), "yaml", 2, "!Ref"),
-    "a duplicate key": (
+    "tab": (config("option_settings:\n\taws: 1\n"), "yaml", 2, "not YAML"),
+    "empty file": (config("# nothing\n"), "yaml", 0, "empty"),
+    "file with a list": (config("- one\n"), "yaml", 1, "no keys"),
+    "short YAML tag": (config("Resources:\n  A: !Ref B\n"), "yaml", 2, "!Ref"),
+    "duplicate key": (
         config("files:\n  /a: {content: a}\nfiles:\n  /b: {content: b}\n"),
         "duplicate-key",
         3,
         "line 1",
     ),
-    "a duplicate option": (
+    "duplicate option": (
         alone(f"option_settings:\n  {ASG}:\n    MinSize: 2\n    MinSize: 3\n"),
         "duplicate-key",
         4,
         "line 3",
     ),
-    "a key that is none": (config("option_setting: {}\n"), "key", 1, "'option_settings'"),
-    "a file that is not read": (
+    "unknown key": (config("option_setting: {}\n"), "key", 1, "'option_settings'"),
+    "file with another suffix": (
         with_file(".ebextensions/more.yaml", "a: b\n"),
         "not-read",
         0,
         ".config",
     ),
-    "nginx in the old place": (
+    "nginx in the old folder": (
         with_file(".ebextensions/nginx/conf.d/a.conf", "a b;\n"),
         "not-read",
         0,
@@ -45,49 +45,49 @@ FAULTS: dict[str, Fault] = {
         2,
         "no option",
     ),
-    "a setting of a list without a value": (
+    "setting in a list without a value": (
         config(f"option_settings:\n  - namespace: {ASG}\n    option_name: MinSize\n"),
         "settings",
         2,
         "needs",
     ),
-    "an unknown namespace": (
+    "unknown namespace": (
         option("aws:autoscaling:asgs", "MinSize", "2"),
         "namespace",
         3,
         f"'{ASG}'",
     ),
-    "an unknown option": (option(ASG, "MinimumSize", "2"), "option", 3, "'MinSize'"),
-    "an unknown option of a named process": (
+    "unknown option": (option(ASG, "MinimumSize", "2"), "option", 3, "'MinSize'"),
+    "unknown option of a named process": (
         option("aws:elasticbeanstalk:environment:process:web", "HealthPath", "/"),
         "option",
         3,
         "HealthPath",
     ),
-    "a word that is none of them": (
+    "invalid choice": (
         option(COMMAND, "DeploymentPolicy", "RollingWithAdditional"),
         "value",
         3,
         "RollingWithAdditionalBatch",
     ),
-    "a truth value of YAML's": (option(COMMAND, "IgnoreHealthCheck", "no"), "value", 3, "'no'"),
-    "a number out of range": (option(PROCESS, "HealthCheckInterval", "4"), "value", 3, "5 to 300"),
-    "a number that is none": (option(PROCESS, "Port", "http"), "value", 3, "1 to 65535"),
-    "days that there are not": (
+    "YAML boolean": (option(COMMAND, "IgnoreHealthCheck", "no"), "value", 3, "'no'"),
+    "number out of range": (option(PROCESS, "HealthCheckInterval", "4"), "value", 3, "5 to 300"),
+    "invalid number": (option(PROCESS, "Port", "http"), "value", 3, "1 to 65535"),
+    "invalid number of days": (
         option("aws:elasticbeanstalk:cloudwatch:logs", "RetentionInDays", "31"),
         "value",
         3,
         "'31'",
     ),
-    "a duration that is none": (
+    "invalid duration": (
         option("aws:autoscaling:updatepolicy:rollingupdate", "PauseTime", "PT"),
         "value",
         3,
         "PT30M",
     ),
-    "a path without a slash": (option(PROCESS, "HealthCheckPath", "readyz"), "value", 3, "/"),
-    "a list for a value": (option(ASG, "MinSize", "[2, 3]"), "value", 3, "not a text"),
-    "a value in a list": (
+    "path without a slash": (option(PROCESS, "HealthCheckPath", "readyz"), "value", 3, "/"),
+    "list instead of a value": (option(ASG, "MinSize", "[2, 3]"), "value", 3, "not a text"),
+    "invalid value in a list": (
         alone(
             f"option_settings:\n  - namespace: {ASG}\n    option_name: MinSize\n    value: many\n"
         ),
@@ -95,19 +95,19 @@ FAULTS: dict[str, Fault] = {
         2,
         "'many'",
     ),
-    "a setting of two files": (
+    "option set in two files": (
         config(f"option_settings:\n  {ASG}:\n    MaxSize: 6\n"),
         "set-twice",
         3,
         "scaling.config",
     ),
-    "more at least than at most": (
+    "MinSize above MaxSize": (
         alone(f"option_settings:\n  {ASG}:\n    MinSize: 7\n    MaxSize: 6\n"),
         "together",
         3,
         "MaxSize",
     ),
-    "a check that outlasts its interval": (
+    "health check timeout above its interval": (
         alone(
             f"option_settings:\n  {PROCESS}:\n    HealthCheckTimeout: 20\n"
             "    HealthCheckInterval: 10\n"
@@ -116,7 +116,7 @@ FAULTS: dict[str, Fault] = {
         3,
         "HealthCheckInterval",
     ),
-    "a trigger that does not add up": (
+    "inconsistent scaling trigger": (
         alone(
             "option_settings:\n  aws:autoscaling:trigger:\n    BreachDuration: 5\n"
             "    Period: 1\n    EvaluationPeriods: 3\n"
@@ -125,7 +125,7 @@ FAULTS: dict[str, Fault] = {
         3,
         "Period times EvaluationPeriods",
     ),
-    "managed updates without a time": (
+    "managed updates without a start time": (
         option("aws:elasticbeanstalk:managedactions", "ManagedActionsEnabled", '"true"'),
         "together",
         3,
@@ -137,26 +137,26 @@ FAULTS: dict[str, Fault] = {
         3,
         "SSLCertificateArns",
     ),
-    "a certificate that is none": (
+    "invalid certificate ARN": (
         option(LISTENER, "SSLCertificateArns", "mine"),
         "value",
         3,
         "ARN",
     ),
-    # What the eb client does
-    "a batch that the client overrides": (
+    # Overrides of the eb client
+    "batch size that the eb client overrides": (
         option(COMMAND, "BatchSize", "1"),
         "overridden",
         3,
         "default.cfg.yml",
     ),
-    "health reports that the client overrides": (
+    "health reporting that the eb client overrides": (
         option("aws:elasticbeanstalk:healthreporting:system", "SystemType", "basic"),
         "overridden",
         3,
         "'enhanced'",
     ),
-    "a role that the client overrides": (
+    "role that the eb client overrides": (
         option("aws:elasticbeanstalk:environment", "ServiceRole", "mine"),
         "overridden",
         3,

@@ -1,4 +1,4 @@
-"""What the tests of `stackctl backup` and `restore` share: the steps and a stack with a backup."""
+"""Steps of `stackctl backup` and `restore`, and a stack with a backup."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ DISCARDED = ["database remove stackctl_restore", "discard media"]
 
 
 def folders(stack: Stack) -> list[Path]:
-    """Return what is in the folder of the stack's backups, the oldest first."""
+    """Return the backups of the stack, the oldest first."""
     top = stack.root / "backups" / NAME
     return sorted(top.iterdir()) if top.exists() else []
 
@@ -39,7 +39,7 @@ def stop(stack: Stack) -> None:
 
 @pytest.fixture
 def saved(stack: Stack) -> Stack:
-    """A stack with a backup, whose data are others now, and whose servers are stopped."""
+    """Return a stopped stack with a backup, whose data has changed since."""
     assert save(stack).code == 0
     stack.data.rows[LIVE] = ["b.png"]
     stack.data.media = {"b.png": b"B"}
@@ -60,7 +60,7 @@ def is_unchanged(stack: Stack) -> bool:
 
 
 def rewritten(**changes: object) -> Callable[[Stack, Path], object]:
-    """Return what changes a backup's manifest."""
+    """Return a function that changes the manifest of a backup."""
 
     def change(_: Stack, path: Path) -> None:
         manifest = json.loads((path / MANIFEST).read_text())

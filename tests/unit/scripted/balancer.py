@@ -1,4 +1,4 @@
-"""HAProxy's answers: its runtime API, its master process, and the site itself."""
+"""A fake HAProxy: its runtime API, its master process, and the site."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ COLUMNS = (
 # A server is up this long after its container is healthy: two good checks.
 CHECK_SECONDS = 2.0
 FORMER_SECONDS = 3.0
-# Measured, as the states are: HAProxy 3.0 shows a drained server that ended as DOWN at first.
+# Measured with HAProxy 3.0, which first shows a drained server that ended as DOWN.
 HOLD_SECONDS = 30.0
 
 
 @dataclass
 class Balancer:
-    """One HAProxy in front of the engine's servers."""
+    """A HAProxy in front of the servers of the engine."""
 
     engine: Engine
     # The servers that its configuration names.
@@ -37,21 +37,21 @@ class Balancer:
     admin: dict[tuple[str, str], str] = field(default_factory=dict)
     # When each running request ends, by server.
     requests: dict[str, list[float]] = field(default_factory=dict)
-    # Until when a request waits in a server's queue.
+    # Until when a request waits in the queue of a server.
     waiting: dict[str, float] = field(default_factory=dict)
-    # Until when a server that was in maintenance has not been checked again.
+    # Until when a server that was in maintenance is not checked.
     unchecked: dict[str, float] = field(default_factory=dict)
-    # Until when it has the former address of a server that was recreated.
+    # Until when it has the former address of a recreated server.
     stale: dict[str, float] = field(default_factory=dict)
-    # Visitors' requests a second, to each server that is up.
+    # Requests per second to each server that is up.
     traffic: float = 50.0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     limits: dict[str, int] = field(default_factory=dict)
     silent: str = ""
     pid: int = 8
-    # Until then the former process answers.
+    # Before this moment, the former process answers.
     answers_from: float = 0.0
-    # Each former process with the moment at which it ends.
+    # The former processes, with the moment of their end.
     former: dict[int, float] = field(default_factory=dict)
     reloads: str = "Success=1\n--\n"
     _counted: float = 1000.0
@@ -79,7 +79,7 @@ class Balancer:
         return ended[0].isdigit() and self.engine.clock.now > float(ended) + HOLD_SECONDS
 
     def up(self) -> list[str]:
-        """Return the servers that get requests."""
+        """Return the servers that receive requests."""
         return [name for name in self.names if self.status(BACKENDS[0], name)[0] == "UP"]
 
     def drained(self) -> set[str]:
@@ -87,7 +87,7 @@ class Balancer:
         return {name for _, name in self.admin}
 
     def count_traffic(self) -> None:
-        """Count what visitors asked for since the last look."""
+        """Count the requests since the last call."""
         passed, self._counted = self.engine.clock.now - self._counted, self.engine.clock.now
         for name in self.up():
             container = self.engine.running(name)
@@ -140,7 +140,7 @@ class Balancer:
                     self.pid += 1
                     self.answers_from = self.engine.clock.now + 1.0
                     self.limits.clear()
-                    # What it is not given in the state file, a new process does not know.
+                    # A new process knows only the servers in the state file.
                     kept = self.engine.state_file.split()
                     self.admin = {k: v for k, v in self.admin.items() if k[1] in kept}
                 return self.reloads
@@ -176,7 +176,7 @@ class Balancer:
         return "# " + "\n".join(",".join(row) for row in [list(COLUMNS), *rows]) + "\n\n"
 
     def servers_state(self) -> str:
-        """Return the servers' state as a reload hands it on."""
+        """Return the state of the servers, as a reload passes it on."""
         rows = [
             f"{3 + number} {backend} 1 {name} 10.0.0.1 2 "
             f"{self.admin_state(backend, name)} 1 1 9 15 3 3 6 0 0 0 {name} 7999 - 0 0"
@@ -191,7 +191,7 @@ class Balancer:
         return state | (32 if self.is_unresolved(name) else 0)
 
     def answer(self, path: str) -> tuple[int, str]:
-        """Answer a visitor, by each server that is up in turn."""
+        """Answer a visitor, round robin over the servers that are up."""
         up = self.up()
         if not up:
             return 503, "<title>503 Service Unavailable</title>"
@@ -202,7 +202,7 @@ class Balancer:
 
 
 class Site:
-    """The site's port on this machine; which stack answers there is for each test to say."""
+    """The port of the site on this machine; each test sets the stack that answers."""
 
     def __init__(self) -> None:
         """Begin to listen."""
@@ -211,7 +211,7 @@ class Site:
         site = self
 
         class Handler(BaseHTTPRequestHandler):
-            """Answers as the present stack does."""
+            """Answers like the present stack."""
 
             def do_GET(self) -> None:
                 site.hosts.add(self.headers["Host"])
@@ -225,7 +225,7 @@ class Site:
                 self.wfile.write(content)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port: int = self.server.server_address[1]
@@ -233,5 +233,5 @@ class Site:
 
 
 def profile(server: str, release: str) -> str:
-    """Return what /profile/ answers."""
+    """Return the response of /profile/."""
     return json.dumps({"server": server, "release": release})

@@ -1,4 +1,4 @@
-"""The options that the docker client and Compose know of the commands that stackctl runs."""
+"""The options of the docker and compose commands that stackctl runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class RefusedError(Exception):
 
 
 class Client(argparse.ArgumentParser):
-    """The options of one command; what the client does not know, it refuses."""
+    """The options of one command; it refuses others."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse wrong usage, as the client does."""
+        """Refuse wrong usage, like the client."""
         raise RefusedError(message)
 
 
 def client(flags: str, options: str = "", lists: str = "", *, rest: str = "*") -> Client:
-    """Return the parser of a command: flags, options with a value, and those that may repeat."""
+    """Return the parser of a command: flags, options, and options that may repeat."""
     made = Client(allow_abbrev=False, add_help=False)
     for name in flags.split():
         made.add_argument(f"--{name}", action="store_true")

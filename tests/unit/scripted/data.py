@@ -1,4 +1,4 @@
-"""The database's and the media volume's answers, and the migrations."""
+"""A fake database, media volume and migrations."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from tests.unit.scripted.engine import Engine
 
 LIVE = "shop"
-# What a settings module may print next to an answer, which it is not.
+# A log line that a settings module may print next to the answer.
 LOG_LINE = '{"applied": [], "unapplied": ["log.0001"], "errors": {"log.0001": ["a log line"]}}'
 
 
 @dataclass
 class Data:
-    """What a stack keeps."""
+    """The data of a stack."""
 
     engine: Engine
     # The rows of each database. A row names a media file.
@@ -32,21 +32,21 @@ class Data:
     loaded_as: str = ""
     media: dict[str, bytes] = field(default_factory=lambda: {"a.png": b"A"})
     staged: dict[str, bytes] = field(default_factory=dict)
-    # Called before each part is saved: what visitors upload meanwhile.
+    # Called before each part is saved, such as for uploads of visitors.
     meanwhile: Callable[[], object] = lambda: None
     # The passwords that each server accepts, the primary one first.
     accepted: dict[str, list[str]] = field(
         default_factory=lambda: {"mysql.sh": ["a-password"], "redis.sh": ["a-password"]}
     )
     applied: list[str] = field(default_factory=lambda: ["shop.0001"])
-    # The migrations that a release brings, and what the linter says of them.
+    # The migrations of a release, and the findings of the linter.
     migrations: dict[str, list[str]] = field(default_factory=dict)
     findings: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    # Of a migration that fails: how many are applied before, and how it ends.
+    # A failing migration: number applied before, exit code, output.
     migration_fails: tuple[int, int, str] | None = None
 
     def upload(self, name: str) -> None:
-        """Take an upload: first its file, then its row."""
+        """Add an upload: first its file, then its row."""
         self.media[name] = name.encode()
         self.rows[LIVE].append(name)
 
@@ -72,7 +72,7 @@ class Data:
         return Reply(out="migrate: waiting for the lock\nApplying\n")
 
     def media_volume(self, script: str, stdin: bytes) -> Reply:
-        """Run one of the scripts of backup and restore on the media volume."""
+        """Run a script of backup or restore on the media volume."""
         names = {
             backup.PACK: "save media",
             restore.STAGE: "unpack media",
@@ -94,7 +94,7 @@ class Data:
         return Reply()
 
     def server(self, script: str, arguments: list[str], stdin: bytes) -> Reply:
-        """Run one of the actions of a server's script in inside/."""
+        """Run an action of a server script in inside/."""
         action, database, *_ = (*arguments, "")
         database = database or LIVE
         if action in ("knows", "accept", "retire"):
@@ -125,7 +125,7 @@ class Data:
         return Reply()
 
     def password(self, script: str, action: str, password: str) -> Reply:
-        """Say whether a password is accepted, accept one more, or refuse all others."""
+        """Check a password, accept it in addition, or refuse all others."""
         accepted = self.accepted[script]
         if action == "knows":
             return Reply(0 if password in accepted else 3)

@@ -1,4 +1,4 @@
-"""Docker's answers: an engine with images, containers and volumes, and Compose."""
+"""A fake Docker engine with images, containers and volumes, and Compose."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from tests.unit.scripted.volume import PROJECT_LABEL, LockVolume
 from tools.stackctl.balancer import apache
 from tools.stackctl.releases import roll
 
-# What an ended container's log is cut at, and where an image says which release it is.
+# Formats of `docker inspect`: the last end of a container, and the environment of an image.
 ENDED = "{{if .RestartCount}}{{.State.FinishedAt}}{{end}}"
 IMAGE_ENV = "{{range .Config.Env}}{{println .}}{{end}}"
 APPLICATION = ("server1", "server2", "worker")
 
 
 class Engine(LockVolume):
-    """The engine, and what stackctl starts that asks it."""
+    """The engine, and the programs that stackctl starts."""
 
     def __init__(self, root: Path, clock: Clock, port: int) -> None:
-        """Start a stack whose servers and worker run the release `aaaa`, an hour ago."""
+        """Create a stack that has run release `aaaa` for an hour."""
         super().__init__(root)
         self.root, self.clock, self.port = root, clock, port
         self.data = Data(self)
         self.balancer = Balancer(self)
-        # All calls; and the changes, in words.
+        # All calls, and the changes as text.
         self.calls: list[str] = []
         self.steps: list[str] = []
-        # What happens instead of a step, or before it where that is nothing.
+        # Replaces a step, or runs before it when it returns None.
         self.faults: dict[str, Callable[[], Reply | None]] = {}
-        # Called before each step, and before each call of a program, with its number.
+        # Called before each step and each program, with its number.
         self.at_step: Callable[[int], None] = lambda _: None
         self.before: Callable[[int], Reply | None] = lambda _: None
         self.commit = "aaaa"
@@ -49,19 +49,19 @@ class Engine(LockVolume):
         # The Host headers of the requests to servers and the site.
         self.hosts: set[str] = set()
         self.state_file = ""
-        # The seconds that the latest restart left a container to end.
+        # The stop timeout of the latest restart.
         self.grace: list[str] = []
         self.configuration_error = ""
         # Why HAProxy cannot listen at an address and port.
         self.binds: dict[str, str] = {}
-        # What Compose refuses its files for; what `docker info` says; other stacks' ports.
+        # The error of compose; the output of `docker info`; ports of other stacks.
         self.configuration_fault = ""
         self.info = {"ServerVersion": "28.1.0"}
         self.publishes: dict[int, str] = {}
-        # What the services `env-check` and `certificates` answer.
+        # The results of the services `env-check` and `certificates`.
         self.environment_check = Reply()
         self.certificate = Reply(out="right until 2031\n")
-        # What Apache was given for each server, and when its requests end.
+        # The state of each server in Apache, and when its requests end.
         self.apache: dict[str, str] = {}
         self.apache_requests: list[float] = []
         self.containers: dict[str, Container] = {}
@@ -79,7 +79,7 @@ class Engine(LockVolume):
         return project(self.root, self.port, self.extra)
 
     def create(self, service: str) -> Container:
-        """Make a service's container, in the place of the one that is there."""
+        """Create the container of a service, and replace an existing one."""
         described = self.model()["services"][service]
         self._ids += 1
         image = described["image"]
@@ -98,11 +98,11 @@ class Engine(LockVolume):
         return made
 
     def behave(self, name: str, service: str = "", /, **facts: Any) -> None:
-        """Have the containers of a release, or one service's, do something else than well."""
+        """Set the behaviour of containers of a release, or of one service."""
         self.behaviours[name, service] = Behaviour(**facts)
 
     def behaviour(self, container: Container) -> Behaviour:
-        """Return what a container does."""
+        """Return the behaviour of a container."""
         release = container.environ.get("RELEASE", "")
         for key in ((release, container.service), (release, "")):
             if key in self.behaviours:
@@ -110,12 +110,12 @@ class Engine(LockVolume):
         return Behaviour()
 
     def running(self, service: str) -> Container | None:
-        """Return a service's container if it runs."""
+        """Return the container of a service if it runs."""
         found = self.containers.get(service)
         return found if found is not None and found.status == "running" else None
 
     def releases(self) -> dict[str, str]:
-        """Return what each server and worker runs."""
+        """Return the release of each server and worker."""
         return {
             name: self.containers[name].environ["RELEASE"]
             for name in APPLICATION
@@ -123,7 +123,7 @@ class Engine(LockVolume):
         }
 
     def answer(self, container: Container, path: str) -> tuple[int, str]:
-        """Return what a server answers."""
+        """Return the response of a server."""
         behaviour = self.behaviour(container)
         if path in behaviour.answers:
             return behaviour.answers[path]
@@ -133,14 +133,14 @@ class Engine(LockVolume):
         return 200, "{}"
 
     def step(self, name: str) -> Reply | None:
-        """Note a change; return how it fails, where a test says so."""
+        """Record a change; return its failure if a test sets one."""
         self.steps.append(name)
         self.at_step(len(self.steps) - 1)
         fault = self.faults.get(name)
         return fault() if fault else None
 
     def build(self, release: str) -> None:
-        """Make a release's image, the newest."""
+        """Add the image of a release as the newest."""
         self.images = {f"{IMAGE}:{release}": f"sha256:{release}", **self.images}
 
     def by_id(self, identity: str) -> Container | None:
@@ -206,7 +206,7 @@ class Engine(LockVolume):
             case ["logs", "--tail", count, *until, identity] if until[:1] in ([], ["--until"]):
                 one = self.by_id(identity)
                 lines = self.behaviour(one).log.splitlines() if one else []
-                # What came after its last end is of its next start.
+                # Later lines belong to its next start.
                 lines = lines[: lines.index(until[1])] if until and until[1] in lines else lines
                 return Reply(out="\n".join(lines[-int(count) :]))
             case ["image", "inspect", "--format", form, name] if form in ("{{.Id}}", IMAGE_ENV):
@@ -269,14 +269,14 @@ class Engine(LockVolume):
         return Reply()
 
     def end(self, service: str, exit_code: int = 137, **facts: Any) -> None:
-        """Have a container end, as by `docker kill`."""
+        """End a container, as with `docker kill`."""
         found = self.containers[service]
         facts |= {"status": "exited", "exit_code": exit_code, "finished": f"{self.clock.now:.1f}"}
         for name, fact in facts.items():
             setattr(found, name, fact)
 
     def inspected(self, container: Container) -> dict[str, Any]:
-        """Return a container as `docker inspect` tells it."""
+        """Return a container in the format of `docker inspect`."""
         health = container.health_at(self.clock.now, self.behaviour(container))
         address = {f"{NAME}_backend": {"IPAddress": container.address}}
         labels = {"service": container.service, "config-hash": container.hash}
@@ -314,7 +314,7 @@ class Engine(LockVolume):
             return Reply(16, err=str(error))
         if given.progress not in (None, "plain", "quiet") or given.project_name not in (None, NAME):
             return Reply(16, err=f"unsupported: {given}")
-        # A project on standard input needs its name and folder, or paths in it lead elsewhere.
+        # A project on standard input needs its name and folder for relative paths.
         if given.file and (given.file, given.project_directory) != ("-", str(self.root)):
             return Reply(14, err="open: no such file or directory")
         model = json.loads(stdin if given.file else b"{}") or self.model()
@@ -380,7 +380,7 @@ class Engine(LockVolume):
         pytest.fail(f"the scripted engine does not know: docker compose {argv}")
 
     def up(self, named: list[str], *, recreate: bool) -> Reply:
-        """Start what is not running; replace what has another image or configuration."""
+        """Start stopped services; recreate those with another image or configuration."""
         if reply := self.step(" ".join(["up", *named])):
             return reply
         for service, described in self.model()["services"].items():

@@ -1,4 +1,4 @@
-"""What the scripted engine is made of."""
+"""The data types of the scripted engine."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 
 @dataclass
 class Reply:
-    """How a program ends, and what it prints."""
+    """Exit code and output of a program."""
 
     code: int = 0
     out: str = ""
     err: str = ""
-    # What it prints where that is data.
+    # Binary output.
     data: bytes = b""
 
 
 @dataclass
 class Behaviour:
-    """What the containers of a release do."""
+    """The behaviour of the containers of a release."""
 
     healthy_after: float = 1.0
-    # `unhealthy`, or `starting` for ever.
+    # `unhealthy`, or `starting` forever.
     becomes: str = "healthy"
-    # It ends by itself, and Docker starts it again.
+    # It ends by itself, and Docker restarts it.
     ends: bool = False
-    # How HAProxy's checks of it end.
+    # The result of HAProxy health checks.
     check: str = "L7OK"
-    # The share of visitors' requests that it answers with 500.
+    # The share of requests that it answers with 500.
     errors: float = 0.0
-    # What it answers by path, where that is not what it should.
+    # Wrong responses by path.
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
-    # The release that it says it is.
+    # The release in its response of /profile/.
     release: str = ""
     log: str = "ready"
 
@@ -55,19 +55,19 @@ class Container:
     exit_code: int = 0
     restarts: int = 0
     out_of_memory: bool = False
-    # Its health, where a test says it.
+    # Its health, if a test sets it.
     health: str = ""
-    # A user stopped it, which the engine remembers.
+    # A user stopped it; the engine has an event.
     stopped: bool = False
-    # It has begun to stop, which it writes into a file.
+    # It is stopping; its drain file exists.
     stopping: bool = False
     policy: str = "unless-stopped"
     finished: str = "-"
-    # What its latest health check printed.
+    # Output of its latest health check.
     output: str = ""
 
     def health_at(self, moment: float, behaviour: Behaviour) -> str:
-        """Return how its health check is at a moment."""
+        """Return its health at a moment."""
         if self.health:
             return self.health
         return behaviour.becomes if moment >= self.started + behaviour.healthy_after else "starting"

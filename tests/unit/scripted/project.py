@@ -1,4 +1,4 @@
-"""The compose project: what `docker compose config` prints."""
+"""The compose project in the format of `docker compose config`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMAGE = "shop-local"
 
 
 def project(root: Path, port: int, extra: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the project with `.env` as it is now; `extra` changes services or adds them."""
+    """Return the project with the present `.env`; `extra` changes or adds services."""
     given = {
         **{"DJANGO_ALLOWED_HOSTS": "*", "BROKER": "redis", "DB_ENGINE": "mysql"},
         **{"DB_HOST": "db", "DB_NAME": "shop", "DB_USER": "shop", "DB_PASSWORD": "a-password"},

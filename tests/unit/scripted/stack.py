@@ -1,4 +1,4 @@
-"""A command of stackctl, run whole: what it prints, how it ends, and what it leaves behind."""
+"""Runs a command of stackctl from start to end, in a scripted stack."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from tools.stackctl.common import process
 
 @cache
 def site_of(process_id: int) -> Site:
-    """Return a process's site: `make mutants` forks, and a fork has no thread that answers."""
+    """Return the site of a process: a fork of `make mutants` has no server thread."""
     return Site()
 
 
 def site() -> Site:
-    """Return this process's site."""
+    """Return the site of this process."""
     return site_of(os.getpid())
 
 
-# The same for each command, and a fifth of its time.
+# Cached, since it takes a fifth of the time of a command.
 get_command = cache(typer.main.get_command)
 
 
 class Killed(BaseException):
-    """The end of the process, as by kill -9: nothing that it starts later does anything."""
+    """The end of the process, as with kill -9."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Ended:
 
     @property
     def result(self) -> dict[str, Any]:
-        """Return what it printed for scripts."""
+        """Return the JSON output."""
         found: dict[str, Any] = json.loads(self.out)
         return found
 
@@ -73,16 +73,16 @@ def run(argv: Sequence[str]) -> Ended:
         except SystemExit as ended:
             code = int(ended.code or 0)
     done = Ended(code, *(stream.getvalue().decode() for stream in raw))
-    # A message names what it is about.
+    # A message must not contain a missing value.
     assert "None" not in done.err or "Traceback" in done.err, done.err
     return done
 
 
 class Stack(Engine):
-    """The engine, and stackctl in front of it."""
+    """The engine, with commands of stackctl."""
 
     def visitors_get(self, answer: Answer) -> None:
-        """Have the site answer this."""
+        """Set the responses of the site."""
         site().answer = answer
 
     def run(self, *argv: str) -> Ended:
@@ -96,7 +96,7 @@ class Stack(Engine):
         return self.run("deploy", "--json", *options)
 
     def cut_off(self, how: str, step: int, command: Callable[[], Ended]) -> Ended | None:
-        """Run a command that ends before a step: by Ctrl-C, kill -9 or a fault of stackctl."""
+        """Cut a command off before a step: by Ctrl-C, kill -9 or an internal error."""
 
         def at(number: int) -> None:
             if how == "kill" and number >= step:
@@ -115,7 +115,7 @@ class Stack(Engine):
             self.at_step = lambda _: None
 
     def serves(self, release: str) -> bool:
-        """Return whether all runs a release, in service, and Compose would start that."""
+        """Return whether all services run a release, in service, and compose would start it."""
         return (
             self.releases() == dict.fromkeys(APPLICATION, release)
             and not self.balancer.drained()
@@ -124,7 +124,7 @@ class Stack(Engine):
 
 
 def fails(words: str, code: int = 1, *, times: int = 1000) -> Callable[[], Reply | None]:
-    """Return what has a step fail, the first few times."""
+    """Return a fault that fails a step the first `times`."""
     left = iter(range(times))
 
     def fail() -> Reply | None:
@@ -134,14 +134,14 @@ def fails(words: str, code: int = 1, *, times: int = 1000) -> Callable[[], Reply
 
 
 def interrupts() -> None:
-    """Press Ctrl-C."""
-    # To this thread, at once: os.kill() may have another one get it, and this one later.
+    """Interrupt, as with Ctrl-C."""
+    # To this thread, immediately: os.kill() may signal another thread.
     signal.raise_signal(signal.SIGINT)
 
 
 @pytest.fixture
 def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Stack]]:
-    """Return what makes a stack: two servers and a worker of release `aaaa`, all well."""
+    """Return a function that creates a healthy stack: two servers and a worker of `aaaa`."""
     (tmp_path / "haproxy").mkdir()
     (tmp_path / "supervisor").mkdir()
     for name in ("haproxy/haproxy.cfg", "supervisor/entrypoint"):
@@ -151,9 +151,9 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     for name in set(os.environ) - {"PATH", "HOME"}:
         monkeypatch.delenv(name)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    # No terminal: questions get no answer.
+    # No terminal: prompts get no answer.
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    # The site of the scripted HAProxy is there.
+    # The site of the scripted HAProxy uses the port.
     monkeypatch.setattr(preflight, "bind_error", lambda *_: None)
     present: list[Stack] = []
     clock = Clock()
@@ -207,7 +207,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         site().answer, site().hosts = present[0].balancer.answer, present[0].hosts
         return present[0]
 
-    # A shell's background jobs ignore it.
+    # Background jobs of a shell ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield make
     signal.signal(signal.SIGINT, before)
@@ -215,5 +215,5 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 @pytest.fixture
 def stack(scripted: Callable[[], Stack]) -> Stack:
-    """Return a stack: two servers and a worker of release `aaaa`, all well."""
+    """Return a healthy stack: two servers and a worker of release `aaaa`."""
     return scripted()

@@ -1,4 +1,4 @@
-"""The stack's lock and the volume with its owner and record, as the docker client serves them."""
+"""The lock of the stack, and the volume with its owner and record."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class LockVolume(ABC):
     """The container that is the lock, and the volume that it mounts."""
 
     def __init__(self, root: Path) -> None:
-        """Begin without either."""
-        # What the files of each volume are, its labels, and the labels of each lock's container.
+        """Begin without lock and volume."""
+        # Files of each volume, labels of the volume, and labels of each lock container.
         self.volumes: dict[str, dict[str, str]] = {}
         self.volume_labels: list[str] = []
         self.locks: dict[str, dict[str, str]] = {}
-        # Where the engine sees the project's folder, and the one of each container's label.
+        # The project folder in the engine, and the folders in the container labels.
         self.clone = self.engine_root = str(root)
         self.folders = [str(root)]
-        # Containers that ended and are still there.
+        # Containers that ended and were not removed.
         self.left: list[str] = []
 
     @abstractmethod
     def step(self, name: str) -> Reply | None:
-        """Record a change; return how it fails, where a test says so."""
+        """Record a change; return its failure if a test sets one."""
 
     def run_alone(self, argv: list[str]) -> Reply:
         """Run a container that mounts the volume."""
@@ -65,12 +65,12 @@ class LockVolume(ABC):
         return Reply(out=self.printed(given, given.rest[1]), err="" if given.quiet else "Pulling")
 
     def printed(self, given: Any, script: str) -> str:
-        """Return what a script prints of what is mounted."""
+        """Return the output of a script that reads the mounts."""
         mounts = {}
         for volume in given.volume:
             source, target, *_ = volume.split(":")
             mounts[target] = source
-        # The engine makes a volume that is missing.
+        # The engine creates a missing volume.
         files = self.volumes.setdefault(mounts.get(given.workdir, ""), {})
         out = ""
         if "mountinfo" in script:
@@ -95,7 +95,7 @@ class LockVolume(ABC):
         return Reply()
 
     def create_volume(self, argv: list[str]) -> Reply:
-        """Make a volume; one that is there stays."""
+        """Create a volume; an existing one stays."""
         try:
             given = CREATE.parse_args(argv)
         except RefusedError as error:
@@ -105,11 +105,11 @@ class LockVolume(ABC):
         return Reply(out=given.rest)
 
     def release_lock(self) -> None:
-        """Free the lock: its holder has closed its input, and `--rm` removes the container."""
+        """Release the lock: its holder closed its input, and `--rm` removes the container."""
         self.locks = {name: labels for name, labels in self.locks.items() if name in self.left}
 
     def store(self, name: str, text: str) -> Reply:
-        """Write a file of that volume."""
+        """Write a file of the volume."""
         whole = [line for line in text.splitlines() if line.endswith("}")]
         done = f" {json.loads(whole[-1])['outcome']}" if whole else ""
         if reply := self.step(f"write {name.partition('.')[0]}{done}"):
@@ -125,5 +125,5 @@ class LockVolume(ABC):
 
 
 def formatted(form: str, labels: dict[str, str]) -> str:
-    """Fill the labels into a format of the docker client."""
+    """Apply a format of the docker client to labels."""
     return re.sub(r'\{\{\.Label "([^"]*)"\}\}', lambda found: labels.get(found[1], ""), form)
