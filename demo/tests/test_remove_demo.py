@@ -1,4 +1,4 @@
-"""`remove_demo` cuts marked parts out of a file. tests/stack/test_seams.py runs it in a clone."""
+"""`remove_demo` cuts marked parts out of a file (a clone: tests/stack/test_team_project.py)."""
 
 import tomllib
 from pathlib import Path

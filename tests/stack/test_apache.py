@@ -154,13 +154,13 @@ def comparable(answer: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_both_answer_the_same(answers: dict[str, list[Any]], case: str) -> None:
+def test_apache_and_nginx_give_the_same_response(answers: dict[str, list[Any]], case: str) -> None:
     nginx, apache = answers[case]
 
     assert comparable(apache) == comparable(nginx)
 
 
-def test_the_cases_are_what_they_are_called(answers: dict[str, list[Any]]) -> None:
+def test_parity_cases_have_the_expected_status_and_headers(answers: dict[str, list[Any]]) -> None:
     """Else they could be the same by being the same mistake."""
     status = {name: apache[0] for name, (_, apache) in answers.items() if name not in PROBES}
     headers = {name: dict(apache[1]) for name, (_, apache) in answers.items()}
@@ -184,7 +184,7 @@ def test_the_cases_are_what_they_are_called(answers: dict[str, list[Any]]) -> No
     assert "sandbox" in headers["media"]["content-security-policy"]
 
 
-def test_each_kind_of_file_is_of_the_same_type(both: Stack) -> None:
+def test_apache_sends_the_same_headers_as_nginx_for_each_file_type(both: Stack) -> None:
     listed = both.run_in("server1", "sh", "-c", "cd /srv/static && find . -type f").split()
     hashed = re.compile(r"\.(/.+\.[0-9a-f]{12}\.(\w+))")
     kinds = {found[2]: found[1] for found in map(hashed.fullmatch, listed) if found}
@@ -202,7 +202,7 @@ def test_each_kind_of_file_is_of_the_same_type(both: Stack) -> None:
 
 
 @pytest.mark.parametrize("server", ["NGINX", "APACHE"])
-def test_a_file_that_is_known_is_not_sent_again(
+def test_conditional_request_for_a_static_file_gets_304(
     both: Stack, paths: dict[str, str], server: str
 ) -> None:
     url = f"http://127.0.0.1:{port_of(both, server)}{paths['style']}"
@@ -216,16 +216,14 @@ def test_a_file_that_is_known_is_not_sent_again(
         assert again.headers["Cache-Control"] == first["Cache-Control"]
 
 
-def test_static_files_are_apache_s_own_and_need_no_server(
-    both: Stack, paths: dict[str, str]
-) -> None:
+def test_apache_serves_static_files_itself(both: Stack, paths: dict[str, str]) -> None:
     for path in paths.values():
         answer = requests.get(f"http://127.0.0.1:{port_of(both, 'APACHE')}{path}", timeout=10)
         assert answer.headers["Server"] == "Apache", path
 
 
 @pytest.mark.parametrize("server", ["NGINX", "APACHE"])
-def test_a_body_in_chunks_has_the_same_limit(both: Stack, server: str) -> None:
+def test_chunked_body_above_the_limit_gets_413(both: Stack, server: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(both, server), timeout=30)
     # The server answers before it has all, and closes.
     with suppress(OSError):
@@ -238,7 +236,7 @@ def test_a_body_in_chunks_has_the_same_limit(both: Stack, server: str) -> None:
     assert "the limit is 10 MB" in json.load(answer)["detail"]
 
 
-def test_a_body_below_the_limit_arrives(both: Stack) -> None:
+def test_body_below_the_limit_passes_apache(both: Stack) -> None:
     """Through Apache down to Django, which says who may not send it."""
     answer = requests.post(
         f"http://127.0.0.1:{port_of(both, 'APACHE')}/api/schema/",
@@ -254,7 +252,9 @@ def lines(stack: Stack, service: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stack.logs(service).splitlines() if line[:1] == "{"]
 
 
-def test_haproxy_asks_it_next_to_the_servers(both: Stack, paths: dict[str, str]) -> None:
+def test_haproxy_balances_between_apache_and_the_servers(
+    both: Stack, paths: dict[str, str]
+) -> None:
     rows = {(row["pxname"], row["svname"]): row["status"] for row in both.statistics()}
     assert rows["dynamic_backend", "apache"] == "UP"
     assert rows["static_backend", "apache"].startswith("UP")
@@ -272,7 +272,7 @@ def test_haproxy_asks_it_next_to_the_servers(both: Stack, paths: dict[str, str])
         assert upstreams == ["apache"] * 2 + ["server1"] * 2 + ["server2"] * 2
 
 
-def test_one_request_has_one_id_and_one_client_in_every_log(both: Stack) -> None:
+def test_every_log_has_the_request_id_and_client_of_haproxy(both: Stack) -> None:
     """HAProxy's, whatever the client says."""
     forged = {"X-Request-ID": "chosen-by-the-client", "X-Forwarded-For": "203.0.113.9"}
     sent = {both.get("/profile/", headers=forged).headers["X-Request-ID"] for _ in range(3)}
@@ -294,7 +294,7 @@ def test_one_request_has_one_id_and_one_client_in_every_log(both: Stack) -> None
     assert "chosen-by-the-client" not in sent
 
 
-def test_asked_directly_it_keeps_an_id_and_makes_one(both: Stack) -> None:
+def test_apache_keeps_a_valid_request_id_and_replaces_others(both: Stack) -> None:
     given = {"kept": "an-id-of-mine", "made": 'a "wild" one', "made-too": ""}
     for path, identity in given.items():
         ask(port_of(both, "APACHE"), "GET", f"/{path}/", {"X-Request-ID": identity}, "")
@@ -320,7 +320,7 @@ def test_asked_directly_it_keeps_an_id_and_makes_one(both: Stack) -> None:
     assert made != made_too
 
 
-def test_it_has_no_more_rights_than_it_needs(both: Stack) -> None:
+def test_apache_runs_unprivileged_on_the_loopback_address(both: Stack) -> None:
     ports = json.loads(both.inspect("apache", "{{json .HostConfig.PortBindings}}"))
 
     check_bare(both, "apache")
@@ -366,7 +366,7 @@ def answering(stack: Stack) -> set[str]:
     return {requests.get(url, timeout=10).json()["server"] for _ in range(6)}
 
 
-def test_a_server_that_stackctl_drains_gets_nothing_through_it(both: Stack) -> None:
+def test_drained_server_gets_no_request_through_apache(both: Stack) -> None:
     with Load(port_of(both, "APACHE"), visitors()) as load:
         load.warm_up()
         assert both.ask("drain", "server1")["state"] == "drained"
@@ -381,7 +381,7 @@ def test_a_server_that_stackctl_drains_gets_nothing_through_it(both: Stack) -> N
     assert not load.failed, load.summary()
 
 
-def test_a_server_that_moves_costs_nothing_and_is_found(both: Stack) -> None:
+def test_apache_follows_a_server_to_a_new_address_without_failed_requests(both: Stack) -> None:
     """It tells Apache by itself that it stops, whatever stops it; then its name is gone."""
     before = address(both, "server2")
     with Load(port_of(both, "APACHE"), visitors()) as load, occupied_address(both) as take_address:
@@ -399,7 +399,7 @@ def test_a_server_that_moves_costs_nothing_and_is_found(both: Stack) -> None:
     assert not load.failed, load.summary()
 
 
-def test_a_killed_server_is_passed_over_at_once(both: Stack) -> None:
+def test_apache_skips_a_killed_server_at_once(both: Stack) -> None:
     """Without any sign before: who cannot be reached has got nothing of the request."""
     port = port_of(both, "APACHE")
     answering(both)
@@ -420,7 +420,7 @@ def test_a_killed_server_is_passed_over_at_once(both: Stack) -> None:
     assert not [outcome for outcome in load.failed if outcome.started > killed], load.summary()
 
 
-def test_apache_that_goes_on_after_a_hang_loses_nothing(both: Stack) -> None:
+def test_apache_fails_no_request_after_it_resumes_from_a_hang(both: Stack) -> None:
     """What it is sent then is no request of the hang."""
     with Load(both.http_port, writers()) as load:
         load.warm_up()
@@ -434,7 +434,7 @@ def test_apache_that_goes_on_after_a_hang_loses_nothing(both: Stack) -> None:
     assert not [outcome for outcome in load.failed if outcome.started > ended], load.summary()
 
 
-def test_stopping_apache_loses_nothing(both: Stack) -> None:
+def test_restarting_apache_fails_no_request(both: Stack) -> None:
     with Load(both.http_port, visitors()) as load:
         load.warm_up()
         both.compose("restart", "apache")

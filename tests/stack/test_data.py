@@ -16,14 +16,14 @@ def hits_on(stack: Stack, server: str) -> int:
     raise AssertionError(f"{server} never answered")
 
 
-def test_a_count_written_through_one_server_is_read_through_the_other(production: Stack) -> None:
+def test_count_written_through_one_server_is_read_through_the_other(production: Stack) -> None:
     for _ in range(2):
         written = production.post("/api/hits/").json()
         other = {"set1": "set2", "set2": "set1"}[written["server"]]
         assert hits_on(production, other) == written["hits"]
 
 
-def test_every_visit_counts_once_under_concurrency(production: Stack) -> None:
+def test_concurrent_visits_get_consecutive_counts(production: Stack) -> None:
     before = hits_on(production, "set1")
     with ThreadPoolExecutor(16) as pool:
         counts = list(pool.map(lambda _: production.post("/api/hits/").json()["hits"], range(200)))
@@ -46,7 +46,7 @@ def test_rows_and_files_survive_down_and_up(production: Stack) -> None:
     assert production.get("/media/kept.txt").text == "kept\n"
 
 
-def test_a_fault_of_tls_is_named_and_not_waited_for(production: Stack) -> None:
+def test_migrate_reports_a_database_tls_error_without_waiting(production: Stack) -> None:
     """MySQL's certificate is its own; PostgreSQL speaks no TLS here."""
     options = {"mysql": "ssl_mode=VERIFY_IDENTITY", "postgres": "sslmode=verify-full"}[DB_ENGINE]
     url = f"{DB_ENGINE}://mysite:x@db/mysite?{options}"
@@ -63,7 +63,7 @@ def test_a_fault_of_tls_is_named_and_not_waited_for(production: Stack) -> None:
 
 
 @mysql_alone
-def test_a_statement_without_an_answer_is_given_up_and_a_long_one_is_not(production: Stack) -> None:
+def test_hanging_statement_times_out_and_slow_statement_succeeds(production: Stack) -> None:
     """The checks during a long statement tell it from a server that hangs."""
     told = production.python_in(
         "server1",
@@ -85,7 +85,7 @@ def test_a_statement_without_an_answer_is_given_up_and_a_long_one_is_not(product
 
 
 @mysql_alone
-def test_the_database_speaks_utf8mb4_and_is_strict(production: Stack) -> None:
+def test_mysql_uses_utf8mb4_and_strict_mode(production: Stack) -> None:
     facts = production.python_in(
         "server1",
         "import django; django.setup()\n"
@@ -98,7 +98,7 @@ def test_the_database_speaks_utf8mb4_and_is_strict(production: Stack) -> None:
     assert "'9." in facts and "utf8mb4" in facts and "STRICT_TRANS_TABLES" in facts
 
 
-def test_migrate_says_what_it_waits_for_and_gives_up(production: Stack) -> None:
+def test_migrate_gives_up_when_no_database_answers(production: Stack) -> None:
     result = production.compose(
         *(
             "run",
@@ -121,7 +121,7 @@ def test_migrate_says_what_it_waits_for_and_gives_up(production: Stack) -> None:
     assert "Traceback" not in result.stdout
 
 
-def test_a_wrong_password_is_said_at_once_and_not_shown(production: Stack) -> None:
+def test_migrate_reports_a_refused_password_without_showing_it(production: Stack) -> None:
     check_a_wrong_password(production)
 
 
@@ -139,7 +139,7 @@ def check_a_wrong_password(stack: Stack) -> None:
     assert "Traceback" not in result.stdout
 
 
-def test_down_removes_the_key_of_a_certificate_that_is_set_no_more(tree: Path) -> None:
+def test_down_removes_the_volume_of_a_certificate_that_is_no_longer_set(tree: Path) -> None:
     stack = Stack(tree, "dev", **secret_environment())
     volume = f"{stack.project}_certificates"
     docker("volume", "create", "--label", f"com.docker.compose.project={stack.project}", volume)
@@ -149,7 +149,7 @@ def test_down_removes_the_key_of_a_certificate_that_is_set_no_more(tree: Path) -
     assert volume not in docker("volume", "ls", "--quiet").split()
 
 
-def test_the_volumes_are_the_projects_own(production: Stack) -> None:
+def test_volumes_are_named_for_the_project(production: Stack) -> None:
     names = docker("volume", "ls", "--quiet", "--filter", f"name={production.project}").split()
 
     data = {"mysql": "db-data", "postgres": "postgres-data"}[DB_ENGINE]

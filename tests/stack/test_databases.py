@@ -122,7 +122,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
         docker("rm", "--force", "--volumes", name)
 
 
-def test_the_unit_tests_pass_on_it(
+def test_unit_tests_pass_on_a_real_database(
     database: tuple[str, str], image: str, packages: Path, files: list[str]
 ) -> None:
     engine, server = database

@@ -40,7 +40,7 @@ def ask(
 
 @pytest.mark.parametrize("accept", [BROWSER, "text/html, application/json"])
 @pytest.mark.parametrize(("door", "line", "status"), CASES)
-def test_browser_gets_the_page(
+def test_browser_gets_an_html_error_page(
     bench: Bench, door: str, line: str, status: int, accept: str
 ) -> None:
     answer, page = ask(bench, door, line, accept)
@@ -59,7 +59,7 @@ def test_browser_gets_the_page(
     [("", "/"), ("*/*", "/"), ("application/json, text/html", "/"), (BROWSER, "/api/")],
 )
 @pytest.mark.parametrize(("door", "line", "status"), CASES)
-def test_other_client_gets_json(
+def test_other_client_gets_a_json_error(
     bench: Bench, door: str, line: str, status: int, accept: str, folder: str
 ) -> None:
     answer, text = ask(bench, door, line, accept, folder)
@@ -74,7 +74,7 @@ def test_other_client_gets_json(
 
 
 @pytest.mark.parametrize("door", ["haproxy", "apache", "nginx-balancer"])
-def test_error_of_a_server_goes_on_as_it_is(bench: Bench, door: str) -> None:
+def test_error_response_of_a_server_is_forwarded_unchanged(bench: Bench, door: str) -> None:
     """Here a 502 without a body."""
     answer, text = ask(bench, door, "GET {}hung", BROWSER)
 

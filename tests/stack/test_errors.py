@@ -76,7 +76,7 @@ def wanted(answer: bytes) -> int:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_error_of_nginx_is_json(port: int, case: str) -> None:
+def test_nginx_answers_errors_in_json(port: int, case: str) -> None:
     request, expected = CASES[case]
 
     status, headers, body = ask(port, request)

@@ -60,7 +60,7 @@ def migrate(stack: Stack) -> str:
     return stack.compose("run", "--rm", "--no-deps", "migrate").stdout
 
 
-def test_of_migrations_at_once_one_does_the_work(dev: Stack) -> None:
+def test_only_one_of_concurrent_migrations_applies_them(dev: Stack) -> None:
     with ThreadPoolExecutor(3) as pool:
         runs = list(pool.map(lambda _: migrate(dev), range(3)))
 
@@ -85,7 +85,9 @@ READERS = {
 }
 
 
-def test_secrets_in_files_reach_their_readers_alone(dev: Stack, secrets: dict[str, str]) -> None:
+def test_secret_files_are_mounted_only_into_services_that_need_them(
+    dev: Stack, secrets: dict[str, str]
+) -> None:
     for service, names in READERS.items():
         mounted = dev.run_in(service, "sh", "-c", "ls /run/secrets; cat /run/secrets/*")
         assert {name for name in secrets if name in mounted.split()} == names, service
@@ -105,9 +107,7 @@ def test_secrets_in_files_reach_their_readers_alone(dev: Stack, secrets: dict[st
     assert dev.get("/healthz").status_code == 200
 
 
-def test_a_secret_s_file_that_gives_none_is_named_before_anything_starts(
-    dev: Stack, secrets: dict[str, str]
-) -> None:
+def test_env_check_names_a_wrong_secret_file(dev: Stack, secrets: dict[str, str]) -> None:
     run = ("run", "--rm", "--no-deps", "env-check")
     empty = dev.tree / FOLDER / "empty"
     empty.touch()

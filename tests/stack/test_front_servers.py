@@ -31,7 +31,7 @@ SETS = {"x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-request-id"}
 
 
 @pytest.mark.parametrize("door", ["haproxy", "nginx-balancer"])
-def test_balancers_replace_what_a_client_says_of_itself(bench: Bench, door: str) -> None:
+def test_balancers_replace_forwarding_headers_of_clients(bench: Bench, door: str) -> None:
     text = "".join(f"{name}: {value}\r\n" for name, value in FORGED.items())
 
     # HAProxy has three to send to, one of them Apache.
@@ -65,7 +65,7 @@ OTHERS = ("11.0.0.1", "172.15.255.9", "172.32.0.1", "192.167.0.1", "192.169.0.1"
 
 
 @pytest.mark.parametrize("door", ["nginx", "apache"])
-def test_only_a_proxy_in_a_private_network_names_the_client(bench: Bench, door: str) -> None:
+def test_x_forwarded_for_is_trusted_only_from_private_networks(bench: Bench, door: str) -> None:
     """By the last address alone: a client may have sent those before it."""
     said = docker(
         *("run", "--rm", "--network", f"container:{container(door)}", "--user", "0"),
@@ -78,7 +78,7 @@ def test_only_a_proxy_in_a_private_network_names_the_client(bench: Bench, door: 
 
 
 @pytest.mark.parametrize("door", ["nginx", "apache"])
-def test_servers_keep_a_request_id_that_logs_can_hold(bench: Bench, door: str) -> None:
+def test_servers_keep_valid_request_ids_and_replace_others(bench: Bench, door: str) -> None:
     kept = ("a" * 8, "Z9._-" + "b" * 59)
     wild = ("", "a" * 7, "a" * 65, "with space", 'with"quote', "with/slash")
 
@@ -93,21 +93,21 @@ def test_servers_keep_a_request_id_that_logs_can_hold(bench: Bench, door: str) -
     assert len(set(made)) == len(wild)
 
 
-def test_nginx_sends_several_cookie_headers_as_one(bench: Bench) -> None:
+def test_nginx_joins_cookie_headers(bench: Bench) -> None:
     """Of several, uWSGI would keep the last, and the user would be signed out."""
     found = echo(bench.ports["nginx"], "Cookie: sessionid=1\r\nCookie: csrftoken=2\r\n")
 
     assert found["cookie"] == ["sessionid=1; csrftoken=2"]
 
 
-def test_nginx_sends_requests_on_after_one_that_got_no_answer(bench: Bench) -> None:
+def test_nginx_forwards_requests_after_one_without_a_response(bench: Bench) -> None:
     """Both tries failed, as when a worker is killed twice; the application still listens."""
     assert bench.get("nginx", "/page/unanswered").status_code == 502
 
     assert [bench.get("nginx", "/who").status_code for _ in range(3)] == [200] * 3
 
 
-def test_trace_is_refused_by_apache_itself(bench: Bench) -> None:
+def test_apache_refuses_trace_requests(bench: Bench) -> None:
     answer = bench.request("TRACE", "apache", "/echo", headers={"Cookie": "secret"})
 
     assert answer.status_code == 405
@@ -115,7 +115,7 @@ def test_trace_is_refused_by_apache_itself(bench: Bench) -> None:
     assert not [line for line in bench.seen() if line.startswith("TRACE")]
 
 
-def test_member_takes_a_server_out_of_apache_s_list_and_brings_it_back(bench: Bench) -> None:
+def test_member_command_removes_and_restores_a_server_of_apache(bench: Bench) -> None:
     """As `stackctl drain` and `ready` do; without a word it counts the server's requests."""
     try:
         assert bench.script("apache", MEMBER, "server1", "off").strip() == "0"
@@ -133,7 +133,7 @@ def test_member_takes_a_server_out_of_apache_s_list_and_brings_it_back(bench: Be
     bench.wait_until_asked("apache", *SERVERS)
 
 
-def test_a_client_that_leaves_the_queue_takes_no_worker(bench: Bench) -> None:
+def test_request_of_a_client_that_leaves_the_queue_reaches_no_server(bench: Bench) -> None:
     """While all servers are busy: 2 of them, with Apache's 2 slots before them."""
     with ThreadPoolExecutor(8) as pool:
         busy = [pool.submit(bench.get, "haproxy", "/sleep/1") for _ in range(6)]
@@ -153,9 +153,7 @@ def test_a_client_that_leaves_the_queue_takes_no_worker(bench: Bench) -> None:
 
 @pytest.mark.parametrize("door", ["haproxy", "nginx-balancer", "apache"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_front_server_that_is_told_to_stop_finishes_what_runs(
-    bench: Bench, door: str, method: str
-) -> None:
+def test_stopping_proxy_finishes_running_requests(bench: Bench, door: str, method: str) -> None:
     path = f"/sleep/2?{door}-{method}"
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.request, method, door, path)
@@ -180,7 +178,7 @@ def ended(service: str) -> bool:
     return docker("inspect", "--format", "{{.State.Running}}", container(service)) == "false"
 
 
-def test_every_line_of_haproxy_s_log_is_json(bench: Bench) -> None:
+def test_haproxy_logs_only_json_lines(bench: Bench) -> None:
     """A long path is cut within its quotes; a connection without a request has no line."""
     before = len(bench.log("haproxy"))
     socket.create_connection(("127.0.0.1", bench.ports["haproxy"])).close()
@@ -195,7 +193,7 @@ def test_every_line_of_haproxy_s_log_is_json(bench: Bench) -> None:
     assert path.startswith(logged) and len(logged) > 1000
 
 
-def test_no_server_gets_more_requests_at_once_than_it_has_workers(bench: Bench) -> None:
+def test_haproxy_sends_a_server_at_most_one_request_per_worker(bench: Bench) -> None:
     """The others wait in HAProxy, whose three servers have two workers each."""
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(bench.get, "haproxy", "/sleep/0.7?limit") for _ in range(8)]
@@ -212,7 +210,7 @@ def test_no_server_gets_more_requests_at_once_than_it_has_workers(bench: Bench) 
     assert sum(wait > 100 for wait in found) == 2, found
 
 
-def test_a_server_whose_probe_says_404_gets_no_new_request(bench: Bench) -> None:
+def test_server_whose_probe_answers_404_gets_no_new_request(bench: Bench) -> None:
     """And one more check than `fall` takes it out; `rise` brings it back. Apache does the same."""
     bench.script("server1", "touch", "/tmp/drains")
     try:
@@ -226,7 +224,7 @@ def test_a_server_whose_probe_says_404_gets_no_new_request(bench: Bench) -> None
     bench.wait_for_all()
 
 
-def test_long_bodies_go_round_the_queue_and_files_take_none(bench: Bench) -> None:
+def test_long_bodies_use_the_upload_backend_and_static_files_refuse_them(bench: Bench) -> None:
     body = bytes(40_000)
     assert bench.request("POST", "haproxy", "/who", data=body).status_code == 200
     refused = bench.request("POST", "haproxy", "/static/who", data=body)
@@ -241,7 +239,7 @@ def test_long_bodies_go_round_the_queue_and_files_take_none(bench: Bench) -> Non
     )
 
 
-def test_long_bodies_go_to_the_server_that_has_the_fewest(bench: Bench) -> None:
+def test_long_bodies_go_to_the_server_with_the_fewest_uploads(bench: Bench) -> None:
     """Round robin would send every second one to the server whose client is slow."""
     head = b"POST /who/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", bench.ports["haproxy"])) as slow:
@@ -258,7 +256,7 @@ def test_long_bodies_go_to_the_server_that_has_the_fewest(bench: Bench) -> None:
     assert {slowly, *others} == {*SERVERS} and len(others) == 1
 
 
-def test_haproxy_is_its_own_health_check(bench: Bench) -> None:
+def test_haproxy_health_check_fails_when_no_server_is_up(bench: Bench) -> None:
     check = ["docker", "exec", container("haproxy"), "/config/healthcheck"]
     assert subprocess.run(check, check=False).returncode == 0
     for server in SERVERS:
@@ -278,7 +276,7 @@ def test_haproxy_is_its_own_health_check(bench: Bench) -> None:
     assert subprocess.run(check, check=False).returncode == 0
 
 
-def test_balancers_send_what_could_not_be_sent_to_the_other_server(bench: Bench) -> None:
+def test_balancers_retry_refused_connections_on_the_other_server(bench: Bench) -> None:
     """A server that refuses a connection has got nothing, so a write may be sent again too.
 
     Not through HAProxy with Apache: it ends Apache's requests once for each server that is silent.

@@ -131,13 +131,13 @@ def comparable(answer: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_both_answer_the_same(answers: dict[str, Any], case: str) -> None:
+def test_gunicorn_and_uwsgi_give_the_same_response(answers: dict[str, Any], case: str) -> None:
     uwsgi, gunicorn = answers[case]
 
     assert comparable(gunicorn) == comparable(uwsgi)
 
 
-def test_the_cases_are_what_they_are_called(answers: dict[str, Any]) -> None:
+def test_parity_cases_have_the_expected_status(answers: dict[str, Any]) -> None:
     """Else they could be the same by being the same mistake."""
     status = {name: uwsgi[0] for name, (uwsgi, _) in answers.items()}
 
@@ -150,7 +150,7 @@ def test_the_cases_are_what_they_are_called(answers: dict[str, Any]) -> None:
     assert [json.loads(body)["server"] for _, _, body in answers["slashes"]] == [*("set1", "set2")]
 
 
-def test_it_is_gunicorn_that_answers(mixed: Stack) -> None:
+def test_server_runs_gunicorn_instead_of_uwsgi(mixed: Stack) -> None:
     assert "gunicorn:gunicorn_0" in mixed.run_in(SERVER, *SUPERVISORCTL, "status")
     assert not processes(mixed, "uwsgi", SERVER)
     workers = int(mixed.run_in(SERVER, "printenv", "WEB_CONCURRENCY"))
@@ -162,7 +162,7 @@ def test_it_is_gunicorn_that_answers(mixed: Stack) -> None:
     ("server", "program"),
     [("server1", "uwsgi:uwsgi_0"), ("server1", "nginx"), (SERVER, "gunicorn:gunicorn_0")],
 )
-def test_supervisord_sees_at_once_when_a_program_ends(
+def test_programs_hold_a_pipe_that_shows_supervisord_their_end(
     mixed: Stack, server: str, program: str
 ) -> None:
     """It has the other end of a pipe that the program keeps open."""
@@ -176,7 +176,7 @@ def test_supervisord_sees_at_once_when_a_program_ends(
     assert [one for one in own & supervisord - log if one.startswith("pipe:")], (own, supervisord)
 
 
-def test_the_client_and_the_request_s_id_are_in_its_log(mixed: Stack) -> None:
+def test_log_has_client_and_request_id(mixed: Stack) -> None:
     sent = [mixed.get("/profile/") for _ in range(4)]
     ids = {answer.headers["X-Request-ID"] for answer in sent if answer.json()["server"] == "set2"}
     gateways = mixed.inspect("haproxy", "{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}")
@@ -191,7 +191,7 @@ def test_the_client_and_the_request_s_id_are_in_its_log(mixed: Stack) -> None:
         assert line["client"] in gateways.split(), line
 
 
-def test_its_workers_count_in_their_places(mixed: Stack) -> None:
+def test_metrics_files_are_named_by_worker_number(mixed: Stack) -> None:
     """So that what is counted survives a worker, and files do not pile up."""
     names = mixed.run_in(SERVER, "sh", "-c", 'ls "$PROMETHEUS_MULTIPROC_DIR"').split()
 
@@ -199,7 +199,7 @@ def test_its_workers_count_in_their_places(mixed: Stack) -> None:
     assert {"counter_1.db", "counter_2.db"} <= set(names)
 
 
-def test_a_killed_master_comes_back_without_orphans(mixed: Stack) -> None:
+def test_killed_master_is_restarted_without_orphans(mixed: Stack) -> None:
     def master() -> int:
         return int(mixed.run_in(SERVER, *SUPERVISORCTL, "pid", "gunicorn:gunicorn_0"))
 
@@ -218,7 +218,7 @@ def test_a_killed_master_comes_back_without_orphans(mixed: Stack) -> None:
     assert not load.failed, load.summary()
 
 
-def test_stopping_it_loses_nothing(mixed: Stack) -> None:
+def test_stopping_the_gunicorn_server_fails_no_request(mixed: Stack) -> None:
     clients = [
         Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0, pause=0.03)
         for number in range(12)
@@ -238,5 +238,5 @@ def test_stopping_it_loses_nothing(mixed: Stack) -> None:
     assert set(order[-3:-1]) == {"gunicorn_0", "gunicorn_1"}
 
 
-def test_an_application_that_cannot_be_loaded_ends_the_container(doomed: str) -> None:
+def test_container_ends_when_gunicorn_cannot_load_the_application(doomed: str) -> None:
     check_doomed(doomed, "gunicorn", "not today")

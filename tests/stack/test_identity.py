@@ -33,7 +33,7 @@ def trace(stack: Stack, request_id: str) -> dict[str, dict[str, object]]:
     )
 
 
-def test_one_request_id_is_in_all_three_logs(production: Stack) -> None:
+def test_all_three_logs_have_the_request_id(production: Stack) -> None:
     request_id = production.get("/profile/").headers["X-Request-ID"]
 
     lines = trace(production, request_id)
@@ -43,7 +43,7 @@ def test_one_request_id_is_in_all_three_logs(production: Stack) -> None:
     assert lines["django"]["request"] == "GET /profile/"
 
 
-def test_what_a_client_says_of_itself_is_not_believed(production: Stack) -> None:
+def test_forwarding_headers_of_clients_are_ignored(production: Stack) -> None:
     forged = "forged-request-id-0123456789"
     answer = production.get(
         "/profile/",
@@ -74,7 +74,7 @@ print(connection.getresponse().headers["Strict-Transport-Security"])
 """
 
 
-def test_a_forged_proto_does_not_pass_for_https(production: Stack) -> None:
+def test_forged_x_forwarded_proto_is_not_https(production: Stack) -> None:
     """Django sends HSTS with what it takes for https: HAProxy's word counts, not a client's."""
     assert "max-age=" in production.python_in("server1", ASK_NGINX)
 
@@ -82,7 +82,7 @@ def test_a_forged_proto_does_not_pass_for_https(production: Stack) -> None:
     assert "Strict-Transport-Security" not in forged.headers
 
 
-def test_a_too_large_body_is_refused_cleanly(production: Stack) -> None:
+def test_too_large_body_gets_413_in_json(production: Stack) -> None:
     answer = production.post("/profile/", data=b"x" * (11 * 1024 * 1024 + 1))
 
     assert answer.status_code == 413
@@ -91,7 +91,7 @@ def test_a_too_large_body_is_refused_cleanly(production: Stack) -> None:
     assert production.get("/profile/").status_code == 200
 
 
-def test_no_secret_is_in_any_log(production: Stack) -> None:
+def test_logs_contain_no_secrets(production: Stack) -> None:
     for service in (
         "env-check",
         "migrate",

@@ -36,19 +36,21 @@ def packages_of(image: str) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in found.items()}
 
 
-def test_all_layers_have_the_same_versions(packages: dict[str, dict[str, str]]) -> None:
+def test_all_layers_have_the_same_package_versions(packages: dict[str, dict[str, str]]) -> None:
     assert packages["dev"] == packages["production"]
     assert packages["production"].items() <= packages["local"].items()
 
 
-def test_local_adds_its_tools_and_nothing_else(packages: dict[str, dict[str, str]]) -> None:
+def test_local_image_adds_only_development_tools(packages: dict[str, dict[str, str]]) -> None:
     assert set(packages["local"]) - set(packages["production"]) == {
         *("debugpy", "django-debug-toolbar"),
         *("iniconfig", "pluggy", "pygments", "pytest", "pytest-django"),
     }
 
 
-def test_the_packages_are_the_locked_ones(packages: dict[str, dict[str, str]], tree: Path) -> None:
+def test_image_has_exactly_the_locked_packages(
+    packages: dict[str, dict[str, str]], tree: Path
+) -> None:
     lines = (tree / "requirements" / "production.txt").read_text().splitlines()
     asked = [Requirement(line.rstrip("\\")) for line in lines if "==" in line]
     image = {"sys_platform": "linux", "python_version": "3.13", "python_full_version": "3.13.5"}
@@ -67,7 +69,9 @@ def test_uwsgi_is_recent_enough(packages: dict[str, dict[str, str]]) -> None:
     assert version >= (2, 0, 31)
 
 
-def test_production_has_no_compiler_and_no_dev_tool(packages: dict[str, dict[str, str]]) -> None:
+def test_production_image_has_no_compiler_and_no_development_tools(
+    packages: dict[str, dict[str, str]],
+) -> None:
     tools = "cc gcc c++ make pip pip3 git curl wget brotli ruff pytest"
     found = docker(
         *("run", "--rm", PRODUCTION, "sh", "-c"),
@@ -82,13 +86,13 @@ def test_production_has_no_compiler_and_no_dev_tool(packages: dict[str, dict[str
     )
 
 
-def test_production_stays_small(packages: object) -> None:
+def test_production_image_is_at_most_300_mb(packages: object) -> None:
     size = int(docker("image", "inspect", "--format", "{{.Size}}", PRODUCTION))
 
     assert size <= 300 * MEGABYTE
 
 
-def test_nothing_private_is_in_the_image(packages: object) -> None:
+def test_production_image_contains_only_the_listed_files(packages: object) -> None:
     def inside(folder: str) -> set[str]:
         return set(docker("run", "--rm", PRODUCTION, "ls", "-A", folder).split())
 
@@ -115,7 +119,7 @@ def test_nothing_private_is_in_the_image(packages: object) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_each_image_says_how_it_runs(packages: object, layer: str) -> None:
+def test_image_declares_user_port_and_health_check(packages: object, layer: str) -> None:
     config = json.loads(
         docker("image", "inspect", "--format", "{{json .Config}}", f"{STACK_NAME}-{layer}")
     )
@@ -127,7 +131,7 @@ def test_each_image_says_how_it_runs(packages: object, layer: str) -> None:
     assert not any("SECRET" in line or "PASSWORD" in line for line in config["Env"])
 
 
-def test_a_changed_file_is_in_the_image_and_nothing_else_is_built_again(
+def test_rebuild_after_an_edit_repeats_only_copy_and_collectstatic(
     packages: object, tree: Path
 ) -> None:
     """So that a build takes seconds: no package is installed, no static file compressed again."""
@@ -162,7 +166,7 @@ def built_again(said: str) -> list[str]:
     return [step for number, step in steps.items() if number not in cached]
 
 
-def test_the_root_dockerfile_builds_the_same_release(tree: Path, packages: object) -> None:
+def test_root_dockerfile_builds_the_same_packages(tree: Path, packages: object) -> None:
     image = f"{Stack(tree, 'production').project}-joined"
     docker("build", "--quiet", "--tag", image, "--build-arg", "RELEASE=r7", str(tree))
     try:

@@ -16,7 +16,7 @@ def test_requests_alternate_between_the_servers(local: Stack) -> None:
     assert turns in (["set1", "set2"] * 3, ["set2", "set1"] * 3)
 
 
-def test_local_layer_shows_itself(local: Stack) -> None:
+def test_local_layer_reports_settings_debug_and_hostname(local: Stack) -> None:
     profile = local.get("/profile").json()
 
     assert profile["settings"] == "local"
@@ -24,24 +24,24 @@ def test_local_layer_shows_itself(local: Stack) -> None:
     assert profile["hostname"] in {local.container(name)[:12] for name in ("server1", "server2")}
 
 
-def test_plain_text_is_had_by_the_query(local: Stack) -> None:
+def test_profile_is_plain_text_with_format_txt(local: Stack) -> None:
     assert local.get("/profile/?format=txt").text == "local\n"
 
 
-def test_plain_text_names_the_settings_alone(production: Stack) -> None:
+def test_plain_text_profile_shows_only_the_settings(production: Stack) -> None:
     answer = production.get("/profile", headers={"Accept": "text/plain"})
     assert answer.text == "production\n"
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
-def test_production_shows_strangers_little(production: Stack) -> None:
+def test_production_shows_anonymous_visitors_no_servers(production: Stack) -> None:
     assert set(production.get("/profile/").json()) == {"settings", "server", "release"}
     page = production.get("/status/").text
     assert "The site is up" in page
     assert "set1" not in page and "set2" not in page
 
 
-def test_a_form_of_the_site_s_own_page_is_taken(local: Stack) -> None:
+def test_form_post_is_accepted_only_from_the_origin_of_the_site(local: Stack) -> None:
     """Whatever the port: Django compares it with the Origin that browsers send."""
     session = requests.Session()
     form = session.get(local.url("/accounts/login/"), timeout=30)
@@ -60,7 +60,7 @@ def test_a_form_of_the_site_s_own_page_is_taken(local: Stack) -> None:
         ("SERVER_COUNT", "9", "variants/servers/compose.9.yaml"),
     ],
 )
-def test_a_value_that_does_not_exist_is_in_compose_s_message(
+def test_compose_names_the_missing_file_of_a_wrong_value(
     local: Stack, name: str, value: str, file: str
 ) -> None:
     answer = local.compose("config", check=False, environment={name: value})
@@ -77,11 +77,11 @@ def test_probes_answer_any_host_and_never_redirect(production: Stack, path: str)
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_a_foreign_host_is_refused_elsewhere(production: Stack) -> None:
+def test_unknown_host_gets_400(production: Stack) -> None:
     assert production.get("/profile/", headers={"Host": "evil.example"}).status_code == 400
 
 
-def test_check_deploy_is_clean_in_the_production_image(production: Stack) -> None:
+def test_check_deploy_finds_no_issues_in_production(production: Stack) -> None:
     answer = production.compose(
         *("run", "--rm", "--no-deps", "-e", "DJANGO_SECURE_SSL_REDIRECT=true", "server1"),
         *("python", "manage.py", "check", "--deploy", "--fail-level", "WARNING"),
@@ -90,7 +90,7 @@ def test_check_deploy_is_clean_in_the_production_image(production: Stack) -> Non
     assert "no issues" in answer.stdout
 
 
-def test_production_without_secrets_names_them_all_and_starts_nothing(production: Stack) -> None:
+def test_up_without_secrets_names_them_and_starts_nothing(production: Stack) -> None:
     bare = Stack(production.tree, "production")
     bare.project += "-bare"
     try:
@@ -108,7 +108,7 @@ def test_production_without_secrets_names_them_all_and_starts_nothing(production
         bare.down(volumes=True)
 
 
-def test_env_check_warns_of_a_redirect_to_https_where_nothing_answers(production: Stack) -> None:
+def test_env_check_warns_of_a_redirect_to_https_without_a_certificate(production: Stack) -> None:
     run = ("run", "--rm", "--no-deps", "env-check")
     redirects = {"DJANGO_SECURE_SSL_REDIRECT": "true"}
     certified = {**redirects, "TLS_CERTIFICATE": "certs/localhost"}
@@ -119,7 +119,7 @@ def test_env_check_warns_of_a_redirect_to_https_where_nothing_answers(production
     assert "redirects to https" not in production.compose(*run).stdout
 
 
-def test_a_server_alone_refuses_too(production: Stack) -> None:
+def test_server_without_env_check_refuses_a_missing_secret(production: Stack) -> None:
     """As on Elastic Beanstalk, where no env-check runs before it."""
     answer = production.compose(
         "run", "--rm", "--no-deps", "-e", "DJANGO_SECRET_KEY=", "server1", "serve", check=False
@@ -130,7 +130,7 @@ def test_a_server_alone_refuses_too(production: Stack) -> None:
     assert "Traceback" not in answer.stdout
 
 
-def test_the_stats_page_asks_for_its_password(production: Stack) -> None:
+def test_stats_page_requires_its_password(production: Stack) -> None:
     address = f"http://127.0.0.1:{production.stats_port}/stats"
     password = production.environment["STATS_PASSWORD"]
 

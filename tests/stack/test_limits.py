@@ -22,7 +22,7 @@ time.sleep(3)
 os.killpg(0, signal.SIGKILL)"""
 
 
-def test_a_process_that_takes_all_memory_is_killed_alone(production: Stack) -> None:
+def test_process_over_the_memory_limit_is_killed_without_its_container(production: Stack) -> None:
     before = production.inspect("server1", "{{.State.StartedAt}}")
 
     hog = ("exec", "-T", "server1", "python", "-c", TAKE_MEMORY)
@@ -32,7 +32,7 @@ def test_a_process_that_takes_all_memory_is_killed_alone(production: Stack) -> N
     assert production.inspect("server1", "{{.State.StartedAt}}") == before
 
 
-def test_a_fork_bomb_leaves_the_other_containers_serving(production: Stack) -> None:
+def test_fork_bomb_in_one_container_leaves_the_others_serving(production: Stack) -> None:
     command = ["docker", "exec", production.container("worker"), "python", "-c", FORK]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as bomb:
         assert bomb.stdout is not None

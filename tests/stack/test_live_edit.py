@@ -27,7 +27,7 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
         path.write_text(original)
 
 
-def test_an_edited_module_is_live_on_both_servers(local: Stack) -> None:
+def test_edited_module_is_live_on_both_servers(local: Stack) -> None:
     module = local.tree / "ops" / "profile.py"
     with edited(module, '"server": settings.PROFILE', '"server": settings.PROFILE.upper()'):
         eventually(
@@ -36,7 +36,7 @@ def test_an_edited_module_is_live_on_both_servers(local: Stack) -> None:
     eventually(lambda: local.in_service() == {"set1", "set2"}, seconds=60, what="both are back")
 
 
-def test_an_edited_template_and_stylesheet_are_live(local: Stack) -> None:
+def test_edited_template_and_stylesheet_are_live(local: Stack) -> None:
     template = local.tree / "ops" / "templates" / "ops" / "status.html"
     with edited(template, "The site is up", "Edited just now"):
         assert all("Edited just now" in local.get("/status/").text for _ in range(4))
@@ -45,7 +45,7 @@ def test_an_edited_template_and_stylesheet_are_live(local: Stack) -> None:
         assert all("/* edited */" in local.get("/static/ops/status.css").text for _ in range(4))
 
 
-def test_a_debugger_attaches_to_a_server_of_its_own(local: Stack) -> None:
+def test_debugger_attaches_to_a_separate_server(local: Stack) -> None:
     """As docs/develop.md starts it; the servers that HAProxy knows listen for none."""
     debugger, site = free_port(), free_port()
     published = (f"127.0.0.1:{debugger}:5678", f"127.0.0.1:{site}:7999")
@@ -92,7 +92,7 @@ urlpatterns = [path("shop/", views.home)]
 }
 
 
-def test_a_new_app_is_live_with_its_templates_and_static_files(local: Stack) -> None:
+def test_new_app_is_live_with_its_templates_and_static_files(local: Stack) -> None:
     """Without a rebuild; a translation alone needs another image, and the log names the line."""
     tree = local.tree
     with ExitStack() as undo:
@@ -135,7 +135,7 @@ def test_a_new_app_is_live_with_its_templates_and_static_files(local: Stack) -> 
     )
 
 
-def test_a_syntax_error_heals_with_the_next_edit(local: Stack) -> None:
+def test_site_recovers_from_a_syntax_error_with_the_next_edit(local: Stack) -> None:
     module = local.tree / "ops" / "profile.py"
     with edited(module, "def active_profile", "def def active_profile"):
         eventually(

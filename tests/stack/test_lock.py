@@ -80,7 +80,7 @@ def test_another_clone_is_refused_until_it_adopts_the_stack(
         held.enter_context(lock.held(project, "up"))
 
 
-def test_a_stack_without_an_owner_belongs_to_the_folder_that_compose_started_it_from(
+def test_stack_without_an_owner_belongs_to_the_compose_working_directory(
     project: compose.Project, clones: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one from before there was an owner, or one that plain compose started."""
@@ -100,7 +100,7 @@ def test_a_stack_without_an_owner_belongs_to_the_folder_that_compose_started_it_
         docker("rm", container)
 
 
-def test_the_lock_excludes_another_process_and_is_free_when_that_is_killed(
+def test_lock_excludes_other_processes_until_its_holder_is_killed(
     project: compose.Project, clones: tuple[Path, Path]
 ) -> None:
     command = [sys.executable, "-c", HOLD, project.name, str(clones[0])]
@@ -121,7 +121,7 @@ def test_the_lock_excludes_another_process_and_is_free_when_that_is_killed(
     assert lock.holder(project) == ""
 
 
-def test_a_lock_whose_start_was_cut_off_is_acquired(
+def test_lock_of_an_aborted_start_can_be_acquired(
     project: compose.Project, clones: tuple[Path, Path]
 ) -> None:
     docker("create", "--name", lock.container_of(project), IMAGE)
@@ -130,7 +130,7 @@ def test_a_lock_whose_start_was_cut_off_is_acquired(
         assert "`stackctl up` of" in lock.holder(project)
 
 
-def test_the_record_of_an_earlier_version_moves_into_the_stack(
+def test_record_of_an_earlier_version_moves_into_the_volume(
     project: compose.Project, clones: tuple[Path, Path]
 ) -> None:
     old = clones[0] / "var" / "stackctl" / project.name / "releases.jsonl"
@@ -146,7 +146,7 @@ def test_the_record_of_an_earlier_version_moves_into_the_stack(
     assert [found.release for found in record.read(project)] == ["a", "b"]
 
 
-def test_a_record_that_does_not_fit_is_as_it_was(
+def test_full_volume_leaves_the_record_unchanged(
     project: compose.Project, clones: tuple[Path, Path]
 ) -> None:
     """On a volume of 16 KB, there as long as the lock mounts it."""

@@ -75,12 +75,12 @@ def check_lock_waits(stack: Stack) -> None:
 
 
 # remove_demo: begin
-def test_gate_passes_new_apps_and_names_columns(production: Stack) -> None:
+def test_migration_gate_accepts_new_apps_and_names_incompatible_columns(production: Stack) -> None:
     check_gate(production)
 
 
 # remove_demo: end
 
 
-def test_migrations_wait_for_locks_briefly_and_again(production: Stack) -> None:
+def test_migrations_retry_locks_with_short_waits(production: Stack) -> None:
     check_lock_waits(production)

@@ -44,20 +44,20 @@ def in_turn(stack: Stack, count: int) -> list[str]:
     return [stack.profile()["server"] for _ in range(count)]
 
 
-def test_requests_go_to_each_in_turn(four: Stack) -> None:
+def test_requests_alternate_between_four_servers(four: Stack) -> None:
     turns = in_turn(four, 12)
 
     assert sorted(turns[:4]) == NAMES
     assert turns == turns[:4] * 3
 
 
-def test_the_status_page_shows_it(four: Stack) -> None:
+def test_status_page_shows_four_servers(four: Stack) -> None:
     assert watched(four) == dict.fromkeys(NAMES, "up")
     page = four.get("/status/").text
     assert all(name in page for name in NAMES)
 
 
-def test_stackctl_knows_it(four: Stack) -> None:
+def test_stackctl_drains_the_fourth_server(four: Stack) -> None:
     servers = four.ask("status")["servers"]
     assert [(found["server"], found["state"]) for found in servers] == [
         (name, "ready") for name in SERVERS
@@ -69,7 +69,7 @@ def test_stackctl_knows_it(four: Stack) -> None:
     assert set(in_turn(four, 4)) == set(NAMES)
 
 
-def test_stopping_it_loses_nothing(four: Stack) -> None:
+def test_stopping_the_fourth_server_fails_no_request(four: Stack) -> None:
     clients = [
         Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0)
         for number in range(12)

@@ -116,7 +116,7 @@ def new_lines(stack: Stack, service: str, mark: int) -> list[str]:
 
 
 # remove_demo: begin
-def test_one_id_leads_through_every_log(production: Stack, token: str) -> None:
+def test_every_log_has_the_request_id_of_an_upload(production: Stack, token: str) -> None:
     request_id = upload(production, token)["request_id"]
 
     def found() -> dict[str, list[dict[str, Any]]]:
@@ -142,7 +142,7 @@ def test_one_id_leads_through_every_log(production: Stack, token: str) -> None:
 # remove_demo: end
 
 
-def test_the_worker_s_log_is_json_from_its_first_line(production: Stack, token: str) -> None:
+def test_worker_logs_only_json_lines(production: Stack, token: str) -> None:
     upload(production, token)  # remove_demo
 
     lines = production.logs("worker").splitlines()
@@ -151,7 +151,7 @@ def test_the_worker_s_log_is_json_from_its_first_line(production: Stack, token: 
         assert {"event", "level", "logger", "timestamp"} <= set(json.loads(line)), line
 
 
-def test_what_requests_cause_is_json_in_every_server(production: Stack, token: str) -> None:
+def test_requests_cause_only_json_log_lines(production: Stack, token: str) -> None:
     """What supervisor and uWSGI say of their own start is not."""
     names = ("server1", "server2", "haproxy")
     marks = {name: len(production.logs(name).splitlines()) for name in names}
@@ -178,7 +178,7 @@ def test_what_requests_cause_is_json_in_every_server(production: Stack, token: s
     assert request_id in production.logs("haproxy")
 
 
-def test_nothing_secret_is_in_the_logs(production: Stack, token: str) -> None:
+def test_logs_contain_no_tokens_or_passwords(production: Stack, token: str) -> None:
     production.post("/api/token/", data={"username": "watcher", "password": "mistyped-secret"})
     production.get("/profile/?token=query-secret", headers={"Authorization": f"Token {token}"})
     upload(production, token)  # remove_demo
@@ -205,7 +205,7 @@ def raw(stack: Stack, path: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("path", SPELLINGS)
-def test_no_spelling_leads_to_the_metrics_from_outside(production: Stack, path: str) -> None:
+def test_no_path_spelling_reaches_the_metrics_from_outside(production: Stack, path: str) -> None:
     for _ in range(2):  # either server
         status, body = raw(production, path)
 
@@ -213,13 +213,13 @@ def test_no_spelling_leads_to_the_metrics_from_outside(production: Stack, path: 
         assert b"# HELP" not in body and b"_total" not in body
 
 
-def test_the_metrics_port_is_on_no_port_of_the_machine(production: Stack) -> None:
+def test_metrics_port_is_not_published(production: Stack) -> None:
     for service in ("server1", "server2", "worker", "haproxy"):
         published = production.inspect(service, "{{json .HostConfig.PortBindings}}")
         assert f"{PORT}/tcp" not in (json.loads(published) or {})
 
 
-def test_requests_count_exactly(production: Stack) -> None:
+def test_metrics_count_requests_exactly(production: Stack) -> None:
     def count() -> float:
         return sum(
             value(
@@ -239,7 +239,7 @@ def test_requests_count_exactly(production: Stack) -> None:
 
 
 # remove_demo: begin
-def test_jobs_count_exactly(production: Stack, token: str) -> None:
+def test_metrics_count_tasks_exactly(production: Stack, token: str) -> None:
     task = {"task": "demo.tasks.process_upload"}
     before = scrape(production, "worker")
     for _ in range(5):
@@ -267,21 +267,21 @@ def test_jobs_count_exactly(production: Stack, token: str) -> None:
 
 
 @uwsgi_alone
-def test_uwsgi_tells_of_itself(production: Stack) -> None:
+def test_uwsgi_exports_metrics(production: Stack) -> None:
     server = scrape(production, "server1")
 
     assert sum(number for (name, _), number in server.items() if name == "uwsgi_workers") == 2
     assert value(server, "uwsgi_listen_queue_limit") == 256
 
 
-def test_haproxy_tells_of_itself(production: Stack) -> None:
+def test_haproxy_exports_metrics(production: Stack) -> None:
     balancer = scrape(production, "haproxy")
 
     labels = {"proxy": "dynamic_backend", "server": "server1", "state": "UP"}
     assert value(balancer, "haproxy_server_status", **labels) == 1
 
 
-def test_what_the_page_names_is_there(production: Stack, token: str) -> None:
+def test_every_metric_of_the_monitoring_page_exists(production: Stack, token: str) -> None:
     """Every metric that docs/monitoring.md writes of."""
     upload(production, token)  # remove_demo
     production.get("/nowhere/")

@@ -79,7 +79,7 @@ def as_superuser(stack: Stack, sql: str) -> str:
     return stack.run_in("db", *psql, "mysite").strip()
 
 
-def test_one_variable_makes_it_the_database_and_everything_is_well(postgres: Site) -> None:
+def test_db_engine_selects_postgres_and_the_stack_is_healthy(postgres: Site) -> None:
     health = postgres.get("/healthz")
     images = docker(
         *("ps", "--all", "--format", "{{.Image}}"),
@@ -97,7 +97,7 @@ def test_one_variable_makes_it_the_database_and_everything_is_well(postgres: Sit
     assert f"{postgres.project}_db-data" not in volumes
 
 
-def test_a_row_written_through_one_server_is_read_through_the_other(postgres: Site) -> None:
+def test_row_written_through_one_server_is_read_through_the_other(postgres: Site) -> None:
     password = secrets.token_hex(8)
     postgres.python_in(
         "worker",
@@ -113,7 +113,7 @@ def test_a_row_written_through_one_server_is_read_through_the_other(postgres: Si
 
 
 # remove_demo: begin
-def test_an_upload_goes_all_the_way(postgres: Site) -> None:
+def test_upload_becomes_a_thumbnail(postgres: Site) -> None:
     user = Uploader(postgres)
 
     upload = user.done(user.sent()["id"], seconds=60)
@@ -124,7 +124,7 @@ def test_an_upload_goes_all_the_way(postgres: Site) -> None:
 # remove_demo: end
 
 
-def test_the_application_s_user_has_its_own_database_and_no_more(postgres: Site) -> None:
+def test_application_user_has_only_its_own_database(postgres: Site) -> None:
     roles = (
         "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles"
     )
@@ -148,7 +148,7 @@ def test_the_application_s_user_has_its_own_database_and_no_more(postgres: Site)
     assert "refused user 'postgres'" in refused.stdout
 
 
-def test_its_data_have_checksums_and_an_order_that_no_library_changes(postgres: Site) -> None:
+def test_postgres_uses_checksums_and_the_builtin_collation(postgres: Site) -> None:
     made = (
         "SELECT current_setting('data_checksums'), datlocprovider::text FROM pg_database "
         "WHERE datname = current_database()"
@@ -158,12 +158,12 @@ def test_its_data_have_checksums_and_an_order_that_no_library_changes(postgres: 
     assert facts(postgres, made) == ["on", "b"]
 
 
-def test_the_container_has_no_rights_that_it_does_not_need(postgres: Site) -> None:
+def test_container_runs_unprivileged_and_publishes_no_port(postgres: Site) -> None:
     assert check_bare(postgres, "db") == "999"
     assert json.loads(postgres.inspect("db", "{{json .HostConfig.PortBindings}}")) in (None, {})
 
 
-def test_a_wrong_password_is_said_at_once_and_not_shown(postgres: Site) -> None:
+def test_migrate_reports_a_refused_password_without_showing_it(postgres: Site) -> None:
     check_a_wrong_password(postgres)
     # Nor has the first start told the right one.
     assert not tells(postgres.logs("db"), postgres.environment["DB_PASSWORD"])
@@ -182,7 +182,7 @@ def compose_process(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_of_two_migrations_at_once_one_waits_for_the_other(postgres: Site) -> None:
+def test_concurrent_migrations_run_one_at_a_time(postgres: Site) -> None:
     holder = compose_process(postgres, "exec", "-T", "server1", "python", "-c", HOLDER)
     assert holder.stdout and holder.stdin
     assert holder.stdout.readline() == "held\n"
@@ -205,7 +205,7 @@ def test_of_two_migrations_at_once_one_waits_for_the_other(postgres: Site) -> No
     assert all("No migrations to apply" in text for text in ended)
 
 
-def test_while_it_is_away_the_answer_is_a_quick_503_and_it_heals(postgres: Site) -> None:
+def test_database_outage_answers_503_quickly_and_recovers(postgres: Site) -> None:
     started = [postgres.inspect(name, "{{.State.StartedAt}}") for name in ("server1", "server2")]
 
     def sign_in() -> requests.Response:
@@ -236,7 +236,7 @@ def test_while_it_is_away_the_answer_is_a_quick_503_and_it_heals(postgres: Site)
     assert after == started
 
 
-def test_a_statement_without_an_answer_is_given_up(postgres: Site) -> None:
+def test_hanging_statement_times_out(postgres: Site) -> None:
     """As when the server hangs: an outage, and the next connection is a new one."""
     told = postgres.python_in(
         "server1",
@@ -266,7 +266,7 @@ CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON demo_upload DEFERRABLE INI
 """
 
 
-def test_an_upload_whose_commit_got_no_answer_is_not_kept(postgres: Site) -> None:
+def test_upload_with_an_unacknowledged_commit_is_removed(postgres: Site) -> None:
     """The database hangs there, and commits afterwards what the client was refused."""
     user = Uploader(postgres)
 
@@ -344,7 +344,7 @@ def sorted_lines(text: str) -> list[str]:
     return sorted(text.splitlines())
 
 
-def test_backup_and_restore(postgres: Site) -> None:
+def test_restore_brings_back_all_objects_and_settings(postgres: Site) -> None:
     """All objects and settings come back, what came later goes, and can be restored in turn."""
     as_superuser(postgres, ADMINISTRATORS)
     postgres.python_in("server1", f"{SETUP}for s in {APPLICATIONS!r}: c.cursor().execute(s)")
@@ -390,7 +390,7 @@ def damaged(postgres: Site) -> Path:
     return damaged
 
 
-def test_a_restore_that_ends_in_the_middle_changes_nothing(postgres: Site, damaged: Path) -> None:
+def test_restore_of_a_damaged_backup_changes_nothing(postgres: Site, damaged: Path) -> None:
     """The program in the container sees no more than an input that has ended."""
     rows = count_rows(postgres, add=True)
     before = cluster(postgres)
@@ -404,7 +404,7 @@ def test_a_restore_that_ends_in_the_middle_changes_nothing(postgres: Site, damag
     assert count_rows(postgres) == rows
 
 
-def test_a_backup_of_the_other_database_is_refused(postgres: Site) -> None:
+def test_restore_refuses_a_backup_of_mysql(postgres: Site) -> None:
     folder = Path(postgres.ask("backup")["path"])
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["database"] == "PostgreSQL"
@@ -419,12 +419,12 @@ def test_a_backup_of_the_other_database_is_refused(postgres: Site) -> None:
 
 
 # remove_demo: begin
-def test_gate_passes_new_apps_and_names_columns(postgres: Site) -> None:
+def test_migration_gate_accepts_new_apps_and_names_incompatible_columns(postgres: Site) -> None:
     check_gate(postgres)
 
 
 # remove_demo: end
 
 
-def test_migrations_wait_for_locks_briefly_and_again(postgres: Site) -> None:
+def test_migrations_retry_locks_with_short_waits(postgres: Site) -> None:
     check_lock_waits(postgres)

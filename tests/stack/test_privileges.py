@@ -11,7 +11,7 @@ APPLICATION = ("server1", "server2")
 
 
 @pytest.mark.parametrize("service", [*APPLICATION, "worker", "redis", "haproxy"])
-def test_unprivileged_and_read_only(production: Stack, service: str) -> None:
+def test_container_is_unprivileged_and_read_only(production: Stack, service: str) -> None:
     check_bare(production, service)
 
 
@@ -28,7 +28,7 @@ def check_bare(stack: Stack, service: str) -> str:
     return user
 
 
-def test_the_code_cannot_be_changed_by_its_own_process(production: Stack) -> None:
+def test_application_cannot_write_its_own_code(production: Stack) -> None:
     for path in ("/srv/project/manage.py", "/srv/static/staticfiles.json", "/opt/venv/bin/uwsgi"):
         assert production.python_in(
             "server1", f"import os; print(os.access({path!r}, os.W_OK))"
@@ -40,7 +40,7 @@ def test_the_code_cannot_be_changed_by_its_own_process(production: Stack) -> Non
     assert owner == "root"
 
 
-def test_only_the_balancer_is_published(production: Stack) -> None:
+def test_only_haproxy_publishes_ports(production: Stack) -> None:
     published = {
         service: json.loads(production.inspect(service, "{{json .HostConfig.PortBindings}}"))
         for service in (*APPLICATION, "worker", "redis", "haproxy", "db")
@@ -50,7 +50,7 @@ def test_only_the_balancer_is_published(production: Stack) -> None:
     assert not any(published.values())
 
 
-def test_the_local_layer_is_for_this_machine_alone(tree: object) -> None:
+def test_local_layer_listens_only_on_the_loopback_address(tree: object) -> None:
     plain = Stack(tree, "local")  # type: ignore[arg-type]
     del plain.environment["HTTP_ADDRESS"]
     config = json.loads(plain.output("config", "--format", "json"))
@@ -64,7 +64,7 @@ def networks(stack: Stack, service: str) -> set[str]:
     return {name.removeprefix(f"{stack.project}_") for name in names}
 
 
-def test_the_edge_does_not_reach_the_database(production: Stack) -> None:
+def test_haproxy_has_no_network_to_the_database(production: Stack) -> None:
     assert networks(production, "haproxy") == {"front"}
     assert networks(production, "server1") == {"edge", "front", "backend"}
     assert networks(production, "db") == {"backend"}
@@ -90,7 +90,7 @@ def gateway(stack: Stack, network: str) -> str:
     return ipaddress.ip_address(address).packed[::-1].hex().upper()
 
 
-def test_only_servers_and_worker_have_a_way_out(production: Stack) -> None:
+def test_only_servers_and_worker_have_outgoing_network_access(production: Stack) -> None:
     for service in (*APPLICATION, "worker"):
         assert default_route(production, service) == gateway(production, "edge")
     assert default_route(production, "haproxy") == gateway(production, "front")
@@ -102,7 +102,7 @@ def test_only_servers_and_worker_have_a_way_out(production: Stack) -> None:
     assert default_route(production, "db") == ""
 
 
-def test_servers_do_not_know_the_stats_password(production: Stack) -> None:
+def test_servers_do_not_have_the_stats_password(production: Stack) -> None:
     for service in APPLICATION:
         environment = production.run_in(service, "env")
         assert "STATS_PASSWORD" not in environment
@@ -110,7 +110,7 @@ def test_servers_do_not_know_the_stats_password(production: Stack) -> None:
 
 
 @mysql_alone
-def test_the_database_user_has_its_own_database_only(production: Stack) -> None:
+def test_database_user_has_only_its_own_database(production: Stack) -> None:
     grants = production.python_in(
         "server1",
         "import django; django.setup()\n"
@@ -129,7 +129,7 @@ def test_the_database_user_has_its_own_database_only(production: Stack) -> None:
 
 
 @mysql_alone
-def test_no_other_account_signs_in_to_mysql_over_the_network(production: Stack) -> None:
+def test_only_the_application_user_connects_to_mysql_over_the_network(production: Stack) -> None:
     accounts = "SELECT user FROM mysql.user WHERE host <> 'localhost'"
 
     # As root in its container: ./stackctl's account.
@@ -138,6 +138,6 @@ def test_no_other_account_signs_in_to_mysql_over_the_network(production: Stack) 
     assert found.split() == ["mysite"]
 
 
-def test_logs_cannot_fill_the_disk(production: Stack) -> None:
+def test_container_logs_are_limited_in_size(production: Stack) -> None:
     for service in (*APPLICATION, "worker", "redis", "haproxy", "db"):
         assert production.inspect(service, '{{index .HostConfig.LogConfig.Config "max-size"}}')

@@ -88,20 +88,20 @@ def queues(stack: Stack) -> dict[str, dict[str, object]]:
     return {queue["name"]: queue for queue in json.loads(told)}
 
 
-def test_the_worker_has_waited_for_it_and_said_so(rabbitmq: Stack) -> None:
+def test_worker_logs_that_it_waits_for_the_broker(rabbitmq: Stack) -> None:
     lines = [line for line in rabbitmq.logs("worker").splitlines() if "waiting for the" in line]
 
     assert lines and "waiting for the message broker amqp://broker:5672: " in lines[0]
 
 
-def test_one_variable_makes_it_the_broker_and_everything_is_well(rabbitmq: Stack) -> None:
+def test_broker_variable_selects_rabbitmq_and_the_stack_is_healthy(rabbitmq: Stack) -> None:
     assert set(components(rabbitmq).values()) == {"up"}
     assert rabbitmq.inspect("broker", "{{.Config.Image}}") == "rabbitmq:4.0"
     queue = queues(rabbitmq)["celery"]
     assert (queue["type"], queue["durable"], queue["messages"]) == ("quorum", True, 0)
 
 
-def test_a_retry_s_pause_is_waited_for_at_the_broker(rabbitmq: Stack) -> None:
+def test_task_with_a_countdown_runs_after_its_delay(rabbitmq: Stack) -> None:
     job = f"later-{secrets.token_hex(4)}"
     begun = time.monotonic()
     rabbitmq.python_in("server1", LATER.format(id=job))
@@ -118,17 +118,17 @@ def test_a_retry_s_pause_is_waited_for_at_the_broker(rabbitmq: Stack) -> None:
 
 
 # remove_demo: begin
-def test_an_upload_goes_all_the_way(rabbitmq: Stack, user: uploads.Uploader) -> None:
+def test_upload_becomes_a_thumbnail(rabbitmq: Stack, user: uploads.Uploader) -> None:
     done = user.done(user.sent()["id"], seconds=60)
 
     assert rabbitmq.get(done["thumbnail"]).status_code == 200
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing(user: uploads.Uploader) -> None:
+def test_killed_worker_loses_no_task(user: uploads.Uploader) -> None:
     uploads.check_worker_killed_in_the_middle(user)
 
 
-def test_worker_and_broker_are_killed_under_uploads(user: uploads.Uploader) -> None:
+def test_uploads_survive_a_killed_worker_and_broker(user: uploads.Uploader) -> None:
     taken = uploads.check_many_with_kills(
         user, UPLOADS, 8, {"worker": 0.2, "broker": 0.5}, seconds=uploads.COMES_BACK_SECONDS
     )
@@ -136,7 +136,7 @@ def test_worker_and_broker_are_killed_under_uploads(user: uploads.Uploader) -> N
     assert taken.codes == {201: UPLOADS}
 
 
-def test_messages_outlive_a_killed_broker_and_uploads_its_absence(
+def test_messages_survive_a_killed_broker_and_uploads_continue_without_it(
     rabbitmq: Stack, user: uploads.Uploader
 ) -> None:
     with stopped(rabbitmq, "worker"):
@@ -167,7 +167,7 @@ def short_of_memory(stack: Stack) -> Iterator[None]:
         control(stack, *limit, "512MB")
 
 
-def test_a_broker_that_takes_nothing_holds_no_upload_up_for_long(
+def test_blocked_broker_delays_uploads_only_briefly(
     rabbitmq: Stack, user: uploads.Uploader
 ) -> None:
     content = make_image()
@@ -183,7 +183,7 @@ def test_a_broker_that_takes_nothing_holds_no_upload_up_for_long(
 # remove_demo: end
 
 
-def test_the_application_s_user_has_its_own_virtual_host_and_no_more(rabbitmq: Stack) -> None:
+def test_application_user_has_only_its_own_virtual_host(rabbitmq: Stack) -> None:
     users = json.loads(control(rabbitmq, "--formatter", "json", "list_users"))
     hosts = json.loads(control(rabbitmq, "--formatter", "json", "list_vhosts", "name"))
     mays = json.loads(control(rabbitmq, "--formatter", "json", "list_user_permissions", "mysite"))
@@ -193,7 +193,7 @@ def test_the_application_s_user_has_its_own_virtual_host_and_no_more(rabbitmq: S
     assert [may["vhost"] for may in mays] == ["mysite"]
 
 
-def test_the_container_has_no_rights_that_it_does_not_need(rabbitmq: Stack) -> None:
+def test_container_runs_unprivileged_and_publishes_no_port(rabbitmq: Stack) -> None:
     assert check_bare(rabbitmq, "broker") == "999"
     assert json.loads(rabbitmq.inspect("broker", "{{json .HostConfig.PortBindings}}")) in (None, {})
     networks = json.loads(rabbitmq.inspect("broker", "{{json .NetworkSettings.Networks}}"))
@@ -205,7 +205,7 @@ def test_the_container_has_no_rights_that_it_does_not_need(rabbitmq: Stack) -> N
     assert outside <= {5672, 15692}
 
 
-def test_its_password_is_told_nowhere_and_a_wrong_one_is_named(rabbitmq: Stack) -> None:
+def test_broker_password_is_not_logged_and_a_refused_one_is_reported(rabbitmq: Stack) -> None:
     command = ("BROKER_PASSWORD=wrong-horse-battery", "timeout", "5", "./manage.py", "worker")
     refused = rabbitmq.compose("exec", "-T", "worker", "env", *command, check=False).stdout
 
@@ -218,7 +218,7 @@ def test_its_password_is_told_nowhere_and_a_wrong_one_is_named(rabbitmq: Stack) 
     assert not tells(told, PASSWORD)
 
 
-def test_a_changed_password_counts_from_the_next_start(rabbitmq: Stack) -> None:
+def test_changed_broker_password_applies_after_a_restart(rabbitmq: Stack) -> None:
     """Unlike a database's, which its volume keeps. The last one: servers know the former.
 
     So does one that follows a rotation, whose password the volume keeps.

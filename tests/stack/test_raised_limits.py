@@ -71,7 +71,7 @@ def send(url: str, size: int) -> requests.Response:
     return requests.post(f"{url}/loadtest/upload", files={"file": bytes(size)}, timeout=60)
 
 
-def test_uploads_at_once_take_the_disk_and_not_the_memory(
+def test_concurrent_uploads_are_buffered_on_disk_not_in_memory(
     production: Stack, servers: dict[str, str]
 ) -> None:
     """Each is sent whole before one is processed: they are more than the container's memory."""
@@ -94,7 +94,7 @@ def test_uploads_at_once_take_the_disk_and_not_the_memory(
         assert f"the limit is {UPLOAD_MAX_MB} MB" in refused.json()["detail"]
 
 
-def test_request_may_take_as_long_as_the_variable_says(servers: dict[str, str]) -> None:
+def test_request_may_take_request_seconds(servers: dict[str, str]) -> None:
     """A longer one ends with a clean error."""
 
     def ask(url: str) -> tuple[int, float]:

@@ -78,7 +78,7 @@ def doomed_nginx(production: Stack) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("program", ["nginx", APP_SERVER])
-def test_a_killed_master_comes_back_without_orphans(production: Stack, program: str) -> None:
+def test_killed_master_is_restarted_without_orphans(production: Stack, program: str) -> None:
     killed = pid_of(production, program)
     workers = [pid for pid, parent in processes(production, program).items() if parent == killed]
     assert workers
@@ -104,7 +104,7 @@ def test_a_killed_master_comes_back_without_orphans(production: Stack, program: 
     eventually(orderly, seconds=30, what="the killed master's workers have ended")
 
 
-def test_nginx_error_page_does_not_pass_the_health_check(production: Stack) -> None:
+def test_health_check_fails_on_an_error_page_of_nginx(production: Stack) -> None:
     production.run_in("server1", *SUPERVISORCTL, "stop", f"{APP_SERVER}:*")
     try:
         answer = production.compose("exec", "-T", "server1", HEALTHCHECK, check=False)
@@ -118,7 +118,7 @@ def test_nginx_error_page_does_not_pass_the_health_check(production: Stack) -> N
     production.wait_for_both()
 
 
-def test_a_killed_container_is_started_again(production: Stack) -> None:
+def test_docker_restarts_a_crashed_server(production: Stack) -> None:
     before = production.inspect("server1", "{{.State.StartedAt}}")
 
     # From inside, as a crash would: a `docker kill` counts as a person's wish to stop it.
@@ -133,7 +133,7 @@ def test_a_killed_container_is_started_again(production: Stack) -> None:
     assert production.inspect("server1", "{{.RestartCount}}") != "0"
 
 
-def test_a_stopped_server_has_drained_and_is_found_again_elsewhere(production: Stack) -> None:
+def test_stopped_server_drains_and_returns_at_a_new_address(production: Stack) -> None:
     address = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
     before = production.inspect("server1", address)
     production.compose("stop", "server1")
@@ -175,17 +175,17 @@ def stopping_order(log: str) -> list[str]:
     ]
 
 
-def test_the_container_ends_when_a_program_is_beyond_restarting(doomed: str) -> None:
+def test_container_ends_when_the_application_cannot_be_loaded(doomed: str) -> None:
     """An application that cannot be loaded: the container ends and says so, it does not linger."""
     check_doomed(doomed, APP_SERVER, "not today")
 
 
-def test_the_container_ends_when_nginx_cannot_be_started(doomed_nginx: str) -> None:
+def test_container_ends_when_nginx_cannot_be_started(doomed_nginx: str) -> None:
     check_doomed(doomed_nginx, "nginx", "forward.conf")
 
 
 @pytest.mark.parametrize("service", ["redis", "haproxy", "worker", "db"])
-def test_a_stopped_service_ends_by_itself(production: Stack, service: str) -> None:
+def test_stopped_service_ends_without_being_killed(production: Stack, service: str) -> None:
     """It has the time to, and gets the signal; the engine kills what has not ended (137)."""
     production.compose("stop", service)
     try:
@@ -210,7 +210,7 @@ def check_doomed(container: str, program: str, reason: str) -> None:
     assert f"{program} cannot be started, so this container ends" in log
 
 
-def test_a_database_outage_is_a_fast_503_and_drains_no_server(production: Stack) -> None:
+def test_database_outage_answers_503_and_keeps_servers_in_service(production: Stack) -> None:
     production.compose("stop", "db")
     try:
         answer = production.get("/api/schema/", headers={"Authorization": "Token unknown"})

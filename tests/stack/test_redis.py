@@ -47,7 +47,7 @@ def test_counter_survives_redis_being_killed(production: Stack) -> None:
     assert found == f"b'{counted}'"
 
 
-def test_both_servers_count_a_client_s_requests_together(production: Stack) -> None:
+def test_servers_share_the_throttling_of_a_client(production: Stack) -> None:
     """Counted apart, each would see half of them and refuse none."""
     limit = int(VARIABLES["THROTTLE_LOGIN"].default.split("/")[0])
     # From an address of its own: the other tests' is not to be shut out.
@@ -61,7 +61,7 @@ def test_both_servers_count_a_client_s_requests_together(production: Stack) -> N
     assert int(answers[-1][1]) >= 1
 
 
-def test_the_worker_says_that_it_is_well_and_is_missed(production: Stack) -> None:
+def test_healthz_reports_a_stopped_worker(production: Stack) -> None:
     assert components(production)["worker"] == "up"
 
     with stopped(production, "worker"):
@@ -114,7 +114,9 @@ REFUSED_BY_REDIS = (
 
 
 @pytest.mark.parametrize("user", ["mysite", "default"])
-def test_redis_refuses_the_application_what_it_does_not_need(production: Stack, user: str) -> None:
+def test_redis_refuses_commands_that_the_application_does_not_need(
+    production: Stack, user: str
+) -> None:
     sign_in = AS_USER + user
     said = production.run_in(
         *("redis", "sh", "-c", 'printf "%s\\n" "$@" | ' + sign_in, "sh"),
@@ -189,7 +191,7 @@ def test_redis_that_restarts_during_a_rotation_accepts_both_passwords() -> None:
     assert redis_alone(run, "former") == ["former", "rotated", "rotated"]
 
 
-def test_redis_asks_for_its_password_and_keeps_it_to_itself(production: Stack) -> None:
+def test_redis_requires_its_password_and_does_not_expose_it(production: Stack) -> None:
     assert "NOAUTH" in production.run_in("redis", "redis-cli", "ping", check=False)
     for user in ("mysite", "default"):
         guess = f"REDISCLI_AUTH=guess redis-cli --user {user} ping 2>&1"

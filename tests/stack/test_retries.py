@@ -13,7 +13,7 @@ from tests.stack.bench import Bench
 from tests.stack.test_apache import ask
 
 
-def test_a_request_that_may_have_arrived_is_never_sent_again(bench: Bench) -> None:
+def test_requests_that_may_have_arrived_are_never_retried(bench: Bench) -> None:
     """Nor one that got an answer, such as of a page that hangs: it would hang the next worker."""
     once = {"apache": [("POST", "/order/apache")]}
     once["nginx-balancer"] = [("POST", "/order/nginx"), ("GET", "/hung/nginx")]
@@ -30,14 +30,14 @@ def test_a_request_that_may_have_arrived_is_never_sent_again(bench: Bench) -> No
     assert sorted(seen) == sorted(expected)
 
 
-def test_response_that_a_server_cuts_off_is_cut_for_the_client(bench: Bench) -> None:
+def test_cut_response_of_a_server_is_cut_for_the_client(bench: Bench) -> None:
     # HAProxy asks its three servers in turn, Apache among them.
     for port in (bench.ports["apache"], *[bench.ports["haproxy"]] * 3):
         with pytest.raises(http.client.IncompleteRead):
             ask(port, "GET", "/cut", {}, "")
 
 
-def test_a_page_whose_answer_never_began_is_requested_again(bench: Bench) -> None:
+def test_haproxy_retries_a_page_without_a_response(bench: Bench) -> None:
     """By HAProxy alone, to which Apache says it by a status that no server has."""
     status, headers, body = ask(bench.ports["apache"], "GET", "/page/1", {}, "")
     assert status == 502
@@ -102,9 +102,7 @@ def echo(port: int, trick: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_no_header_of_a_client_removes_or_forges_what_a_proxy_sets(
-    bench: Bench, trick: str
-) -> None:
+def test_client_headers_cannot_remove_or_forge_proxy_headers(bench: Bench, trick: str) -> None:
     # HAProxy has three to send to, one of them Apache.
     for port in (*[bench.ports["haproxy"]] * 6, bench.ports["nginx-balancer"]):
         found = echo(port, TRICKS[trick])
@@ -123,7 +121,7 @@ def test_no_header_of_a_client_removes_or_forges_what_a_proxy_sets(
     assert all(len(found[name]) == 1 and found[name] != ["(null)"] for name in SET)
 
 
-def test_trailers_are_no_headers(bench: Bench) -> None:
+def test_trailers_cannot_overwrite_proxy_headers(bench: Bench) -> None:
     """What follows a body in chunks cannot overwrite what a proxy has set."""
     body = f"1\r\na\r\n0\r\nX-Forwarded-For: {FORGED}\r\nX-Request-ID: forged-by-client\r\n"
     trick = f"Transfer-Encoding: chunked\r\nTrailer: X-Forwarded-For\r\n\r\n{body}"

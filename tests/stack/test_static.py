@@ -44,7 +44,7 @@ def test_static_files_never_reach_the_application(production: Stack, stylesheet:
     assert requests_served(production) == before + 1
 
 
-def test_static_files_do_not_depend_on_djangos_health(production: Stack, stylesheet: str) -> None:
+def test_static_files_are_served_while_django_hangs(production: Stack, stylesheet: str) -> None:
     """HAProxy takes both servers out of service for pages; nginx still answers for files."""
     stopped = {server: processes(production, APP_SERVER, server) for server in SERVERS}
     try:
@@ -75,9 +75,7 @@ def statuses(stack: Stack, backend: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
-def test_static_files_are_compressed_beforehand(
-    production: Stack, stylesheet: str, coding: str
-) -> None:
+def test_static_files_are_precompressed(production: Stack, stylesheet: str, coding: str) -> None:
     plain = production.get(stylesheet, headers={"Accept-Encoding": "identity"})
     packed = requests.get(
         production.url(stylesheet), headers={"Accept-Encoding": coding}, stream=True, timeout=10
@@ -90,18 +88,18 @@ def test_static_files_are_compressed_beforehand(
         assert gzip.decompress(body) == plain.content
 
 
-def test_hashed_names_may_be_kept_for_ever(production: Stack, stylesheet: str) -> None:
+def test_hashed_files_are_cached_for_a_year(production: Stack, stylesheet: str) -> None:
     assert production.get(stylesheet).headers["Cache-Control"] == (
         "public, max-age=31536000, immutable"
     )
 
 
-def test_other_names_are_asked_again(production: Stack) -> None:
+def test_unhashed_files_are_revalidated(production: Stack) -> None:
     assert production.get("/static/ops/status.css").headers["Cache-Control"] == "no-cache"
 
 
 @pytest.mark.parametrize("path", ["/static/ops/status.0123456789ab.css", "/media/nothing.png"])
-def test_a_404_is_never_cached(production: Stack, path: str) -> None:
+def test_404_is_not_cacheable(production: Stack, path: str) -> None:
     answer = production.get(path)
 
     assert answer.status_code == 404
@@ -112,7 +110,7 @@ def test_a_404_is_never_cached(production: Stack, path: str) -> None:
     "path",
     ["/static/../manage.py", "/static/%2e%2e/project/manage.py", "/static..%2fproject/manage.py"],
 )
-def test_nothing_else_is_served_as_a_file(production: Stack, path: str) -> None:
+def test_paths_outside_the_static_folder_are_not_served(production: Stack, path: str) -> None:
     session = requests.Session()
     request = requests.Request("GET", production.url()).prepare()
     request.url = f"http://127.0.0.1:{production.http_port}{path}"
@@ -120,7 +118,7 @@ def test_nothing_else_is_served_as_a_file(production: Stack, path: str) -> None:
     assert session.send(request, timeout=10).status_code in (400, 404)
 
 
-def test_nginx_redirects_to_a_path_and_not_to_its_own_port(production: Stack) -> None:
+def test_nginx_redirects_without_its_own_port(production: Stack) -> None:
     production.run_in("server1", "mkdir", "-p", "/srv/media/folder")
 
     answer = production.get("/media/folder", allow_redirects=False)
@@ -128,7 +126,7 @@ def test_nginx_redirects_to_a_path_and_not_to_its_own_port(production: Stack) ->
     assert (answer.status_code, answer.headers["Location"]) == (301, "/media/folder/")
 
 
-def test_media_files_are_served_but_never_run(production: Stack) -> None:
+def test_media_files_are_served_in_a_sandbox(production: Stack) -> None:
     production.python_in(
         "server1", "open('/srv/media/page.html', 'w').write('<script>alert(1)</script>')"
     )

@@ -36,7 +36,7 @@ def build_with_another_stylesheet(stack: Stack) -> None:
     stack.compose("run", "--rm", "--no-deps", "migrate", "python", "nginx/keep_static.py")
 
 
-def test_a_server_cannot_change_what_the_others_serve(production: Stack) -> None:
+def test_server_cannot_write_the_shared_static_files(production: Stack) -> None:
     """Not even as root in its container."""
     (style,) = stylesheet(production)
     before = production.get(style).content
@@ -51,7 +51,7 @@ def test_a_server_cannot_change_what_the_others_serve(production: Stack) -> None
     assert statuses(production, "/static/evil.js") == {404}
 
 
-def test_files_are_served_until_no_release_has_them(production: Stack) -> None:
+def test_static_files_of_both_releases_are_served_during_a_deploy(production: Stack) -> None:
     (old,) = stylesheet(production)
     try:
         build_with_another_stylesheet(production)

@@ -16,7 +16,7 @@ DATABASES = (
 )
 
 
-def test_tests_run_in_the_stack_and_leave_its_data_alone(local: Stack) -> None:
+def test_manage_py_test_runs_in_the_stack_without_changing_its_data(local: Stack) -> None:
     users, databases = local.python_in("server1", USERS), local.python_in("server1", DATABASES)
 
     said = local.run_in("server1", "python", "manage.py", "test", "accounts")

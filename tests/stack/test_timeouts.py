@@ -77,7 +77,9 @@ def endings(bench: Bench) -> Iterator[dict[str, Future[Ending]]]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_silence_ends_after_its_limit(endings: dict[str, Future[Ending]], case: str) -> None:
+def test_silent_connection_ends_at_its_timeout(
+    endings: dict[str, Future[Ending]], case: str
+) -> None:
     _, _, expected, limit = CASES[case]
 
     status, seconds, answer = endings[case].result()

@@ -38,7 +38,7 @@ def tls(production: Stack) -> Iterator[Secure]:
         yield secure
 
 
-def test_the_authority_that_was_made_is_believed_and_needed(tls: Secure) -> None:
+def test_certificate_is_valid_only_with_the_local_authority(tls: Secure) -> None:
     for name in ("localhost", "127.0.0.1", "::1"):
         with tls.handshake(tls.ssl_context(), name) as connection:
             assert connection.version() == "TLSv1.3"
@@ -60,7 +60,7 @@ def test_http2_is_preferred(tls: Secure, offered: list[str], chosen: str | None)
         assert connection.selected_alpn_protocol() == chosen
 
 
-def test_an_http2_request_is_answered(tls: Secure) -> None:
+def test_http2_requests_succeed(tls: Secure) -> None:
     with httpx.Client(http2=True, verify=tls.ssl_context()) as client:
         answers = [client.get(tls.url(path)) for path in ("/profile/", "/status/", "/profile/")]
 
@@ -79,7 +79,7 @@ def limited(tls: Secure, version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContex
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_old_versions_and_ciphers_are_refused(tls: Secure) -> None:
+def test_old_tls_versions_and_ciphers_are_refused(tls: Secure) -> None:
     with tls.handshake(
         limited(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256")
     ) as connection:
@@ -93,7 +93,7 @@ def test_old_versions_and_ciphers_are_refused(tls: Secure) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("path", ["/", "/profile/?format=txt&a=%20b", "/livez/x", "//a//healthz"])
-def test_http_is_sent_to_https(tls: Secure, method: str, path: str) -> None:
+def test_http_redirects_to_https(tls: Secure, method: str, path: str) -> None:
     address = f"http://localhost:{tls.stack.http_port}"
     asked = requests.Request(method, address).prepare()
     # As it is, which requests would tidy up.
@@ -106,7 +106,7 @@ def test_http_is_sent_to_https(tls: Secure, method: str, path: str) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_without_the_site_s_name_there_is_nowhere_to_send_to(tls: Secure) -> None:
+def test_http_request_without_a_host_gets_400(tls: Secure) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", tls.stack.http_port, timeout=10)
     connection.putrequest("GET", "/profile/", skip_host=True)
     connection.endheaders()
@@ -123,7 +123,7 @@ def redirected(port: int, host: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("host", ["LOCALHOST", "localhost:80", "127.0.0.1:1234", "localhost."])
-def test_http_is_redirected_under_every_allowed_name(tls: Secure, host: str) -> None:
+def test_http_redirect_accepts_every_allowed_host_name(tls: Secure, host: str) -> None:
     status, location = redirected(tls.stack.http_port, host)
 
     assert status == 308
@@ -147,7 +147,7 @@ def test_http_is_redirected_under_every_allowed_name(tls: Secure, host: str) -> 
         ),
     ],
 )
-def test_http_is_redirected_to_no_other_name(tls: Secure, host: str) -> None:
+def test_http_redirect_refuses_other_host_names(tls: Secure, host: str) -> None:
     """Neither where a link leads is the client's to choose, nor what a cache keeps."""
     assert redirected(tls.stack.http_port, host) == (400, "")
 
@@ -165,7 +165,7 @@ def test_http_is_redirected_to_no_other_name(tls: Secure, host: str) -> None:
         ("a-b.example", "a.b.example", 400),
     ],
 )
-def test_allowed_hosts_mean_what_django_means(
+def test_haproxy_matches_allowed_hosts_as_django_does(
     tls: Secure, allowed: str, host: str, status: int
 ) -> None:
     """https://docs.djangoproject.com/en/5.2/ref/settings/#allowed-hosts."""
@@ -189,12 +189,12 @@ def test_allowed_hosts_mean_what_django_means(
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
-def test_probes_are_answered_by_http_too(tls: Secure, path: str) -> None:
+def test_probes_are_answered_over_http(tls: Secure, path: str) -> None:
     assert tls.stack.get(path, allow_redirects=False).status_code == 200
     assert tls.get(path).status_code == 200
 
 
-def test_django_knows_who_came_by_https(tls: Secure) -> None:
+def test_django_detects_https_requests(tls: Secure) -> None:
     assert tls.get("/profile/").headers[HSTS].startswith("max-age=3600")
     assert tls.get("/healthz").headers[HSTS].startswith("max-age=3600")
     # The browser's origin is what Django takes for the site's own.
@@ -214,14 +214,14 @@ def test_django_knows_who_came_by_https(tls: Secure) -> None:
     "forged",
     [{"X-Forwarded-Proto": "https"}, {"Forwarded": "proto=https"}, {"X-Forwarded-Ssl": "on"}],
 )
-def test_https_cannot_be_pretended(tls: Secure, forged: dict[str, str]) -> None:
+def test_clients_cannot_forge_https(tls: Secure, forged: dict[str, str]) -> None:
     assert HSTS not in tls.stack.get("/healthz", headers=forged).headers
     answer = tls.stack.get("/profile/", headers=forged, allow_redirects=False)
     assert answer.status_code == 308
     assert HSTS in tls.get("/healthz", headers={"X-Forwarded-Proto": "http"}).headers
 
 
-def test_an_authority_s_question_is_answered_by_http(tls: Secure) -> None:
+def test_acme_challenge_is_answered_over_http(tls: Secure) -> None:
     """As certbot writes the answer, through the webroot that it shares with the servers."""
     docker(
         *("run", "--rm", "--user", "0", "--volume", f"{tls.stack.project}_acme:/srv/acme"),
@@ -237,7 +237,7 @@ def test_an_authority_s_question_is_answered_by_http(tls: Secure) -> None:
     assert tls.stack.get("/.well-known/other", allow_redirects=False).status_code == 308
 
 
-def test_haproxy_s_user_alone_reads_the_key(tls: Secure) -> None:
+def test_only_haproxy_can_read_the_key(tls: Secure) -> None:
     place = "/srv/certificates"
     stated = tls.stack.run_in("haproxy", "stat", "-c", "%a %u:%g", f"{place}/site.pem")
 
@@ -246,7 +246,7 @@ def test_haproxy_s_user_alone_reads_the_key(tls: Secure) -> None:
         assert place not in tls.stack.inspect(service, "{{json .Mounts}}")
 
 
-def test_a_copy_that_was_cut_off_is_not_in_the_way(tls: Secure) -> None:
+def test_aborted_copy_of_the_certificate_is_replaced(tls: Secure) -> None:
     place = "/srv/certificates"
     left = f"{place}/site.pem.new"
     docker(
@@ -260,7 +260,7 @@ def test_a_copy_that_was_cut_off_is_not_in_the_way(tls: Secure) -> None:
     assert tls.stack.run_in("haproxy", "ls", place).split() == ["site.pem"]
 
 
-def test_the_doctor_looks_at_the_certificate_and_by_https(tls: Secure) -> None:
+def test_doctor_checks_the_certificate_and_https(tls: Secure) -> None:
     checks = doctor(tls)
 
     assert checks["certificate"]["ok"] and "is valid until" in checks["certificate"]["fact"]
@@ -321,7 +321,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_certificate_that_is_not_right_is_told(tls: Secure, what: str) -> None:
+def test_wrong_certificate_is_reported_with_the_fix(tls: Secure, what: str) -> None:
     spoil, problem, hint = WRONG[what]
     with kept(tls.folder):
         spoil(tls.folder)
@@ -334,7 +334,9 @@ def test_a_certificate_that_is_not_right_is_told(tls: Secure, what: str) -> None
     assert hint in told.stdout
 
 
-def test_another_s_key_is_refused_and_the_former_certificate_serves(tls: Secure) -> None:
+def test_reload_refuses_the_key_of_another_certificate_and_keeps_the_previous_one(
+    tls: Secure,
+) -> None:
     before = tls.serial()
     with kept(tls.folder):
         key = (tls.folder / "privkey.pem").read_bytes()

@@ -29,7 +29,7 @@ def user(production: Stack) -> Uploader:
     return Uploader(production)
 
 
-def test_an_upload_becomes_a_thumbnail_that_nginx_serves(production: Stack, user: Uploader) -> None:
+def test_nginx_serves_an_upload_and_its_thumbnail(production: Stack, user: Uploader) -> None:
     content = make_image(size=(1600, 1200))
 
     made = user.sent(content)
@@ -48,7 +48,7 @@ def test_an_upload_becomes_a_thumbnail_that_nginx_serves(production: Stack, user
 
 
 @pytest.mark.parametrize("picture_format", ["PNG", "GIF", "WEBP"])
-def test_each_format_is_served_as_what_it_is(
+def test_image_is_served_with_its_content_type(
     production: Stack, user: Uploader, picture_format: str
 ) -> None:
     made = user.sent(make_image(picture_format))
@@ -59,7 +59,7 @@ def test_each_format_is_served_as_what_it_is(
     user.done(made["id"], seconds=30)
 
 
-def test_what_nginx_refuses_is_json_too(production: Stack, user: Uploader) -> None:
+def test_too_large_upload_gets_413_in_json(production: Stack, user: Uploader) -> None:
     largest = int(VARIABLES["UPLOAD_MAX_MB"].default)
     over_ours, over_nginx = (bytes(megabytes * 1_000_000) for megabytes in (largest, largest + 2))
 
@@ -71,7 +71,7 @@ def test_what_nginx_refuses_is_json_too(production: Stack, user: Uploader) -> No
     assert len(files(production, "uploads")) == len(files(production, "thumbnails"))
 
 
-def test_without_a_broker_uploads_are_taken_and_done_later(
+def test_uploads_without_a_broker_are_accepted_and_processed_later(
     production: Stack, user: Uploader
 ) -> None:
     with stopped(production, "redis"):
@@ -96,7 +96,7 @@ def test_without_a_broker_uploads_are_taken_and_done_later(
     eventually(lambda: set(components(production).values()) == {"up"}, seconds=60, what="all is up")
 
 
-def test_a_redis_that_is_full_refuses_messages_alone(production: Stack, user: Uploader) -> None:
+def test_full_redis_refuses_only_writes(production: Stack, user: Uploader) -> None:
     """The uploads are sent later; meanwhile everything but writing to Redis works."""
 
     def limit(memory: str) -> None:
@@ -118,11 +118,11 @@ def test_a_redis_that_is_full_refuses_messages_alone(production: Stack, user: Up
         user.done(upload, seconds=COMES_BACK_SECONDS)
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing(user: Uploader) -> None:
+def test_killed_worker_loses_no_task(user: Uploader) -> None:
     check_worker_killed_in_the_middle(user)
 
 
-def test_a_stopping_worker_finishes_what_it_does(production: Stack, user: Uploader) -> None:
+def test_stopping_worker_finishes_its_task(production: Stack, user: Uploader) -> None:
     made = user.sent(make_slow_image())["id"]
     eventually(lambda: user.find(made)["status"] != "queued", seconds=30, what="the job runs")
 
@@ -133,7 +133,7 @@ def test_a_stopping_worker_finishes_what_it_does(production: Stack, user: Upload
     production.compose("up", "--detach", "--wait", "--no-deps", "worker")
 
 
-def test_every_visit_counts_once_over_both_servers(production: Stack) -> None:
+def test_concurrent_visits_count_once_over_both_servers(production: Stack) -> None:
     before = production.get("/api/hits/").json()["hits"]
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: production.post("/api/hits/").json(), range(VISITS)))
@@ -142,7 +142,7 @@ def test_every_visit_counts_once_over_both_servers(production: Stack) -> None:
     assert {one["server"] for one in answers} == {"set1", "set2"}
 
 
-def test_the_worker_used_nothing_that_redis_refuses(production: Stack, user: Uploader) -> None:
+def test_application_uses_no_command_that_redis_refuses(production: Stack, user: Uploader) -> None:
     user.done(user.sent()["id"], seconds=30)
 
     assert "NOPERM" not in production.logs("worker")

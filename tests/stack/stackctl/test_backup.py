@@ -112,7 +112,7 @@ def objects(site: Stack) -> str:
     return administrator(site, f"SET information_schema_stats_expiry = 0; {sums}{OBJECTS}")
 
 
-def test_backup_and_restore(site: Site) -> None:
+def test_restore_brings_back_all_objects_and_files(site: Site) -> None:
     """All objects and files come back; a wrong checksum and a running stack are refused."""
     rows = count_rows(site, add=True)
     create_objects(site)

@@ -12,7 +12,7 @@ from tools.stackctl.balancer import haproxy
 from tools.stackctl.common.faults import StackctlError
 
 
-def test_up_has_started_the_release_that_git_names(site: Site) -> None:
+def test_up_starts_the_release_of_the_git_commit(site: Site) -> None:
     site.whole_on(git(site.tree, "rev-parse", "--short=12", "HEAD"))
 
     before = site.containers()
@@ -22,7 +22,7 @@ def test_up_has_started_the_release_that_git_names(site: Site) -> None:
     assert site.ask("doctor")["code"] == 0
 
 
-def test_up_leaves_a_haproxy_that_runs(site: Site) -> None:
+def test_up_does_not_recreate_a_running_haproxy(site: Site) -> None:
     """Also when a variable of its own has changed: visitors would notice."""
     before = site.container("haproxy")
     site.environment["HAPROXY_BALANCE"] = "leastconn"
@@ -36,7 +36,7 @@ def test_up_leaves_a_haproxy_that_runs(site: Site) -> None:
     assert site.container("haproxy") == before
 
 
-def test_doctor_and_status_name_what_is_down_and_their_next_steps_mend_it(site: Site) -> None:
+def test_doctor_and_status_name_problems_and_their_next_steps_fix_them(site: Site) -> None:
     site.compose("stop", "worker")
     site.compose("pause", "redis")
     docker("network", "disconnect", f"{PROJECT}_front", site.container("server2"))
@@ -71,7 +71,7 @@ def test_doctor_and_status_name_what_is_down_and_their_next_steps_mend_it(site: 
     assert site.ask("doctor")["code"] == 0
 
 
-def test_a_haproxy_that_hangs_is_not_waited_for(
+def test_commands_to_a_hanging_haproxy_time_out(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(haproxy, "ANSWER_SECONDS", 1)
@@ -87,7 +87,7 @@ def test_a_haproxy_that_hangs_is_not_waited_for(
     site.wait_for_both()
 
 
-def test_a_port_that_another_holds_is_named_and_nothing_is_started(site: Site) -> None:
+def test_up_refuses_a_port_in_use_and_starts_nothing(site: Site) -> None:
     other = {**site.environment, "COMPOSE_PROJECT_NAME": f"{PROJECT}-other"}
     refused = subprocess.run(
         [sys.executable, "-m", "tools.stackctl", "up"],
@@ -105,7 +105,7 @@ def test_a_port_that_another_holds_is_named_and_nothing_is_started(site: Site) -
     assert not docker("ps", "--all", "--quiet", "--filter", f"name={PROJECT}-other")
 
 
-def test_drain_and_ready(site: Site) -> None:
+def test_drain_takes_a_server_out_of_service_until_ready(site: Site) -> None:
     with visitors(site):
         assert site.ask("drain", "server1")["state"] == "drained"
         assert site.in_service() == {"set2"}

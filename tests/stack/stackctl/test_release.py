@@ -73,7 +73,7 @@ def check_rollback_after_a_kill(site: Site, old: str) -> None:
     site.whole_on(old)
 
 
-def test_a_release_interrupted_taken_up_again_and_rolled_back(site: Site) -> None:
+def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(site: Site) -> None:
     """Ctrl-C ends it where both servers serve; the next deploy does what is left, and no more."""
     old = site.release()
     with (

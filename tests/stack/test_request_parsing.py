@@ -202,7 +202,7 @@ def lines(stack: Stack, *services: str) -> dict[str, dict[str, Any]]:
     return {line["request_id"]: line for line in records if line["server"] in ("haproxy", "nginx")}
 
 
-def test_every_door_reads_a_path_alike(doors: Stack) -> None:
+def test_every_proxy_parses_a_path_alike(doors: Stack) -> None:
     """Who answers, and the backend that HAProxy chose for it: only files go round its queue."""
     asked = {(door, path): f"path-{n:04}" for n, (path, door) in enumerate(product(PATHS, DOORS))}
     answers = ask(
@@ -255,7 +255,7 @@ def test_every_door_reads_a_path_alike(doors: Stack) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_malformed_request_is_refused(doors: Stack, door: str) -> None:
+def test_malformed_requests_are_refused(doors: Stack, door: str) -> None:
     answers = ask(doors, [(DOORS[door], text) for text in MALFORMED.values()])
 
     status = {name: status for name, (status, _) in zip(MALFORMED, answers, strict=True)}
@@ -264,7 +264,9 @@ def test_a_malformed_request_is_refused(doors: Stack, door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_headers_are_passed_or_refused_and_never_break_a_server(doors: Stack, door: str) -> None:
+def test_large_headers_are_forwarded_or_refused_and_never_fail_a_server(
+    doors: Stack, door: str
+) -> None:
     """The limits of uWSGI or gunicorn lie above those of every door."""
     asked = [
         f"{GET}Connection: close\r\n"

@@ -50,14 +50,14 @@ def deployed(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield deployed
 
 
-def test_each_seam_changes_as_many_files_as_the_docs_say(team: Team) -> None:
+def test_each_extension_edits_as_many_files_as_the_docs_say(team: Team) -> None:
     documented = promised()
     assert {name: documented.pop(name) for name in team.files} == team.files
     # The rest needs no file outside of the app, which move_in() has filled.
     assert set(documented.values()) == {(0, 0)}
 
 
-def test_lint_and_unit_tests_pass(team: Team) -> None:
+def test_lint_and_unit_tests_of_the_team_project_pass(team: Team) -> None:
     run(team.folder, "tests/lint")
     files = [f"tests/unit/test_{name}.py" for name in UNIT_TESTS]
     pytest_here = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
@@ -66,13 +66,13 @@ def test_lint_and_unit_tests_pass(team: Team) -> None:
     run(team.folder, *pytest_here, "--collect-only", "tests")
 
 
-def test_make_test_app_knows_the_app(team: Team) -> None:
+def test_make_test_app_includes_the_app(team: Team) -> None:
     said = run(team.folder, "make", "--no-print-directory", "--dry-run", "test-app")
     assert " shop" in said.splitlines()[-1]
     assert said.splitlines()[-1].split() == [".venv/bin/pytest", "accounts", "api", "shop"]
 
 
-def test_the_bundle_of_elastic_beanstalk_has_the_app_and_its_packages(team: Team) -> None:
+def test_beanstalk_bundle_has_the_app_and_its_packages(team: Team) -> None:
     """`eb deploy` sends what `git archive` makes."""
     run(team.folder, "git", "archive", "--output", ".git/bundle.tar", "HEAD")
     names = set(run(team.folder, "tar", "--list", "--file", ".git/bundle.tar").split())
@@ -85,7 +85,9 @@ def tracked(folder: Path, name: str) -> list[str]:
     return run(folder, "git", "ls-files", name).split()
 
 
-def test_a_required_secret_is_not_made_up_and_not_forgotten(team: Team, deployed: Site) -> None:
+def test_required_secret_is_not_generated_and_env_check_requires_it(
+    team: Team, deployed: Site
+) -> None:
     manage = (sys.executable, "manage.py", "env")
     said = run(team.folder, *manage, "init", "--layer", "production", "--path", ".git/env")
     assert "SHOP_API_KEY" in said
@@ -98,7 +100,7 @@ def test_a_required_secret_is_not_made_up_and_not_forgotten(team: Team, deployed
     assert "The key of the payment service." in refused.stdout
 
 
-def test_its_page_is_the_home_page_translated_and_with_its_static_file(deployed: Site) -> None:
+def test_page_of_the_app_is_the_translated_home_page(deployed: Site) -> None:
     page = deployed.get("/").text
     assert page.endswith(">Warenkorb\n")
     style = page.split('"')[1]
@@ -106,12 +108,12 @@ def test_its_page_is_the_home_page_translated_and_with_its_static_file(deployed:
     assert "navy" in answer.text and "immutable" in answer.headers["Cache-Control"]
 
 
-def test_its_variable_reaches_the_settings_and_its_packages_are_there(deployed: Site) -> None:
+def test_variable_and_packages_of_the_app_are_available(deployed: Site) -> None:
     assert deployed.get("/shop/key/").json() == {"xml": f"<key>{KEY[-4:]}</key>", "ldap": 1}
     assert KEY not in deployed.inspect("server1", "{{.Config.Env}}")
 
 
-def test_its_migration_task_and_periodic_task_run_and_share_private_files(deployed: Site) -> None:
+def test_migration_task_and_periodic_task_of_the_app_run(deployed: Site) -> None:
     deployed.post("/shop/notes/", data={"text": "bought"}).raise_for_status()
 
     def notes() -> set[str]:
@@ -124,12 +126,12 @@ def test_its_migration_task_and_periodic_task_run_and_share_private_files(deploy
     assert deployed.get("/media/note").status_code == 404
 
 
-def test_the_stack_is_healthy_and_serves_its_status_page(deployed: Site) -> None:
+def test_stack_with_the_app_is_healthy(deployed: Site) -> None:
     assert deployed.get("/healthz").json()["status"] == "up"
     assert deployed.get("/status/").status_code == 200
 
 
-def test_deploy_brings_a_changed_page_without_a_failed_request(deployed: Site) -> None:
+def test_deploy_of_a_changed_page_fails_no_request(deployed: Site) -> None:
     with deployed.edited(
         "shop/views.py", 'gettext("Basket")', 'gettext("Basket").upper()'
     ) as release:
@@ -152,11 +154,11 @@ NEW_PROJECTS = [
 ]
 
 
-def test_no_word_of_the_demo_is_left(team: Team) -> None:
+def test_remove_demo_leaves_no_word_of_the_demo(team: Team) -> None:
     assert run(team.folder, "git", "grep", "-niE", WORDS, "--", *NEW_PROJECTS, code=1) == ""
 
 
-def test_nothing_of_the_demo_is_in_the_image(deployed: Site) -> None:
+def test_image_contains_nothing_of_the_demo(deployed: Site) -> None:
     code = "import importlib.util as u; print(u.find_spec('PIL'), u.find_spec('demo'))"
     assert deployed.python_in("server1", code) == "None None"
     assert (
@@ -164,7 +166,7 @@ def test_nothing_of_the_demo_is_in_the_image(deployed: Site) -> None:
     )
 
 
-def test_uncommitted_work_is_refused_with_the_next_step(tmp_path: Path) -> None:
+def test_remove_demo_refuses_uncommitted_changes(tmp_path: Path) -> None:
     folder = copy_tree(tmp_path / "site")
     run(folder, "git", "init", "--quiet")
 
