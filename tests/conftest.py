@@ -44,6 +44,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Return the content of a value that pytest would only number, such as a dict."""
+    if isinstance(val, dict):
+        text = " ".join(f"{name}={value}" for name, value in val.items())
+    elif isinstance(val, list | tuple):
+        text = ", ".join(map(str, val))
+    elif isinstance(val, BaseException):
+        text = f"{type(val).__name__}: {val}"
+    else:
+        return None
+    # An address would differ in each process of pytest-xdist.
+    return None if " at 0x" in text else text[:60] or "none"
+
+
 def engine_answers() -> bool:
     """Return whether this machine can run containers."""
     try:

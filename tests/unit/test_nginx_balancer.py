@@ -126,7 +126,7 @@ def test_moved_server_causes_one_nginx_reload(follow: ModuleType) -> None:
     assert "10.0.0.1:7999" not in servers.block("ip_hash")
 
 
-def test_address_is_taken_over_from_a_stopped_server(follow: ModuleType) -> None:
+def test_address_used_by_another_server_is_removed_from_the_former(follow: ModuleType) -> None:
     """Docker assigns the address of a stopped container to the next one that starts."""
     servers = follow.Servers(TWO)
     servers.found("set1", "10.0.0.1")

@@ -256,7 +256,7 @@ def test_reload_ignores_a_server_removed_from_the_configuration() -> None:
     ("answer", "restored"),
     [("\nSuccess=1\n--\n", []), ("\nSuccess=0\n--\n", ["dynamic_backend/server1 2"])],
 )
-def test_reload_lifts_maxconn_of_the_old_process_and_restores_it_on_failure(
+def test_reload_raises_maxconn_of_the_old_process_and_restores_it_on_failure(
     monkeypatch: pytest.MonkeyPatch, answer: str, restored: list[str]
 ) -> None:
     """The old worker that continues to serve gets its limits back."""
