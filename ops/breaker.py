@@ -66,12 +66,12 @@ class Breaker:
 
         The process that gets it has to give it back; its end gives it back too.
         """
-        asked = time.monotonic()
+        started = time.monotonic()
         while not self._lock():
             failed, succeeded = self._read()
             if failed:
                 return False
-            if time.monotonic() - max(asked, succeeded) > PATIENCE_SECONDS:
+            if time.monotonic() - max(started, succeeded) > PATIENCE_SECONDS:
                 self.open()
                 return False
             time.sleep(POLL_SECONDS)
@@ -138,7 +138,7 @@ class Breaker:
         began = time.monotonic()
         blocked = 0.0
 
-        def look() -> None:
+        def guard() -> None:
             nonlocal blocked
             now = time.monotonic()
             failed, succeeded = self._read()
@@ -159,7 +159,7 @@ class Breaker:
                 if now - blocked > CHECK_SECONDS + POLL_SECONDS:
                     self.open()
 
-        return look
+        return guard
 
     def _is_pause(self) -> bool:
         failed = self._read()[0]

@@ -19,7 +19,7 @@ from ops.environment import KAFKA_SCHEME  # remove_kafka
 from ops.settings.backing import FILES, broker_defaults
 
 # What is wrong with a task itself.
-OF_THE_TASK = (kombu.exceptions.SerializationError, TypeError, ValueError)
+TASK_ERRORS = (kombu.exceptions.SerializationError, TypeError, ValueError)
 
 
 class RefusedError(kombu.exceptions.OperationalError):
@@ -43,7 +43,7 @@ class Application(Celery):
         """
         url = settings.CELERY_BROKER_URL
         try:
-            with breaker_of(url).call(Exception, but=(*OF_THE_TASK, RefusedError)):
+            with breaker_of(url).call(Exception, but=(*TASK_ERRORS, RefusedError)):
                 try:
                     yield
                 except (redis.ResponseError, kombu.exceptions.OperationalError) as error:

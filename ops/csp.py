@@ -80,20 +80,20 @@ def storage_origin() -> str:
 @register("security")
 def check_rules(**_: Any) -> list[CheckMessage]:
     """Refuse rules that would do nothing or break the header."""
-    found = []
+    warnings = []
     for prefix, sources in rules().items():
         if not prefix.startswith("/"):
-            found.append((prefix, "begin the path with a slash"))
+            warnings.append((prefix, "begin the path with a slash"))
         for name, values in sources.items():
             if name not in DEFAULT_DIRECTIVES:
-                found.append((prefix, f"{name!r} is not a directive"))
+                warnings.append((prefix, f"{name!r} is not a directive"))
             elif isinstance(values, str) or any(set(value) & set(" ;,") for value in values):
-                found.append((prefix, f"list the sources of {name!r}, each on its own"))
+                warnings.append((prefix, f"list the sources of {name!r}, each on its own"))
     return [
         Error(
             f"CONTENT_SECURITY_POLICY_PATHS[{prefix!r}]: {problem}.",
             hint='For example: {"/map/": {"img-src": ["https://tiles.example.com"]}}.',
             id="ops.E001",
         )
-        for prefix, problem in found
+        for prefix, problem in warnings
     ]

@@ -14,24 +14,24 @@ class Recent(Generic[T]):
     In the process rather than in the cache: what is looked at may be the cache itself.
     """
 
-    def __init__(self, look: Callable[[], T], *, seconds: float) -> None:
-        """Keep what `look` finds for so many seconds."""
-        self.look = look
+    def __init__(self, load: Callable[[], T], *, seconds: float) -> None:
+        """Keep what `load` finds for so many seconds."""
+        self.load = load
         self.seconds = seconds
         self.lock = Lock()
         # Empty before the first look.
-        self.found: list[T] = []
+        self.result: list[T] = []
         self.at = 0.0
 
     def get(self) -> T:
         """Return the latest result, or call again; other threads wait for that call."""
         with self.lock:
-            if not self.found or time.monotonic() - self.at > self.seconds:
-                self.found = [self.look()]
+            if not self.result or time.monotonic() - self.at > self.seconds:
+                self.result = [self.load()]
                 # From the end of the look: a slow one is not followed by the next at once.
                 self.at = time.monotonic()
-            return self.found[0]
+            return self.result[0]
 
     def forget(self) -> None:
         """Look again the next time."""
-        self.found = []
+        self.result = []

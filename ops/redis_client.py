@@ -9,7 +9,7 @@ from redis.retry import Retry
 from ops.breaker import REDIS, AwayError
 
 # Refusals are answers.
-AWAY = (redis.ConnectionError, redis.TimeoutError, OSError)
+CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
 class NotAskedError(redis.ConnectionError):
@@ -29,7 +29,7 @@ class AskOnce(Retry):
     def call_with_retry(self, *args: Any, **options: Any) -> Any:
         """Connect or send a command."""
         try:
-            with REDIS.call(*AWAY, but=redis.AuthenticationError):
+            with REDIS.call(*CONNECTION_ERRORS, but=redis.AuthenticationError):
                 return super().call_with_retry(*args, **options)
         except AwayError as error:
             raise NotAskedError(str(error)) from None

@@ -66,10 +66,10 @@ def described(
         more: further arguments of `extend_schema`.
     """
     every = {401, 406, 503}
-    found = {status: REFUSALS[status] for status in sorted({*every, *refusals})}
+    responses = {status: REFUSALS[status] for status in sorted({*every, *refusals})}
     return extend_schema(
         summary=summary,
-        responses={**answers, **found},
+        responses={**answers, **responses},
         parameters=[*parameters, RETRY_AFTER],
         **more,
     )

@@ -64,13 +64,13 @@ class RateThrottle(BaseThrottle, ABC):
         now = time()
         number, into = int(now // period), now % period
         keys = [f"throttle:{self.scope}:{client}:{n}" for n in (number - 1, number)]
-        found = cache.get_many(keys)
-        before, current = (int(found.get(key, 0)) for key in keys)
+        counts = cache.get_many(keys)
+        before, current = (int(counts.get(key, 0)) for key in keys)
         share = 1 - into / period
         if before * share + current + 1 > limit:
             self.wait_seconds = wait(before, current, limit, period, into)
             return False
-        if keys[1] not in found:
+        if keys[1] not in counts:
             cache.add(keys[1], 0, timeout=2 * period)
         # Of those who come at once, the last ones see that they are too many.
         if before * share + cache.incr(keys[1]) > limit:
@@ -131,9 +131,9 @@ def address(request: Request) -> str:
     """Return the client's network address; of IPv6 the network, since a client has all of it."""
     text = request.META.get("REMOTE_ADDR", "")
     try:
-        found = ipaddress.ip_address(text)
+        parsed = ipaddress.ip_address(text)
     except ValueError:
         return "unknown"
-    if found.version == 4:
+    if parsed.version == 4:
         return text
-    return str(ipaddress.ip_network((found, 64), strict=False).network_address)
+    return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)

@@ -18,8 +18,8 @@ class NoSuchEndpointView(APIView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Send the request on to the path with the slash if there is something."""
-        found = resolve(f"{request.path_info}/").func
-        if getattr(found, "view_class", None) is not NoSuchEndpointView:
+        view = resolve(f"{request.path_info}/").func
+        if getattr(view, "view_class", None) is not NoSuchEndpointView:
             path = request.get_full_path(force_append_slash=True)
             return HttpResponsePermanentRedirect(path, preserve_request=True)
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)

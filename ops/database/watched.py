@@ -19,11 +19,11 @@ class Watched(ABC, Base):
         return super().get_new_connection(conn_params)
 
     @abstractmethod
-    def away_error(self, reason: str) -> Exception:
+    def unavailable_error(self, reason: str) -> Exception:
         """Return the driver's error that says so."""
 
     @abstractmethod
-    def is_away(self, error: Exception) -> bool:
+    def is_unavailable(self, error: Exception) -> bool:
         """Return whether a try to connect failed because the database is down or full."""
 
     @abstractmethod
@@ -37,17 +37,17 @@ class Watched(ABC, Base):
             OperationalError: the driver's, which Django makes its own.
         """
         if not DATABASE.take():
-            raise self.away_error("the database did not answer another worker a moment ago")
+            raise self.unavailable_error("the database did not answer another worker a moment ago")
         away = False
         try:
             return within(CONNECT_SECONDS, lambda: self.connect_now(conn_params), close)
         except TimeoutError:
             away = True
             reason = f"the database did not answer within {CONNECT_SECONDS:g} s"
-            raise self.away_error(reason) from None
+            raise self.unavailable_error(reason) from None
         except self.Database.Error as error:
             # One that refuses is up: the connections that it has already are good.
-            away = self.is_away(error) and not self.was_answered(error)
+            away = self.is_unavailable(error) and not self.was_answered(error)
             raise
         finally:
             DATABASE.give_back(away=away)

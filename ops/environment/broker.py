@@ -75,7 +75,7 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
     """Return what is wrong with how a broker that is not Redis is named."""
     if broken & _NAMES:
         return []
-    found: list[Fault] = []
+    result: list[Fault] = []
     # remove_kafka: begin
     url = _other(values)
     # Several are separated like this. A login says nothing of how it is to be sent.
@@ -84,16 +84,16 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
             "it has a user name or password, and the Kafka client uses neither password nor TLS"
         )
         hint = "Write confluentkafka://host:9092, and keep the broker in a private network."
-        found.append(Fault("CELERY_BROKER_URL", problem, hint))
+        result.append(Fault("CELERY_BROKER_URL", problem, hint))
     # remove_kafka: end
     broker = str(values["BROKER"])
     if layer in SHARED and not values["CELERY_BROKER_URL"]:
-        found += [
+        result += [
             Fault(name, f"it is not set, and BROKER={broker} needs it", hint)
             for name, hint in NEEDED.get(broker, {}).items()
             if not values[name] and name not in broken
         ]
-    return found
+    return result
 
 
 def client_faults(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:

@@ -140,27 +140,27 @@ def examine(
     """
     dotenv = dotenv or DotEnv()
     scopes = frozenset(scopes)
-    found = [*PROJECT_FAULTS, *dotenv.faults, *_misplaced(dotenv)]
+    faults = [*PROJECT_FAULTS, *dotenv.faults, *_misplaced(dotenv)]
     building = _is_building(environ)
     values: dict[str, Value] = {}
     broken: set[str] = set()
     for variable in VARIABLES.values():
         if variable.scope in scopes:
-            before = len(found)
+            before = len(faults)
             # The stack's check may be another user's than root's, as whom env-check reads the file.
             unknown = Scope.STACK in scopes and is_unreadable(variable, environ)
             values[variable.name] = (
                 _EMPTY.get(variable.kind)
                 if unknown
-                else _value(variable, environ, layer, building, found)
+                else _value(variable, environ, layer, building, faults)
             )
-            if unknown or len(found) > before:
+            if unknown or len(faults) > before:
                 broken.add(variable.name)
-    found += _across(values, layer, scopes, building, broken)
+    faults += _across(values, layer, scopes, building, broken)
     if installed and not building and Scope.DJANGO in scopes:
-        found += broker.client_faults(values, broken)
-    found += names.near_misses(environ, dotenv.values, scopes)
-    return Examination(values, tuple(found), building)
+        faults += broker.client_faults(values, broken)
+    faults += names.near_misses(environ, dotenv.values, scopes)
+    return Examination(values, tuple(faults), building)
 
 
 def _is_building(environ: Mapping[str, str]) -> bool:
@@ -185,29 +185,29 @@ def _value(
     environ: Mapping[str, str],
     layer: str,
     building: bool,
-    found: list[Fault],
+    faults: list[Fault],
 ) -> Value:
-    """Return one variable's value, adding what is wrong with it to `found`."""
+    """Return one variable's value, adding what is wrong with it to `faults`."""
     text = text_of(variable, environ)
     if isinstance(text, Fault):
-        found.append(text)
+        faults.append(text)
         return _EMPTY.get(variable.kind)
     if not text.strip(" ,"):
         text = variable.default_in(layer)
         if not text and layer in variable.required_in:
             if not building:
-                found.append(_missing(variable, layer))
+                faults.append(_missing(variable, layer))
             elif variable.secret and variable.validate is None:
                 # Good for this process alone; nothing that is built may depend on it.
                 text = secrets.token_urlsafe(64)
             else:
                 text = variable.default_in("test")
     elif fault := _sample(variable, text, layer):
-        found.append(fault)
+        faults.append(fault)
     try:
         return variable.parse(text) if text else _EMPTY.get(variable.kind)
     except InvalidValueError as error:
-        found.append(Fault(variable.name, error.problem, error.hint))
+        faults.append(Fault(variable.name, error.problem, error.hint))
         return _EMPTY.get(variable.kind)
 
 
@@ -245,18 +245,18 @@ def _across(
     broken: set[str],
 ) -> list[Fault]:
     """Return the faults that one variable alone does not show."""
-    found: list[Fault] = []
+    result: list[Fault] = []
     if Scope.DJANGO in scopes:
         if layer == "production":
-            found += _production(values, broken)
+            result += _production(values, broken)
         if not building:
-            found += _database(values, layer, broken)
-            found += redis.faults(values, layer, broken)
-            found += broker.faults(values, layer, broken)
-        found += static.faults(values, layer, broken)
+            result += _database(values, layer, broken)
+            result += redis.faults(values, layer, broken)
+            result += broker.faults(values, layer, broken)
+        result += static.faults(values, layer, broken)
     if Scope.STACK in scopes:
-        found += _ports(values, broken)
-    return found
+        result += _ports(values, broken)
+    return result
 
 
 def _database(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
@@ -268,17 +268,17 @@ def _database(values: Mapping[str, Value], layer: str, broken: set[str]) -> list
 
 
 def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
-    found = []
+    result = []
     if values["DJANGO_DEBUG"]:
         problem = "it is on, and debug pages show the code and settings to anyone"
-        found.append(Fault("DJANGO_DEBUG", problem, "Remove it, or set it to false."))
+        result.append(Fault("DJANGO_DEBUG", problem, "Remove it, or set it to false."))
     key = str(values["DJANGO_SECRET_KEY"])
     if "DJANGO_SECRET_KEY" not in broken and (
         len(key) < _KEY_LENGTH or len(set(key)) < _KEY_VARIETY or key.startswith(_KEY_INSECURE)
     ):
         problem = f"it is too weak: production needs {_KEY_LENGTH} random characters or more"
         hint = "`python -c 'import secrets; print(secrets.token_urlsafe(64))'` prints a good one."
-        found.append(Fault("DJANGO_SECRET_KEY", problem, hint))
+        result.append(Fault("DJANGO_SECRET_KEY", problem, hint))
     # https://hstspreload.org/#submission-requirements
     seconds = values["DJANGO_HSTS_SECONDS"]
     too_short = isinstance(seconds, int) and seconds < _PRELOAD_SECONDS
@@ -290,13 +290,13 @@ def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
             f"Set DJANGO_HSTS_SECONDS={_PRELOAD_SECONDS} and DJANGO_HSTS_INCLUDE_SUBDOMAINS=true, "
             "or remove it."
         )
-        found.append(Fault("DJANGO_HSTS_PRELOAD", problem, hint))
-    return found
+        result.append(Fault("DJANGO_HSTS_PRELOAD", problem, hint))
+    return result
 
 
 def _ports(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
     """Return a fault for each port that another one in use has too."""
-    found = []
+    result = []
     owners: dict[Value, str] = {}
     for name, switch in PUBLISHED.items():
         if name in broken or (switch and values[switch] in ("", "0")):
@@ -304,5 +304,5 @@ def _ports(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
         owner = owners.setdefault(values[name], name)
         if owner != name:
             problem = f"it is {values[name]}, and so is {owner}"
-            found.append(Fault(name, problem, "Give each its own port."))
-    return found
+            result.append(Fault(name, problem, "Give each its own port."))
+    return result

@@ -83,10 +83,10 @@ def _fail(message: str) -> int:
 
 def _environment(layer: str | None = None) -> tuple[dict[str, str], dotenv.DotEnv]:
     """Return the process's environment over `.env`, which a test layer has not."""
-    found = find_dotenv(
+    dotenv_file = find_dotenv(
         os.environ, layer or layer_of(os.environ.get(SETTINGS_MODULE) or "local"), ROOT
     )
-    return {**found.values, **os.environ}, found
+    return {**dotenv_file.values, **os.environ}, dotenv_file
 
 
 def _layer(environ: Mapping[str, str], scope: str) -> str:
@@ -100,14 +100,14 @@ def _layer(environ: Mapping[str, str], scope: str) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    environ, found = _environment(arguments.layer)
+    environ, dotenv_file = _environment(arguments.layer)
     layer = arguments.layer or _layer(environ, arguments.scope)
     scopes = ALL_SCOPES if arguments.scope == "all" else frozenset({Scope(arguments.scope)})
-    for warning in _warnings(found):
+    for warning in _warnings(dotenv_file):
         print(f"warning: {warning}", file=sys.stderr)
-    wrong = faults(environ, layer, scopes, found, installed=arguments.installed)
-    if wrong:
-        print(report(wrong, layer), file=sys.stderr)
+    errors = faults(environ, layer, scopes, dotenv_file, installed=arguments.installed)
+    if errors:
+        print(report(errors, layer), file=sys.stderr)
         return 1
     if arguments.scope == "all":
         for warning in warnings(environ, layer):
@@ -116,16 +116,16 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _warnings(found: dotenv.DotEnv) -> list[Fault]:
+def _warnings(dotenv_file: dotenv.DotEnv) -> list[Fault]:
     """Return what is odd about `.env`, but harms nothing."""
-    warnings = list(found.warnings)
+    warnings = list(dotenv_file.warnings)
     declared = known()
-    for name in found.values:
+    for name in dotenv_file.values:
         if name not in declared and not foreign(name):
             hint = "Remove it, or declare it in your environment.py (docs/your-app.md)."
             warnings.append(Fault(f".env: {name}", "nothing in this project reads it", hint))
     path = ROOT / ".env"
-    if found.values and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if dotenv_file.values and stat.S_IMODE(path.stat().st_mode) & 0o077:
         warnings.append(Fault(".env", "other users of this machine can read it", "chmod 600 .env"))
     return warnings
 
@@ -154,9 +154,9 @@ def _get(arguments: argparse.Namespace) -> int:
     variable = VARIABLES.get(name)
     if variable is None:
         return _fail(f"{name} is not a variable of this project; docs/environment.md lists them.")
-    environ, found = _environment()
-    if found.faults:
-        return _fail("\n".join(map(str, found.faults)))
+    environ, dotenv_file = _environment()
+    if dotenv_file.faults:
+        return _fail("\n".join(map(str, dotenv_file.faults)))
     text = text_of(variable, environ)
     if isinstance(text, Fault):
         return _fail(str(text))

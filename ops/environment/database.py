@@ -110,7 +110,7 @@ _RDS: Final = {
     "HOST": "RDS_HOSTNAME",
 }
 # remove_beanstalk: end
-_CURE: Final = (
+_HINT: Final = (
     "Set one of: DATABASE_URL (or DATABASE_URL_FILE); DB_ENGINE with DB_NAME, DB_USER, DB_PASSWORD "
     "and DB_HOST"
     "; RDS_HOSTNAME with RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD"  # remove_beanstalk
@@ -130,8 +130,8 @@ def database_settings(environment: Environment) -> Settings:
     if environment.building:
         # Answers nothing: a build step that asks the database fails at once.
         return {"ENGINE": "django.db.backends.dummy"}
-    if found := faults(environment.values, environment.layer):
-        raise ValueError("\n".join(map(str, found)))
+    if errors := faults(environment.values, environment.layer):
+        raise ValueError("\n".join(map(str, errors)))
     return settings(environment.values, environment.layer)
 
 
@@ -154,7 +154,7 @@ def faults(values: Mapping[str, Value], layer: str) -> list[Fault]:
             if not values[name]
         ]
     if layer in SHARED:
-        return [Fault("DATABASE_URL", f"no database is named for {layer}", _CURE)]
+        return [Fault("DATABASE_URL", f"no database is named for {layer}", _HINT)]
     return []
 
 
@@ -172,10 +172,10 @@ def settings(values: Mapping[str, Value], layer: str) -> Settings:
 
 def _way(values: Mapping[str, Value], layer: str) -> str:
     """Return the variable that says which way is taken; empty where none is."""
-    return next((way for way in WAYS if values[way] and not _only_stack_s(way, values, layer)), "")
+    return next((way for way in WAYS if values[way] and not _is_stack_only(way, values, layer)), "")
 
 
-def _only_stack_s(way: str, values: Mapping[str, Value], layer: str) -> bool:
+def _is_stack_only(way: str, values: Mapping[str, Value], layer: str) -> bool:
     """Return whether this names no server but docker compose's, which `make run` does not reach.
 
     So one `.env` serves both. Compose itself passes DB_HOST to the application.

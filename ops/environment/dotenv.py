@@ -74,11 +74,11 @@ def parse(text: str, name: str = ".env") -> DotEnv:
         where = f"{name} line {number}"
         if not line.strip(" ") or line.lstrip(" ").startswith("#"):
             continue
-        found = _assignment(line, where)
-        if isinstance(found, Fault):
-            faults.append(found)
+        assignment = _assignment(line, where)
+        if isinstance(assignment, Fault):
+            faults.append(assignment)
             continue
-        key, value = found
+        key, value = assignment
         if key in lines:
             problem = f"{key} was already set in line {lines[key]}; this line counts"
             warnings.append(Fault(where, problem, "Keep one of them."))

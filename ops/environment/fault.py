@@ -31,9 +31,9 @@ class InvalidValueError(ValueError):
 
 def report(faults: Iterable[Fault], layer: str) -> str:
     """Return all faults as one readable message."""
-    found = list(faults)
-    count = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+    listed = list(faults)
+    count = "1 fault" if len(listed) == 1 else f"{len(listed)} faults"
     lines = [f"The environment is not valid for the {layer} layer: {count}."]
-    for fault in found:
+    for fault in listed:
         lines.extend(f"  {line}" for line in str(fault).splitlines())
     return "\n".join(lines)

@@ -60,10 +60,10 @@ def read_dotenv(
     """
     environ = os.environ if environ is None else environ
     layer = layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
-    found = find_dotenv(environ, layer, root)
-    if other_layer(found, layer):
+    dotenv_file = find_dotenv(environ, layer, root)
+    if other_layer(dotenv_file, layer):
         return dotenv.DotEnv()
-    for name, value in found.values.items():
+    for name, value in dotenv_file.values.items():
         variable = VARIABLES.get(base(name))
         stack = variable is not None and variable.scope is Scope.STACK
         unreachable = layer == "local" and _IN_COMPOSE.search(f"{name}={value}")
@@ -71,12 +71,12 @@ def read_dotenv(
             environ[name] = value
             if environ is os.environ:
                 _from_dotenv[name] = value
-    return found
+    return dotenv_file
 
 
-def other_layer(found: dotenv.DotEnv, layer: str) -> str:
+def other_layer(dotenv_file: dotenv.DotEnv, layer: str) -> str:
     """Return the layer that a `.env` is for, where local work does not read it; else nothing."""
-    named = found.values.get("LAYER", "")
+    named = dotenv_file.values.get("LAYER", "")
     return named if layer == "local" and named in SHARED else ""
 
 
@@ -92,11 +92,11 @@ def load(environ: MutableMapping[str, str] | None = None, root: Path = ROOT) -> 
     The message names all faults at once, each with its hint, and no secret's value.
     """
     environ = os.environ if environ is None else environ
-    found = read_dotenv(environ, root)
+    dotenv_file = read_dotenv(environ, root)
     layer = layer_of(environ.get(SETTINGS_MODULE) or VARIABLES[SETTINGS_MODULE].default)
     if layer == "test":
         _forget_dotenv(environ)
-    result = examine(environ, layer, {Scope.DJANGO}, found, installed=True)
+    result = examine(environ, layer, {Scope.DJANGO}, dotenv_file, installed=True)
     if result.faults:
         # Imported here: `./manage.py env` answers without Django.
         from django.core.exceptions import ImproperlyConfigured

@@ -23,7 +23,7 @@ SERVICE: Final = "redis"
 USER: Final = "mysite"
 
 _WAYS: Final = ("REDIS_URL", "REDIS_HOST", "CELERY_BROKER_URL")
-_CURE: Final = "Set REDIS_URL (or REDIS_URL_FILE), or REDIS_HOST with REDIS_PASSWORD."
+_HINT: Final = "Set REDIS_URL (or REDIS_URL_FILE), or REDIS_HOST with REDIS_PASSWORD."
 
 
 def redis_url(environment: Environment, database: int) -> str:
@@ -53,7 +53,7 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
         return []
     if values["BROKER"] == "redis" and not any(values[name] for name in _WAYS):
         problem = f"no Redis is named for {layer}: tasks would never run"
-        return [Fault("REDIS_URL", problem, _CURE)]
+        return [Fault("REDIS_URL", problem, _HINT)]
     if values["REDIS_HOST"] and not (values["REDIS_URL"] or values["REDIS_PASSWORD"]):
         problem = f"it is not set, and REDIS_HOST is; {layer} requires it"
         hint = "Set REDIS_PASSWORD, or REDIS_PASSWORD_FILE to a file that holds it."

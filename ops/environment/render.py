@@ -97,7 +97,7 @@ GIVEN: Final = {
 }
 
 # Variables of the application that compose does not pass on, by the reason.
-BY_THE_IMAGE: Final = frozenset(
+SET_BY_IMAGE: Final = frozenset(
     {
         "DJANGO_SETTINGS_MODULE",
         "DJANGO_READ_DOTENV",
@@ -112,10 +112,10 @@ BY_THE_IMAGE: Final = frozenset(
         "WORKER_HEARTBEAT_FILE",
     }
 )
-BY_EACH_SERVER: Final = frozenset({"PROFILE"})
+SET_BY_SERVER: Final = frozenset({"PROFILE"})
 BUILD_STEPS_ONLY: Final = frozenset({"DJANGO_BUILD"})
-ON_THE_HOST_ONLY: Final = frozenset({"RUN_PORT", "TEST_DB_NAME"})
-BY_THE_PLATFORM: Final = frozenset(
+HOST_ONLY: Final = frozenset({"RUN_PORT", "TEST_DB_NAME"})
+SET_BY_PLATFORM: Final = frozenset(
     {
         *("CONTAINER_COMMAND", "RUN_MIGRATIONS"),
         # remove_beanstalk: begin
@@ -123,12 +123,12 @@ BY_THE_PLATFORM: Final = frozenset(
         # remove_beanstalk: end
     }
 )
-NOT_PASSED_ON: Final = (
-    BY_THE_IMAGE
-    | BY_EACH_SERVER
+EXCLUDED: Final = (
+    SET_BY_IMAGE
+    | SET_BY_SERVER
     | BUILD_STEPS_ONLY
-    | ON_THE_HOST_ONLY
-    | BY_THE_PLATFORM
+    | HOST_ONLY
+    | SET_BY_PLATFORM
     | frozenset(SUPERUSER)
 )
 
@@ -254,7 +254,7 @@ def passed_on() -> list[str]:
     return [
         name
         for name, variable in VARIABLES.items()
-        if variable.scope is Scope.DJANGO and name not in NOT_PASSED_ON
+        if variable.scope is Scope.DJANGO and name not in EXCLUDED
     ]
 
 

@@ -54,8 +54,8 @@ def module(text: str) -> None:
             "Write it as mysite.settings.dev.",
         )
     path = ROOT.joinpath(*text.split("."))
-    is_there = path.is_dir() or path.with_suffix(".py").is_file()
-    if is_there or not text.startswith("mysite."):
+    exists = path.is_dir() or path.with_suffix(".py").is_file()
+    if exists or not text.startswith("mysite."):
         return
     settings = ROOT / "mysite" / "settings"
     names = [f"mysite.settings.{file.stem}" for file in settings.glob("[a-z]*.py")]

@@ -71,10 +71,10 @@ class CacheCheck(HealthCheck):
         """Write a value and read it."""
         try:
             cache.set(self.key, "up", timeout=5)
-            found = cache.get(self.key)
+            value = cache.get(self.key)
         except Exception as error:
             raise ServiceUnavailable("does not answer") from error
-        if found != "up":
+        if value != "up":
             raise ServiceUnavailable("did not return the value that was written")
 
 

@@ -14,14 +14,14 @@ from ops.threads import DaemonThreads
 HEALTH_SECONDS = 2.0
 
 
-def look_at_components() -> dict[str, dict[str, Any]]:
-    """Return each component's state, all looked at at once."""
+def component_states() -> dict[str, dict[str, Any]]:
+    """Return the state of each component; the checks run in parallel."""
     results = asyncio.run(check_components())
     return {name: describe(result) for name, result in results.items()}
 
 
 async def check_components() -> dict[str, HealthCheckResult]:
-    """Run every check in a thread of its own; a thread that hangs is not waited for."""
+    """Run each check in its own thread; one that hangs is not awaited."""
     threads = DaemonThreads()
     results = await asyncio.gather(
         *(check().get_result(threads) for check in registry.health_checks.values())
@@ -40,4 +40,4 @@ def describe(result: HealthCheckResult) -> dict[str, Any]:
     return line
 
 
-HEALTH = Recent(look_at_components, seconds=HEALTH_SECONDS)
+HEALTH = Recent(component_states, seconds=HEALTH_SECONDS)

@@ -31,8 +31,8 @@ def add_user(request: HttpRequest, log_kwargs: dict[str, Any], **kwargs: Any) ->
     """
     log_kwargs["request"] = f"{request.method} {request.path}"
     user = getattr(request, "user", None)
-    asked = not (isinstance(user, LazyObject) and user._wrapped is empty)
-    if user is not None and asked:
+    loaded = not (isinstance(user, LazyObject) and user._wrapped is empty)
+    if user is not None and loaded:
         log_kwargs["user_id"] = user.pk
 
 

@@ -16,7 +16,7 @@ PASSED_ON = {"request_id", "parent_task_id"}
 
 
 @receiver(signals.modify_context_before_task_publish)
-def pass_on_the_id_alone(context: dict[str, Any], **kwargs: Any) -> None:
+def pass_only_request_id(context: dict[str, Any], **kwargs: Any) -> None:
     """Leave the rest of the request's line out of the message."""
     for name in set(context) - PASSED_ON:
         del context[name]

@@ -20,19 +20,19 @@ LONG_STEPS = (500, 1000, 2500, 5000, 10_000, 25_000, 50_000)
 
 
 # gunicorn's worker 2 and similar: those know their number only from the process that started them.
-_told = 0
+_number = 0
 
 
 def take_place(number: int) -> None:
     """Tell this process its place, where its server has no way of its own to ask for it."""
-    global _told
-    _told = number
+    global _number
+    _number = number
 
 
 def place() -> int:
     """Return this process's place among those of its server; 0 for the one that started them."""
-    if _told:
-        return _told
+    if _number:
+        return _number
     # uWSGI makes the module; elsewhere there is none.
     if uwsgi := sys.modules.get("uwsgi"):
         return int(uwsgi.worker_id())
@@ -60,9 +60,9 @@ def registry() -> CollectorRegistry:
     """Return a registry that adds up the processes' files; further collectors may join it."""
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    found = CollectorRegistry(support_collectors_without_names=True)
-    MultiProcessCollector(found, folder())
-    return found
+    result = CollectorRegistry(support_collectors_without_names=True)
+    MultiProcessCollector(result, folder())
+    return result
 
 
 use_places()

@@ -41,14 +41,14 @@ class UwsgiWorkers:
 
     def states(self, workers: list[dict[str, Any]]) -> Metric:
         """Count the workers by state; the one that answers this scrape counts as idle."""
-        found = GaugeMetricFamily("uwsgi_workers", "Workers by state.", labels=["state"])
+        family = GaugeMetricFamily("uwsgi_workers", "Workers by state.", labels=["state"])
         counts = dict.fromkeys(STATES, 0)
         for worker in workers:
             state = "idle" if worker["id"] == own_id() else worker["status"]
             counts[state if state in STATES else "other"] += 1
         for state, count in counts.items():
-            found.add_metric([state], count)
-        return found
+            family.add_metric([state], count)
+        return family
 
     def counters(self, workers: list[dict[str, Any]]) -> Iterator[Metric]:
         """Tell what each worker's place has seen so far, its earlier processes included."""
@@ -75,10 +75,10 @@ class UwsgiWorkers:
 
     def queue(self, path: str) -> Iterator[Metric]:
         """Tell how many requests wait for a worker. uWSGI knows it of TCP sockets only."""
-        found = backlog.of(path)
-        if found is None:
+        queue = backlog.of(path)
+        if queue is None:
             return
-        waiting, limit = found
+        waiting, limit = queue
         yield GaugeMetricFamily("uwsgi_listen_queue", "Requests that wait for a worker.", waiting)
         yield GaugeMetricFamily("uwsgi_listen_queue_limit", "How many requests can wait.", limit)
 
@@ -125,5 +125,5 @@ def ask(path: str) -> dict[str, Any]:
         connection.settimeout(TIMEOUT_SECONDS)
         connection.connect(path)
         with connection.makefile("rb") as answer:
-            found: dict[str, Any] = json.loads(answer.read())
-            return found
+            stats: dict[str, Any] = json.loads(answer.read())
+            return stats

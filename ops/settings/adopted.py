@@ -68,12 +68,12 @@ def load(modules: Mapping[str, str], unused: Iterable[str], env: Environment) ->
     for variable in PROJECT:
         text = _text(env.values[variable.name])
         if env.building and variable.required_in:
-            text = text or _throw_away(variable.name)
+            text = text or _throwaway_value(variable.name)
         if text:
             os.environ.setdefault(variable.name, text)
     before = {name: os.environ.get(name) for name in (*VARIABLES, *unused) if name not in OWN}
     for name in unused:
-        os.environ.setdefault(name, _throw_away(name))
+        os.environ.setdefault(name, _throwaway_value(name))
     try:
         module = import_module(modules[env.layer])
     except KeyError as error:
@@ -97,7 +97,7 @@ def load(modules: Mapping[str, str], unused: Iterable[str], env: Environment) ->
     return {name: value for name, value in vars(module).items() if name.isupper()}
 
 
-def _throw_away(name: str) -> str:
+def _throwaway_value(name: str) -> str:
     """Return a value that reads as a text, a number and a truth value, or as a URL."""
     return "sqlite:///unused" if name.endswith("_URL") else "0"
 
@@ -132,7 +132,7 @@ def caches(theirs: Mapping[str, Any], default: dict[str, Any]) -> dict[str, Any]
     """Return CACHES: the stack's cache for each name, apart by a prefix."""
     own = theirs.get("CACHES", {})
     names = ("TIMEOUT", "VERSION", "KEY_PREFIX")
-    found = {
+    result = {
         alias: {
             **default,
             "KEY_PREFIX": alias,
@@ -141,7 +141,7 @@ def caches(theirs: Mapping[str, Any], default: dict[str, Any]) -> dict[str, Any]
         for alias, cache in own.items()
         if alias != "default"
     }
-    return {**found, "default": default}
+    return {**result, "default": default}
 
 
 def storages(theirs: Mapping[str, Any], default: dict[str, Any]) -> dict[str, Any]:

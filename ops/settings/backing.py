@@ -46,7 +46,7 @@ RABBITMQ: dict[str, Any] = {
 KAFKA: dict[str, Any] = {"worker_enable_remote_control": False}
 # remove_kafka: end
 # By how an address begins.
-OF_A_BROKER: dict[str, dict[str, Any]] = {
+SETTINGS_BY_SCHEME: dict[str, dict[str, Any]] = {
     "amqp": RABBITMQ,  # remove_rabbitmq
     KAFKA_SCHEME: KAFKA,  # remove_kafka
 }
@@ -107,7 +107,7 @@ def broker_settings(env: Environment, folder: Path) -> tuple[str, dict[str, Any]
 
 def broker_defaults(url: str) -> dict[str, Any]:
     """Return Celery's other settings that a broker needs, by its URL."""
-    return next((more for scheme, more in OF_A_BROKER.items() if url.startswith(scheme)), {})
+    return next((more for scheme, more in SETTINGS_BY_SCHEME.items() if url.startswith(scheme)), {})
 
 
 def file_storage(env: Environment) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import structlog
 # Of a request, what may be sent. Not its body, its cookies or its query, in which secrets may be.
 REQUEST_PARTS = {"method", "url"}
 # What they log as an error is sent as the exception that it is.
-SAID_TWICE = ("django_structlog.middlewares.request", "django_structlog.celery.receivers")
+LOGGED_TWICE = ("django_structlog.middlewares.request", "django_structlog.celery.receivers")
 
 
 def report_errors(dsn: str, *, environment: str, release: str, server: str) -> None:
@@ -30,7 +30,7 @@ def report_errors(dsn: str, *, environment: str, release: str, server: str) -> N
     from sentry_sdk.integrations.django import DjangoIntegration
     from sentry_sdk.integrations.logging import ignore_logger
 
-    for name in SAID_TWICE:
+    for name in LOGGED_TWICE:
         ignore_logger(name)
     sentry_sdk.init(
         dsn=dsn,

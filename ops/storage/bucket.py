@@ -11,7 +11,7 @@ from storages.backends.s3 import S3Storage
 from ops.breaker import STORAGE
 
 # It cannot be reached, or gives no answer.
-AWAY = (NoConnectionError, HTTPClientError)
+CONNECTION_ERRORS = (NoConnectionError, HTTPClientError)
 
 # Two attempts of these and a pause are shorter than uWSGI's harakiri.
 CONNECT_SECONDS = 2
@@ -38,20 +38,20 @@ class BucketStorage(S3Storage):
 
     def _open(self, name: str, mode: str = "rb") -> File:
         """Open a file."""
-        with STORAGE.call(*AWAY):
+        with STORAGE.call(*CONNECTION_ERRORS):
             return super()._open(name, mode)
 
     def _save(self, name: str, content: File) -> str:
         """Keep a file."""
-        with STORAGE.call(*AWAY):
+        with STORAGE.call(*CONNECTION_ERRORS):
             return str(super()._save(name, content))
 
     def delete(self, name: str) -> None:
         """Remove a file."""
-        with STORAGE.call(*AWAY):
+        with STORAGE.call(*CONNECTION_ERRORS):
             super().delete(name)
 
     def exists(self, name: str) -> bool:
         """Return whether there is a file of this name."""
-        with STORAGE.call(*AWAY):
+        with STORAGE.call(*CONNECTION_ERRORS):
             return bool(super().exists(name))

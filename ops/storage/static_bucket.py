@@ -53,7 +53,9 @@ NO_CREDENTIALS = (
     "There are no credentials: give the machine a role (in a container its metadata service's hop "
     "limit has to be 2), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
 )
-AWAY = "Can this machine reach the bucket's server (AWS_S3_ENDPOINT_URL, AWS_S3_REGION_NAME)?"
+UNREACHABLE_HINT = (
+    "Can this machine reach the bucket's server (AWS_S3_ENDPOINT_URL, AWS_S3_REGION_NAME)?"
+)
 
 
 class StaticBucketError(Exception):
@@ -89,16 +91,16 @@ def upload() -> tuple[int, int]:
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda file: send(client, name, file), sorted(missing)))
     except (BotoCoreError, ClientError, OSError, ValueError) as error:
-        raise StaticBucketError(f"bucket {name}: {told(error)}") from error
+        raise StaticBucketError(f"bucket {name}: {describe(error)}") from error
     return len(missing), len(files)
 
 
 def hashed_files() -> set[str]:
     """Return the names that pages name, by the manifest that collectstatic has written."""
-    found: Iterable[str] = getattr(staticfiles_storage, "hashed_files", {}).values()
-    if not found:
+    names: Iterable[str] = getattr(staticfiles_storage, "hashed_files", {}).values()
+    if not names:
         raise ValueError(f"{settings.STATIC_ROOT} has no manifest. Run `manage.py collectstatic`.")
-    return set(found)
+    return set(names)
 
 
 def connect() -> Client:
@@ -132,11 +134,11 @@ def send(client: Client, bucket: str, name: str) -> None:
 
 def content_type(name: str) -> str:
     """Return what a file is, by its name."""
-    found = TYPES.guess_type(name)[0] or "application/octet-stream"
-    return f"{found}; charset=utf-8" if found.startswith("text/") else found
+    guess = TYPES.guess_type(name)[0] or "application/octet-stream"
+    return f"{guess}; charset=utf-8" if guess.startswith("text/") else guess
 
 
-def told(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Return what is wrong and what to do; of S3's answer the code alone, which holds no secret."""
     if isinstance(error, NoCredentialsError):
         return NO_CREDENTIALS
@@ -145,5 +147,5 @@ def told(error: Exception) -> str:
         hint = HINTS.get(code, "").format(prefix=PREFIX)
         return f"S3 answered {code} to {error.operation_name}. {hint}".strip()
     if isinstance(error, BotoCoreError):
-        return f"{type(error).__name__}. {AWAY}"
+        return f"{type(error).__name__}. {UNREACHABLE_HINT}"
     return str(error)

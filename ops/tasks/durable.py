@@ -133,8 +133,8 @@ class DurableTask(Task):
     def row_id(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return the row of the message that is processed; a message without one gets it now."""
         headers = self.request.headers or {}
-        if found := headers.get(rows.HEADER):
-            return str(found)
+        if identity := headers.get(rows.HEADER):
+            return str(identity)
         # Sent by name, or by a release in which this was a plain task. Once for each message.
         return rows.adopt(self.request.id, self.name, args, kwargs)
 

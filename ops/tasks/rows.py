@@ -34,7 +34,7 @@ MAX_LOSSES = 2
 # A message counts as lost after the first when the broker's queue is empty, and after the second
 # even if the queue is long. To send one that is not lost does no harm.
 LOST_SECONDS = 5
-LOST_IN_A_QUEUE_SECONDS = 300
+QUEUED_LOST_SECONDS = 300
 # Rows that are sent, or deleted, at a time.
 ROUND = 1000
 # How long rows of ended tasks are kept.
@@ -156,7 +156,7 @@ def recover() -> int:
         django.db.Error: the database is down.
     """
     now = timezone.now()
-    patience = LOST_IN_A_QUEUE_SECONDS if app.queue_length() else LOST_SECONDS
+    patience = QUEUED_LOST_SECONDS if app.queue_length() else LOST_SECONDS
     requeue_lost(Q(lease__lt=now))
     return _send(Q(sent__lt=now - datetime.timedelta(seconds=patience)))
 

@@ -73,8 +73,8 @@ class TaskConsumer(Consumer):
                 *(name, reason, settings.RELEASE, type(error).__name__, error, PAUSE_SECONDS),
             )
             # A timer's own thread must not touch the broker's connection.
-            again = (self.park, message, name, reason)
-            self.timer.call_after(PAUSE_SECONDS, self.call_soon, again)
+            arguments = (self.park, message, name, reason)
+            self.timer.call_after(PAUSE_SECONDS, self.call_soon, arguments)
             return
         finally:
             # Processes that are forked later would inherit it.

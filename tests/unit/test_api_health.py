@@ -99,7 +99,7 @@ def test_healthz_is_200_when_all_components_are_up(client: Client, media: Path) 
 
 def test_healthz_reuses_the_last_result(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     first = client.get("/healthz").json()
-    monkeypatch.setattr(HEALTH, "look", lambda: pytest.fail("a component was asked"))
+    monkeypatch.setattr(HEALTH, "load", lambda: pytest.fail("a component was asked"))
 
     assert client.get("/healthz").json() == first
 

@@ -47,7 +47,7 @@ def worker(transactional_db: None) -> None:
 
 def set_servers(monkeypatch: pytest.MonkeyPatch, found: list[ServerHealth]) -> None:
     """Set the result of the server probes."""
-    monkeypatch.setattr(servers.RECENT, "look", lambda: found)
+    monkeypatch.setattr(servers.RECENT, "load", lambda: found)
 
 
 def sign_in(client: Client, **rights: bool) -> None:
@@ -59,8 +59,8 @@ def test_status_report_is_403_for_all_but_staff(
     client: Client, monkeypatch: pytest.MonkeyPatch, rights: dict[str, bool] | None
 ) -> None:
     """Nor does it probe anything."""
-    monkeypatch.setattr(servers.RECENT, "look", lambda: pytest.fail("a server was asked"))
-    monkeypatch.setattr(status.HEALTH, "look", lambda: pytest.fail("a component was asked"))
+    monkeypatch.setattr(servers.RECENT, "load", lambda: pytest.fail("a server was asked"))
+    monkeypatch.setattr(status.HEALTH, "load", lambda: pytest.fail("a component was asked"))
     if rights is not None:
         sign_in(client, **rights)
 
@@ -157,7 +157,7 @@ def test_status_report_and_page_share_one_health_check_result(
         looks.append({"database": {"status": "up"}})
         return looks[-1]
 
-    monkeypatch.setattr(status.HEALTH, "look", look)
+    monkeypatch.setattr(status.HEALTH, "load", look)
 
     for _ in range(10):
         client.get("/status/report/")

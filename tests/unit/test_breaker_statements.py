@@ -141,10 +141,10 @@ class Refusing(Watched):
     def connect_now(self, conn_params: dict[str, Any]) -> Any:
         raise sqlite3.Error("too many connections")
 
-    def away_error(self, reason: str) -> Exception:
+    def unavailable_error(self, reason: str) -> Exception:
         return OSError(reason)
 
-    def is_away(self, error: Exception) -> bool:
+    def is_unavailable(self, error: Exception) -> bool:
         return True
 
     def was_answered(self, error: Exception) -> bool:

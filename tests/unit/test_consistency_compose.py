@@ -11,7 +11,7 @@ import pytest
 
 from ops.environment import files, secret_files
 from ops.environment.contract import PROJECT, VARIABLES
-from ops.environment.render import BY_EACH_SERVER, BY_THE_IMAGE, SUPERUSER, passed_on
+from ops.environment.render import SET_BY_IMAGE, SET_BY_SERVER, SUPERUSER, passed_on
 from ops.environment.variable import Scope
 from tests.tree import ROOT
 from tests.unit.config_files import (
@@ -91,7 +91,7 @@ def test_image_sets_the_variables_that_compose_does_not(layer: str) -> None:
         **dockerfile_environment(f"Dockerfile.{layer}"),
     }
 
-    assert environment.keys() >= BY_THE_IMAGE
+    assert environment.keys() >= SET_BY_IMAGE
     assert environment["DJANGO_SETTINGS_MODULE"] == f"mysite.settings.{layer}"
     for name, value in environment.items():
         if name in VARIABLES and not value.startswith("$"):
@@ -110,7 +110,7 @@ def test_defaults_in_the_dockerfiles_match_the_contract(layer: str) -> None:
 
 def test_application_services_receive_application_variables_and_no_stack_variables() -> None:
     for name in (*SERVERS, "worker"):
-        assert stack_environment(name) == {*passed_on(), *BY_EACH_SERVER}
+        assert stack_environment(name) == {*passed_on(), *SET_BY_SERVER}
     assert stack_environment("migrate") == {*passed_on(), *SUPERUSER}
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
     assert set(services()["env-check"]["environment"]) >= {*passed_on(), *SUPERUSER, *stack}

@@ -369,4 +369,4 @@ def test_stackctl_parses_exit_code_and_messages_of_migrate(
     print("  Applying api.0001...", end="")
     migrate_with_lock.Command().say("waiting")
 
-    assert capsys.readouterr().out.splitlines()[-1].startswith(migrate.SAYS)
+    assert capsys.readouterr().out.splitlines()[-1].startswith(migrate.MESSAGE_PREFIX)

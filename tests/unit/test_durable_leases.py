@@ -29,7 +29,7 @@ def test_task_message_in_a_long_queue_counts_as_lost_later(
     row = commit("a")
     later(row, rows.LOST_SECONDS + 1)
     assert rows.recover() == 0
-    later(row, rows.LOST_IN_A_QUEUE_SECONDS)
+    later(row, rows.QUEUED_LOST_SECONDS)
     assert rows.recover() == 1
 
 

@@ -55,11 +55,11 @@ def test_kafka_offset_of_a_revoked_partition_is_not_committed() -> None:
 
     positions.done(TOPIC, 0, 7)
 
-    assert positions.to_tell(TOPIC) == []
+    assert positions.uncommitted(TOPIC) == []
     # The partition came back with a later offset: the commit must not go back.
     positions.fetched(TOPIC, 0, 9)
     positions.done(TOPIC, 0, 7)
-    assert positions.to_tell(TOPIC) == [(0, 9)]
+    assert positions.uncommitted(TOPIC) == [(0, 9)]
 
 
 def test_kafka_offsets_can_be_committed_while_tasks_finish_in_another_thread() -> None:
@@ -81,11 +81,11 @@ def test_kafka_offsets_can_be_committed_while_tasks_finish_in_another_thread() -
         thread.start()
         while thread.is_alive():
             # Without a lock: "dictionary changed size during iteration".
-            positions.to_tell(TOPIC)
+            positions.uncommitted(TOPIC)
         thread.join()
     finally:
         sys.setswitchinterval(usual)
-    assert positions.to_tell(TOPIC) == []
+    assert positions.uncommitted(TOPIC) == []
 
 
 class Admin:

@@ -32,7 +32,7 @@ with interrupt.noted(console.warn), console.step("releasing"):
     sys.stdin.readline()
     console.detail("more")
     console.bad("worse")
-console.result({"asked": interrupt.asked})
+console.result({"asked": interrupt.requested})
 sys.exit(7)
 """
 

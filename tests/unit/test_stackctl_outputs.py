@@ -62,7 +62,7 @@ def test_migration_plan_is_parsed_among_other_output(
     # The script begins a new line, since previous output may not end with one.
     printing(monkeypatch, lambda mark: f"{before}\n{mark}{answer()}\n{after}\n")
 
-    plan = migrate.look(PROJECT, "p:1", lint=True)
+    plan = migrate.make_plan(PROJECT, "p:1", lint=True)
 
     assert plan == migrate.Plan(("a.1",), ("a.2",), {"a.2": ("no",)}, {})
 
@@ -87,7 +87,7 @@ def test_malformed_migration_plan_is_refused(
     printing(monkeypatch, shown)
 
     with pytest.raises(StackctlError, match="cannot list its migrations") as refused:
-        migrate.look(PROJECT, "p:1")
+        migrate.make_plan(PROJECT, "p:1")
 
     assert "its errors" in refused.value.output
 

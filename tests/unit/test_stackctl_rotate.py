@@ -85,7 +85,7 @@ class Stack:
         """Recreate the clients with the new environment; none may be refused."""
         for name, client in self.clients.items():
             self.before_each(name)
-            if roll.interrupt.asked:
+            if roll.interrupt.requested:
                 return False
             self.check_no_client_is_refused()
             self.clients[name] = replace(client, environ=self.values())

@@ -113,10 +113,10 @@ def without_ignored(root: Path, names: list[str]) -> list[str]:
     folders = {
         folder.as_posix() for name in names for folder in Path(name).parents if folder != Path()
     }
-    asked = sorted({*names, *folders})
-    answer = git(root, "check-attr", "-z", "--stdin", "export-ignore", given="\0".join(asked))
+    candidates = sorted({*names, *folders})
+    answer = git(root, "check-attr", "-z", "--stdin", "export-ignore", given="\0".join(candidates))
     *words, end = answer.split("\0")
-    if len(words) != 3 * len(asked) or end:
+    if len(words) != 3 * len(candidates) or end:
         raise EbctlError(f"{root}: git check-attr printed something that ebctl cannot read.")
     ignored = {path for path, value in zip(words[0::3], words[2::3], strict=True) if value == "set"}
     return [

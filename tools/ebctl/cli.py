@@ -70,10 +70,10 @@ def run_lint(arguments: argparse.Namespace) -> int:
     # Loaded here: it brings cfn-lint, which the other commands do without.
     from tools.ebctl.lint import findings_in
 
-    found = findings_in(arguments.path)
-    for finding in found:
+    findings = findings_in(arguments.path)
+    for finding in findings:
         print(finding)
-    return FOUND if found else 0
+    return FOUND if findings else 0
 
 
 def run_bundle(arguments: argparse.Namespace) -> int:

@@ -26,11 +26,11 @@ def instructions(text: str) -> Iterator[tuple[int, str, str]]:
 def exposed(text: str) -> list[int]:
     """Return the ports that EXPOSE lines name by number; a variable there does not count."""
     return [
-        int(found[1])
+        int(match[1])
         for _, name, arguments in instructions(text)
         if name == "EXPOSE"
         for word in arguments.split()
-        if (found := re.fullmatch(r"(\d{1,5})(?:/tcp)?", word))
+        if (match := re.fullmatch(r"(\d{1,5})(?:/tcp)?", word))
     ]
 
 

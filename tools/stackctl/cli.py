@@ -123,8 +123,8 @@ def deploy(
 ) -> None:
     """Build this tree and deploy it, one server at a time."""
     limits = Limits(health_seconds, watch_seconds)
-    wish = deploying.Wish(name, allow_incompatible, force, limits)
-    _run(as_json, lambda console: deploying.deploy(console, wish))
+    options = deploying.Options(name, allow_incompatible, force, limits)
+    _run(as_json, lambda console: deploying.deploy(console, options))
 
 
 @app.command()
@@ -196,7 +196,7 @@ def heal(
     watch: Annotated[bool, typer.Option("--watch", help="Repeat until SIGTERM or Ctrl-C.")] = False,
     seconds: Annotated[
         float, typer.Option(help="Seconds between two checks of --watch.", min=1)
-    ] = healing.LOOK_SECONDS,
+    ] = healing.CHECK_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Restart containers that crashed and servers that hang. What you stopped stays stopped."""
@@ -305,7 +305,7 @@ def _run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
     """Run a command; a fault becomes its message and exit code, never a traceback."""
     console = Console(as_json=as_json)
     try:
-        result = _in_words(command, console)
+        result = _with_system_errors(command, console)
     except StackctlError as error:
         console.fault(error)
         console.result({"error": error.problem, "next": error.hint, "code": int(error.code)})
@@ -318,7 +318,9 @@ def _run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
     raise typer.Exit(result.get("code", ExitCode.OK))
 
 
-def _in_words(command: Callable[[Console], dict[str, Any]], console: Console) -> dict[str, Any]:
+def _with_system_errors(
+    command: Callable[[Console], dict[str, Any]], console: Console
+) -> dict[str, Any]:
     try:
         return command(console)
     except OSError as error:
@@ -351,8 +353,8 @@ def _watch_lines(console: Console, project: Any, seconds: float) -> dict[str, An
             console.result(_status_result(seen, checks))
         else:
             words = [f"{s.name} {s.state} {_release(s)}" for s in seen.servers.values()]
-            wrong = [f"{check.name}: {check.problem}" for check in checks if not check.ok]
-            line = f"{lock.now()} {', '.join(words)}{''.join(f'; {text}' for text in wrong)}"
+            problems = [f"{check.name}: {check.problem}" for check in checks if not check.ok]
+            line = f"{lock.now()} {', '.join(words)}{''.join(f'; {text}' for text in problems)}"
             console.out.print(line, markup=False, soft_wrap=True)
         time.sleep(seconds)
 

@@ -46,7 +46,7 @@ def plan(
     if not (project := answers.get("project")):
         return None
     if updates:
-        return partial(change, answers=answers, stack=stack, found=None)
+        return partial(change, answers=answers, stack=stack, survey=None)
     root = (stack / project).resolve()
     if work := uncommitted(root, stack):
         raise SurveyError(
@@ -59,11 +59,11 @@ def plan(
                 f"your project has a module {name}, and so has the stack. "
                 + ("Rename yours." if name == "ops" else "Choose another name: --data name=...")
             )
-    found = survey(root, decided(template), set(VARIABLES), answers.get("settings", ""))
-    print(f"{root}: settings {found.settings['production']}, users {found.user_model}")
-    for finding in findings(found):
+    project = survey(root, decided(template), set(VARIABLES), answers.get("settings", ""))
+    print(f"{root}: settings {project.settings['production']}, users {project.user_model}")
+    for finding in findings(project):
         print(f"- {finding}")
-    return partial(change, answers=answers, stack=stack, found=found)
+    return partial(change, answers=answers, stack=stack, survey=project)
 
 
 def decided(template: Path) -> re.Pattern[str]:
@@ -74,7 +74,7 @@ def decided(template: Path) -> re.Pattern[str]:
     return re.compile("|".join([DECIDED.pattern, *sorted(names)]))
 
 
-def change(folder: Path, *, answers: Mapping[str, Any], stack: Path, found: Survey | None) -> None:
+def change(folder: Path, *, answers: Mapping[str, Any], stack: Path, survey: Survey | None) -> None:
     """Change the files of a new stack for the project."""
     name, project = answers["name"], answers["project"]
     below = project.count("/")
@@ -89,10 +89,10 @@ def change(folder: Path, *, answers: Mapping[str, Any], stack: Path, found: Surv
     package = folder / name
     init = package / "__init__.py"
     init.write_text(init.read_text().replace('PROJECT = ".."', f'PROJECT = "{project}"'))
-    if found:
-        fill(package / "settings" / "base.py", found.settings, found.unused, found.celery)
-        declare(package / "environment.py", found.variables)
-        require(folder / "requirements" / "project.in", found, project)
+    if survey:
+        fill(package / "settings" / "base.py", survey.settings, survey.unused, survey.celery)
+        declare(package / "environment.py", survey.variables)
+        require(folder / "requirements" / "project.in", survey, project)
 
 
 def write_layers(
@@ -146,15 +146,15 @@ def quoted(names: frozenset[str]) -> str:
     return ", ".join(f'"{name}"' for name in sorted(names))
 
 
-def require(path: Path, found: Survey, project: str) -> None:
+def require(path: Path, survey: Survey, project: str) -> None:
     """Name the project's own requirements."""
-    (source,) = found.requirements
-    up = "" if source.is_relative_to(found.root) else "../"
-    relative = source.relative_to(found.root.parent if up else found.root).as_posix()
+    (source,) = survey.requirements
+    up = "" if source.is_relative_to(survey.root) else "../"
+    relative = source.relative_to(survey.root.parent if up else survey.root).as_posix()
     about = f"# What {relative} has. "
     if source.suffix == ".txt":
         lines = f"{about}After a change there: make lock\n-r ../{project}/{up}{relative}\n"
     else:
-        packages = "".join(f"{line}\n" for line in found.packages)
+        packages = "".join(f"{line}\n" for line in survey.packages)
         lines = f"{about}After a change there: change it here, then make lock\n{packages}"
     path.write_text(lines)

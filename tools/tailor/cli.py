@@ -28,9 +28,9 @@ def main(template: Path) -> None:
             check_names(template, json.loads(sys.argv[4]))
         if reason := names.fault(name, project.sources(template, kept)):
             refuse(reason)
-        if not update and (found := occupied(Path.cwd())):
+        if not update and (existing := occupied(Path.cwd())):
             refuse(
-                f"the folder {Path.cwd()} is not empty: it has {found}. Name a folder that does "
+                f"the folder {Path.cwd()} is not empty: it has {existing}. Name a folder that does "
                 "not exist yet."
             )
         change = adopt.plan(template, answers, Path.cwd(), updates=sys.argv[3] == "update")
@@ -123,9 +123,9 @@ def with_packages(text: str, before: str) -> str:
     `make lock` then keeps their versions, and drops what is not needed any more.
     """
     package = re.compile(r"^([\w.\[\]-]+)==.*\n(?:    .*\n)*", re.M)
-    own = {found[1] for found in package.finditer(text)}
-    blocks = [(found[1], found[0]) for found in package.finditer(text)]
-    blocks += [(found[1], found[0]) for found in package.finditer(before) if found[1] not in own]
+    own = {match[1] for match in package.finditer(text)}
+    blocks = [(match[1], match[0]) for match in package.finditer(text)]
+    blocks += [(match[1], match[0]) for match in package.finditer(before) if match[1] not in own]
     # A package has several blocks where its version depends on the machine.
     return "".join(block for _, block in sorted(blocks, key=itemgetter(0)))
 

@@ -12,32 +12,32 @@ SQLITE: Final = re.compile(r"\bPRAGMA\b|sqlite_master|AUTOINCREMENT|\bstrftime\(
 INLINE: Final = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>")
 
 
-def findings(found: Survey) -> Iterator[str]:
+def findings(survey: Survey) -> Iterator[str]:
     """Yield one or two sentences each."""
-    root = found.root
+    root = survey.root
     for name in FILES:
         if (root / name).exists():
             yield f"{name} stays as it is; the stack has its own in its folder."
-    if unpinned := [line for line in found.packages if not re.search("[=<>~@]", line)]:
+    if unpinned := [line for line in survey.packages if not re.search("[=<>~@]", line)]:
         yield (
             f"{len(unpinned)} packages have no version ({', '.join(unpinned[:3])}): `make lock` "
             "pins the newest that fit."
         )
-    if found.django != "5.2":
+    if survey.django != "5.2":
         yield (
-            f"Django {found.django} is required, which needs Python 3.12: the images have 3.13; "
+            f"Django {survey.django} is required, which needs Python 3.12: the images have 3.13; "
             "`make run` and `make lock` need it on this machine as well."
         )
-    urls = routes(parsed(file_of(root, found.urls)))
+    urls = routes(parsed(file_of(root, survey.urls)))
     if "" in urls:
         yield "/ is yours; the stack's status page is /status/."
     for path in ("profile", "status", "healthz"):
         if path in urls:
             yield (
-                f"/{path} is the stack's, so that path of {found.urls} is not reached. Give it "
+                f"/{path} is the stack's, so that path of {survey.urls} is not reached. Give it "
                 "another."
             )
-    if count := sum(len(INLINE.findall(text)) for text in texts(found, ".html")):
+    if count := sum(len(INLINE.findall(text)) for text in texts(survey, ".html")):
         yield f"{count} inline scripts: browsers only report them while CSP_MODE=report-only."
     for source in sources(root):
         if match := SQLITE.search(source.read_text(errors="replace")):
@@ -46,12 +46,12 @@ def findings(found: Survey) -> Iterator[str]:
                 f"Change "
                 "it for the stack's database."
             )
-    if found.folders:
+    if survey.folders:
         yield (
-            f"{', '.join(found.folders)}: servers can write only to MEDIA_ROOT and PRIVATE_ROOT. "
+            f"{', '.join(survey.folders)}: servers can write only to MEDIA_ROOT and PRIVATE_ROOT. "
             "Set each folder that your project writes to in the stack's settings/base.py."
         )
-    if re.search(r"\b(channels|daphne)\b", " ".join(found.packages).lower()):
+    if re.search(r"\b(channels|daphne)\b", " ".join(survey.packages).lower()):
         yield "channels: the servers run WSGI, so websockets are not served."
 
 
@@ -67,7 +67,7 @@ def routes(tree: ast.Module) -> set[str]:
     }
 
 
-def texts(found: Survey, suffix: str) -> Iterator[str]:
+def texts(survey: Survey, suffix: str) -> Iterator[str]:
     """Yield the texts of the project's files of a kind."""
-    for path in sources(found.root, suffix):
+    for path in sources(survey.root, suffix):
         yield path.read_text(errors="replace")

@@ -186,15 +186,15 @@ def settings_of(root: Path, wanted: str) -> dict[str, str]:
             f"{', '.join(others)}. Name one: --data settings={package}.{others[0]}."
         )
     own = others[0] if others and not names & {"production", "prod"} else ""
-    found = {}
+    result = {}
     for layer, choices in USUAL.items():
         preferred = (own, *choices) if layer in ("dev", "production") else choices
         name = next((name for name in preferred if name and name in names), last)
-        found[layer] = f"{package}.{name}" if name else package
+        result[layer] = f"{package}.{name}" if name else package
     # Local settings of one person are not in the repository (`from .local import *`).
-    if found["local"].endswith(".local") and names & {"dev", "development"}:
-        found["local"] = f"{package}.{'dev' if 'dev' in names else 'development'}"
-    return found
+    if result["local"].endswith(".local") and names & {"dev", "development"}:
+        result["local"] = f"{package}.{'dev' if 'dev' in names else 'development'}"
+    return result
 
 
 def is_settings(path: Path) -> bool:
@@ -304,7 +304,7 @@ def variables_of(
     }
     for layer, module in modules.items():
         for place, tree in trees[module]:
-            taken = {
+            declared = {
                 node
                 for names, value in assignments(tree)
                 if all(decided.fullmatch(name) for name in names)
@@ -314,7 +314,7 @@ def variables_of(
                 name, required = read(node)
                 required = required and name not in defaults
                 # The stack's own: the containers have it, `make run` may not.
-                if node in taken or name in known:
+                if node in declared or name in known:
                     unused |= {name} if required else set()
                 elif re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name):
                     layers = own.setdefault(name, (place, set()))[1]

@@ -47,8 +47,8 @@ control_socket_disable = True
 
 def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker the lowest place that is free, 1 and up, as uWSGI numbers its own."""
-    taken = {other.place for other in server.WORKERS.values()}
-    worker.place = next(place for place in range(1, len(taken) + 2) if place not in taken)
+    used = {other.place for other in server.WORKERS.values()}
+    worker.place = next(place for place in range(1, len(used) + 2) if place not in used)
 
 
 def post_fork(server: Any, worker: Any) -> None:

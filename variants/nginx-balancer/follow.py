@@ -38,7 +38,7 @@ RUN = LIST.parent
 # Where nginx listens in each server's container.
 PORT = 7999
 NGINX = ("nginx", "-e", "/dev/stderr", "-c")
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 # nginx in each server answers this path itself, at once. A server that is silent this often hangs.
 CHECK_PATH = "/readyz/files"
 CHECK_SECONDS = 1.0
@@ -164,10 +164,10 @@ def look_up(servers: Servers, name: str) -> None:
     """Ask the name server once; that it knows nothing, or does not answer, changes nothing."""
     host, port = servers.names[name]
     try:
-        found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
     except OSError:
         return
-    servers.found(name, str(found[0][4][0]))
+    servers.found(name, str(addresses[0][4][0]))
 
 
 def keep_looking(servers: Servers, name: str, relay: Relay) -> None:
@@ -183,7 +183,7 @@ def keep_looking(servers: Servers, name: str, relay: Relay) -> None:
         elif not silent:
             servers.note_hang(name, hangs=False)
             relay.start()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 def write(servers: Servers, method: str) -> None:

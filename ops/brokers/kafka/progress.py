@@ -50,7 +50,7 @@ class Positions:
             if progress := self.progress.get((topic, partition)):
                 self.owed[topic, partition] = progress.done(offset)
 
-    def to_tell(self, topic: str) -> list[tuple[int, int]]:
+    def uncommitted(self, topic: str) -> list[tuple[int, int]]:
         """Return a topic's partitions and positions that Kafka has not confirmed."""
         with self.lock:
             return [(key[1], end) for key, end in self.owed.items() if key[0] == topic]

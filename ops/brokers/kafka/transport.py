@@ -90,8 +90,8 @@ class Channel(confluentkafka.Channel):
     def __init__(self, *args: Any, **options: Any) -> None:
         """Begin with nothing fetched."""
         self.positions = Positions()
-        self.telling = threading.Lock()
-        self.told = 0.0
+        self.committing = threading.Lock()
+        self.committed_at = 0.0
         # To be written again, by the thread that fetches.
         self.rejected: deque[Message] = deque()
         self.refused = 0.0
@@ -200,16 +200,16 @@ class Channel(confluentkafka.Channel):
         self.commit()
 
     def commit(self) -> None:
-        """Tell Kafka how far all is done, without waiting; what it is not told comes twice."""
+        """Commit all positions, without waiting. What is not committed is delivered again."""
         # One at a time: the position that is committed last counts.
-        with self.telling:
-            self.told = time.monotonic()
+        with self.committing:
+            self.committed_at = time.monotonic()
             for topic, consumer in list(self._kafka_consumers.items()):
-                self.tell(topic, consumer)
+                self.commit_topic(topic, consumer)
 
-    def tell(self, topic: str, consumer: Consumer, *, wait: bool = False) -> None:
-        """Tell Kafka of one topic."""
-        owed = self.positions.to_tell(topic)
+    def commit_topic(self, topic: str, consumer: Consumer, *, wait: bool = False) -> None:
+        """Commit one topic's positions."""
+        owed = self.positions.uncommitted(topic)
         if owed:
             # Refused, or closed meanwhile.
             with suppress(KafkaException, RuntimeError):
@@ -228,7 +228,7 @@ class Channel(confluentkafka.Channel):
     def drain_events(self, timeout: float | None = None, callback: Any = None) -> Any:
         """Deliver a message, and do again what Kafka did not take."""
         now = time.monotonic()
-        if self.positions.owed and now - self.told > AGAIN_SECONDS:
+        if self.positions.owed and now - self.committed_at > AGAIN_SECONDS:
             self.commit()
         if self.rejected and now - self.refused > AGAIN_SECONDS:
             self.write_rejected()
@@ -292,7 +292,7 @@ class Channel(confluentkafka.Channel):
 
     def close(self) -> None:
         """Leave, and wait no longer for Kafka's answer than for any other."""
-        with self.telling:
+        with self.committing:
             consumers, self._kafka_consumers = self._kafka_consumers, {}
         super().close()
         if consumers:
@@ -304,7 +304,7 @@ class Channel(confluentkafka.Channel):
     def leave(self, consumers: dict[str, Consumer]) -> None:
         """Say how far all is done before the partitions are given to others."""
         for topic, consumer in consumers.items():
-            self.tell(topic, consumer, wait=True)
+            self.commit_topic(topic, consumer, wait=True)
             consumer.close()
 
 

@@ -19,7 +19,7 @@ NO_CONNECTION, LOST = 2003, 2013
 # Below it are the server's own errors.
 FIRST_CLIENT_ERROR = 2000
 # Between two looks while an answer is waited for.
-LOOK_MILLISECONDS = 100
+POLL_MILLISECONDS = 100
 
 
 class WatchedConnection(Connection):
@@ -44,12 +44,12 @@ class WatchedConnection(Connection):
         self.read_query_result()
         DATABASE.close()
 
-    def wait(self, look: Callable[[], None]) -> None:
+    def wait(self, check: Callable[[], None]) -> None:
         """Return when there is something to read."""
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
-        while not poll.poll(LOOK_MILLISECONDS):
-            look()
+        while not poll.poll(POLL_MILLISECONDS):
+            check()
 
     def close(self) -> None:
         """Close it; Django closes one that was given up once more, at which the driver fails."""
@@ -89,11 +89,11 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
             )
         return connection
 
-    def away_error(self, reason: str) -> Exception:
+    def unavailable_error(self, reason: str) -> Exception:
         """Return what the client says when there is no connection."""
         return self.Database.OperationalError(NO_CONNECTION, reason)
 
-    def is_away(self, error: Exception) -> bool:
+    def is_unavailable(self, error: Exception) -> bool:
         """Return whether a try to connect failed because the database is down or full."""
         return mysql_outage(error)
 

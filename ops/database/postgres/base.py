@@ -33,11 +33,11 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
             )
         return connection
 
-    def away_error(self, reason: str) -> Exception:
+    def unavailable_error(self, reason: str) -> Exception:
         """Return the driver's error without a code: no server has answered."""
         return self.Database.OperationalError(reason)
 
-    def is_away(self, error: Exception) -> bool:
+    def is_unavailable(self, error: Exception) -> bool:
         """Return whether a try to connect failed because the database is down or full."""
         return postgresql_outage(error)
 
@@ -62,7 +62,7 @@ def watched(
         try:
             if DATABASE.is_open:
                 raise AwayError("the database did not answer a moment ago")
-            result = wait(looking(steps, watch()), *args, **options)
+            result = wait(with_checks(steps, watch()), *args, **options)
         except AwayError as reason:
             connection.close()
             raise error(str(reason)) from None
@@ -72,14 +72,14 @@ def watched(
     return watching
 
 
-def looking(steps: Steps, look: Callable[[], None]) -> Steps:
+def with_checks(steps: Steps, check: Callable[[], None]) -> Steps:
     """Yield the steps of a statement, and look whenever nothing has come for a moment."""
     try:
         wanted = next(steps)
         while True:
             ready = yield wanted
             if not ready:
-                look()
+                check()
             wanted = steps.send(ready)
     except StopIteration as end:
         return end.value

@@ -66,14 +66,14 @@ class Command(BaseCommand):
         """Return once the broker answers; say what is waited for and why, when that changes."""
         # A container's first process is not ended by TERM unless it says so; Celery does later.
         signal.signal(signal.SIGTERM, end)
-        told = ""
+        logged = ""
         while True:
             try:
                 app.queue_length()
                 return
             except Exception as error:
-                if told != str(error):
-                    told = str(error)
+                if logged != str(error):
+                    logged = str(error)
                     logger.warning("waiting for the message broker %s: %s", place(), error)
             time.sleep(RETRY_SECONDS)
 

@@ -19,13 +19,13 @@ def findings_in(path: Path) -> list[Finding]:
     Raises:
         EbctlError: it is neither.
     """
-    found = list(findings_of(read(path)))
+    findings = list(findings_of(read(path)))
     if path.is_dir():
-        found += saved.check(path)
+        findings += saved.check(path)
         if (path / ".ebignore").exists():
             message = "with it the eb client sends the whole folder, .env and .git too; remove it"
-            found.append(Finding(".ebignore", 0, message, "stray"))
-    return sorted(set(found))
+            findings.append(Finding(".ebignore", 0, message, "stray"))
+    return sorted(set(findings))
 
 
 def findings_of(bundle: Bundle) -> Iterator[Finding]:

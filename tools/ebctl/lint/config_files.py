@@ -62,10 +62,10 @@ def check(bundle: Bundle) -> Found:
 
 def check_file(name: str, text: str) -> Found:
     """Yield the settings of one file, and what is wrong with it."""
-    root, found = nodes.parse(name, text)
-    yield from found
+    root, findings = nodes.parse(name, text)
+    yield from findings
     if root is None:
-        if not found:
+        if not findings:
             yield Finding(name, 0, "it is empty; Elastic Beanstalk needs a key in it", "yaml")
         return
     if not isinstance(root, yaml.MappingNode):

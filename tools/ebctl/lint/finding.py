@@ -26,5 +26,5 @@ class Finding:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suggestion for a misspelt word, with a space before it; or nothing."""
     by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.75)
-    return f" Did you mean {by_lower[found[0]]!r}?" if found else ""
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.75)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -64,8 +64,8 @@ def check_nginx(name: str, file: BundleFile) -> Iterator[Finding]:
 def check_blocks(name: str, text: str) -> Iterator[Finding]:
     """Yield braces and semicolons that do not fit, and what the platform's own block has too."""
     depth, words, start = 0, list[str](), 1
-    for found in TOKEN.finditer(text):
-        word, line = found[0], text.count("\n", 0, found.start()) + 1
+    for token in TOKEN.finditer(text):
+        word, line = token[0], text.count("\n", 0, token.start()) + 1
         if word.startswith("#"):
             continue
         if word not in ("{", "}", ";"):

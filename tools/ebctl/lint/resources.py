@@ -72,8 +72,8 @@ def check(file: str, node: nodes.Node) -> Iterator[Finding]:
         yield Finding(file, nodes.line(node), "Resources has no resource below it", "resource")
         return
     template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": merged(plain(given))}
-    found = lint(json.dumps(template), config=ManualArgs(regions=[REGION]))
-    for match in found:
+    matches = lint(json.dumps(template), config=ManualArgs(regions=[REGION]))
+    for match in matches:
         path = [str(part) for part in getattr(match, "path", None) or []]
         if path[1:2] and path[1] in OWN and path[1] not in given:
             continue
@@ -108,8 +108,8 @@ def line_of(node: nodes.Node, path: list[str]) -> int:
     number = nodes.line(node)
     current: nodes.Node | None = node
     for part in path:
-        found = [(value, line) for key, value, line in nodes.pairs(current) if key == part]
-        if not found:
+        nodes_of_part = [(value, line) for key, value, line in nodes.pairs(current) if key == part]
+        if not nodes_of_part:
             break
-        current, number = found[0]
+        current, number = nodes_of_part[0]
     return number

@@ -16,8 +16,8 @@ def check(root: Path) -> Iterator[Finding]:
     path = root / FILE
     if not path.is_file():
         return
-    document, found = nodes.parse(FILE, path.read_text(encoding="utf-8"))
-    yield from found
+    document, findings = nodes.parse(FILE, path.read_text(encoding="utf-8"))
+    yield from findings
     options = nodes.child(document, "OptionSettings")
     if options is None:
         yield Finding(FILE, 0, "it has no OptionSettings", "yaml")

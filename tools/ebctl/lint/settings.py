@@ -82,8 +82,8 @@ def check(setting: Setting, *, by_client: bool = True) -> Iterator[Finding]:
         setting: the setting.
         by_client: look at what `eb create` would set instead; not for its own saved configuration.
     """
-    there, options = known.find(setting.namespace)
-    if not there:
+    is_known, options = known.find(setting.namespace)
+    if not is_known:
         hint = did_you_mean(setting.namespace, known.namespaces())
         yield setting.wrong(f"there is no namespace {setting.namespace!r}.{hint}", "namespace")
         return
@@ -99,8 +99,8 @@ def check(setting: Setting, *, by_client: bool = True) -> Iterator[Finding]:
             "option",
         )
         return
-    if not setting.document and (wrong := option.wrong(setting.value)):
-        yield setting.wrong(wrong, "value")
+    if not setting.document and (problem := option.wrong(setting.value)):
+        yield setting.wrong(problem, "value")
     if option.secret:
         yield setting.wrong("a secret does not belong in a file", "secret")
     if by_client:
@@ -173,9 +173,9 @@ def breach(by_name: ByName) -> Iterator[Finding]:
     parts = [
         by_name.get((trigger, name)) for name in ("BreachDuration", "Period", "EvaluationPeriods")
     ]
-    found = [item for item in parts if item and numeric(item)]
-    if len(found) == len(parts):
-        duration, period, times = found
+    numbers = [item for item in parts if item and numeric(item)]
+    if len(numbers) == len(parts):
+        duration, period, times = numbers
         if int(duration.value) != int(period.value) * int(times.value):
             yield duration.wrong("it has to be Period times EvaluationPeriods", "together")
 

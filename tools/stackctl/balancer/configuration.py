@@ -42,9 +42,9 @@ def check(container: engine.Container) -> Configuration:
     """
     command = (haproxy.START, "haproxy", "-c", "-f", haproxy.CONFIG)
     result = engine.execute(container.id, *command)
-    told = Messages.of(result.err, container)
+    messages = Messages.of(result.err, container)
     if not result.ok:
-        words = told.alerts or (f"`haproxy -c` ended with code {result.code}.",)
+        words = messages.alerts or (f"`haproxy -c` ended with code {result.code}.",)
         raise StackctlError(
             f"HAProxy refuses {SHOWN}; nothing was changed, the previous configuration is in use",
             "\n".join((*words, "Correct it, then: ./stackctl reload")),
@@ -52,7 +52,7 @@ def check(container: engine.Container) -> Configuration:
     # A dump ends with an exit code of its own, also when all is right. Secrets are in it.
     dump = engine.execute(container.id, *command, "-dC").out
     listening.require(container.id, dump.splitlines(), SHOWN)
-    return Configuration(dict(_servers(dump.splitlines())), told.warnings)
+    return Configuration(dict(_servers(dump.splitlines())), messages.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,15 @@ class Messages:
     @classmethod
     def of(cls, text: str, container: engine.Container) -> Messages:
         """Sort the lines; the file is called by its name here, and no secret is repeated."""
-        found: dict[str, list[str]] = {}
+        lines: dict[str, list[str]] = {}
         level = ""
         for line in _without_secrets(text, container).splitlines():
             head = _HEAD.match(line)
             level = head["level"] if head else level
             words = line[head.end() :] if head else line
             if words.strip() and _USUAL not in words:
-                found.setdefault(level, []).append(words.replace(haproxy.CONFIG, SHOWN))
-        return cls(tuple(found.get("ALERT", ())), tuple(found.get("WARNING", ())))
+                lines.setdefault(level, []).append(words.replace(haproxy.CONFIG, SHOWN))
+        return cls(tuple(lines.get("ALERT", ())), tuple(lines.get("WARNING", ())))
 
 
 def _servers(lines: Iterable[str]) -> Iterable[tuple[tuple[str, str], Address]]:

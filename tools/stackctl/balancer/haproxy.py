@@ -154,7 +154,7 @@ class Balancer:
         # A row that is cut off has columns without a value.
         if not answer.startswith("# ") or not rows or any(None in row.values() for row in rows):
             raise ValueError("no table, or only its beginning")
-        found = {}
+        servers = {}
         for row in rows:
             name = row["svname"]
             if row["pxname"] != BACKEND or name in ("FRONTEND", "BACKEND"):
@@ -163,7 +163,7 @@ class Balancer:
             codes = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
             # Up only where every backend has it up: the next server is stopped then.
             statuses = [row["status"], *(other["status"] for other in everywhere)]
-            found[name] = BalancedServer(
+            servers[name] = BalancedServer(
                 name=name,
                 status=next((s for s in statuses if not s.startswith("UP")), row["status"]),
                 check=row["check_status"].lstrip("* "),
@@ -175,7 +175,7 @@ class Balancer:
                 limit=_number(row["slim"]),
                 drained_by_hand=(BACKEND, name) in drained,
             )
-        return found
+        return servers
 
     def drain(self, server: str) -> None:
         """Send no new request to a server; running ones go on, and so do the health checks."""

@@ -35,17 +35,17 @@ def require(container: str, dump: Iterable[str], shown: str) -> None:
     with outputs.read("perl in HAProxy's container"):
         if not result.ok:
             raise ValueError(result.text())
-        wrong = [
+        refused = [
             (host, port, reason)
             for host, port, reason in (line.split(maxsplit=2) for line in result.out.splitlines())
         ]
-    if wrong:
+    if refused:
         raise StackctlError(
             f"HAProxy could not listen where {shown} says; nothing was changed, the previous "
             "configuration is in use",
             "\n".join(
                 (
-                    *(f"bind {host}:{port}: {reason}" for host, port, reason in wrong),
+                    *(f"bind {host}:{port}: {reason}" for host, port, reason in refused),
                     "Correct it, then: ./stackctl reload",
                 )
             ),
@@ -54,7 +54,7 @@ def require(container: str, dump: Iterable[str], shown: str) -> None:
 
 def addresses(dump: Iterable[str]) -> list[tuple[str, int]]:
     """Return the addresses and ports that the configuration binds, of a range its two ends."""
-    found = []
+    result = []
     for line in dump:
         words = line.split()
         if words[:1] != ["bind"] or len(words) < 2:
@@ -66,5 +66,5 @@ def addresses(dump: Iterable[str]) -> list[tuple[str, int]]:
                 continue
             address = host.strip("[]")
             address = "0.0.0.0" if address in ("", "*") else address  # noqa: S104 (as HAProxy means)
-            found += [(address, int(port)) for port in ports.split("-")]
-    return found
+            result += [(address, int(port)) for port in ports.split("-")]
+    return result

@@ -65,8 +65,8 @@ def wrong(path: str, answer: dict[str, Any], release: str, ailing: frozenset[str
         ailing: the components that were down before this release came.
     """
     status, body = answer["status"], str(answer["body"])
-    if path == HEALTH and status == 503 and (found := down(body)):
-        new = [f"{name} ({error})" for name, error in found.items() if name not in ailing]
+    if path == HEALTH and status == 503 and (components := down(body)):
+        new = [f"{name} ({error})" for name, error in components.items() if name not in ailing]
         return f"{path} reports as down what was up before: {', '.join(new)}" if new else ""
     must_be_200 = path != "/"
     if status == 0 or status >= 500 or (must_be_200 and status != 200):

@@ -49,7 +49,7 @@ def examine(seen: StackStatus, stopped: set[tuple[str, str]]) -> list[Diagnosis]
         stopped: containers that somebody stopped, each with when it ended. What is found out is
             added, since the engine forgets it.
     """
-    found = [
+    findings = [
         _ended(seen, container, stopped)
         if container.status == "exited"
         else _unhealthy(seen, container)
@@ -57,7 +57,9 @@ def examine(seen: StackStatus, stopped: set[tuple[str, str]]) -> list[Diagnosis]
         if is_suspect(container)
     ]
     order = (compose.DATABASE, *seen.project.servers)
-    return sorted(found, key=lambda f: order.index(f.service) if f.service in order else len(order))
+    return sorted(
+        findings, key=lambda f: order.index(f.service) if f.service in order else len(order)
+    )
 
 
 def _ended(

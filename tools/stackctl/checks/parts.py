@@ -134,8 +134,10 @@ def _unhealthy(
 ) -> tuple[str, str] | None:
     logs = LOGS.format(service)
     if container.health == "starting":
-        again = f", and has been restarted {container.restarts} times" if container.restarts else ""
-        return f"it is starting{again}", f"{logs}; ./stackctl status --watch follows it"
+        restarts = (
+            f", and has been restarted {container.restarts} times" if container.restarts else ""
+        )
+        return f"it is starting{restarts}", f"{logs}; ./stackctl status --watch follows it"
     if container.health != "unhealthy":
         return None
     why = f": {container.health_output}" if container.health_output else ""
@@ -177,7 +179,7 @@ def _not_in_service(service: str, seen: state.StackStatus) -> tuple[str, str] | 
     if server is None or is_in_service(server, seen):
         return None
     says = f"says {server.balancer.status}" if server.balancer else "does not know it"
-    return f"{server.state}; HAProxy {says}", way_back(server, seen)
+    return f"{server.state}; HAProxy {says}", remedy(server, seen)
 
 
 def is_in_service(server: state.ServerStatus, seen: state.StackStatus) -> bool:
@@ -188,7 +190,7 @@ def is_in_service(server: state.ServerStatus, seen: state.StackStatus) -> bool:
     return server.state is state.ServerState.READY
 
 
-def way_back(server: state.ServerStatus, seen: state.StackStatus) -> str:
+def remedy(server: state.ServerStatus, seen: state.StackStatus) -> str:
     """Return the next step for a server that is not in service."""
     if server.balancer and server.balancer.drained_by_hand:
         return f"./stackctl ready {server.name}"

@@ -91,8 +91,8 @@ def layer_of_stack() -> str:
 
 def variable(name: str) -> str:
     """Return a variable's text: the process's environment, else `.env`, else its default."""
-    found = find_dotenv(os.environ, "local", process.ROOT)
-    return os.environ.get(name) or found.values.get(name) or VARIABLES[name].default
+    dotenv_file = find_dotenv(os.environ, "local", process.ROOT)
+    return os.environ.get(name) or dotenv_file.values.get(name) or VARIABLES[name].default
 
 
 def examine() -> tuple[list[Check], compose.Project | None]:
@@ -126,16 +126,16 @@ def examine() -> tuple[list[Check], compose.Project | None]:
 def require() -> compose.Project:
     """Return the project, or raise one error that names every fault."""
     checks, project = examine()
-    wrong = [check for check in checks if not check.ok]
-    if wrong or project is None:
-        raise StackctlError(*_message(wrong))
+    failed = [check for check in checks if not check.ok]
+    if failed or project is None:
+        raise StackctlError(*_message(failed))
     return project
 
 
-def _message(wrong: list[Check]) -> tuple[str, str]:
-    count = "1 fault" if len(wrong) == 1 else f"{len(wrong)} faults"
+def _message(failed: list[Check]) -> tuple[str, str]:
+    count = "1 fault" if len(failed) == 1 else f"{len(failed)} faults"
     lines = []
-    for check in wrong:
+    for check in failed:
         lines.append(f"{check.name}: {check.problem}")
         lines += [f"    {line}" for line in check.hint.splitlines()]
     return f"nothing was done: {count}", "\n".join(lines)
@@ -234,22 +234,24 @@ def _environment(layer: str, project: compose.Project | None) -> Check:
     own: dict[str, str] = {**dotenv.values, **os.environ}
     given = _given_by_compose(own, project)
     environ = {**own, **given}
-    wrong = environment_faults(environ, layer if layer in LAYERS else "production", dotenv=dotenv)
+    errors = environment_faults(environ, layer if layer in LAYERS else "production", dotenv=dotenv)
     # A file that an override file alone names is in the container, where env-check looks at it.
     mounted = {name for name in given if name.endswith(SUFFIX) and not own.get(name)}
-    wrong = [fault for fault in wrong if fault.name not in mounted]
+    errors = [fault for fault in errors if fault.name not in mounted]
     # Once more without compose's defaults, which look as if the right name was set.
-    wrong += [fault for fault in near_misses(own, dotenv.values, ALL_SCOPES) if fault not in wrong]
+    errors += [
+        fault for fault in near_misses(own, dotenv.values, ALL_SCOPES) if fault not in errors
+    ]
     if layer not in LAYERS:
         # What another layer would want is of no use to a user who misspelt this one.
-        wrong = [fault for fault in wrong if fault.name == "LAYER"]
-    if not wrong:
+        errors = [fault for fault in errors if fault.name == "LAYER"]
+    if not errors:
         return Check("environment", f"valid for the {layer} layer")
-    count = "1 fault" if len(wrong) == 1 else f"{len(wrong)} faults"
+    count = "1 fault" if len(errors) == 1 else f"{len(errors)} faults"
     return Check(
         "environment",
         problem=f"not valid for the {layer} layer: {count}",
-        hint="\n".join(map(str, wrong)),
+        hint="\n".join(map(str, errors)),
     )
 
 
@@ -303,10 +305,10 @@ def _ports(project: compose.Project, *, engine_answers: bool) -> list[Check]:
     ours = {port for container in containers if container.running for port in container.published}
     return [
         _port(
-            *(found.address, found.port, PORT_NAMES.get(found.target, "the port")),
-            found.port in ours,
+            *(published.address, published.port, PORT_NAMES.get(published.target, "the port")),
+            published.port in ours,
         )
-        for found in project.ports()
+        for published in project.ports()
     ]
 
 

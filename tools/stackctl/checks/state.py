@@ -101,7 +101,7 @@ def judge(container: engine.Container | None, seen: haproxy.BalancedServer | Non
     return ServerState.READY if seen is not None and seen.up else ServerState.HEALTHY
 
 
-def look(project: compose.Project) -> StackStatus:
+def read_status(project: compose.Project) -> StackStatus:
     """Return the stack's present state.
 
     Raises:

@@ -222,12 +222,12 @@ def _verify(
         return server.command(container, *arguments)
 
     name = databases.VERIFIED
-    again, extras_again = _Output(), _Output()
+    reloaded, reloaded_extras = _Output(), _Output()
     try:
         for action, part in (("prepare", EXTRAS), ("load", DATABASE)):
             done(process.pump_in(*command(action, name), pieces=unzipped(partial / part)))
-        done(process.pump_out(*command("dump", name), sink=again.add))
-        done(process.pump_out(*command("extras"), sink=extras_again.add))
+        done(process.pump_out(*command("dump", name), sink=reloaded.add))
+        done(process.pump_out(*command("extras"), sink=reloaded_extras.add))
         live, loaded = (
             set(done(process.run(*command("inventory", database))).out.splitlines())
             for database in ("", name)
@@ -243,9 +243,9 @@ def _verify(
     finally:
         process.pump_in(*command("remove", name), pieces=())
     different = [*sorted(live ^ loaded)]
-    if extras_again.sum.digest() != extras.sum.digest():
+    if reloaded_extras.sum.digest() != extras.sum.digest():
         different.append("accounts, roles or events")
-    if again.sum.digest() != dump.sum.digest() or different:
+    if reloaded.sum.digest() != dump.sum.digest() or different:
         names = ", ".join(different) or "the contents"
         raise StackctlError(
             f"the loaded backup differs from the database, and was not kept: {names}",

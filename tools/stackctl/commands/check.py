@@ -75,27 +75,27 @@ def check(console: Console, bounds: Bounds) -> dict[str, Any]:
         with console.step("visiting the pages"):
             site = inside(project, "start", sign_in=bounds.sign_in)
             crawled = crawl(console, project, bounds, site, browser)
-        found = located(project, site, crawled["events"])
+        findings = located(project, site, crawled["events"])
     if refused := site.get("refused"):
         console.warn(f"no page was visited as a superuser, who cannot be created: {refused}")
     if crawled["left"]:
         console.warn(f"{crawled['left']} pages were not visited: --pages and --seconds are limits")
-    return report(console, found, crawled["pages"], time.monotonic() - started)
+    return report(console, findings, crawled["pages"], time.monotonic() - started)
 
 
 def report(
-    console: Console, found: Sequence[Finding], pages: int, seconds: float
+    console: Console, findings: Sequence[Finding], pages: int, seconds: float
 ) -> dict[str, Any]:
     """Print the findings, and return them for scripts."""
-    for one in found if not console.as_json else ():
+    for one in findings if not console.as_json else ():
         for line in lines(one):
             console.out.print(line, markup=False, soft_wrap=True)
-    faults = "1 fault" if len(found) == 1 else f"{len(found) or 'no'} faults"
-    (console.bad if found else console.good)(f"{faults} on {pages} pages ({seconds:.0f} s)")
+    faults = "1 fault" if len(findings) == 1 else f"{len(findings) or 'no'} faults"
+    (console.bad if findings else console.good)(f"{faults} on {pages} pages ({seconds:.0f} s)")
     return {
         "pages": pages,
-        "findings": [one.as_dict() for one in found],
-        "code": int(ExitCode.REFUSED if found else ExitCode.OK),
+        "findings": [one.as_dict() for one in findings],
+        "code": int(ExitCode.REFUSED if findings else ExitCode.OK),
     }
 
 
@@ -212,8 +212,8 @@ def crawl(
             "the browser ended", "Does it start by hand? " + browser, output=seen.out[-2000:]
         )
     with outputs.read("the browser"):
-        found: dict[str, Any] = outputs.marked(seen.out, mark)
-        return found
+        crawled: dict[str, Any] = outputs.marked(seen.out, mark)
+        return crawled
 
 
 def request_seconds() -> int:
@@ -237,17 +237,17 @@ def located(
         prefix=prefix,
         tracebacks=tracebacks(project),
     )
-    asked = [queries(event, where) for event in events]
-    places = inside(project, "locate", queries=asked, prefix=prefix)
+    questions = [queries(event, where) for event in events]
+    places = inside(project, "locate", queries=questions, prefix=prefix)
     return findings(events, places, where)
 
 
-def inside(project: compose.Project, asked: str, **given: Any) -> Any:
+def inside(project: compose.Project, action: str, **given: Any) -> Any:
     """Ask the project itself, in a server's container."""
     mark = outputs.mark()
     container = project.containers()[project.servers[0]].id
     script = SCRIPT.read_text(encoding="utf-8")
-    command = ("python3", "-c", script, mark, asked)
+    command = ("python3", "-c", script, mark, action)
     done = engine.execute(container, *command, stdin=json.dumps(given))
     if not done.ok:
         raise StackctlError("the project could not be asked", output=done.text()[-2000:])
@@ -257,13 +257,13 @@ def inside(project: compose.Project, asked: str, **given: Any) -> Any:
 
 def tracebacks(project: compose.Project) -> dict[str, str]:
     """Return the exceptions in the servers' logs, by their request's id."""
-    found = {}
+    result = {}
     for server in project.servers:
         log = process.run("docker", "compose", "logs", "--no-log-prefix", server).out
         for line in map(outputs.fields, log.splitlines()):
             if line.get("exception") and line.get("request_id"):
-                found[str(line["request_id"])] = without_secrets(str(line["exception"]))
-    return found
+                result[str(line["request_id"])] = without_secrets(str(line["exception"]))
+    return result
 
 
 def without_secrets(text: str) -> str:

@@ -25,11 +25,11 @@ def update(values: Mapping[str, str]) -> None:
     left = dict(values)
     lines: list[str] = []
     for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]:
-        found = _ASSIGNMENT.match(line)
-        if found is None or found[1] not in values:
+        match = _ASSIGNMENT.match(line)
+        if match is None or match[1] not in values:
             lines.append(line)
-        elif found[1] in left:
-            lines.append(_line(found[1], left.pop(found[1])))
+        elif match[1] in left:
+            lines.append(_line(match[1], left.pop(match[1])))
     end = len(lines) - 1 if lines[-1] == "" else len(lines)
     lines[end:] = [*(_line(name, value) for name, value in left.items()), ""]
     text = "\n".join(lines)

@@ -21,7 +21,7 @@ from ..docker import compose, engine, lock
 from ..releases import roll
 from . import stack
 
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 # How long a service may take until it is back in service: its checks' start period, and more.
 BACK_SECONDS = 90.0
 POLL_SECONDS = 0.2
@@ -75,13 +75,13 @@ class Report:
 
     def as_dict(self, project: str) -> dict[str, Any]:
         """Return it for scripts."""
-        wrong = self.failed or self.unsolved
+        unhealed = self.failed or self.unsolved
         return {
             "project": project,
             "healed": self.healed,
             "failed": self.failed,
             "left_alone": self.left_alone,
-            "code": int(ExitCode.REFUSED if wrong else ExitCode.OK),
+            "code": int(ExitCode.REFUSED if unhealed else ExitCode.OK),
         }
 
 
@@ -102,13 +102,13 @@ def heal(console: Console, *, watch: bool, seconds: float) -> dict[str, Any]:
     healer = Healer(project, console, interrupt)
     with interrupt.noted(lambda _: console.say("ending")):
         if not watch:
-            report = healer.look()
+            report = healer.check()
             if not (report.healed or report.failed or report.unsolved):
                 console.good("nothing to heal")
             return report.as_dict(project.name)
         console.say(f"watching {project.name}, a check every {seconds:g} s")
-        while not interrupt.asked:
-            healer.look_without_fail()
+        while not interrupt.requested:
+            healer.check_safely()
             healer.wait(seconds)
     return {"project": project.name, "code": int(ExitCode.OK)}
 
@@ -120,27 +120,27 @@ class Healer:
         """Nothing has happened yet."""
         self.project, self.console, self.interrupt = project, console, interrupt
         self.tries: dict[str, Tries] = {}
-        self._told: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
         self._stopped: set[tuple[str, str]] = set()
 
     def wait(self, seconds: float) -> None:
         """Let time pass; a signal ends it."""
         until = time.monotonic() + seconds
-        while not self.interrupt.asked and time.monotonic() < until:
+        while not self.interrupt.requested and time.monotonic() < until:
             time.sleep(min(POLL_SECONDS, seconds))
 
-    def look_without_fail(self) -> None:
+    def check_safely(self) -> None:
         """Look, and tell what is in the way of it; the next look may find it gone."""
         try:
-            report = self.look()
+            report = self.check()
         except StackctlError as error:
-            self._tell("", f"{error.problem}; the next check tries again")
+            self._report_once("", f"{error.problem}; the next check tries again")
             return
-        self._told.pop("", None)
+        self._reported.pop("", None)
         if report.healed or report.failed:
             self.console.result(report.as_dict(self.project.name))
 
-    def look(self) -> Report:
+    def check(self) -> Report:
         """Look once, and heal what may be healed now.
 
         Raises:
@@ -174,7 +174,9 @@ class Healer:
             report.left_alone[finding.service] = finding.reason
             if finding.remedy is Remedy.REPORT:
                 report.unsolved.append(finding.service)
-            self._tell(finding.service, f"{finding.service}: {finding.reason}; not restarted")
+            self._report_once(
+                finding.service, f"{finding.service}: {finding.reason}; not restarted"
+            )
         return patients
 
     def _due(self, patients: Sequence[Diagnosis]) -> list[Diagnosis]:
@@ -185,7 +187,7 @@ class Healer:
             if not tries.due:
                 due.append(finding)
                 continue
-            self._tell(
+            self._report_once(
                 finding.service,
                 f"{finding.service}: {finding.reason}, again soon after try {tries.count}; the "
                 f"next one comes {tries.pause:g} s after that",
@@ -206,11 +208,13 @@ class Healer:
         finally:
             for finding in patients:
                 self.tries[finding.service].add()
-                self._told.pop(finding.service, None)
+                self._reported.pop(finding.service, None)
 
     def _wait_until_back(self, waiting: list[str], started: float, report: Report) -> None:
         """Sort the services into healed and failed ones, each as soon as that is known."""
-        while waiting and time.monotonic() < started + BACK_SECONDS and not self.interrupt.asked:
+        while (
+            waiting and time.monotonic() < started + BACK_SECONDS and not self.interrupt.requested
+        ):
             seen = state.glance(self.project)
             for service in tuple(waiting):
                 well = is_well(seen, service)
@@ -259,16 +263,16 @@ class Healer:
 
     def _forget_the_well(self, suspects: set[str]) -> None:
         """Forget what was told of services that are well, and in time how often they failed."""
-        for service in [name for name in self._told if name and name not in suspects]:
-            del self._told[service]
+        for service in [name for name in self._reported if name and name not in suspects]:
+            del self._reported[service]
         for service, tries in list(self.tries.items()):
             if service not in suspects and time.monotonic() - tries.last > WELL_SECONDS:
                 del self.tries[service]
 
-    def _tell(self, service: str, words: str) -> None:
+    def _report_once(self, service: str, words: str) -> None:
         """Say something unless it was the last thing said of that service."""
-        if self._told.get(service) != words:
-            self._told[service] = words
+        if self._reported.get(service) != words:
+            self._reported[service] = words
             self.console.warn(words)
 
 

@@ -81,7 +81,7 @@ def make(console: Console, names: Sequence[str], *, force: bool) -> dict[str, An
         ) from None
     until = pair.certificate.not_valid_after_utc
     console.good(f"{_shown(chain)}: {', '.join(names)}, until {until:%Y-%m-%d}")
-    _say_next(console, root / "ca.pem", folder, _url(names[0]))
+    _print_next_steps(console, root / "ca.pem", folder, _url(names[0]))
     return {
         "certificate": _shown(chain),
         "key": _shown(key),
@@ -98,7 +98,7 @@ def _url(name: str) -> str:
     return f"https://{host}:{preflight.variable('HTTPS_PORT')}/"
 
 
-def _say_next(console: Console, authority: Path, folder: Path, url: str) -> None:
+def _print_next_steps(console: Console, authority: Path, folder: Path, url: str) -> None:
     shown = _shown(authority)
     console.lines(
         f"HAProxy uses it with this line in .env: TLS_CERTIFICATE={_shown(folder)}\n"

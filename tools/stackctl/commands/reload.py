@@ -71,7 +71,7 @@ class Reload:
             worker = self._wait_worker(former)
         with self.console.step("waiting until every server is in service again"):
             self._wait_servers(before)
-            self._ask_site(before)
+            self._check_site(before)
         with self.console.step("waiting for the former process's last requests"):
             self._wait_former()
         self.console.good(f"HAProxy serves with {configuration.SHOWN} as it is now")
@@ -125,16 +125,18 @@ class Reload:
 
     def _wait_servers(self, before: dict[str, haproxy.BalancedServer]) -> None:
         deadline = time.monotonic() + SERVES_SECONDS
-        while wrong := changed(before, self.balancer.servers()):
-            self._stop_if_asked()
+        while differences := changed(before, self.balancer.servers()):
+            self._stop_if_interrupted()
             if time.monotonic() > deadline:
                 raise StackctlError(
                     "the new configuration serves, but not every server has its former state",
-                    "\n".join((*wrong, f"Or undo the change of {configuration.SHOWN} and reload.")),
+                    "\n".join(
+                        (*differences, f"Or undo the change of {configuration.SHOWN} and reload.")
+                    ),
                 )
             time.sleep(POLL_SECONDS)
 
-    def _ask_site(self, before: dict[str, haproxy.BalancedServer]) -> None:
+    def _check_site(self, before: dict[str, haproxy.BalancedServer]) -> None:
         """Ask as a visitor does; which answer it gives is the configuration's affair."""
         # As the container is, which may be one of before TLS was asked for.
         site = self.project.site()
@@ -153,14 +155,14 @@ class Reload:
         seconds = self.container.request_seconds + FORMER_SECONDS
         deadline = time.monotonic() + seconds
         while former := self.balancer.workers().former:
-            self._stop_if_asked()
+            self._stop_if_interrupted()
             if time.monotonic() > deadline:
                 self.console.warn(f"still there after {seconds:g} s: process {former[0]}")
                 return
             time.sleep(POLL_SECONDS)
 
-    def _stop_if_asked(self) -> None:
-        if self.interrupt.asked:
+    def _stop_if_interrupted(self) -> None:
+        if self.interrupt.requested:
             raise InterruptedByUserError(
                 "interrupted; the new configuration serves, but not everything was checked",
                 "./stackctl status",
@@ -182,7 +184,7 @@ class Reload:
             "worker": worker,
             "servers": {
                 name: server.state.value
-                for name, server in state.look(self.project).servers.items()
+                for name, server in state.read_status(self.project).servers.items()
             },
             "warnings": list(wanted.warnings),
             "other_container_wanted": other,
@@ -194,17 +196,17 @@ def changed(
     before: dict[str, haproxy.BalancedServer], now: dict[str, haproxy.BalancedServer]
 ) -> list[str]:
     """Return what is wrong after a reload: who was in service and is not, or the reverse."""
-    wrong = []
+    differences = []
     for name, old in before.items():
         new = now.get(name)
         if new is None:
             # Taken out of the configuration, on purpose.
             continue
         if old.up and not new.up:
-            wrong.append(
+            differences.append(
                 f"{name} was in service, and HAProxy says {new.status}, {new.check}: "
                 f"docker compose logs --tail 30 {name}"
             )
         elif old.drained_by_hand and new.up:
-            wrong.append(f"{name} was drained, and is in service: ./stackctl drain {name}")
-    return wrong
+            differences.append(f"{name} was drained, and is in service: ./stackctl drain {name}")
+    return differences

@@ -121,7 +121,7 @@ class _Rotation:
             for password in done:
                 password.retire(self.project, self._value(password.variable))
             if self.key:
-                self._sign_with_the_new_key(balancer, attempt)
+                self._sign_with_new_key(balancer, attempt)
             attempt.note(Outcome.OK)
         changed = [p.variable for p in done] + [KEY] * self.key
         self.console.good(f"rotated: {', '.join(changed)}; the new values are in .env")
@@ -154,7 +154,7 @@ class _Rotation:
         except StackctlError:
             return False
 
-    def _sign_with_the_new_key(self, balancer: Any, attempt: deploy.Attempt) -> None:
+    def _sign_with_new_key(self, balancer: Any, attempt: deploy.Attempt) -> None:
         before = self._value(KEY)
         fallbacks = [key for key in (before, *self._fallbacks()) if key != self.new_key]
         self._write({KEY: self.new_key, FALLBACKS: ",".join(fallbacks[:KEPT_KEYS])})
@@ -163,7 +163,7 @@ class _Rotation:
     def _roll(self, balancer: Any, attempt: deploy.Attempt) -> None:
         """Recreate the servers and workers with the present `.env`, one at a time."""
         roll = Roll(self.project, balancer, self.console, self.interrupt, self.limits)
-        again = f"./stackctl rotate {self.name} completes it; until then both secrets work."
+        next_step = f"./stackctl rotate {self.name} completes it; until then both secrets work."
         try:
             finished = roll.all(self.image, self.release)
         except Exception as error:
@@ -176,11 +176,11 @@ class _Rotation:
                 attempt.note(Outcome.NOT_ROLLED_BACK, reason)
                 self.console.bad(f"not back in service: {failed}")
             raise StackctlError(
-                f"not every server runs with the new secrets: {reason}", again
+                f"not every server runs with the new secrets: {reason}", next_step
             ) from None
         if not finished:
             attempt.note(Outcome.INTERRUPTED)
-            raise InterruptedByUserError("interrupted; every server is in service", again)
+            raise InterruptedByUserError("interrupted; every server is in service", next_step)
 
     def _present_image(self) -> tuple[str, str]:
         """Return the image that every server runs, and its release."""

@@ -72,10 +72,10 @@ def ready(console: Console, server: str) -> dict[str, Any]:
 
 
 def _seen(balancer: haproxy.Balancer, server: str) -> haproxy.BalancedServer:
-    found = balancer.servers().get(server)
-    if found is None:
+    known = balancer.servers().get(server)
+    if known is None:
         raise state.unknown_server(server)
-    return found
+    return known
 
 
 def _wait(balancer: haproxy.Balancer, server: str, wanted: tuple[str, ...]) -> None:
@@ -93,5 +93,5 @@ def _wait(balancer: haproxy.Balancer, server: str, wanted: tuple[str, ...]) -> N
 
 
 def _result(project: Any, server: str) -> dict[str, Any]:
-    seen = state.look(project).servers[server]
+    seen = state.read_status(project).servers[server]
     return {**seen.as_dict(), "code": int(ExitCode.OK)}

@@ -62,7 +62,7 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
         console.warn(seen.silent.problem)
     for server in seen.servers.values():
         if not parts.is_in_service(server, seen):
-            console.warn(f"{server.name} is {server.state}: {parts.way_back(server, seen)}")
+            console.warn(f"{server.name} is {server.state}: {parts.remedy(server, seen)}")
     if compose.BALANCER not in kept:
         console.good(project.site().url)
     return {**seen.as_dict(), "code": int(ExitCode.OK)}
@@ -77,7 +77,7 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
     servers = [running[name] for name in project.servers if name in running]
     images = {container.image for container in servers}
     if len(images) == 1 and engine.image_id(project.latest) not in images:
-        _start_what_runs(project, servers[0], console)
+        _start_running_release(project, servers[0], console)
     hashes = project.config_hashes()
     other = [c.service for c in servers if c.config_hash != hashes.get(c.service)]
     if len(images) > 1 or other:
@@ -87,14 +87,14 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
         )
     around = []
     for name in (*compose.PROXIES, *compose.BACKING):
-        found = running.get(name)
+        current = running.get(name)
         service = project.services.get(name, {"scale": 0})
-        if found is None or service.get("scale") == 0:
+        if current is None or service.get("scale") == 0:
             continue
         image = engine.image_id(str(service.get("image", "")))
-        if found.config_hash != hashes.get(name) or (image and found.image != image):
+        if current.config_hash != hashes.get(name) or (image and current.image != image):
             around.append(name)
-            if passwords.is_rotated(project, found):
+            if passwords.is_rotated(project, current):
                 continue
             command = project.step_before_recreating(name, running) + compose.recreate_command(name)
             console.warn(
@@ -104,7 +104,9 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
     return [c.service for c in servers if len(images) > 1 or other] + around
 
 
-def _start_what_runs(project: compose.Project, running: engine.Container, console: Console) -> None:
+def _start_running_release(
+    project: compose.Project, running: engine.Container, console: Console
+) -> None:
     """Give compose's name back to the image that runs, so that what is down comes up with that.
 
     The other one is of a release that was cut off, and no server was checked with it; or a
@@ -161,18 +163,18 @@ def doctor(console: Console) -> dict[str, Any]:
     if project is not None and next(check.ok for check in checks if check.name == "engine"):
         checks += _stack_checks(project)
     if project is not None and project.layer in LAYERS:
-        found = preflight.warnings(project)
-        checks += [Check(w.name, problem=w.problem, hint=w.hint) for w in found]
+        warnings = preflight.warnings(project)
+        checks += [Check(w.name, problem=w.problem, hint=w.hint) for w in warnings]
     for check in checks:
         if check.ok:
             console.good(f"{check.name}: {check.fact}")
         else:
             console.bad(f"{check.name}: {check.problem}")
             console.lines(check.hint)
-    wrong = [check for check in checks if not check.ok]
+    failed = [check for check in checks if not check.ok]
     return {
         "checks": [check.as_dict() for check in checks],
-        "code": int(ExitCode.REFUSED if wrong else ExitCode.OK),
+        "code": int(ExitCode.REFUSED if failed else ExitCode.OK),
     }
 
 

@@ -15,15 +15,15 @@ class Interrupt:
 
     def __init__(self) -> None:
         """Begin without a request to stop."""
-        self.asked = False
+        self.requested = False
 
     @contextmanager
     def noted(self, say: Callable[[str], object]) -> Iterator[None]:
         """Note SIGINT, SIGTERM and SIGHUP instead of dying of them while the block runs."""
 
         def note(number: int, frame: FrameType | None) -> None:
-            if not self.asked:
-                self.asked = True
+            if not self.requested:
+                self.requested = True
                 say("interrupted: stopping as soon as every server is in service again")
 
         before = {number: signal.signal(number, note) for number in SIGNALS}

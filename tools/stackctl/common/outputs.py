@@ -37,10 +37,10 @@ def mapping(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is something else.
     """
-    found = json.loads(text)
-    if not isinstance(found, dict):
-        raise TypeError(f"{type(found).__name__} where an object belongs")
-    return found
+    parsed = json.loads(text)
+    if not isinstance(parsed, dict):
+        raise TypeError(f"{type(parsed).__name__} where an object belongs")
+    return parsed
 
 
 def mark() -> str:
@@ -60,21 +60,21 @@ def marked(text: str, before: str) -> Any:
     raise ValueError("no answer in its output")
 
 
-def strings(found: object) -> tuple[str, ...]:
+def strings(parsed: object) -> tuple[str, ...]:
     """Return a list of strings.
 
     Raises:
         TypeError: it is something else.
     """
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+    if not isinstance(parsed, list) or not all(isinstance(text, str) for text in parsed):
         raise TypeError("no list of strings where one belongs")
-    return tuple(found)
+    return tuple(parsed)
 
 
 def fields(text: str) -> dict[str, Any]:
     """Return a JSON object's fields; none where the text is something else."""
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

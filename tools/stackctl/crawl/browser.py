@@ -94,12 +94,12 @@ class Crawl:
         """
         for _ in range(TRIES):
             before, self.broken_off = len(self.events), False
-            found = self._visit(context, path, linked_from, href)
+            links = self._visit(context, path, linked_from, href)
             if not self.broken_off:
                 break
             del self.events[before:]
         self.pages += 1
-        return found
+        return links
 
     def _visit(
         self, context: BrowserContext, path: str, linked_from: str, href: str
@@ -121,7 +121,7 @@ class Crawl:
             self.broken_off = NETWORK_CHANGED in error.message
         status = answer.status if answer else 0
         print(f"{status or '-'} {time.monotonic() - started:.1f} {path}", flush=True)
-        found: list[tuple[str, str]] = []
+        links: list[tuple[str, str]] = []
         # Where a redirect led to another site, the answer is that one's.
         if answer is not None and answer.url.startswith(f"{self.origin}/"):
             took = answer.request.timing["responseStart"] / 1000
@@ -133,9 +133,9 @@ class Crawl:
             elif status in (404, 410) and linked_from:
                 self.note("link", linked_from, target=path, text=href)
             else:
-                found = self.read(page, path, answer)
+                links = self.read(page, path, answer)
         page.close()
-        return found
+        return links
 
     def listen(self, page: Page, path: str) -> None:
         """Note what a page's files and scripts do."""
@@ -181,18 +181,18 @@ class Crawl:
             return []
         # A page that is no HTML, or that a script replaces meanwhile, has none.
         try:
-            found = page.evaluate(READ)
+            page_data = page.evaluate(READ)
             lines = answer.text().splitlines()
         except (BrowserError, UnicodeDecodeError):
             return []
-        for blocked in found["blocked"]:
+        for blocked in page_data["blocked"]:
             # The page's own text from there on, which its template has.
             own = blocked["file"] in ("", page.url.partition("#")[0])
             text = "\n".join(lines[max(0, blocked["line"] - 1) :])[:5000] if own else ""
             # A rule is for the page that a redirect led to.
             self.note("policy", urlsplit(page.url).path, **blocked, text=text)
         links = []
-        for url, text in found["links"]:
+        for url, text in page_data["links"]:
             url = url.partition("#")[0]
             if url.startswith(f"{self.origin}/") and not CHANGES.search(url.lower()):
                 links.append((url.removeprefix(self.origin), text))
@@ -244,8 +244,8 @@ def main() -> None:
             crawl.run(context, first, started + plan["seconds"] * number / len(visitors))
             with suppress(BrowserError):
                 context.close()
-    found = {"events": crawl.events, "pages": crawl.pages, "left": crawl.left}
-    print(f"{plan['mark']}{json.dumps(found)}", flush=True)
+    result = {"events": crawl.events, "pages": crawl.pages, "left": crawl.left}
+    print(f"{plan['mark']}{json.dumps(result)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -112,8 +112,8 @@ def queries(event: Event, where: Where) -> list[Query]:
 def inline_lines(event: Event) -> list[str]:
     """Return lines of a page that a template may have as they are, the longest first."""
     *_, pattern = INLINE.get(event["directive"], (None,))
-    found = pattern.search(event["text"]) if pattern else None
-    lines = {line.strip() for line in found[1].splitlines()} if found else set()
+    match = pattern.search(event["text"]) if pattern else None
+    lines = {line.strip() for line in match[1].splitlines()} if match else set()
     return sorted((line for line in lines if len(line) > 5), key=len, reverse=True)[:5]
 
 
@@ -125,19 +125,19 @@ def findings(events: Sequence[Event], places: Sequence[str], where: Where) -> li
         places: the answer to each event's queries.
         where: what else is known of the site.
     """
-    found: dict[tuple[str, ...], Finding] = {}
+    result: dict[tuple[str, ...], Finding] = {}
     for event, place in zip(events, places, strict=True):
         one = finding(event, place, where)
-        same = found.setdefault((one.kind, one.problem, one.place), one)
+        same = result.setdefault((one.kind, one.problem, one.place), one)
         page = event["page"].partition("?")[0]
         if page not in same.pages:
             same.pages.append(page)
         if event["kind"] == "policy":
             same.change = policy_change(event, same.pages, where)
-    for one in found.values():
+    for one in result.values():
         one.problem = one.problem.format(pages=listed(one.pages))
     order = ("error", "loop", "slow", "missing", "policy", "console", "link")
-    return sorted(found.values(), key=lambda one: order.index(one.kind))
+    return sorted(result.values(), key=lambda one: order.index(one.kind))
 
 
 def finding(event: Event, place: str, where: Where) -> Finding:
@@ -280,12 +280,12 @@ def listed(pages: Sequence[str]) -> str:
     return ", ".join(pages[:3]) + (f" and {more} more" if more > 0 else "")
 
 
-def lines(found: Finding) -> list[str]:
+def lines(finding: Finding) -> list[str]:
     """Return a finding for a person: the problem, then the line to change, then other ways."""
-    head, *others = found.change or [""]
-    first = ": ".join(part for part in (found.place, head) if part)
+    head, *others = finding.change or [""]
+    first = ": ".join(part for part in (finding.place, head) if part)
     shown = [
-        found.problem,
+        finding.problem,
         *(f"    {first}" for _ in [0] if first),
         *(f"    or {way}" for way in others),
     ]

@@ -101,12 +101,12 @@ class Project:
     @property
     def servers(self) -> list[str]:
         """Return the servers behind the load balancer, in order; not one that is switched off."""
-        found = (
+        servers = (
             name
             for name, service in self.services.items()
             if SERVER.fullmatch(name) and service.get("scale", 1) != 0
         )
-        return sorted(found, key=_natural)
+        return sorted(servers, key=_natural)
 
     @property
     def image(self) -> str:
@@ -228,7 +228,7 @@ class Project:
             StackctlError: compose does not give them.
         """
         text = engine.docker("compose", "--profile", "*", "config", "--hash", services)
-        return {found[1]: found[2] for found in HASH.finditer(text)}
+        return {match[1]: match[2] for match in HASH.finditer(text)}
 
     def copies(self) -> dict[str, int]:
         """Return the services that have more than one container, each with how many it has."""

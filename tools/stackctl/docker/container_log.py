@@ -17,11 +17,11 @@ def readable(log: str, count: int) -> str:
     seen: set[str] = set()
     parts: list[list[str]] = []
     for entry in reversed(list(_entries(log))):
-        found = fields(entry) if entry.startswith("{") else {}
-        traceback = str(found.get("exception") or "").strip() if found else entry
+        values = fields(entry) if entry.startswith("{") else {}
+        traceback = str(values.get("exception") or "").strip() if values else entry
         if TRACEBACK not in traceback or traceback not in seen:
             seen.add(traceback)
-            parts.append([*_words(found), *traceback.splitlines()])
+            parts.append([*_words(values), *traceback.splitlines()])
     lines: list[str] = []
     start = end = 0
     for part in reversed(parts):
@@ -37,22 +37,22 @@ def readable(log: str, count: int) -> str:
 
 def raised(log: str) -> str:
     """Return the last exception of a readable log in one line; nothing where there is none."""
-    found = [entry for entry in _entries(log) if entry.startswith(TRACEBACK)]
-    return found[-1].splitlines()[-1].strip() if found else ""
+    tracebacks = [entry for entry in _entries(log) if entry.startswith(TRACEBACK)]
+    return tracebacks[-1].splitlines()[-1].strip() if tracebacks else ""
 
 
-def _words(found: dict[str, object]) -> list[str]:
+def _words(values: dict[str, object]) -> list[str]:
     """Return what a JSON line says, unless it says that all is well."""
-    if not found:
+    if not values:
         return []
-    if found.get("server") == "nginx":
-        failed = str(found.get("status")) >= "400"
-        said = f"nginx: {found.get('method')} {found.get('path')}: {found.get('status')}"
+    if values.get("server") == "nginx":
+        failed = str(values.get("status")) >= "400"
+        said = f"nginx: {values.get('method')} {values.get('path')}: {values.get('status')}"
         return [said] if failed else []
-    if found.get("level") in ("debug", "info"):
+    if values.get("level") in ("debug", "info"):
         return []
-    request = f" ({found['request']})" if "request" in found else ""
-    return [f"{found.get('level')}: {found.get('event')}{request}"]
+    request = f" ({values['request']})" if "request" in values else ""
+    return [f"{values.get('level')}: {values.get('event')}{request}"]
 
 
 def _entries(log: str) -> Iterator[str]:

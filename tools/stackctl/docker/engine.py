@@ -101,10 +101,10 @@ def one(identity: str) -> Container:
     Raises:
         StackctlError: it is gone, or the engine does not answer.
     """
-    found = inspect(identity)
-    if len(found) != 1:
+    container = inspect(identity)
+    if len(container) != 1:
         raise StackctlError(f"the container {identity[:12]} is gone", "`./stackctl status`")
-    return found[0]
+    return container[0]
 
 
 def _container(raw: dict[str, Any]) -> Container:
@@ -232,10 +232,10 @@ def image_id(name: str) -> str:
 
 def image_release(name: str) -> str:
     """Return the release that an image was built as; `unreleased` when it does not say."""
-    found = docker(
+    label = docker(
         *("image", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", name)
     )
-    environ = dict(line.partition("=")[::2] for line in found.splitlines())
+    environ = dict(line.partition("=")[::2] for line in label.splitlines())
     return environ.get("RELEASE") or "unreleased"
 
 

@@ -77,9 +77,11 @@ def held(project: Project, command: str, *, adopt: bool = False) -> Iterator[str
     _make_volume(project)
     deadline = time.monotonic() + STALE_SECONDS
     while True:
-        with process.attended(*_take(project, command), until=_HELD, seconds=TAKE_SECONDS) as taken:
-            if taken.out.endswith(_HELD):
-                owner, here, text = _parse(project, taken.out)
+        with process.attended(
+            *_take(project, command), until=_HELD, seconds=TAKE_SECONDS
+        ) as acquired:
+            if acquired.out.endswith(_HELD):
+                owner, here, text = _parse(project, acquired.out)
                 if _is_foreign(owner, here) and not adopt:
                     raise foreign(project, owner)
                 if here and owner != here:
@@ -92,9 +94,9 @@ def held(project: Project, command: str, *, adopt: bool = False) -> Iterator[str
                 finally:
                     del _records[project.name]
                 return
-        if "already in use" not in taken.err:
+        if "already in use" not in acquired.err:
             raise StackctlError(
-                f"the stack's lock cannot be acquired: {taken.err.strip()}",
+                f"the stack's lock cannot be acquired: {acquired.err.strip()}",
                 "`./stackctl doctor` checks this machine.",
             )
         if holds := holder(project):
@@ -118,8 +120,8 @@ def holder(project: Project) -> str:
     if not line:
         return ""
     with outputs.read("docker ps"):
-        command, whose, since, number = line.split("\t")
-    return f"`stackctl {command}` of {whose} is running since {since} (process {number})"
+        command, user, since, number = line.split("\t")
+    return f"`stackctl {command}` of {user} is running since {since} (process {number})"
 
 
 def other_owner(project: Project) -> str:

@@ -89,10 +89,10 @@ class Running:
             names = {name.strip(' `"').casefold() for name in unique[1].split(",")}
             empty = names - self.columns(table).keys()
             return not any((table, name) not in self.defaults for name in empty)
-        found = COLUMN.match(clause)
-        if found is None or found[1].upper() == "ADD":
+        match = COLUMN.match(clause)
+        if match is None or match[1].upper() == "ADD":
             return True
-        return found[2].casefold() in self.columns(table)
+        return match[2].casefold() in self.columns(table)
 
     def not_null(self, statements: list[str]) -> Iterator[tuple[str, str, str]]:
         """Yield what its INSERTs would fail for: table, column, and what to do about it."""
@@ -130,8 +130,8 @@ def altered(statements: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for statement in statements:
         if about := TABLE.match(statement):
             for clause in CLAUSES.split(about[2]):
-                if found := COLUMN.match(clause):
-                    yield about[1], found.groups()
+                if match := COLUMN.match(clause):
+                    yield about[1], match.groups()
 
 
 def understood(statement: str) -> bool:
@@ -235,11 +235,11 @@ def words(issue: Any) -> str:
 def main() -> None:
     """Do what the arguments say."""
     django.setup()
-    found = state()
+    result = state()
     if sys.argv[1] == "lint":
-        found |= lint(found["applied"], found["unapplied"])
+        result |= lint(result["applied"], result["unapplied"])
     # Whatever a settings module or the linter printed before, without an end to its line.
-    print(f"\n{sys.argv[2]}{json.dumps(found)}", flush=True)
+    print(f"\n{sys.argv[2]}{json.dumps(result)}", flush=True)
 
 
 if __name__ == "__main__":

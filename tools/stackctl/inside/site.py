@@ -33,16 +33,16 @@ NAME = "check@example.com"
 
 def start(sign_in: bool) -> dict[str, Any]:
     """Return what a crawl starts from."""
-    found: dict[str, Any] = {"paths": list(dict.fromkeys(paths(get_resolver()))), "cookie": None}
-    found["static"] = settings.STATIC_URL
+    result: dict[str, Any] = {"paths": list(dict.fromkeys(paths(get_resolver()))), "cookie": None}
+    result["static"] = settings.STATIC_URL
     # An adopted project may send a policy of its own.
-    found["rules"] = "ops.csp.ContentSecurityPolicyMiddleware" in settings.MIDDLEWARE
+    result["rules"] = "ops.csp.ContentSecurityPolicyMiddleware" in settings.MIDDLEWARE
     if sign_in:
         try:
-            found["cookie"] = session()
+            result["cookie"] = session()
         except Exception as error:  # the user model's own
-            found["refused"] = f"{type(error).__name__}: {error}"
-    return found
+            result["refused"] = f"{type(error).__name__}: {error}"
+    return result
 
 
 def paths(resolver: URLResolver, prefix: str = "/", spaces: tuple[str, ...] = ()) -> Iterator[str]:
@@ -72,10 +72,10 @@ def session() -> tuple[str, str]:
     return settings.SESSION_COOKIE_NAME, client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
-def locate(asked: list[list[tuple[str, str]]]) -> list[str]:
+def locate(questions: list[list[tuple[str, str]]]) -> list[str]:
     """Return a place for each list of queries; nothing where no query has an answer."""
     how = {"text": text, "static": static, "view": view}
-    return [next(filter(None, (how[kind](what) for kind, what in one)), "") for one in asked]
+    return [next(filter(None, (how[kind](what) for kind, what in one)), "") for one in questions]
 
 
 def text(wanted: str) -> str:
@@ -99,8 +99,8 @@ def static(name: str) -> str:
     """Return the source of a static file, whose name may be hashed; a line behind `:` stays."""
     file, _, line = name.rpartition(":")
     plain = re.sub(r"\.[0-9a-f]{12}(?=\.\w+$)", "", file)
-    found = finders.find(file) or finders.find(plain)
-    return f"{shown(Path(str(found)))}:{line}" if found else ""
+    path = finders.find(file) or finders.find(plain)
+    return f"{shown(Path(str(path)))}:{line}" if path else ""
 
 
 def view(path: str) -> str:
@@ -125,9 +125,9 @@ def shown(path: Path) -> str:
 
 if __name__ == "__main__":
     django.setup()
-    mark, asked, given = sys.argv[1], sys.argv[2], json.load(sys.stdin)
+    mark, action, given = sys.argv[1], sys.argv[2], json.load(sys.stdin)
     PREFIX = given.get("prefix", "")
-    if asked == "start":
+    if action == "start":
         answer: object = start(given["sign_in"])
     else:
         TEMPLATES = templates()

@@ -28,7 +28,7 @@ from .roll import Limits, Roll, ServerFailedError
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Options:
     """What the person asked of a deploy."""
 
     # Empty: the name that git gives.
@@ -38,7 +38,7 @@ class Wish:
     limits: Limits = field(default_factory=Limits)
 
 
-def deploy(console: Console, wish: Wish) -> dict[str, Any]:
+def deploy(console: Console, options: Options) -> dict[str, Any]:
     """Build, check, migrate, and bring every server to the new release.
 
     Returns the result for scripts.
@@ -54,7 +54,7 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
         project = preflight.require()
     with lock.held(project, "deploy"), interrupt.noted(console.warn):
         balancer = refusals.require(project, console)
-        name = release.named(wish.release) if wish.release else release.from_git()
+        name = release.named(options.release) if options.release else release.from_git()
         if name.dirty:
             console.warn(f"the tree has uncommitted changes: this release is {name.text}")
         remember_present(project)
@@ -63,14 +63,14 @@ def deploy(console: Console, wish: Wish) -> dict[str, Any]:
         with attempt.begun():
             attempt.image = build(project, name.text, console, interrupt)
             with console.step("checking the environment with it"):
-                force = project.check_environment(attempt.image) or wish.force
+                force = project.check_environment(attempt.image) or options.force
             if not (force or last) and is_running(project, attempt.image):
                 attempt.note(Outcome.UNCHANGED)
                 console.good(f"every server runs {name.text} already; nothing to do")
                 return _result(attempt, changed=False)
             attempt.restart_clock()
-            attempt.migrated = migrate_first(project, attempt.image, wish, console, interrupt)
-            _roll(attempt, balancer, interrupt, wish.limits, force=force)
+            attempt.migrated = migrate_first(project, attempt.image, options, console, interrupt)
+            _roll(attempt, balancer, interrupt, options.limits, force=force)
         return _result(attempt, changed=True)
 
 
@@ -97,7 +97,7 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
         attempt = Attempt(project, "rollback", target, console, image)
         seen = balancer.servers()
         if all(seen[server].up for server in project.servers) and is_running(project, image):
-            _give_back_name(project, image)
+            _restore_latest_tag(project, image)
             console.good(f"every server runs {target} already; nothing to do")
             if last:
                 attempt.note(Outcome.OK)
@@ -171,16 +171,16 @@ class Attempt:
         except StackctlError as error:
             self.console.warn(f"this is not in the record of releases: {error.problem}")
 
-    def what_serves(self) -> str:
+    def serving_summary(self) -> str:
         """Return a line about the servers after all that it touched was put back."""
         if not self._resumed:
             return "Every server runs the previous release again."
         return (
-            f"Every server serves what it ran before: {_who_runs_what(self.project)}. "
+            f"Every server serves what it ran before: {_running_releases(self.project)}. "
             "./stackctl rollback brings back the release that served before."
         )
 
-    def what_stays(self) -> str:
+    def migrations_summary(self) -> str:
         """Return a line about its migrations, or nothing."""
         if not self.migrated:
             return ""
@@ -253,9 +253,9 @@ def build(project: compose.Project, name: str, console: Console, interrupt: Inte
     """Build the release's image and return its id; what compose starts stays as it is."""
     with console.step(f"building {name}"):
         image = project.build(
-            release.image_of(project, name), name, console.detail, lambda: interrupt.asked
+            release.image_of(project, name), name, console.detail, lambda: interrupt.requested
         )
-    if interrupt.asked:
+    if interrupt.requested:
         raise InterruptedByUserError("interrupted while building; nothing was changed")
     return image
 
@@ -266,16 +266,16 @@ def is_running(project: compose.Project, image: str) -> bool:
 
 
 def migrate_first(
-    project: compose.Project, image: str, wish: Wish, console: Console, interrupt: Interrupt
+    project: compose.Project, image: str, options: Options, console: Console, interrupt: Interrupt
 ) -> tuple[str, ...]:
     """Check the new release's migrations and apply them, before any server is touched.
 
     Returns those that were applied.
     """
     with console.step("checking its migrations"):
-        plan = migrate.look(project, image, lint=True)
-        migrate.gate(plan, allow_incompatible=wish.allow_incompatible, warn=console.warn)
-    if interrupt.asked:
+        plan = migrate.make_plan(project, image, lint=True)
+        migrate.gate(plan, allow_incompatible=options.allow_incompatible, warn=console.warn)
+    if interrupt.requested:
         raise InterruptedByUserError("interrupted before migrating; nothing was changed")
     if plan.unapplied:
         with console.step(f"migrating: {', '.join(plan.unapplied)}"):
@@ -303,12 +303,12 @@ def _roll(
         _back(attempt, roll, latest, reason)
         raise RolledBackError(
             f"{attempt.action} of {attempt.release} failed: {reason}",
-            f"{attempt.what_serves()}{attempt.what_stays()}",
+            f"{attempt.serving_summary()}{attempt.migrations_summary()}",
         ) from None
     if not finished:
-        _give_back_name(project, latest)
+        _restore_latest_tag(project, latest)
         attempt.note(Outcome.INTERRUPTED)
-        raise InterruptedByUserError("interrupted; " + _who_runs_what(project), _next(attempt))
+        raise InterruptedByUserError("interrupted; " + _running_releases(project), _next(attempt))
     attempt.note(Outcome.OK)
     console.good(f"every server runs {attempt.release}")
 
@@ -352,22 +352,22 @@ def _back(attempt: Attempt, roll: Roll, latest: str, reason: str) -> None:
         raise NotRolledBackError(
             f"{attempt.action} of {attempt.release} failed ({reason}), and so did the rollback: "
             f"{why}",
-            f"{_who_runs_what(roll.project)}.\nCheck `./stackctl status` and the log above; "
+            f"{_running_releases(roll.project)}.\nCheck `./stackctl status` and the log above; "
             "then ./stackctl ready SERVER, or ./stackctl rollback RELEASE."
-            f"{attempt.what_stays()}",
+            f"{attempt.migrations_summary()}",
         ) from None
     finally:
-        _give_back_name(roll.project, latest)
+        _restore_latest_tag(roll.project, latest)
     attempt.note(Outcome.ROLLED_BACK, reason)
 
 
-def _give_back_name(project: compose.Project, latest: str) -> None:
+def _restore_latest_tag(project: compose.Project, latest: str) -> None:
     """Have the next `docker compose up` start what it would have started before."""
     with suppress(StackctlError):
         engine.tag(latest, project.latest)
 
 
-def _who_runs_what(project: compose.Project) -> str:
+def _running_releases(project: compose.Project) -> str:
     """Return it in words; the message that it is a part of must come whatever is broken."""
     try:
         releases = running_releases(project)
@@ -383,7 +383,7 @@ def _next(attempt: Attempt) -> str:
         ways = "./stackctl deploy resumes, ./stackctl rollback goes back"
     return (
         f"Every server is in service. {ways}; ./stackctl releases lists the releases."
-        f"{attempt.what_stays()}"
+        f"{attempt.migrations_summary()}"
     )
 
 

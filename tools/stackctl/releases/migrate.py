@@ -13,10 +13,10 @@ from ..docker import compose
 from ..inside import databases
 
 SCRIPT = Path(__file__).parents[1] / "inside/migrations.py"
-LOOK_SECONDS = 180.0
+COMMAND_SECONDS = 180.0
 # As ops/management/commands/migrate_with_lock.py ends and speaks; a test compares.
 LOCK_NOT_FREE = 75
-SAYS = "migrate: "
+MESSAGE_PREFIX = "migrate: "
 REASON = "CommandError: "
 
 Say = Callable[[str], object]
@@ -32,7 +32,7 @@ class Plan:
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def look(project: compose.Project, image: str, *, lint: bool = False) -> Plan:
+def make_plan(project: compose.Project, image: str, *, lint: bool = False) -> Plan:
     """Ask a release, from its own image, what it would migrate.
 
     Raises:
@@ -41,12 +41,12 @@ def look(project: compose.Project, image: str, *, lint: bool = False) -> Plan:
     mark = outputs.mark()
     script = SCRIPT.read_text(encoding="utf-8")
     command = ("python", "-c", script, "lint" if lint else "state", mark)
-    result = project.ask(image, *command, seconds=LOOK_SECONDS)
+    result = project.ask(image, *command, seconds=COMMAND_SECONDS)
     try:
-        found = outputs.marked(result.out, mark)
+        printed = outputs.marked(result.out, mark)
         return Plan(
-            *(outputs.strings(found["applied"]), outputs.strings(found["unapplied"])),
-            *(_findings(found, "errors"), _findings(found, "warnings")),
+            *(outputs.strings(printed["applied"]), outputs.strings(printed["unapplied"])),
+            *(_findings(printed, "errors"), _findings(printed, "warnings")),
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         reason = f": {error}" if result.ok else f" (exit code {result.code})"
@@ -57,8 +57,8 @@ def look(project: compose.Project, image: str, *, lint: bool = False) -> Plan:
         ) from None
 
 
-def _findings(found: Any, kind: str) -> dict[str, tuple[str, ...]]:
-    return {name: outputs.strings(texts) for name, texts in found.get(kind, {}).items()}
+def _findings(printed: Any, kind: str) -> dict[str, tuple[str, ...]]:
+    return {name: outputs.strings(texts) for name, texts in printed.get(kind, {}).items()}
 
 
 def gate(plan: Plan, *, allow_incompatible: bool, warn: Say) -> None:
@@ -103,7 +103,7 @@ def run(project: compose.Project, image: str, before: Plan, say: Say, detail: Sa
 
     def line(text: str) -> None:
         lines.append(text)
-        (say if text.startswith(SAYS) else detail)(text)
+        (say if text.startswith(MESSAGE_PREFIX) else detail)(text)
 
     result = project.migrate(image, on_line=line)
     if result.ok:
@@ -115,7 +115,7 @@ def run(project: compose.Project, image: str, before: Plan, say: Say, detail: Sa
         why = f"a migration waited for a lock: {reasons[-1]}"
     raise RolledBackError(
         f"{why}\nThe previous release serves, and no server was changed",
-        _what_was_applied(project, image, before),
+        _applied_summary(project, image, before),
         output="\n".join(lines[-30:]),
     )
 
@@ -126,7 +126,7 @@ def keep_static(project: compose.Project, image: str) -> None:
     Raises:
         StackctlError: they cannot be brought there.
     """
-    result = project.ask(image, "python", "nginx/keep_static.py", seconds=LOOK_SECONDS)
+    result = project.ask(image, "python", "nginx/keep_static.py", seconds=COMMAND_SECONDS)
     if not result.ok:
         raise StackctlError(
             "the release's static files cannot be kept",
@@ -135,21 +135,21 @@ def keep_static(project: compose.Project, image: str) -> None:
         )
 
 
-def _what_was_applied(project: compose.Project, image: str, before: Plan) -> str:
+def _applied_summary(project: compose.Project, image: str, before: Plan) -> str:
     try:
-        after = look(project, image)
+        after = make_plan(project, image)
     except StackctlError:
         return "What was applied is unknown: the database does not answer."
     done = [name for name in before.unapplied if name in after.applied]
     lines = [f"Applied, not undone: {', '.join(done) or 'none'}."]
     if after.unapplied:
-        lines.append(f"Failed: {after.unapplied[0]}. {_what_stays_of_it(project)}")
+        lines.append(f"Failed: {after.unapplied[0]}. {_failed_migration_note(project)}")
         if waiting := after.unapplied[1:]:
             lines.append(f"Not tried: {', '.join(waiting)}.")
     return "\n".join(lines)
 
 
-def _what_stays_of_it(project: compose.Project) -> str:
+def _failed_migration_note(project: compose.Project) -> str:
     image = str(project.services.get(compose.DATABASE, {}).get("image", ""))
     server = databases.server_of(image)
     name = server.name if server else "The database"

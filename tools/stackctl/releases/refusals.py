@@ -42,28 +42,28 @@ def require_whole_stack(project: compose.Project, *, cut_off: bool) -> haproxy.B
         StackctlError: it does not run, a server is down, or an earlier drain is unfinished.
     """
     balancer = state.balancer_of(project)
-    wrong = []
-    for server in state.look(project).servers.values():
+    problems = []
+    for server in state.read_status(project).servers.values():
         seen = server.balancer
         if seen is None:
             unknown = state.unknown_server(server.name)
-            wrong.append(f"{unknown.problem}: {unknown.hint}")
+            problems.append(f"{unknown.problem}: {unknown.hint}")
         elif cut_off:
             continue
         elif seen.drained_by_hand:
-            wrong.append(
+            problems.append(
                 f"{server.name} is {server.state} (an earlier drain or release is unfinished): "
                 f"./stackctl ready {server.name}"
             )
         elif not seen.up or server.state is not state.ServerState.READY:
-            wrong.append(
+            problems.append(
                 f"{server.name} is {server.state}, HAProxy says {seen.status}: "
                 f"docker compose logs --tail 30 {server.name}, then ./stackctl up"
             )
-    if wrong:
+    if problems:
         raise StackctlError(
             "refused, because not every server is in service; nothing was changed",
-            "\n".join(wrong),
+            "\n".join(problems),
         )
     return balancer
 
@@ -78,19 +78,21 @@ def require_present_balancer(
             would go on answering with the release before.
     """
     container = engine.one(balancer.container)
-    wrong = []
+    problems = []
     site = project.site()
     if site.port not in container.published:
-        wrong.append(f"it does not publish port {site.port}, where the site is to be ({site.url})")
-    wrong += [
+        problems.append(
+            f"it does not publish port {site.port}, where the site is to be ({site.url})"
+        )
+    problems += [
         f"it sends requests to {seen.name}, which is disabled"
         for seen in balancer.servers().values()
         if seen.up and compose.SERVER.fullmatch(seen.name) and seen.name not in project.servers
     ]
-    if wrong:
+    if problems:
         raise StackctlError(
             "refused, because HAProxy runs with outdated variables: "
-            f"{'; '.join(wrong)}; nothing was changed",
+            f"{'; '.join(problems)}; nothing was changed",
             "Recreate it first, with a short interruption: "
             f"{compose.recreate_command(compose.BALANCER)}",
         )

@@ -88,9 +88,9 @@ def image_of(project: compose.Project, release: str) -> str:
 
 def available(project: compose.Project) -> dict[str, str]:
     """Return the releases that there are images of, each with its id."""
-    found = engine.tags(project.image)
-    found.pop("latest", None)
-    return found
+    tags = engine.tags(project.image)
+    tags.pop("latest", None)
+    return tags
 
 
 def offered(project: compose.Project) -> dict[str, str]:

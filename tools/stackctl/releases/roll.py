@@ -87,11 +87,11 @@ class Roll:
             ServerFailedError: one failed; it and those before it are in `before`.
         """
         self.present = engine.image_id(self.project.latest)
-        self.ailing = self._look_at_health()
+        self.ailing = self._down_components()
         out = [server for server in self.project.servers if not self._seen(server).up]
         others = [server for server in self.project.servers if server not in out]
         for service in (*out, *others, *self.project.workers):
-            if self.interrupt.asked and service not in out:
+            if self.interrupt.requested and service not in out:
                 return False
             if not force and service not in out and self.project.runs(service, image):
                 self.console.say(f"{service}: runs {release} already")
@@ -185,7 +185,7 @@ class Roll:
         quiet = 0
         self.balancer.drain(server)
         while quiet < QUIET_POLLS:
-            if interruptible and self.interrupt.asked:
+            if interruptible and self.interrupt.requested:
                 return False
             seen = self._seen(server)
             if seen.up:
@@ -243,8 +243,8 @@ class Roll:
     def _wait_healthy(self, service: str, container: str) -> None:
         deadline = time.monotonic() + self.limits.health
         while True:
-            found = engine.inspect(container)
-            seen = found[0] if found else None
+            state = engine.inspect(container)
+            seen = state[0] if state else None
             if seen is None:
                 raise self._failed(service, container, "its container is gone")
             if seen.restarts or seen.status in ("exited", "dead", "restarting"):
@@ -260,15 +260,15 @@ class Roll:
 
     def _wait_seen(self, server: str, container: str) -> None:
         """Wait until HAProxy has found the new container and its checks are good."""
-        found = engine.inspect(container)
-        if not found:
+        state = engine.inspect(container)
+        if not state:
             raise self._failed(server, container, "its container is gone")
-        addresses = found[0].addresses
+        addresses = state[0].addresses
         deadline = time.monotonic() + SEEN_SECONDS
         while True:
             seen = self._seen(server)
-            at_home = seen.address in addresses
-            if at_home and seen.status in ("DRAIN", "UP") and seen.check.startswith("L7OK"):
+            is_current = seen.address in addresses
+            if is_current and seen.status in ("DRAIN", "UP") and seen.check.startswith("L7OK"):
                 return
             if time.monotonic() > deadline:
                 raise self._failed(
@@ -279,7 +279,7 @@ class Roll:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _look_at_health(self) -> frozenset[str]:
+    def _down_components(self) -> frozenset[str]:
         """Return the components that are down now, as the first server that runs reports them."""
         containers = self.project.containers()
         for server in self.project.servers:
@@ -313,8 +313,8 @@ class Roll:
             seconds=(len(paths) + 1) * ASK_SECONDS,
         )
         try:
-            found = outputs.marked(result.out, mark)
-            return [{"status": int(one["status"]), "body": str(one["body"])} for one in found]
+            answers = outputs.marked(result.out, mark)
+            return [{"status": int(one["status"]), "body": str(one["body"])} for one in answers]
         except (ValueError, TypeError, KeyError):
             self.console.detail(result.text()[-500:])
             return []
