@@ -9,7 +9,7 @@ from benchmarks.release import ReleaseStack
 
 JOBS = 100
 WAIT_SECONDS = 300
-# Jobs are queued while no worker is there, so that it never waits for one. The picture has a
+# Jobs are queued while no worker is there, so that it never waits for one. The image has a
 # telephone's twelve megapixels; the noise in it keeps it as large as a photograph.
 QUEUE = f"""
 import io
@@ -18,15 +18,15 @@ django.setup()
 from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from PIL import Image
-from demo.uploads import pictures
-from demo.intake import take_in
+from demo.uploads import images
+from demo.intake import store_upload
 file = io.BytesIO()
 noise = Image.effect_noise((1000, 750), 60).resize((4000, 3000)).convert("RGB")
 noise.save(file, "JPEG", quality=85)
 owner = get_user_model().objects.create_user("bench")
-seen = pictures.examine(file, 40)
+seen = images.examine(file, 40)
 for number in range({JOBS}):
-    take_in(owner, ContentFile(file.getvalue(), f"{{number}}.jpg"), seen)
+    store_upload(owner, ContentFile(file.getvalue(), f"{{number}}.jpg"), seen)
 print(len(file.getvalue()))
 """
 RESULT = f"""
@@ -56,7 +56,7 @@ class Thumbnails:
         done: how many of them became a thumbnail.
         seconds: from the first job's start to the last one's end.
         processes: the worker's, side by side.
-        picture_bytes: the size of each picture.
+        image_bytes: the size of each image.
 
     """
 
@@ -64,7 +64,7 @@ class Thumbnails:
     done: int
     seconds: float
     processes: int
-    picture_bytes: int
+    image_bytes: int
 
     @property
     def per_second(self) -> float:
@@ -81,7 +81,7 @@ class Thumbnails:
         return (
             f"Worker: {self.per_second:.1f} thumbnails a second in each of {self.processes} "
             f"processes ({self.done} of {self.jobs} images of 12 megapixels, "
-            f"{self.picture_bytes / 1e6:.1f} MB)"
+            f"{self.image_bytes / 1e6:.1f} MB)"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Thumbnails:
 
 
 def measure_thumbnails(stack: ReleaseStack, say: Callable[[str], None]) -> Thumbnails:
-    """Queue pictures while the worker is stopped, start it, and time it.
+    """Queue images while the worker is stopped, start it, and time it.
 
     Args:
         stack: the running stack.

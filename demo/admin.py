@@ -24,21 +24,21 @@ class CounterAdmin(admin.ModelAdmin):
 class UploadAdmin(admin.ModelAdmin):
     """Uploads come through the API; people look at them, remove them, and try failed ones again."""
 
-    list_display = ("picture", "name", "owner", "status", "error", "bytes", "created")
-    list_display_links = ("picture", "name")
+    list_display = ("preview", "name", "owner", "status", "error", "bytes", "created")
+    list_display_links = ("preview", "name")
     list_filter = ("status", "created")
     list_select_related = ("owner",)
     search_fields = ("id", "name", f"owner__{get_user_model().USERNAME_FIELD}", "sha256")
     date_hierarchy = "created"
     actions = ("try_again",)
-    readonly_fields = ("picture", *(field.name for field in Upload._meta.fields))
+    readonly_fields = ("preview", *(field.name for field in Upload._meta.fields))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Say no: a row without its file would be worth nothing."""
         return False
 
     @admin.display(description="thumbnail")
-    def picture(self, upload: Upload) -> SafeString | str:
+    def preview(self, upload: Upload) -> SafeString | str:
         """Show the thumbnail, if there is one."""
         if not upload.thumbnail:
             return "-"

@@ -1,4 +1,4 @@
-"""Taking a picture in: a file, a row, a task; or nothing at all."""
+"""Stores an upload: a file, a row and a task, or none of them."""
 
 import logging
 import uuid
@@ -12,33 +12,33 @@ from django.db import transaction
 from demo.models import Upload
 from demo.tasks import process_upload
 from demo.uploads import names
-from demo.uploads.pictures import Picture
+from demo.uploads.images import ImageInfo
 
 logger = logging.getLogger(__name__)
 
 
-def take_in(owner: AbstractBaseUser, file: File, picture: Picture) -> Upload:
-    """Keep an examined picture and send it to the worker once its row is committed.
+def store_upload(owner: AbstractBaseUser, file: File, info: ImageInfo) -> Upload:
+    """Store an examined image, and send it to the worker once its row is committed.
 
-    If the row cannot be written, the file is removed again: what its client is refused is not kept.
+    If the row cannot be written, the file is removed again: a refused upload is not kept.
 
     Args:
         owner: whose it is.
-        file: the picture, with the name that the user gave it.
-        picture: what `pictures.examine` found in it.
+        file: the image, with the name that the user gave it.
+        info: what `images.examine` found in it.
     """
     upload = Upload(
         id=uuid.uuid4(),
         owner=owner,
         name=names.shown(file.name or ""),
         bytes=file.size,
-        width=picture.width,
-        height=picture.height,
+        width=info.width,
+        height=info.height,
     )
     file.seek(0)
     content = File(file)
-    content.content_type = names.content_type(picture.format)  # for S3, which serves it
-    wanted = names.image_file(upload.id, picture.format)
+    content.content_type = names.content_type(info.format)  # for S3, which serves it
+    wanted = names.image_file(upload.id, info.format)
     written = False
     try:
         upload.image.name = default_storage.save(wanted, content)

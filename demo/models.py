@@ -39,7 +39,7 @@ class Counter(models.Model):
 
 
 class Upload(models.Model):
-    """A picture that a user has sent, and what the worker has made of it (demo.tasks)."""
+    """A image that a user has sent, and what the worker has made of it (demo.tasks)."""
 
     class Status(models.TextChoices):
         """What became of it."""

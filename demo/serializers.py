@@ -55,7 +55,7 @@ class UploadSerializer(serializers.ModelSerializer):
 
 
 class NewUploadSerializer(serializers.Serializer):
-    """A picture that is sent."""
+    """A image that is sent."""
 
     image = serializers.FileField(
         # The size is looked at by the view: too large is an answer of its own, 413.
@@ -71,5 +71,5 @@ class NewUploadSerializer(serializers.Serializer):
 
 
 def too_large() -> str:
-    """Return the answer to a picture of too many bytes."""
+    """Return the answer to an image of too many bytes."""
     return f"The image is too large: the limit is {settings.UPLOAD_MAX_MB} MB."

@@ -11,7 +11,7 @@ from celery.exceptions import WorkerLostError
 from django.utils import timezone
 
 from demo.models import Upload
-from demo.uploads.pictures import PictureError
+from demo.uploads.images import ImageError
 from demo.uploads.removal import remove
 from demo.uploads.work import work_on
 from ops.tasks import DurableTask
@@ -25,19 +25,19 @@ class UploadTask(DurableTask):
     """Marks the upload as failed when its task has failed for good."""
 
     abstract = True
-    # Another try would find the same picture.
-    final_exceptions = (PictureError,)
+    # Another try would find the same image.
+    final_exceptions = (ImageError,)
 
     def on_failed(self, error: Exception, /, upload_id: str) -> None:
         """Keep a reason for its owner; what else went wrong is in the log and in the task's row."""
-        known = isinstance(error, (PictureError, WorkerLostError))
+        known = isinstance(error, (ImageError, WorkerLostError))
         reason = str(error) if known else "It could not be processed."
         Upload.objects.filter(pk=upload_id).exclude(status=Status.DONE).update(
             status=Status.FAILED, error=reason[:200], finished=timezone.now()
         )
 
 
-# Longer than a picture may take (demo/uploads/limits.py).
+# Longer than an image may take (demo/uploads/limits.py).
 @shared_task(base=UploadTask, soft_time_limit=20, time_limit=25)
 def process_upload(upload_id: str) -> None:
     """Make an upload's thumbnail and checksum."""

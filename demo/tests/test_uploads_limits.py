@@ -10,8 +10,8 @@ import pytest
 from demo.tasks import process_upload
 from demo.tests.images import make_costly_jpeg
 from demo.uploads import limits, work
+from demo.uploads.images import ImageError
 from demo.uploads.limits import TOO_MUCH, within_limits
-from demo.uploads.pictures import PictureError
 
 LIMIT = 40
 
@@ -52,13 +52,13 @@ def one_cpu_second(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_image_that_exceeds_limits_or_crashes_the_decoder_is_refused(
     spend: Callable[[], bytes],
 ) -> None:
-    with pytest.raises(PictureError, match=TOO_MUCH):
+    with pytest.raises(ImageError, match=TOO_MUCH):
         within_limits(spend, LIMIT)
 
 
 @pytest.mark.usefixtures("one_cpu_second")
 def test_jpeg_of_many_scans_is_refused_at_the_cpu_limit() -> None:
-    with pytest.raises(PictureError, match=TOO_MUCH):
+    with pytest.raises(ImageError, match=TOO_MUCH):
         work.shrink_within_limits(make_costly_jpeg(), LIMIT)
 
 
@@ -82,18 +82,18 @@ def test_image_that_used_its_cpu_time_on_a_busy_machine_is_refused(
     monkeypatch.setattr(limits, "SECONDS", 3)
     monkeypatch.setattr(limits, "BUSY_CPU_SECONDS", 0.1)
 
-    with pytest.raises(PictureError, match=TOO_MUCH):
+    with pytest.raises(ImageError, match=TOO_MUCH):
         within_limits(use_too_much_time, LIMIT)
 
 
 def test_exception_in_the_child_is_raised_in_the_parent() -> None:
     def refuse() -> bytes:
-        raise PictureError("It is green.")
+        raise ImageError("It is green.")
 
     def fail() -> bytes:
         raise LookupError("no codec")
 
-    with pytest.raises(PictureError, match="It is green"):
+    with pytest.raises(ImageError, match="It is green"):
         within_limits(refuse, LIMIT)
     with pytest.raises(OSError, match="LookupError: no codec"):
         within_limits(fail, LIMIT)

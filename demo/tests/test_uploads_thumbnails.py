@@ -11,8 +11,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from demo.tests.images import make_decompression_bomb, make_image
 from demo.uploads import names
+from demo.uploads.images import ImageError, ImageInfo, examine, shrink
 from demo.uploads.names import EXTENSIONS, SAME_AS
-from demo.uploads.pictures import Picture, PictureError, examine, shrink
 
 LIMIT = 40
 Image.init()
@@ -105,9 +105,9 @@ def test_unreadable_colour_profile_is_ignored() -> None:
 
 
 def test_decompression_bomb_is_refused_by_its_size() -> None:
-    with pytest.raises(PictureError, match="too large"):
+    with pytest.raises(ImageError, match="too large"):
         shrink(io.BytesIO(make_decompression_bomb()), LIMIT)
-    with pytest.raises(PictureError, match="too large"):
+    with pytest.raises(ImageError, match="too large"):
         examine(io.BytesIO(make_decompression_bomb(9000, 9000)), LIMIT)
 
 
@@ -127,14 +127,14 @@ def test_examining_an_image_decodes_no_pixel(
 
     examined = examine(io.BytesIO(cut), LIMIT)
 
-    assert examined == Picture(SAME_AS.get(image_format, image_format), 1200, 900)
+    assert examined == ImageInfo(SAME_AS.get(image_format, image_format), 1200, 900)
 
 
 def test_image_with_an_overlong_header_is_refused() -> None:
     jpeg = make_image()
     segments = b"\xff\xe5\x00\x02" * 2_400_000
 
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         examine(io.BytesIO(jpeg[:2] + segments + jpeg[2:]), LIMIT)
 
 
@@ -149,7 +149,7 @@ def test_only_supported_formats_are_accepted(image_format: str) -> None:
 
     try:
         examined = examine(content, LIMIT)
-    except PictureError:
+    except ImageError:
         assert image_format not in {*EXTENSIONS, *SAME_AS}
     else:
         assert examined.format in EXTENSIONS
@@ -161,7 +161,7 @@ def test_multi_picture_jpeg_becomes_one_thumbnail() -> None:
     frames = [Image.new("RGB", (400, 300), colour) for colour in ("red", "blue")]
     frames[0].save(content, "MPO", save_all=True, append_images=frames[1:])
 
-    assert examine(content, LIMIT) == Picture("JPEG", 400, 300)
+    assert examine(content, LIMIT) == ImageInfo("JPEG", 400, 300)
     thumbnail = make_thumbnail(content.getvalue())
     assert (thumbnail.format, thumbnail.size) == ("JPEG", (320, 240))
 
@@ -171,8 +171,8 @@ def test_multi_picture_jpeg_becomes_one_thumbnail() -> None:
     [
         ("a\0b\n\u202e.jpg", "ab.jpg"),
         ("..\\\\..\\\\me.jpg", "me.jpg"),
-        ("/etc/", "picture"),
-        ("\u200b", "picture"),
+        ("/etc/", "image"),
+        ("\u200b", "image"),
         ("x" * 200 + "." + "y" * 200, "x" * 88 + "." + "y" * 11),
     ],
     ids=["control-characters", "windows-path", "folder", "invisible", "too-long"],

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from PIL import Image
 
-from demo.uploads.pictures import PictureError
+from demo.uploads.images import ImageError
 from ops.environment.check import image_bytes
 
 # Time on the processor: an image of 40 megapixels takes a second.
@@ -33,7 +33,7 @@ def within_limits(work: Callable[[], bytes], max_megapixels: int) -> bytes:
     """Return what `work` returns in a process of its own.
 
     Raises:
-        PictureError: `work` raised it, or used more time or memory than is allowed.
+        ImageError: `work` raised it, or used more time or memory than is allowed.
         OSError: another error, or a machine that is too busy; the image is not to blame.
     """
     # Every plugin now: a child that imports could wait for a thread that it does not have.
@@ -63,10 +63,10 @@ def within_limits(work: Callable[[], bytes], max_megapixels: int) -> bytes:
         # Within its own limits: the container ran out of memory, and the kernel chose this process.
         raise OSError("the container ran out of memory while the image was decoded")
     if answer is None or status:
-        raise PictureError(TOO_MUCH)
+        raise ImageError(TOO_MUCH)
     kind, content = answer[:1], answer[1:]
     if kind == REFUSED:
-        raise PictureError(content.decode())
+        raise ImageError(content.decode())
     if kind == FAILED:
         raise OSError(content.decode())
     return content
@@ -118,7 +118,7 @@ def answer_of(work: Callable[[], bytes]) -> bytes:
     """Return what `work` comes to: its kind, and its result or its error."""
     try:
         return DONE + work()
-    except PictureError as error:
+    except ImageError as error:
         return REFUSED + str(error).encode()
     except MemoryError:
         return REFUSED + TOO_MUCH.encode()

@@ -1,11 +1,11 @@
-"""What an uploaded picture is called: for people, and on the disk."""
+"""What an uploaded image is called: for people, and on the disk."""
 
 import unicodedata
 from pathlib import PurePosixPath
 from uuid import UUID
 
 LONGEST = 100
-NAMELESS = "picture"
+NAMELESS = "image"
 # The folder of uploads whose row may have to be removed.
 REFUSED = "refused"
 
@@ -28,9 +28,9 @@ def shown(name: str) -> str:
     return clean or NAMELESS
 
 
-def image_file(upload: UUID, picture_format: str) -> str:
+def image_file(upload: UUID, image_format: str) -> str:
     """Return the name of the original's file; nothing of the client's own name is in it."""
-    return f"uploads/{upload}.{EXTENSIONS[picture_format]}"
+    return f"uploads/{upload}.{EXTENSIONS[image_format]}"
 
 
 def refused_file(upload: UUID) -> str:
@@ -38,11 +38,11 @@ def refused_file(upload: UUID) -> str:
     return f"{REFUSED}/{upload}"
 
 
-def thumbnail_file(upload: UUID, picture_format: str) -> str:
+def thumbnail_file(upload: UUID, image_format: str) -> str:
     """Return the name of the thumbnail's file: one for each upload."""
-    return f"thumbnails/{upload}.{EXTENSIONS[picture_format]}"
+    return f"thumbnails/{upload}.{EXTENSIONS[image_format]}"
 
 
-def content_type(picture_format: str) -> str:
-    """Return what a picture is served as: what it is, not what its sender has called it."""
-    return f"image/{picture_format.lower()}"
+def content_type(image_format: str) -> str:
+    """Return the content type of an image, from its content rather than its name."""
+    return f"image/{image_format.lower()}"

@@ -9,15 +9,15 @@ from django.core.files.storage import default_storage
 
 from demo.models import Upload
 from demo.uploads import names
+from demo.uploads.images import Thumbnail, shrink
 from demo.uploads.limits import within_limits
-from demo.uploads.pictures import Thumbnail, shrink
 
 
 def work_on(upload: Upload) -> dict[str, str]:
     """Make the thumbnail and the SHA-256; done twice, there is still one thumbnail.
 
     Raises:
-        PictureError: it cannot be made small, or only with too much time or memory.
+        ImageError: it cannot be made small, or only with too much time or memory.
         OSError: the file cannot be read, or the thumbnail not written; S3's client has its own.
     """
     with upload.image.open("rb") as file:
@@ -35,7 +35,7 @@ def shrink_within_limits(content: bytes, max_megapixels: int) -> Thumbnail:
     """Make a thumbnail in a process of its own.
 
     Raises:
-        PictureError: as `pictures.shrink`, or it takes too much time or memory.
+        ImageError: as `images.shrink`, or it takes too much time or memory.
         OSError: the machine is too busy.
     """
 
@@ -43,8 +43,8 @@ def shrink_within_limits(content: bytes, max_megapixels: int) -> Thumbnail:
         small = shrink(io.BytesIO(content), max_megapixels)
         return small.format.encode() + b"\n" + small.content
 
-    picture_format, _, small = within_limits(work, max_megapixels).partition(b"\n")
-    return Thumbnail(picture_format.decode(), small)
+    image_format, _, small = within_limits(work, max_megapixels).partition(b"\n")
+    return Thumbnail(image_format.decode(), small)
 
 
 def replace(name: str, content: ContentFile) -> None:

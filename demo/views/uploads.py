@@ -1,4 +1,4 @@
-"""/api/uploads/: pictures of signed-in users."""
+"""/api/uploads/: images of signed-in users."""
 
 import logging
 from typing import Any
@@ -15,15 +15,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from demo import schema
-from demo.intake import take_in
+from demo.intake import store_upload
 from demo.models import Upload
 from demo.serializers import NewUploadSerializer, UploadSerializer, too_large
-from demo.uploads import pictures
+from demo.uploads import images
 from ops.storage.local import is_outage
 
 logger = logging.getLogger(__name__)
 
-# Of a form, around the picture in it.
+# Of a form, around the image in it.
 FORM_BYTES = 1_000_000
 
 
@@ -79,20 +79,20 @@ class OwnUploadsMixin:
 
 @extend_schema_view(get=schema.list_uploads, post=schema.send_upload)
 class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
-    """List one's uploads, or send a picture."""
+    """List one's uploads, or send an image."""
 
     parser_classes = (MultiPartParser,)
     pagination_class = UploadPages
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Keep an image and queue it: 201, before it is processed."""
-        file = self.picture_file(request)
+        file = self.uploaded_file(request)
         try:
-            picture = pictures.examine(file, settings.UPLOAD_MAX_MEGAPIXELS)
-        except pictures.PictureError as error:
+            info = images.examine(file, settings.UPLOAD_MAX_MEGAPIXELS)
+        except images.ImageError as error:
             raise ValidationError({"image": [str(error)]}) from error
         try:
-            upload = take_in(request.user, file, picture)
+            upload = store_upload(request.user, file, info)
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -100,7 +100,7 @@ class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
             raise StorageUnavailableError from error
         return Response(UploadSerializer(upload).data, status=status.HTTP_201_CREATED)
 
-    def picture_file(self, request: Request) -> Any:
+    def uploaded_file(self, request: Request) -> Any:
         """Return the file that was sent, of a size that is taken."""
         if int(request.META.get("CONTENT_LENGTH") or 0) > (
             settings.UPLOAD_MAX_MB * 1_000_000 + FORM_BYTES

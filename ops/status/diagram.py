@@ -1,4 +1,4 @@
-"""The picture of the stack on the status page: its boxes, and the lines between them."""
+"""The diagram of the stack on the status page: its boxes, and the lines between them."""
 
 import sys
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ def middles(count: int) -> list[float]:
     return [round((number + 0.5) / count * 100, 2) for number in range(count)]
 
 
-def picture(report: dict[str, Any]) -> dict[str, Any]:
+def diagram(report: dict[str, Any]) -> dict[str, Any]:
     """Return what the template draws of a report."""
     boxes = boxes_of(report["components"])
     servers = [
@@ -91,7 +91,7 @@ def app_server() -> str:
 
 
 def boxes_of(components: dict[str, dict[str, Any]]) -> list[Box]:
-    """Return the boxes that have a component, in the picture's order."""
+    """Return the boxes that have a component, in the diagram's order."""
     boxes = known_boxes()
     named = {name for box in boxes for name in box.components}
     others = tuple(name for name in components if name not in named)

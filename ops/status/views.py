@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
 from ops import registry
-from ops.status.diagram import picture
+from ops.status.diagram import diagram
 from ops.status.report import may_see, profile_for, report
 
 
@@ -27,7 +27,7 @@ class StatusView(TemplateView):
         if may_see(user):
             state = report(profile_for(user))
             shown = list(registry.cards.values())
-            kwargs |= {"report": state, "picture": picture(state)}
+            kwargs |= {"report": state, "diagram": diagram(state)}
         scripts = [script for card in registry.cards.values() for script in card.page_scripts]
         scripts += [script for card in shown for script in card.scripts]
         return super().get_context_data(cards=shown, scripts=scripts, **kwargs)

@@ -47,7 +47,7 @@ def test_uploaded_image_shows_its_thumbnail_without_a_reload(local_user: Stack, 
     page.wait_for_function(
         "image => image.complete && image.naturalWidth > 0", arg=thumbnail.element_handle()
     )
-    expect(page.locator("#pictures li").first).to_contain_text("640 \u00d7 480")
+    expect(page.locator("#images li").first).to_contain_text("640 \u00d7 480")
     expect(page.locator("#uploads-note")).to_contain_text(name)
     expect(page.locator("#upload-fault")).to_be_hidden()
 
@@ -77,7 +77,7 @@ def test_page_polls_until_the_upload_is_processed(local_user: Stack, page: Page)
     sign_in(page, local_user)
 
     expect(page.locator("#uploads-note")).to_contain_text("slow.png: thumbnail is ready")
-    expect(page.locator("#pictures img")).to_have_attribute("alt", "slow.png")
+    expect(page.locator("#images img")).to_have_attribute("alt", "slow.png")
 
 
 def test_uploading_a_non_image_shows_an_error(

@@ -1,4 +1,4 @@
-"""A user of the stack who uploads pictures, and what such uploads have to outlive."""
+"""A user of the stack who uploads images, and what such uploads have to outlive."""
 
 import json
 import random
@@ -41,13 +41,13 @@ class Uploader:
         self.headers = {"Authorization": f"Token {self.token}"}
 
     def send(self, content: bytes = b"", name: str = "a.jpg") -> requests.Response:
-        """Upload a picture."""
+        """Upload an image."""
         return self.stack.post(
             "/api/uploads/", files={"image": (name, content or make_image())}, headers=self.headers
         )
 
     def sent(self, content: bytes = b"") -> dict[str, Any]:
-        """Upload a picture that must be taken, and return what was answered."""
+        """Upload an image that must be taken, and return what was answered."""
         answer = self.send(content)
         assert answer.status_code == 201, answer.text
         return answer.json()
@@ -138,7 +138,7 @@ def frozen_in_the_middle(user: Uploader) -> list[str]:
 
 
 def check_worker_killed_in_the_middle(user: Uploader) -> None:
-    """Kill the worker while it is at pictures; check that each is done, those once more."""
+    """Kill the worker while it is at images; check that each is done, those once more."""
     stack = user.stack
     # None is done before all of them wait.
     signal_jobs(stack, "STOP")
@@ -172,7 +172,7 @@ class Taken:
 def check_many_with_kills(
     user: Uploader, uploads: int, visitors: int, kills: Mapping[str, float], *, seconds: float
 ) -> Taken:
-    """Upload many pictures while containers are killed; check that each 201 is done, once.
+    """Upload many images while containers are killed; check that each 201 is done, once.
 
     Args:
         user: whose uploads they are.
@@ -181,8 +181,8 @@ def check_many_with_kills(
         kills: the services, each with the share of answers after which it is killed.
         seconds: how long the last of them may take to be done.
     """
-    # Few pictures for many uploads: making them would keep the machine busier than what is tested.
-    pictures = [make_image() for _ in range(20)]
+    # Few images for many uploads: making them would keep the machine busier than what is tested.
+    images = [make_image() for _ in range(20)]
     answers: list[Future[requests.Response]] = []
 
     def taken(share: float) -> bool:
@@ -190,7 +190,7 @@ def check_many_with_kills(
 
     begun = time.monotonic()
     with ThreadPoolExecutor(visitors) as pool:
-        answers += [pool.submit(user.send, random.choice(pictures)) for _ in range(uploads)]
+        answers += [pool.submit(user.send, random.choice(images)) for _ in range(uploads)]
         for service, share in kills.items():
             eventually(lambda share=share: taken(share), seconds=300, what=f"{share:.0%} are taken")  # type: ignore[misc]
             kill(user.stack, service)

@@ -1,6 +1,6 @@
 "use strict";
 
-// The signed-in visitor's pictures: sends one, shows the latest, and looks again while one is waiting.
+// The signed-in visitor's images: sends one, shows the latest, and looks again while one is waiting.
 // The form is on the page of signed-in visitors only.
 if (document.getElementById("upload-form")) {
   const SECOND = 1000;
@@ -14,7 +14,7 @@ if (document.getElementById("upload-form")) {
   const progress = document.getElementById("upload-progress");
   const fault = document.getElementById("upload-fault");
   const note = document.getElementById("uploads-note");
-  const list = document.getElementById("pictures");
+  const list = document.getElementById("images");
 
   function make(tag, properties = {}, ...children) {
     const element = Object.assign(document.createElement(tag), properties);
@@ -65,7 +65,7 @@ if (document.getElementById("upload-form")) {
     return lines;
   }
 
-  // An entry that has not changed stays as it is, so that no picture flickers.
+  // An entry that has not changed stays as it is, so that no image flickers.
   function entry(upload) {
     const key = `${upload.id} ${upload.status} ${upload.thumbnail ? "with" : "without"}`;
     const known = [...list.children].find((item) => item.dataset.key === key);

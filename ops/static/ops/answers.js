@@ -8,7 +8,7 @@ const Answers = {
   strip: document.getElementById("strip"),
   tally: document.getElementById("tally"),
   last: document.getElementById("last-answer"),
-  // The turns that the picture gives to the servers; others come after.
+  // The turns that the diagram gives to the servers; others come after.
   turns: new Map([...document.querySelectorAll("[data-server]")].map((box) => [box.dataset.server, box.dataset.turn])),
 
   // Adds an answer; `server` is null where none came.

@@ -1,6 +1,6 @@
 "use strict";
 
-// The picture of the stack, the headline and the facts: shows a report of /status/report/.
+// The diagram of the stack, the headline and the facts: shows a report of /status/report/.
 const Stack = {
   WORDS: { up: "Up", draining: "Draining", down: "Down", unknown: "Unknown" },
   page: document.documentElement,

@@ -1,4 +1,4 @@
-"""Checks what pictures say of themselves, and makes them small.
+"""Checks the headers of images, and makes thumbnails.
 
 https://pillow.readthedocs.io/en/stable/reference/Image.html
 """
@@ -24,12 +24,12 @@ HEADER_BYTES = 2**20
 UNSUPPORTED = "Unsupported image: use JPEG, PNG, GIF or WebP."
 
 
-class PictureError(Exception):
+class ImageError(Exception):
     """The image is not accepted; the message is for the client."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageInfo:
     """The image in a file."""
 
     format: str
@@ -39,46 +39,46 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture without metadata."""
+    """A small image without metadata."""
 
     format: str
     content: bytes
 
 
-def examine(file: IO[bytes], max_megapixels: int) -> Picture:
-    """Read a picture's header and say what it is; no pixel is decoded.
+def examine(file: IO[bytes], max_megapixels: int) -> ImageInfo:
+    """Read an image's header and say what it is; no pixel is decoded.
 
     Args:
-        file: the picture, of any content.
+        file: the image, of any content.
         max_megapixels: its largest size in million pixels.
 
     Raises:
-        PictureError: it is no picture of a known format, too large, or its header is damaged.
+        ImageError: its format is not supported, too large, or its header is damaged.
     """
     with opened(header(file), max_megapixels) as image:
         width, height = image.size
         # Not a PNG's own method, which decodes all of it to find what comes after the pixels.
         if Image.Image.getexif(image).get(ORIENTATION, 1) >= SIDEWAYS:
             width, height = height, width
-        return Picture(format_of(image), width, height)
+        return ImageInfo(format_of(image), width, height)
 
 
 def header(file: IO[bytes]) -> IO[bytes]:
-    """Return the beginning of a picture; all of a WebP, whose parts are counted at once."""
+    """Return the beginning of an image; all of a WebP, whose parts are counted at once."""
     file.seek(0)
     beginning = file.read(HEADER_BYTES)
     return io.BytesIO(beginning + file.read() if beginning.startswith(b"RIFF") else beginning)
 
 
 def format_of(image: Image.Image) -> str:
-    """Return the name of a picture's format, one of those that are accepted.
+    """Return the name of an image's format, one of those that are accepted.
 
     Raises:
-        PictureError: it is another one.
+        ImageError: it is another one.
     """
     name = SAME_AS.get(str(image.format), str(image.format))
     if name not in EXTENSIONS:
-        raise PictureError(UNSUPPORTED)
+        raise ImageError(UNSUPPORTED)
     return name
 
 
@@ -86,27 +86,27 @@ def shrink(file: IO[bytes], max_megapixels: int) -> Thumbnail:
     """Make a thumbnail: upright, in the colours of the web, without metadata.
 
     Raises:
-        PictureError: as `examine`.
+        ImageError: as `examine`.
     """
     with opened(file, max_megapixels) as image:
-        picture_format = "PNG" if image.format == "GIF" else format_of(image)
+        image_format = "PNG" if image.format == "GIF" else format_of(image)
         # JPEG is decoded at a fraction of its size, which saves most of the work.
         image.draft(None, (2 * THUMBNAIL_SIZE[0], 2 * THUMBNAIL_SIZE[1]))
         # Pillow reduces no pixels of 16 bits.
         image.thumbnail(THUMBNAIL_SIZE, reducing_gap=None if image.mode.startswith("I;") else 2.0)
-        small = web_colours(ImageOps.exif_transpose(image), picture_format)
-        # A new picture, which has nothing but the pixels of the old one.
+        small = web_colours(ImageOps.exif_transpose(image), image_format)
+        # A new image, which has nothing but the pixels of the old one.
         bare = Image.new(small.mode, small.size)
         bare.paste(small)
         output = io.BytesIO()
-        options = {"quality": 82} if picture_format != "PNG" else {}
-        bare.save(output, picture_format, optimize=True, **options)
-        return Thumbnail(picture_format, output.getvalue())
+        options = {"quality": 82} if image_format != "PNG" else {}
+        bare.save(output, image_format, optimize=True, **options)
+        return Thumbnail(image_format, output.getvalue())
 
 
-def web_colours(image: Image.Image, picture_format: str) -> Image.Image:
-    """Return the picture in sRGB, or grey, with transparency where it had some."""
-    transparent = image.has_transparency_data and picture_format != "JPEG"
+def web_colours(image: Image.Image, image_format: str) -> Image.Image:
+    """Return the image in sRGB, or grey, with transparency where it had some."""
+    transparent = image.has_transparency_data and image_format != "JPEG"
     mode = "RGBA" if transparent else "RGB"
     profile = image.info.get("icc_profile")
     if profile and image.mode in ("RGB", "RGBA", "CMYK"):
@@ -123,7 +123,7 @@ def web_colours(image: Image.Image, picture_format: str) -> Image.Image:
 
 @contextmanager
 def opened(file: IO[bytes], max_megapixels: int) -> Iterator[Image.Image]:
-    """Open a picture; whatever a decoder makes of a damaged one is a PictureError."""
+    """Open an image; whatever a decoder makes of a damaged one is an ImageError."""
     file.seek(0)
     try:
         # Pillow's own limit on pixels is a second one; below it, it warns.
@@ -133,19 +133,19 @@ def opened(file: IO[bytes], max_megapixels: int) -> Iterator[Image.Image]:
         ):
             width, height = image.size
             if width * height > max_megapixels * 1_000_000:
-                raise PictureError(
+                raise ImageError(
                     f"The image is too large: {width} x {height} pixels, and the limit is "
                     f"{max_megapixels} million."
                 )
             yield image
-    except (PictureError, SoftTimeLimitExceeded, MemoryError):
+    except (ImageError, SoftTimeLimitExceeded, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise PictureError(
+        raise ImageError(
             f"The image is too large: the limit is {max_megapixels} million pixels."
         ) from None
     except Image.UnidentifiedImageError:
-        raise PictureError(UNSUPPORTED) from None
+        raise ImageError(UNSUPPORTED) from None
     except Exception as error:
         # Decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error...
-        raise PictureError("The image is damaged or cut off.") from error
+        raise ImageError("The image is damaged or cut off.") from error
