@@ -47,15 +47,15 @@ def test_nginx_serves_an_upload_and_its_thumbnail(production: Stack, user: Uploa
         assert "ETag" in answer.headers
 
 
-@pytest.mark.parametrize("picture_format", ["PNG", "GIF", "WEBP"])
+@pytest.mark.parametrize("image_format", ["PNG", "GIF", "WEBP"])
 def test_image_is_served_with_its_content_type(
-    production: Stack, user: Uploader, picture_format: str
+    production: Stack, user: Uploader, image_format: str
 ) -> None:
-    made = user.sent(make_image(picture_format))
+    made = user.sent(make_image(image_format))
 
     found = production.get(made["image"]).headers["Content-Type"]
 
-    assert found == f"image/{picture_format.lower()}"
+    assert found == f"image/{image_format.lower()}"
     user.done(made["id"], seconds=30)
 
 

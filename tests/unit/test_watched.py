@@ -51,11 +51,11 @@ class Driver:
 class Connection(Watched, Driver):
     """A connection that classifies errors by their text."""
 
-    def away_error(self, reason: str) -> Exception:
+    def unavailable_error(self, reason: str) -> Exception:
         """Return an error that no other code raises."""
         return KeyError(reason)
 
-    def is_away(self, error: Exception) -> bool:
+    def is_unavailable(self, error: Exception) -> bool:
         """Return whether the text says so."""
         return "away" in str(error)
 
