@@ -9,7 +9,7 @@ from api.views.profile import ProfileView
 
 urlpatterns = [
     path("profile/", non_atomic_requests(ProfileView.as_view()), name="profile"),
-    # Asked without the slash as well, and answered rather than redirected.
+    # Answers without the slash too, rather than redirect.
     path("profile", non_atomic_requests(ProfileView.as_view())),
     path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", DocsView.as_view(), name="docs"),

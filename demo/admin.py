@@ -14,7 +14,7 @@ from demo.tasks import process_upload
 
 @admin.register(Counter)
 class CounterAdmin(admin.ModelAdmin):
-    """Counters are counted by the application; people look at them."""
+    """Counters, read-only: the application counts."""
 
     list_display = ("name", "value")
     readonly_fields = ("name", "value")
@@ -22,7 +22,7 @@ class CounterAdmin(admin.ModelAdmin):
 
 @admin.register(Upload)
 class UploadAdmin(admin.ModelAdmin):
-    """Uploads come through the API; people look at them, remove them, and try failed ones again."""
+    """Uploads, read-only: staff can delete them and retry failed ones."""
 
     list_display = ("preview", "name", "owner", "status", "error", "bytes", "created")
     list_display_links = ("preview", "name")

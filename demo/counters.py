@@ -11,7 +11,7 @@ from ops.settings.backing import ANSWER_SECONDS, CONNECT_SECONDS
 
 
 class CounterUnavailableError(Exception):
-    """The counter cannot be asked; whether a count arrived is not known."""
+    """The counter does not answer. Whether a count arrived is unknown."""
 
 
 def increment(name: str) -> int:

@@ -59,7 +59,7 @@ def store_upload(owner: AbstractBaseUser, file: File, info: ImageInfo) -> Upload
 def refuse(upload: uuid.UUID) -> None:
     """Remove a row whose COMMIT failed: the database may have done it, and not have said so.
 
-    It may be down, or still be at it, so the worker removes the row as well.
+    It may be down, or still committing, so the worker removes the row as well.
     """
     with suppress(Exception):
         default_storage.save(names.refused_file(upload), ContentFile(b""))
@@ -71,8 +71,8 @@ def remove_refused() -> int:
     """Remove the rows that are left of refused uploads; return how many.
 
     Raises:
-        django.db.Error: the database is away.
-        OSError: the storage is away; S3's client has its own errors.
+        django.db.Error: the database is down.
+        OSError: the storage is down; S3's client has its own errors.
     """
     try:
         _, refused = default_storage.listdir(names.REFUSED)

@@ -58,7 +58,7 @@ class NewUploadSerializer(serializers.Serializer):
     """A image that is sent."""
 
     image = serializers.FileField(
-        # The size is looked at by the view: too large is an answer of its own, 413.
+        # The view checks the size: too large is a 413.
         max_length=None,
         help_text="JPEG, PNG, GIF or WebP.",
     )

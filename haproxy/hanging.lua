@@ -35,7 +35,7 @@ core.register_task(function()
                 cut(dynamic[name])
                 -- remove_apache: begin
                 -- Apache passes requests on to all servers and notices one that accepts them and hangs only after its
-                -- ProxyTimeout. It finds an address without a server (L4TOUT) by itself.
+                -- ProxyTimeout. Its own check notices an address without a server (L4TOUT).
                 if stats.check_status == "L7TOUT" then
                     take_out(files.apache)
                     cut(dynamic.apache)

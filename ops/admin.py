@@ -34,7 +34,7 @@ class ParkedTaskAdmin(admin.ModelAdmin):
 
 @admin.register(Task)
 class TaskAdmin(admin.ModelAdmin):
-    """Tasks that are not lost (ops.tasks): people look at them, and try failed ones again."""
+    """Durable tasks (ops.tasks), read-only: staff can retry failed ones."""
 
     list_display = ("name", "status", "due", "attempts", "error", "created", "finished")
     list_filter = ("status", "name", "created")

@@ -10,7 +10,7 @@ from ops.redis_client import AskOnce
 
 
 class QuickRedisCache(RedisCache):
-    """Redis, asked once, and not at all while it is down."""
+    """Redis without retries, and without requests while it is down."""
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         """Take the client's retries away."""

@@ -39,7 +39,7 @@ class Application(Celery):
         """Guard a block that speaks to the broker.
 
         Raises:
-            kombu.exceptions.OperationalError: it is down, and was not asked.
+            kombu.exceptions.OperationalError: it is down; no request was made.
         """
         url = settings.CELERY_BROKER_URL
         try:
@@ -93,7 +93,7 @@ def application() -> Application:
         new.config_from_object(configuration())
         return new
     own = import_string(name)
-    # Its tasks belong to it, so it is the one that has to know how brokers are asked.
+    # Its tasks belong to it, so the broker's time limits apply to it.
     own.__class__ = Application
     own.conf.update(configuration())
     own.set_default()

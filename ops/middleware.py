@@ -21,7 +21,7 @@ class ProbeMiddleware:
     """Answer /livez and /readyz before anything else can refuse or redirect the request.
 
     Load balancers send their own idea of a Host header and speak plain http, so neither
-    ALLOWED_HOSTS nor the redirect to https may stand in the way. Neither probe asks the database:
+    ALLOWED_HOSTS nor the redirect to https may refuse it. Neither probe asks the database:
     its outage would take every server out of service at once.
     """
 
@@ -55,7 +55,7 @@ class ProbeMiddleware:
 
 
 class DatabaseOutageMiddleware:
-    """Answer 503 with Retry-After when the database is away, rather than 500 with a traceback."""
+    """Answer 503 with Retry-After when the database is down, rather than 500 with a traceback."""
 
     def __init__(self, get_response: GetResponse) -> None:
         """Keep the rest of the chain."""

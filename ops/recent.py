@@ -1,4 +1,4 @@
-"""A result that is looked up again only when it is some seconds old."""
+"""A result that is cached for some seconds."""
 
 import time
 from collections.abc import Callable
@@ -9,17 +9,17 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """What a look found, kept in this process, so that many who ask cause one look.
+    """A result that is cached in this process, so that many requests cause one call.
 
-    In the process rather than in the cache: what is looked at may be the cache itself.
+    In the process rather than in the cache: it may be the state of the cache itself.
     """
 
     def __init__(self, load: Callable[[], T], *, seconds: float) -> None:
-        """Keep what `load` finds for so many seconds."""
+        """Cache the result of `load` for so many seconds."""
         self.load = load
         self.seconds = seconds
         self.lock = Lock()
-        # Empty before the first look.
+        # Empty before the first call.
         self.result: list[T] = []
         self.at = 0.0
 
@@ -28,10 +28,10 @@ class Recent(Generic[T]):
         with self.lock:
             if not self.result or time.monotonic() - self.at > self.seconds:
                 self.result = [self.load()]
-                # From the end of the look: a slow one is not followed by the next at once.
+                # From the end of the call, so that a slow one is not repeated at once.
                 self.at = time.monotonic()
             return self.result[0]
 
     def forget(self) -> None:
-        """Look again the next time."""
+        """Call `load` again the next time."""
         self.result = []

@@ -16,7 +16,7 @@ from rest_framework import serializers
 Endpoint = tuple[str, str, str, Any]
 Decorator = Any
 
-# What the status page's own script asks for may change with the page.
+# What only the status page's script requests, and may change with the page.
 UNDESCRIBED = {"/status/report/", "/profile"}
 
 DETAIL = inline_serializer("Detail", {"detail": serializers.CharField()})
@@ -62,7 +62,7 @@ def described(
         summary: one line that says what it does.
         answers: its answers when it goes well, by their status.
         refusals: the statuses of REFUSALS that it may answer with besides those of every one.
-        parameters: what may stand in its query.
+        parameters: the query's.
         more: further arguments of `extend_schema`.
     """
     every = {401, 406, 503}

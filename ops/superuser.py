@@ -68,7 +68,7 @@ def _exists(users: Any) -> bool:
     try:
         users._meta.get_field("is_superuser")
     except FieldDoesNotExist:
-        # Superusers cannot be told from other users.
+        # This user model has no field that marks superusers.
         return bool(users._default_manager.exists())
     return bool(users._default_manager.filter(is_superuser=True).exists())
 

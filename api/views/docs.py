@@ -39,7 +39,7 @@ class DocsView(SpectacularSwaggerSplitView):
     """
 
     authentication_classes = (SessionAuthentication,)
-    # Looked at below, since a person is better asked to sign in than refused.
+    # Checked below: a visitor in a browser is sent to sign in rather than refused.
     permission_classes = (AllowAny,)
     throttle_classes = ()
     template_name = "api/docs.html"

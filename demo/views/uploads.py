@@ -48,7 +48,7 @@ class StorageUnavailableError(APIException):
 
 
 class UploadPages(PageNumberPagination):
-    """Twenty at a time, or as many as are asked for, up to a hundred."""
+    """Pages of 20, or of page_size, up to 100."""
 
     page_size = 20
     page_size_query_param = "page_size"

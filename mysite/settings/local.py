@@ -25,7 +25,7 @@ for engine in TEMPLATES:
 if find_spec("debug_toolbar") and "debug_toolbar" not in INSTALLED_APPS:
     INSTALLED_APPS.append("debug_toolbar")
     MIDDLEWARE.insert(2, "debug_toolbar.middleware.DebugToolbarMiddleware")
-    # What the status page asks for every second; it would push all else out of the toolbar.
+    # The status page requests these every second; they would push all else out of the toolbar.
     POLLED = ("/profile/", "/status/report/")
     # In a container the browser's address is the gateway's, so it cannot be listed beforehand.
     DEBUG_TOOLBAR_CONFIG = {

@@ -15,7 +15,7 @@ STORAGES = {
 
 # https://docs.djangoproject.com/en/5.2/topics/security/#ssl-https
 SECURE_SSL_REDIRECT = env.bool("DJANGO_SECURE_SSL_REDIRECT")
-# Asked by http too, as the probes, which the redirect does not even see (ops/middleware.py).
+# Served over http too, as the probes are, which the redirect does not see (ops/middleware.py).
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = env.int("DJANGO_HSTS_SECONDS")
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("DJANGO_HSTS_INCLUDE_SUBDOMAINS")

@@ -9,7 +9,7 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.filesystem import Transport
 
-# Celery looks whether it has to end only between two waits, which are two seconds long otherwise.
+# Celery checks whether to stop only between two waits, which last two seconds by default.
 LONGEST_WAIT_SECONDS = 0.3
 
 

@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 # remove_mysql: begin
-# The server is not there, does not answer, or has no room, as MySQL and its client number it.
+# MySQL's and its client's error numbers: the server is down, does not answer, or is full.
 # https://dev.mysql.com/doc/mysql-errors/9.7/en/client-error-reference.html
 # https://dev.mysql.com/doc/mysql-errors/9.7/en/server-error-reference.html
 MYSQL_OUTAGE = {
@@ -19,7 +19,7 @@ MYSQL_OUTAGE = {
     1205,  # lock wait timeout
     2002,  # no connection through the socket
     2003,  # no connection through TCP
-    2005,  # unknown host: the container is gone, or not there yet
+    2005,  # unknown host: the container was removed, or does not exist yet
     2006,  # server has gone away
     2012,  # the handshake went wrong
     2013,  # connection lost during a query
@@ -90,7 +90,7 @@ class DatabaseNotReadyError(Exception):
 
 
 def is_outage(error: DatabaseError) -> bool:
-    """Return whether `error` means that the database is away, rather than that a query is wrong."""
+    """Return whether `error` means that the database is down, rather than an invalid query."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     # remove_mysql: begin
@@ -107,14 +107,14 @@ def is_outage(error: DatabaseError) -> bool:
 
 # remove_mysql: begin
 def mysql_outage(error: BaseException) -> bool:
-    """Return whether the driver's operational error means that MySQL is away."""
+    """Return whether the driver's operational error means that MySQL is down."""
     return error.args[0] in MYSQL_OUTAGE and not is_tls_fault(error)
 
 
 # remove_mysql: end
 # remove_postgres: begin
 def postgresql_outage(error: BaseException) -> bool:
-    """Return whether the driver's operational error means that PostgreSQL is away."""
+    """Return whether the driver's operational error means that PostgreSQL is down."""
     code = getattr(error, "sqlstate", None)
     if code:
         return str(code).startswith(POSTGRESQL_OUTAGE)

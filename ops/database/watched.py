@@ -53,7 +53,7 @@ class Watched(ABC, Base):
             DATABASE.give_back(away=away)
 
     def answers(self, conn_params: dict[str, Any]) -> bool:
-        """Return whether the database takes a new connection, or refuses it by itself."""
+        """Return whether the database answers a new connection, be it with a refusal."""
         try:
             close(within(CHECK_SECONDS, lambda: self.connect_now(conn_params), close))
         except TimeoutError:

@@ -135,8 +135,8 @@ def examine(
         layer: the layer that it is for.
         scopes: the scopes whose variables are read.
         dotenv: what `.env` put into the environment.
-        installed: also look for the packages that the values need. For where the application
-            runs: who checks a stack from the host has other packages than its image.
+        installed: also check that the packages that the values need are installed. Only where
+            the application runs: the host has other packages than the image.
     """
     dotenv = dotenv or DotEnv()
     scopes = frozenset(scopes)
@@ -167,11 +167,11 @@ def _is_building(environ: Mapping[str, str]) -> bool:
     try:
         return bool(environ.get(BUILD) and VARIABLES[BUILD].parse(environ[BUILD]))
     except InvalidValueError:
-        return False  # told with the other values
+        return False  # reported with the other values
 
 
 def _misplaced(dotenv: DotEnv) -> list[Fault]:
-    """Return a fault for each variable that must not stand in `.env`."""
+    """Return a fault for each variable that must not be in `.env`."""
     hint = "Remove it from there."
     return [
         Fault(name, "it is in .env, where it would apply to every command", hint)
@@ -260,7 +260,7 @@ def _across(
 
 
 def _database(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
-    # A value that is already told to be wrong is empty here; that is not a second fault.
+    # An invalid value is empty here, and reported already.
     empty = {name for name in broken if not values[name]}
     if empty & set(database.WAYS):
         return []

@@ -90,7 +90,7 @@ def _environment(layer: str | None = None) -> tuple[dict[str, str], dotenv.DotEn
 
 
 def _layer(environ: Mapping[str, str], scope: str) -> str:
-    """Return the layer that is meant: a server's settings tell, the stack's LAYER otherwise."""
+    """Return the layer: that of the settings module, else the stack's LAYER."""
     module = environ.get(SETTINGS_MODULE)
     if module and (scope == Scope.DJANGO or not environ.get("LAYER")):
         return layer_of(module)

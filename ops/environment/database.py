@@ -65,7 +65,7 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
 
 
 def _options(engine: str, seconds: int) -> Settings:
-    """Return the options of an engine where a request may take so many seconds."""
+    """Return an engine's options, for requests of so many seconds at most."""
     statement = seconds - 10
     limits: Mapping[str, Settings] = {
         "mysql": {"read_timeout": statement, "write_timeout": statement},  # remove_mysql
@@ -128,7 +128,7 @@ def database_settings(environment: Environment) -> Settings:
     https://docs.djangoproject.com/en/5.2/ref/settings/#databases
     """
     if environment.building:
-        # Answers nothing: a build step that asks the database fails at once.
+        # Nothing listens there: a build step that queries the database fails at once.
         return {"ENGINE": "django.db.backends.dummy"}
     if errors := faults(environment.values, environment.layer):
         raise ValueError("\n".join(map(str, errors)))

@@ -117,7 +117,7 @@ def _assignment(line: str, where: str) -> tuple[str, str] | Fault:
 
 
 def write(value: str) -> str:
-    """Return a value as it can stand in a `.env`; ValueError when no form can hold it."""
+    """Return a value quoted for `.env`; ValueError when no quoting can hold it."""
     forms = (value, f"'{value}'", '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"')
     for form in forms:
         parsed = parse(f"X={form}")

@@ -24,7 +24,7 @@ _IN_COMPOSE: Final = re.compile(
     r"|^(DATABASE|REDIS|CELERY_BROKER)_URL=\w+://([^/]*@)?(db|redis|broker)(:\d+)?(/|$)"
 )
 
-# What read_dotenv() put into os.environ, so that load() can tell it from what was there before.
+# What read_dotenv() added to os.environ, which load() treats as read from .env.
 _from_dotenv: dict[str, str] = {}
 
 
@@ -51,7 +51,7 @@ def find_dotenv(environ: Mapping[str, str], layer: str, root: Path = ROOT) -> do
 def read_dotenv(
     environ: MutableMapping[str, str] | None = None, root: Path = ROOT
 ) -> dotenv.DotEnv:
-    """Put `.env` into the environment, overriding nothing; its faults are told by load().
+    """Put `.env` into the environment, overriding nothing; load() reports its faults.
 
     In a test layer there is no `.env`, and neither is one of another layer for local work: its
     hosts, database and secrets are that stack's. The stack's own variables stay out: the

@@ -1,4 +1,4 @@
-"""Misspelt names: what looks like a variable of the contract, but is none."""
+"""Misspelt names: close to a variable of the contract, but not in it."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from .fault import InvalidValueError
 from .variable import ROOT, did_you_mean
 
-# What may stand in a label that is shown in pages, headers and logs.
+# The characters of a label, which is shown in pages, headers and logs.
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/@-]{0,127}")
 _STACK_NAME: Final = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)

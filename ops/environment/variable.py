@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 # `test` is the unit tests' own layer: no images, no .env, nothing required.
 LAYERS: Final = ("local", "dev", "production", "test")
 
-# The layers whose servers other people reach: no default may stand in for a secret there.
+# The layers that other people reach: no secret has a default there.
 SHARED: Final = frozenset({"dev", "production"})
 
 # Environment variables cannot hold lists, so a comma separates the items.
@@ -74,7 +74,7 @@ class Variable:
     minimum: int | None = None
     maximum: int | None = None
     scope: Scope = Scope.DJANGO
-    # False for what must never stand in `.env`.
+    # False for what must never be in `.env`.
     in_dotenv: bool = True
     # A further check of one text (each item, for a list); raises InvalidValueError.
     validate: Callable[[str], None] | None = None

@@ -1,4 +1,4 @@
-"""The components that /healthz looks at.
+"""The components that /healthz checks.
 
 Each check has a short time limit: a component that hangs is down, and the answer still comes.
 """
@@ -96,7 +96,7 @@ class StorageCheck(HealthCheck):
             raise ServiceUnavailable("cannot be written") from error
 
     def ask_bucket(self) -> None:
-        """Look for a file that is not there."""
+        """Request a file that does not exist."""
         try:
             default_storage.exists("healthz")
         except Exception as error:
@@ -124,7 +124,7 @@ class WorkerCheck(HealthCheck):
     timeout = TIMEOUT
 
     def run(self) -> None:
-        """Look at the workers' heartbeats."""
+        """Check the workers' heartbeats."""
         try:
             workers = beats.fresh()
         except Exception as error:

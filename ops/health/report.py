@@ -9,8 +9,8 @@ from ops import registry
 from ops.recent import Recent
 from ops.threads import DaemonThreads
 
-# How long the components' states are kept: anyone may ask, and each look costs connections to the
-# database, the cache and the broker.
+# How long the components' states are cached: anyone may request them, and each check opens
+# connections to the database, the cache and the broker.
 HEALTH_SECONDS = 2.0
 
 
@@ -30,7 +30,7 @@ async def check_components() -> dict[str, HealthCheckResult]:
 
 
 def describe(result: HealthCheckResult) -> dict[str, Any]:
-    """Return one component's line: its state, how long the look took, and what is wrong."""
+    """Return one component's line: its state, how long the check took, and what is wrong."""
     line: dict[str, Any] = {
         "status": "down" if result.error else "up",
         "milliseconds": round(result.time_taken * 1000, 1),

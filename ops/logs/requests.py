@@ -14,7 +14,7 @@ from django_structlog import signals
 
 @receiver(signals.bind_extra_request_metadata)
 def add_client(request: HttpRequest, log_kwargs: dict[str, Any], **kwargs: Any) -> None:
-    """Add the client's address as nginx passes it on; no header of the request is looked at.
+    """Add the client's address as nginx passes it on; the request's headers are not used.
 
     Neither is the query string logged: a token may be in it.
     """
@@ -24,10 +24,10 @@ def add_client(request: HttpRequest, log_kwargs: dict[str, Any], **kwargs: Any) 
 
 @receiver(signals.bind_extra_request_finished_metadata)
 def add_user(request: HttpRequest, log_kwargs: dict[str, Any], **kwargs: Any) -> None:
-    """Add who asked, if the view has looked that up.
+    """Add the user, if the view has loaded it.
 
-    To look it up for the log alone would be a query, and an error in place of the answer while the
-    database is away.
+    Loading it for the log alone would be a query, and an error in place of the response while
+    the database is down.
     """
     log_kwargs["request"] = f"{request.method} {request.path}"
     user = getattr(request, "user", None)

@@ -1,4 +1,4 @@
-"""Numbers for monitoring, in Prometheus' form: what is counted, and where it is asked for.
+"""Metrics in Prometheus' format: what is counted, and where it is scraped.
 
 They are served on a port of their own, which no load balancer forwards and no machine publishes.
 docs/monitoring.md says what there is.

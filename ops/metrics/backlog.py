@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 1
 
 
 def of(path: str) -> tuple[int, int] | None:
-    """Return how many wait at a socket and how many may; None where the kernel does not tell."""
+    """Return a socket's queue length and its limit; None where the kernel does not report them."""
     try:
         for attributes in listening():
             if attributes.get(NAME, b"").rstrip(b"\0") == path.encode():

@@ -68,7 +68,7 @@ def retried(sender: Task, **kwargs: Any) -> None:
 class Queue(Collector):
     """What waits: messages at the broker, parked tasks in their table. Counted at each scrape.
 
-    What cannot be asked is left out, and `..._up` says so.
+    What does not answer is left out, and `..._up` is 0.
     """
 
     def collect(self) -> Iterator[Metric]:

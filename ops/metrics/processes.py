@@ -24,7 +24,7 @@ _number = 0
 
 
 def take_place(number: int) -> None:
-    """Tell this process its place, where its server has no way of its own to ask for it."""
+    """Set this process's number, where its server offers no way to query it."""
     global _number
     _number = number
 

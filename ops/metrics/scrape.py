@@ -26,14 +26,14 @@ class Release(Collector):
     names = ("settings", "server", "release", "django", "python")
 
     def collect(self) -> list[InfoMetricFamily]:
-        """Tell it."""
+        """Return the metric."""
         profile = active_profile()
         labels = {name: str(profile[name]) for name in self.names}
         return [InfoMetricFamily("mysite", "What runs here.", labels)]
 
 
 class MetricsMiddleware:
-    """Answer /metrics on its own port, and there alone; before a Host or https is looked at.
+    """Answer /metrics on its own port, and only there; before Host or https is checked.
 
     nginx forwards it from that port only. Were another path to this place to open one day, by a
     proxy that forwards everything, it would still find nothing.

@@ -51,7 +51,7 @@ class UwsgiWorkers:
         return family
 
     def counters(self, workers: list[dict[str, Any]]) -> Iterator[Metric]:
-        """Tell what each worker's place has seen so far, its earlier processes included."""
+        """Return the counters of each worker, its earlier processes included."""
         for name, help_text, key in (
             ("requests", "Requests accepted, probes and scrapes included.", "requests"),
             (
@@ -74,7 +74,7 @@ class UwsgiWorkers:
         yield memory
 
     def queue(self, path: str) -> Iterator[Metric]:
-        """Tell how many requests wait for a worker. uWSGI knows it of TCP sockets only."""
+        """Return how many requests wait for a worker. uWSGI reports it for TCP sockets only."""
         queue = backlog.of(path)
         if queue is None:
             return
@@ -98,7 +98,7 @@ def socket_path() -> str:
 
 
 def uwsgi_options() -> dict[str, str]:
-    """Return the options of the uWSGI that runs this, but those that stand several times."""
+    """Return the options of the uWSGI that runs this, without those given several times."""
     module = sys.modules.get("uwsgi")
     if module is None:
         return {}

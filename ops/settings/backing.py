@@ -134,7 +134,7 @@ def bucket_options(env: Environment, name: str) -> dict[str, Any]:
         "region_name": env.str("AWS_S3_REGION_NAME") or None,
         "endpoint_url": env.str("AWS_S3_ENDPOINT_URL") or None,
         "addressing_style": env.str("AWS_S3_ADDRESSING_STYLE"),
-        # Without keys boto3 asks the machine for its role.
+        # Without keys boto3 uses the machine's IAM role.
         "access_key": env.str("AWS_ACCESS_KEY_ID") or None,
         "secret_key": env.str("AWS_SECRET_ACCESS_KEY") or None,
         "signature_version": "s3v4",

@@ -63,6 +63,6 @@ def without_secrets(event: Any, hint: Any) -> Any:
 
 
 def without_details(crumb: Any, hint: Any) -> Any:
-    """Return what happened before without its data, such as the addresses that were asked."""
+    """Return a breadcrumb without its data, such as requested URLs."""
     crumb.pop("data", None)
     return crumb

@@ -58,7 +58,7 @@ def logging_config(*, level: str, json: bool) -> dict[str, Any]:
             # django-structlog says the same of each job, with the id of its request.
             "celery.app.trace": {"level": "ERROR"},
             "celery.worker.strategy": {"level": "WARNING"},
-            # A component that is down is /healthz's answer, not a traceback at every look.
+            # /healthz reports a component that is down; a traceback at every check would not help.
             "health_check": {"level": "ERROR"},
         },
     }

@@ -103,7 +103,7 @@ LOGGING = logging_config(level=LOG_LEVEL, json=True)
 # https://django-structlog.readthedocs.io/en/latest/configuration.html
 # One line a request, at its end; nginx and HAProxy log its start time and duration.
 DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
-# `ops.logs.requests` adds both, without a query or a look at forgeable headers.
+# `ops.logs.requests` adds both, without a query and without forgeable headers.
 DJANGO_STRUCTLOG_USER_ID_FIELD = None
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
 # nginx checks the id, or makes one; it never takes a client's as it is.

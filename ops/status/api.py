@@ -25,7 +25,7 @@ class StatusReportView(APIView):
     # The page's session; a stranger receives 403.
     authentication_classes = (SessionAuthentication,)
     permission_classes = (MaySeeStatus,)
-    # It is asked every other second, and costs little.
+    # The page requests it every other second, and it costs little.
     throttle_classes = ()
 
     def get(self, request: Request) -> Response:

@@ -10,7 +10,7 @@ from django.db import connection
 from ops.database.outage import KINDS
 from ops.environment import KAFKA_SCHEME  # remove_kafka
 
-# By the module that is there where it runs Django.
+# By the module that only this application server provides.
 APP_SERVERS = {
     "uwsgi": "uWSGI",
     "gunicorn": "gunicorn",  # remove_gunicorn
@@ -57,7 +57,7 @@ class Lines:
 
     @classmethod
     def between(cls, left: int, right: int) -> "Lines":
-        """Join so many boxes on the left with so many on the right, through the middle."""
+        """Connect `left` boxes with `right` boxes, through the middle."""
         inward = [f"M0 {y} C25 {y} 25 50 50 50" for y in middles(left)]
         outward = [f"M50 50 C75 50 75 {y} 100 {y}" for y in middles(right)]
         return cls(inward + outward)

@@ -29,7 +29,7 @@ class ProfileView(APIView):
     """The active profile, as far as the visitor may see it."""
 
     permission_classes = (AllowAny,)
-    # Asked by load balancers and people who look for a fault: always answered.
+    # Load balancers and debugging depend on it: never throttled.
     throttle_classes = ()
     renderer_classes = (JSONRenderer, SettingsNameRenderer)
 

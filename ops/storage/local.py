@@ -14,7 +14,7 @@ class DurableFileStorage(FileSystemStorage):
 
     A row is on the disk once it is committed. So a file has to be there before: its content, and
     its name in its folder, which may be new in the one above. Otherwise the system writes both when
-    it likes, as much as half a minute later.
+    it likes, up to half a minute later.
     """
 
     def _save(self, name: str, content: File) -> str:
@@ -43,11 +43,11 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in a folder, where its file system can be told to."""
+    """Flush a folder's names to the disk, where the file system supports it."""
     try:
         sync(folder)
     except OSError as error:
-        # What a server's share may answer, which does so by itself or not at all.
+        # A network share may refuse, and flushes itself or not at all.
         if error.errno != errno.EINVAL:
             raise
 
@@ -58,6 +58,6 @@ def is_local(storage: Storage | LazyObject) -> bool:
 
 
 def is_outage(error: Exception) -> bool:
-    """Return whether `error` means that the disk or S3 is away, rather than a mistake of ours."""
+    """Return whether `error` means that the disk or S3 is down, rather than a bug."""
     # S3's client is not imported where it is not used: it takes a moment and much memory.
     return isinstance(error, OSError) or type(error).__module__.startswith(("botocore", "boto3"))

@@ -66,14 +66,14 @@ class Client(Protocol):
     """What is used of boto3's client, which any number of threads may share."""
 
     def get_paginator(self, operation_name: str) -> Any:
-        """Return what asks for a list page by page."""
+        """Return a paginator."""
 
     def put_object(self, **arguments: Any) -> Any:
         """Write an object, whole or not at all."""
 
 
 def upload() -> tuple[int, int]:
-    """Bring this release's files to the bucket, those that are not there.
+    """Upload this release's files to the bucket, if they are missing there.
 
     Any number of servers may do so at once: a name with a hash has one content only.
 

@@ -1,6 +1,6 @@
 """Tasks that are not lost: `@shared_task(base=DurableTask)`.
 
-A row of the table ops_task says what is to be done; messages only make it happen soon.
+A row of the table ops_task is the task; a message only starts it soon.
 """
 
 from ops.tasks.durable import DurableTask

@@ -22,7 +22,7 @@ class ScheduleError(Exception):
     """An entry of CELERY_BEAT_SCHEDULE is not sent; the message names it and says why."""
 
 
-# What this process last saw in the rows, so that it asks the database only when an entry is due.
+# What this process last read, so that it queries the database only when an entry is due.
 _seen: dict[str, datetime.datetime] = {}
 
 

@@ -39,7 +39,7 @@ def text_in(path: Path) -> str:
     """Return the text of a file.
 
     Raises:
-        SurveyError: it is not UTF-8, or not there.
+        SurveyError: it is not UTF-8, or missing.
     """
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -80,7 +80,7 @@ def survey(root: Path, decided: re.Pattern[str], known: set[str], settings: str 
         settings: its settings module, where that is not plain.
 
     Raises:
-        SurveyError: it is no Django project, or what it is cannot be told.
+        SurveyError: it is not a Django project, or its settings cannot be determined.
     """
     modules = settings_of(root, settings)
     trees = {module: list(chain(root, module)) for module in set(modules.values())}

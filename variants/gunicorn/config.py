@@ -20,7 +20,7 @@ preload_app = "--reload" not in os.environ.get("GUNICORN_CMD_ARGS", "")
 # harakiri: a request that takes longer is cut off together with its worker. gunicorn checks once a
 # second, and the worker has to end: up to 2 s more in all, as README.md here says.
 timeout = int(os.environ["REQUEST_SECONDS"])
-# Told to end, the running requests have as long.
+# On TERM, running requests have as long.
 graceful_timeout = timeout
 
 # Fresh workers now and then, not all at once, so that a leak never becomes an outage. gunicorn has

@@ -47,7 +47,7 @@ CHECKS = 2
 IDLE_SECONDS = 6.0
 # Until the former process does not answer on connections any more.
 HANDOVER_SECONDS = 2.0
-# The names of NGINX_BALANCE, as nginx has them; the first is what it does unless told.
+# The names of NGINX_BALANCE, as nginx has them; the first is the default.
 METHODS = {"round_robin": "", "least_conn": "least_conn;", "ip_hash": "ip_hash;"}
 # After one failed try a server is left alone for this long, unless it is the only one. A try of one
 # that is gone costs a request proxy_connect_timeout at most, never its answer.

@@ -1,6 +1,6 @@
 "use strict";
 
-// The signed-in visitor's images: sends one, shows the latest, and looks again while one is waiting.
+// The signed-in visitor's images: sends one, shows the latest, and polls while one is waiting.
 // The form is on the page of signed-in visitors only.
 if (document.getElementById("upload-form")) {
   const SECOND = 1000;
@@ -117,7 +117,7 @@ if (document.getElementById("upload-form")) {
     heart.pause(false);
   }
 
-  // Not fetch: it does not tell how much of the file has been sent.
+  // Not fetch: it does not report upload progress.
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     complain("");

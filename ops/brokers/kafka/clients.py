@@ -1,4 +1,4 @@
-"""Kafka's clients: kept as long as they are of use, and asked with an end to every wait."""
+"""Kafka's clients: one of each kind a process, with a time limit on every wait."""
 
 import os
 import threading
@@ -14,7 +14,7 @@ NoBrokersAvailable = confluentkafka.NoBrokersAvailable
 
 # Longest wait for Kafka's word that it has a message, or for an answer to a question.
 ANSWER_SECONDS = 2
-# Celery looks at its own affairs only between two waits for messages.
+# Celery handles its own events only between two waits for messages.
 WAIT_SECONDS = 0.1
 
 

@@ -99,13 +99,13 @@ class Channel(confluentkafka.Channel):
 
     @cached_property
     def common_config(self) -> dict[str, Any]:
-        """Return what all clients are told; what goes wrong is raised, not written."""
+        """Return the configuration of all clients; errors are raised, not logged."""
         server = self.connection.client
         address = f"{server.hostname}:{server.port or confluentkafka.DEFAULT_PORT}"
         return {"bootstrap.servers": address, "log_level": 2}
 
     def _open(self) -> AdminClient:
-        """Ask for Kafka's topics: there is no other way to see whether it is there."""
+        """List Kafka's topics: the only way to check whether it is up."""
         client = kept.get(AdminClient, self.common_config)
         answer(client.list_topics)
         return client
@@ -120,7 +120,7 @@ class Channel(confluentkafka.Channel):
         try:
             self.write(self.sanitize_queue_name(queue), message)
         except NoBrokersAvailable as error:
-            # The next one looks first whether the topic is there.
+            # The next one checks first that the topic exists.
             self.connection.client.declared_entities.clear()
             raise OperationalError(f"Kafka has not accepted a message: {error}") from error
 
@@ -189,7 +189,7 @@ class Channel(confluentkafka.Channel):
         payload: dict[str, Any] = {**loads(value), "place": place}
         payload["properties"]["delivery_tag"] = self._next_delivery_tag()
         headers = self.Message(payload, channel=self).headers
-        # What has no task's name Celery refuses well by itself.
+        # Celery itself refuses a message without a task's name.
         if "task" in headers and not all(isinstance(headers[name], str) for name in ("id", "task")):
             raise TypeError("its headers are not a task's")
         return payload
@@ -254,7 +254,7 @@ class Channel(confluentkafka.Channel):
             self.positions.forget(place.topic, place.partition)
 
     def _new_queue(self, queue: str, **options: Any) -> None:
-        """Make the topic, unless it is there."""
+        """Create the topic, unless it exists."""
         topic = self.sanitize_queue_name(queue)
         if self._has_queue(topic):
             return

@@ -18,7 +18,7 @@ from ops.database.watched import Watched
 NO_CONNECTION, LOST = 2003, 2013
 # Below it are the server's own errors.
 FIRST_CLIENT_ERROR = 2000
-# Between two looks while an answer is waited for.
+# Between two checks while a statement runs.
 POLL_MILLISECONDS = 100
 
 

@@ -73,7 +73,7 @@ def watched(
 
 
 def with_checks(steps: Steps, check: Callable[[], None]) -> Steps:
-    """Yield the steps of a statement, and look whenever nothing has come for a moment."""
+    """Yield the steps of a statement, and call `check` whenever none is ready in time."""
     try:
         wanted = next(steps)
         while True:

@@ -92,7 +92,7 @@ def static_folders() -> list[Path]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End uWSGI; told while it starts up it may not hear the first time."""
+    """Stop uWSGI. It may miss the first signal while it starts."""
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):

@@ -23,7 +23,7 @@ RETRY_SECONDS = 1
 
 
 class Command(BaseCommand):
-    """Wait for the broker, then work until told to end: TERM lets running jobs finish."""
+    """Wait for the broker, then run tasks until a signal: TERM lets running tasks finish."""
 
     help = "Runs background tasks; on TERM it finishes those that run."
     requires_system_checks = ()

@@ -2,7 +2,7 @@
 
 const GIVE_UP_AFTER = 5000;
 
-// Asks for JSON. `json` is null where the answer was none; `status` is 0 where there was no answer.
+// Fetches JSON. `json` is null if the response is not JSON; `status` is 0 without a response.
 async function ask(path, options = {}) {
   const started = performance.now();
   const since = () => Math.round(performance.now() - started);
@@ -31,7 +31,7 @@ class Heartbeat {
     window.addEventListener("offline", () => this.soon());
   }
 
-  // Whether somebody looks.
+  // Whether the page is visible.
   get watched() {
     return !this.paused && !document.hidden;
   }

@@ -27,7 +27,7 @@
   }
 
   async function beat() {
-    // Without the session, which would be a query; so it answers while the database is away as well.
+    // Without the session, which would be a query; so it answers while the database is down as well.
     const answered = note(await ask(paths.profile, { credentials: "omit" }));
     // Meanwhile it may have been paused or hidden.
     if (answered && heart.watched && !asking && !forbidden && beats++ % 2 === 0) renew();

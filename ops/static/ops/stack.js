@@ -57,7 +57,7 @@ const Stack = {
     Stack.say(text);
   },
 
-  // What the browser knows by itself, from the status of its last request: 0 for no answer at all.
+  // What the browser knows from the status of its last request: 0 for no response.
   connection(status) {
     const client = document.getElementById("client");
     const reached = status !== 0;

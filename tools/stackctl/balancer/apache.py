@@ -32,7 +32,7 @@ class Apache:
         return self._member(server)
 
     def _member(self, server: str, *change: str) -> int:
-        """Look at a server's entry, or change it.
+        """Read a server's entry, or change it.
 
         Raises:
             StackctlError: Apache does not answer, or does not know the server.

@@ -19,7 +19,7 @@ from .kept_state import Address
 SHOWN = "haproxy/haproxy.cfg"
 _HEAD = re.compile(r"^\[(?P<level>[A-Z]+)\]\s+\(\d+\) : (?:config : )*")
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN")
-# Told at every look where nothing was kept, which is as it should be.
+# Printed at every check without a state file, which is normal.
 _USUAL = "server state file"
 
 

@@ -35,7 +35,7 @@ STATE_FILE = "/var/lib/haproxy/server-state"
 # in the server then, health checks behind them: few enough to be worked off before a check is over.
 FORMER_LIMIT = 32
 # One that is stopped or hangs takes connections and says nothing. The master answers a reload when
-# the new process is there.
+# the new process is up.
 ANSWER_SECONDS = 10
 MASTER_SECONDS = 50
 TALK = Path(__file__).parents[1] / "inside/talk.pl"
@@ -194,7 +194,7 @@ class Balancer:
         # remove_apache: end
         # HAProxy 3.0 hands waiting requests to a server only when one of that server's own ends. A
         # server that comes back while all others are busy has none, and would idle until the queue
-        # is empty. Setting its limit, to what it is, makes HAProxy look at the queue.
+        # is empty. Setting its limit to the same value makes HAProxy process the queue.
         # https://docs.haproxy.org/3.0/management.html#9.3-set%20maxconn%20server
         limit = self.servers()[server].limit
         if limit:

@@ -62,7 +62,7 @@ def _row(row: list[str], servers: dict[tuple[str, str], Address]) -> str:
     if address is None:
         return ""
     if row[HOST] != address.host:
-        # Another name now: the old one's address would be asked until the new one is found.
+        # Renamed: the old one's address would be used until the new one is resolved.
         row[ADDRESS] = _NONE
     row[HOST], row[PORT], row[RECORD] = _NONE, str(address.port), _NONE
     return " ".join(row[: RECORD + 1])

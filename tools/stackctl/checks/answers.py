@@ -17,7 +17,7 @@ HEALTH = "/healthz"
 PROFILE = "/profile/"
 # Whatever else is down, a release that answers these serves.
 SERVES = ("/readyz", PROFILE, "/")
-# A new release's are asked for twice: the second round finds warm workers.
+# Requested twice of a new release: the second round meets warm workers.
 WHOLE = ("/readyz", HEALTH, PROFILE, "/")
 
 
@@ -59,7 +59,7 @@ def wrong(path: str, answer: dict[str, Any], release: str, ailing: frozenset[str
     """Return what is wrong with a server's own answer; nothing when it is right.
 
     Args:
-        path: what it was asked for.
+        path: the requested path.
         answer: the answer's `status`, 0 for none, and `body`.
         release: what /profile/ has to name, where it names one.
         ailing: the components that were down before this release came.

@@ -16,7 +16,7 @@ class Remedy(StrEnum):
     RESTART = "restart"
     # Nothing, because a user requested it.
     RESPECT = "respect"
-    # Nothing, because it would not help or would do harm; a person has to look.
+    # Nothing, because it would not help or would do harm: a person has to check.
     REPORT = "report"
 
 
@@ -31,7 +31,7 @@ class Diagnosis:
 
 
 def is_suspect(container: engine.Container) -> bool:
-    """Tell from the engine's view alone whether a service may need help.
+    """Return, from the engine's data alone, whether a service may need healing.
 
     Only a service with a restart policy is meant to run for ever; what Docker itself restarts
     (`restarting`), pauses or has not started yet is left to it.
@@ -46,7 +46,7 @@ def examine(seen: StackStatus, stopped: set[tuple[str, str]]) -> list[Diagnosis]
 
     Args:
         seen: the stack's present state.
-        stopped: containers that somebody stopped, each with when it ended. What is found out is
+        stopped: containers that a user stopped, each with the time. What is found out is
             added, since the engine forgets it.
     """
     findings = [
@@ -107,7 +107,7 @@ def _drained_by_hand(seen: StackStatus, container: engine.Container) -> bool:
 
 
 def _is_stopping(container: engine.Container) -> bool:
-    """Return whether it has been told to stop: supervisor/drain then writes a file."""
+    """Return whether it received a stop signal: supervisor/drain then writes a file."""
     file = container.environ.get("DRAIN_FILE", "")
     return bool(file) and engine.execute(container.id, "test", "-e", file).ok
 

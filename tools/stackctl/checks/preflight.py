@@ -61,7 +61,7 @@ _DESKTOP = "Docker Desktop: start the application"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; `problem` is empty when it is right."""
+    """The result of one check; `problem` is empty when it passed."""
 
     name: str
     fact: str = ""
@@ -96,7 +96,7 @@ def variable(name: str) -> str:
 
 
 def examine() -> tuple[list[Check], compose.Project | None]:
-    """Look at everything; also return the project when compose can read it."""
+    """Run all checks; also return the project if compose can read it."""
     layer = layer_of_stack()
     client = _client()
     if not client.ok:
@@ -235,7 +235,7 @@ def _environment(layer: str, project: compose.Project | None) -> Check:
     given = _given_by_compose(own, project)
     environ = {**own, **given}
     errors = environment_faults(environ, layer if layer in LAYERS else "production", dotenv=dotenv)
-    # A file that an override file alone names is in the container, where env-check looks at it.
+    # A file that only an override file names is in the container, where env-check reads it.
     mounted = {name for name in given if name.endswith(SUFFIX) and not own.get(name)}
     errors = [fault for fault in errors if fault.name not in mounted]
     # Once more without compose's defaults, which look as if the right name was set.

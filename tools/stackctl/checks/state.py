@@ -59,7 +59,7 @@ class StackStatus:
 
     @property
     def running(self) -> bool:
-        """Return whether the load balancer is there to ask."""
+        """Return whether the load balancer is running."""
         balancer = self.containers.get(compose.BALANCER)
         return bool(balancer and balancer.running)
 

@@ -36,7 +36,7 @@ EXTRAS = "extras.sql.gz"
 MEDIA = "media.tar.gz"
 PARTS = (DATABASE, EXTRAS, MEDIA)
 MANIFEST = "manifest.json"
-# Enough of a dump's end to find the words that stand there.
+# Enough of a dump's end to find its last line.
 TAIL_BYTES = 500
 
 MEDIA_FOLDER, PRIVATE_FOLDER = FOLDERS = "/srv/media", "/srv/private"

@@ -1,7 +1,7 @@
 """Healing where Docker itself does nothing: ended containers are started, hung servers restarted.
 
 Docker starts a container again that crashed. It does not when the container ended by `docker kill`,
-which counts as a person's wish, and it never restarts one that is unhealthy.
+which counts as intended, and never restarts an unhealthy one.
 https://docs.docker.com/engine/containers/start-containers-automatically/#restart-policy-details
 """
 
@@ -65,7 +65,7 @@ class Tries:
 
 @dataclass
 class Report:
-    """What one look found and did, by service."""
+    """What one check found and did, by service."""
 
     healed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -86,12 +86,12 @@ class Report:
 
 
 def heal(console: Console, *, watch: bool, seconds: float) -> dict[str, Any]:
-    """Look once, or again and again until a signal ends it, and heal what ended by a fault.
+    """Check once, or repeatedly until a signal, and heal what ended by a fault.
 
     Args:
         console: where each action is reported.
         watch: whether to go on for ever.
-        seconds: from one look to the next.
+        seconds: between two checks.
 
     Raises:
         StackctlError: docker or the project cannot be read; or, unless watching, the engine does
@@ -114,7 +114,7 @@ def heal(console: Console, *, watch: bool, seconds: float) -> dict[str, Any]:
 
 
 class Healer:
-    """One stack under watch: what was done so far, and what was told already."""
+    """One watched stack: what was done so far, and what was reported."""
 
     def __init__(self, project: compose.Project, console: Console, interrupt: Interrupt) -> None:
         """Nothing has happened yet."""
@@ -130,7 +130,7 @@ class Healer:
             time.sleep(min(POLL_SECONDS, seconds))
 
     def check_safely(self) -> None:
-        """Look, and tell what is in the way of it; the next look may find it gone."""
+        """Check, and report what prevents it; the next check may succeed."""
         try:
             report = self.check()
         except StackctlError as error:
@@ -141,7 +141,7 @@ class Healer:
             self.console.result(report.as_dict(self.project.name))
 
     def check(self) -> Report:
-        """Look once, and heal what may be healed now.
+        """Check once, and heal what may be healed now.
 
         Raises:
             BusyError: another stackctl command is changing the stack.
@@ -165,7 +165,7 @@ class Healer:
         return report
 
     def _examined(self, report: Report) -> list[Diagnosis]:
-        """Return what can be healed; tell, once, what is left alone and why."""
+        """Return what can be healed; report, once, what is not, and why."""
         patients = []
         for finding in examine(state.glance(self.project), self._stopped):
             if finding.remedy in HEALING:
@@ -233,7 +233,7 @@ class Healer:
             self.console.bad(f"{service}: not in service after {time.monotonic() - started:.0f} s")
 
     def _act(self, finding: Diagnosis) -> bool:
-        """Do what the finding asks for, and tell; false when the engine refused."""
+        """Heal a finding, and report it; false when the engine refused."""
         name, identity = finding.service, finding.container.id
         doing = "starting" if finding.remedy is Remedy.START else "restarting"
         self.console.warn(f"{name}: {finding.reason}; {doing} it. Its last lines:")
@@ -262,7 +262,7 @@ class Healer:
         return roll.longest_request(finding.container)
 
     def _forget_the_well(self, suspects: set[str]) -> None:
-        """Forget what was told of services that are well, and in time how often they failed."""
+        """Forget what was reported of healthy services, and after a while how often they failed."""
         for service in [name for name in self._reported if name and name not in suspects]:
             del self._reported[service]
         for service, tries in list(self.tries.items()):

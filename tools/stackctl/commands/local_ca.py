@@ -1,4 +1,4 @@
-"""A local authority and certificates of it, for https where no public authority can look.
+"""A local authority and certificates of it, for https where no public authority can reach the site.
 
 They lie in certs/, which git ignores. Browsers and tools believe them once ca.pem is trusted.
 """
@@ -29,7 +29,7 @@ NAMES = ("localhost", "127.0.0.1", "::1")
 AUTHORITY_DAYS = 3650
 # Apple's systems refuse more than 825 days: https://support.apple.com/103769
 CERTIFICATE_DAYS = 365
-# The clocks of the machines that look at it may be a little behind.
+# Other machines' clocks may be a little behind.
 EARLIER = timedelta(hours=1)
 # Each label ends at its dot, so there is one way to read a name, however long it is.
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -154,7 +154,7 @@ def _read(certificate: Path, key: Path) -> Pair:
 
 def _new_authority() -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
-    # Two clones' authorities are told apart in a list of trusted ones.
+    # Distinguishes the authorities of two clones in a list of trusted ones.
     name = _subject(f"mysite local authority {os.urandom(4).hex()}")
     public = key.public_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(public)

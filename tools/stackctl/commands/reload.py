@@ -39,7 +39,7 @@ def reload(console: Console) -> dict[str, Any]:
 
     Raises:
         StackctlError: refused, or a server that was in service is not any more.
-        InterruptedByUserError: the new configuration serves, but not all was looked at.
+        InterruptedByUserError: the new configuration serves, but not everything was checked.
     """
     project = stack.load()
     interrupt = Interrupt()
@@ -138,7 +138,7 @@ class Reload:
 
     def _check_site(self, before: dict[str, haproxy.BalancedServer]) -> None:
         """Ask as a visitor does; which answer it gives is the configuration's affair."""
-        # As the container is, which may be one of before TLS was asked for.
+        # As the container runs, which may be older than the TLS variables.
         site = self.project.site()
         if site.port not in self.container.published:
             return

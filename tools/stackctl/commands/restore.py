@@ -55,7 +55,7 @@ SWITCH = (
 
 
 def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
-    """Bring the database and the files back; what is there now is saved first.
+    """Restore the database and the files; the present data is saved first.
 
     Raises:
         UsageError: there is no such backup.

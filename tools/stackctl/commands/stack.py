@@ -1,4 +1,4 @@
-"""The whole stack: start it, stop it, look at all that it needs."""
+"""The whole stack: start, stop, and check it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..releases.record import Outcome
 
 
 def load() -> compose.Project:
-    """Return the project, for commands that need no more than a look.
+    """Return the project, for commands that only read.
 
     Raises:
-        StackctlError: docker is not there, or compose cannot read the project.
+        StackctlError: docker is missing, or compose cannot read the project.
     """
     if not shutil.which("docker"):
         raise StackctlError("Docker is not installed", f"Install it: {engine.INSTALL}")
@@ -125,7 +125,7 @@ def _start_running_release(
 
 
 def down(console: Console, *, volumes: bool) -> dict[str, Any]:
-    """Stop the stack; its data goes only if told."""
+    """Stop the stack; its data is removed only with `volumes`."""
     project = load()
     with lock.held(project, "down"):
         with console.step(f"stopping {project.name}"):
@@ -158,7 +158,7 @@ def adopt(console: Console) -> dict[str, Any]:
 
 
 def doctor(console: Console) -> dict[str, Any]:
-    """Look at the machine and at the stack; exit code 1 when something is wrong."""
+    """Check the machine and the stack; exit code 1 when something is wrong."""
     checks, project = preflight.examine()
     if project is not None and next(check.ok for check in checks if check.name == "engine"):
         checks += _stack_checks(project)

@@ -51,7 +51,7 @@ class Console:
     """Where a command reports to."""
 
     def __init__(self, *, as_json: bool = False) -> None:
-        """Look at whether a person watches."""
+        """Detect whether a terminal is attached."""
         self.as_json = as_json
         # A table in a log or a pipe is as wide as it needs to be.
         width = None if sys.stdout.isatty() else 10_000
@@ -64,19 +64,19 @@ class Console:
         self._step = ""
 
     def say(self, text: str) -> None:
-        """Tell something that happened."""
+        """Print an event."""
         self._line(text)
 
     def good(self, text: str) -> None:
-        """Tell that something is done or right."""
+        """Print a success."""
         self._line(text, "green", mark="✓")
 
     def warn(self, text: str) -> None:
-        """Tell something that the person should know, but that stops nothing."""
+        """Print a warning."""
         self._line(text, "yellow", mark="!")
 
     def bad(self, text: str) -> None:
-        """Tell that something failed."""
+        """Print a failure."""
         self._line(text, "red", mark="✗")
 
     def detail(self, text: str) -> None:
@@ -113,7 +113,7 @@ class Console:
         self.lines(error.hint)
 
     def result(self, data: Mapping[str, Any]) -> None:
-        """Print the result for scripts, if one asked."""
+        """Print the result as JSON, with --json."""
         if self.as_json:
             try:
                 sys.stdout.write(json.dumps(data, default=str) + "\n")

@@ -1,4 +1,4 @@
-"""What goes wrong, in words for the person who asked, each with the exit code for scripts."""
+"""Errors: the message for people, and the exit code for scripts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def from_system(error: OSError) -> StackctlError:
 
 
 class UsageError(StackctlError):
-    """The command line asks for something that does not exist."""
+    """The command line names something that does not exist."""
 
     code = ExitCode.USAGE
 

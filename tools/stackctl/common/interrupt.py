@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish: noted at once, granted where the stack is whole."""
+"""Ctrl-C as a request: noted at once, granted when every server is in service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupt:
-    """Whether the person asked to stop; long work looks at it between its steps."""
+    """Whether the user pressed Ctrl-C; long work checks it between its steps."""
 
     def __init__(self) -> None:
         """Begin without a request to stop."""

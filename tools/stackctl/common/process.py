@@ -96,7 +96,7 @@ def follow(
         stdin: what it reads; nothing by default.
         seconds: how long it may take.
         environ: variables on top of this process's own.
-        cut_short: asked all the while; once true, the program is ended.
+        cut_short: polled; once true, the program is ended.
 
     Raises:
         StackctlError: it cannot be started, or takes too long.
@@ -109,7 +109,7 @@ def follow(
             lines.append(line.rstrip())
             on_line(line.rstrip())
 
-    assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
+    assert process.stdout is not None  # noqa: S101 (PIPE, above)
     reader = threading.Thread(target=read, args=(process.stdout,), daemon=True)
     reader.start()
     try:
@@ -149,7 +149,7 @@ def attended(*command: str, until: str, seconds: float) -> Iterator[Result]:
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = _start(command, None, True, out, err)
-        assert process.stdin is not None  # noqa: S101 (a pipe was asked for)
+        assert process.stdin is not None  # noqa: S101 (PIPE, above)
         _inherited.add(process.stdin.fileno())
         try:
             deadline = time.monotonic() + seconds

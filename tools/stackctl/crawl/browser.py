@@ -30,7 +30,7 @@ from playwright.sync_api import Error as BrowserError
 
 Event = dict[str, Any]
 
-# Links that may change something although they are asked by GET.
+# Links that may change something although they are GET requests.
 CHANGES = re.compile(
     r"(?<![a-z])(log|sign)[-_]?(out|off)|(?<![a-z])(activate|add-to|approve|cancel|clear|confirm|deactivate"
     r"|delete|destroy|disable|enable|publish|purge|reject|remove|toggle|unsubscribe|vote)(?![a-z])"

@@ -84,7 +84,7 @@ class Finding:
 
 
 def queries(event: Event, where: Where) -> list[Query]:
-    """Return what may be asked for the line that makes an event, the best question first."""
+    """Return the queries for the line that causes an event, the best one first."""
     view = ("view", event["page"])
     match event["kind"]:
         case "error":

@@ -25,7 +25,7 @@ from . import engine
 
 # A line of `docker compose config --hash`.
 HASH = re.compile(r"^(\S+) ([0-9a-f]{64})\s*$", re.MULTILINE)
-# The services that stand behind the load balancer, in the order of a release.
+# The services behind the load balancer, in the order of a deploy.
 SERVER = re.compile(r"server\d+")
 MIGRATE = "migrate"
 ENV_CHECK = "env-check"
@@ -53,13 +53,13 @@ Lines = Callable[[str], object]
 HTTP, HTTPS = 8080, 8443
 
 
-# All of the machine's addresses, and the one by which the machine asks itself.
+# All of the machine's addresses, and the one for requests from the machine itself.
 OWN = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (never listened on)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where this machine asks the site."""
+    """The address at which this machine requests the site."""
 
     address: str
     port: int
@@ -184,7 +184,7 @@ class Project:
         )
 
     def site(self) -> Site:
-        """Return where this machine asks the site, with TLS if there is a certificate."""
+        """Return the address at which this machine requests the site, with TLS if it is set up."""
         target = HTTPS if self.tls else HTTP
         for port in self.services[BALANCER].get("ports") or ():
             if port["target"] == target:
@@ -339,7 +339,7 @@ class Project:
         )
 
     def down(self, on_line: Lines, *, volumes: bool) -> process.Result:
-        """Stop and remove the containers; the data only if told."""
+        """Stop and remove the containers; the data only with `volumes`."""
         return process.follow(
             *("docker", "compose", "--progress", "plain", "down", "--remove-orphans"),
             *(["--volumes"] if volumes else []),

@@ -1,4 +1,4 @@
-"""Facts about the Docker engine, its containers and images, each asked with the docker client."""
+"""The Docker engine, its containers and images, through the docker client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from . import container_log
 
 # The load balancer's health checks, one a second and more, in nginx's access log and error log.
 PROBES = ('"path":"/readyz', '"GET /readyz')
-# How often an engine that does not answer is asked, and the pause between two tries.
+# Tries for an engine that does not answer, and the pause between two.
 TRIES = 3
 AGAIN_SECONDS = 1.0
 INSTALL = "https://docs.docker.com/engine/install/"

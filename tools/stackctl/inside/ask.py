@@ -1,4 +1,4 @@
-"""Runs inside a server's container: asks the server itself, around the load balancer.
+"""Runs inside a server's container: requests pages from the server, around the load balancer.
 
 Arguments: a mark, the Host header, then paths. Prints the mark and JSON behind it, on one line:
 each path's status and body, in order.

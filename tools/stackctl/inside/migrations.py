@@ -46,7 +46,7 @@ DEFAULT = re.compile(r"\b(DEFAULT\s+(?!NULL\b)|AUTO_INCREMENT|GENERATED|IDENTITY
 class Running:
     """The tables and columns of the running release, which a migration must leave usable.
 
-    What is not there yet can break none of its requests.
+    What does not exist yet can break none of its requests.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Running:
         return {column.name.casefold(): bool(column.null_ok) for column in described}
 
     def knows(self, app: str, state: ProjectState) -> bool:
-        """Return whether one of an app's tables is there."""
+        """Return whether one of an app's tables exists."""
         models = state.apps.get_models(include_auto_created=True)
         tables = {model._meta.db_table for model in models if model._meta.app_label == app}
         return any(table.casefold() in self.tables for table in tables)

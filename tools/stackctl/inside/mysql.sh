@@ -9,7 +9,7 @@ replaced=stackctl_replaced
 action=$1
 database=${2:-$live}
 
-# As the application signs in: by the network, which is not there during the first start.
+# As the application signs in: by the network, which is down during the first start.
 accepts() {
     local said
     said=$(MYSQL_PWD=$1 mysql --protocol=tcp --host=127.0.0.1 --user="$DB_USER" --connect-timeout=5 --execute='DO 0' 2>&1) ||

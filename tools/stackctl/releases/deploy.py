@@ -29,7 +29,7 @@ from .roll import Limits, Roll, ServerFailedError
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person asked of a deploy."""
+    """The options of a deploy."""
 
     # Empty: the name that git gives.
     release: str = ""

@@ -62,7 +62,7 @@ def _findings(printed: Any, kind: str) -> dict[str, tuple[str, ...]]:
 
 
 def gate(plan: Plan, *, allow_incompatible: bool, warn: Say) -> None:
-    """Refuse migrations that the running release cannot live with, unless told.
+    """Refuse migrations that the running release is not compatible with, unless allowed.
 
     Raises:
         StackctlError: there is such a one; each is named with what is wrong with it.

@@ -74,7 +74,7 @@ def require_present_balancer(
     """Refuse where HAProxy is another than the checks of a release suppose; warn of an old one.
 
     Raises:
-        StackctlError: the site is not where it will be asked, or a server outside the project
+        StackctlError: the site is not where it will be requested, or a server outside the project
             would go on answering with the release before.
     """
     container = engine.one(balancer.container)

@@ -156,7 +156,7 @@ class Roll:
     ) -> bool:
         """Bring one server to the image; false when it was given back untouched.
 
-        One that goes `back` has to serve; that all else is well is asked of a new release alone.
+        One that goes `back` has to serve; only a new release must have all components up.
         """
         with self.console.step(f"{server}: draining"):
             drained = self.drain(server, interruptible=interruptible)
@@ -207,7 +207,7 @@ class Roll:
         return seen.sessions + seen.queued + self.balancer.busy_elsewhere(seen.name)
 
     def _spare_second_drain(self, server: str) -> None:
-        """Tell a server that the load balancer sends it nothing, so that it need not wait for that.
+        """Let a server skip its own drain, because the load balancer sends it nothing already.
 
         A container that cannot be reached, or has requests left, waits as it does at any stop.
         """
@@ -305,7 +305,7 @@ class Roll:
                 raise self._failed(server, container, fault)
 
     def _asked(self, container: str, paths: tuple[str, ...]) -> list[dict[str, Any]]:
-        """Return a server's own answers, in order; none where it cannot be asked."""
+        """Return a server's own responses, in order; none where it cannot be reached."""
         script, mark = ASK.read_text(encoding="utf-8"), outputs.mark()
         result = engine.execute(
             *(container, "python3", "-", mark, self._host(), *paths),

@@ -21,7 +21,7 @@ profile = non_atomic_requests(
 )
 urlpatterns = [
     path("profile/", profile, name="profile"),
-    # Asked without the slash as well, and answered rather than redirected.
+    # Answers without the slash too, rather than redirect.
     path("profile", profile),
     *(pattern for pattern in stack if pattern.name),
     *yours.urlpatterns,
