@@ -52,7 +52,7 @@ def limits(**environ: int) -> dict[str, str]:
 def filled(text: str, values: Mapping[str, str]) -> str:
     """Replace ${X}, ${X:-default}, $(X), %(ENV_X)s or "$X" in a text with its value."""
     names = re.compile(r"\$\{(\w+)(?::-[^}]*)?\}|\$\((\w+)\)|%\(ENV_(\w+)\)s|\$(\w+)")
-    return names.sub(lambda found: values[next(filter(None, found.groups()))], text).strip('"')
+    return names.sub(lambda result: values[next(filter(None, result.groups()))], text).strip('"')
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,24 @@ FORWARD = "nginx/forward.conf"
 
 def nginx_directives(name: str = "nginx/nginx.conf") -> list[Directive]:
     """Return every directive of an nginx file, with those of nginx/forward.conf."""
-    found: list[Directive] = []
+    result: list[Directive] = []
     for one in directives_of(name):
-        found.append(one)
+        result.append(one)
         if (one.name, one.arguments) == ("include", (f"/srv/project/{FORWARD}",)):
-            found += [
+            result += [
                 Directive(more.name, more.arguments, one.blocks) for more in directives_of(FORWARD)
             ]
-    return found
+    return result
 
 
 def directives_of(name: str) -> list[Directive]:
     """Return the directives of a file, without included ones."""
-    found: list[Directive] = []
+    result: list[Directive] = []
     blocks: list[str] = []
     words: list[str] = []
     for match in NGINX_TOKEN.finditer(text_of(name)):
         if match[3] == ";":
-            found.append(Directive(words[0], tuple(words[1:]), tuple(blocks)))
+            result.append(Directive(words[0], tuple(words[1:]), tuple(blocks)))
         elif match[3] == "{":
             blocks.append(" ".join(words))
         elif match[3] == "}":
@@ -98,7 +98,7 @@ def directives_of(name: str) -> list[Directive]:
             words.append(next(text for text in match.groups() if text is not None))
             continue
         words.clear()
-    return found
+    return result
 
 
 def nginx_value(directive_name: str, block: str = "", name: str = "nginx/nginx.conf") -> str:
@@ -127,12 +127,12 @@ def uwsgi_option(name: str) -> str:
 
 def supervisor_sections() -> dict[str, tuple[str, dict[str, str]]]:
     """Return name and options of the only section of each file in supervisor/programs."""
-    found = {}
+    result = {}
     for path in sorted((ROOT / "supervisor" / "programs").glob("*.conf")):
         sections = ini(str(path.relative_to(ROOT)))
         assert len(sections) == 1, f"{path.name}: {list(sections)}"
-        found[path.stem] = sections.popitem()
-    return found
+        result[path.stem] = sections.popitem()
+    return result
 
 
 def supervisor_programs() -> dict[str, dict[str, str]]:
@@ -238,8 +238,8 @@ ALL = {
 
 def services(**variables: str) -> dict[str, dict[str, Any]]:
     """Return the services of the stack, with all options unless variables are given."""
-    found: dict[str, dict[str, Any]] = compose(**(variables or ALL))["services"]
-    return found
+    result: dict[str, dict[str, Any]] = compose(**(variables or ALL))["services"]
+    return result
 
 
 def mounts(service: dict[str, Any]) -> dict[str, str]:
@@ -254,8 +254,8 @@ def dockerfile(name: str) -> list[tuple[str, str]]:
     """Return the instructions of a Dockerfile, each with its arguments on one line."""
     lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    found = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
-    return [(instruction, arguments) for instruction, arguments in found]
+    result = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
+    return [(instruction, arguments) for instruction, arguments in result]
 
 
 def dockerfile_environment(name: str) -> dict[str, str]:

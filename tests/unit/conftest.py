@@ -107,12 +107,12 @@ class Kept:
 @pytest.fixture(autouse=True)
 def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Kept:
     """Keep the lock and the record in memory; the scripted engine has its own."""
-    found = Kept()
+    kept = Kept()
     if "scripted" in request.fixturenames:
-        return found
+        return kept
     for name in ("held", "holder", "other_owner", "read_record", "write_record"):
-        monkeypatch.setattr(lock, name, getattr(found, name))
-    return found
+        monkeypatch.setattr(lock, name, getattr(kept, name))
+    return kept
 
 
 @pytest.fixture

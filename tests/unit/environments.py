@@ -20,6 +20,6 @@ def names(
     environ: dict[str, str], layer: str = "production", scopes: Iterable[str] = ALL_SCOPES
 ) -> list[str]:
     """Return the names of the variables at fault."""
-    found = environment.faults(environ, layer, scopes)
-    assert all(fault.problem and fault.hint for fault in found)
-    return [fault.name for fault in found]
+    result = environment.faults(environ, layer, scopes)
+    assert all(fault.problem and fault.hint for fault in result)
+    return [fault.name for fault in result]

@@ -237,8 +237,8 @@ def test_adopted_project_serves_its_own_urls_and_those_of_the_stack(
 
 
 def test_project_settings_stay_unless_the_stack_sets_them(stack: Path) -> None:
-    found = site_report(stack, "production")
-    settings = found["settings"]
+    result = site_report(stack, "production")
+    settings = result["settings"]
 
     assert settings["INSTALLED_APPS"][0] == "django.contrib.admin"
     assert settings["INSTALLED_APPS"].count("django.contrib.auth") == 0
@@ -271,9 +271,9 @@ def test_local_layer_turns_off_the_project_https_redirect(stack: Path) -> None:
 
 
 def test_project_celery_application_runs_its_tasks_on_the_stack_broker(stack: Path) -> None:
-    found = site_report(stack, "production")
-    assert (found["app"], found["beat"], found["tasks"]) == ("books", ["dust"], True)
-    assert found["broker"].startswith("redis://")
+    result = site_report(stack, "production")
+    assert (result["app"], result["beat"], result["tasks"]) == ("books", ["dust"], True)
+    assert result["broker"].startswith("redis://")
 
 
 def test_variables_that_only_project_settings_read_are_removed_from_the_environment(

@@ -25,8 +25,8 @@ def break_orders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
     """Return django-structlog's lines of this name."""
-    found = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
-    return [event for event in found if event["event"] == name]
+    result = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [event for event in result if event["event"] == name]
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,9 @@ def schema() -> dict[str, Any]:
 @cache
 def api_schema() -> Any:
     """Return the schema from which schemathesis generates requests."""
-    found = schemathesis.openapi.from_dict(schema())
-    found.app = serve
-    return found
+    result = schemathesis.openapi.from_dict(schema())
+    result.app = serve
+    return result
 
 
 # A schema cannot describe which passwords are correct.
@@ -102,14 +102,14 @@ def test_openapi_schema_is_valid_and_lists_every_endpoint() -> None:
 def test_openapi_schema_lists_400_and_403_where_they_can_occur(
     status: str, operations: set[str]
 ) -> None:
-    found = {
+    result = {
         f"{method} {path}"
         for path, methods in schema()["paths"].items()
         for method, operation in methods.items()
         if status in operation["responses"]
     }
 
-    assert found == operations
+    assert result == operations
 
 
 @pytest.mark.django_db

@@ -61,7 +61,7 @@ def neighbour(settings: Settings, tmp_path: Path) -> Iterator[Neighbour]:
 
 def states() -> dict[str, tuple[str, str]]:
     """Return each server's state and why."""
-    return {found.server.name: (found.state, found.detail) for found in check_servers()}
+    return {result.server.name: (result.state, result.detail) for result in check_servers()}
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_hanging_name_server_is_queried_once_and_does_not_delay_the_probe(
     neighbour.resumed.clear()
 
     started = time.monotonic()
-    found = [states()["set2"] for _ in range(3)]
+    result = [states()["set2"] for _ in range(3)]
 
-    assert found == [("down", "no answer within 1 s")] * 3
+    assert result == [("down", "no answer within 1 s")] * 3
     assert time.monotonic() - started < 8 * servers.PROBE_SECONDS
     assert requested == ["127.0.0.1"]
 
@@ -139,9 +139,9 @@ def test_servers_are_probed_in_parallel(neighbour: Neighbour, settings: Settings
         settings.SERVERS = [*dead, settings.SERVERS[-1]]
 
         started = time.monotonic()
-        found = check_servers()
+        result = check_servers()
 
-    assert [one.state for one in found] == ["down"] * 6 + ["up"]
+    assert [one.state for one in result] == ["down"] * 6 + ["up"]
     assert time.monotonic() - started < 3 * servers.PROBE_SECONDS
 
 

@@ -45,9 +45,9 @@ def worker(transactional_db: None) -> None:
     beats.beat("worker")
 
 
-def set_servers(monkeypatch: pytest.MonkeyPatch, found: list[ServerHealth]) -> None:
+def set_servers(monkeypatch: pytest.MonkeyPatch, result: list[ServerHealth]) -> None:
     """Set the result of the server probes."""
-    monkeypatch.setattr(servers.RECENT, "load", lambda: found)
+    monkeypatch.setattr(servers.RECENT, "load", lambda: result)
 
 
 def sign_in(client: Client, **rights: bool) -> None:

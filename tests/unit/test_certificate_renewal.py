@@ -64,8 +64,8 @@ class Machine:
         )
 
     def reloads(self) -> int:
-        asked = self.folder / "asked"
-        return asked.read_text().splitlines().count("reload") if asked.exists() else 0
+        calls = self.folder / "asked"
+        return calls.read_text().splitlines().count("reload") if calls.exists() else 0
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ def report_of(
     *events: Event, places: tuple[str, ...] = (), where: Where = WHERE
 ) -> list[list[str]]:
     """Return the findings as lines of text."""
-    found = findings(events, places or ("",) * len(events), where)
-    return [[line.strip() for line in lines(one)] for one in found]
+    result = findings(events, places or ("",) * len(events), where)
+    return [[line.strip() for line in lines(one)] for one in result]
 
 
 def test_failed_request_names_the_last_traceback_line_in_project_code() -> None:
@@ -274,9 +274,9 @@ def test_findings_are_sorted_and_unique() -> None:
     link = event("link", "/", target="/gone/", text="../gone/")
     slow = event("slow", "/a/")
 
-    found = report_of(link, slow, link, slow)
+    result = report_of(link, slow, link, slow)
 
-    assert [one[0] for one in found] == [
+    assert [one[0] for one in result] == [
         "/a/ needs more than 20 s",
         "/gone/ answers 404, and / links to it",
     ]

@@ -19,7 +19,7 @@ def data_of(service: dict[str, Any]) -> set[str]:
 
 
 def test_each_database_and_broker_has_its_own_data_volume() -> None:
-    found = {
+    result = {
         "mysql": data_of(services(DB_ENGINE="mysql")["db"]),
         "postgres": data_of(services(DB_ENGINE="postgres")["db"]),
         "redis": data_of(services(LAYER="local")["redis"]),
@@ -27,7 +27,7 @@ def test_each_database_and_broker_has_its_own_data_volume() -> None:
         "kafka": data_of(services(BROKER="kafka")["broker"]),
     }
 
-    assert found == {
+    assert result == {
         "mysql": {"db-data"},
         **{name: {f"{name}-data"} for name in ("postgres", "redis", "rabbitmq", "kafka")},
     }

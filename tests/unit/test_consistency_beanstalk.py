@@ -40,8 +40,8 @@ DOCKER_STOP = 10
 
 def settings() -> dict[tuple[str, str], str]:
     """Return every setting of .ebextensions."""
-    found = config_files.check(bundle.from_tree(ROOT))
-    return {(item.namespace, item.name): item.value for item in found if isinstance(item, Setting)}
+    result = config_files.check(bundle.from_tree(ROOT))
+    return {(item.namespace, item.name): item.value for item in result if isinstance(item, Setting)}
 
 
 def number(namespace: str, name: str) -> int:
@@ -185,10 +185,10 @@ READ_BY_AWS = {
 
 @pytest.mark.parametrize("promise", READ_BY_AWS)
 def test_settings_that_only_aws_reads_keep_their_promise(promise: str) -> None:
-    found = settings()
+    result = settings()
 
     for namespace, expected in READ_BY_AWS[promise].items():
-        assert {name: found[namespace, name] for name in expected} == expected
+        assert {name: result[namespace, name] for name in expected} == expected
 
 
 def test_health_check_times_of_the_load_balancer_match_their_comment() -> None:
@@ -254,15 +254,15 @@ def test_sample_settings_are_valid_when_uncommented() -> None:
     whole = bundle.from_tree(ROOT)
     files = {**whole.files, name: bundle.BundleFile("\n".join(lines).encode())}
     changed = bundle.Bundle(files)
-    found = {
+    result = {
         (item.namespace, item.name)
         for item in config_files.check(changed)
         if isinstance(item, Setting) and item.file == name
     }
 
-    assert {(SECRETS, "DJANGO_SECRET_KEY"), (SECRETS, "DATABASE_URL")} <= found
+    assert {(SECRETS, "DJANGO_SECRET_KEY"), (SECRETS, "DATABASE_URL")} <= result
     for variable in ("AWS_STORAGE_BUCKET_NAME", "AWS_STATIC_BUCKET_NAME", "STATIC_URL"):
-        assert ("aws:elasticbeanstalk:application:environment", variable) in found
+        assert ("aws:elasticbeanstalk:application:environment", variable) in result
     assert list(findings_of(changed)) == []
 
 
@@ -281,8 +281,8 @@ esac
 def hop_limit() -> dict[str, str]:
     """Return the command that raises the hop limit."""
     commands = yaml.safe_load(text_of(".ebextensions/metadata.config"))["commands"]
-    found: dict[str, str] = commands["10-metadata-hop-limit"]
-    return found
+    result: dict[str, str] = commands["10-metadata-hop-limit"]
+    return result
 
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:

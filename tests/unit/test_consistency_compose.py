@@ -58,20 +58,20 @@ def started(**variables: str) -> dict[str, dict[str, Any]]:
 def all_services() -> list[tuple[str, dict[str, Any]]]:
     """Return every possible service, and each variant of those that differ by a variable."""
     other = {**ALL, "BROKER": "kafka", "DB_ENGINE": "postgres", "LAYER": "production"}
-    found = list(started().items()) + list(started(**other).items())
+    result = list(started().items()) + list(started(**other).items())
     assert {"apache", "broker", "nginx-balancer", "certificates", "db", *SERVERS} <= {
-        name for name, _ in found
+        name for name, _ in result
     }
-    return found
+    return result
 
 
 def variable_uses() -> list[tuple[str, str]]:
     """Return each use of a variable's value in the compose files, with what follows its name."""
-    found = []
+    result = []
     for name in COMPOSE_FILES:
         lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]
-        found += USE.findall("\n".join(lines))
-    return [use for use in found if use != WITH_TLS]
+        result += USE.findall("\n".join(lines))
+    return [use for use in result if use != WITH_TLS]
 
 
 def stack_environment(service: str) -> set[str]:
@@ -128,19 +128,19 @@ def test_each_server_has_its_own_profile_name() -> None:
 @pytest.mark.parametrize("count", range(2, 7))
 def test_server_count_sets_the_servers_of_all_load_balancers(count: int) -> None:
     """HAProxy, Apache and the nginx balancer read it too."""
-    found = services(**{**ALL, "SERVER_COUNT": str(count)})
+    result = services(**{**ALL, "SERVER_COUNT": str(count)})
 
-    assert {name for name in found if name.startswith("server")} == set(SERVERS[:count])
+    assert {name for name in result if name.startswith("server")} == set(SERVERS[:count])
     for name in ("haproxy", "apache", "nginx-balancer", "server1", "env-check"):
-        assert found[name]["environment"]["SERVER_COUNT"] == str(count)
+        assert result[name]["environment"]["SERVER_COUNT"] == str(count)
     # The name of a server that is not started resolves to an address that refuses connections.
-    assert {host.partition("=")[0] for host in found["apache"]["extra_hosts"]} == set(SERVERS)
+    assert {host.partition("=")[0] for host in result["apache"]["extra_hosts"]} == set(SERVERS)
     assert VARIABLES["SERVER_COUNT"].choices[-1] == str(len(SERVERS))
 
 
 def test_secret_volumes_are_read_only_for_their_reader_and_written_by_env_check() -> None:
     """ops/environment/secret_files.py lists the readers."""
-    found = {
+    result = {
         (mount["source"], mount["target"], mount.get("read_only", False), name)
         for name, service in all_services()
         for mount in service.get("volumes", ())
@@ -149,7 +149,7 @@ def test_secret_volumes_are_read_only_for_their_reader_and_written_by_env_check(
     folder = str(files.MOUNTED)
     readers = {"application": (*SERVERS, "worker")}
 
-    assert found == {
+    assert result == {
         *(
             (f"{name}-secrets", f"{secret_files.VOLUMES}/{name}", False, "env-check")
             for name in secret_files.READERS
@@ -370,8 +370,8 @@ def test_no_service_depends_on_an_optional_service() -> None:
 
 def before(name: str, every: dict[str, dict[str, Any]]) -> set[str]:
     """Return the services that must be healthy, or done, before this one starts."""
-    found = set(every[name].get("depends_on", {}))
-    return found.union(*(before(other, every) for other in found))
+    result = set(every[name].get("depends_on", {}))
+    return result.union(*(before(other, every) for other in result))
 
 
 @pytest.mark.parametrize("variables", [{"LAYER": "local"}, ALL])

@@ -24,8 +24,8 @@ MB = 2**20
 
 def number(pattern: str, text: str) -> int:
     """Return the number that a pattern finds in a text once."""
-    (found,) = re.findall(pattern, text, re.MULTILINE)
-    return int(found)
+    (result,) = re.findall(pattern, text, re.MULTILINE)
+    return int(result)
 
 
 def test_only_services_that_start_as_root_have_capabilities() -> None:

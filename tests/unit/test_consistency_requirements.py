@@ -34,14 +34,14 @@ def normal(name: str) -> str:
 @cache
 def required(name: str) -> frozenset[str]:
     """Return the packages that an .in file requires, with those of included files."""
-    found: set[str] = set()
+    result: set[str] = set()
     for line in (FOLDER / f"{name}.in").read_text().splitlines():
         text = line.partition("#")[0].strip()
         if text.startswith("-r "):
-            found |= required(Path(text.removeprefix("-r ")).stem)
+            result |= required(Path(text.removeprefix("-r ")).stem)
         elif text:
-            found.add(normal(re.split(r"[<>=~!\[; ]", text)[0]))
-    return frozenset(found)
+            result.add(normal(re.split(r"[<>=~!\[; ]", text)[0]))
+    return frozenset(result)
 
 
 @cache
@@ -97,7 +97,7 @@ def test_each_package_has_one_version_in_all_lock_files() -> None:
             if match := PIN.fullmatch(line):
                 versions.setdefault(match[1], set()).add(match[2])
 
-    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+    assert {package: result for package, result in versions.items() if len(result) > 1} == {}
 
 
 def wheel(folder: Path, name: str, version: str) -> None:

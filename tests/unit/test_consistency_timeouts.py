@@ -81,12 +81,12 @@ class Chain:
         environ = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "mysite.settings.local"}
         environ |= {"DJANGO_READ_DOTENV": "false", "REQUEST_SECONDS": str(self.request)}
         options = environment.database_settings(environment.load(environ))["OPTIONS"]
-        found = {name: value for name, value in options.items() if name.endswith("timeout")}
+        result = {name: value for name, value in options.items() if name.endswith("timeout")}
         for text in (options.get("options", ""), options.get("init_command", "")):
             for name, value in re.findall(r"(\w+_timeout)=(\d+)", text):
                 # PostgreSQL counts in milliseconds, MySQL in seconds.
-                found[name] = int(value) // 1000 if url.startswith("postgres") else int(value)
-        return found
+                result[name] = int(value) // 1000 if url.startswith("postgres") else int(value)
+        return result
 
 
 VARIABLE = VARIABLES["REQUEST_SECONDS"]
@@ -264,9 +264,9 @@ def test_nginx_balancer_limits_match_haproxy(chain: Chain) -> None:
     tries = float(
         nginx_value("proxy_next_upstream_tries", name="variants/nginx-balancer/nginx.conf")
     )
-    again = limit("proxy_next_upstream_timeout")
+    retry_timeout = limit("proxy_next_upstream_timeout")
     assert tries >= len(SERVERS)
-    assert tries * limit("proxy_connect_timeout") < again < chain.request
+    assert tries * limit("proxy_connect_timeout") < retry_timeout < chain.request
 
 
 def test_apache_shutdown_and_keepalive_match_nginx(chain: Chain) -> None:

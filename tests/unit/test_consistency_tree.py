@@ -148,17 +148,17 @@ def test_named_python_files_exist() -> None:
     names = {path.as_posix() for path in tracked_files()}
     # The example app of the docs; a project's app may have the same name.
     tops = {name.partition("/")[0] for name in names} - {"shop"}
-    found = []
+    result = []
     for name in names:
         text = (ROOT / name).read_bytes().decode(errors="replace")
-        found += [
+        result += [
             f"{name}: {module}"
             for module in re.findall(r"(?<![\w./$-])(?:[\w.-]+/)+[\w-]+\.py\b", text)
             if module.partition("/")[0] in tops and module not in names
         ]
 
     # Tests often name files that they add to a copy of the tree.
-    assert [line for line in found if not line.startswith("tests/")] == []
+    assert [line for line in result if not line.startswith("tests/")] == []
 
 
 def test_each_setting_is_assigned_once_in_a_file() -> None:
@@ -168,9 +168,9 @@ def test_each_setting_is_assigned_once_in_a_file() -> None:
 
 
 def test_no_file_names_a_package_registry() -> None:
-    found = []
+    result = []
     for name in tracked_files():
         text = (ROOT / name).read_bytes().decode(errors="replace")
-        found += [f"{name}: {match[0]}" for match in REGISTRY.finditer(text)]
+        result += [f"{name}: {match[0]}" for match in REGISTRY.finditer(text)]
 
-    assert found == []
+    assert result == []

@@ -20,13 +20,13 @@ from tools.stackctl.docker.engine import version_numbers
 
 def tags() -> dict[str, set[str]]:
     """Return the tags of each image that the compose files pull."""
-    found = defaultdict(set)
+    result = defaultdict(set)
     for name in COMPOSE_FILES:
         for service in compose_file(name).get("services", {}).values():
             image, _, tag = service.get("image", "").partition(":")
             if tag and "$" not in image:
-                found[image].add(tag)
-    return found
+                result[image].add(tag)
+    return result
 
 
 def tags_in(image: str, text: str) -> set[str]:
@@ -38,15 +38,15 @@ def test_each_image_has_one_tag_in_all_files() -> None:
     """In compose files, tests, README and docs."""
     expected = tags()
     assert {"mysql", "postgres", "redis", "haproxy", "httpd", "rabbitmq"} <= expected.keys()
-    assert {image: len(found) for image, found in expected.items()} == dict.fromkeys(expected, 1)
+    assert {image: len(result) for image, result in expected.items()} == dict.fromkeys(expected, 1)
 
     differing = {
-        (str(path), image): found
+        (str(path), image): result
         for path in tracked_files()
         if path.suffix in (".md", ".py", ".sh", ".yaml", ".yml", "")
         for text in [(ROOT / path).read_text(encoding="utf-8", errors="replace")]
         for image, tag in expected.items()
-        if (found := tags_in(image, text) - tag)
+        if (result := tags_in(image, text) - tag)
     }
 
     assert differing == {}
@@ -67,7 +67,9 @@ def flat(name: str) -> str:
 def test_docs_name_the_engine_and_compose_versions_that_stackctl_requires(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    engine, plugin = (".".join(map(str, found)) for found in (preflight.ENGINE, preflight.COMPOSE))
+    engine, plugin = (
+        ".".join(map(str, result)) for result in (preflight.ENGINE, preflight.COMPOSE)
+    )
 
     assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in ENGINE_HELP
     assert f"Docker Engine {engine} or newer with Compose {plugin} or newer" in flat("README.md")
@@ -98,12 +100,12 @@ def test_docs_name_the_python_version_of_the_project(name: str) -> None:
 
 def install(folder: Path, version: str) -> subprocess.CompletedProcess[str]:
     """Run the installer with a fake Python of this version."""
-    found = tuple(map(int, version.split(".")))
+    result = tuple(map(int, version.split(".")))
     stand_in = folder / "python"
     stand_in.write_text(f"""#!/bin/sh
 case $1 in
 --version) echo Python {version} ;;
--c) exec {sys.executable} -c 'import sys; sys.version_info = {found}; exec(sys.argv[1])' "$2" ;;
+-c) exec {sys.executable} -c 'import sys; sys.version_info = {result}; exec(sys.argv[1])' "$2" ;;
 *) echo "python $*" >&2; exit 9 ;;
 esac
 """)

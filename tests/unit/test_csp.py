@@ -182,9 +182,9 @@ def test_system_check_refuses_malformed_csp_path_rules(
 ) -> None:
     settings.CONTENT_SECURITY_POLICY_PATHS = rules
 
-    (found,) = [one for one in run_checks() if one.id == "ops.E001"]
+    (result,) = [one for one in run_checks() if one.id == "ops.E001"]
 
-    assert problem in found.msg
+    assert problem in result.msg
 
 
 def test_system_check_accepts_valid_csp_path_rules(settings: Settings) -> None:

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 def mark(drain_file: Path) -> Path:
     """Mark the server as drained, as a deploy does; return the marker file."""
     subprocess.run(["sh", "-c", MARK_DRAINED], env={"DRAIN_FILE": str(drain_file)}, check=True)
-    (found,) = drain_file.parent.glob(f"{drain_file.name}?*")
-    return found
+    (result,) = drain_file.parent.glob(f"{drain_file.name}?*")
+    return result
 
 
 # A `sleep` that records each wait during which /readyz answers 404.
@@ -68,9 +68,9 @@ def catches_term(pid: int) -> bool:
 def stop(process: subprocess.Popen[str]) -> str:
     """Stop the program, as supervisor does, and return its output."""
     process.terminate()
-    _, said = process.communicate(timeout=20)
+    _, output = process.communicate(timeout=20)
     assert process.returncode == 0
-    return said
+    return output
 
 
 def waits(folder: Path) -> list[str]:
@@ -80,9 +80,9 @@ def waits(folder: Path) -> list[str]:
 
 
 def test_stop_makes_readyz_404_and_waits_for_drain_seconds(tmp_path: Path) -> None:
-    said = stop(start(tmp_path / "drain"))
+    output = stop(start(tmp_path / "drain"))
 
-    assert f"/readyz answers 404; stopping in {SECONDS} s" in said
+    assert f"/readyz answers 404; stopping in {SECONDS} s" in output
     assert waits(tmp_path) == [SECONDS]
     assert (tmp_path / "drain").exists()
 
@@ -90,9 +90,9 @@ def test_stop_makes_readyz_404_and_waits_for_drain_seconds(tmp_path: Path) -> No
 def test_stop_of_a_server_drained_by_a_deploy_does_not_wait(tmp_path: Path) -> None:
     process = start(tmp_path / "drain")
     mark(tmp_path / "drain")
-    said = stop(process)
+    output = stop(process)
 
-    assert "drained before; stopping at once" in said
+    assert "drained before; stopping at once" in output
     assert waits(tmp_path) == []
     assert (tmp_path / "drain").exists()
 

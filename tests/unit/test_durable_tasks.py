@@ -240,7 +240,7 @@ def test_each_failed_attempt_of_a_task_is_logged(
     noted.apply(["a"], {"error": "other"}, task_id="too early", headers=headers)
 
     assert (type(retry), type(retry.exc), retry.when) == (Retry, OSError, 1)
-    assert "tests.noted: attempt 1 of 3 failed (OSError: a); again in 1 s" in caplog.text
+    assert "tests.noted: attempt 1 of 3 failed (OSError: a); next try in 1 s" in caplog.text
     assert "tests.noted too early: nothing to do" in caplog.text
     retry = noted.retry(exc=retry.exc, countdown=90, throw=False)
     assert (type(retry.exc), retry.when) == (OSError, 90)

@@ -331,10 +331,10 @@ def test_bundle_that_cannot_be_written_exits_2(
     target = tmp_path / place
 
     assert cli.main(["bundle", "--image", DIGEST, "--output", str(target)]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith(f"ebctl: {target} cannot be written: ")
-    assert told.err.endswith("Choose another file: --output FILE\n")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"ebctl: {target} cannot be written: ")
+    assert captured.err.endswith("Choose another file: --output FILE\n")
 
 
 def test_bundle_with_an_unreadable_file_exits_2(

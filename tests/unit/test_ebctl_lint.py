@@ -30,11 +30,11 @@ def test_lint_finds_nothing_in_the_project() -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_lint_finds_the_fault(fault: str) -> None:
     _, rule, line, words = FAULTS[fault]
-    found = findings_in_fault(fault)
-    fitting = [item for item in found if item.rule == rule and item.line == line]
+    result = findings_in_fault(fault)
+    fitting = [item for item in result if item.rule == rule and item.line == line]
 
-    assert fitting, found
-    assert any(words in str(item) for item in fitting), found
+    assert fitting, result
+    assert any(words in str(item) for item in fitting), result
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -61,8 +61,8 @@ def test_lint_checks_the_saved_configuration(tmp_path: Any) -> None:
     target = folder / "default.cfg.yml"
     target.write_text(f'OptionSettings:\n  {COMMAND}:\n    BatchSize: "0"\n')
 
-    (found,) = saved.check(tmp_path)
-    assert (found.rule, found.line) == ("value", 3)
+    (result,) = saved.check(tmp_path)
+    assert (result.rule, result.line) == ("value", 3)
     # In a saved configuration, an option that the client would override is valid.
     target.write_text(f'OptionSettings:\n  {COMMAND}:\n    BatchSize: "1"\n')
     assert list(saved.check(tmp_path)) == []

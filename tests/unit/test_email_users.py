@@ -145,9 +145,9 @@ def test_first_superuser_is_created_for_a_user_model_with_email_login(project: P
     }
     cases = [good, good, by_email, by_email, *({**good, **wrong} for wrong in refused.values())]
 
-    said = in_project(project, "-c", MIGRATE, json.dumps(cases))
+    output = in_project(project, "-c", MIGRATE, json.dumps(cases))
 
-    ended = json.loads(said.splitlines()[-1])
+    ended = json.loads(output.splitlines()[-1])
     assert ended[:4] == [[0, "", [["Chief@Example.com", "Paris", True]]]] * 4
     for (code, errors, users), message in zip(ended[4:], refused, strict=True):
         assert (code, users) == (1, [])

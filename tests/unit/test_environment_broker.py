@@ -50,16 +50,16 @@ def test_broker_url_follows_the_order_of_the_broker_variables(
 
 @pytest.mark.parametrize("environ", [RABBITMQ, {"CELERY_BROKER_URL": "amqps://u:p@h/v"}])
 def test_rabbitmq_confirms_messages_and_uses_quorum_queues(environ: dict[str, str]) -> None:
-    found = settings(**environ)
+    result = settings(**environ)
 
-    options = found["broker_transport_options"]
+    options = result["broker_transport_options"]
     assert isinstance(options, dict) and options["confirm_publish"] is True
     # Queues that a team declares too.
     for name in ("task_default_queue_type", "task_create_missing_queue_type"):
-        assert found[name] == "quorum"
+        assert result[name] == "quorum"
     # A direct exchange cannot delay a retry.
     for name in ("task_default_exchange_type", "task_create_missing_queue_exchange_type"):
-        assert found[name] == "topic"
+        assert result[name] == "topic"
     assert "task_default_queue_type" not in settings(**REDIS)
 
 

@@ -23,10 +23,10 @@ from tests.unit.environments import GOOD, GROUP, names
 def test_https_redirect_without_a_certificate_is_a_warning(
     change: dict[str, str], layer: str, warned: bool
 ) -> None:
-    found = warnings({**GOOD, **change}, layer)
+    result = warnings({**GOOD, **change}, layer)
 
-    assert [fault.name for fault in found] == ["DJANGO_SECURE_SSL_REDIRECT"] * warned
-    assert all("TLS_CERTIFICATE" in fault.hint and "=false" in fault.hint for fault in found)
+    assert [fault.name for fault in result] == ["DJANGO_SECURE_SSL_REDIRECT"] * warned
+    assert all("TLS_CERTIFICATE" in fault.hint and "=false" in fault.hint for fault in result)
 
 
 # remove_demo: begin
@@ -44,11 +44,11 @@ def test_https_redirect_without_a_certificate_is_a_warning(
 def test_tasks_that_need_more_memory_than_app_memory_are_a_warning(
     change: dict[str, str], needed: int
 ) -> None:
-    found = warnings({**GOOD, **change, "DJANGO_SECURE_SSL_REDIRECT": "false"}, "production")
+    result = warnings({**GOOD, **change, "DJANGO_SECURE_SSL_REDIRECT": "false"}, "production")
 
-    assert [fault.name for fault in found] == ["WORKER_CONCURRENCY"] * bool(needed)
-    assert all(f"{needed} MB at once" in fault.problem for fault in found)
-    assert all(f"APP_MEMORY={needed + 256}m" in fault.hint for fault in found)
+    assert [fault.name for fault in result] == ["WORKER_CONCURRENCY"] * bool(needed)
+    assert all(f"{needed} MB at once" in fault.problem for fault in result)
+    assert all(f"APP_MEMORY={needed + 256}m" in fault.hint for fault in result)
 
 
 # remove_demo: end
@@ -130,7 +130,7 @@ def test_static_bucket_and_static_url_must_be_set_together(
 ) -> None:
     """With only one of them, pages would link to files that are not there."""
     layer = layer if layer != "staging" else layer_of("mysite.settings.staging")
-    found = [str(fault) for fault in environment.faults({**STATIC, **changes}, layer)]
+    result = [str(fault) for fault in environment.faults({**STATIC, **changes}, layer)]
 
-    assert len(found) == (expected is not None), found
-    assert all(fault.startswith(expected or "") for fault in found), found
+    assert len(result) == (expected is not None), result
+    assert all(fault.startswith(expected or "") for fault in result), result

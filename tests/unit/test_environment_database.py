@@ -38,14 +38,14 @@ def resolve(environ: dict[str, str], layer: str = "local") -> tuple[dict[str, An
 
 def settings(environ: dict[str, str], layer: str = "local") -> dict[str, Any]:
     """Return the settings of an environment without a fault."""
-    found, faults = resolve(environ, layer)
+    result, faults = resolve(environ, layer)
     assert not faults
-    return found
+    return result
 
 
-def named(found: dict[str, Any]) -> tuple[Any, ...]:
+def named(result: dict[str, Any]) -> tuple[Any, ...]:
     """Return the settings that name the database."""
-    return tuple(found.get(key, "") for key in ("ENGINE", "USER", "PASSWORD", "HOST", "NAME"))
+    return tuple(result.get(key, "") for key in ("ENGINE", "USER", "PASSWORD", "HOST", "NAME"))
 
 
 @pytest.mark.parametrize(
@@ -260,20 +260,20 @@ def test_every_database_has_connection_max_age_health_checks_and_test_name(
     environ: dict[str, str],
 ) -> None:
     """Connections are kept, and checked before reuse."""
-    found = settings({**environ, "DB_CONN_MAX_AGE": "7", "TEST_DB_NAME": "test_ci"})
-    assert found["CONN_MAX_AGE"] == 7
-    assert found["CONN_HEALTH_CHECKS"] is True
-    assert found["TEST"] == {"NAME": "test_ci"}
+    result = settings({**environ, "DB_CONN_MAX_AGE": "7", "TEST_DB_NAME": "test_ci"})
+    assert result["CONN_MAX_AGE"] == 7
+    assert result["CONN_HEALTH_CHECKS"] is True
+    assert result["TEST"] == {"NAME": "test_ci"}
     assert "TEST" not in settings(environ)
 
 
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
 def test_migration_settings_drop_time_limits_and_keep_other_options(engine: str) -> None:
-    found = settings({**GROUP, "DB_ENGINE": engine})
-    before = dict(found["OPTIONS"])
-    patient = database.without_time_limits(found)
+    result = settings({**GROUP, "DB_ENGINE": engine})
+    before = dict(result["OPTIONS"])
+    patient = database.without_time_limits(result)
     lost = set(before) - set(patient["OPTIONS"])
     assert lost == {"read_timeout", "write_timeout" if engine == "mysql" else "options"}
     assert patient["OPTIONS"]["connect_timeout"] == 2
-    assert found["OPTIONS"] == before
-    assert {**patient, "OPTIONS": before} == found
+    assert result["OPTIONS"] == before
+    assert {**patient, "OPTIONS": before} == result

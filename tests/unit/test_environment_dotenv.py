@@ -95,9 +95,9 @@ def test_dotenv_reads_every_supported_form(line: str, value: str) -> None:
 @pytest.mark.parametrize("line", UNSAFE)
 def test_dotenv_reports_an_ambiguous_line_by_number_without_its_value(line: str) -> None:
     """A password must not appear in a log."""
-    found = dotenv.parse(f"# a comment\nB=1\n\n{line}\nC=2\n")
-    assert found.values == {"B": "1", "C": "2"}
-    [fault] = found.faults
+    result = dotenv.parse(f"# a comment\nB=1\n\n{line}\nC=2\n")
+    assert result.values == {"B": "1", "C": "2"}
+    [fault] = result.faults
     assert fault.name == ".env line 4"
     assert fault.hint
     assert "hidden" not in str(fault)
@@ -109,10 +109,10 @@ def test_dotenv_ignores_comments_and_blank_lines() -> None:
 
 def test_dotenv_uses_the_last_of_duplicate_names_with_a_warning() -> None:
     """As in a shell."""
-    found = dotenv.parse("A=1\nA=2\n")
-    assert found.values == {"A": "2"}
-    assert not found.faults
-    [warning] = found.warnings
+    result = dotenv.parse("A=1\nA=2\n")
+    assert result.values == {"A": "2"}
+    assert not result.faults
+    [warning] = result.warnings
     assert "line 2" in warning.name
     assert "line 1" in warning.problem
 
@@ -147,9 +147,9 @@ def test_dotenv_with_wrong_encoding_or_invisible_characters_is_a_fault(
     """Editors on Windows write such files."""
     path = tmp_path / "other.env"
     path.write_bytes(content)
-    found = dotenv.read(path)
-    assert [str(fault).startswith(message) for fault in found.faults] == [True], found
-    assert "A" not in found.values or "line 2" in message
+    result = dotenv.read(path)
+    assert [str(fault).startswith(message) for fault in result.faults] == [True], result
+    assert "A" not in result.values or "line 2" in message
 
 
 def test_unreadable_dotenv_is_a_fault(tmp_path: Path) -> None:
@@ -194,10 +194,10 @@ def shared_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
     lines += [line for line in (*raw, *quoted) if not dotenv.parse(line).faults]
     path = tmp_path_factory.mktemp("project") / ".env"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    found = dotenv.read(path)
-    assert not found.faults
-    assert len(found.values) == len(lines) > 800
-    return path, dict(found.values)
+    result = dotenv.read(path)
+    assert not result.faults
+    assert len(result.values) == len(lines) > 800
+    return path, dict(result.values)
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])

@@ -36,10 +36,10 @@ def test_port_of_an_optional_service_must_differ_when_it_is_on(
 def test_each_duplicate_port_is_reported() -> None:
     same = {"HTTP_PORT": "9000", "NGINX_PORT": "9000", "APACHE_PORT": "9000", "APACHE": "1"}
 
-    found = environment.faults(same, "local")
+    result = environment.faults(same, "local")
 
-    assert [fault.name for fault in found] == ["NGINX_PORT", "APACHE_PORT"]
-    assert found[0].problem == "it is 9000, and so is HTTP_PORT"
+    assert [fault.name for fault in result] == ["NGINX_PORT", "APACHE_PORT"]
+    assert result[0].problem == "it is 9000, and so is HTTP_PORT"
     # An invalid port is one fault, not two.
     assert names({**same, "HTTP_PORT": "http"}, "local") == ["HTTP_PORT", "APACHE_PORT"]
 

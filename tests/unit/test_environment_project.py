@@ -77,8 +77,8 @@ def test_project_superuser_variable_reaches_only_migrate(clone: Path) -> None:
     env(clone, "write")
 
     files = [yaml.safe_load((clone / file).read_text()) for file in COMPOSE]
-    found = [service for file in files for service in file.get("services", {}).items()]
-    assert [key for key, service in found if name in (service.get("environment") or {})] == [
+    result = [service for file in files for service in file.get("services", {}).items()]
+    assert [key for key, service in result if name in (service.get("environment") or {})] == [
         "migrate"
     ]
     code = (

@@ -24,9 +24,9 @@ def url(database: int, **environ: str) -> str:
 
 def faults(**environ: str) -> list[str]:
     """Return the names of the faults in production."""
-    found = environment.faults({**SHARED, **environ}, "production", {"django"})
-    assert all(fault.problem and fault.hint for fault in found)
-    return [fault.name for fault in found]
+    result = environment.faults({**SHARED, **environ}, "production", {"django"})
+    assert all(fault.problem and fault.hint for fault in result)
+    return [fault.name for fault in result]
 
 
 def test_broker_cache_and_counter_use_separate_redis_databases() -> None:
@@ -92,6 +92,6 @@ def test_wrong_redis_variables_are_reported_once(
     ],
 )
 def test_throttle_rates_are_validated(rate: str, good: bool) -> None:
-    found = environment.faults({"THROTTLE_ANON": rate}, "test")
+    result = environment.faults({"THROTTLE_ANON": rate}, "test")
 
-    assert [fault.name for fault in found] == ([] if good else ["THROTTLE_ANON"])
+    assert [fault.name for fault in result] == ([] if good else ["THROTTLE_ANON"])

@@ -37,10 +37,10 @@ def test_compose_passes_a_file_for_each_secret() -> None:
 
 def test_env_sample_lists_every_dotenv_variable_once() -> None:
     """Required ones are empty, the others commented out with the local default, without secrets."""
-    found = {name: (mark, text) for mark, name, text in ASSIGNMENT.findall(render.sample())}
-    assert set(found) == set(VARIABLES) - {"DJANGO_BUILD"}
-    assert len(found) == len(ASSIGNMENT.findall(render.sample()))
-    for name, (mark, text) in found.items():
+    result = {name: (mark, text) for mark, name, text in ASSIGNMENT.findall(render.sample())}
+    assert set(result) == set(VARIABLES) - {"DJANGO_BUILD"}
+    assert len(result) == len(ASSIGNMENT.findall(render.sample()))
+    for name, (mark, text) in result.items():
         variable = VARIABLES[name]
         if variable.required_in:
             assert (mark, text) == ("", "")
@@ -66,10 +66,10 @@ def test_env_sample_has_help_default_and_layers_of_each_variable() -> None:
 def test_env_sample_is_a_valid_local_dotenv() -> None:
     """Also with all optional lines uncommented."""
     for text in (render.sample(), ASSIGNMENT.sub(r"\2=\3", render.sample())):
-        found = dotenv.parse(text)
-        assert (found.faults, found.warnings) == ((), ())
-        assert environment.faults(found.values, "local", dotenv=found) == []
-    assert len(found.values) == len(VARIABLES) - 1
+        result = dotenv.parse(text)
+        assert (result.faults, result.warnings) == ((), ())
+        assert environment.faults(result.values, "local", dotenv=result) == []
+    assert len(result.values) == len(VARIABLES) - 1
 
 
 def test_generated_files_have_no_sample_secret() -> None:
@@ -196,18 +196,18 @@ def test_docs_page_without_table_marks_is_refused() -> None:
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
 def test_fresh_env_is_valid_except_for_values_to_fill_in(layer: str) -> None:
     text, unknown = render.fresh(layer)
-    found = dotenv.parse(text)
-    assert found.faults == ()
-    faults = environment.faults(found.values, layer, dotenv=found)
+    result = dotenv.parse(text)
+    assert result.faults == ()
+    faults = environment.faults(result.values, layer, dotenv=result)
     assert [fault.name for fault in faults] == unknown
     assert unknown == ([] if layer == "local" else ["DJANGO_ALLOWED_HOSTS"])
     for name in unknown:
         assert re.search(rf"^# FILL IN: .+\n{name}=$", text, re.MULTILINE)
-    filled = {**found.values, "DJANGO_ALLOWED_HOSTS": "www.example.com"}
+    filled = {**result.values, "DJANGO_ALLOWED_HOSTS": "www.example.com"}
     assert environment.faults(filled, layer) == []
-    assert found.values["LAYER"] == layer
+    assert result.values["LAYER"] == layer
     # In the local layer, application and servers use the samples.
-    assert ("DB_PASSWORD" in found.values) is (layer != "local")
+    assert ("DB_PASSWORD" in result.values) is (layer != "local")
 
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
@@ -221,8 +221,8 @@ def test_fresh_env_is_valid_except_for_values_to_fill_in(layer: str) -> None:
 def test_fresh_env_is_valid_with_every_broker_and_database(
     layer: str, name: str, choice: str
 ) -> None:
-    found = dotenv.parse(render.fresh(layer)[0]).values
-    filled = {**found, "DJANGO_ALLOWED_HOSTS": "www.example.com", name: choice}
+    result = dotenv.parse(render.fresh(layer)[0]).values
+    filled = {**result, "DJANGO_ALLOWED_HOSTS": "www.example.com", name: choice}
     assert environment.faults(filled, layer) == []
 
 

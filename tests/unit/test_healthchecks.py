@@ -42,10 +42,10 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    found = Server()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    started = Server()
+    yield started
+    started.server.shutdown()
+    started.server.server_close()
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -128,9 +128,9 @@ def test_cache_outage_turns_off_the_sign_in_limit(client: Client, settings: Sett
 
 
 def test_system_check_warns_of_an_unknown_throttle_login_path(settings: Settings) -> None:
-    assert [found for found in run_checks() if found.id == "ops.W001"] == []
+    assert [result for result in run_checks() if result.id == "ops.W001"] == []
 
     settings.THROTTLE_LOGIN_PATHS = ["login", "logn", "/accounts/login/", "/no/such/page"]
 
-    named = [str(found.msg) for found in run_checks() if found.id == "ops.W001"]
+    named = [str(result.msg) for result in run_checks() if result.id == "ops.W001"]
     assert [message.partition("path ")[2] for message in named] == ["'logn'.", "'/no/such/page'."]

@@ -77,12 +77,12 @@ def test_local_settings_do_not_read_the_dotenv_of_another_layer(tmp_path: Path, 
     text, _ = render.fresh(layer)
     text += "DJANGO_ALLOWED_HOSTS=www.example.com\nDATABASE_URL=mysql://u:p@h/n\nODD LINE\n"
 
-    found = loaded(tmp_path, text)
+    result = loaded(tmp_path, text)
 
-    settings = environment.database_settings(found)
+    settings = environment.database_settings(result)
     assert settings["ENGINE"] == "django.db.backends.sqlite3"
-    assert found.list("DJANGO_ALLOWED_HOSTS") == ["localhost", "127.0.0.1", "[::1]"]
-    assert environment.redis_url(found, environment.CACHE) == ""
+    assert result.list("DJANGO_ALLOWED_HOSTS") == ["localhost", "127.0.0.1", "[::1]"]
+    assert environment.redis_url(result, environment.CACHE) == ""
     # A variable of the process counts.
     assert loaded(tmp_path, text, RUN_PORT="8123").int("RUN_PORT") == 8123
 
@@ -100,26 +100,26 @@ def test_local_settings_do_not_read_the_dotenv_of_another_layer(tmp_path: Path, 
     ],
 )
 def test_local_settings_do_not_use_servers_of_compose(tmp_path: Path, lines: str) -> None:
-    found = loaded(tmp_path, f"LAYER=local\n{lines}")
+    result = loaded(tmp_path, f"LAYER=local\n{lines}")
 
-    assert environment.database_settings(found)["ENGINE"] == "django.db.backends.sqlite3"
-    assert environment.redis_url(found, environment.CACHE) == ""
-    assert environment.broker_url(found) == ""
+    assert environment.database_settings(result)["ENGINE"] == "django.db.backends.sqlite3"
+    assert environment.redis_url(result, environment.CACHE) == ""
+    assert environment.broker_url(result) == ""
 
 
 def test_local_settings_use_external_servers_of_dotenv(tmp_path: Path) -> None:
     lines = "DATABASE_URL=mysql://u:p@db.example.com/n\nREDIS_URL=redis://redis.example.com/0\n"
 
-    found = loaded(tmp_path, lines)
+    result = loaded(tmp_path, lines)
 
-    assert environment.database_settings(found)["HOST"] == "db.example.com"
-    assert environment.redis_url(found, environment.CACHE) == "redis://redis.example.com/1"
+    assert environment.database_settings(result)["HOST"] == "db.example.com"
+    assert environment.redis_url(result, environment.CACHE) == "redis://redis.example.com/1"
 
 
 def test_production_settings_read_the_dotenv_of_production(tmp_path: Path) -> None:
     text, _ = render.fresh("production")
     module = {"DJANGO_SETTINGS_MODULE": "mysite.settings.production"}
 
-    found = loaded(tmp_path, f"{text}DJANGO_ALLOWED_HOSTS=www.example.com\n", **module)
+    result = loaded(tmp_path, f"{text}DJANGO_ALLOWED_HOSTS=www.example.com\n", **module)
 
-    assert environment.database_settings(found)["HOST"] == "db"
+    assert environment.database_settings(result)["HOST"] == "db"

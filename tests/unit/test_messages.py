@@ -88,9 +88,9 @@ def test_build_without_gettext_names_the_translation_and_the_package(
     with pytest.raises(ImproperlyConfigured) as error:
         use_compiled()
 
-    said = str(error.value)
-    assert "locale/de/LC_MESSAGES/django.po" in said
-    assert "`gettext` to requirements/apt.txt" in said
+    message = str(error.value)
+    assert "locale/de/LC_MESSAGES/django.po" in message
+    assert "`gettext` to requirements/apt.txt" in message
 
 
 def test_compiled_translation_of_the_project_needs_no_gettext(

@@ -129,11 +129,11 @@ def test_queue_metrics_report_broker_queue_length_and_parked_tasks(
     monkeypatch.setattr(app, "queue_length", lambda: 7)
     ParkedTask.objects.create(task="later", message="{}", parked=timezone.now())
 
-    found = values(list(Queue().collect()))
+    result = values(list(Queue().collect()))
 
-    assert found["mysite_tasks_parked"] == 1
-    assert found["celery_broker_up"] == 1
-    assert found["celery_queue_length"] == 7
+    assert result["mysite_tasks_parked"] == 1
+    assert result["celery_broker_up"] == 1
+    assert result["celery_queue_length"] == 7
 
 
 def test_queue_metrics_omit_a_broker_or_database_that_is_down(

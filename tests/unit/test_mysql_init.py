@@ -85,9 +85,9 @@ def test_mysql_user_is_created_with_any_password(password: str, text: str, tmp_p
 def test_mysql_grant_escapes_wildcards_in_the_database_name(tmp_path: Path) -> None:
     started(tmp_path, DB_USER="o'ne", MYSQL_DATABASE="my_site%")
 
-    said = (tmp_path / "sql").read_text()
-    assert "CREATE USER 'o''ne'@'%'" in said
-    assert r"GRANT ALL ON `my\_site\%`.* TO 'o''ne'@'%';" in said
+    sql = (tmp_path / "sql").read_text()
+    assert "CREATE USER 'o''ne'@'%'" in sql
+    assert r"GRANT ALL ON `my\_site\%`.* TO 'o''ne'@'%';" in sql
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "production", ""])

@@ -171,7 +171,7 @@ def test_broker_keeps_an_unknown_task_while_the_database_is_down(
     errors = capsys.readouterr().err
     assert errors.count("cannot be parked (OperationalError: server has gone away)") == 2
     assert errors.count("parked until a worker knows it") == 1
-    assert "; again in 0.1 s" in errors
+    assert "; next try in 0.1 s" in errors
 
 
 def test_parked_task_stays_parked_while_the_broker_is_down(
@@ -278,14 +278,14 @@ def test_message_arguments_are_checked_against_the_task_signature(
     untyped = app.task(resize, name="any", typing=False, shared=False)
     message: Any = SimpleNamespace(payload=payload)
 
-    found = parking.misfit(typed, message)
-    assert found.startswith(reason) and bool(found) is bool(reason)
+    result = parking.misfit(typed, message)
+    assert result.startswith(reason) and bool(result) is bool(reason)
     if "cannot be read" not in reason:
         assert parking.misfit(untyped, message) == ""
     unreadable: Any = Unreadable()
     for task in (typed, untyped):
-        found = parking.misfit(task, unreadable)
-        assert found == "cannot be read (ContentDisallowed: refusing pickle)"
+        result = parking.misfit(task, unreadable)
+        assert result == "cannot be read (ContentDisallowed: refusing pickle)"
 
 
 def test_parked_message_is_sent_with_its_body_headers_and_properties() -> None:

@@ -74,8 +74,8 @@ def test_links_in_docs_point_to_an_existing_file_and_heading() -> None:
 
 def headings(text: str) -> set[str]:
     """Return the anchors of a page, as on GitHub."""
-    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in found}
+    result = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in result}
 
 
 def test_variables_in_docs_exist() -> None:

@@ -42,18 +42,18 @@ def test_result_expires_counted_from_the_end_of_a_slow_call(clock: list[float]) 
 
 
 def test_false_result_is_reused() -> None:
-    looks = count()
+    calls = count()
 
-    def look() -> bool:
-        next(looks)
+    def compute() -> bool:
+        next(calls)
         return False
 
-    recent = Recent(look, seconds=60)
+    recent = Recent(compute, seconds=60)
 
     recent.get()
     recent.get()
 
-    assert next(looks) == 1
+    assert next(calls) == 1
 
 
 def test_forgotten_result_is_computed_again() -> None:
@@ -68,12 +68,12 @@ def test_forgotten_result_is_computed_again() -> None:
 def test_parallel_callers_share_one_call() -> None:
     numbers, began, resumed = count(), threading.Event(), threading.Event()
 
-    def look() -> int:
+    def compute() -> int:
         began.set()
         resumed.wait(10)
         return next(numbers)
 
-    recent = Recent(look, seconds=60)
+    recent = Recent(compute, seconds=60)
     with ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(recent.get) for _ in range(8)]
         assert began.wait(10)
@@ -86,13 +86,13 @@ def test_parallel_callers_share_one_call() -> None:
 def test_failed_call_is_repeated() -> None:
     outcomes: Iterator[KeyError | int] = iter([KeyError("first"), 7])
 
-    def look() -> int:
+    def compute() -> int:
         outcome = next(outcomes)
         if isinstance(outcome, KeyError):
             raise outcome
         return outcome
 
-    recent = Recent(look, seconds=60)
+    recent = Recent(compute, seconds=60)
 
     with pytest.raises(KeyError):
         recent.get()

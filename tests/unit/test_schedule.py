@@ -30,12 +30,12 @@ def durable(*args: Any) -> None:
 @pytest.fixture(autouse=True)
 def entries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Set a schedule with one entry; record messages instead of sending them."""
-    found: dict[str, Any] = {"hourly": {"task": "tests.plain", "schedule": 3600, "args": (1,)}}
-    monkeypatch.setattr(app.conf, "beat_schedule", found)
+    result: dict[str, Any] = {"hourly": {"task": "tests.plain", "schedule": 3600, "args": (1,)}}
+    monkeypatch.setattr(app.conf, "beat_schedule", result)
     monkeypatch.setattr(app, "send_task", lambda name, args, *_, **__: SENT.append((name, *args)))
     SENT.clear()
     schedule._seen.clear()
-    return found
+    return result
 
 
 def send_due_as_another_worker() -> int:
@@ -110,12 +110,12 @@ def test_scheduled_task_is_sent_when_the_broker_is_up_again(
 ) -> None:
     send = app.send_task
 
-    def away(*args: Any, **kwargs: Any) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
         raise OSError("away")
 
     schedule.send_due()
     later("hourly", 3600)
-    monkeypatch.setattr(app, "send_task", away)
+    monkeypatch.setattr(app, "send_task", fail)
     with pytest.raises(schedule.ScheduleError, match="'hourly': OSError: away"):
         schedule.send_due()
 

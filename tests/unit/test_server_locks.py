@@ -62,12 +62,12 @@ class Connection:
         if self.vendor == "mysql":
             assert MYSQL.fullmatch(sql) and len(name) <= 64
             # MySQL locks are for the whole server.
-            key, free, taken = name, 1, 0
+            key, free, held = name, 1, 0
         else:
             assert POSTGRESQL.fullmatch(sql)
-            key, free, taken = (self.settings_dict["NAME"], name), True, False
+            key, free, held = (self.settings_dict["NAME"], name), True, False
         holder = self.server.holders.setdefault(key, self)
-        self.answer = free if holder is self else taken
+        self.answer = free if holder is self else held
 
     def fetchone(self) -> tuple[object]:
         """Return the answer."""

@@ -59,14 +59,14 @@ def sections(name: str) -> set[str]:
 
 def assigned(name: str) -> set[str]:
     """Return the names that a Python file defines at module level."""
-    found = set()
+    result = set()
     for node in ast.parse(text_of(name)).body:
         if isinstance(node, ast.FunctionDef):
-            found.add(node.name)
+            result.add(node.name)
         targets = node.targets if isinstance(node, ast.Assign) else []
         targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
-        found |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return found
+        result |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return result
 
 
 def compose(name: str) -> set[str]:
@@ -85,28 +85,28 @@ def beanstalk(name: str) -> set[str]:
 
 def settings() -> dict[str, set[str]]:
     """Return the settings of each configuration file."""
-    found = {"haproxy/haproxy.cfg": haproxy(), "variants/apache/httpd.conf": httpd()}
-    found["variants/gunicorn/config.py"] = assigned("variants/gunicorn/config.py")
+    result = {"haproxy/haproxy.cfg": haproxy(), "variants/apache/httpd.conf": httpd()}
+    result["variants/gunicorn/config.py"] = assigned("variants/gunicorn/config.py")
     for name in map(str, tracked_files()):
         if name.startswith(("nginx/", "variants/nginx-balancer/", ".platform/")) and name.endswith(
             ".conf"
         ):
-            found[name] = nginx(name)
+            result[name] = nginx(name)
         elif name.startswith(("uwsgi/", "supervisor/")) and name.endswith((".ini", ".conf")):
-            found[name] = sections(name)
+            result[name] = sections(name)
         elif re.fullmatch(
             r"redis/redis\.conf|variants/rabbitmq/rabbitmq\.conf|variants/kafka/.+\.properties"
             r"|mysql/conf\.d/.+|variants/postgres/.+\.conf",
             name,
         ):
-            found[name] = pairs(name)
+            result[name] = pairs(name)
         elif name in COMPOSE_FILES:
-            found.setdefault("compose files", set()).update(compose(name))
+            result.setdefault("compose files", set()).update(compose(name))
         elif re.fullmatch(r"Dockerfile\.\w+", name):
-            found[name] = {instruction for instruction, _ in dockerfile(name)}
+            result[name] = {instruction for instruction, _ in dockerfile(name)}
         elif name.startswith(".ebextensions/"):
-            found[name] = beanstalk(name)
-    return found
+            result[name] = beanstalk(name)
+    return result
 
 
 SETTINGS = settings()

@@ -72,9 +72,9 @@ def test_command_continues_when_its_progress_cannot_be_written(
         assert work.stdout and work.stdout.readline() == "begun\n"
         close_reader()
         work.send_signal(signal.SIGINT)
-        said, _ = work.communicate("go on\n", timeout=30)
+        printed, _ = work.communicate("go on\n", timeout=30)
 
-    assert json.loads(said) == {"asked": True}
+    assert json.loads(printed) == {"asked": True}
     assert work.returncode == 7
 
 

@@ -113,13 +113,13 @@ def test_column_that_breaks_inserts_of_the_running_release_is_reported(
     running: migrations.Running, clauses: list[str], finding: object
 ) -> None:
     statements = [f"ALTER TABLE `shop_order` {clause}" for clause in clauses]
-    found = list(running.not_null(statements))
+    result = list(running.not_null(statements))
 
     if isinstance(finding, tuple):
-        ((table, column, why),) = found
+        ((table, column, why),) = result
         assert (table, column) == ("shop_order", finding[0]) and finding[1] in why
     else:
-        assert [column for _, column, _ in found] == [finding] * (finding is not None)
+        assert [column for _, column, _ in result] == [finding] * (finding is not None)
     # None for a table that the release does not have.
     assert not list(running.not_null([text.replace("order", "item") for text in statements]))
 
@@ -165,15 +165,15 @@ def test_unapplied_migrations_are_printed_in_order_after_the_mark(
 
     before, _, answer = capsys.readouterr().out.partition("\nMARK")
     assert before == "printed before"
-    found = json.loads(answer)
-    assert found.keys() == {"applied", "unapplied"}
-    assert [name for name in found["unapplied"] if name.startswith("auth.")] == [
+    result = json.loads(answer)
+    assert result.keys() == {"applied", "unapplied"}
+    assert [name for name in result["unapplied"] if name.startswith("auth.")] == [
         "auth.0010_alter_group_name_max_length",
         "auth.0011_update_proxy_permissions",
         "auth.0012_alter_user_first_name_max_length",
     ]
-    assert "sessions.0001_initial" in found["unapplied"]
-    assert found["applied"] == sorted(found["applied"]) and "auth.0009" in str(found["applied"])
+    assert "sessions.0001_initial" in result["unapplied"]
+    assert result["applied"] == sorted(result["applied"]) and "auth.0009" in str(result["applied"])
 
 
 def test_app_is_known_when_one_of_its_tables_exists() -> None:

@@ -103,7 +103,7 @@ def test_malformed_migration_plan_is_refused(
 def test_lock_timeout_of_a_migration_is_parsed_from_its_output(
     lines: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    messages: list[str] = []
 
     def migrates(*_: object, on_line: Callable[[str], object]) -> process.Result:
         for line in lines:
@@ -114,10 +114,10 @@ def test_lock_timeout_of_a_migration_is_parsed_from_its_output(
     printing(monkeypatch, lambda mark: f"{mark}{answer()}")
 
     with pytest.raises(RolledBackError) as failed:
-        migrate.run(PROJECT, "p:1", migrate.Plan((), ("a.2",)), said.append, print)
+        migrate.run(PROJECT, "p:1", migrate.Plan((), ("a.2",)), messages.append, print)
 
     assert failed.value.problem.startswith("a migration waited for a lock: no lock on a table\n")
-    assert said == [line for line in lines if line.startswith("migrate: ")]
+    assert messages == [line for line in lines if line.startswith("migrate: ")]
 
 
 READERS: dict[str, Callable[[], object]] = {

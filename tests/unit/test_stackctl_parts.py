@@ -111,7 +111,7 @@ def test_record_lists_served_releases_latest_first() -> None:
         record.append(fake_project(), entry(name, outcome))
 
     assert record.releases(fake_project()) == ["a", "b"]
-    assert [found.release for found in record.read(fake_project())] == ["a", "b", "c", "a"]
+    assert [line.release for line in record.read(fake_project())] == ["a", "b", "c", "a"]
 
 
 def test_record_skips_a_truncated_line(kept: Kept) -> None:
@@ -119,7 +119,7 @@ def test_record_skips_a_truncated_line(kept: Kept) -> None:
     kept.records["project"] += '{"time": "2030\n'
     record.append(fake_project(), entry("b"))
 
-    assert [found.release for found in record.read(fake_project())] == ["a", "b"]
+    assert [line.release for line in record.read(fake_project())] == ["a", "b"]
 
 
 def test_prune_removes_only_old_recorded_unused_images(

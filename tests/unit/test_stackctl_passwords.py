@@ -43,17 +43,17 @@ def containers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Container]:
         "worker": frozenset({"10.0.0.4"}),
         "haproxy": frozenset({"10.0.0.9"}),
     }
-    found = {name: container(service=name, addresses=own) for name, own in clients.items()}
-    found |= {name: container(id=f"of-{name}", service=name) for name in ("db", "redis")}
-    monkeypatch.setattr(compose.Project, "containers", lambda _: found)
-    return found
+    results = {name: container(service=name, addresses=own) for name, own in clients.items()}
+    results |= {name: container(id=f"of-{name}", service=name) for name in ("db", "redis")}
+    monkeypatch.setattr(compose.Project, "containers", lambda _: results)
+    return results
 
 
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> Programs:
-    found = Programs()
-    monkeypatch.setattr(process, "run", found.run)
-    return found
+    programs = Programs()
+    monkeypatch.setattr(process, "run", programs.run)
+    return programs
 
 
 def project(image: str = "mysql:9.7", **environment: str) -> compose.Project:
@@ -179,9 +179,9 @@ def test_server_is_requested_with_the_headers_of_the_load_balancer(
     monkeypatch.setattr(ask, "PORT", site.server_port)
     ask.answer("MARK", "shop.example", ["/readyz"])
 
-    (found,) = json.loads(capsys.readouterr().out.removeprefix("\nMARK"))
-    echoed, _, rest = found["body"].partition("�")
-    assert found["status"] == 418 and len(echoed) + 1 + len(rest) == ask.LONGEST
+    (response,) = json.loads(capsys.readouterr().out.removeprefix("\nMARK"))
+    echoed, _, rest = response["body"].partition("�")
+    assert response["status"] == 418 and len(echoed) + 1 + len(rest) == ask.LONGEST
     assert json.loads(echoed) == ["/readyz", "shop.example", "https", "application/json"]
 
     monkeypatch.setattr(ask, "PORT", free_port())

@@ -159,7 +159,7 @@ def test_preflight_reports_a_misspelt_name_that_compose_would_ignore(
 
     output = machine.refused("doctor")
 
-    assert f"{name}: nothing reads it" in output and f"Did you mean {meant}?" in output
+    assert f"{name}: it is not used" in output and f"Did you mean {meant}?" in output
     assert output.count(name) == 1
 
 
@@ -173,8 +173,8 @@ def test_preflight_accepts_a_secret_file_mounted_by_an_override_file(machine: Ma
     machine.docker()
     machine.environ = settings
     checks = machine.run("doctor", "--json").result["checks"]
-    [found] = [check for check in checks if check["name"] == "environment"]
-    assert found["ok"], found["next"]
+    [row] = [check for check in checks if check["name"] == "environment"]
+    assert row["ok"], row["next"]
 
     machine.environ = {**settings, **mounted}
     assert "DB_PASSWORD_FILE: /run/secrets/db cannot be read" in machine.refused("doctor")

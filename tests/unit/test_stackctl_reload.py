@@ -70,9 +70,9 @@ def test_haproxy_configuration_parser_reads_only_server_lines() -> None:
 frontend site
     server server9 server9:7999
 """
-    found = dict(configuration._servers(dump.splitlines()))
+    result = dict(configuration._servers(dump.splitlines()))
 
-    assert found == {("dynamic_backend", "server1"): Address("server1", 7999)}
+    assert result == {("dynamic_backend", "server1"): Address("server1", 7999)}
 
 
 def test_reload_state_file_uses_the_address_of_the_new_configuration() -> None:
@@ -242,10 +242,10 @@ def balanced(status: str) -> haproxy.BalancedServer:
     ],
 )
 def test_reload_reports_servers_whose_state_changed(before: str, after: str, wrong: str) -> None:
-    found = reload.changed({"server1": balanced(before)}, {"server1": balanced(after)})
+    result = reload.changed({"server1": balanced(before)}, {"server1": balanced(after)})
 
-    assert bool(found) == bool(wrong)
-    assert wrong in "".join(found)
+    assert bool(result) == bool(wrong)
+    assert wrong in "".join(result)
 
 
 def test_reload_ignores_a_server_removed_from_the_configuration() -> None:

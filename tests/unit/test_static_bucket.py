@@ -44,12 +44,12 @@ def resource(endpoint: str, kind: str) -> Any:
 @pytest.fixture
 def bucket(endpoint: str, settings: Settings) -> Any:
     """Return an empty bucket with the policy of the guide, and store static files in it."""
-    found = resource(endpoint, "s3").Bucket(BUCKET)
-    found.create()
-    found.objects.delete()
-    found.Policy().put(Policy=guide.policy('"Principal": "*"', BUCKET))
+    result = resource(endpoint, "s3").Bucket(BUCKET)
+    result.create()
+    result.objects.delete()
+    result.Policy().put(Policy=guide.policy('"Principal": "*"', BUCKET))
     settings.STATIC_BUCKET = options(endpoint)
-    return found
+    return result
 
 
 def options(endpoint: str, **variables: str) -> dict[str, Any]:
@@ -115,11 +115,11 @@ def test_static_files_of_both_releases_are_public_in_the_bucket(
     # Unchanged files keep their names, and are not uploaded again.
     assert static_bucket.upload() == (1, 3)
     assert len(names(bucket)) == 4 and first < names(bucket)
-    found = {
+    result = {
         name: requests.get(f"{endpoint}/{BUCKET}/{name}", timeout=10) for name in names(bucket)
     }
-    assert {answer.status_code for answer in found.values()} == {200}
-    styles = sorted(answer.text.strip() for name, answer in found.items() if "style" in name)
+    assert {answer.status_code for answer in result.values()} == {200}
+    styles = sorted(answer.text.strip() for name, answer in result.items() if "style" in name)
     assert styles == ["a {}", "b {}"]
 
 
@@ -133,16 +133,16 @@ def test_static_files_are_uploaded_with_type_cache_and_encoding_headers(
     bucket: Any, releases: Releases
 ) -> None:
     static_bucket.upload()
-    found = {item.key.rpartition(".")[2]: item.Object() for item in bucket.objects.all()}
+    result = {item.key.rpartition(".")[2]: item.Object() for item in bucket.objects.all()}
 
-    assert {kind: item.content_type for kind, item in found.items()} == {
+    assert {kind: item.content_type for kind, item in result.items()} == {
         "css": "text/css; charset=utf-8",
         "svg": "image/svg+xml",
         "woff2": "font/woff2",
     }
-    assert {item.cache_control for item in found.values()} == {static_bucket.CACHE_CONTROL}
+    assert {item.cache_control for item in result.values()} == {static_bucket.CACHE_CONTROL}
     # Only files that the image has compressed.
-    assert {kind for kind, item in found.items() if item.content_encoding == "gzip"} == {"css"}
+    assert {kind for kind, item in result.items() if item.content_encoding == "gzip"} == {"css"}
 
 
 def test_only_missing_static_files_are_uploaded(bucket: Any, releases: Releases) -> None:

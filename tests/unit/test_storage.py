@@ -37,8 +37,8 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     def record_fsync(opened: int) -> None:
         fsync(opened)
-        found = os.fstat(opened)
-        seen.append((found.st_ino, found.st_size))
+        result = os.fstat(opened)
+        seen.append((result.st_ino, result.st_size))
 
     monkeypatch.setattr(os, "fsync", record_fsync)
     return seen
@@ -90,12 +90,12 @@ def identity(status: os.stat_result) -> tuple[int, int]:
 
 def open_files() -> set[tuple[int, int]]:
     """Return the files and folders that this process has open now."""
-    found = set()
+    result = set()
     for file in Path("/dev/fd").iterdir():
         # The descriptor of the listing is already closed.
         with suppress(OSError):
-            found.add(identity(os.fstat(int(file.name))))
-    return found
+            result.add(identity(os.fstat(int(file.name))))
+    return result
 
 
 @pytest.mark.parametrize(("code", "kept"), [(errno.EINVAL, True), (errno.EIO, False)])

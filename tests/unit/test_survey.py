@@ -42,19 +42,19 @@ def survey_of(folder: Path, files: Mapping[str, str | bytes], settings: str = ""
 
 
 def test_survey_uses_a_single_settings_file_for_every_layer(tmp_path: Path) -> None:
-    found = survey_of(tmp_path, PROJECT)
-    assert set(found.settings.values()) == {"shop.settings"}
-    assert (found.urls, found.user_model, found.django) == ("shop.urls", "auth.User", "5.2")
-    assert list(findings(found)) == []
+    result = survey_of(tmp_path, PROJECT)
+    assert set(result.settings.values()) == {"shop.settings"}
+    assert (result.urls, result.user_model, result.django) == ("shop.urls", "auth.User", "5.2")
+    assert list(findings(result)) == []
 
 
 def test_survey_of_a_startproject_project(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "django", "startproject", "store", str(tmp_path))
     subprocess.run(command, check=True)
     (tmp_path / "requirements.txt").write_text("django\ndjangorestframework\n")
-    found = survey_of(tmp_path, {})
-    assert set(found.settings.values()) == {"store.settings"} and found.urls == "store.urls"
-    assert [line.partition(":")[0] for line in findings(found)] == [
+    result = survey_of(tmp_path, {})
+    assert set(result.settings.values()) == {"store.settings"} and result.urls == "store.urls"
+    assert [line.partition(":")[0] for line in findings(result)] == [
         "2 packages have no version (django, djangorestframework)"
     ]
 
@@ -71,8 +71,8 @@ def test_survey_maps_settings_modules_to_layers_by_usual_names(tmp_path: Path) -
 
 
 def test_survey_uses_the_only_other_settings_module_as_production(tmp_path: Path) -> None:
-    found = survey_of(tmp_path, {**PACKAGE, "shop/settings/heroku.py": "from .base import *\n"})
-    assert found.settings["production"] == "shop.settings.heroku"
+    result = survey_of(tmp_path, {**PACKAGE, "shop/settings/heroku.py": "from .base import *\n"})
+    assert result.settings["production"] == "shop.settings.heroku"
     with pytest.raises(SurveyError, match=r"2 modules that may be it: heroku, vps\. Name one: "):
         survey_of(tmp_path, {"shop/settings/vps.py": "from .base import *\n"})
     assert (
@@ -83,8 +83,8 @@ def test_survey_uses_the_only_other_settings_module_as_production(tmp_path: Path
 def test_survey_prefers_settings_in_the_package_to_its_base_module(tmp_path: Path) -> None:
     files = {**PACKAGE, "shop/settings/__init__.py": "from .base import *\nPAGE = 20\n"}
     del files["shop/settings/dev.py"]
-    found = survey_of(tmp_path, {**files, "manage.py": MANAGE.format("shop.settings")})
-    assert set(found.settings.values()) == {"shop.settings"}
+    result = survey_of(tmp_path, {**files, "manage.py": MANAGE.format("shop.settings")})
+    assert set(result.settings.values()) == {"shop.settings"}
 
 
 def test_survey_supports_code_in_another_folder_than_manage_py(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_survey_supports_code_in_another_folder_than_manage_py(tmp_path: Path) -
     }
     with pytest.raises(SurveyError, match=r"project=\.\./src --data settings=shop\.settings"):
         survey_of(tmp_path, files)
-    found = survey(tmp_path / "src", DECIDED, KNOWN, "shop.settings")
-    assert found.requirements == (tmp_path / "requirements.txt",)
+    result = survey(tmp_path / "src", DECIDED, KNOWN, "shop.settings")
+    assert result.requirements == (tmp_path / "requirements.txt",)
 
 
 @pytest.mark.parametrize("module", ["shop.none", "shop/settings.py", "..shop.settings"])
@@ -118,9 +118,9 @@ def test_survey_refuses_an_unknown_settings_module(tmp_path: Path, module: str) 
 def test_survey_accepts_files_in_any_encoding_that_python_accepts(
     tmp_path: Path, name: str, text: bytes
 ) -> None:
-    found = survey_of(tmp_path, {**PROJECT, name: text})
-    assert (found.urls, found.packages) == ("shop.urls", ("Django==5.2.3",))
-    assert list(findings(found)) == []
+    result = survey_of(tmp_path, {**PROJECT, name: text})
+    assert (result.urls, result.packages) == ("shop.urls", ("Django==5.2.3",))
+    assert list(findings(result)) == []
 
 
 def test_survey_lists_the_variables_that_settings_read(tmp_path: Path) -> None:
@@ -145,16 +145,16 @@ SIZE = env("PAGE_SIZE")
 """,
         "shop/settings/production.py": 'from .base import *\nMAIL = os.environ["MAIL_HOST"]\n',
     }
-    found = survey_of(tmp_path, files)
+    result = survey_of(tmp_path, files)
     base, everywhere = "shop.settings.base", frozenset({"local", "dev", "production"})
-    assert sorted(found.variables, key=lambda read: read.name) == [
+    assert sorted(result.variables, key=lambda read: read.name) == [
         Read("MAIL_HOST", "shop.settings.production", frozenset({"dev", "production"})),
         Read("PAGE_SIZE", base, frozenset()),
         Read("PAYMENT_TOKEN", base, everywhere),
         Read("SEARCH_URL", base, everywhere),
         Read("WITH_SEARCH", base, frozenset()),
     ]
-    assert found.unused == ("CACHE_URL", "SENTRY_DSN", "SITE_DB", "SITE_KEY", "SITE_PORT")
+    assert result.unused == ("CACHE_URL", "SENTRY_DSN", "SITE_DB", "SITE_KEY", "SITE_PORT")
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ def test_survey_refuses_a_project_without_readable_requirements(
     ],
 )
 def test_survey_reports_findings(tmp_path: Path, files: dict[str, str], words: str) -> None:
-    (found,) = findings(survey_of(tmp_path, {**PROJECT, **files}))
-    assert words in found
+    (result,) = findings(survey_of(tmp_path, {**PROJECT, **files}))
+    assert words in result
 
 
 def test_survey_reports_uncommitted_work_outside_the_stack(tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ def clean() -> None:
 
 def sent_with(**context: Any) -> dict[str, Any]:
     """Send a task message in this context, and return the context that it carries."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
 
     def record(headers: dict[str, Any], **kwargs: Any) -> None:
-        found.update(headers)
+        result.update(headers)
 
     before_task_publish.connect(record)
     try:
@@ -38,7 +38,7 @@ def sent_with(**context: Any) -> dict[str, Any]:
             app.send_task(ship.name)
     finally:
         before_task_publish.disconnect(record)
-    passed: dict[str, Any] = found[PASSED]
+    passed: dict[str, Any] = result[PASSED]
     return passed
 
 

@@ -130,9 +130,9 @@ def test_throttling_wait_is_as_short_as_possible(limit: int, seconds: float) -> 
     for before, current in product(range(limit + 1), repeat=2):
         if passes(before, current, limit, seconds):
             continue
-        found = throttling.wait(before, current, limit, 60, seconds)
-        assert found >= 1 and passes(before, current, limit, seconds + found + moment)
-        assert found == 1 or not passes(before, current, limit, seconds + found - moment)
+        results = throttling.wait(before, current, limit, 60, seconds)
+        assert results >= 1 and passes(before, current, limit, seconds + results + moment)
+        assert results == 1 or not passes(before, current, limit, seconds + results - moment)
 
 
 def test_throttling_counts_parallel_requests_of_several_servers(
@@ -161,11 +161,11 @@ def test_throttling_counters_expire_after_two_periods(client: Client, clock: Clo
 
 @pytest.mark.usefixtures("rates")
 def test_throttling_counts_clients_without_an_address_as_one(client: Client) -> None:
-    found = [
+    results = [
         client.get("/api/orders/", REMOTE_ADDR=text).status_code for text in ("", "unix:", "-")
     ]
 
-    assert [*found, *statuses(client, 1, REMOTE_ADDR="")] == [200, 200, 200, 429]
+    assert [*results, *statuses(client, 1, REMOTE_ADDR="")] == [200, 200, 200, 429]
 
 
 @pytest.mark.usefixtures("rates")
@@ -178,20 +178,20 @@ def test_throttling_counts_each_client_separately(client: Client) -> None:
 
 @pytest.mark.usefixtures("rates")
 def test_throttling_ignores_x_forwarded_for(client: Client) -> None:
-    found = [
+    results = [
         client.get("/api/orders/", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
         for n in range(4)
     ]
 
-    assert found == [200, 200, 200, 429]
+    assert results == [200, 200, 200, 429]
 
 
 @pytest.mark.usefixtures("rates")
 def test_throttling_counts_an_ipv6_64_network_as_one_client(client: Client) -> None:
     addresses = ("2001:db8::1", "2001:db8::2", "2001:db8::8000:0:0:1", "2001:db8::ffff:0:0:1")
-    found = [client.get("/api/orders/", REMOTE_ADDR=text).status_code for text in addresses]
+    results = [client.get("/api/orders/", REMOTE_ADDR=text).status_code for text in addresses]
 
-    assert found == [200, 200, 200, 429]
+    assert results == [200, 200, 200, 429]
     assert statuses(client, 1, REMOTE_ADDR="2001:db8:0:1::1") == [200]
 
 
@@ -265,6 +265,6 @@ def test_database_cache_counts_exactly_in_parallel(
         monkeypatch.setitem(connections.settings["default"], "NAME", str(path))
     with django_db_blocker.unblock(), ThreadPoolExecutor(4) as threads:
         threads.submit(prepare).result()
-        found = [number for numbers in threads.map(count, range(4)) for number in numbers]
+        results = [number for numbers in threads.map(count, range(4)) for number in numbers]
 
-    assert sorted(found) == list(range(1, 101))
+    assert sorted(results) == list(range(1, 101))

@@ -74,8 +74,8 @@ class Balancer:
 
     def is_unresolved(self, name: str) -> bool:
         """Return whether a container ended so long ago that HAProxy forgets its address."""
-        found = self.engine.containers.get(name)
-        ended = found.finished if found and found.status == "exited" else "-"
+        result = self.engine.containers.get(name)
+        ended = result.finished if result and result.status == "exited" else "-"
         return ended[0].isdigit() and self.engine.clock.now > float(ended) + HOLD_SECONDS
 
     def up(self) -> list[str]:

@@ -57,10 +57,10 @@ class Data:
             action, mark = command[-2:]
             if reply := self.engine.step(f"{action} migrations"):
                 return reply
-            found: dict[str, Any] = {"applied": self.applied, "unapplied": to_come}
+            result: dict[str, Any] = {"applied": self.applied, "unapplied": to_come}
             if action == "lint":
-                found |= self.findings
-            answer = f"{mark}{json.dumps(found)}"
+                result |= self.findings
+            answer = f"{mark}{json.dumps(result)}"
             return Reply(out=f"{LOG_LINE}\n{answer}\n{LOG_LINE}\n")
         if reply := self.engine.step("migrate"):
             return reply
@@ -106,8 +106,10 @@ class Data:
             case "dump":
                 self.meanwhile()
                 text = "\n".join(self.rows[database])
-                said = "left out: the view broken" if "lenient" in arguments else ""
-                return Reply(err=said, data=text.encode() + b"\n" + databases.SERVERS[0].dump_end)
+                warning = "left out: the view broken" if "lenient" in arguments else ""
+                return Reply(
+                    err=warning, data=text.encode() + b"\n" + databases.SERVERS[0].dump_end
+                )
             case "extras":
                 return Reply(data=self.extras)
             case "prepare":
@@ -153,5 +155,5 @@ def packed(files: dict[str, bytes]) -> bytes:
 def unpacked(archive: bytes) -> dict[str, bytes]:
     """Return the files of a tar archive."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        found = {entry.name: opened.extractfile(entry) for entry in opened}
-        return {name: file.read() for name, file in found.items() if file}
+        result = {entry.name: opened.extractfile(entry) for entry in opened}
+        return {name: file.read() for name, file in result.items() if file}

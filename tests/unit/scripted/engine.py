@@ -111,8 +111,8 @@ class Engine(LockVolume):
 
     def running(self, service: str) -> Container | None:
         """Return the container of a service if it runs."""
-        found = self.containers.get(service)
-        return found if found is not None and found.status == "running" else None
+        result = self.containers.get(service)
+        return result if result is not None and result.status == "running" else None
 
     def releases(self) -> dict[str, str]:
         """Return the release of each server and worker."""
@@ -162,14 +162,14 @@ class Engine(LockVolume):
             case ["docker", "compose", *rest]:
                 return self.compose(rest, stdin)
             case ["docker", "exec", "-i", identity, *command]:
-                found = self.by_id(identity)
+                result = self.by_id(identity)
                 if identity == f"{NAME}-stackctl":
                     return self.store(command[4], stdin.decode())
-                if found is None or found.status != "running":
+                if result is None or result.status != "running":
                     return Reply(
                         1, err=f"Error response from daemon: No such container: {identity}"
                     )
-                return self.execute(found, command, stdin)
+                return self.execute(result, command, stdin)
             case ["docker", *rest]:
                 return self.docker(rest)
         pytest.fail(f"the scripted engine does not know: {argv}")
@@ -188,8 +188,10 @@ class Engine(LockVolume):
                 and project == f"label={PROJECT_LABEL}"
                 and once == "label=com.docker.compose.oneoff=False"
             ):
-                found = [c for c in self.containers.values() if everything or c.status == "running"]
-                return Reply(out="\n".join(c.id for c in found))
+                result = [
+                    c for c in self.containers.values() if everything or c.status == "running"
+                ]
+                return Reply(out="\n".join(c.id for c in result))
             case ["ps", *options]:
                 return self.listed(options)
             case ["container", "inspect", *identities]:
@@ -259,21 +261,21 @@ class Engine(LockVolume):
 
     def revive(self, verb: str, identity: str) -> Reply:
         """Start a container that ended, or restart one."""
-        found = self.by_id(identity)
-        assert found is not None
-        if reply := self.step(f"{verb} {found.service}"):
+        result = self.by_id(identity)
+        assert result is not None
+        if reply := self.step(f"{verb} {result.service}"):
             return reply
-        found.status, found.health, found.started = "running", "", self.clock.now
-        if self.behaviour(found).ends:
-            self.end(found.service, 1)
+        result.status, result.health, result.started = "running", "", self.clock.now
+        if self.behaviour(result).ends:
+            self.end(result.service, 1)
         return Reply()
 
     def end(self, service: str, exit_code: int = 137, **facts: Any) -> None:
         """End a container, as with `docker kill`."""
-        found = self.containers[service]
+        result = self.containers[service]
         facts |= {"status": "exited", "exit_code": exit_code, "finished": f"{self.clock.now:.1f}"}
         for name, fact in facts.items():
-            setattr(found, name, fact)
+            setattr(result, name, fact)
 
     def inspected(self, container: Container) -> dict[str, Any]:
         """Return a container in the format of `docker inspect`."""
@@ -386,13 +388,13 @@ class Engine(LockVolume):
         for service, described in self.model()["services"].items():
             if service in ("migrate", "env-check") or (named and service not in named):
                 continue
-            found = self.containers.get(service)
+            result = self.containers.get(service)
             image = self.images.get(f"{described['image']}:latest", described["image"])
-            other = found and (found.image, found.hash) != (image, hash_of(described))
-            if found is None or (other and recreate):
+            other = result and (result.image, result.hash) != (image, hash_of(described))
+            if result is None or (other and recreate):
                 self.create(service).started -= 60
-            elif found.status != "running":
-                found.status, found.started = "running", self.clock.now - 60
+            elif result.status != "running":
+                result.status, result.started = "running", self.clock.now - 60
         return Reply()
 
     def execute(self, container: Container, command: list[str], stdin: bytes) -> Reply:
@@ -430,8 +432,8 @@ class Engine(LockVolume):
                 if reply := self.step(f"ask {container.service}"):
                     return reply
                 answers = [self.answer(container, path) for path in paths]
-                found = [{"status": status, "body": body} for status, body in answers]
-                return Reply(out=f"[]\n{mark}{json.dumps(found)}\n[]\n")
+                result = [{"status": status, "body": body} for status, body in answers]
+                return Reply(out=f"[]\n{mark}{json.dumps(result)}\n[]\n")
             case ["sh", "-c", script] if "/run/secrets" in script:
                 return Reply()
             case ["sh", "-c", roll.MARK_DRAINED]:

@@ -58,8 +58,8 @@ class Ended:
     @property
     def result(self) -> dict[str, Any]:
         """Return the JSON output."""
-        found: dict[str, Any] = json.loads(self.out)
-        return found
+        results: dict[str, Any] = json.loads(self.out)
+        return results
 
 
 def run(argv: Sequence[str]) -> Ended:

@@ -126,4 +126,4 @@ class LockVolume(ABC):
 
 def formatted(form: str, labels: dict[str, str]) -> str:
     """Apply a format of the docker client to labels."""
-    return re.sub(r'\{\{\.Label "([^"]*)"\}\}', lambda found: labels.get(found[1], ""), form)
+    return re.sub(r'\{\{\.Label "([^"]*)"\}\}', lambda result: labels.get(result[1], ""), form)
