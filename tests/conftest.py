@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.reliability import document_with_marks
-from tests.stack.bench import Bench, bench_of
+from tests.stack.bench import Bench, run_bench
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.tree import copy_tree
 
@@ -176,4 +176,4 @@ def production(tree: Path) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def bench(tree: Path) -> Iterator[Bench]:
     """Start HAProxy, Apache and nginx, as balancer and as a server, with scripted upstreams."""
-    yield from bench_of(tree)
+    yield from run_bench(tree)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.adopt.store import ANSWERS
 from tests.chaos.load import Client, Load, Request
 from tests.stack.compose import STACK_NAME
-from tests.stack.stackctl.site import QUICK, Site, cleared, git
+from tests.stack.stackctl.site import QUICK, Site, git, removed_afterwards
 from tests.tree import ROOT
 
 USER, PASSWORD = "ann", secrets.token_urlsafe(12)
@@ -75,7 +75,7 @@ def running_site(folder: Path, name: str) -> Iterator[Site]:
         # All tests sign in from one address.
         THROTTLE_LOGIN="off",
     )
-    with cleared(site):
+    with removed_afterwards(site):
         site.ctl("up")
         site.wait_for_both()
         yield site
@@ -97,7 +97,7 @@ def assert_deployed_under_load(site: Site, release: str, *paths: str) -> None:
         load.warm_up()
         site.ctl("deploy", *QUICK)
     assert not load.failed, load.summary()
-    site.whole_on(release)
+    site.assert_both_run(release)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from tests.chaos.load import Load
 from tests.chaos.release import output_of, stackctl
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
-from tests.stack.stackctl.test_backup import administrator, create_objects, objects
+from tests.stack.stackctl.test_backup import create_objects, dump_objects, run_as_administrator
 
 
 def test_backup_under_load_restores_every_object(
@@ -22,9 +22,9 @@ def test_backup_under_load_restores_every_object(
         output_of(0, stackctl(loaded, "backup", "--verify"))
         verify_seconds = time.monotonic() - started
     check_nothing_lost(load, loaded)
-    before = objects(loaded)
+    before = dump_objects(loaded)
     backup = json.loads(output_of(0, stackctl(loaded, "backup", "--json")).splitlines()[-1])
-    administrator(loaded, "DROP FUNCTION drill_next; DROP TABLE drill_child, drill_big")
+    run_as_administrator(loaded, "DROP FUNCTION drill_next; DROP TABLE drill_child, drill_big")
     started = time.monotonic()
     output_of(0, stackctl(loaded, "restore", Path(backup["path"]).name, "--force"))
     restore_seconds = time.monotonic() - started
@@ -34,7 +34,7 @@ def test_backup_under_load_restores_every_object(
         load,
         f"verified in {verify_seconds:.0f} s, restored in {restore_seconds:.0f} s",
     )
-    assert objects(loaded) == before
-    administrator(
+    assert dump_objects(loaded) == before
+    run_as_administrator(
         loaded, "DROP TABLE drill_child, drill_parent, drill_big; DROP VIEW drill_a, drill_z"
     )

@@ -20,7 +20,7 @@ from tests.chaos.recovery import (
     seconds_to_recover,
 )
 from tests.chaos.reliability import Figures
-from tests.stack.compose import APP_SERVER, Stack, uwsgi_alone
+from tests.stack.compose import APP_SERVER, Stack, uwsgi_only
 from tests.stack.test_recovery import pid_of, processes
 
 # Inside server1: kills the worker that runs a request for this path.
@@ -39,7 +39,7 @@ while True:
 """
 
 
-@uwsgi_alone
+@uwsgi_only
 @pytest.mark.parametrize(
     ("work", "path", "posts"),
     [("a page", "/loadtest/slow/", 0), ("a write", "/loadtest/order/", 1)],

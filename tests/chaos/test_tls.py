@@ -19,7 +19,7 @@ from tests.chaos.load import (
 from tests.chaos.reliability import Figures
 from tests.chaos.test_reload import reload
 from tests.stack.compose import Stack
-from tests.stack.tls import Secure, make_certificate, with_certificate
+from tests.stack.tls import SecureStack, make_certificate, with_certificate
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Http2Client(Client):
             self.client = None
 
 
-def secure_clients(static: str, tls: Secure) -> list[Client]:
+def secure_clients(static: str, tls: SecureStack) -> list[Client]:
     """Return the default 32 clients over HTTPS, and four over HTTP/2."""
     clients = mixed_clients(static)
     clients += [Http2Client(repeated("GET", "/profile/")()) for _ in range(4)]

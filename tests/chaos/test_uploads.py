@@ -7,7 +7,7 @@ from tests.chaos.conftest import check_nothing_lost
 from tests.chaos.load import Client, Load, Request
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
-from tests.stack.uploads import Uploader, check_many_with_kills, states
+from tests.stack.uploads import Uploader, check_uploads_survive_kills, states
 from tests.waiting import eventually
 
 UPLOADS = 1000
@@ -20,7 +20,7 @@ DONE_SECONDS = 300
 
 def test_uploads_survive_a_killed_worker_and_redis(loaded: Stack, figures: Figures) -> None:
     user = Uploader(loaded)
-    result = check_many_with_kills(
+    result = check_uploads_survive_kills(
         user, UPLOADS, VISITORS, {"worker": 0.3, "redis": 0.6}, seconds=DONE_SECONDS
     )
 

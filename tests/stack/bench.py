@@ -39,13 +39,13 @@ class Bench:
 
     ports: dict[str, int]
 
-    def get(self, door: str, path: str, **options: Any) -> requests.Response:
+    def get(self, proxy: str, path: str, **options: Any) -> requests.Response:
         """Ask a front server."""
-        return self.request("GET", door, path, **options)
+        return self.request("GET", proxy, path, **options)
 
-    def request(self, method: str, door: str, path: str, **options: Any) -> requests.Response:
+    def request(self, method: str, proxy: str, path: str, **options: Any) -> requests.Response:
         """Send a request to a front server."""
-        url = f"http://127.0.0.1:{self.ports[door]}{path}"
+        url = f"http://127.0.0.1:{self.ports[proxy]}{path}"
         return requests.request(method, url, **{"timeout": 50, **options})
 
     def states(self) -> set[str]:
@@ -65,18 +65,18 @@ class Bench:
 
     def wait_for_all(self) -> None:
         """Return once every door answers, and HAProxy and Apache ask every server."""
-        for door in PORTS:
-            eventually(partial(well, self, door), seconds=30, what=f"{door} answers")
+        for proxy in PORTS:
+            eventually(partial(reaches_a_server, self, proxy), seconds=30, what=f"{proxy} answers")
         eventually(lambda: self.states() == {"UP"}, seconds=20, what="all are up for HAProxy")
-        for door in ("apache", "nginx-balancer"):
-            self.wait_until_asked(door, *SERVERS)
+        for proxy in ("apache", "nginx-balancer"):
+            self.wait_until_balanced(proxy, *SERVERS)
 
-    def wait_until_asked(self, door: str, *servers: str) -> None:
+    def wait_until_balanced(self, proxy: str, *servers: str) -> None:
         """Return once a front server asks these and no other."""
         eventually(
-            lambda: {self.get(door, "/who").text for _ in range(9)} == {*servers},
+            lambda: {self.get(proxy, "/who").text for _ in range(9)} == {*servers},
             seconds=20,
-            what=f"{door} asks {servers}",
+            what=f"{proxy} asks {servers}",
         )
 
     @property
@@ -84,7 +84,7 @@ class Bench:
         """The address of HAProxy's stats page, as a table."""
         return f"http://127.0.0.1:{self.ports['stats']}/stats;csv"
 
-    def seen(self, *servers: str) -> list[str]:
+    def received(self, *servers: str) -> list[str]:
         """Return the request lines that the scripted servers received."""
         return [
             line
@@ -96,7 +96,7 @@ class Bench:
         """Return the lines of a front server's log."""
         return docker("logs", container(service)).splitlines()
 
-    def script(self, server: str, *command: str) -> str:
+    def exec(self, server: str, *command: str) -> str:
         """Run a command in a container, such as a scripted server's."""
         return docker("exec", container(server), *command)
 
@@ -106,12 +106,12 @@ def container(service: str) -> str:
     return f"{NAME}-{service}"
 
 
-def bench_of(tree: Path) -> Iterator[Bench]:
+def run_bench(tree: Path) -> Iterator[Bench]:
     """Start all of them on a network of their own; remove them at the end."""
     Stack(tree, "local").compose("build", "--quiet", "base")
-    ports = {door: free_port() for door in (*PORTS, "stats")}
+    ports = {proxy: free_port() for proxy in (*PORTS, "stats")}
     run = partial(start, tree)
-    published = {door: f"127.0.0.1:{ports[door]}:{port}" for door, port in PORTS.items()}
+    published = {proxy: f"127.0.0.1:{ports[proxy]}:{port}" for proxy, port in PORTS.items()}
     user, run_mysite = ("--user", "10001:10001"), "/run/mysite:uid=10001,gid=10001"
     base = f"{STACK_NAME}-base"
     project = ("--volume", f"{tree}:/srv/project:ro", "--workdir", "/srv/project")
@@ -193,8 +193,8 @@ def start(tree: Path, service: str, *arguments: str) -> None:
     docker("run", "--detach", *options, *arguments)
 
 
-def well(bench: Bench, door: str) -> bool:
+def reaches_a_server(bench: Bench, proxy: str) -> bool:
     """Return whether a front server reaches a server."""
     with suppress(HTTPException):
-        return bench.get(door, "/readyz").status_code == 200
+        return bench.get(proxy, "/readyz").status_code == 200
     return False

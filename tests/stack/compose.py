@@ -32,16 +32,16 @@ WITH = dict(pair.split("=", 1) for pair in os.environ.get("STACK_WITH", "").spli
 DB_ENGINE = WITH.get("DB_ENGINE", "mysql")
 # As supervisor calls its group, and as its processes are called.
 APP_SERVER = WITH.get("APP_SERVER", "uwsgi")
-mysql_alone = pytest.mark.skipif(
+mysql_only = pytest.mark.skipif(
     DB_ENGINE != "mysql", reason="MySQL's own; PostgreSQL's is in tests/stack/test_postgres.py"
 )
-uwsgi_alone = pytest.mark.skipif(
+uwsgi_only = pytest.mark.skipif(
     APP_SERVER != "uwsgi", reason="uWSGI's own; gunicorn does not tell what its workers do"
 )
 
 
 # Characters that careless quoting would break.
-AWKWARD = "a\"b$c'd w#e\\f"
+SPECIAL_CHARACTERS = "a\"b$c'd w#e\\f"
 
 
 def secret_environment() -> dict[str, str]:
@@ -49,14 +49,14 @@ def secret_environment() -> dict[str, str]:
     return {
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
         "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1",
-        "DB_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
-        "REDIS_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
-        "STATS_PASSWORD": AWKWARD + secrets.token_urlsafe(8),
+        "DB_PASSWORD": SPECIAL_CHARACTERS + secrets.token_urlsafe(8),
+        "REDIS_PASSWORD": SPECIAL_CHARACTERS + secrets.token_urlsafe(8),
+        "STATS_PASSWORD": SPECIAL_CHARACTERS + secrets.token_urlsafe(8),
         **required_values(),
     }
 
 
-def tells(text: str, secret: str) -> bool:
+def contains_secret(text: str, secret: str) -> bool:
     """Return whether a text has a secret in it.
 
     Its random end is enough: what is awkward before that is another text in JSON or in a URL.

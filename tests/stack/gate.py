@@ -95,8 +95,8 @@ def write(folder: Path, app: str, migrations: dict[str, list[str]], after: str) 
 
 def main() -> None:
     """Make the apps, and ask."""
-    script, place = sys.argv[1:]
-    root = Path(place) / "gate"
+    script, target = sys.argv[1:]
+    root = Path(target) / "gate"
     shutil.rmtree(root, ignore_errors=True)
     shop = root / "shop" / "migrations"
     shop.mkdir(parents=True)

@@ -41,27 +41,27 @@ def run(*statements: str) -> None:
             cursor.execute(statement)
 
 
-def grow(*numbers: int) -> None:
+def increment(*numbers: int) -> None:
     """Write rows."""
     run(*(f"UPDATE {THING} SET size = size + 1 WHERE id = {number}" for number in numbers))
 
 
-def grow_all(apps: object, editor: object) -> None:
+def increment_free_then_locked(apps: object, editor: object) -> None:
     """Write a row that is free, then one that is locked."""
-    grow(2, 1)
+    increment(2, 1)
 
 
-def grow_in_turns(apps: object, editor: object) -> None:
+def increment_each_in_its_transaction(apps: object, editor: object) -> None:
     """Write each row in a transaction of its own, twice."""
     for number in (2, 1):
         with transaction.atomic():
-            grow(number, number)
+            increment(number, number)
 
 
-def alter_then_grow(apps: object, editor: object) -> None:
+def alter_then_increment(apps: object, editor: object) -> None:
     """Change a table past Django, which commits on MySQL, then write a row that is locked."""
     run(f"ALTER TABLE {PARENT} ADD year int")
-    grow(1, 2)
+    increment(1, 2)
 
 
 READS, WRITES = f"SELECT * FROM {THING}", f"UPDATE {THING} SET size = 0 WHERE id = 1"
@@ -81,15 +81,23 @@ KINDS: dict[str, tuple[str, bool, list[Any]]] = {
         [migrations.AddField("thing", "parent", LINK)],
     ),
     "sql": (READS, True, [migrations.RunSQL(f"ALTER TABLE {THING} ADD color int")]),
-    "rows": (WRITES, True, [AGE, migrations.RunPython(grow_all)]),
-    "rows in turns": (WRITES, False, [AGE, migrations.RunPython(grow_in_turns)]),
-    "rows apart": (WRITES, False, [AGE, migrations.RunPython(grow_all, atomic=True)]),
-    "rows after a change": (WRITES, True, [migrations.RunPython(alter_then_grow)]),
+    "rows": (WRITES, True, [AGE, migrations.RunPython(increment_free_then_locked)]),
+    "rows in turns": (
+        WRITES,
+        False,
+        [AGE, migrations.RunPython(increment_each_in_its_transaction)],
+    ),
+    "rows apart": (
+        WRITES,
+        False,
+        [AGE, migrations.RunPython(increment_free_then_locked, atomic=True)],
+    ),
+    "rows after a change": (WRITES, True, [migrations.RunPython(alter_then_increment)]),
 }
 
 
 @contextmanager
-def held(sql: str, seconds: float) -> Iterator[None]:
+def locked(sql: str, seconds: float) -> Iterator[None]:
     """Have another session run a statement in a transaction that stays open."""
     ready, over = threading.Event(), threading.Event()
 
@@ -113,7 +121,7 @@ def held(sql: str, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def visited(longest: list[float]) -> Iterator[None]:
+def concurrent_session(longest: list[float]) -> Iterator[None]:
     """Read, and write what is free, all the while; keep how long each took."""
     over = threading.Event()
 
@@ -162,7 +170,7 @@ def outcome(kind: str, seconds: float, patience: float) -> dict[str, object]:
         executor.recorder.record_unapplied(APP, "next")
 
     ended = "done"
-    with held(lock, seconds), visited(longest):
+    with locked(lock, seconds), concurrent_session(longest):
         try:
             with short_lock_waits(connection, patience, said.append) as migrate:
                 migrate(migrate_once)

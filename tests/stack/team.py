@@ -129,7 +129,7 @@ def append(name: str, text: str) -> Callable[[Path], None]:
 
 
 @dataclass(frozen=True)
-class Seam:
+class Extension:
     """A row of the table in docs/your-app.md: what the team edits, and the command that follows."""
 
     edits: tuple[Callable[[Path], None], ...]
@@ -137,8 +137,8 @@ class Seam:
 
 
 BASE = "mysite/settings/base.py"
-SEAMS = {
-    "an app": Seam(
+EXTENSIONS = {
+    "an app": Extension(
         (
             replace(BASE, "INSTALLED_APPS = [\n", 'INSTALLED_APPS = [\n    "shop",\n'),
             replace(
@@ -148,10 +148,10 @@ SEAMS = {
             ),
         )
     ),
-    "a periodic task": Seam(
+    "a periodic task": Extension(
         (replace(BASE, "CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}\n", SCHEDULE),)
     ),
-    "a variable": Seam(
+    "a variable": Extension(
         (
             replace("mysite/environment.py", "VARIABLES: Final[tuple[Variable, ...]] = ()\n", ""),
             append("mysite/environment.py", f"VARIABLES: Final = (\n{VARIABLE})\n"),
@@ -160,15 +160,15 @@ SEAMS = {
         (sys.executable, "manage.py", "env", "write"),
     ),
     # `make lock` also installs it.
-    "a Python package": Seam(
+    "a Python package": Extension(
         # A compiled wheel, and one that is compiled while the image is built.
         (append("requirements/project.in", "lxml\npython-ldap\n"),),
         ("requirements/lock",),
     ),
-    "a Debian package": Seam(
+    "a Debian package": Extension(
         (append("requirements/apt.txt", "gettext  # translations\r\n\r\nlibldap2\r\n"),)
     ),
-    "a Debian package for compiling": Seam(
+    "a Debian package for compiling": Extension(
         (append("requirements/apt-build.txt", "libldap-dev\nlibsasl2-dev\n"),)
     ),
 }
@@ -196,7 +196,7 @@ def commit(folder: Path) -> None:
     run(folder, "git", *author, "commit", "--quiet", "--message", "a step")
 
 
-def changed(folder: Path) -> set[str]:
+def changed_files(folder: Path) -> set[str]:
     """Return the files that differ from the last commit, new ones too."""
     listed = run(folder, "git", "status", "--porcelain", "--untracked-files=all")
     return {line[3:] for line in listed.splitlines()}
@@ -210,7 +210,7 @@ class Team:
     files: dict[str, tuple[int, int]]
 
 
-def move_in(folder: Path) -> Team:
+def create_team_project(folder: Path) -> Team:
     """Make a clone, remove the example there, create the app, and use each seam."""
     copy_tree(folder)
     # The local layer mounts it into containers, whose user is not the one who runs the tests.
@@ -228,14 +228,14 @@ def move_in(folder: Path) -> Team:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     files: dict[str, tuple[int, int]] = {}
-    for name, seam in SEAMS.items():
-        before = changed(folder)
+    for name, seam in EXTENSIONS.items():
+        before = changed_files(folder)
         for edit in seam.edits:
             edit(folder)
-        edited = changed(folder)
+        edited = changed_files(folder)
         if seam.command:
             run(folder, *seam.command)
-        files[name] = (len(edited - before), len(changed(folder) - edited))
+        files[name] = (len(edited - before), len(changed_files(folder) - edited))
         commit(folder)
     run(folder, sys.executable, "manage.py", "makemigrations", "shop")
     # As `make format`, which would first install what was locked above.
@@ -245,7 +245,7 @@ def move_in(folder: Path) -> Team:
     return Team(folder, files)
 
 
-def promised() -> dict[str, tuple[int, int]]:
+def documented_file_counts() -> dict[str, tuple[int, int]]:
     """Return the numbers of files in the table of docs/your-app.md."""
     text = (ROOT / "docs/your-app.md").read_text()
     rows = re.findall(r"^\| (an? [^|]+?) \|.*\| (\d+) \| (\d*) ?\|$", text, re.M)

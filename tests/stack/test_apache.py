@@ -16,9 +16,9 @@ from tests.chaos.load import Client, Load, Request
 from tests.chaos.test_balancing import address, occupied_address
 from tests.ports import free_port
 from tests.stack.compose import Stack, docker
-from tests.stack.test_gunicorn import CASES as OF_THE_APPLICATION
+from tests.stack.test_gunicorn import CASES as APPLICATION_CASES
 from tests.stack.test_observability import SPELLINGS
-from tests.stack.test_privileges import check_bare
+from tests.stack.test_privileges import check_unprivileged
 from tests.waiting import eventually
 
 Case = tuple[str, str, dict[str, str], str]
@@ -26,7 +26,7 @@ Case = tuple[str, str, dict[str, str], str]
 PROBES = ("/livez", "/readyz", "/healthz")
 # {style} is the status page's stylesheet, {old} one that no image has any more.
 CASES: dict[str, Case] = {
-    **OF_THE_APPLICATION,
+    **APPLICATION_CASES,
     **{f"metrics as {path}": ("GET", path, {}, "") for path in SPELLINGS},
     **{path: ("GET", path, {}, "") for path in PROBES},
     "style": ("GET", "{style}", {}, ""),
@@ -52,7 +52,7 @@ CASES: dict[str, Case] = {
     "a wild id": ("GET", "/profile/", {"X-Request-ID": 'a "wild" id'}, ""),
 }
 # Of the one connection, or of the moment.
-OWN = {
+IGNORED_HEADERS = {
     *("connection", "keep-alive", "transfer-encoding", "content-length"),
     *("date", "server", "set-cookie", "accept-ranges"),
 }
@@ -62,7 +62,7 @@ OLD = "/static/ops/old.fedcba987654.css"
 
 
 @pytest.fixture(scope="module")
-def both(production: Stack) -> Iterator[Stack]:
+def with_apache(production: Stack) -> Iterator[Stack]:
     """The production stack with the variable, as a line of .env would set it; without it after."""
     before = dict(production.environment)
     production.environment |= {
@@ -91,26 +91,28 @@ def both(production: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def paths(both: Stack) -> dict[str, str]:
+def paths(with_apache: Stack) -> dict[str, str]:
     """The files that the cases name."""
     # `migrate` alone may write there.
     write = f"echo 'p {{}}' >/srv/kept{OLD}"
-    both.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "migrate", "-c", write)
-    both.run_in("server1", "sh", "-c", "echo '<p>' > /srv/media/parity.html")
-    found = re.search(r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', both.get("/status/").text)
+    with_apache.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "migrate", "-c", write)
+    with_apache.run_in("server1", "sh", "-c", "echo '<p>' > /srv/media/parity.html")
+    found = re.search(
+        r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', with_apache.get("/status/").text
+    )
     assert found
     return {"style": found[1], "old": OLD}
 
 
 @pytest.fixture(scope="module")
-def answers(both: Stack, paths: dict[str, str]) -> dict[str, list[Any]]:
+def answers(with_apache: Stack, paths: dict[str, str]) -> dict[str, list[Any]]:
     """What nginx and Apache answer to each case: status, headers, body."""
     found: dict[str, list[Any]] = {}
     for name, (method, path, headers, body) in CASES.items():
         for key, text in paths.items():
             path = path.replace(f"{{{key}}}", text)
         found[name] = [
-            ask(port_of(both, server), method, path, headers, body)
+            ask(port_of(with_apache, server), method, path, headers, body)
             for server in ("NGINX", "APACHE")
         ]
     return found
@@ -138,7 +140,7 @@ def ask(port: int, method: str, path: str, headers: dict[str, str], body: str) -
     kept = sorted(
         [name.lower(), sorted(re.split("[;,] ?", value)) if name.lower() not in VALIDATORS else "*"]
         for name, value in answer.getheaders()
-        if name.lower() not in OWN
+        if name.lower() not in IGNORED_HEADERS
     )
     return [answer.status, kept, read]
 
@@ -184,28 +186,28 @@ def test_parity_cases_have_the_expected_status_and_headers(answers: dict[str, li
     assert "sandbox" in headers["media"]["content-security-policy"]
 
 
-def test_apache_sends_the_same_headers_as_nginx_for_each_file_type(both: Stack) -> None:
-    listed = both.run_in("server1", "sh", "-c", "cd /srv/static && find . -type f").split()
+def test_apache_sends_the_same_headers_as_nginx_for_each_file_type(with_apache: Stack) -> None:
+    listed = with_apache.run_in("server1", "sh", "-c", "cd /srv/static && find . -type f").split()
     hashed = re.compile(r"\.(/.+\.[0-9a-f]{12}\.(\w+))")
     kinds = {found[2]: found[1] for found in map(hashed.fullmatch, listed) if found}
     kinds = {kind: path for kind, path in kinds.items() if kind not in ("gz", "br")}
 
     assert {"css", "js", "svg"} <= set(kinds)
-    told = {
+    headers_by_server = {
         server: {
-            path: comparable(ask(port_of(both, server), "HEAD", f"/static{path}", {}, ""))
+            path: comparable(ask(port_of(with_apache, server), "HEAD", f"/static{path}", {}, ""))
             for path in kinds.values()
         }
         for server in ("NGINX", "APACHE")
     }
-    assert told["APACHE"] == told["NGINX"]
+    assert headers_by_server["APACHE"] == headers_by_server["NGINX"]
 
 
 @pytest.mark.parametrize("server", ["NGINX", "APACHE"])
 def test_conditional_request_for_a_static_file_gets_304(
-    both: Stack, paths: dict[str, str], server: str
+    with_apache: Stack, paths: dict[str, str], server: str
 ) -> None:
-    url = f"http://127.0.0.1:{port_of(both, server)}{paths['style']}"
+    url = f"http://127.0.0.1:{port_of(with_apache, server)}{paths['style']}"
     first = requests.get(url, timeout=10).headers
     for known in (
         {"If-None-Match": first["ETag"]},
@@ -216,15 +218,17 @@ def test_conditional_request_for_a_static_file_gets_304(
         assert again.headers["Cache-Control"] == first["Cache-Control"]
 
 
-def test_apache_serves_static_files_itself(both: Stack, paths: dict[str, str]) -> None:
+def test_apache_serves_static_files_itself(with_apache: Stack, paths: dict[str, str]) -> None:
     for path in paths.values():
-        answer = requests.get(f"http://127.0.0.1:{port_of(both, 'APACHE')}{path}", timeout=10)
+        answer = requests.get(
+            f"http://127.0.0.1:{port_of(with_apache, 'APACHE')}{path}", timeout=10
+        )
         assert answer.headers["Server"] == "Apache", path
 
 
 @pytest.mark.parametrize("server", ["NGINX", "APACHE"])
-def test_chunked_body_above_the_limit_gets_413(both: Stack, server: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(both, server), timeout=30)
+def test_chunked_body_above_the_limit_gets_413(with_apache: Stack, server: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(with_apache, server), timeout=30)
     # The server answers before it has all, and closes.
     with suppress(OSError):
         connection.request(
@@ -236,10 +240,10 @@ def test_chunked_body_above_the_limit_gets_413(both: Stack, server: str) -> None
     assert "the limit is 10 MB" in json.load(answer)["detail"]
 
 
-def test_body_below_the_limit_passes_apache(both: Stack) -> None:
+def test_body_below_the_limit_passes_apache(with_apache: Stack) -> None:
     """Through Apache down to Django, which says who may not send it."""
     answer = requests.post(
-        f"http://127.0.0.1:{port_of(both, 'APACHE')}/api/schema/",
+        f"http://127.0.0.1:{port_of(with_apache, 'APACHE')}/api/schema/",
         data=b"x" * 10_000_000,
         timeout=30,
     )
@@ -247,24 +251,26 @@ def test_body_below_the_limit_passes_apache(both: Stack) -> None:
     assert answer.status_code == 401
 
 
-def lines(stack: Stack, service: str) -> list[dict[str, Any]]:
+def log_records(stack: Stack, service: str) -> list[dict[str, Any]]:
     """Return the records of a service's log."""
     return [json.loads(line) for line in stack.logs(service).splitlines() if line[:1] == "{"]
 
 
 def test_haproxy_balances_between_apache_and_the_servers(
-    both: Stack, paths: dict[str, str]
+    with_apache: Stack, paths: dict[str, str]
 ) -> None:
-    rows = {(row["pxname"], row["svname"]): row["status"] for row in both.statistics()}
+    rows = {(row["pxname"], row["svname"]): row["status"] for row in with_apache.statistics()}
     assert rows["dynamic_backend", "apache"] == "UP"
     assert rows["static_backend", "apache"].startswith("UP")
     assert ("upload_backend", "apache") not in rows
 
     for path in ("/profile/", paths["style"]):
-        sent = {both.get(path).headers["X-Request-ID"] for _ in range(6)}
+        sent = {with_apache.get(path).headers["X-Request-ID"] for _ in range(6)}
 
         def asked(sent: set[str] = sent) -> list[str]:
-            found = [line for line in lines(both, "haproxy") if line["request_id"] in sent]
+            found = [
+                line for line in log_records(with_apache, "haproxy") if line["request_id"] in sent
+            ]
             return sorted(line["upstream"] for line in found) if len(found) == 6 else []
 
         upstreams = eventually(asked, seconds=10, what="HAProxy's lines")
@@ -272,16 +278,16 @@ def test_haproxy_balances_between_apache_and_the_servers(
         assert upstreams == ["apache"] * 2 + ["server1"] * 2 + ["server2"] * 2
 
 
-def test_every_log_has_the_request_id_and_client_of_haproxy(both: Stack) -> None:
+def test_every_log_has_the_request_id_and_client_of_haproxy(with_apache: Stack) -> None:
     """HAProxy's, whatever the client says."""
     forged = {"X-Request-ID": "chosen-by-the-client", "X-Forwarded-For": "203.0.113.9"}
-    sent = {both.get("/profile/", headers=forged).headers["X-Request-ID"] for _ in range(3)}
+    sent = {with_apache.get("/profile/", headers=forged).headers["X-Request-ID"] for _ in range(3)}
 
     def found() -> list[dict[str, Any]]:
         own = [
             line
             for service in ("haproxy", "apache", "server1", "server2")
-            for line in lines(both, service)
+            for line in log_records(with_apache, service)
             if line.get("request_id") in sent
         ]
         # Three of HAProxy, nginx and Django each, one of Apache.
@@ -294,16 +300,16 @@ def test_every_log_has_the_request_id_and_client_of_haproxy(both: Stack) -> None
     assert "chosen-by-the-client" not in sent
 
 
-def test_apache_keeps_a_valid_request_id_and_replaces_others(both: Stack) -> None:
+def test_apache_keeps_a_valid_request_id_and_replaces_others(with_apache: Stack) -> None:
     given = {"kept": "an-id-of-mine", "made": 'a "wild" one', "made-too": ""}
     for path, identity in given.items():
-        ask(port_of(both, "APACHE"), "GET", f"/{path}/", {"X-Request-ID": identity}, "")
+        ask(port_of(with_apache, "APACHE"), "GET", f"/{path}/", {"X-Request-ID": identity}, "")
 
     def found() -> dict[str, set[str]]:
         records = [
             line
             for service in ("apache", "server1", "server2")
-            for line in lines(both, service)
+            for line in log_records(with_apache, service)
             if line.get("server") in ("apache", "nginx")
         ]
         ids = {
@@ -320,14 +326,14 @@ def test_apache_keeps_a_valid_request_id_and_replaces_others(both: Stack) -> Non
     assert made != made_too
 
 
-def test_apache_runs_unprivileged_on_the_loopback_address(both: Stack) -> None:
-    ports = json.loads(both.inspect("apache", "{{json .HostConfig.PortBindings}}"))
+def test_apache_runs_unprivileged_on_the_loopback_address(with_apache: Stack) -> None:
+    ports = json.loads(with_apache.inspect("apache", "{{json .HostConfig.PortBindings}}"))
 
-    check_bare(both, "apache")
+    check_unprivileged(with_apache, "apache")
     assert {bind["HostIp"] for binds in ports.values() for bind in binds} == {"127.0.0.1"}
     # Neither secrets nor the database.
-    assert both.environment["DJANGO_SECRET_KEY"] not in both.run_in("apache", "env")
-    assert "backend" not in both.inspect("apache", "{{json .NetworkSettings.Networks}}")
+    assert with_apache.environment["DJANGO_SECRET_KEY"] not in with_apache.run_in("apache", "env")
+    assert "backend" not in with_apache.inspect("apache", "{{json .NetworkSettings.Networks}}")
 
 
 def visitors(pause: float = 0.03) -> list[Client]:
@@ -360,87 +366,102 @@ def checks_time_out(stack: Stack) -> bool:
     )
 
 
-def answering(stack: Stack) -> set[str]:
+def servers_behind_apache(stack: Stack) -> set[str]:
     """Return who answers through Apache."""
     url = f"http://127.0.0.1:{port_of(stack, 'APACHE')}/profile/"
     return {requests.get(url, timeout=10).json()["server"] for _ in range(6)}
 
 
-def test_drained_server_gets_no_request_through_apache(both: Stack) -> None:
-    with Load(port_of(both, "APACHE"), visitors()) as load:
+def test_drained_server_gets_no_request_through_apache(with_apache: Stack) -> None:
+    with Load(port_of(with_apache, "APACHE"), visitors()) as load:
         load.warm_up()
-        assert both.ask("drain", "server1")["state"] == "drained"
-        assert answering(both) == {"set2"}
+        assert with_apache.ask("drain", "server1")["state"] == "drained"
+        assert servers_behind_apache(with_apache) == {"set2"}
         # Apache counts for no server: this would be the last one.
         with pytest.raises(AssertionError, match="last server in service"):
-            both.ask("drain", "server2")
-        assert both.ask("ready", "server1")["state"] == "ready"
-        eventually(lambda: answering(both) == {"set1", "set2"}, seconds=10, what="both again")
+            with_apache.ask("drain", "server2")
+        assert with_apache.ask("ready", "server1")["state"] == "ready"
+        eventually(
+            lambda: servers_behind_apache(with_apache) == {"set1", "set2"},
+            seconds=10,
+            what="both again",
+        )
 
     assert len(load.outcomes) > 200, load.summary()
     assert not load.failed, load.summary()
 
 
-def test_apache_follows_a_server_to_a_new_address_without_failed_requests(both: Stack) -> None:
+def test_apache_follows_a_server_to_a_new_address_without_failed_requests(
+    with_apache: Stack,
+) -> None:
     """It tells Apache by itself that it stops, whatever stops it; then its name is gone."""
-    before = address(both, "server2")
-    with Load(port_of(both, "APACHE"), visitors()) as load, occupied_address(both) as take_address:
+    before = address(with_apache, "server2")
+    with (
+        Load(port_of(with_apache, "APACHE"), visitors()) as load,
+        occupied_address(with_apache) as take_address,
+    ):
         load.warm_up()
-        both.compose("rm", "--stop", "--force", "server2")
+        with_apache.compose("rm", "--stop", "--force", "server2")
         take_address()
         load.all_served_again()
-        assert answering(both) == {"set1"}
-        both.compose("up", "--detach", "--wait", "--no-deps", "server2")
-        assert address(both, "server2") != before
-        eventually(lambda: "set2" in answering(both), seconds=10, what="server2 is found")
-    both.wait_for_both()
+        assert servers_behind_apache(with_apache) == {"set1"}
+        with_apache.compose("up", "--detach", "--wait", "--no-deps", "server2")
+        assert address(with_apache, "server2") != before
+        eventually(
+            lambda: "set2" in servers_behind_apache(with_apache),
+            seconds=10,
+            what="server2 is found",
+        )
+    with_apache.wait_for_both()
 
     assert len(load.outcomes) > 300, load.summary()
     assert not load.failed, load.summary()
 
 
-def test_apache_skips_a_killed_server_at_once(both: Stack) -> None:
+def test_apache_skips_a_killed_server_at_once(with_apache: Stack) -> None:
     """Without any sign before: who cannot be reached has got nothing of the request."""
-    port = port_of(both, "APACHE")
-    answering(both)
-    with Load(both.http_port, writers()) as load:
+    port = port_of(with_apache, "APACHE")
+    servers_behind_apache(with_apache)
+    with Load(with_apache.http_port, writers()) as load:
         load.warm_up()
-        docker("kill", both.container("server2"))
+        docker("kill", with_apache.container("server2"))
         killed = time.monotonic()
         # Before a check can have seen it. Nothing runs in it now that a kill could cut off.
         assert [ask(port, "POST", "/profile/", {}, "a=b")[0] for _ in range(6)] == [405] * 6
-        assert answering(both) == {"set1"}
+        assert servers_behind_apache(with_apache) == {"set1"}
         # Checks of an address without a server time out, one every two seconds.
-        eventually(lambda: checks_time_out(both), seconds=30, what="a check has timed out")
+        eventually(lambda: checks_time_out(with_apache), seconds=30, what="a check has timed out")
         load.over.wait(5)
-        both.compose("up", "--detach", "--wait", "--no-deps", "server2")
-        both.wait_for_both()
+        with_apache.compose("up", "--detach", "--wait", "--no-deps", "server2")
+        with_apache.wait_for_both()
 
     # Those that server2 was answering are lost with it, and none of the other server's.
     assert not [outcome for outcome in load.failed if outcome.started > killed], load.summary()
 
 
-def test_apache_fails_no_request_after_it_resumes_from_a_hang(both: Stack) -> None:
+def test_apache_fails_no_request_after_it_resumes_from_a_hang(with_apache: Stack) -> None:
     """What it is sent then is no request of the hang."""
-    with Load(both.http_port, writers()) as load:
+    with Load(with_apache.http_port, writers()) as load:
         load.warm_up()
-        both.compose("pause", "apache")
-        eventually(lambda: states(both) == {"DOWN"}, seconds=20, what="HAProxy sees the hang")
-        both.compose("unpause", "apache")
+        with_apache.compose("pause", "apache")
+        eventually(
+            lambda: states(with_apache) == {"DOWN"}, seconds=20, what="HAProxy sees the hang"
+        )
+        with_apache.compose("unpause", "apache")
         ended = time.monotonic()
-        eventually(lambda: states(both) == {"UP"}, seconds=20, what="HAProxy asks it again")
+        eventually(lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy asks it again")
         load.all_served_again()
 
     assert not [outcome for outcome in load.failed if outcome.started > ended], load.summary()
 
 
-def test_restarting_apache_fails_no_request(both: Stack) -> None:
-    with Load(both.http_port, visitors()) as load:
+def test_restarting_apache_fails_no_request(with_apache: Stack) -> None:
+    with Load(with_apache.http_port, visitors()) as load:
         load.warm_up()
-        both.compose("restart", "apache")
+        with_apache.compose("restart", "apache")
         load.all_served_again()
-        eventually(lambda: states(both) == {"UP"}, seconds=20, what="HAProxy asks it again")
+        eventually(lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy asks it again")
 
     assert not load.failed, load.summary()
-    log = both.logs("apache")
+    log = with_apache.logs("apache")
     assert "caught SIGWINCH, shutting down gracefully" in log

@@ -3,11 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor  # remove_demo
 from pathlib import Path
 
-from tests.stack.compose import DB_ENGINE, Stack, docker, mysql_alone, secret_environment
+from tests.stack.compose import DB_ENGINE, Stack, docker, mysql_only, secret_environment
 
 
 # remove_demo: begin
-def hits_on(stack: Stack, server: str) -> int:
+def read_hits(stack: Stack, server: str) -> int:
     """Read the counter as `server` sees it."""
     for _ in range(10):
         answer = stack.get("/api/hits/").json()
@@ -20,11 +20,11 @@ def test_count_written_through_one_server_is_read_through_the_other(production: 
     for _ in range(2):
         written = production.post("/api/hits/").json()
         other = {"set1": "set2", "set2": "set1"}[written["server"]]
-        assert hits_on(production, other) == written["hits"]
+        assert read_hits(production, other) == written["hits"]
 
 
 def test_concurrent_visits_get_consecutive_counts(production: Stack) -> None:
-    before = hits_on(production, "set1")
+    before = read_hits(production, "set1")
     with ThreadPoolExecutor(16) as pool:
         counts = list(pool.map(lambda _: production.post("/api/hits/").json()["hits"], range(200)))
 
@@ -62,10 +62,10 @@ def test_migrate_reports_a_database_tls_error_without_waiting(production: Stack)
     assert "do not agree on TLS" in done.stdout and "Is it running" not in done.stdout
 
 
-@mysql_alone
+@mysql_only
 def test_hanging_statement_times_out_and_slow_statement_succeeds(production: Stack) -> None:
     """The checks during a long statement tell it from a server that hangs."""
-    told = production.python_in(
+    output = production.python_in(
         "server1",
         "import django; django.setup()\n"
         "from django.db import OperationalError, connection as c\n"
@@ -79,12 +79,12 @@ def test_hanging_statement_times_out_and_slow_statement_succeeds(production: Sta
         "cursor = c.cursor(); cursor.execute('SELECT 5'); print(cursor.fetchone())",
     )
 
-    long, given_up, after = told.splitlines()
+    long, timed_out, after = output.splitlines()
     assert (long, after) == ("(0,)", "(5,)")
-    assert "the database has not answered for 1." in given_up
+    assert "the database has not answered for 1." in timed_out
 
 
-@mysql_alone
+@mysql_only
 def test_mysql_uses_utf8mb4_and_strict_mode(production: Stack) -> None:
     facts = production.python_in(
         "server1",
@@ -122,10 +122,10 @@ def test_migrate_gives_up_when_no_database_answers(production: Stack) -> None:
 
 
 def test_migrate_reports_a_refused_password_without_showing_it(production: Stack) -> None:
-    check_a_wrong_password(production)
+    check_refused_password(production)
 
 
-def check_a_wrong_password(stack: Stack) -> None:
+def check_refused_password(stack: Stack) -> None:
     """Migrate with one: the database's refusal is said at once, and what was tried is not shown."""
     result = stack.compose(
         *("run", "--rm", "--no-deps", "-e", "DB_PASSWORD=wrong-horse-battery", "migrate"),

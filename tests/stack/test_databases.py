@@ -18,10 +18,10 @@ from tests.stack.compose import STACK_NAME, Stack, docker
 from tests.tree import ROOT
 
 # Not in the image, and plain Python, whatever version of it runs there.
-BROUGHT = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest-django")
+EXTRA_PACKAGES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest-django")
 # The project's apps, which have tests of their own.
 APPS = sorted(path.parent.name for path in ROOT.glob("*/apps.py"))
-BROUGHT_FOR_IMPORTS = ("requests", "idna")
+EXTRA_IMPORTS = ("requests", "idna")
 # These need more than that, which is not plain Python: a stand-in for S3, a generator of requests,
 # Kafka's client.
 LEFT_OUT = {
@@ -71,7 +71,7 @@ def image(tree: Path) -> str:
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the tests need and the image has not, from the environment that runs this."""
     folder = tmp_path_factory.mktemp("packages")
-    for name in (*BROUGHT, *BROUGHT_FOR_IMPORTS):
+    for name in (*EXTRA_PACKAGES, *EXTRA_IMPORTS):
         found = distribution(name)
         for file in found.files or ():
             if ".." not in file.parts and "__pycache__" not in file.parts:

@@ -25,13 +25,13 @@ CASES = [
 
 
 def ask(
-    bench: Bench, door: str, line: str, accept: str, folder: str = "/"
+    bench: Bench, proxy: str, line: str, accept: str, folder: str = "/"
 ) -> tuple[HTTPResponse, str]:
     """Send a request as it is; return the answer and its body."""
     head = f"{line.format(folder)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
     head += f"Accept: {accept}\r\n" if accept else ""
     head += f"Content-Length: {LENGTHS[line]}\r\n" if line in LENGTHS else ""
-    with socket.create_connection(("127.0.0.1", bench.ports[door]), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", bench.ports[proxy]), timeout=10) as connection:
         connection.sendall(f"{head}\r\n".encode())
         answer = HTTPResponse(connection)
         answer.begin()
@@ -39,11 +39,11 @@ def ask(
 
 
 @pytest.mark.parametrize("accept", [BROWSER, "text/html, application/json"])
-@pytest.mark.parametrize(("door", "line", "status"), CASES)
+@pytest.mark.parametrize(("proxy", "line", "status"), CASES)
 def test_browser_gets_an_html_error_page(
-    bench: Bench, door: str, line: str, status: int, accept: str
+    bench: Bench, proxy: str, line: str, status: int, accept: str
 ) -> None:
-    answer, page = ask(bench, door, line, accept)
+    answer, page = ask(bench, proxy, line, accept)
 
     assert answer.status == status
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -58,24 +58,24 @@ def test_browser_gets_an_html_error_page(
     ("accept", "folder"),
     [("", "/"), ("*/*", "/"), ("application/json, text/html", "/"), (BROWSER, "/api/")],
 )
-@pytest.mark.parametrize(("door", "line", "status"), CASES)
+@pytest.mark.parametrize(("proxy", "line", "status"), CASES)
 def test_other_client_gets_a_json_error(
-    bench: Bench, door: str, line: str, status: int, accept: str, folder: str
+    bench: Bench, proxy: str, line: str, status: int, accept: str, folder: str
 ) -> None:
-    answer, text = ask(bench, door, line, accept, folder)
+    answer, text = ask(bench, proxy, line, accept, folder)
 
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
     assert json.loads(text)["detail"].startswith(WORDS[str(status)])
     # HAProxy has no limit of its own.
-    if line == LARGE and door != "haproxy":
+    if line == LARGE and proxy != "haproxy":
         assert f"the limit is {UPLOAD_MAX_MB} MB" in text
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Retry-After"] == ("5" if status == 502 else None)
 
 
-@pytest.mark.parametrize("door", ["haproxy", "apache", "nginx-balancer"])
-def test_error_response_of_a_server_is_forwarded_unchanged(bench: Bench, door: str) -> None:
+@pytest.mark.parametrize("proxy", ["haproxy", "apache", "nginx-balancer"])
+def test_error_response_of_a_server_is_forwarded_unchanged(bench: Bench, proxy: str) -> None:
     """Here a 502 without a body."""
-    answer, text = ask(bench, door, "GET {}hung", BROWSER)
+    answer, text = ask(bench, proxy, "GET {}hung", BROWSER)
 
     assert (answer.status, answer.headers["Content-Type"], text) == (502, None, "")

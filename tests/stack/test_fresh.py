@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from ops.environment.contract import VARIABLES
-from tests.stack.compose import Stack, docker, secret_environment, tells
+from tests.stack.compose import Stack, contains_secret, docker, secret_environment
 
 # A path from the project's root.
 FOLDER = "var/secrets"
@@ -94,7 +94,7 @@ def test_secret_files_are_mounted_only_into_services_that_need_them(
         assert {name for name, text in secrets.items() if text in mounted} == names, service
     ids = dev.output("ps", "--all", "--quiet").split()
     described = json.dumps(json.loads(docker("inspect", *ids)))
-    assert not [name for name, text in secrets.items() if tells(described, text)]
+    assert not [name for name, text in secrets.items() if contains_secret(described, text)]
 
     stats = f"http://127.0.0.1:{dev.stats_port}/stats"
     answers = [

@@ -30,22 +30,26 @@ FORGED = {
 SETS = {"x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-request-id"}
 
 
-@pytest.mark.parametrize("door", ["haproxy", "nginx-balancer"])
-def test_balancers_replace_forwarding_headers_of_clients(bench: Bench, door: str) -> None:
+@pytest.mark.parametrize("proxy", ["haproxy", "nginx-balancer"])
+def test_balancers_replace_forwarding_headers_of_clients(bench: Bench, proxy: str) -> None:
     text = "".join(f"{name}: {value}\r\n" for name, value in FORGED.items())
 
     # HAProxy has three to send to, one of them Apache.
-    for headers in [echo(bench.ports[door], text) for _ in range(6)]:
-        told = {name: headers[name] for name in headers if name.startswith(("x-f", "x-re", "forw"))}
+    for headers in [echo(bench.ports[proxy], text) for _ in range(6)]:
+        forwarded = {
+            name: headers[name] for name in headers if name.startswith(("x-f", "x-re", "forw"))
+        }
         # HAProxy's own word to Apache; the servers read it nowhere.
-        told.pop("x-retry-on", None)
-        assert set(told) <= SETS
-        assert told["x-forwarded-proto"] == ["http"]
-        assert not set(FORGED.values()) & {value for values in told.values() for value in values}
+        forwarded.pop("x-retry-on", None)
+        assert set(forwarded) <= SETS
+        assert forwarded["x-forwarded-proto"] == ["http"]
+        assert not set(FORGED.values()) & {
+            value for values in forwarded.values() for value in values
+        }
 
 
 # Asks 127.0.0.1 from each address, which SIOCSIFADDR and SIOCSIFNETMASK give to the loopback.
-ASK_FROM = """
+REQUEST_FROM_ADDRESSES = """
 import fcntl, http.client, socket, struct, sys
 port, *clients = sys.argv[1:]
 control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -60,30 +64,30 @@ for number, client in enumerate(clients):
     sent = asked.getresponse().read().decode().lower()
     print(client, *(line.split()[1] for line in sent.splitlines() if line.startswith("x-forw")))
 """
-PROXIES = ("127.0.0.9", "10.255.0.1", "172.16.0.9", "172.31.255.9", "192.168.255.9")
-OTHERS = ("11.0.0.1", "172.15.255.9", "172.32.0.1", "192.167.0.1", "192.169.0.1", "203.0.113.5")
+TRUSTED = ("127.0.0.9", "10.255.0.1", "172.16.0.9", "172.31.255.9", "192.168.255.9")
+UNTRUSTED = ("11.0.0.1", "172.15.255.9", "172.32.0.1", "192.167.0.1", "192.169.0.1", "203.0.113.5")
 
 
-@pytest.mark.parametrize("door", ["nginx", "apache"])
-def test_x_forwarded_for_is_trusted_only_from_private_networks(bench: Bench, door: str) -> None:
+@pytest.mark.parametrize("proxy", ["nginx", "apache"])
+def test_x_forwarded_for_is_trusted_only_from_private_networks(bench: Bench, proxy: str) -> None:
     """By the last address alone: a client may have sent those before it."""
-    said = docker(
-        *("run", "--rm", "--network", f"container:{container(door)}", "--user", "0"),
+    output = docker(
+        *("run", "--rm", "--network", f"container:{container(proxy)}", "--user", "0"),
         *("--cap-add", "NET_ADMIN", "--entrypoint", "python3", f"{STACK_NAME}-base"),
-        *("-c", ASK_FROM, str(PORTS[door]), *PROXIES, *OTHERS),
+        *("-c", REQUEST_FROM_ADDRESSES, str(PORTS[proxy]), *TRUSTED, *UNTRUSTED),
     )
-    clients = dict(line.split() for line in said.splitlines())
+    clients = dict(line.split() for line in output.splitlines())
 
-    assert clients == {**dict.fromkeys(PROXIES, "203.0.113.9"), **{one: one for one in OTHERS}}
+    assert clients == {**dict.fromkeys(TRUSTED, "203.0.113.9"), **{one: one for one in UNTRUSTED}}
 
 
-@pytest.mark.parametrize("door", ["nginx", "apache"])
-def test_servers_keep_valid_request_ids_and_replace_others(bench: Bench, door: str) -> None:
+@pytest.mark.parametrize("proxy", ["nginx", "apache"])
+def test_servers_keep_valid_request_ids_and_replace_others(bench: Bench, proxy: str) -> None:
     kept = ("a" * 8, "Z9._-" + "b" * 59)
     wild = ("", "a" * 7, "a" * 65, "with space", 'with"quote', "with/slash")
 
     def sent_on(identity: str) -> str:
-        text = bench.get(door, "/echo", headers={"X-Request-ID": identity}).text
+        text = bench.get(proxy, "/echo", headers={"X-Request-ID": identity}).text
         (value,) = re.findall(r"(?im)^x-request-id: (.*?)\r?$", text)
         return value
 
@@ -112,25 +116,25 @@ def test_apache_refuses_trace_requests(bench: Bench) -> None:
 
     assert answer.status_code == 405
     assert "secret" not in answer.text
-    assert not [line for line in bench.seen() if line.startswith("TRACE")]
+    assert not [line for line in bench.received() if line.startswith("TRACE")]
 
 
 def test_member_command_removes_and_restores_a_server_of_apache(bench: Bench) -> None:
     """As `stackctl drain` and `ready` do; without a word it counts the server's requests."""
     try:
-        assert bench.script("apache", MEMBER, "server1", "off").strip() == "0"
-        bench.wait_until_asked("apache", "server2")
+        assert bench.exec("apache", MEMBER, "server1", "off").strip() == "0"
+        bench.wait_until_balanced("apache", "server2")
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(bench.get, "apache", "/sleep/2?member")
             eventually(
-                lambda: bench.script("apache", MEMBER, "server2").strip() == "1",
+                lambda: bench.exec("apache", MEMBER, "server2").strip() == "1",
                 seconds=5,
                 what="server2 has a request",
             )
             assert slow.result().text == "slept"
     finally:
-        bench.script("apache", MEMBER, "server1", "on")
-    bench.wait_until_asked("apache", *SERVERS)
+        bench.exec("apache", MEMBER, "server1", "on")
+    bench.wait_until_balanced("apache", *SERVERS)
 
 
 def test_request_of_a_client_that_leaves_the_queue_reaches_no_server(bench: Bench) -> None:
@@ -138,7 +142,7 @@ def test_request_of_a_client_that_leaves_the_queue_reaches_no_server(bench: Benc
     with ThreadPoolExecutor(8) as pool:
         busy = [pool.submit(bench.get, "haproxy", "/sleep/1") for _ in range(6)]
         eventually(
-            lambda: sum("/sleep/1 " in line for line in bench.seen()) >= 6,
+            lambda: sum("/sleep/1 " in line for line in bench.received()) >= 6,
             seconds=5,
             what="all are busy",
         )
@@ -148,32 +152,34 @@ def test_request_of_a_client_that_leaves_the_queue_reaches_no_server(bench: Benc
     # One that comes later is served, so that one would have been.
     assert bench.get("haproxy", "/who/came").status_code == 200
 
-    assert [line for line in bench.seen() if "/who/left" in line] == []
+    assert [line for line in bench.received() if "/who/left" in line] == []
 
 
-@pytest.mark.parametrize("door", ["haproxy", "nginx-balancer", "apache"])
+@pytest.mark.parametrize("proxy", ["haproxy", "nginx-balancer", "apache"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_stopping_proxy_finishes_running_requests(bench: Bench, door: str, method: str) -> None:
-    path = f"/sleep/2?{door}-{method}"
+def test_stopping_proxy_finishes_running_requests(bench: Bench, proxy: str, method: str) -> None:
+    path = f"/sleep/2?{proxy}-{method}"
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(bench.request, method, door, path)
+        running = pool.submit(bench.request, method, proxy, path)
         eventually(
-            lambda: any(path in line for line in bench.seen()), seconds=5, what="a server has it"
+            lambda: any(path in line for line in bench.received()),
+            seconds=5,
+            what="it is running",
         )
         # By the signal that compose sends: the service's, else the image's.
-        signal = "SIGTERM" if door != "haproxy" else "SIGUSR1"
-        docker("kill", "--signal", signal, container(door))
+        signal = "SIGTERM" if proxy != "haproxy" else "SIGUSR1"
+        docker("kill", "--signal", signal, container(proxy))
         assert running.result().text == "slept"
     try:
         # HAProxy's hard-stop-after, for a connection that an earlier test left.
-        eventually(lambda: ended(door), seconds=70, what=f"{door} has ended")
-        assert docker("inspect", "--format", "{{.State.ExitCode}}", container(door)) == "0"
+        eventually(lambda: has_ended(proxy), seconds=70, what=f"{proxy} has ended")
+        assert docker("inspect", "--format", "{{.State.ExitCode}}", container(proxy)) == "0"
     finally:
-        docker("start", container(door))
+        docker("start", container(proxy))
     bench.wait_for_all()
 
 
-def ended(service: str) -> bool:
+def has_ended(service: str) -> bool:
     """Return whether a container has ended."""
     return docker("inspect", "--format", "{{.State.Running}}", container(service)) == "false"
 
@@ -212,15 +218,15 @@ def test_haproxy_sends_a_server_at_most_one_request_per_worker(bench: Bench) -> 
 
 def test_server_whose_probe_answers_404_gets_no_new_request(bench: Bench) -> None:
     """And one more check than `fall` takes it out; `rise` brings it back. Apache does the same."""
-    bench.script("server1", "touch", "/tmp/drains")
+    bench.exec("server1", "touch", "/tmp/drains")
     try:
-        for door in ("haproxy", "apache"):
-            bench.wait_until_asked(door, "server2")
+        for proxy in ("haproxy", "apache"):
+            bench.wait_until_balanced(proxy, "server2")
         # Long bodies too, whose backend follows the other one's checks.
         uploads = [bench.request("POST", "haproxy", "/who", data=bytes(40_000)) for _ in range(4)]
         assert {answer.text for answer in uploads} == {"server2"}
     finally:
-        bench.script("server1", "rm", "/tmp/drains")
+        bench.exec("server1", "rm", "/tmp/drains")
     bench.wait_for_all()
 
 
@@ -244,7 +250,7 @@ def test_long_bodies_go_to_the_server_with_the_fewest_uploads(bench: Bench) -> N
     head = b"POST /who/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", bench.ports["haproxy"])) as slow:
         slow.sendall(head + bytes(40_000))
-        eventually(lambda: bench.uploads() == 1, seconds=5, what="a server has it")
+        eventually(lambda: bench.uploads() == 1, seconds=5, what="it is running")
         others = {
             bench.request("POST", "haproxy", "/who", data=bytes(40_000)).text for _ in range(4)
         }
@@ -260,7 +266,7 @@ def test_haproxy_health_check_fails_when_no_server_is_up(bench: Bench) -> None:
     check = ["docker", "exec", container("haproxy"), "/config/healthcheck"]
     assert subprocess.run(check, check=False).returncode == 0
     for server in SERVERS:
-        bench.script(server, "touch", "/tmp/drains")
+        bench.exec(server, "touch", "/tmp/drains")
     try:
         docker("stop", "--timeout", "0", container("apache"))
         eventually(
@@ -270,7 +276,7 @@ def test_haproxy_health_check_fails_when_no_server_is_up(bench: Bench) -> None:
         )
     finally:
         for server in SERVERS:
-            bench.script(server, "rm", "/tmp/drains")
+            bench.exec(server, "rm", "/tmp/drains")
         docker("start", container("apache"))
     bench.wait_for_all()
     assert subprocess.run(check, check=False).returncode == 0
@@ -286,9 +292,9 @@ def test_balancers_retry_refused_connections_on_the_other_server(bench: Bench) -
         sent = [("haproxy", "GET"), ("apache", "POST"), ("nginx-balancer", "POST")]
         # By the relays, which POSTs pass by.
         sent.append(("nginx-balancer", "GET"))
-        for door, method in sent:
-            answers = [bench.request(method, door, f"/who/{n}").text for n in range(6)]
-            assert answers == ["server2"] * 6, (door, method)
+        for proxy, method in sent:
+            answers = [bench.request(method, proxy, f"/who/{n}").text for n in range(6)]
+            assert answers == ["server2"] * 6, (proxy, method)
     finally:
         docker("start", container("server1"))
     bench.wait_for_all()

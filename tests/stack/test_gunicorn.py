@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.load import Client, Load, Request
 from tests.stack.compose import Stack, docker
-from tests.stack.test_recovery import SUPERVISORCTL, check_doomed, processes, stopping_order
+from tests.stack.test_recovery import SUPERVISORCTL, assert_container_ends, processes, stop_order
 from tests.waiting import eventually
 
 SERVER = "server2"
@@ -73,7 +73,7 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module", autouse=True)
-def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def failing_container(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A container whose application cannot be loaded; it has the other tests' time to end."""
     broken = tmp_path_factory.mktemp("fatal") / "wsgi.py"
     broken.write_text("raise RuntimeError('not today')\n")
@@ -91,7 +91,7 @@ def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def mixed(production: Stack) -> Iterator[Stack]:
+def uwsgi_and_gunicorn(production: Stack) -> Iterator[Stack]:
     """The production stack, server2 with gunicorn; with uWSGI afterwards."""
     production.compose("up", "--detach", "--wait", "--no-deps", SERVER, environment=GUNICORN)
     try:
@@ -103,10 +103,10 @@ def mixed(production: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def answers(mixed: Stack) -> dict[str, Any]:
+def answers(uwsgi_and_gunicorn: Stack) -> dict[str, Any]:
     """What each server answers to each case: status, headers, body."""
-    told = mixed.run_in("server1", "python", "-c", ASK, json.dumps(CASES))
-    found: dict[str, Any] = json.loads(told.splitlines()[-1])
+    output = uwsgi_and_gunicorn.run_in("server1", "python", "-c", ASK, json.dumps(CASES))
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
 
@@ -150,12 +150,12 @@ def test_parity_cases_have_the_expected_status(answers: dict[str, Any]) -> None:
     assert [json.loads(body)["server"] for _, _, body in answers["slashes"]] == [*("set1", "set2")]
 
 
-def test_server_runs_gunicorn_instead_of_uwsgi(mixed: Stack) -> None:
-    assert "gunicorn:gunicorn_0" in mixed.run_in(SERVER, *SUPERVISORCTL, "status")
-    assert not processes(mixed, "uwsgi", SERVER)
-    workers = int(mixed.run_in(SERVER, "printenv", "WEB_CONCURRENCY"))
-    assert len(processes(mixed, "gunicorn", SERVER)) == workers + 1
-    assert mixed.in_service() == {"set1", "set2"}
+def test_server_runs_gunicorn_instead_of_uwsgi(uwsgi_and_gunicorn: Stack) -> None:
+    assert "gunicorn:gunicorn_0" in uwsgi_and_gunicorn.run_in(SERVER, *SUPERVISORCTL, "status")
+    assert not processes(uwsgi_and_gunicorn, "uwsgi", SERVER)
+    workers = int(uwsgi_and_gunicorn.run_in(SERVER, "printenv", "WEB_CONCURRENCY"))
+    assert len(processes(uwsgi_and_gunicorn, "gunicorn", SERVER)) == workers + 1
+    assert uwsgi_and_gunicorn.in_service() == {"set1", "set2"}
 
 
 @pytest.mark.parametrize(
@@ -163,26 +163,32 @@ def test_server_runs_gunicorn_instead_of_uwsgi(mixed: Stack) -> None:
     [("server1", "uwsgi:uwsgi_0"), ("server1", "nginx"), (SERVER, "gunicorn:gunicorn_0")],
 )
 def test_programs_hold_a_pipe_that_shows_supervisord_their_end(
-    mixed: Stack, server: str, program: str
+    uwsgi_and_gunicorn: Stack, server: str, program: str
 ) -> None:
     """It has the other end of a pipe that the program keeps open."""
-    pid = mixed.run_in(server, *SUPERVISORCTL, "pid", program).strip()
+    pid = uwsgi_and_gunicorn.run_in(server, *SUPERVISORCTL, "pid", program).strip()
     beyond_2 = 'for fd in /proc/%s/fd/*; do [ "${fd##*/}" -le 2 ] || readlink "$fd" || true; done'
     own, supervisord, log = (
-        set(mixed.run_in(server, "sh", "-c", command).split())
+        set(uwsgi_and_gunicorn.run_in(server, "sh", "-c", command).split())
         for command in (beyond_2 % pid, beyond_2 % 1, "readlink /proc/1/fd/1 /proc/1/fd/2")
     )
 
     assert [one for one in own & supervisord - log if one.startswith("pipe:")], (own, supervisord)
 
 
-def test_log_has_client_and_request_id(mixed: Stack) -> None:
-    sent = [mixed.get("/profile/") for _ in range(4)]
+def test_log_has_client_and_request_id(uwsgi_and_gunicorn: Stack) -> None:
+    sent = [uwsgi_and_gunicorn.get("/profile/") for _ in range(4)]
     ids = {answer.headers["X-Request-ID"] for answer in sent if answer.json()["server"] == "set2"}
-    gateways = mixed.inspect("haproxy", "{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}")
+    gateways = uwsgi_and_gunicorn.inspect(
+        "haproxy", "{{range .NetworkSettings.Networks}}{{.Gateway}} {{end}}"
+    )
 
     def lines() -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in mixed.logs(SERVER).splitlines() if line[:1] == "{"]
+        found = [
+            json.loads(line)
+            for line in uwsgi_and_gunicorn.logs(SERVER).splitlines()
+            if line[:1] == "{"
+        ]
         own = [line for line in found if line.get("request_id") in ids]
         return own if len(own) == 2 * len(ids) else []
 
@@ -191,52 +197,54 @@ def test_log_has_client_and_request_id(mixed: Stack) -> None:
         assert line["client"] in gateways.split(), line
 
 
-def test_metrics_files_are_named_by_worker_number(mixed: Stack) -> None:
+def test_metrics_files_are_named_by_worker_number(uwsgi_and_gunicorn: Stack) -> None:
     """So that what is counted survives a worker, and files do not pile up."""
-    names = mixed.run_in(SERVER, "sh", "-c", 'ls "$PROMETHEUS_MULTIPROC_DIR"').split()
+    names = uwsgi_and_gunicorn.run_in(SERVER, "sh", "-c", 'ls "$PROMETHEUS_MULTIPROC_DIR"').split()
 
     assert {name.rpartition("_")[2] for name in names} <= {"0.db", "1.db", "2.db"}
     assert {"counter_1.db", "counter_2.db"} <= set(names)
 
 
-def test_killed_master_is_restarted_without_orphans(mixed: Stack) -> None:
+def test_killed_master_is_restarted_without_orphans(uwsgi_and_gunicorn: Stack) -> None:
     def master() -> int:
-        return int(mixed.run_in(SERVER, *SUPERVISORCTL, "pid", "gunicorn:gunicorn_0"))
+        return int(uwsgi_and_gunicorn.run_in(SERVER, *SUPERVISORCTL, "pid", "gunicorn:gunicorn_0"))
 
-    def orderly() -> bool:
-        found = processes(mixed, "gunicorn", SERVER)
+    def has_one_master() -> bool:
+        found = processes(uwsgi_and_gunicorn, "gunicorn", SERVER)
         new = master()
         return new not in (0, killed) and found.pop(new, 0) == 1 and set(found.values()) == {new}
 
     killed = master()
     clients = [Client(repeat(Request("GET", "/profile/")), pause=0.05) for _ in range(4)]
-    with Load(mixed.http_port, clients) as load:
+    with Load(uwsgi_and_gunicorn.http_port, clients) as load:
         load.warm_up()
-        mixed.run_in(SERVER, "sh", "-c", f"kill -9 {killed}")
-        eventually(orderly, seconds=30, what="one master and its own workers")
+        uwsgi_and_gunicorn.run_in(SERVER, "sh", "-c", f"kill -9 {killed}")
+        eventually(has_one_master, seconds=30, what="one master and its own workers")
         load.all_served_again()
     assert not load.failed, load.summary()
 
 
-def test_stopping_the_gunicorn_server_fails_no_request(mixed: Stack) -> None:
+def test_stopping_the_gunicorn_server_fails_no_request(uwsgi_and_gunicorn: Stack) -> None:
     clients = [
         Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0, pause=0.03)
         for number in range(12)
     ]
-    with Load(mixed.http_port, clients) as load:
+    with Load(uwsgi_and_gunicorn.http_port, clients) as load:
         load.warm_up()
-        mixed.compose("stop", SERVER, environment=GUNICORN)
+        uwsgi_and_gunicorn.compose("stop", SERVER, environment=GUNICORN)
         load.all_served_again()
-        assert mixed.in_service() == {"set1"}
-        mixed.compose("up", "--detach", "--wait", "--no-deps", SERVER, environment=GUNICORN)
-        mixed.wait_for_both()
+        assert uwsgi_and_gunicorn.in_service() == {"set1"}
+        uwsgi_and_gunicorn.compose(
+            "up", "--detach", "--wait", "--no-deps", SERVER, environment=GUNICORN
+        )
+        uwsgi_and_gunicorn.wait_for_both()
 
     assert len(load.outcomes) > 300, load.summary()
     assert not load.failed, load.summary()
-    order = stopping_order(mixed.logs(SERVER))
+    order = stop_order(uwsgi_and_gunicorn.logs(SERVER))
     assert order[-5:-3] == ["drain", "nginx"]
     assert set(order[-3:-1]) == {"gunicorn_0", "gunicorn_1"}
 
 
-def test_container_ends_when_gunicorn_cannot_load_the_application(doomed: str) -> None:
-    check_doomed(doomed, "gunicorn", "not today")
+def test_container_ends_when_gunicorn_cannot_load_the_application(failing_container: str) -> None:
+    assert_container_ends(failing_container, "gunicorn", "not today")

@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 
-from tests.stack.compose import Stack, tells
+from tests.stack.compose import Stack, contains_secret
 from tests.waiting import eventually
 
 
@@ -104,4 +104,6 @@ def test_logs_contain_no_secrets(production: Stack) -> None:
     ):
         log = production.logs(service)
         for name in ("DJANGO_SECRET_KEY", "DB_PASSWORD", "REDIS_PASSWORD", "STATS_PASSWORD"):
-            assert not tells(log, production.environment[name]), f"{name} in {service}'s log"
+            assert not contains_secret(log, production.environment[name]), (
+                f"{name} in {service}'s log"
+            )

@@ -141,28 +141,30 @@ def test_rebuild_after_an_edit_repeats_only_copy_and_collectstatic(
     mark = f"MARK = '{secrets.token_hex(4)}'"
     try:
         module.write_text(f"{original}\n{mark}\n")
-        said = stack.compose("--progress", "plain", "build", "env-check").stdout
+        output = stack.compose("--progress", "plain", "build", "env-check").stdout
         tail = docker("run", "--rm", PRODUCTION, "tail", "-1", "/srv/project/ops/profile.py")
     finally:
         module.write_text(original)
         stack.compose("build", "--quiet")
 
     assert tail == mark
-    assert {step.split()[0] for step in built_again(said)} == {"COPY", "RUN"}
-    assert [step for step in built_again(said) if step.startswith("RUN")] == [
+    assert {step.split()[0] for step in uncached_steps(output)} == {"COPY", "RUN"}
+    assert [step for step in uncached_steps(output) if step.startswith("RUN")] == [
         "RUN DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production"
         " python manage.py collectstatic --noinput --verbosity 0"
     ]
 
 
-def built_again(said: str) -> list[str]:
+def uncached_steps(output: str) -> list[str]:
     """Return the steps of a build that its cache did not have."""
     steps = {
         number: " ".join(step.replace("\\", " ").split())
-        for number, step in re.findall(r"^#(\d+) \[[^\]]+\] ((?:RUN|COPY) .+)$", said, re.MULTILINE)
+        for number, step in re.findall(
+            r"^#(\d+) \[[^\]]+\] ((?:RUN|COPY) .+)$", output, re.MULTILINE
+        )
     }
-    cached = set(re.findall(r"^#(\d+) CACHED$", said, re.MULTILINE))
-    assert steps and cached, said
+    cached = set(re.findall(r"^#(\d+) CACHED$", output, re.MULTILINE))
+    assert steps and cached, output
     return [step for number, step in steps.items() if number not in cached]
 
 

@@ -6,12 +6,12 @@ import requests
 from tests.stack.compose import Stack
 
 
-def servers_in_turn(stack: Stack, count: int) -> list[str]:
+def request_servers(stack: Stack, count: int) -> list[str]:
     return [stack.get("/profile/").json()["server"] for _ in range(count)]
 
 
 def test_requests_alternate_between_the_servers(local: Stack) -> None:
-    turns = servers_in_turn(local, 6)
+    turns = request_servers(local, 6)
 
     assert turns in (["set1", "set2"] * 3, ["set2", "set1"] * 3)
 
@@ -113,8 +113,10 @@ def test_env_check_warns_of_a_redirect_to_https_without_a_certificate(production
     redirects = {"DJANGO_SECURE_SSL_REDIRECT": "true"}
     certified = {**redirects, "TLS_CERTIFICATE": "certs/localhost"}
 
-    said = production.compose(*run, environment=redirects).stdout
-    assert "every page redirects to https" in said and "DJANGO_SECURE_SSL_REDIRECT=false" in said
+    output = production.compose(*run, environment=redirects).stdout
+    assert (
+        "every page redirects to https" in output and "DJANGO_SECURE_SSL_REDIRECT=false" in output
+    )
     assert "redirects to https" not in production.compose(*run, environment=certified).stdout
     assert "redirects to https" not in production.compose(*run).stdout
 

@@ -14,14 +14,16 @@ NAMES = ["set1", "set2", "set3", "set4"]
 
 
 @pytest.fixture(scope="module")
-def four(local: Stack) -> Iterator[Stack]:
+def four_servers(local: Stack) -> Iterator[Stack]:
     """The local stack with the variable, as a line of .env would set it; without it afterwards."""
     local.environment["SERVER_COUNT"] = "4"
     try:
         local.up()
         # Docker calls it healthy before HAProxy has: that wants two good checks of its own.
         eventually(
-            lambda: set(in_turn(local, 4)) == set(NAMES), seconds=20, what="requests reach it again"
+            lambda: set(request_servers(local, 4)) == set(NAMES),
+            seconds=20,
+            what="requests reach it again",
         )
         yield local
     finally:
@@ -30,61 +32,67 @@ def four(local: Stack) -> Iterator[Stack]:
     local.wait_for_both()
     # Nothing is left of it: no container, and no trace on the status page.
     assert local.container("server3") == local.container("server4") == ""
-    assert watched(local) == {"set1": "up", "set2": "up"}
+    assert states_on_status_page(local) == {"set1": "up", "set2": "up"}
 
 
-def watched(stack: Stack) -> dict[str, str]:
+def states_on_status_page(stack: Stack) -> dict[str, str]:
     """Return the state of each server that the status page shows."""
     return {
         found["name"]: found["state"] for found in stack.get("/status/report/").json()["servers"]
     }
 
 
-def in_turn(stack: Stack, count: int) -> list[str]:
+def request_servers(stack: Stack, count: int) -> list[str]:
     return [stack.profile()["server"] for _ in range(count)]
 
 
-def test_requests_alternate_between_four_servers(four: Stack) -> None:
-    turns = in_turn(four, 12)
+def test_requests_alternate_between_four_servers(four_servers: Stack) -> None:
+    turns = request_servers(four_servers, 12)
 
     assert sorted(turns[:4]) == NAMES
     assert turns == turns[:4] * 3
 
 
-def test_status_page_shows_four_servers(four: Stack) -> None:
-    assert watched(four) == dict.fromkeys(NAMES, "up")
-    page = four.get("/status/").text
+def test_status_page_shows_four_servers(four_servers: Stack) -> None:
+    assert states_on_status_page(four_servers) == dict.fromkeys(NAMES, "up")
+    page = four_servers.get("/status/").text
     assert all(name in page for name in NAMES)
 
 
-def test_stackctl_drains_the_fourth_server(four: Stack) -> None:
-    servers = four.ask("status")["servers"]
+def test_stackctl_drains_the_fourth_server(four_servers: Stack) -> None:
+    servers = four_servers.ask("status")["servers"]
     assert [(found["server"], found["state"]) for found in servers] == [
         (name, "ready") for name in SERVERS
     ]
 
-    assert four.ask("drain", "server4")["state"] == "drained"
-    assert four.in_service() == {"set1", "set2", "set3"}
-    assert four.ask("ready", "server4")["state"] == "ready"
-    assert set(in_turn(four, 4)) == set(NAMES)
+    assert four_servers.ask("drain", "server4")["state"] == "drained"
+    assert four_servers.in_service() == {"set1", "set2", "set3"}
+    assert four_servers.ask("ready", "server4")["state"] == "ready"
+    assert set(request_servers(four_servers, 4)) == set(NAMES)
 
 
-def test_stopping_the_fourth_server_fails_no_request(four: Stack) -> None:
+def test_stopping_the_fourth_server_fails_no_request(four_servers: Stack) -> None:
     clients = [
         Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0)
         for number in range(12)
     ]
-    with Load(four.http_port, clients) as load:
+    with Load(four_servers.http_port, clients) as load:
         load.warm_up()
-        four.compose("stop", "server4")
+        four_servers.compose("stop", "server4")
         load.all_served_again()
         # Not in turn: each of the others' requests takes a turn too.
-        four.wait_for_both()
+        four_servers.wait_for_both()
         eventually(
-            lambda: watched(four)["set4"] == "down", seconds=10, what="the page shows it down"
+            lambda: states_on_status_page(four_servers)["set4"] == "down",
+            seconds=10,
+            what="the page shows it down",
         )
-        four.compose("up", "--detach", "--wait", "--no-deps", "server4")
-        eventually(lambda: set(in_turn(four, 4)) == set(NAMES), seconds=20, what="it is back")
+        four_servers.compose("up", "--detach", "--wait", "--no-deps", "server4")
+        eventually(
+            lambda: set(request_servers(four_servers, 4)) == set(NAMES),
+            seconds=20,
+            what="it is back",
+        )
 
     assert len(load.outcomes) > 300, load.summary()
     assert not load.failed, load.summary()

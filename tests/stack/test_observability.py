@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from demo.tests.images import make_image  # remove_demo
 from ops.metrics import PORT
-from tests.stack.compose import APP_SERVER, Stack, tells, uwsgi_alone
+from tests.stack.compose import APP_SERVER, Stack, contains_secret, uwsgi_only
 from tests.tree import ROOT
 from tests.waiting import eventually
 
@@ -189,7 +189,7 @@ def test_logs_contain_no_tokens_or_passwords(production: Stack, token: str) -> N
         *(production.environment[name] for name in ("DJANGO_SECRET_KEY", "DB_PASSWORD")),
         *(production.environment[name] for name in ("STATS_PASSWORD", "REDIS_PASSWORD")),
     ]
-    assert [secret for secret in secrets if tells(logs, secret)] == []
+    assert [secret for secret in secrets if contains_secret(logs, secret)] == []
 
 
 def raw(stack: Stack, path: str) -> tuple[int, bytes]:
@@ -266,7 +266,7 @@ def test_metrics_count_tasks_exactly(production: Stack, token: str) -> None:
 # remove_demo: end
 
 
-@uwsgi_alone
+@uwsgi_only
 def test_uwsgi_exports_metrics(production: Stack) -> None:
     server = scrape(production, "server1")
 

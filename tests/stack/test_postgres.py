@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.stack.compose import STACK_NAME, Stack, docker, tells
-from tests.stack.stackctl.site import Site, cleared, count_rows
-from tests.stack.test_data import check_a_wrong_password
+from tests.stack.compose import STACK_NAME, Stack, contains_secret, docker
+from tests.stack.stackctl.site import Site, count_rows, removed_afterwards
+from tests.stack.test_data import check_refused_password
 from tests.stack.test_migrations import (
     check_gate,  # remove_demo
     check_lock_waits,
 )
-from tests.stack.test_privileges import check_bare
+from tests.stack.test_privileges import check_unprivileged
 from tests.stack.uploads import Uploader  # remove_demo
 from tests.waiting import eventually
 
@@ -47,7 +47,7 @@ def postgres(tree: Path) -> Iterator[Site]:
     # All tests are one client, and sign in again and again.
     unlimited = {"THROTTLE_ANON": "100000/minute", "THROTTLE_LOGIN": "off"}
     site = Site(tree, NAME, DB_ENGINE="postgres", DRAIN_SECONDS="1", **unlimited)
-    with cleared(site):
+    with removed_afterwards(site):
         site.up()
         yield site
 
@@ -116,7 +116,7 @@ def test_row_written_through_one_server_is_read_through_the_other(postgres: Site
 def test_upload_becomes_a_thumbnail(postgres: Site) -> None:
     user = Uploader(postgres)
 
-    upload = user.done(user.sent()["id"], seconds=60)
+    upload = user.wait_until_done(user.upload()["id"], seconds=60)
 
     assert postgres.get(upload["thumbnail"]).status_code == 200
 
@@ -159,14 +159,14 @@ def test_postgres_uses_checksums_and_the_builtin_collation(postgres: Site) -> No
 
 
 def test_container_runs_unprivileged_and_publishes_no_port(postgres: Site) -> None:
-    assert check_bare(postgres, "db") == "999"
+    assert check_unprivileged(postgres, "db") == "999"
     assert json.loads(postgres.inspect("db", "{{json .HostConfig.PortBindings}}")) in (None, {})
 
 
 def test_migrate_reports_a_refused_password_without_showing_it(postgres: Site) -> None:
-    check_a_wrong_password(postgres)
+    check_refused_password(postgres)
     # Nor has the first start told the right one.
-    assert not tells(postgres.logs("db"), postgres.environment["DB_PASSWORD"])
+    assert not contains_secret(postgres.logs("db"), postgres.environment["DB_PASSWORD"])
 
 
 def compose_process(stack: Stack, *arguments: str) -> subprocess.Popen[str]:

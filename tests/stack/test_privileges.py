@@ -5,17 +5,17 @@ import json
 
 import pytest
 
-from tests.stack.compose import Stack, docker, mysql_alone, tells
+from tests.stack.compose import Stack, contains_secret, docker, mysql_only
 
 APPLICATION = ("server1", "server2")
 
 
 @pytest.mark.parametrize("service", [*APPLICATION, "worker", "redis", "haproxy"])
 def test_container_is_unprivileged_and_read_only(production: Stack, service: str) -> None:
-    check_bare(production, service)
+    check_unprivileged(production, service)
 
 
-def check_bare(stack: Stack, service: str) -> str:
+def check_unprivileged(stack: Stack, service: str) -> str:
     """Check that a service has no rights and changes nothing; return its user's number."""
     status = stack.run_in(service, "cat", "/proc/1/status")
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -106,10 +106,10 @@ def test_servers_do_not_have_the_stats_password(production: Stack) -> None:
     for service in APPLICATION:
         environment = production.run_in(service, "env")
         assert "STATS_PASSWORD" not in environment
-        assert not tells(environment, production.environment["STATS_PASSWORD"])
+        assert not contains_secret(environment, production.environment["STATS_PASSWORD"])
 
 
-@mysql_alone
+@mysql_only
 def test_database_user_has_only_its_own_database(production: Stack) -> None:
     grants = production.python_in(
         "server1",
@@ -128,7 +128,7 @@ def test_database_user_has_only_its_own_database(production: Stack) -> None:
     assert grants.count("GRANT ") == 5
 
 
-@mysql_alone
+@mysql_only
 def test_only_the_application_user_connects_to_mysql_over_the_network(production: Stack) -> None:
     accounts = "SELECT user FROM mysql.user WHERE host <> 'localhost'"
 

@@ -12,26 +12,26 @@ import pytest
 from demo.tests.images import make_image  # remove_demo
 from ops.brokers.rabbitmq import CONFIRM_SECONDS  # remove_demo
 from tests.stack import uploads  # remove_demo
-from tests.stack.compose import AWKWARD, Stack, docker, tells
+from tests.stack.compose import SPECIAL_CHARACTERS, Stack, contains_secret, docker
 from tests.stack.services import (
     components,
     start,  # remove_demo
     stopped,  # remove_demo
 )
-from tests.stack.test_privileges import check_bare
+from tests.stack.test_privileges import check_unprivileged
 from tests.waiting import eventually
 
 APPLICATION = ("server1", "server2", "worker")
-PASSWORD = f"{AWKWARD}/{secrets.token_urlsafe(8)}"
+PASSWORD = f"{SPECIAL_CHARACTERS}/{secrets.token_urlsafe(8)}"
 UPLOADS = 150  # remove_demo
 # Sends a task that is to wait at the broker: one of Celery's own, which does nothing here.
-LATER = """
+SEND_DELAYED_TASK = """
 import django; django.setup()
 from mysite.celery import app
 app.send_task("celery.backend_cleanup", task_id={id!r}, countdown=2)
 """
 # remove_demo: begin
-WAITING = """
+PRINT_QUEUE_LENGTH = """
 import django; django.setup()
 from ops.celery import app
 print(app.queue_length())
@@ -73,19 +73,19 @@ def user(rabbitmq: Stack) -> uploads.Uploader:
 # remove_demo: end
 
 
-def control(stack: Stack, *command: str) -> str:
+def rabbitmqctl(stack: Stack, *command: str) -> str:
     """Ask or tell RabbitMQ by its own tool, which works inside its container only."""
     return stack.run_in("broker", "rabbitmqctl", "--quiet", *command).strip()
 
 
 def queues(stack: Stack) -> dict[str, dict[str, object]]:
     """Return RabbitMQ's queues by their names."""
-    told = control(
+    output = rabbitmqctl(
         stack,
         *("--formatter", "json", "list_queues", "--vhost", "mysite"),
         *("name", "type", "messages", "durable"),
     )
-    return {queue["name"]: queue for queue in json.loads(told)}
+    return {queue["name"]: queue for queue in json.loads(output)}
 
 
 def test_worker_logs_that_it_waits_for_the_broker(rabbitmq: Stack) -> None:
@@ -102,16 +102,16 @@ def test_broker_variable_selects_rabbitmq_and_the_stack_is_healthy(rabbitmq: Sta
 
 
 def test_task_with_a_countdown_runs_after_its_delay(rabbitmq: Stack) -> None:
-    job = f"later-{secrets.token_hex(4)}"
-    begun = time.monotonic()
-    rabbitmq.python_in("server1", LATER.format(id=job))
+    task_id = f"later-{secrets.token_hex(4)}"
+    started = time.monotonic()
+    rabbitmq.python_in("server1", SEND_DELAYED_TASK.format(id=task_id))
 
     eventually(
-        lambda: [line for line in rabbitmq.logs("worker").splitlines() if job in line],
+        lambda: [line for line in rabbitmq.logs("worker").splitlines() if task_id in line],
         seconds=30,
         what="the job comes",
     )
-    assert time.monotonic() - begun >= 2
+    assert time.monotonic() - started >= 2
     log = rabbitmq.logs("worker")
     assert "Global QoS is disabled" in log
     assert "native delayed delivery" not in log, "its exchange does not allow it"
@@ -119,18 +119,18 @@ def test_task_with_a_countdown_runs_after_its_delay(rabbitmq: Stack) -> None:
 
 # remove_demo: begin
 def test_upload_becomes_a_thumbnail(rabbitmq: Stack, user: uploads.Uploader) -> None:
-    done = user.done(user.sent()["id"], seconds=60)
+    done = user.wait_until_done(user.upload()["id"], seconds=60)
 
     assert rabbitmq.get(done["thumbnail"]).status_code == 200
 
 
 def test_killed_worker_loses_no_task(user: uploads.Uploader) -> None:
-    uploads.check_worker_killed_in_the_middle(user)
+    uploads.check_killed_worker_loses_no_task(user)
 
 
 def test_uploads_survive_a_killed_worker_and_broker(user: uploads.Uploader) -> None:
-    taken = uploads.check_many_with_kills(
-        user, UPLOADS, 8, {"worker": 0.2, "broker": 0.5}, seconds=uploads.COMES_BACK_SECONDS
+    taken = uploads.check_uploads_survive_kills(
+        user, UPLOADS, 8, {"worker": 0.2, "broker": 0.5}, seconds=uploads.REDELIVERY_SECONDS
     )
 
     assert taken.codes == {201: UPLOADS}
@@ -140,53 +140,55 @@ def test_messages_survive_a_killed_broker_and_uploads_continue_without_it(
     rabbitmq: Stack, user: uploads.Uploader
 ) -> None:
     with stopped(rabbitmq, "worker"):
-        sent = [user.sent()["id"] for _ in range(3)]
+        sent = [user.upload()["id"] for _ in range(3)]
         docker("kill", "--signal", "KILL", rabbitmq.container("broker"))
 
-        unsent = [user.sent()["id"] for _ in range(3)]
+        unsent = [user.upload()["id"] for _ in range(3)]
         found = components(rabbitmq)
         assert {name for name, state in found.items() if state == "down"} - {"worker"} == {"broker"}
         # Cache and counter are in Redis.
         assert rabbitmq.post("/api/hits/").status_code == 200
         start(rabbitmq, "broker")
         # They themselves: without a worker nothing checks the table.
-        assert rabbitmq.python_in("server1", WAITING).splitlines()[-1] == str(len(sent))
+        assert rabbitmq.python_in("server1", PRINT_QUEUE_LENGTH).splitlines()[-1] == str(len(sent))
         assert {user.find(upload)["status"] for upload in sent + unsent} == {"queued"}
-    user.all_done(seconds=uploads.COMES_BACK_SECONDS)
+    user.wait_until_all_done(seconds=uploads.REDELIVERY_SECONDS)
     eventually(lambda: set(components(rabbitmq).values()) == {"up"}, seconds=60, what="all is up")
 
 
 @contextmanager
-def short_of_memory(stack: Stack) -> Iterator[None]:
+def blocked_by_memory(stack: Stack) -> Iterator[None]:
     """Let RabbitMQ take no messages for the block's time, as when its memory is full."""
     limit = ("set_vm_memory_high_watermark", "absolute")
-    control(stack, *limit, "1MB")
+    rabbitmqctl(stack, *limit, "1MB")
     try:
         yield
     finally:
-        control(stack, *limit, "512MB")
+        rabbitmqctl(stack, *limit, "512MB")
 
 
 def test_blocked_broker_delays_uploads_only_briefly(
     rabbitmq: Stack, user: uploads.Uploader
 ) -> None:
     content = make_image()
-    with short_of_memory(rabbitmq):
+    with blocked_by_memory(rabbitmq):
         for _ in range(2):
-            begun = time.monotonic()
-            user.sent(content)
+            started = time.monotonic()
+            user.upload(content)
             # The machine may be busy; without that limit harakiri would end it, after 20 s.
-            assert time.monotonic() - begun < CONFIRM_SECONDS + 10
-    user.all_done(seconds=uploads.COMES_BACK_SECONDS)
+            assert time.monotonic() - started < CONFIRM_SECONDS + 10
+    user.wait_until_all_done(seconds=uploads.REDELIVERY_SECONDS)
 
 
 # remove_demo: end
 
 
 def test_application_user_has_only_its_own_virtual_host(rabbitmq: Stack) -> None:
-    users = json.loads(control(rabbitmq, "--formatter", "json", "list_users"))
-    hosts = json.loads(control(rabbitmq, "--formatter", "json", "list_vhosts", "name"))
-    mays = json.loads(control(rabbitmq, "--formatter", "json", "list_user_permissions", "mysite"))
+    users = json.loads(rabbitmqctl(rabbitmq, "--formatter", "json", "list_users"))
+    hosts = json.loads(rabbitmqctl(rabbitmq, "--formatter", "json", "list_vhosts", "name"))
+    mays = json.loads(
+        rabbitmqctl(rabbitmq, "--formatter", "json", "list_user_permissions", "mysite")
+    )
 
     assert [(user["user"], user["tags"]) for user in users] == [("mysite", [])]
     assert [host["name"] for host in hosts] == ["mysite"]
@@ -194,7 +196,7 @@ def test_application_user_has_only_its_own_virtual_host(rabbitmq: Stack) -> None
 
 
 def test_container_runs_unprivileged_and_publishes_no_port(rabbitmq: Stack) -> None:
-    assert check_bare(rabbitmq, "broker") == "999"
+    assert check_unprivileged(rabbitmq, "broker") == "999"
     assert json.loads(rabbitmq.inspect("broker", "{{json .HostConfig.PortBindings}}")) in (None, {})
     networks = json.loads(rabbitmq.inspect("broker", "{{json .NetworkSettings.Networks}}"))
     assert set(networks) == {f"{rabbitmq.project}_backend"}
@@ -212,10 +214,10 @@ def test_broker_password_is_not_logged_and_a_refused_one_is_reported(rabbitmq: S
     assert "waiting for the message broker amqp://broker:5672: " in refused
     assert "ACCESS_REFUSED" in refused
     assert "wrong-horse-battery" not in refused
-    told = rabbitmq.logs("broker") + rabbitmq.logs("worker") + rabbitmq.logs("server1")
-    told += rabbitmq.run_in("broker", "cat", "/run/rabbitmq/definitions.json")
-    told += rabbitmq.run_in("broker", "sh", "-c", "cat /proc/[0-9]*/cmdline || true")
-    assert not tells(told, PASSWORD)
+    output = rabbitmq.logs("broker") + rabbitmq.logs("worker") + rabbitmq.logs("server1")
+    output += rabbitmq.run_in("broker", "cat", "/run/rabbitmq/definitions.json")
+    output += rabbitmq.run_in("broker", "sh", "-c", "cat /proc/[0-9]*/cmdline || true")
+    assert not contains_secret(output, PASSWORD)
 
 
 def test_changed_broker_password_applies_after_a_restart(rabbitmq: Stack) -> None:

@@ -20,7 +20,7 @@ def pid_of(stack: Stack, program: str) -> int:
     return int(stack.run_in("server1", *SUPERVISORCTL, "pid", name))
 
 
-def healthy(stack: Stack) -> bool:
+def is_healthy(stack: Stack) -> bool:
     """Return whether server1 answers a probe of its own."""
     return (
         stack.compose("exec", "-T", "server1", HEALTHCHECK, check=False, timeout=30).returncode == 0
@@ -45,7 +45,7 @@ def processes(stack: Stack, name: str, server: str = "server1") -> dict[int, int
 
 
 @pytest.fixture(scope="module", autouse=True)
-def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def failing_container(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A container whose application cannot be loaded; it has the other tests' time to end."""
     name = f"{production.project}-fatal"
     broken = tmp_path_factory.mktemp("fatal") / "wsgi.py"
@@ -64,7 +64,7 @@ def doomed(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module", autouse=True)
-def doomed_nginx(production: Stack) -> Iterator[str]:
+def failing_nginx(production: Stack) -> Iterator[str]:
     """A container whose nginx cannot read its configuration; it ends meanwhile as well."""
     name = f"{production.project}-fatal-nginx"
     docker(
@@ -91,17 +91,17 @@ def test_killed_master_is_restarted_without_orphans(production: Stack, program: 
     eventually(
         lambda: pid_of(production, program) not in (0, killed), seconds=30, what=f"a new {program}"
     )
-    eventually(lambda: healthy(production), seconds=30, what="server1 is healthy")
+    eventually(lambda: is_healthy(production), seconds=30, what="server1 is healthy")
     production.wait_for_both()
 
     # One master, whose parent is supervisor; every worker has that master for its parent.
-    def orderly() -> bool:
+    def has_one_master() -> bool:
         master = pid_of(production, program)
         found = processes(production, program)
         # Between the two looks it may have come or gone.
         return found.pop(master, 0) == 1 and set(found.values()) == {master}
 
-    eventually(orderly, seconds=30, what="the killed master's workers have ended")
+    eventually(has_one_master, seconds=30, what="the killed master's workers have ended")
 
 
 def test_health_check_fails_on_an_error_page_of_nginx(production: Stack) -> None:
@@ -114,7 +114,7 @@ def test_health_check_fails_on_an_error_page_of_nginx(production: Stack) -> None
         # It would wait five seconds for it to count as started; the site is back before.
         start = (*SUPERVISORCTL, "start", f"{APP_SERVER}:*")
         production.compose("exec", "--detach", "server1", *start)
-    eventually(lambda: healthy(production), seconds=30, what="server1 is healthy")
+    eventually(lambda: is_healthy(production), seconds=30, what="server1 is healthy")
     production.wait_for_both()
 
 
@@ -157,7 +157,7 @@ def test_stopped_server_drains_and_returns_at_a_new_address(production: Stack) -
 def check_clean_end(stack: Stack, server: str) -> None:
     """It has drained first, as long as it was told, then stopped nginx, then the application."""
     log = stack.logs(server)
-    stopped = stopping_order(log)
+    stopped = stop_order(log)
     # The application server is two: itself, and the process that keeps its socket open.
     assert stopped[-5:-3] == ["drain", "nginx"]
     assert set(stopped[-3:-1]) == {f"{APP_SERVER}_{number}" for number in range(2)}
@@ -168,20 +168,20 @@ def check_clean_end(stack: Stack, server: str) -> None:
     assert stack.inspect(server, "{{.State.ExitCode}}") == "0"
 
 
-def stopping_order(log: str) -> list[str]:
+def stop_order(log: str) -> list[str]:
     """Return what supervisor's log names as stopped, in the order of their ends."""
     return [
         line.split("stopped: ")[1].split()[0] for line in log.splitlines() if "stopped: " in line
     ]
 
 
-def test_container_ends_when_the_application_cannot_be_loaded(doomed: str) -> None:
+def test_container_ends_when_the_application_cannot_be_loaded(failing_container: str) -> None:
     """An application that cannot be loaded: the container ends and says so, it does not linger."""
-    check_doomed(doomed, APP_SERVER, "not today")
+    assert_container_ends(failing_container, APP_SERVER, "not today")
 
 
-def test_container_ends_when_nginx_cannot_be_started(doomed_nginx: str) -> None:
-    check_doomed(doomed_nginx, "nginx", "forward.conf")
+def test_container_ends_when_nginx_cannot_be_started(failing_nginx: str) -> None:
+    assert_container_ends(failing_nginx, "nginx", "forward.conf")
 
 
 @pytest.mark.parametrize("service", ["redis", "haproxy", "worker", "db"])
@@ -196,7 +196,7 @@ def test_stopped_service_ends_without_being_killed(production: Stack, service: s
     production.wait_for_both()
 
 
-def check_doomed(container: str, program: str, reason: str) -> None:
+def assert_container_ends(container: str, program: str, reason: str) -> None:
     """Wait for the end of a container in which a program cannot be started: its log says why."""
     eventually(
         lambda: docker("inspect", "--format", "{{.State.Running}}", container) == "false",

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ops.environment.contract import VARIABLES
-from tests.stack.compose import Stack, docker, tells
+from tests.stack.compose import Stack, contains_secret, docker
 from tests.stack.services import components, stopped
 from tests.tree import ROOT
 from tests.waiting import eventually
@@ -93,12 +93,12 @@ def test_full_redis_evicts_the_cache_then_refuses_writes_and_keeps_messages(
     production: Stack,
 ) -> None:
     folder, image = f"{production.tree}/redis", production.inspect("redis", "{{.Config.Image}}")
-    said = docker(
+    output = docker(
         *("run", "--rm", "--volume", f"{folder}:/usr/local/etc/redis:ro", "--tmpfs", "/tmp"),
         *("--entrypoint", "timeout", image, "60", "sh", "-c", FILL),
     )
 
-    assert said.split() == ["message", "OOM", "message"]
+    assert output.split() == ["message", "OOM", "message"]
 
 
 # Each command on a line of its own.
@@ -118,17 +118,17 @@ def test_redis_refuses_commands_that_the_application_does_not_need(
     production: Stack, user: str
 ) -> None:
     sign_in = AS_USER + user
-    said = production.run_in(
+    output = production.run_in(
         *("redis", "sh", "-c", 'printf "%s\\n" "$@" | ' + sign_in, "sh"),
         *REFUSED_BY_REDIS,
         check=False,
     )
-    answers = [line for line in said.splitlines() if line]
+    answers = [line for line in output.splitlines() if line]
 
-    assert len(answers) == len(REFUSED_BY_REDIS), said
+    assert len(answers) == len(REFUSED_BY_REDIS), output
     # Redis refuses two of them to everybody, before it asks who that is.
     off = ("ERR DEBUG command not allowed", "ERR MODULE command not allowed")
-    assert all(line.startswith(("NOPERM", *off)) for line in answers), said
+    assert all(line.startswith(("NOPERM", *off)) for line in answers), output
     # Nor from inside a script, as the worker sends them.
     sha = "$(" + sign_in + " script load \"return redis.call('FLUSHALL')\")"
     run = f"{sign_in} evalsha {sha} 0"
@@ -156,14 +156,14 @@ SERVE = """
 
 def redis_alone(script: str, password: str) -> list[str]:
     """Run a script in a container of Redis; return the lines that it prints."""
-    said = docker(
+    output = docker(
         *("run", "--rm", "--network", "none", "--user", "999:999"),
         *("--volume", f"{ROOT / 'redis'}:/usr/local/etc/redis:ro", "--entrypoint", "sh"),
         *("--volume", f"{ROOT / 'tools/stackctl/inside'}:/inside:ro"),
         *("--env", "REDIS_USERNAME=mysite", "--env", f"REDIS_PASSWORD={password}"),
         *("redis:8.0", "-c", SERVE + script),
     )
-    return said.splitlines()
+    return output.splitlines()
 
 
 @pytest.mark.parametrize(("variable", "accepted"), [("former", "rotated"), ("by-hand", "by-hand")])
@@ -196,10 +196,10 @@ def test_redis_requires_its_password_and_does_not_expose_it(production: Stack) -
     for user in ("mysite", "default"):
         guess = f"REDISCLI_AUTH=guess redis-cli --user {user} ping 2>&1"
         assert "WRONGPASS" in production.run_in("redis", "sh", "-c", guess, check=False)
-        said = production.run_in("redis", "sh", "-c", f"{AS_USER}{user} ping")
-        assert said.strip() == "PONG"
+        output = production.run_in("redis", "sh", "-c", f"{AS_USER}{user} ping")
+        assert output.strip() == "PONG"
     command = production.run_in("redis", "sh", "-c", "cat /proc/[0-9]*/cmdline")
-    assert not tells(command, production.environment["REDIS_PASSWORD"])
+    assert not contains_secret(command, production.environment["REDIS_PASSWORD"])
     assert "redis-server" in command
     # What changes passwords and rules: of another secret than the application's, for Redis alone.
     mode = production.run_in("redis", "stat", "--format", "%a %u", "/data/administrator")

@@ -12,7 +12,7 @@ from tests.ports import free_port
 from tests.stack.compose import Stack
 from tests.waiting import eventually
 
-DOORS = {
+PROXIES = {
     "haproxy": "haproxy:8080",
     "nginx-balancer": "nginx-balancer:8090",
     "apache": "apache:8002",
@@ -172,7 +172,7 @@ HEADERS = [(60, 1), (95, 1), (118, 1), (250, 1), (900, 1), (1, 7000), (3, 4800),
 
 
 @pytest.fixture(scope="module")
-def doors(production: Stack) -> Iterator[Stack]:
+def all_proxies(production: Stack) -> Iterator[Stack]:
     """Every front door at once: Apache and nginx as the balancer join the production stack."""
     services = ("apache", "nginx-balancer")
     ports = {f"{name}_PORT": str(free_port()) for name in ("NGINX", "APACHE", "NGINX_BALANCER")}
@@ -186,41 +186,45 @@ def doors(production: Stack) -> Iterator[Stack]:
         production.compose("rm", "--stop", "--force", *services, environment=parts)
 
 
-def ask(stack: Stack, asked: list[tuple[str, str]]) -> list[tuple[int, str]]:
+def ask(stack: Stack, requests: list[tuple[str, str]]) -> list[tuple[int, str]]:
     """Send each request to its door; return each answer's status and request id."""
     command = ["docker", "exec", "--interactive", stack.container("server1"), "python", "-c", ASK]
     done = subprocess.run(
-        command, input=json.dumps(asked), capture_output=True, text=True, check=True, timeout=120
+        command, input=json.dumps(requests), capture_output=True, text=True, check=True, timeout=120
     )
     return [(status, identity) for status, identity in json.loads(done.stdout)]
 
 
 def lines(stack: Stack, *services: str) -> dict[str, dict[str, Any]]:
     """Return the services' lines, by the request's id."""
-    found = (line for name in services for line in stack.logs(name).splitlines())
-    records = [json.loads(line) for line in found if line.startswith('{"time"')]
+    programs = (line for name in services for line in stack.logs(name).splitlines())
+    records = [json.loads(line) for line in programs if line.startswith('{"time"')]
     return {line["request_id"]: line for line in records if line["server"] in ("haproxy", "nginx")}
 
 
-def test_every_proxy_parses_a_path_alike(doors: Stack) -> None:
+def test_every_proxy_parses_a_path_alike(all_proxies: Stack) -> None:
     """Who answers, and the backend that HAProxy chose for it: only files go round its queue."""
-    asked = {(door, path): f"path-{n:04}" for n, (path, door) in enumerate(product(PATHS, DOORS))}
+    requests = {
+        (proxy, path): f"path-{n:04}" for n, (path, proxy) in enumerate(product(PATHS, PROXIES))
+    }
     answers = ask(
-        doors,
+        all_proxies,
         [
             (
-                DOORS[door],
+                PROXIES[proxy],
                 f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {identity}\r\n"
                 "Connection: close\r\n\r\n",
             )
-            for (door, path), identity in asked.items()
+            for (proxy, path), identity in requests.items()
         ],
     )
-    answered = dict(zip(asked, answers, strict=True))
+    answered = dict(zip(requests, answers, strict=True))
 
-    def identity_of(door: str, path: str) -> str:
+    def identity_of(proxy: str, path: str) -> str:
         return (
-            answered[door, path][1] if door in ("haproxy", "nginx-balancer") else asked[door, path]
+            answered[proxy, path][1]
+            if proxy in ("haproxy", "nginx-balancer")
+            else requests[proxy, path]
         )
 
     # Each log is written a second late at most.
@@ -231,20 +235,24 @@ def test_every_proxy_parses_a_path_alike(doors: Stack) -> None:
         if answer[0] != 400 and not (answer[0] == 404 and "%00" in key[1])
     }
     balanced = logged & {identity_of("haproxy", path) for path in PATHS}
-    eventually(lambda: balanced <= set(lines(doors, "haproxy")), seconds=10, what="HAProxy's lines")
     eventually(
-        lambda: logged <= set(lines(doors, "server1", "server2")), seconds=10, what="nginx's lines"
+        lambda: balanced <= set(lines(all_proxies, "haproxy")), seconds=10, what="HAProxy's lines"
     )
-    chosen, served = lines(doors, "haproxy"), lines(doors, "server1", "server2")
+    eventually(
+        lambda: logged <= set(lines(all_proxies, "server1", "server2")),
+        seconds=10,
+        what="nginx's lines",
+    )
+    chosen, served = lines(all_proxies, "haproxy"), lines(all_proxies, "server1", "server2")
 
-    def who(door: str, path: str) -> str:
-        status, identity = answered[door, path][0], identity_of(door, path)
+    def answering_program(proxy: str, path: str) -> str:
+        status, identity = answered[proxy, path][0], identity_of(proxy, path)
         if status == 400 or (status == 404 and identity not in served):
             return REFUSED
         return DJANGO if served[identity]["upstream_seconds"] else FILES
 
-    found = {(door, path): who(door, path) for door, path in asked}
-    assert {key: value for key, value in found.items() if value != PATHS[key[1]]} == {}
+    programs = {(proxy, path): answering_program(proxy, path) for proxy, path in requests}
+    assert {key: value for key, value in programs.items() if value != PATHS[key[1]]} == {}
     backends = {FILES: "static_backend", DJANGO: "dynamic_backend"}
     assert {
         path: backend
@@ -254,29 +262,31 @@ def test_every_proxy_parses_a_path_alike(doors: Stack) -> None:
     } == {}
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_malformed_requests_are_refused(doors: Stack, door: str) -> None:
-    answers = ask(doors, [(DOORS[door], text) for text in MALFORMED.values()])
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_malformed_requests_are_refused(all_proxies: Stack, proxy: str) -> None:
+    answers = ask(all_proxies, [(PROXIES[proxy], text) for text in MALFORMED.values()])
 
     status = {name: status for name, (status, _) in zip(MALFORMED, answers, strict=True)}
     # 422 is HAProxy's word for a coding that it does not know, 501 nginx's.
     assert {name: code for name, code in status.items() if code not in (400, 413, 422, 501)} == {}
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("proxy", PROXIES)
 def test_large_headers_are_forwarded_or_refused_and_never_fail_a_server(
-    doors: Stack, door: str
+    all_proxies: Stack, proxy: str
 ) -> None:
     """The limits of uWSGI or gunicorn lie above those of every door."""
-    asked = [
+    requests = [
         f"{GET}Connection: close\r\n"
         + "".join(f"x{number}: {'v' * size}\r\n" for number in range(count))
         + "\r\n"
         for count, size in HEADERS
     ]
-    asked += [text.replace("/profile/", f"/profile/?{'q' * 7900}") for text in asked]
+    requests += [text.replace("/profile/", f"/profile/?{'q' * 7900}") for text in requests]
 
-    statuses = [status for status, _ in ask(doors, [(DOORS[door], text) for text in asked])]
+    statuses = [
+        status for status, _ in ask(all_proxies, [(PROXIES[proxy], text) for text in requests])
+    ]
 
     assert set(statuses) <= {200, 400, 431}
     # Each door passes what fits into HAProxy.

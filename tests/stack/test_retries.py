@@ -21,13 +21,13 @@ def test_requests_that_may_have_arrived_are_never_retried(bench: Bench) -> None:
     once["haproxy"] += [("GET", f"/hung/{number}") for number in range(6)]
     once["haproxy"] += [(method, f"/order/{method}") for method in ("PUT", "PATCH", "DELETE")]
 
-    for door, sent in once.items():
-        statuses = [ask(bench.ports[door], *what, {}, "")[0] for what in sent]
-        assert set(statuses) == {502}, (door, statuses)
+    for proxy, sent in once.items():
+        statuses = [ask(bench.ports[proxy], *what, {}, "")[0] for what in sent]
+        assert set(statuses) == {502}, (proxy, statuses)
 
-    seen = [line for line in bench.seen() if "/order/" in line or "/hung/" in line]
+    received = [line for line in bench.received() if "/order/" in line or "/hung/" in line]
     expected = [f"{method} {path} HTTP/1.1" for sent in once.values() for method, path in sent]
-    assert sorted(seen) == sorted(expected)
+    assert sorted(received) == sorted(expected)
 
 
 def test_cut_response_of_a_server_is_cut_for_the_client(bench: Bench) -> None:
@@ -43,23 +43,25 @@ def test_haproxy_retries_a_page_without_a_response(bench: Bench) -> None:
     assert status == 502
     assert json.loads(body)["detail"].startswith("The application did not answer")
     assert dict(headers)["retry-after"] == ["5"]
-    status, told, same = ask(bench.ports["apache"], "GET", "/page/2", {"X-Retry-On": "425"}, "")
+    status, other_headers, same = ask(
+        bench.ports["apache"], "GET", "/page/2", {"X-Retry-On": "425"}, ""
+    )
     assert (status, same) == (425, body)
-    assert dict(told).keys() >= {"retry-after", "cache-control"}
+    assert dict(other_headers).keys() >= {"retry-after", "cache-control"}
     # Whichever of HAProxy's three tries is the last: no visitor receives that status.
     pages = [f"/page/{number}" for number in (3, 4, 5)]
     assert {ask(bench.ports["haproxy"], "GET", page, {}, "")[0] for page in pages} == {502}
 
-    tries = Counter(line.split()[1] for line in bench.seen())
+    tries = Counter(line.split()[1] for line in bench.received())
     assert tries["/page/1"] == tries["/page/2"] == 1
     assert min(tries[page] for page in pages) > 1
 
 
 def test_clients_cannot_request_the_retry_status_of_apache(bench: Bench) -> None:
     """Also for files, whose backend sets no such header."""
-    asked = {"X-Retry-On": "425"}
+    forged = {"X-Retry-On": "425"}
 
-    statuses = {ask(bench.ports["haproxy"], "GET", f"/static/{n}", asked, "")[0] for n in range(6)}
+    statuses = {ask(bench.ports["haproxy"], "GET", f"/static/{n}", forged, "")[0] for n in range(6)}
 
     assert statuses <= {502, 503}
 

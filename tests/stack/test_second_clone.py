@@ -16,7 +16,7 @@ def containers(stack: Stack) -> set[str]:
     return set(docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", *running).split("\n"))
 
 
-def refused_by_stackctl(clone: Stack, *command: str) -> str:
+def run_refused(clone: Stack, *command: str) -> str:
     """Run stackctl, which has to refuse, and return what it said."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.stackctl", *command],
@@ -37,15 +37,15 @@ def test_second_clone_cannot_use_or_remove_the_data(production: Stack, tmp_path:
     before = containers(production)
     migrated = production.inspect("migrate", "{{.State.StartedAt}}")
     for command in (["down", "--volumes", "--yes"], ["deploy"], ["up"]):
-        said = refused_by_stackctl(second, *command)
-        assert f"belongs to the folder {production.tree}" in said and "./stackctl adopt" in said
+        output = run_refused(second, *command)
+        assert f"belongs to the folder {production.tree}" in output and "./stackctl adopt" in output
     assert containers(production) == before
 
     try:
         assert second.compose("up", "--detach", "--no-build", check=False).returncode
-        said = second.logs("env-check")
-        assert f"belongs to the clone in {production.tree}" in said
-        assert str(second.tree) in said and "./stackctl adopt" in said
+        output = second.logs("env-check")
+        assert f"belongs to the clone in {production.tree}" in output
+        assert str(second.tree) in output and "./stackctl adopt" in output
         assert production.inspect("migrate", "{{.State.StartedAt}}") <= migrated
         for service in ("db", "redis"):
             assert production.inspect(service, "{{.State.Status}}") == "created"

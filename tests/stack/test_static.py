@@ -49,7 +49,7 @@ def test_static_files_are_served_while_django_hangs(production: Stack, styleshee
     stopped = {server: processes(production, APP_SERVER, server) for server in SERVERS}
     try:
         for server, found in stopped.items():
-            signal_in(production, server, "STOP", found)
+            signal_processes(production, server, "STOP", found)
         eventually(
             lambda: set(statuses(production, "dynamic_backend").values()) == {"DOWN"},
             seconds=30,
@@ -59,11 +59,11 @@ def test_static_files_are_served_while_django_hangs(production: Stack, styleshee
         assert set(statuses(production, "static_backend").values()) == {"UP"}
     finally:
         for server, found in stopped.items():
-            signal_in(production, server, "CONT", found)
+            signal_processes(production, server, "CONT", found)
     production.wait_for_both()
 
 
-def signal_in(stack: Stack, server: str, name: str, found: dict[int, int]) -> None:
+def signal_processes(stack: Stack, server: str, name: str, found: dict[int, int]) -> None:
     """Send a signal to processes of a server's container."""
     stack.run_in(server, "sh", "-c", f"kill -{name} {' '.join(map(str, found))}")
 

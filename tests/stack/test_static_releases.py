@@ -9,7 +9,7 @@ from tests.stack.test_live_edit import edited
 TRIES = 20
 
 
-def stylesheet(stack: Stack) -> set[str]:
+def linked_stylesheets(stack: Stack) -> set[str]:
     """Return the hashed stylesheets that the servers' pages name."""
     pages = [stack.get("/status/").text for _ in range(6)]
     return {
@@ -22,7 +22,7 @@ def statuses(stack: Stack, path: str) -> set[int]:
     return {stack.get(path).status_code for _ in range(TRIES)}
 
 
-def replace(stack: Stack, server: str) -> None:
+def recreate(stack: Stack, server: str) -> None:
     """Recreate one server from the present image."""
     stack.compose("up", "--detach", "--wait", "--no-deps", "--force-recreate", server)
     stack.wait_for_both()
@@ -38,7 +38,7 @@ def build_with_another_stylesheet(stack: Stack) -> None:
 
 def test_server_cannot_write_the_shared_static_files(production: Stack) -> None:
     """Not even as root in its container."""
-    (style,) = stylesheet(production)
+    (style,) = linked_stylesheets(production)
     before = production.get(style).content
     for user in ("10001", "0"):
         for script in (f"echo evil >/srv/kept{style}", "echo evil >/srv/kept/static/evil.js"):
@@ -52,11 +52,11 @@ def test_server_cannot_write_the_shared_static_files(production: Stack) -> None:
 
 
 def test_static_files_of_both_releases_are_served_during_a_deploy(production: Stack) -> None:
-    (old,) = stylesheet(production)
+    (old,) = linked_stylesheets(production)
     try:
         build_with_another_stylesheet(production)
-        replace(production, "server1")
-        both = stylesheet(production)
+        recreate(production, "server1")
+        both = linked_stylesheets(production)
         (new,) = both - {old}
 
         # Each page's files, from either server.
@@ -64,8 +64,8 @@ def test_static_files_of_both_releases_are_served_during_a_deploy(production: St
         assert statuses(production, old) == {200}
         assert statuses(production, new) == {200}
 
-        replace(production, "server2")
-        assert stylesheet(production) == {new}
+        recreate(production, "server2")
+        assert linked_stylesheets(production) == {new}
         # A visitor still has the old page open.
         assert statuses(production, old) == {200}
         kept = production.get(old, headers={"Accept-Encoding": "br"})

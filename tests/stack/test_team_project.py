@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.stack.compose import STACK_NAME
-from tests.stack.stackctl.site import QUICK, Site, cleared, visitors
-from tests.stack.team import Team, move_in, promised, run
+from tests.stack.stackctl.site import QUICK, Site, removed_afterwards, visitors
+from tests.stack.team import Team, create_team_project, documented_file_counts, run
 from tests.tree import copy_tree  # remove_demo
 from tests.waiting import eventually
 
@@ -36,7 +36,7 @@ KEY = secrets.token_urlsafe(8)
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
     """A clone with an app of a team's own."""
-    return move_in(tmp_path_factory.mktemp("team") / "site")
+    return create_team_project(tmp_path_factory.mktemp("team") / "site")
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +45,13 @@ def deployed(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     key = tmp_path_factory.mktemp("key") / "key"
     key.write_text(f"{KEY}\n")
     deployed = Site(team.folder, f"{STACK_NAME}-team", SHOP_API_KEY_FILE=str(key))
-    with cleared(deployed):
+    with removed_afterwards(deployed):
         deployed.ctl("up")
         yield deployed
 
 
 def test_each_extension_edits_as_many_files_as_the_docs_say(team: Team) -> None:
-    documented = promised()
+    documented = documented_file_counts()
     assert {name: documented.pop(name) for name in team.files} == team.files
     # The rest needs no file outside of the app, which move_in() has filled.
     assert set(documented.values()) == {(0, 0)}
@@ -67,9 +67,9 @@ def test_lint_and_unit_tests_of_the_team_project_pass(team: Team) -> None:
 
 
 def test_make_test_app_includes_the_app(team: Team) -> None:
-    said = run(team.folder, "make", "--no-print-directory", "--dry-run", "test-app")
-    assert " shop" in said.splitlines()[-1]
-    assert said.splitlines()[-1].split() == [".venv/bin/pytest", "accounts", "api", "shop"]
+    output = run(team.folder, "make", "--no-print-directory", "--dry-run", "test-app")
+    assert " shop" in output.splitlines()[-1]
+    assert output.splitlines()[-1].split() == [".venv/bin/pytest", "accounts", "api", "shop"]
 
 
 def test_beanstalk_bundle_has_the_app_and_its_packages(team: Team) -> None:
@@ -89,8 +89,8 @@ def test_required_secret_is_not_generated_and_env_check_requires_it(
     team: Team, deployed: Site
 ) -> None:
     manage = (sys.executable, "manage.py", "env")
-    said = run(team.folder, *manage, "init", "--layer", "production", "--path", ".git/env")
-    assert "SHOP_API_KEY" in said
+    output = run(team.folder, *manage, "init", "--layer", "production", "--path", ".git/env")
+    assert "SHOP_API_KEY" in output
     assert "\nSHOP_API_KEY=\n" in (team.folder / ".git/env").read_text()
 
     check = ("run", "--rm", "--no-deps", "env-check")
@@ -137,7 +137,7 @@ def test_deploy_of_a_changed_page_fails_no_request(deployed: Site) -> None:
     ) as release:
         with visitors(deployed):
             deployed.ctl("deploy", *QUICK)
-        deployed.whole_on(release)
+        deployed.assert_both_run(release)
         assert all(deployed.get("/").text.endswith(">WARENKORB\n") for _ in range(4))
 
 
@@ -170,9 +170,9 @@ def test_remove_demo_refuses_uncommitted_changes(tmp_path: Path) -> None:
     folder = copy_tree(tmp_path / "site")
     run(folder, "git", "init", "--quiet")
 
-    said = run(folder, sys.executable, "manage.py", "remove_demo", code=1)
+    output = run(folder, sys.executable, "manage.py", "remove_demo", code=1)
 
-    assert "uncommitted changes. Commit them" in said and "Traceback" not in said
+    assert "uncommitted changes. Commit them" in output and "Traceback" not in output
     assert (folder / "demo").is_dir()
 
 

@@ -19,8 +19,8 @@ DATABASES = (
 def test_manage_py_test_runs_in_the_stack_without_changing_its_data(local: Stack) -> None:
     users, databases = local.python_in("server1", USERS), local.python_in("server1", DATABASES)
 
-    said = local.run_in("server1", "python", "manage.py", "test", "accounts")
+    output = local.run_in("server1", "python", "manage.py", "test", "accounts")
 
-    assert " passed" in said and "failed" not in said
+    assert " passed" in output and "failed" not in output
     assert local.python_in("server1", USERS) == users
     assert local.python_in("server1", DATABASES) == databases

@@ -39,21 +39,21 @@ CASES = {
     "nginx: body": ("nginx", LONG, 0, 15),
     # Longer than HAProxy waits for a client, and than any server waits for an answer by default.
     **{
-        f"{door}: slow page": (door, GET % b"/sleep/32", 200, 32)
-        for door in ("haproxy", "nginx-balancer", "apache", "nginx")
+        f"{proxy}: slow page": (proxy, GET % b"/sleep/32", 200, 32)
+        for proxy in ("haproxy", "nginx-balancer", "apache", "nginx")
     },
     "nginx: application": ("nginx", NEVER, 504, REQUEST_SECONDS + 5),
 }
 # Of how much later an end may be, on a busy machine.
-LATE = 4
+LATE_SECONDS = 4
 Ending = tuple[int, float, bytes]
 # Of what is no whole request HAProxy and Apache say their program's own words.
 PLAIN = {"haproxy: header", "haproxy: long body", "apache: header", "apache: body"}
 
 
-def ending(bench: Bench, door: str, sent: bytes) -> Ending:
+def wait_for_end(bench: Bench, proxy: str, sent: bytes) -> Ending:
     """Return what a silent client gets last: its status (0: none), after how long, the answer."""
-    with socket.create_connection(("127.0.0.1", bench.ports[door]), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", bench.ports[proxy]), timeout=60) as connection:
         connection.sendall(sent)
         began, answer = time.monotonic(), b""
         while received := connection.recv(65536):
@@ -67,24 +67,24 @@ def ending(bench: Bench, door: str, sent: bytes) -> Ending:
 
 
 @pytest.fixture(scope="module")
-def endings(bench: Bench) -> Iterator[dict[str, Future[Ending]]]:
+def all_endings(bench: Bench) -> Iterator[dict[str, Future[Ending]]]:
     """All cases at once, so that they take as long as the longest."""
     with ThreadPoolExecutor(len(CASES)) as pool:
         yield {
-            name: pool.submit(ending, bench, door, sent)
-            for name, (door, sent, _, _) in CASES.items()
+            name: pool.submit(wait_for_end, bench, proxy, sent)
+            for name, (proxy, sent, _, _) in CASES.items()
         }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_silent_connection_ends_at_its_timeout(
-    endings: dict[str, Future[Ending]], case: str
+    all_endings: dict[str, Future[Ending]], case: str
 ) -> None:
     _, _, expected, limit = CASES[case]
 
-    status, seconds, answer = endings[case].result()
+    status, seconds, answer = all_endings[case].result()
 
-    assert (status, limit - 0.5 <= seconds < limit + LATE) == (expected, True), seconds
+    assert (status, limit - 0.5 <= seconds < limit + LATE_SECONDS) == (expected, True), seconds
     if status >= 400 and case not in PLAIN:
         head, _, body = answer.decode().partition("\r\n\r\n")
         assert json.loads(body[body.index("{") : body.index("}") + 1]).keys() == {"detail"}

@@ -23,7 +23,7 @@ from tests.chaos.release import stackctl
 from tests.ports import free_port
 from tests.stack.bench import shared
 from tests.stack.compose import Stack, docker
-from tests.stack.tls import Secure, make_certificate, start_balancer, with_certificate
+from tests.stack.tls import SecureStack, make_certificate, start_balancer, with_certificate
 from tests.unit.test_stackctl_certs import expired
 from tests.waiting import eventually
 
@@ -32,13 +32,13 @@ HSTS = "Strict-Transport-Security"
 
 
 @pytest.fixture(scope="module")
-def tls(production: Stack) -> Iterator[Secure]:
+def tls(production: Stack) -> Iterator[SecureStack]:
     """The production stack with a certificate; it has none again afterwards."""
     with with_certificate(production) as secure:
         yield secure
 
 
-def test_certificate_is_valid_only_with_the_local_authority(tls: Secure) -> None:
+def test_certificate_is_valid_only_with_the_local_authority(tls: SecureStack) -> None:
     for name in ("localhost", "127.0.0.1", "::1"):
         with tls.handshake(tls.ssl_context(), name) as connection:
             assert connection.version() == "TLSv1.3"
@@ -51,7 +51,7 @@ def test_certificate_is_valid_only_with_the_local_authority(tls: Secure) -> None
 @pytest.mark.parametrize(
     ("offered", "chosen"), [(["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), ([], None)]
 )
-def test_http2_is_preferred(tls: Secure, offered: list[str], chosen: str | None) -> None:
+def test_http2_is_preferred(tls: SecureStack, offered: list[str], chosen: str | None) -> None:
     context = tls.ssl_context()
     if offered:
         context.set_alpn_protocols(offered)
@@ -60,7 +60,7 @@ def test_http2_is_preferred(tls: Secure, offered: list[str], chosen: str | None)
         assert connection.selected_alpn_protocol() == chosen
 
 
-def test_http2_requests_succeed(tls: Secure) -> None:
+def test_http2_requests_succeed(tls: SecureStack) -> None:
     with httpx.Client(http2=True, verify=tls.ssl_context()) as client:
         answers = [client.get(tls.url(path)) for path in ("/profile/", "/status/", "/profile/")]
 
@@ -69,7 +69,7 @@ def test_http2_requests_succeed(tls: Secure) -> None:
     assert answers[0].json()["settings"] == "production"
 
 
-def limited(tls: Secure, version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
+def limited_context(tls: SecureStack, version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
     """Return the context of a client that speaks no newer version, and these ciphers alone."""
     context = tls.ssl_context()
     # Also what this machine's own library would not send any more.
@@ -79,21 +79,21 @@ def limited(tls: Secure, version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContex
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_old_tls_versions_and_ciphers_are_refused(tls: Secure) -> None:
+def test_old_tls_versions_and_ciphers_are_refused(tls: SecureStack) -> None:
     with tls.handshake(
-        limited(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256")
+        limited_context(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256")
     ) as connection:
         assert connection.version() == "TLSv1.2"
 
     with pytest.raises(ssl.SSLError, match="alert protocol version"):
-        tls.handshake(limited(tls, ssl.TLSVersion.TLSv1_1, "ALL"))
+        tls.handshake(limited_context(tls, ssl.TLSVersion.TLSv1_1, "ALL"))
     with pytest.raises(ssl.SSLError, match="alert handshake failure"):
-        tls.handshake(limited(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA"))
+        tls.handshake(limited_context(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA"))
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("path", ["/", "/profile/?format=txt&a=%20b", "/livez/x", "//a//healthz"])
-def test_http_redirects_to_https(tls: Secure, method: str, path: str) -> None:
+def test_http_redirects_to_https(tls: SecureStack, method: str, path: str) -> None:
     address = f"http://localhost:{tls.stack.http_port}"
     asked = requests.Request(method, address).prepare()
     # As it is, which requests would tidy up.
@@ -106,7 +106,7 @@ def test_http_redirects_to_https(tls: Secure, method: str, path: str) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_http_request_without_a_host_gets_400(tls: Secure) -> None:
+def test_http_request_without_a_host_gets_400(tls: SecureStack) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", tls.stack.http_port, timeout=10)
     connection.putrequest("GET", "/profile/", skip_host=True)
     connection.endheaders()
@@ -114,7 +114,7 @@ def test_http_request_without_a_host_gets_400(tls: Secure) -> None:
     assert connection.getresponse().status == 400
 
 
-def redirected(port: int, host: str) -> tuple[int, str]:
+def request_redirect(port: int, host: str) -> tuple[int, str]:
     """Ask by http under this name; return the answer's status and where it leads."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/profile/", headers={"Host": host})
@@ -123,8 +123,8 @@ def redirected(port: int, host: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("host", ["LOCALHOST", "localhost:80", "127.0.0.1:1234", "localhost."])
-def test_http_redirect_accepts_every_allowed_host_name(tls: Secure, host: str) -> None:
-    status, location = redirected(tls.stack.http_port, host)
+def test_http_redirect_accepts_every_allowed_host_name(tls: SecureStack, host: str) -> None:
+    status, location = request_redirect(tls.stack.http_port, host)
 
     assert status == 308
     assert location.startswith(f"https://{host.partition(':')[0].lower()}:{tls.port}/")
@@ -147,9 +147,9 @@ def test_http_redirect_accepts_every_allowed_host_name(tls: Secure, host: str) -
         ),
     ],
 )
-def test_http_redirect_refuses_other_host_names(tls: Secure, host: str) -> None:
+def test_http_redirect_refuses_other_host_names(tls: SecureStack, host: str) -> None:
     """Neither where a link leads is the client's to choose, nor what a cache keeps."""
-    assert redirected(tls.stack.http_port, host) == (400, "")
+    assert request_redirect(tls.stack.http_port, host) == (400, "")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_http_redirect_refuses_other_host_names(tls: Secure, host: str) -> None:
     ],
 )
 def test_haproxy_matches_allowed_hosts_as_django_does(
-    tls: Secure, allowed: str, host: str, status: int
+    tls: SecureStack, allowed: str, host: str, status: int
 ) -> None:
     """https://docs.djangoproject.com/en/5.2/ref/settings/#allowed-hosts."""
     name, port = f"{tls.stack.project}-names", free_port()
@@ -182,19 +182,19 @@ def test_haproxy_matches_allowed_hosts_as_django_does(
         *("haproxy", "-f", "/config/haproxy.cfg"),
     )
     try:
-        found = eventually(lambda: redirected(port, host), seconds=10, what="HAProxy answers")
+        found = eventually(lambda: request_redirect(port, host), seconds=10, what="HAProxy answers")
     finally:
         docker("rm", "--force", name)
     assert found[0] == status
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
-def test_probes_are_answered_over_http(tls: Secure, path: str) -> None:
+def test_probes_are_answered_over_http(tls: SecureStack, path: str) -> None:
     assert tls.stack.get(path, allow_redirects=False).status_code == 200
     assert tls.get(path).status_code == 200
 
 
-def test_django_detects_https_requests(tls: Secure) -> None:
+def test_django_detects_https_requests(tls: SecureStack) -> None:
     assert tls.get("/profile/").headers[HSTS].startswith("max-age=3600")
     assert tls.get("/healthz").headers[HSTS].startswith("max-age=3600")
     # The browser's origin is what Django takes for the site's own.
@@ -214,14 +214,14 @@ def test_django_detects_https_requests(tls: Secure) -> None:
     "forged",
     [{"X-Forwarded-Proto": "https"}, {"Forwarded": "proto=https"}, {"X-Forwarded-Ssl": "on"}],
 )
-def test_clients_cannot_forge_https(tls: Secure, forged: dict[str, str]) -> None:
+def test_clients_cannot_forge_https(tls: SecureStack, forged: dict[str, str]) -> None:
     assert HSTS not in tls.stack.get("/healthz", headers=forged).headers
     answer = tls.stack.get("/profile/", headers=forged, allow_redirects=False)
     assert answer.status_code == 308
     assert HSTS in tls.get("/healthz", headers={"X-Forwarded-Proto": "http"}).headers
 
 
-def test_acme_challenge_is_answered_over_http(tls: Secure) -> None:
+def test_acme_challenge_is_answered_over_http(tls: SecureStack) -> None:
     """As certbot writes the answer, through the webroot that it shares with the servers."""
     docker(
         *("run", "--rm", "--user", "0", "--volume", f"{tls.stack.project}_acme:/srv/acme"),
@@ -237,30 +237,30 @@ def test_acme_challenge_is_answered_over_http(tls: Secure) -> None:
     assert tls.stack.get("/.well-known/other", allow_redirects=False).status_code == 308
 
 
-def test_only_haproxy_can_read_the_key(tls: Secure) -> None:
-    place = "/srv/certificates"
-    stated = tls.stack.run_in("haproxy", "stat", "-c", "%a %u:%g", f"{place}/site.pem")
+def test_only_haproxy_can_read_the_key(tls: SecureStack) -> None:
+    folder = "/srv/certificates"
+    stated = tls.stack.run_in("haproxy", "stat", "-c", "%a %u:%g", f"{folder}/site.pem")
 
     assert stated.split() == ["400", "99:99"]
     for service in ("server1", "worker", "migrate"):
-        assert place not in tls.stack.inspect(service, "{{json .Mounts}}")
+        assert folder not in tls.stack.inspect(service, "{{json .Mounts}}")
 
 
-def test_aborted_copy_of_the_certificate_is_replaced(tls: Secure) -> None:
-    place = "/srv/certificates"
-    left = f"{place}/site.pem.new"
+def test_aborted_copy_of_the_certificate_is_replaced(tls: SecureStack) -> None:
+    folder = "/srv/certificates"
+    leftover = f"{folder}/site.pem.new"
     docker(
-        *("run", "--rm", "--user", "0", "--volume", f"{tls.stack.project}_certificates:{place}"),
+        *("run", "--rm", "--user", "0", "--volume", f"{tls.stack.project}_certificates:{folder}"),
         *("--entrypoint", "sh", "haproxy:3.0", "-c"),
-        f"touch {left}; chmod 400 {left}; chown 99:99 {left}",
+        f"touch {leftover}; chmod 400 {leftover}; chown 99:99 {leftover}",
     )
 
     tls.stack.compose("run", "--rm", "--no-deps", "-T", "certificates")
 
-    assert tls.stack.run_in("haproxy", "ls", place).split() == ["site.pem"]
+    assert tls.stack.run_in("haproxy", "ls", folder).split() == ["site.pem"]
 
 
-def test_doctor_checks_the_certificate_and_https(tls: Secure) -> None:
+def test_doctor_checks_the_certificate_and_https(tls: SecureStack) -> None:
     checks = doctor(tls)
 
     assert checks["certificate"]["ok"] and "is valid until" in checks["certificate"]["fact"]
@@ -268,14 +268,14 @@ def test_doctor_checks_the_certificate_and_https(tls: Secure) -> None:
     assert checks[f"port {tls.port}"]["fact"] == "HTTPS_PORT, held by this stack"
 
 
-def doctor(tls: Secure) -> dict[str, dict[str, Any]]:
+def doctor(tls: SecureStack) -> dict[str, dict[str, Any]]:
     """Return what the doctor says of each thing."""
-    said = json.loads(stackctl(tls.stack, "doctor", "--json").stdout.splitlines()[-1])
-    return {check["name"]: check for check in said["checks"]}
+    result = json.loads(stackctl(tls.stack, "doctor", "--json").stdout.splitlines()[-1])
+    return {check["name"]: check for check in result["checks"]}
 
 
 @contextmanager
-def kept(folder: Path) -> Iterator[None]:
+def restored_folder(folder: Path) -> Iterator[None]:
     """Bring a folder back as it is at the block's end."""
     copy = folder.with_name("kept")
     shutil.copytree(folder, copy)
@@ -295,7 +295,7 @@ def lock_with_passphrase(folder: Path) -> None:
     )
 
 
-WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
+WRONG_CERTIFICATES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "missing": (
         lambda folder: (folder / "fullchain.pem").unlink(),
         "there is no certs/localhost/fullchain.pem",
@@ -320,25 +320,25 @@ WRONG: dict[str, tuple[Callable[[Path], object], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_wrong_certificate_is_reported_with_the_fix(tls: Secure, what: str) -> None:
-    spoil, problem, hint = WRONG[what]
-    with kept(tls.folder):
+@pytest.mark.parametrize("fault", WRONG_CERTIFICATES)
+def test_wrong_certificate_is_reported_with_the_fix(tls: SecureStack, fault: str) -> None:
+    spoil, problem, hint = WRONG_CERTIFICATES[fault]
+    with restored_folder(tls.folder):
         spoil(tls.folder)
-        told = tls.stack.compose(
+        output = tls.stack.compose(
             "run", "--rm", "--no-deps", "-T", "certificates", "check", check=False
         )
 
-    assert told.returncode == 1
-    assert problem in told.stdout
-    assert hint in told.stdout
+    assert output.returncode == 1
+    assert problem in output.stdout
+    assert hint in output.stdout
 
 
 def test_reload_refuses_the_key_of_another_certificate_and_keeps_the_previous_one(
-    tls: Secure,
+    tls: SecureStack,
 ) -> None:
     before = tls.serial()
-    with kept(tls.folder):
+    with restored_folder(tls.folder):
         key = (tls.folder / "privkey.pem").read_bytes()
         make_certificate(tls.stack, "--force")
         (tls.folder / "privkey.pem").write_bytes(key)
@@ -348,12 +348,12 @@ def test_reload_refuses_the_key_of_another_certificate_and_keeps_the_previous_on
         started = tls.stack.compose("up", "--detach", "--wait", "haproxy", check=False)
         logged = tls.stack.logs("certificates")
 
-    said = json.loads(refused.stdout.splitlines()[-1])
-    assert refused.returncode == said["code"] == 1
-    assert "nothing was changed" in said["error"]
+    result = json.loads(refused.stdout.splitlines()[-1])
+    assert refused.returncode == result["code"] == 1
+    assert "nothing was changed" in result["error"]
     assert started.returncode == 1
     assert 'service "certificates" didn\'t complete successfully' in started.stdout
-    for problem in (said["error"], found["problem"], logged):
+    for problem in (result["error"], found["problem"], logged):
         assert "privkey.pem does not belong to the certificate" in problem
     assert tls.serial() == before
     # Nor would HAProxy find the wrong one at its next start.

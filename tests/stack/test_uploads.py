@@ -13,9 +13,9 @@ from ops.environment.contract import VARIABLES
 from tests.stack.compose import Stack
 from tests.stack.services import components, stopped
 from tests.stack.uploads import (
-    COMES_BACK_SECONDS,
+    REDELIVERY_SECONDS,
     Uploader,
-    check_worker_killed_in_the_middle,
+    check_killed_worker_loses_no_task,
     files,
 )
 from tests.waiting import eventually
@@ -32,8 +32,8 @@ def user(production: Stack) -> Uploader:
 def test_nginx_serves_an_upload_and_its_thumbnail(production: Stack, user: Uploader) -> None:
     content = make_image(size=(1600, 1200))
 
-    made = user.sent(content)
-    done = user.done(made["id"], seconds=30)
+    made = user.upload(content)
+    done = user.wait_until_done(made["id"], seconds=30)
 
     assert done["sha256"] == hashlib.sha256(content).hexdigest()
     original, thumbnail = production.get(done["image"]), production.get(done["thumbnail"])
@@ -51,12 +51,12 @@ def test_nginx_serves_an_upload_and_its_thumbnail(production: Stack, user: Uploa
 def test_image_is_served_with_its_content_type(
     production: Stack, user: Uploader, image_format: str
 ) -> None:
-    made = user.sent(make_image(image_format))
+    made = user.upload(make_image(image_format))
 
     found = production.get(made["image"]).headers["Content-Type"]
 
     assert found == f"image/{image_format.lower()}"
-    user.done(made["id"], seconds=30)
+    user.wait_until_done(made["id"], seconds=30)
 
 
 def test_too_large_upload_gets_413_in_json(production: Stack, user: Uploader) -> None:
@@ -76,7 +76,7 @@ def test_uploads_without_a_broker_are_accepted_and_processed_later(
 ) -> None:
     with stopped(production, "redis"):
         begun = time.monotonic()
-        made = [user.sent()["id"] for _ in range(4)]
+        made = [user.upload()["id"] for _ in range(4)]
         took = time.monotonic() - begun
 
         found = components(production)
@@ -92,7 +92,7 @@ def test_uploads_without_a_broker_are_accepted_and_processed_later(
     assert took < 30
 
     for upload in made:
-        user.done(upload, seconds=COMES_BACK_SECONDS)
+        user.wait_until_done(upload, seconds=REDELIVERY_SECONDS)
     eventually(lambda: set(components(production).values()) == {"up"}, seconds=60, what="all is up")
 
 
@@ -108,22 +108,22 @@ def test_full_redis_refuses_only_writes(production: Stack, user: Uploader) -> No
 
     try:
         limit("1")
-        made = [user.sent()["id"] for _ in range(6)]
+        made = [user.upload()["id"] for _ in range(6)]
         # On both servers, right after a message was refused.
         reads = [production.get("/api/hits/").status_code for _ in range(6)]
         assert reads == [200] * 6
     finally:
         limit("256mb")
     for upload in made:
-        user.done(upload, seconds=COMES_BACK_SECONDS)
+        user.wait_until_done(upload, seconds=REDELIVERY_SECONDS)
 
 
 def test_killed_worker_loses_no_task(user: Uploader) -> None:
-    check_worker_killed_in_the_middle(user)
+    check_killed_worker_loses_no_task(user)
 
 
 def test_stopping_worker_finishes_its_task(production: Stack, user: Uploader) -> None:
-    made = user.sent(make_slow_image())["id"]
+    made = user.upload(make_slow_image())["id"]
     eventually(lambda: user.find(made)["status"] != "queued", seconds=30, what="the job runs")
 
     production.compose("stop", "worker")
@@ -143,7 +143,7 @@ def test_concurrent_visits_count_once_over_both_servers(production: Stack) -> No
 
 
 def test_application_uses_no_command_that_redis_refuses(production: Stack, user: Uploader) -> None:
-    user.done(user.sent()["id"], seconds=30)
+    user.wait_until_done(user.upload()["id"], seconds=30)
 
     assert "NOPERM" not in production.logs("worker")
     assert "NOPERM" not in production.logs("server1") + production.logs("server2")

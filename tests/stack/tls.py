@@ -18,7 +18,7 @@ FOLDER = "certs/localhost"
 
 
 @dataclass(frozen=True)
-class Secure:
+class SecureStack:
     """A stack whose HAProxy speaks TLS."""
 
     stack: Stack
@@ -71,7 +71,7 @@ def make_certificate(stack: Stack, *arguments: str) -> None:
 
 
 @contextmanager
-def with_certificate(stack: Stack) -> Iterator[Secure]:
+def with_certificate(stack: Stack) -> Iterator[SecureStack]:
     """Give a running stack a certificate for the block's time, as a user does."""
     port = free_port()
     plain = dict(stack.environment)
@@ -80,7 +80,7 @@ def with_certificate(stack: Stack) -> Iterator[Secure]:
     stack.environment |= {"TLS_CERTIFICATE": FOLDER, "HTTPS_PORT": str(port)}
     try:
         start_balancer(stack)
-        yield Secure(stack, port)
+        yield SecureStack(stack, port)
     finally:
         stack.environment = plain
         start_balancer(stack)

@@ -19,7 +19,7 @@ from tests.waiting import eventually
 
 # A killed worker's task is sent again after the lease (30 s) and a round (5 s), when the broker
 # is reached again; the rest is for a busy machine.
-COMES_BACK_SECONDS = 120
+REDELIVERY_SECONDS = 120
 SETUP = "import django; django.setup()\nfrom demo.models import Upload\n"
 
 
@@ -46,8 +46,8 @@ class Uploader:
             "/api/uploads/", files={"image": (name, content or make_image())}, headers=self.headers
         )
 
-    def sent(self, content: bytes = b"") -> dict[str, Any]:
-        """Upload an image that must be taken, and return what was answered."""
+    def upload(self, content: bytes = b"") -> dict[str, Any]:
+        """Upload a picture that must be taken, and return what was answered."""
         answer = self.send(content)
         assert answer.status_code == 201, answer.text
         return answer.json()
@@ -66,7 +66,7 @@ class Uploader:
 
     def tasks(self) -> dict[str, tuple[str, int]]:
         """Return the status of each upload's task, and how often it was begun."""
-        told = self.stack.python_in(
+        output = self.stack.python_in(
             "server1",
             f"{SETUP}import json\nfrom ops.models import Task\n"
             f"mine = Upload.objects.filter(owner__username={self.name!r})\n"
@@ -74,14 +74,14 @@ class Uploader:
             "tasks = [(json.loads(t.args)[0], t) for t in Task.objects.all()]\n"
             "print(json.dumps({key: (t.status, t.attempts) for key, t in tasks if key in keys}))",
         )
-        found: dict[str, tuple[str, int]] = json.loads(told.splitlines()[-1])
+        found: dict[str, tuple[str, int]] = json.loads(output.splitlines()[-1])
         return found
 
     def attempts(self) -> dict[str, int]:
         """Return how often the task of each of this user's uploads was begun."""
         return {upload: attempts for upload, (_, attempts) in self.tasks().items()}
 
-    def done(self, upload: str, *, seconds: float) -> dict[str, Any]:
+    def wait_until_done(self, upload: str, *, seconds: float) -> dict[str, Any]:
         """Wait until an upload is done, and return it."""
 
         def is_done() -> dict[str, Any] | None:
@@ -93,7 +93,7 @@ class Uploader:
         assert found is not None
         return found
 
-    def all_done(self, *, seconds: float) -> list[dict[str, Any]]:
+    def wait_until_all_done(self, *, seconds: float) -> list[dict[str, Any]]:
         """Wait until all of this user's uploads are done, and return them."""
 
         def are_done() -> list[dict[str, Any]] | None:
@@ -113,54 +113,54 @@ def files(stack: Stack, folder: str) -> list[str]:
 
 def states(user: Uploader) -> dict[str, str]:
     """Return the state of each of a user's uploads, however many."""
-    told = user.stack.python_in(
+    output = user.stack.python_in(
         "server1",
         f"{SETUP}import json\n"
         f"found = Upload.objects.filter(owner__username={user.name!r})\n"
         "print(json.dumps({str(pk): status for pk, status in found.values_list('pk', 'status')}))",
     )
-    found: dict[str, str] = json.loads(told.splitlines()[-1])
+    found: dict[str, str] = json.loads(output.splitlines()[-1])
     return found
 
 
-def signal_jobs(stack: Stack, name: str) -> None:
+def signal_task_processes(stack: Stack, name: str) -> None:
     """Send a signal to the worker's processes that do the jobs: all but the first one."""
     stack.run_in("worker", "sh", "-c", f"kill -{name} -1")
 
 
-def frozen_in_the_middle(user: Uploader) -> list[str]:
+def freeze_running_tasks(user: Uploader) -> list[str]:
     """Stop the jobs where they are and return the running ones; let them go on if none is."""
-    signal_jobs(user.stack, "STOP")
+    signal_task_processes(user.stack, "STOP")
     running = [upload for upload, (status, _) in user.tasks().items() if status == "running"]
     if not running:
-        signal_jobs(user.stack, "CONT")
+        signal_task_processes(user.stack, "CONT")
     return running
 
 
-def check_worker_killed_in_the_middle(user: Uploader) -> None:
-    """Kill the worker while it is at images; check that each is done, those once more."""
+def check_killed_worker_loses_no_task(user: Uploader) -> None:
+    """Kill the worker while it is at pictures; check that each is done, those once more."""
     stack = user.stack
     # None is done before all of them wait.
-    signal_jobs(stack, "STOP")
+    signal_task_processes(stack, "STOP")
     # Slow ones, so that there is a middle.
     with ThreadPoolExecutor(2) as pool:
-        made = [upload["id"] for upload in pool.map(user.sent, [make_slow_image()] * 8)]
-    signal_jobs(stack, "CONT")
-    running = eventually(lambda: frozen_in_the_middle(user), seconds=30, what="a job runs")
+        upload_ids = [upload["id"] for upload in pool.map(user.upload, [make_slow_image()] * 8)]
+    signal_task_processes(stack, "CONT")
+    running = eventually(lambda: freeze_running_tasks(user), seconds=30, what="a job runs")
 
     docker("kill", "--signal", "KILL", stack.container("worker"))
     start(stack, "worker")
 
-    user.all_done(seconds=COMES_BACK_SECONDS)
+    user.wait_until_all_done(seconds=REDELIVERY_SECONDS)
     names = files(stack, "thumbnails")
-    for upload in made:
+    for upload in upload_ids:
         assert [name for name in names if upload in name] == [f"{upload}.png"]
     attempts = user.attempts()
     assert [attempts[upload] for upload in running] == [2] * len(running)
 
 
 @dataclass(frozen=True)
-class Taken:
+class UploadFigures:
     """What became of many uploads."""
 
     codes: Counter[int]
@@ -169,10 +169,10 @@ class Taken:
     doing: float
 
 
-def check_many_with_kills(
+def check_uploads_survive_kills(
     user: Uploader, uploads: int, visitors: int, kills: Mapping[str, float], *, seconds: float
-) -> Taken:
-    """Upload many images while containers are killed; check that each 201 is done, once.
+) -> UploadFigures:
+    """Upload many pictures while containers are killed; check that each 201 is done, once.
 
     Args:
         user: whose uploads they are.
@@ -181,14 +181,14 @@ def check_many_with_kills(
         kills: the services, each with the share of answers after which it is killed.
         seconds: how long the last of them may take to be done.
     """
-    # Few images for many uploads: making them would keep the machine busier than what is tested.
+    # Few pictures for many uploads: making them would keep the machine busier than what is tested.
     images = [make_image() for _ in range(20)]
     answers: list[Future[requests.Response]] = []
 
     def taken(share: float) -> bool:
         return sum(answer.done() for answer in answers) >= share * uploads
 
-    begun = time.monotonic()
+    started = time.monotonic()
     with ThreadPoolExecutor(visitors) as pool:
         answers += [pool.submit(user.send, random.choice(images)) for _ in range(uploads)]
         for service, share in kills.items():
@@ -206,9 +206,9 @@ def check_many_with_kills(
     done = time.monotonic()
     names = Counter(name.partition(".")[0] for name in files(user.stack, "thumbnails"))
     assert {names[upload] for upload in accepted} == {1}
-    return Taken(
+    return UploadFigures(
         Counter(answer.status_code for answer in found),
         max(answer.elapsed.total_seconds() for answer in found),
-        sent - begun,
+        sent - started,
         done - sent,
     )

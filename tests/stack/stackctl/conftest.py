@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack.stackctl.site import Site, cleared, git
+from tests.stack.stackctl.site import Site, git, removed_afterwards
 from tests.tree import copy_tree
 
 
@@ -15,6 +15,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     git(tree, "init", "--quiet")
     site = Site(tree)
     site.commit()
-    with cleared(site):
+    with removed_afterwards(site):
         site.ctl("up")
         yield site

@@ -45,13 +45,13 @@ class Site(Stack):
 
     def ctl(self, *arguments: str, code: int = 0) -> str:
         """Run a command of stackctl, which must end with this code; return what it printed."""
-        return ended(self.start(*arguments), code)
+        return wait_for_exit(self.start(*arguments), code)
 
     def states(self) -> dict[str, str]:
         """Return each server's state."""
         return {s["server"]: s["state"] for s in self.ask("status", code=ANY)["servers"]}
 
-    def whole_on(self, release: str) -> None:
+    def assert_both_run(self, release: str) -> None:
         """Assert that both servers are in service with a release, and answer with it."""
         servers = self.ask("status")["servers"]
         assert {(s["state"], s["release"]) for s in servers} == {("ready", release)}
@@ -102,7 +102,7 @@ class _Any(int):
 ANY = _Any()
 
 
-def ended(process: subprocess.Popen[str], code: int) -> str:
+def wait_for_exit(process: subprocess.Popen[str], code: int) -> str:
     """Wait for a command, which must end with this code and without a traceback."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output[-5000:]
@@ -144,7 +144,7 @@ def count_rows(site: Site, *, add: bool = False) -> int:
 
 
 @contextmanager
-def cleared(site: Site) -> Iterator[None]:
+def removed_afterwards(site: Site) -> Iterator[None]:
     """Remove what an earlier run left of the stack, and the stack afterwards."""
     clear(site)
     try:

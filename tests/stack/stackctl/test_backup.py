@@ -7,23 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.stack.compose import Stack, tells
+from tests.stack.compose import Stack, contains_secret
 from tests.stack.stackctl.site import Site, count_rows
 from tests.waiting import eventually
 
 # A file that takes a while to read and grows all the while, until the flag is gone.
 FLAG = "/tmp/busy"
-UPLOADS = f"""mkdir -p /srv/media/busy && head -c 60000000 /dev/zero >/srv/media/busy/long
+GROW_A_FILE = f"""mkdir -p /srv/media/busy && head -c 60000000 /dev/zero >/srv/media/busy/long
 : >{FLAG}
 while [ -e {FLAG} ]; do echo more >>/srv/media/busy/long; done
 rm -r /srv/media/busy"""
 
 
 @contextmanager
-def uploads(site: Site) -> Iterator[None]:
+def changing_media_files(site: Site) -> Iterator[None]:
     """Change the media files all the while; leave none behind."""
     server = site.container("server2")
-    with subprocess.Popen(["docker", "exec", server, "sh", "-c", UPLOADS]) as busy:
+    with subprocess.Popen(["docker", "exec", server, "sh", "-c", GROW_A_FILE]) as busy:
         eventually(lambda: site.run_in("server2", "ls", FLAG), seconds=30, what="a file grows")
         try:
             yield
@@ -33,7 +33,7 @@ def uploads(site: Site) -> Iterator[None]:
 
 
 # What the database's administrator creates, and what the application does.
-ADMINISTRATORS = r"""
+ADMINISTRATOR_SQL = r"""
 CREATE TABLE drill_child (id INT PRIMARY KEY, parent INT, at DATE, doubled INT AS (id * 2) STORED,
     FOREIGN KEY (parent) REFERENCES drill_parent (id));
 SET sql_mode = '';
@@ -57,18 +57,18 @@ CREATE USER 'a member'@'%' IDENTIFIED BY 'x';
 GRANT 'a role', 'a wider role' TO 'a member'@'%' WITH ADMIN OPTION;
 ALTER USER 'a member'@'%' DEFAULT ROLE 'a wider role', 'a role';
 """
-APPLICATIONS = (
+APPLICATION_SQL = (
     "CREATE TABLE drill_parent (id INT PRIMARY KEY AUTO_INCREMENT, name TEXT) CHARSET latin1",
     "INSERT INTO drill_parent (name) VALUES ('\u00e9')",
     "CREATE PROCEDURE drill_say () SELECT 'said;'",
     "CREATE EVENT drill_once ON SCHEDULE AT '2037-01-01' DISABLE DO DO 0",
 )
 # Not what the worker writes all the while.
-CONTENTS = """
+LIST_TABLES = """
 SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysite'
     AND TABLE_TYPE = 'BASE TABLE' AND TABLE_NAME <> 'ops_workerbeat';
 """
-OBJECTS = """
+LIST_OBJECTS = """
 SELECT ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_DEFINITION, DEFINER FROM information_schema.ROUTINES
     WHERE ROUTINE_SCHEMA = 'mysite' ORDER BY 1;
 SELECT TRIGGER_NAME, ACTION_STATEMENT, DEFINER FROM information_schema.TRIGGERS
@@ -92,7 +92,7 @@ SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME, @@GLOBAL.max_allowed_packet
 """
 
 
-def administrator(site: Stack, sql: str) -> str:
+def run_as_administrator(site: Stack, sql: str) -> str:
     """Run SQL as the database's administrator, who exists inside the container only."""
     mysql = ("mysql", "--user=stackctl", "--skip-column-names", "--execute", sql, "mysite")
     return site.run_in("db", *mysql)
@@ -101,42 +101,46 @@ def administrator(site: Stack, sql: str) -> str:
 def create_objects(site: Stack) -> None:
     """Create one of each kind of object."""
     execute = "import django; django.setup(); from django.db import connection as c"
-    site.python_in("server1", f"{execute}\nfor s in {APPLICATIONS!r}: c.cursor().execute(s)")
-    administrator(site, ADMINISTRATORS)
+    site.python_in("server1", f"{execute}\nfor s in {APPLICATION_SQL!r}: c.cursor().execute(s)")
+    run_as_administrator(site, ADMINISTRATOR_SQL)
 
 
-def objects(site: Stack) -> str:
+def dump_objects(site: Stack) -> str:
     """Return each table's checksum, and all objects."""
-    tables = sorted(administrator(site, CONTENTS).split())
+    tables = sorted(run_as_administrator(site, LIST_TABLES).split())
     sums = f"CHECKSUM TABLE {', '.join(tables)};"
-    return administrator(site, f"SET information_schema_stats_expiry = 0; {sums}{OBJECTS}")
+    return run_as_administrator(
+        site, f"SET information_schema_stats_expiry = 0; {sums}{LIST_OBJECTS}"
+    )
 
 
 def test_restore_brings_back_all_objects_and_files(site: Site) -> None:
     """All objects and files come back; a wrong checksum and a running stack are refused."""
     rows = count_rows(site, add=True)
     create_objects(site)
-    before_all = objects(site)
+    before_all = dump_objects(site)
     site.run_in(
         "server1", "sh", "-c", "mkdir -p /srv/media/drill; echo kept >/srv/media/drill/file"
     )
     site.run_in(
         "worker", "sh", "-c", "mkdir /srv/private/drill; echo kept >/srv/private/drill/file"
     )
-    with uploads(site):
-        saved = site.ask("backup", "--verify")
-    folder = Path(saved["path"])
+    with changing_media_files(site):
+        backup = site.ask("backup", "--verify")
+    folder = Path(backup["path"])
     assert [oct(path.stat().st_mode & 0o777) for path in folder.iterdir()] == ["0o600"] * 4
-    assert saved["release"] == site.release()
+    assert backup["release"] == site.release()
     dump = gzip.decompress((folder / "database.sql.gz").read_bytes()).decode()
-    assert not tells(dump, site.environment["DB_PASSWORD"])
+    assert not contains_secret(dump, site.environment["DB_PASSWORD"])
 
     count_rows(site, add=True)
-    administrator(
+    run_as_administrator(
         site, "CREATE TABLE later (a INT); DROP FUNCTION drill_next; DROP EVENT drill_tick"
     )
-    administrator(site, "DROP VIEW drill_a, drill_z; DROP TRIGGER drill_stamp")
-    administrator(site, "DROP USER 'a reader', 'a member'; DROP ROLE 'a role', 'a wider role'")
+    run_as_administrator(site, "DROP VIEW drill_a, drill_z; DROP TRIGGER drill_stamp")
+    run_as_administrator(
+        site, "DROP USER 'a reader', 'a member'; DROP ROLE 'a role', 'a wider role'"
+    )
     site.run_in(
         "server1", "sh", "-c", "rm -r /srv/*/drill; touch /srv/media/later /srv/private/later"
     )
@@ -152,7 +156,7 @@ def test_restore_brings_back_all_objects_and_files(site: Site) -> None:
 
     site.ctl("down")
     before = site.ask("restore", folder.name)["before"]
-    assert objects(site) == before_all
+    assert dump_objects(site) == before_all
     site.ctl("up")
     assert count_rows(site) == rows
     for name in ("media", "private"):
@@ -162,7 +166,7 @@ def test_restore_brings_back_all_objects_and_files(site: Site) -> None:
     assert set(site.run_in("server2", "ls", "/srv/media").split()) - {"busy"} == {"drill"}
     # What the restore replaced can be restored too.
     site.ctl("restore", Path(before).name, "--force")
-    assert "later" in administrator(site, CONTENTS)
+    assert "later" in run_as_administrator(site, LIST_TABLES)
     assert count_rows(site) == rows + 1
     for name in ("media", "private"):
         assert "later" in site.run_in("server2", "ls", f"/srv/{name}")

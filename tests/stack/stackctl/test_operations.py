@@ -13,7 +13,7 @@ from tools.stackctl.common.faults import StackctlError
 
 
 def test_up_starts_the_release_of_the_git_commit(site: Site) -> None:
-    site.whole_on(git(site.tree, "rev-parse", "--short=12", "HEAD"))
+    site.assert_both_run(git(site.tree, "rev-parse", "--short=12", "HEAD"))
 
     before = site.containers()
     site.ctl("up")
@@ -28,11 +28,11 @@ def test_up_does_not_recreate_a_running_haproxy(site: Site) -> None:
     site.environment["HAPROXY_BALANCE"] = "leastconn"
     try:
         with visitors(site):
-            said = site.ctl("up")
+            output = site.ctl("up")
     finally:
         del site.environment["HAPROXY_BALANCE"]
 
-    assert "docker compose up --detach --no-deps haproxy applies the new one" in said
+    assert "docker compose up --detach --no-deps haproxy applies the new one" in output
     assert site.container("haproxy") == before
 
 
@@ -42,7 +42,7 @@ def test_doctor_and_status_name_problems_and_their_next_steps_fix_them(site: Sit
     docker("network", "disconnect", f"{PROJECT}_front", site.container("server2"))
     site.environment["DB_CONN_MAX_AGE"] = "61"
     try:
-        found = [
+        results = [
             {row["name"]: row for row in site.ask(command, code=1)[key]}
             for command, key in (("doctor", "checks"), ("status", "parts"))
         ]
@@ -50,7 +50,7 @@ def test_doctor_and_status_name_problems_and_their_next_steps_fix_them(site: Sit
     finally:
         del site.environment["DB_CONN_MAX_AGE"]
 
-    for rows in found:
+    for rows in results:
         assert rows["worker"]["problem"].startswith("it is stopped: exit code 0")
         assert rows["redis"]["problem"] == "it is paused"
         assert rows["server2"]["problem"] == f"it is not connected to the network {PROJECT}_front"
@@ -61,7 +61,7 @@ def test_doctor_and_status_name_problems_and_their_next_steps_fix_them(site: Sit
     for name in ("redis", "server2", "worker"):
         subprocess.run(
             [sys.executable, "-m", "tools.stackctl", "up"]
-            if (step := found[0][name]["next"]) == "./stackctl up"
+            if (step := results[0][name]["next"]) == "./stackctl up"
             else step.split(),
             cwd=site.tree,
             env=site.environment,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 
-from tests.stack.stackctl.site import ANY, QUICK, Site, ended, visitors
+from tests.stack.stackctl.site import ANY, QUICK, Site, visitors, wait_for_exit
 from tests.waiting import eventually
 
 FORGET_WORKERS = """
@@ -18,7 +18,7 @@ WorkerBeat.objects.all().delete()
 
 
 @contextmanager
-def log_of(container: str) -> Iterator[list[str]]:
+def followed_log(container: str) -> Iterator[list[str]]:
     """Follow a container's log to its end, which the block has to bring about."""
     lines: list[str] = []
     with TemporaryFile("w+") as file:
@@ -34,7 +34,7 @@ def log_of(container: str) -> Iterator[list[str]]:
             follower.kill()
 
 
-def deploy_at_server1(site: Site) -> "subprocess.Popen[str]":
+def start_deploy_of_server1(site: Site) -> "subprocess.Popen[str]":
     """Start a deploy and return it while the first server is replaced.
 
     A drained server is not enough: before the new container is there, an interrupt puts the former
@@ -52,14 +52,14 @@ def deploy_at_server1(site: Site) -> "subprocess.Popen[str]":
 
 def interrupt_a_deploy(site: Site) -> str:
     """Press Ctrl-C while the first server is replaced, and return what was said."""
-    deploy = deploy_at_server1(site)
+    deploy = start_deploy_of_server1(site)
     deploy.send_signal(signal.SIGINT)
-    return ended(deploy, 130)
+    return wait_for_exit(deploy, 130)
 
 
 def check_rollback_after_a_kill(site: Site, old: str) -> None:
     """Kill a deploy while the first server is replaced; `rollback` brings back what served."""
-    deploy = deploy_at_server1(site)
+    deploy = start_deploy_of_server1(site)
     deploy.kill()
     deploy.communicate(timeout=60)
     # The `docker compose up` of that server goes on, and holds the lock.
@@ -67,10 +67,10 @@ def check_rollback_after_a_kill(site: Site, old: str) -> None:
         lambda: not site.ask("status", code=ANY)["busy"], seconds=120, what="the lock is free"
     )
 
-    said = site.ctl("rollback", *QUICK)
+    output = site.ctl("rollback", *QUICK)
 
-    assert "was interrupted" in said and f"back to {old}" in said
-    site.whole_on(old)
+    assert "was interrupted" in output and f"back to {old}" in output
+    site.assert_both_run(old)
 
 
 def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(site: Site) -> None:
@@ -81,17 +81,17 @@ def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(s
         visitors(site),
     ):
         check_rollback_after_a_kill(site, old)
-        said = interrupt_a_deploy(site)
-        assert f"server1 runs {new}, server2 runs {old}" in said
-        assert "runs with an outdated configuration" not in said
+        output = interrupt_a_deploy(site)
+        assert f"server1 runs {new}, server2 runs {old}" in output
+        assert "runs with an outdated configuration" not in output
         assert site.states() == {"server1": "ready", "server2": "ready"}
         site.wait_for_both()
 
         done, left = site.containers()
-        with log_of(left) as log:
+        with followed_log(left) as log:
             result = site.ask("deploy", *QUICK)
         assert result["servers"] == {"server1": new, "server2": new}
-        site.whole_on(new)
+        site.assert_both_run(new)
         assert site.container("server1") == done
         # What stackctl has drained does not drain once more.
         assert any("drained before; stopping at once" in line for line in log)
@@ -108,7 +108,7 @@ def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(s
             what="the worker is down",
         )
         assert site.ask("rollback", *QUICK)["release"] == old
-        site.whole_on(old)
+        site.assert_both_run(old)
         assert site.get("/healthz").status_code == 200
     check_the_record(site, old, new)
     assert "nosuch" in site.ctl("rollback", "nosuch", code=2)

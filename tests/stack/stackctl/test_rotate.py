@@ -33,12 +33,12 @@ print(session.session_key)
 @contextmanager
 def secrets_in_dotenv(site: Site) -> Iterator[dict[str, str]]:
     """Move the secrets to `.env` for the block's time; give the former ones."""
-    former = {name: site.environment.pop(name) for name in SECRETS}
+    previous = {name: site.environment.pop(name) for name in SECRETS}
     env = site.tree / ".env"
     env.touch(0o600)
-    write(env, former)
+    write(env, previous)
     try:
-        yield former
+        yield previous
     finally:
         site.environment |= dotenv.read(env).values
         env.unlink()
@@ -49,46 +49,46 @@ def write(env: Path, values: Mapping[str, str]) -> None:
     env.write_text("".join(f"{name}={dotenv.write(text)}\n" for name, text in values.items()))
 
 
-def admin(site: Site, session: str) -> requests.Response:
+def get_admin_page(site: Site, session: str) -> requests.Response:
     """Ask for a page of the administrators'."""
     headers = {"Cookie": f"sessionid={session}"}
     return site.get("/admin/", headers=headers, allow_redirects=False)
 
 
 @contextmanager
-def signed_in(site: Site) -> Iterator[None]:
+def staying_signed_in(site: Site) -> Iterator[None]:
     """Stay signed in with one session for the block's time."""
     session = site.python_in("server1", SIGN_IN).splitlines()[-1]
-    assert admin(site, session).status_code == 200
-    seen = []
+    assert get_admin_page(site, session).status_code == 200
+    statuses = []
 
     def visit(over: Event) -> None:
         cookie = session
         while not over.wait(0.3):
-            answer = admin(site, cookie)
-            seen.append(answer.status_code)
+            answer = get_admin_page(site, cookie)
+            statuses.append(answer.status_code)
             # Django gives a session that a former key signed another name.
             cookie = answer.cookies.get("sessionid") or cookie
 
     with InBackground([visit], end_seconds=30):
         yield
-    assert len(seen) > 10 and set(seen) == {200}
+    assert len(statuses) > 10 and set(statuses) == {200}
 
 
 def test_rotate_all_fails_no_request_and_keeps_users_signed_in(site: Site) -> None:
     """It also completes a change that somebody began by hand, in `.env` alone."""
-    with secrets_in_dotenv(site) as former:
+    with secrets_in_dotenv(site) as previous:
         backing = [site.container(name) for name in ("db", "redis")]
-        changed_by_hand(site)
-        with visitors(site), signed_in(site):
-            said = site.ctl("rotate", "all", *QUICK)
+        change_password_by_hand(site)
+        with visitors(site), staying_signed_in(site):
+            output = site.ctl("rotate", "all", *QUICK)
 
         values = dotenv.read(site.tree / ".env").values
-        assert not any(text in said for text in (*former.values(), *values.values()))
-        assert all(values[name] != former[name] for name in SECRETS)
+        assert not any(text in output for text in (*previous.values(), *values.values()))
+        assert all(values[name] != previous[name] for name in SECRETS)
         assert values["DB_PASSWORD"] == BY_HAND
         assert site.run_in("server1", "printenv", "DB_PASSWORD").strip() == BY_HAND
-        assert "refused user 'mysite'" in with_password(site, former["DB_PASSWORD"])
+        assert "refused user 'mysite'" in migrate_with_password(site, previous["DB_PASSWORD"])
         assert site.ask("doctor")["code"] == 0
         # Their containers keep the variables of their start, and restart with the new passwords.
         assert [site.container(name) for name in ("db", "redis")] == backing
@@ -97,17 +97,17 @@ def test_rotate_all_fails_no_request_and_keeps_users_signed_in(site: Site) -> No
     assert "mysite" in site.ctl("status")
 
 
-def with_password(site: Site, password: str) -> str:
+def migrate_with_password(site: Site, password: str) -> str:
     """Return what migrate says with this password."""
     arguments = ("run", "--rm", "--no-deps", "-e", f"DB_PASSWORD={password}", "migrate")
     return site.compose(*arguments, check=False).stdout
 
 
-def changed_by_hand(site: Site) -> None:
+def change_password_by_hand(site: Site) -> None:
     """Change the database's password in `.env` alone: each command says so at once."""
     env = site.tree / ".env"
     write(env, {**dotenv.read(env).values, "DB_PASSWORD": BY_HAND})
     for command in ("doctor", "up", "deploy"):
-        said = site.ctl(command, code=1)
-        assert "DB_PASSWORD: db refuses it" in said
-        assert "./stackctl rotate db" in said
+        output = site.ctl(command, code=1)
+        assert "DB_PASSWORD: db refuses it" in output
+        assert "./stackctl rotate db" in output
