@@ -1,6 +1,6 @@
-"""The front servers alone, with the project's own files, before two scripted servers.
+"""The proxies with the project's configuration, in front of two scripted upstream servers.
 
-No database and no Django: they start within seconds, and a test chooses what a server answers.
+Without database and Django they start within seconds, and a test chooses the responses.
 """
 
 import csv
@@ -22,11 +22,11 @@ from tools.stackctl.balancer.haproxy import CONFIG
 
 NAME = f"{STACK_NAME}-bench"
 SERVERS = ("server1", "server2")
-# Values of their own, which no file names.
+# Different from all values in the files.
 REQUEST_SECONDS, UPLOAD_MAX_MB = 29, 37
-# Published under the names of the doors; HAProxy's stats page too.
+# The ports of the proxies; the stats page of HAProxy is published too.
 PORTS = {"haproxy": 8080, "apache": 8002, "nginx-balancer": 8090, "nginx": 7999}
-# A server's own nginx, and the application that it asks.
+# The nginx of a server, and a scripted application.
 NGINX = """
 python -u tests/stack/upstream.py application /run/mysite/app.sock &
 exec /srv/project/nginx/start
@@ -35,53 +35,55 @@ exec /srv/project/nginx/start
 
 @dataclass(frozen=True)
 class Bench:
-    """Where each front server is published, by its name."""
+    """The published port of each proxy."""
 
     ports: dict[str, int]
 
     def get(self, proxy: str, path: str, **options: Any) -> requests.Response:
-        """Ask a front server."""
+        """Send a GET request to a proxy."""
         return self.request("GET", proxy, path, **options)
 
     def request(self, method: str, proxy: str, path: str, **options: Any) -> requests.Response:
-        """Send a request to a front server."""
+        """Send a request to a proxy."""
         url = f"http://127.0.0.1:{self.ports[proxy]}{path}"
         return requests.request(method, url, **{"timeout": 50, **options})
 
     def states(self) -> set[str]:
-        """Return what HAProxy's checks say of its servers."""
-        checked = [row for row in self.rows() if row["svname"] in (*SERVERS, "apache")]
-        return {row["status"] for row in checked}
+        """Return the states of the servers in HAProxy."""
+        rows = [row for row in self.rows() if row["svname"] in (*SERVERS, "apache")]
+        return {row["status"] for row in rows}
 
     def uploads(self) -> int:
-        """Return how many long bodies HAProxy's servers have now."""
+        """Return the number of long bodies that HAProxy is sending to servers."""
         rows = [row for row in self.rows() if row["pxname"] == "upload_backend"]
         return sum(int(row["scur"]) for row in rows if row["svname"] in SERVERS)
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the table of HAProxy's stats page."""
+        """Return the rows of the stats page of HAProxy."""
         page = requests.get(self.stats, auth=("u", "p"), timeout=10)
         return list(csv.DictReader(io.StringIO(page.text.lstrip("# "))))
 
     def wait_for_all(self) -> None:
-        """Return once every door answers, and HAProxy and Apache ask every server."""
+        """Wait until every proxy answers, and balances between all servers."""
         for proxy in PORTS:
             eventually(partial(reaches_a_server, self, proxy), seconds=30, what=f"{proxy} answers")
-        eventually(lambda: self.states() == {"UP"}, seconds=20, what="all are up for HAProxy")
+        eventually(
+            lambda: self.states() == {"UP"}, seconds=20, what="HAProxy marks all servers as up"
+        )
         for proxy in ("apache", "nginx-balancer"):
             self.wait_until_balanced(proxy, *SERVERS)
 
     def wait_until_balanced(self, proxy: str, *servers: str) -> None:
-        """Return once a front server asks these and no other."""
+        """Wait until a proxy sends requests to exactly these servers."""
         eventually(
             lambda: {self.get(proxy, "/who").text for _ in range(9)} == {*servers},
             seconds=20,
-            what=f"{proxy} asks {servers}",
+            what=f"{proxy} uses {servers}",
         )
 
     @property
     def stats(self) -> str:
-        """The address of HAProxy's stats page, as a table."""
+        """The URL of the stats page of HAProxy, as CSV."""
         return f"http://127.0.0.1:{self.ports['stats']}/stats;csv"
 
     def received(self, *servers: str) -> list[str]:
@@ -93,21 +95,21 @@ class Bench:
         ]
 
     def log(self, service: str) -> list[str]:
-        """Return the lines of a front server's log."""
+        """Return the log lines of a proxy."""
         return docker("logs", container(service)).splitlines()
 
     def exec(self, server: str, *command: str) -> str:
-        """Run a command in a container, such as a scripted server's."""
+        """Run a command in a container."""
         return docker("exec", container(server), *command)
 
 
 def container(service: str) -> str:
-    """Return a service's container."""
+    """Return the name of a container."""
     return f"{NAME}-{service}"
 
 
 def run_bench(tree: Path) -> Iterator[Bench]:
-    """Start all of them on a network of their own; remove them at the end."""
+    """Start all containers on their own network, and remove them at the end."""
     Stack(tree, "local").compose("build", "--quiet", "base")
     ports = {proxy: free_port() for proxy in (*PORTS, "stats")}
     run = partial(start, tree)
@@ -182,19 +184,19 @@ def run_bench(tree: Path) -> Iterator[Bench]:
 
 
 def shared(tree: Path) -> tuple[str, ...]:
-    """Return the mounts that each front server has: the texts of errors, and the limits."""
+    """Return the mounts of every proxy: the error texts, and the limits."""
     paths = ("templates", "nginx/limits.sh")
     return tuple(word for path in paths for word in ("-v", f"{tree}/{path}:/srv/project/{path}:ro"))
 
 
 def start(tree: Path, service: str, *arguments: str) -> None:
-    """Start a container under the service's name."""
+    """Start the container of a service."""
     options = ("--name", container(service), "--network", NAME, "--network-alias", service)
     docker("run", "--detach", *options, *arguments)
 
 
 def reaches_a_server(bench: Bench, proxy: str) -> bool:
-    """Return whether a front server reaches a server."""
+    """Return whether a proxy reaches a server."""
     with suppress(HTTPException):
         return bench.get(proxy, "/readyz").status_code == 200
     return False

@@ -1,6 +1,6 @@
-"""Runs inside a server: what the migration gate finds in apps and migrations that it makes up.
+"""Runs inside a server: creates apps and migrations, and lints them with the migration gate.
 
-Arguments: the gate's script, and where it may write. Prints JSON: the findings of each migration.
+Arguments: the script of the gate, and a writable folder. Prints the findings as JSON.
 """
 
 import os
@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
     operations = [{operations}]
 """
 ADD = 'migrations.AddField("{}", "{}", models.IntegerField({}))'
-# Everything that is refused of a table in use, of tables that are new.
+# Operations on new tables, which the gate accepts.
 SHOP = {
     "0001_initial": [
         'migrations.CreateModel("Item", [("id", models.AutoField(primary_key=True)), '
@@ -45,13 +45,13 @@ SHOP = {
         'migrations.DeleteModel("Gone")',
         'migrations.RunSQL("ALTER TABLE shop_thing ADD weight int NOT NULL")',
     ],
-    # Django looks for the constraint in the database, where it is not yet.
+    # Django looks up the constraint in the database, where it does not exist yet.
     "0004_renamed": [
         'migrations.AlterUniqueTogether("thing", set())',
         'migrations.RemoveField("thing", "size")',
     ],
 }
-# On tables in use.
+# Operations on tables in use, most of which the gate refuses.
 DEMO = {
     "9000_free": [
         ADD.format("upload", "color", "null=True"),
@@ -85,7 +85,7 @@ DEMO = {
 
 
 def write(folder: Path, app: str, migrations: dict[str, list[str]], after: str) -> None:
-    """Write migrations, each after the one before."""
+    """Write migrations, each depending on the previous one."""
     for name, operations in migrations.items():
         text = HEAD.format(after=(app, after), operations=", ".join(operations))
         text = text if after else text.replace(f"({app!r}, '')", "")
@@ -94,7 +94,7 @@ def write(folder: Path, app: str, migrations: dict[str, list[str]], after: str) 
 
 
 def main() -> None:
-    """Make the apps, and ask."""
+    """Create the apps, and run the gate."""
     script, target = sys.argv[1:]
     root = Path(target) / "gate"
     shutil.rmtree(root, ignore_errors=True)

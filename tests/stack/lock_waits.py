@@ -1,7 +1,7 @@
-"""Runs inside a server: migrations of every kind while another session keeps a lock.
+"""Runs inside a server: migrations of every kind while another session holds a lock.
 
-Without an argument all kinds at once, each in a process of its own; prints JSON: what each ended
-with, what was said, what is in the database afterwards, and the longest time of another session.
+Without an argument it runs all kinds in parallel processes. Prints JSON: how each ended, its
+messages, the rows afterwards, and the longest query of another session.
 """
 
 import json
@@ -27,7 +27,7 @@ from ops.database.lock_waits import LockNotFreeError, short_lock_waits  # noqa: 
 APP = f"locked_{'_'.join(sys.argv[1:]).replace(' ', '_')}"
 THING, PARENT = f"{APP}_thing", f"{APP}_parent"
 MYSQL = connection.vendor == "mysql"
-# Long enough for one try in vain; and for more tries than that needs.
+# The lock is held for one failed try; the patience allows for more.
 HELD_SECONDS, PATIENCE_SECONDS = 1.5, 20
 NEVER_SECONDS, SHORT_PATIENCE_SECONDS = 60, 3
 FAILED_SECONDS = 999.0
@@ -35,31 +35,31 @@ KEY = ("id", models.AutoField(primary_key=True))
 
 
 def run(*statements: str) -> None:
-    """Run statements, each for itself."""
+    """Run SQL statements."""
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 
 
 def increment(*numbers: int) -> None:
-    """Write rows."""
+    """Increment rows."""
     run(*(f"UPDATE {THING} SET size = size + 1 WHERE id = {number}" for number in numbers))
 
 
 def increment_free_then_locked(apps: object, editor: object) -> None:
-    """Write a row that is free, then one that is locked."""
+    """Increment a free row, then a locked one."""
     increment(2, 1)
 
 
 def increment_each_in_its_transaction(apps: object, editor: object) -> None:
-    """Write each row in a transaction of its own, twice."""
+    """Increment each row twice, in its own transaction."""
     for number in (2, 1):
         with transaction.atomic():
             increment(number, number)
 
 
 def alter_then_increment(apps: object, editor: object) -> None:
-    """Change a table past Django, which commits on MySQL, then write a row that is locked."""
+    """Alter a table with SQL, which commits on MySQL, then increment a locked row."""
     run(f"ALTER TABLE {PARENT} ADD year int")
     increment(1, 2)
 
@@ -69,7 +69,7 @@ COLUMN = migrations.AddField("thing", "color", models.IntegerField(null=True))
 AGE = migrations.AddField("parent", "age", models.IntegerField(null=True))
 LINK = models.ForeignKey(f"{APP}.Parent", models.CASCADE, null=True)
 INDEX = models.Index(fields=["size"], name=f"{APP}_i"[-30:])
-# What another session does and keeps open, whether the migration is atomic, its operations.
+# (statement of the other session, whether the migration is atomic, its operations)
 KINDS: dict[str, tuple[str, bool, list[Any]]] = {
     "column": (READS, True, [COLUMN]),
     "second operation": (READS, True, [AGE, COLUMN]),
@@ -98,7 +98,7 @@ KINDS: dict[str, tuple[str, bool, list[Any]]] = {
 
 @contextmanager
 def locked(sql: str, seconds: float) -> Iterator[None]:
-    """Have another session run a statement in a transaction that stays open."""
+    """Run a statement in a transaction of another session, which stays open."""
     ready, over = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -122,7 +122,7 @@ def locked(sql: str, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def concurrent_session(longest: list[float]) -> Iterator[None]:
-    """Read, and write what is free, all the while; keep how long each took."""
+    """Read, and write a free row, in another session; record how long each takes."""
     over = threading.Event()
 
     def visit() -> None:
@@ -147,7 +147,7 @@ def concurrent_session(longest: list[float]) -> Iterator[None]:
 
 
 def outcome(kind: str, seconds: float, patience: float) -> dict[str, object]:
-    """Run a migration of this kind while another session keeps its lock for so long."""
+    """Run a migration of this kind while another session holds its lock."""
     lock, atomic, operations = KINDS[kind]
     run(*(f"DROP TABLE IF EXISTS {name}{'' if MYSQL else ' CASCADE'}" for name in (THING, PARENT)))
     base = Migration("base", APP)
@@ -184,7 +184,7 @@ def outcome(kind: str, seconds: float, patience: float) -> dict[str, object]:
 
 
 def main() -> None:
-    """Run one kind, or start a process for each."""
+    """Run one kind of migration, or start a process for each kind."""
     if kind := " ".join(sys.argv[1:]):
         released = outcome(kind, HELD_SECONDS, PATIENCE_SECONDS)
         never = outcome(kind, NEVER_SECONDS, SHORT_PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""Services that a test stops, starts and kills, and what /healthz says of them."""
+"""Stop, start and kill services, and read their state from /healthz."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ from tests.stack.compose import Stack, docker
 
 
 def components(stack: Stack) -> dict[str, str]:
-    """Return the state of each component, by /healthz."""
-    found = stack.get("/healthz").json()["components"]
-    return {name: line["status"] for name, line in found.items()}
+    """Return the state of each component from /healthz."""
+    states = stack.get("/healthz").json()["components"]
+    return {name: state["status"] for name, state in states.items()}
 
 
 @contextmanager
 def stopped(stack: Stack, service: str) -> Iterator[None]:
-    """Stop a service for the block's time."""
+    """Stop a service during the block."""
     stack.compose("stop", service)
     try:
         yield
@@ -23,11 +23,11 @@ def stopped(stack: Stack, service: str) -> Iterator[None]:
 
 
 def kill(stack: Stack, service: str) -> None:
-    """Kill a service's container and start it again."""
+    """Kill the container of a service, and start it again."""
     docker("kill", "--signal", "KILL", stack.container(service))
     start(stack, service)
 
 
 def start(stack: Stack, service: str) -> None:
-    """Start a service's container that has ended."""
+    """Start the stopped container of a service."""
     stack.compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", service)

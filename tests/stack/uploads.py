@@ -1,4 +1,4 @@
-"""A user of the stack who uploads images, and what such uploads have to outlive."""
+"""A user who uploads images, and checks that uploads survive killed services."""
 
 import json
 import random
@@ -17,17 +17,17 @@ from tests.stack.compose import Stack, docker
 from tests.stack.services import kill, start
 from tests.waiting import eventually
 
-# A killed worker's task is sent again after the lease (30 s) and a round (5 s), when the broker
-# is reached again; the rest is for a busy machine.
+# The task of a killed worker is sent again after its lease (30 s) and a round (5 s); the rest is
+# for a busy machine.
 REDELIVERY_SECONDS = 120
 SETUP = "import django; django.setup()\nfrom demo.models import Upload\n"
 
 
 class Uploader:
-    """One user, with a token."""
+    """A user with an API token."""
 
     def __init__(self, stack: Stack) -> None:
-        """Make the user in the stack's database."""
+        """Create the user in the database of the stack."""
         self.stack = stack
         self.name = f"user-{secrets.token_hex(4)}"
         self.token = stack.python_in(
@@ -41,31 +41,31 @@ class Uploader:
         self.headers = {"Authorization": f"Token {self.token}"}
 
     def send(self, content: bytes = b"", name: str = "a.jpg") -> requests.Response:
-        """Upload an image."""
+        """Upload an image, and return the response."""
         return self.stack.post(
             "/api/uploads/", files={"image": (name, content or make_image())}, headers=self.headers
         )
 
     def upload(self, content: bytes = b"") -> dict[str, Any]:
-        """Upload a picture that must be taken, and return what was answered."""
+        """Upload an image that must be accepted, and return the upload."""
         answer = self.send(content)
         assert answer.status_code == 201, answer.text
         return answer.json()
 
     def find(self, upload: str) -> dict[str, Any]:
-        """Return an upload as it is now."""
+        """Return the current state of an upload."""
         answer = self.stack.get(f"/api/uploads/{upload}/", headers=self.headers)
         answer.raise_for_status()
         return answer.json()
 
     def all(self) -> list[dict[str, Any]]:
-        """Return this user's uploads, a hundred at most."""
+        """Return at most 100 uploads of this user."""
         answer = self.stack.get("/api/uploads/?page_size=100", headers=self.headers)
         answer.raise_for_status()
         return answer.json()["results"]
 
     def tasks(self) -> dict[str, tuple[str, int]]:
-        """Return the status of each upload's task, and how often it was begun."""
+        """Return the status and the number of attempts of each upload's task."""
         output = self.stack.python_in(
             "server1",
             f"{SETUP}import json\nfrom ops.models import Task\n"
@@ -78,7 +78,7 @@ class Uploader:
         return found
 
     def attempts(self) -> dict[str, int]:
-        """Return how often the task of each of this user's uploads was begun."""
+        """Return the number of attempts of each upload's task."""
         return {upload: attempts for upload, (_, attempts) in self.tasks().items()}
 
     def wait_until_done(self, upload: str, *, seconds: float) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Uploader:
         return found
 
     def wait_until_all_done(self, *, seconds: float) -> list[dict[str, Any]]:
-        """Wait until all of this user's uploads are done, and return them."""
+        """Wait until all uploads of this user are done, and return them."""
 
         def are_done() -> list[dict[str, Any]] | None:
             found = self.all()
@@ -112,7 +112,7 @@ def files(stack: Stack, folder: str) -> list[str]:
 
 
 def states(user: Uploader) -> dict[str, str]:
-    """Return the state of each of a user's uploads, however many."""
+    """Return the state of every upload of a user."""
     output = user.stack.python_in(
         "server1",
         f"{SETUP}import json\n"
@@ -124,12 +124,12 @@ def states(user: Uploader) -> dict[str, str]:
 
 
 def signal_task_processes(stack: Stack, name: str) -> None:
-    """Send a signal to the worker's processes that do the jobs: all but the first one."""
+    """Send a signal to the worker's child processes, which run the tasks."""
     stack.run_in("worker", "sh", "-c", f"kill -{name} -1")
 
 
 def freeze_running_tasks(user: Uploader) -> list[str]:
-    """Stop the jobs where they are and return the running ones; let them go on if none is."""
+    """Stop the processes of tasks, and return running uploads; resume if there are none."""
     signal_task_processes(user.stack, "STOP")
     running = [upload for upload, (status, _) in user.tasks().items() if status == "running"]
     if not running:
@@ -138,15 +138,15 @@ def freeze_running_tasks(user: Uploader) -> list[str]:
 
 
 def check_killed_worker_loses_no_task(user: Uploader) -> None:
-    """Kill the worker while it is at pictures; check that each is done, those once more."""
+    """Kill the worker during tasks; every upload is done, interrupted ones at attempt 2."""
     stack = user.stack
-    # None is done before all of them wait.
+    # No task runs before all of them are queued.
     signal_task_processes(stack, "STOP")
-    # Slow ones, so that there is a middle.
+    # Slow images, so that the kill interrupts tasks.
     with ThreadPoolExecutor(2) as pool:
         upload_ids = [upload["id"] for upload in pool.map(user.upload, [make_slow_image()] * 8)]
     signal_task_processes(stack, "CONT")
-    running = eventually(lambda: freeze_running_tasks(user), seconds=30, what="a job runs")
+    running = eventually(lambda: freeze_running_tasks(user), seconds=30, what="a task runs")
 
     docker("kill", "--signal", "KILL", stack.container("worker"))
     start(stack, "worker")
@@ -161,7 +161,7 @@ def check_killed_worker_loses_no_task(user: Uploader) -> None:
 
 @dataclass(frozen=True)
 class UploadFigures:
-    """What became of many uploads."""
+    """The figures of many uploads."""
 
     codes: Counter[int]
     longest: float
@@ -172,31 +172,31 @@ class UploadFigures:
 def check_uploads_survive_kills(
     user: Uploader, uploads: int, visitors: int, kills: Mapping[str, float], *, seconds: float
 ) -> UploadFigures:
-    """Upload many pictures while containers are killed; check that each 201 is done, once.
+    """Upload many images while containers are killed; every accepted one is processed once.
 
     Args:
-        user: whose uploads they are.
-        uploads: how many.
-        visitors: how many at once.
-        kills: the services, each with the share of answers after which it is killed.
-        seconds: how long the last of them may take to be done.
+        user: the user who uploads.
+        uploads: the number of uploads.
+        visitors: the number of parallel clients.
+        kills: services, each with the share of responses after which it is killed.
+        seconds: how long processing may take after the last upload.
     """
-    # Few pictures for many uploads: making them would keep the machine busier than what is tested.
+    # Few images for many uploads, since creating them would load the machine.
     images = [make_image() for _ in range(20)]
     answers: list[Future[requests.Response]] = []
 
-    def taken(share: float) -> bool:
+    def is_due(share: float) -> bool:
         return sum(answer.done() for answer in answers) >= share * uploads
 
     started = time.monotonic()
     with ThreadPoolExecutor(visitors) as pool:
         answers += [pool.submit(user.send, random.choice(images)) for _ in range(uploads)]
         for service, share in kills.items():
-            eventually(lambda share=share: taken(share), seconds=300, what=f"{share:.0%} are taken")  # type: ignore[misc]
+            eventually(lambda share=share: is_due(share), seconds=300, what=f"{share:.0%} answered")  # type: ignore[misc]
             kill(user.stack, service)
     sent = time.monotonic()
-    found = [answer.result() for answer in answers]
-    accepted = {answer.json()["id"] for answer in found if answer.status_code == 201}
+    responses = [answer.result() for answer in answers]
+    accepted = {answer.json()["id"] for answer in responses if answer.status_code == 201}
 
     def all_done() -> bool:
         now = states(user)
@@ -207,8 +207,8 @@ def check_uploads_survive_kills(
     names = Counter(name.partition(".")[0] for name in files(user.stack, "thumbnails"))
     assert {names[upload] for upload in accepted} == {1}
     return UploadFigures(
-        Counter(answer.status_code for answer in found),
-        max(answer.elapsed.total_seconds() for answer in found),
+        Counter(answer.status_code for answer in responses),
+        max(answer.elapsed.total_seconds() for answer in responses),
         sent - started,
         done - sent,
     )

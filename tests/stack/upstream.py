@@ -1,6 +1,6 @@
-"""A server of the site for the front servers' tests: the path of a request says how it answers.
+"""A scripted upstream server: the path of a request selects the response.
 
-It runs in a container as `python upstream.py NAME [SOCKET]` and prints the request lines.
+Runs in a container as `python upstream.py NAME [SOCKET]`, and prints the request lines.
 """
 
 import re
@@ -12,13 +12,13 @@ from pathlib import Path
 
 NAME, *SOCKET = sys.argv[1:]
 PORT = 7999
-# Made by a test: probes answer 404, or nothing is accepted any more.
+# Created by tests: probes then answer 404.
 DRAINS = Path("/tmp/drains")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Return a whole request, and what came of it where the client sends no more."""
+    """Read a whole request, or the part that the client has sent."""
     request = b""
     while more := connection.recv(65536):
         request += more
@@ -32,7 +32,7 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def answer(connection: socket.socket, request: bytes) -> None:
-    """Answer as the path says; without a word of these in it not at all."""
+    """Answer depending on the path; send no response for other paths."""
     line = request.split(b"\r\n")[0].decode(errors="replace")
     if "/readyz" in line:
         status = b"404 Not Found" if DRAINS.exists() else b"200 OK"
@@ -40,7 +40,7 @@ def answer(connection: socket.socket, request: bytes) -> None:
             b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
         )
         return
-    # In one piece: other threads print too.
+    # One write, since other threads print too.
     print(f"{line}\n", end="", flush=True)
     if "/echo" in line:
         connection.sendall(OK % (len(request), request))
@@ -50,8 +50,8 @@ def answer(connection: socket.socket, request: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
     if "/hung" in line:
         connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-    if found := re.search(r"/sleep/([\d.]+)", line):
-        time.sleep(float(found[1]))
+    if match := re.search(r"/sleep/([\d.]+)", line):
+        time.sleep(float(match[1]))
         connection.sendall(OK % (5, b"slept"))
     if "/never" in line:
         # Until the client gives up.
@@ -59,7 +59,7 @@ def answer(connection: socket.socket, request: bytes) -> None:
 
 
 def serve(connection: socket.socket) -> None:
-    """Take one request of a connection, then close it."""
+    """Answer one request of a connection, then close it."""
     with connection:
         try:
             if request := read_request(connection):
@@ -69,7 +69,7 @@ def serve(connection: socket.socket) -> None:
 
 
 def main() -> None:
-    """Accept connections for ever."""
+    """Accept connections forever."""
     if SOCKET:
         server = socket.socket(socket.AF_UNIX)
         server.bind(SOCKET[0])

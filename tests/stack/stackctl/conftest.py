@@ -1,4 +1,4 @@
-"""The stack that stackctl's tests share; every test leaves it whole."""
+"""The stack that the tests of stackctl share; every test restores it."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.tree import copy_tree
 
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The production layer, started by stackctl."""
+    """Start the production layer with stackctl."""
     tree = copy_tree(tmp_path_factory.mktemp("stackctl"))
     git(tree, "init", "--quiet")
     site = Site(tree)

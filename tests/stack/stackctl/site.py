@@ -1,4 +1,4 @@
-"""A stack that ./stackctl runs, in a git repository of its own."""
+"""A stack that ./stackctl runs, in its own git repository."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.chaos.load import Client, Load, Request
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 
-# Images and containers of this stack's own, so that no other test's build comes between.
+# Own images and containers, so that builds of other tests do not interfere.
 NAME = f"{STACK_NAME}-ctl"
 PROJECT = f"{NAME}-production"
 SERVERS = ("server1", "server2")
@@ -18,12 +18,12 @@ QUICK = ("--health-seconds", "40", "--watch-seconds", "0.5")
 
 
 class Site(Stack):
-    """A stack that stackctl runs, in a git repository of its own."""
+    """A stack that stackctl runs, in its own git repository."""
 
     ask_seconds = 300
 
     def __init__(self, tree: Path, name: str = NAME, **environment: str) -> None:
-        """Describe it; with DRAIN_SECONDS=0 only stackctl keeps requests from loss."""
+        """Prepare it; with DRAIN_SECONDS=0 only stackctl drains servers."""
         own = {"DJANGO_SECURE_SSL_REDIRECT": "false", "DRAIN_SECONDS": "0", "STACK_NAME": name}
         super().__init__(tree, "production", **{**secret_environment(), **own, **environment})
         self.name = name
@@ -31,7 +31,7 @@ class Site(Stack):
         self.image = self.project
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command of stackctl, as a terminal would: in a process group of its own."""
+        """Start a stackctl command in its own process group, as a terminal does."""
         return subprocess.Popen(
             [sys.executable, "-m", "tools.stackctl", *arguments],
             cwd=self.tree,
@@ -44,15 +44,15 @@ class Site(Stack):
         )
 
     def ctl(self, *arguments: str, code: int = 0) -> str:
-        """Run a command of stackctl, which must end with this code; return what it printed."""
+        """Run a stackctl command, assert its exit code, and return its output."""
         return wait_for_exit(self.start(*arguments), code)
 
     def states(self) -> dict[str, str]:
-        """Return each server's state."""
+        """Return the state of each server."""
         return {s["server"]: s["state"] for s in self.ask("status", code=ANY)["servers"]}
 
     def assert_both_run(self, release: str) -> None:
-        """Assert that both servers are in service with a release, and answer with it."""
+        """Assert that both servers are in service and run this release."""
         servers = self.ask("status")["servers"]
         assert {(s["state"], s["release"]) for s in servers} == {("ready", release)}
         self.wait_for_both()
@@ -64,18 +64,18 @@ class Site(Stack):
         return str(release)
 
     def containers(self) -> list[str]:
-        """Return both servers' containers."""
+        """Return the containers of both servers."""
         return [self.container(server) for server in SERVERS]
 
     def commit(self) -> str:
-        """Commit the tree and return the release that it is."""
+        """Commit the tree, and return its release."""
         git(self.tree, "add", "--all")
         git(self.tree, "commit", "--quiet", "--allow-empty", "--message", "a release")
         return git(self.tree, "rev-parse", "--short=12", "HEAD")
 
     @contextmanager
     def edited(self, name: str, old: str, new: str) -> Iterator[str]:
-        """Commit a change for the block's time and give the release that it makes."""
+        """Commit a change during the block, and yield its release."""
         path = self.tree / name
         original = path.read_text()
         assert old in original
@@ -88,7 +88,7 @@ class Site(Stack):
 
 
 class _Any(int):
-    """An exit code that is equal to every other."""
+    """An exit code that equals every other."""
 
     def __eq__(self, other: object) -> bool:
         return True
@@ -103,25 +103,25 @@ ANY = _Any()
 
 
 def wait_for_exit(process: subprocess.Popen[str], code: int) -> str:
-    """Wait for a command, which must end with this code and without a traceback."""
+    """Wait for a command, assert its exit code and no traceback, and return its output."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output[-5000:]
-    # The application may show one; stackctl itself never does.
+    # The application may print a traceback; stackctl never does.
     assert "tools/stackctl/" not in output
     return output
 
 
 def git(tree: Path, *arguments: str) -> str:
-    """Run git with an author of its own, who need not be configured."""
-    who = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
+    """Run git with a test identity."""
+    identity = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com")
     return subprocess.run(
-        ["git", *who, *arguments], cwd=tree, check=True, capture_output=True, text=True
+        ["git", *identity, *arguments], cwd=tree, check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
 @contextmanager
 def visitors(site: Site) -> Iterator[None]:
-    """Ask all the while, over kept connections and new ones; every answer has to be good."""
+    """Send requests during the block, and assert that none failed."""
     pages = [repeat(Request("GET", "/profile/")) for _ in range(6)]
     clients = [Client(page, keep_alive=number % 2 == 0) for number, page in enumerate(pages)]
     with Load(site.http_port, clients) as load:
@@ -131,7 +131,7 @@ def visitors(site: Site) -> Iterator[None]:
 
 
 def count_rows(site: Site, *, add: bool = False) -> int:
-    """Return how many rows a test has added; with `add` it adds one before it counts."""
+    """Count the rows that tests have added; with `add`, add one first."""
     add_one = "Group.objects.create(name=f'drill-{uuid.uuid4()}')" if add else ""
     return int(
         site.python_in(
@@ -145,7 +145,7 @@ def count_rows(site: Site, *, add: bool = False) -> int:
 
 @contextmanager
 def removed_afterwards(site: Site) -> Iterator[None]:
-    """Remove what an earlier run left of the stack, and the stack afterwards."""
+    """Remove the stack before and after the block."""
     clear(site)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The database and the media files, saved and brought back."""
+"""Backup and restore of the database and the files."""
 
 import gzip
 import shutil
@@ -11,7 +11,7 @@ from tests.stack.compose import Stack, contains_secret
 from tests.stack.stackctl.site import Site, count_rows
 from tests.waiting import eventually
 
-# A file that takes a while to read and grows all the while, until the flag is gone.
+# A large file that grows until the flag is removed.
 FLAG = "/tmp/busy"
 GROW_A_FILE = f"""mkdir -p /srv/media/busy && head -c 60000000 /dev/zero >/srv/media/busy/long
 : >{FLAG}
@@ -21,7 +21,7 @@ rm -r /srv/media/busy"""
 
 @contextmanager
 def changing_media_files(site: Site) -> Iterator[None]:
-    """Change the media files all the while; leave none behind."""
+    """Change media files during the block, and remove them afterwards."""
     server = site.container("server2")
     with subprocess.Popen(["docker", "exec", server, "sh", "-c", GROW_A_FILE]) as busy:
         eventually(lambda: site.run_in("server2", "ls", FLAG), seconds=30, what="a file grows")
@@ -32,7 +32,7 @@ def changing_media_files(site: Site) -> Iterator[None]:
             busy.wait(30)
 
 
-# What the database's administrator creates, and what the application does.
+# Objects that the database administrator creates, and those of the application.
 ADMINISTRATOR_SQL = r"""
 CREATE TABLE drill_child (id INT PRIMARY KEY, parent INT, at DATE, doubled INT AS (id * 2) STORED,
     FOREIGN KEY (parent) REFERENCES drill_parent (id));
@@ -63,7 +63,7 @@ APPLICATION_SQL = (
     "CREATE PROCEDURE drill_say () SELECT 'said;'",
     "CREATE EVENT drill_once ON SCHEDULE AT '2037-01-01' DISABLE DO DO 0",
 )
-# Not what the worker writes all the while.
+# Without the table that the worker writes constantly.
 LIST_TABLES = """
 SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysite'
     AND TABLE_TYPE = 'BASE TABLE' AND TABLE_NAME <> 'ops_workerbeat';
@@ -93,20 +93,20 @@ SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME, @@GLOBAL.max_allowed_packet
 
 
 def run_as_administrator(site: Stack, sql: str) -> str:
-    """Run SQL as the database's administrator, who exists inside the container only."""
+    """Run SQL as the database administrator, who can connect only inside the container."""
     mysql = ("mysql", "--user=stackctl", "--skip-column-names", "--execute", sql, "mysite")
     return site.run_in("db", *mysql)
 
 
 def create_objects(site: Stack) -> None:
-    """Create one of each kind of object."""
+    """Create one database object of each kind."""
     execute = "import django; django.setup(); from django.db import connection as c"
     site.python_in("server1", f"{execute}\nfor s in {APPLICATION_SQL!r}: c.cursor().execute(s)")
     run_as_administrator(site, ADMINISTRATOR_SQL)
 
 
 def dump_objects(site: Stack) -> str:
-    """Return each table's checksum, and all objects."""
+    """Return the checksums of all tables, and the definitions of all objects."""
     tables = sorted(run_as_administrator(site, LIST_TABLES).split())
     sums = f"CHECKSUM TABLE {', '.join(tables)};"
     return run_as_administrator(
@@ -115,7 +115,7 @@ def dump_objects(site: Stack) -> str:
 
 
 def test_restore_brings_back_all_objects_and_files(site: Site) -> None:
-    """All objects and files come back; a wrong checksum and a running stack are refused."""
+    """Restore also refuses a wrong checksum, an unknown format, and a running stack."""
     rows = count_rows(site, add=True)
     create_objects(site)
     before_all = dump_objects(site)
@@ -162,9 +162,9 @@ def test_restore_brings_back_all_objects_and_files(site: Site) -> None:
     for name in ("media", "private"):
         assert site.run_in("server2", "cat", f"/srv/{name}/drill/file") == "kept\n"
     assert site.run_in("worker", "ls", "-A", "/srv/private").split() == ["drill"]
-    # And what came and went meanwhile; not what came later.
+    # Files that were created after the backup are removed.
     assert set(site.run_in("server2", "ls", "/srv/media").split()) - {"busy"} == {"drill"}
-    # What the restore replaced can be restored too.
+    # The data that the restore replaced can be restored too.
     site.ctl("restore", Path(before).name, "--force")
     assert "later" in run_as_administrator(site, LIST_TABLES)
     assert count_rows(site) == rows + 1

@@ -1,4 +1,4 @@
-"""What stackctl says of a stack and its machine; servers out of service and back by hand."""
+"""stackctl up, doctor, status, drain, ready and heal."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_up_starts_the_release_of_the_git_commit(site: Site) -> None:
 
 
 def test_up_does_not_recreate_a_running_haproxy(site: Site) -> None:
-    """Also when a variable of its own has changed: visitors would notice."""
+    """Recreating it would fail requests, even when one of its variables has changed."""
     before = site.container("haproxy")
     site.environment["HAPROXY_BALANCE"] = "leastconn"
     try:
@@ -67,7 +67,11 @@ def test_doctor_and_status_name_problems_and_their_next_steps_fix_them(site: Sit
             env=site.environment,
             check=True,
         )
-    eventually(lambda: site.ask("status", code=ANY)["code"] == 0, seconds=60, what="all is well")
+    eventually(
+        lambda: site.ask("status", code=ANY)["code"] == 0,
+        seconds=60,
+        what="status reports no problem",
+    )
     assert site.ask("doctor")["code"] == 0
 
 
@@ -116,7 +120,7 @@ def test_drain_takes_a_server_out_of_service_until_ready(site: Site) -> None:
         assert "server1 is drained" in refused and "./stackctl ready server1" in refused
         assert site.states() == {"server1": "drained", "server2": "ready"}
 
-        # HAProxy shows it as DOWN now, as any server that ended.
+        # HAProxy shows a killed server as DOWN, whether it was drained or not.
         drained = site.container("server1")
         docker("kill", drained)
         left_alone = site.ask("heal")["left_alone"]
@@ -124,7 +128,9 @@ def test_drain_takes_a_server_out_of_service_until_ready(site: Site) -> None:
         docker("start", drained)
 
         eventually(
-            lambda: site.ask("ready", "server1")["state"] == "ready", seconds=180, what="it is back"
+            lambda: site.ask("ready", "server1")["state"] == "ready",
+            seconds=180,
+            what="server1 is ready again",
         )
     assert site.in_service() == {"set1", "set2"}
     assert "server1, server2" in site.ctl("drain", "server3", code=2)

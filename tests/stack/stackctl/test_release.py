@@ -1,4 +1,4 @@
-"""A release in all its states; tests/chaos/test_deploy.py has the load and the bad releases."""
+"""Interrupted, resumed and rolled back releases. Bad releases: tests/chaos/test_deploy.py."""
 
 import signal
 import subprocess
@@ -19,7 +19,7 @@ WorkerBeat.objects.all().delete()
 
 @contextmanager
 def followed_log(container: str) -> Iterator[list[str]]:
-    """Follow a container's log to its end, which the block has to bring about."""
+    """Follow the log of a container, which the block must stop."""
     lines: list[str] = []
     with TemporaryFile("w+") as file:
         follower = subprocess.Popen(
@@ -35,34 +35,33 @@ def followed_log(container: str) -> Iterator[list[str]]:
 
 
 def start_deploy_of_server1(site: Site) -> "subprocess.Popen[str]":
-    """Start a deploy and return it while the first server is replaced.
+    """Start a deploy, and return it once the new container of server1 exists.
 
-    A drained server is not enough: before the new container is there, an interrupt puts the former
-    one back into service.
+    Before that, an interrupt would return the old container to service.
     """
-    former = site.container("server1")
+    old = site.container("server1")
     deploy = site.start("deploy", *QUICK)
     eventually(
-        lambda: site.container("server1") not in ("", former),
-        seconds=180,  # the build of the image is in it
+        lambda: site.container("server1") not in ("", old),
+        seconds=180,  # includes the build of the image
         what="server1 is being replaced",
     )
     return deploy
 
 
 def interrupt_a_deploy(site: Site) -> str:
-    """Press Ctrl-C while the first server is replaced, and return what was said."""
+    """Press Ctrl-C while server1 is replaced, and return the output."""
     deploy = start_deploy_of_server1(site)
     deploy.send_signal(signal.SIGINT)
     return wait_for_exit(deploy, 130)
 
 
 def check_rollback_after_a_kill(site: Site, old: str) -> None:
-    """Kill a deploy while the first server is replaced; `rollback` brings back what served."""
+    """Kill a deploy while server1 is replaced, and roll back to the previous release."""
     deploy = start_deploy_of_server1(site)
     deploy.kill()
     deploy.communicate(timeout=60)
-    # The `docker compose up` of that server goes on, and holds the lock.
+    # Its `docker compose up` of server1 continues, and holds the lock.
     eventually(
         lambda: not site.ask("status", code=ANY)["busy"], seconds=120, what="the lock is free"
     )
@@ -74,7 +73,7 @@ def check_rollback_after_a_kill(site: Site, old: str) -> None:
 
 
 def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(site: Site) -> None:
-    """Ctrl-C ends it where both servers serve; the next deploy does what is left, and no more."""
+    """After Ctrl-C both servers serve, and the next deploy replaces only the other server."""
     old = site.release()
     with (
         site.edited("ops/profile.py", '"""What this', '"""Again: what this') as new,
@@ -93,14 +92,14 @@ def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(s
         assert result["servers"] == {"server1": new, "server2": new}
         site.assert_both_run(new)
         assert site.container("server1") == done
-        # What stackctl has drained does not drain once more.
+        # A server that stackctl has drained does not drain a second time.
         assert any("drained before; stopping at once" in line for line in log)
 
         check_nothing_is_left_to_do(site)
 
-        # What is down already is no fault of a release, which may fix it.
+        # A component that is down before does not fail a release, which may fix it.
         site.compose("stop", "worker")
-        # It would count for STALE_SECONDS more.
+        # Otherwise the worker would count as up for STALE_SECONDS.
         site.python_in("server1", FORGET_WORKERS)
         eventually(
             lambda: site.get("/healthz").json()["components"]["worker"]["status"] == "down",
@@ -115,7 +114,7 @@ def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(s
 
 
 def check_nothing_is_left_to_do(site: Site) -> None:
-    """Compose keeps to the release, and a further deploy finds nothing to do."""
+    """Assert that `docker compose up` and another deploy change nothing."""
     before = site.containers()
     site.compose("up", "--detach", "--no-build")
     assert site.ask("deploy", *QUICK)["changed"] is False
@@ -123,7 +122,7 @@ def check_nothing_is_left_to_do(site: Site) -> None:
 
 
 def check_the_record(site: Site, old: str, new: str) -> None:
-    """The attempts are there, the latest first."""
+    """Assert that the record lists the attempts, latest first."""
     record = site.ask("releases")
     assert record["running"] == [old]
     attempts = [r for r in record["releases"] if r["action"] != "found"]

@@ -1,4 +1,4 @@
-"""New secrets for a stack that serves, and passwords that were changed by hand."""
+"""Rotation of secrets in a running stack, and passwords that were changed by hand."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ print(session.session_key)
 
 @contextmanager
 def secrets_in_dotenv(site: Site) -> Iterator[dict[str, str]]:
-    """Move the secrets to `.env` for the block's time; give the former ones."""
+    """Move the secrets to `.env` during the block, and yield the previous ones."""
     previous = {name: site.environment.pop(name) for name in SECRETS}
     env = site.tree / ".env"
     env.touch(0o600)
@@ -45,19 +45,19 @@ def secrets_in_dotenv(site: Site) -> Iterator[dict[str, str]]:
 
 
 def write(env: Path, values: Mapping[str, str]) -> None:
-    """Write a `.env`."""
+    """Write a `.env` file."""
     env.write_text("".join(f"{name}={dotenv.write(text)}\n" for name, text in values.items()))
 
 
 def get_admin_page(site: Site, session: str) -> requests.Response:
-    """Ask for a page of the administrators'."""
+    """Request the admin with a session."""
     headers = {"Cookie": f"sessionid={session}"}
     return site.get("/admin/", headers=headers, allow_redirects=False)
 
 
 @contextmanager
 def staying_signed_in(site: Site) -> Iterator[None]:
-    """Stay signed in with one session for the block's time."""
+    """Request the admin with one session during the block, and assert that it stays signed in."""
     session = site.python_in("server1", SIGN_IN).splitlines()[-1]
     assert get_admin_page(site, session).status_code == 200
     statuses = []
@@ -67,7 +67,7 @@ def staying_signed_in(site: Site) -> Iterator[None]:
         while not over.wait(0.3):
             answer = get_admin_page(site, cookie)
             statuses.append(answer.status_code)
-            # Django gives a session that a former key signed another name.
+            # Django may replace a session that was signed with a previous key.
             cookie = answer.cookies.get("sessionid") or cookie
 
     with InBackground([visit], end_seconds=30):
@@ -76,7 +76,7 @@ def staying_signed_in(site: Site) -> Iterator[None]:
 
 
 def test_rotate_all_fails_no_request_and_keeps_users_signed_in(site: Site) -> None:
-    """It also completes a change that somebody began by hand, in `.env` alone."""
+    """It also completes a password change that was made only in `.env`."""
     with secrets_in_dotenv(site) as previous:
         backing = [site.container(name) for name in ("db", "redis")]
         change_password_by_hand(site)
@@ -90,21 +90,21 @@ def test_rotate_all_fails_no_request_and_keeps_users_signed_in(site: Site) -> No
         assert site.run_in("server1", "printenv", "DB_PASSWORD").strip() == BY_HAND
         assert "refused user 'mysite'" in migrate_with_password(site, previous["DB_PASSWORD"])
         assert site.ask("doctor")["code"] == 0
-        # Their containers keep the variables of their start, and restart with the new passwords.
+        # Their containers are not recreated, and restart with the new passwords.
         assert [site.container(name) for name in ("db", "redis")] == backing
         site.compose("restart", "db", "redis")
-        eventually(lambda: site.get("/healthz").ok, seconds=60, what="all is well")
+        eventually(lambda: site.get("/healthz").ok, seconds=60, what="the stack is healthy")
     assert "mysite" in site.ctl("status")
 
 
 def migrate_with_password(site: Site, password: str) -> str:
-    """Return what migrate says with this password."""
+    """Return the output of migrate with this password."""
     arguments = ("run", "--rm", "--no-deps", "-e", f"DB_PASSWORD={password}", "migrate")
     return site.compose(*arguments, check=False).stdout
 
 
 def change_password_by_hand(site: Site) -> None:
-    """Change the database's password in `.env` alone: each command says so at once."""
+    """Change the password of the database only in `.env`, which every command reports."""
     env = site.tree / ".env"
     write(env, {**dotenv.read(env).values, "DB_PASSWORD": BY_HAND})
     for command in ("doctor", "up", "deploy"):
