@@ -1,4 +1,4 @@
-"""A team's project in a clone: an app, and what it adds by each seam of docs/your-app.md."""
+"""A clone with a team's app and every extension of docs/your-app.md."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ msgstr "Content-Type: text/plain; charset=UTF-8\\n"
 msgid "Basket"
 msgstr "Warenkorb"
 """
-# What the team writes into the app that `startapp` made.
+# Files of the app, after `startapp`.
 APP = {
     "models.py": """from django.db import models
 
@@ -107,7 +107,7 @@ SCHEDULE = """CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 
 
 def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
-    """Return an edit of one file, which has to have the old text."""
+    """Return an edit that replaces a text in a file."""
 
     def edit(folder: Path) -> None:
         path = folder / name
@@ -119,7 +119,7 @@ def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
 
 
 def append(name: str, text: str) -> Callable[[Path], None]:
-    """Return an edit that adds to the end of a file."""
+    """Return an edit that appends to a file."""
 
     def edit(folder: Path) -> None:
         with (folder / name).open("a") as file:
@@ -130,7 +130,7 @@ def append(name: str, text: str) -> Callable[[Path], None]:
 
 @dataclass(frozen=True)
 class Extension:
-    """A row of the table in docs/your-app.md: what the team edits, and the command that follows."""
+    """A row of the table in docs/your-app.md: the edits, and the command after them."""
 
     edits: tuple[Callable[[Path], None], ...]
     command: tuple[str, ...] = ()
@@ -175,7 +175,7 @@ EXTENSIONS = {
 
 
 def run(folder: Path, *command: str, code: int = 0) -> str:
-    """Run a command, which must end with this code; return what it printed."""
+    """Run a command, assert its exit code, and return its output."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -190,30 +190,30 @@ def run(folder: Path, *command: str, code: int = 0) -> str:
 
 
 def commit(folder: Path) -> None:
-    """Commit everything, with an author of its own."""
+    """Commit everything with a test identity."""
     author = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
     run(folder, "git", "add", "--all")
     run(folder, "git", *author, "commit", "--quiet", "--message", "a step")
 
 
 def changed_files(folder: Path) -> set[str]:
-    """Return the files that differ from the last commit, new ones too."""
+    """Return changed and new files since the last commit."""
     listed = run(folder, "git", "status", "--porcelain", "--untracked-files=all")
     return {line[3:] for line in listed.splitlines()}
 
 
 @dataclass(frozen=True)
 class Team:
-    """The clone, and by each seam how many files were edited and how many its command wrote."""
+    """The clone, and the numbers of edited and generated files of each extension."""
 
     folder: Path
     files: dict[str, tuple[int, int]]
 
 
 def create_team_project(folder: Path) -> Team:
-    """Make a clone, remove the example there, create the app, and use each seam."""
+    """Create a clone with the app and all extensions, without the example."""
     copy_tree(folder)
-    # The local layer mounts it into containers, whose user is not the one who runs the tests.
+    # The users of the containers read the mounted clone.
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o755)
     (folder / ".venv").symlink_to(sys.prefix)
@@ -228,17 +228,17 @@ def create_team_project(folder: Path) -> Team:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     files: dict[str, tuple[int, int]] = {}
-    for name, seam in EXTENSIONS.items():
+    for name, extension in EXTENSIONS.items():
         before = changed_files(folder)
-        for edit in seam.edits:
+        for edit in extension.edits:
             edit(folder)
         edited = changed_files(folder)
-        if seam.command:
-            run(folder, *seam.command)
+        if extension.command:
+            run(folder, *extension.command)
         files[name] = (len(edited - before), len(changed_files(folder) - edited))
         commit(folder)
     run(folder, sys.executable, "manage.py", "makemigrations", "shop")
-    # As `make format`, which would first install what was locked above.
+    # Like `make format`, which would first install the locked packages.
     run(folder, ".venv/bin/ruff", "check", "--fix", "--exit-zero", ".")
     run(folder, ".venv/bin/ruff", "format", ".")
     commit(folder)
@@ -246,7 +246,7 @@ def create_team_project(folder: Path) -> Team:
 
 
 def documented_file_counts() -> dict[str, tuple[int, int]]:
-    """Return the numbers of files in the table of docs/your-app.md."""
+    """Return the numbers of files from the table of docs/your-app.md."""
     text = (ROOT / "docs/your-app.md").read_text()
     rows = re.findall(r"^\| (an? [^|]+?) \|.*\| (\d+) \| (\d*) ?\|$", text, re.M)
     return {name: (int(edited), int(written or 0)) for name, edited, written in rows}

@@ -1,4 +1,4 @@
-"""APACHE=1: Apache next to nginx in HAProxy's backends; clients cannot tell the two apart."""
+"""APACHE=1: Apache runs next to the servers, and clients see no difference to nginx."""
 
 import http.client
 import json
@@ -22,9 +22,9 @@ from tests.stack.test_privileges import check_unprivileged
 from tests.waiting import eventually
 
 Case = tuple[str, str, dict[str, str], str]
-# What HAProxy's sign of each server's life, a release and a person may ask.
+# The health checks.
 PROBES = ("/livez", "/readyz", "/healthz")
-# {style} is the status page's stylesheet, {old} one that no image has any more.
+# {style} is the stylesheet of the status page, {old} one of an earlier release.
 CASES: dict[str, Case] = {
     **APPLICATION_CASES,
     **{f"metrics as {path}": ("GET", path, {}, "") for path in SPELLINGS},
@@ -51,29 +51,29 @@ CASES: dict[str, Case] = {
     "Apache's own page": ("GET", "/.apache/members", {}, ""),
     "a wild id": ("GET", "/profile/", {"X-Request-ID": 'a "wild" id'}, ""),
 }
-# Of the one connection, or of the moment.
+# Headers of the connection, or with the current time.
 IGNORED_HEADERS = {
     *("connection", "keep-alive", "transfer-encoding", "content-length"),
     *("date", "server", "set-cookie", "accept-ranges"),
 }
-# A server has them or has them not; what they say is of the moment, or its own.
+# Only their presence is compared, since their values differ.
 VALIDATORS = {"etag", "last-modified", "expires"}
 OLD = "/static/ops/old.fedcba987654.css"
 
 
 @pytest.fixture(scope="module")
 def with_apache(production: Stack) -> Iterator[Stack]:
-    """The production stack with the variable, as a line of .env would set it; without it after."""
+    """Start the production stack with APACHE=1, and restore it afterwards."""
     before = dict(production.environment)
     production.environment |= {
         "APACHE": "1",
         "CSP_MODE": "report-only",
-        # Long enough for Apache's checks as well.
+        # Long enough for the health checks of Apache too.
         "DRAIN_SECONDS": "4",
         "NGINX_PORT": str(free_port()),
         "APACHE_PORT": str(free_port()),
     }
-    # What the variable changes, and no more: no second migration.
+    # Only the services that the variable changes; no second migration.
     start = ("up", "--detach", "--wait", "--no-deps", "server1", "server2", "haproxy")
     try:
         production.compose(*start, "apache")
@@ -84,7 +84,7 @@ def with_apache(production: Stack) -> Iterator[Stack]:
         production.environment = before
         production.compose(*start)
         production.wait_for_both()
-    # Nothing is left of it: no container, no port, no server of HAProxy's.
+    # Without the variable, its container, ports and server in HAProxy are removed.
     assert production.container("apache") == ""
     assert not json.loads(production.inspect("server1", "{{json .HostConfig.PortBindings}}"))
     assert "apache" not in {row["svname"] for row in production.statistics()}
@@ -92,8 +92,8 @@ def with_apache(production: Stack) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def paths(with_apache: Stack) -> dict[str, str]:
-    """The files that the cases name."""
-    # `migrate` alone may write there.
+    """Create the files of the cases, and return their paths."""
+    # Only `migrate` may write there.
     write = f"echo 'p {{}}' >/srv/kept{OLD}"
     with_apache.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "migrate", "-c", write)
     with_apache.run_in("server1", "sh", "-c", "echo '<p>' > /srv/media/parity.html")
@@ -106,7 +106,7 @@ def paths(with_apache: Stack) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def answers(with_apache: Stack, paths: dict[str, str]) -> dict[str, list[Any]]:
-    """What nginx and Apache answer to each case: status, headers, body."""
+    """Return the responses of nginx and Apache to each case: status, headers, body."""
     found: dict[str, list[Any]] = {}
     for name, (method, path, headers, body) in CASES.items():
         for key, text in paths.items():
@@ -123,9 +123,9 @@ def port_of(stack: Stack, server: str) -> int:
 
 
 def ask(port: int, method: str, path: str, headers: dict[str, str], body: str) -> list[Any]:
-    """Ask exactly for this, and return what is comparable of the answer."""
+    """Send exactly this request; return status, compared headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    # What a browser would make of the path is no matter here.
+    # Send the path without normalization.
     connection._validate_path = lambda _: None  # type: ignore[attr-defined]
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
     sent = {"Host": "localhost", "X-Request-ID": "parity-of-servers", **headers}
@@ -146,11 +146,11 @@ def ask(port: int, method: str, path: str, headers: dict[str, str], body: str) -
 
 
 def comparable(answer: list[Any]) -> list[Any]:
-    """Return an answer without what is different from one server or request to the next."""
+    """Return a response without parts that differ between servers or requests."""
     status, headers, body = answer
-    # An error page of the server's own is a few words, and who says them.
+    # The default error pages of the servers differ.
     if status >= 400 and body.lstrip().lower().startswith((b"<html", b"<!doctype html public")):
-        headers = [found for found in headers if found[0] != "content-type"]
+        headers = [header for header in headers if header[0] != "content-type"]
         body = b"a page of the web server's own"
     return [status, headers, re.sub(rb'"milliseconds": [\d.]+|"set\d"', b"", body)]
 
@@ -163,24 +163,24 @@ def test_apache_and_nginx_give_the_same_response(answers: dict[str, list[Any]], 
 
 
 def test_parity_cases_have_the_expected_status_and_headers(answers: dict[str, list[Any]]) -> None:
-    """Else they could be the same by being the same mistake."""
+    """Otherwise both could give the same wrong response."""
     status = {name: apache[0] for name, (_, apache) in answers.items() if name not in PROBES}
     headers = {name: dict(apache[1]) for name, (_, apache) in answers.items()}
 
     assert {name for name, code in status.items() if code == 200 and "metrics" in name} == set()
-    wanted = {
+    expected = {
         **{"style": 200, "style, gzip": 200, "style, a part": 206},
         **{"style, posted": 405, "style of no release": 404, "too large": 413, "media": 200},
         **{"folder": 403, "out of the root": 400, "Apache's own page": 404},
     }
-    assert {name: status[name] for name in wanted} == wanted
+    assert {name: status[name] for name in expected} == expected
     for name, coding in {"style, gzip": "gzip", "style, brotli": "br"}.items():
         assert headers[name]["content-encoding"] == [coding]
     for name in ("style", "style of an earlier release"):
         assert "immutable" in headers[name]["cache-control"]
         assert headers[name]["x-content-type-options"] == ["nosniff"]
     assert headers["style of no release"]["cache-control"] == ["no-store"]
-    # By CSP_MODE; files of users stay in their sandbox.
+    # CSP_MODE is report-only; media files stay in a sandbox.
     assert {"content-security-policy-report-only"} <= set(headers["not found"])
     assert not {"content-security-policy"} & set(headers["not found"])
     assert "sandbox" in headers["media"]["content-security-policy"]
@@ -213,9 +213,9 @@ def test_conditional_request_for_a_static_file_gets_304(
         {"If-None-Match": first["ETag"]},
         {"If-Modified-Since": first["Last-Modified"]},
     ):
-        again = requests.get(url, headers=known, timeout=10)
-        assert (again.status_code, again.content) == (304, b"")
-        assert again.headers["Cache-Control"] == first["Cache-Control"]
+        revalidated = requests.get(url, headers=known, timeout=10)
+        assert (revalidated.status_code, revalidated.content) == (304, b"")
+        assert revalidated.headers["Cache-Control"] == first["Cache-Control"]
 
 
 def test_apache_serves_static_files_itself(with_apache: Stack, paths: dict[str, str]) -> None:
@@ -229,7 +229,7 @@ def test_apache_serves_static_files_itself(with_apache: Stack, paths: dict[str, 
 @pytest.mark.parametrize("server", ["NGINX", "APACHE"])
 def test_chunked_body_above_the_limit_gets_413(with_apache: Stack, server: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(with_apache, server), timeout=30)
-    # The server answers before it has all, and closes.
+    # The server answers and closes before it has the whole body.
     with suppress(OSError):
         connection.request(
             "POST", "/api/schema/", iter([b"x" * 1_000_000] * 12), {"Host": "localhost"}
@@ -241,7 +241,7 @@ def test_chunked_body_above_the_limit_gets_413(with_apache: Stack, server: str) 
 
 
 def test_body_below_the_limit_passes_apache(with_apache: Stack) -> None:
-    """Through Apache down to Django, which says who may not send it."""
+    """Django receives it, and refuses the anonymous user."""
     answer = requests.post(
         f"http://127.0.0.1:{port_of(with_apache, 'APACHE')}/api/schema/",
         data=b"x" * 10_000_000,
@@ -252,7 +252,7 @@ def test_body_below_the_limit_passes_apache(with_apache: Stack) -> None:
 
 
 def log_records(stack: Stack, service: str) -> list[dict[str, Any]]:
-    """Return the records of a service's log."""
+    """Return the JSON records of a log."""
     return [json.loads(line) for line in stack.logs(service).splitlines() if line[:1] == "{"]
 
 
@@ -273,13 +273,13 @@ def test_haproxy_balances_between_apache_and_the_servers(
             ]
             return sorted(line["upstream"] for line in found) if len(found) == 6 else []
 
-        upstreams = eventually(asked, seconds=10, what="HAProxy's lines")
-        # In turn.
+        upstreams = eventually(asked, seconds=10, what="HAProxy has logged the requests")
+        # Round robin.
         assert upstreams == ["apache"] * 2 + ["server1"] * 2 + ["server2"] * 2
 
 
 def test_every_log_has_the_request_id_and_client_of_haproxy(with_apache: Stack) -> None:
-    """HAProxy's, whatever the client says."""
+    """HAProxy ignores the headers of the client."""
     forged = {"X-Request-ID": "chosen-by-the-client", "X-Forwarded-For": "203.0.113.9"}
     sent = {with_apache.get("/profile/", headers=forged).headers["X-Request-ID"] for _ in range(3)}
 
@@ -290,7 +290,7 @@ def test_every_log_has_the_request_id_and_client_of_haproxy(with_apache: Stack) 
             for line in log_records(with_apache, service)
             if line.get("request_id") in sent
         ]
-        # Three of HAProxy, nginx and Django each, one of Apache.
+        # Three lines each of HAProxy, nginx and Django, one of Apache.
         return own if len(own) >= 10 else []
 
     records = eventually(found, seconds=15, what="a line in each log")
@@ -316,8 +316,10 @@ def test_apache_keeps_a_valid_request_id_and_replaces_others(with_apache: Stack)
             path: {line["request_id"] for line in records if line["path"] == f"/{path}/"}
             for path in given
         }
-        both_told = all(sum(line["path"] == f"/{path}/" for line in records) == 2 for path in given)
-        return ids if both_told else {}
+        both_logged = all(
+            sum(line["path"] == f"/{path}/" for line in records) == 2 for path in given
+        )
+        return ids if both_logged else {}
 
     ids = eventually(found, seconds=10, what="a line of Apache and one of nginx for each")
     assert ids["kept"] == {"an-id-of-mine"}
@@ -331,13 +333,13 @@ def test_apache_runs_unprivileged_on_the_loopback_address(with_apache: Stack) ->
 
     check_unprivileged(with_apache, "apache")
     assert {bind["HostIp"] for binds in ports.values() for bind in binds} == {"127.0.0.1"}
-    # Neither secrets nor the database.
+    # It has no secrets, and no access to the database.
     assert with_apache.environment["DJANGO_SECRET_KEY"] not in with_apache.run_in("apache", "env")
     assert "backend" not in with_apache.inspect("apache", "{{json .NetworkSettings.Networks}}")
 
 
 def visitors(pause: float = 0.03) -> list[Client]:
-    """Twelve of them: pages, and writes that are refused, on kept and new connections."""
+    """Return twelve clients with pages and refused writes, on kept and new connections."""
     page, write = Request("GET", "/profile/"), Request("POST", "/profile/", 405)
     return [
         Client(repeat(page if number % 3 else write), keep_alive=number % 2 == 0, pause=pause)
@@ -346,19 +348,19 @@ def visitors(pause: float = 0.03) -> list[Client]:
 
 
 def writers() -> list[Client]:
-    """Ten who only write, so fast that each moment has a request."""
+    """Return ten clients with refused writes at a high rate."""
     write = Request("POST", "/profile/", 405)
     return [Client(repeat(write), keep_alive=number % 2 == 0, pause=0.005) for number in range(10)]
 
 
 def states(stack: Stack) -> set[str]:
-    """Return what HAProxy's backends think of Apache."""
+    """Return the states of Apache in HAProxy."""
     rows = [row for row in stack.statistics() if row["svname"] == "apache"]
     return {row["status"] for row in rows if row["status"] != "no check"}
 
 
 def checks_time_out(stack: Stack) -> bool:
-    """Return whether HAProxy's last check of server2 had no answer in time."""
+    """Return whether the last health check of server2 timed out in HAProxy."""
     return any(
         row["check_status"].strip("* ") == "L4TOUT"
         for row in stack.statistics()
@@ -367,7 +369,7 @@ def checks_time_out(stack: Stack) -> bool:
 
 
 def servers_behind_apache(stack: Stack) -> set[str]:
-    """Return who answers through Apache."""
+    """Return the servers that answer through Apache."""
     url = f"http://127.0.0.1:{port_of(stack, 'APACHE')}/profile/"
     return {requests.get(url, timeout=10).json()["server"] for _ in range(6)}
 
@@ -377,14 +379,14 @@ def test_drained_server_gets_no_request_through_apache(with_apache: Stack) -> No
         load.warm_up()
         assert with_apache.ask("drain", "server1")["state"] == "drained"
         assert servers_behind_apache(with_apache) == {"set2"}
-        # Apache counts for no server: this would be the last one.
+        # Apache does not count as a server, so server2 is the last one.
         with pytest.raises(AssertionError, match="last server in service"):
             with_apache.ask("drain", "server2")
         assert with_apache.ask("ready", "server1")["state"] == "ready"
         eventually(
             lambda: servers_behind_apache(with_apache) == {"set1", "set2"},
             seconds=10,
-            what="both again",
+            what="both servers answer again",
         )
 
     assert len(load.outcomes) > 200, load.summary()
@@ -394,7 +396,7 @@ def test_drained_server_gets_no_request_through_apache(with_apache: Stack) -> No
 def test_apache_follows_a_server_to_a_new_address_without_failed_requests(
     with_apache: Stack,
 ) -> None:
-    """It tells Apache by itself that it stops, whatever stops it; then its name is gone."""
+    """A stopping server leaves Apache's list itself; then its name no longer resolves."""
     before = address(with_apache, "server2")
     with (
         Load(port_of(with_apache, "APACHE"), visitors()) as load,
@@ -410,7 +412,7 @@ def test_apache_follows_a_server_to_a_new_address_without_failed_requests(
         eventually(
             lambda: "set2" in servers_behind_apache(with_apache),
             seconds=10,
-            what="server2 is found",
+            what="server2 answers again",
         )
     with_apache.wait_for_both()
 
@@ -419,14 +421,14 @@ def test_apache_follows_a_server_to_a_new_address_without_failed_requests(
 
 
 def test_apache_skips_a_killed_server_at_once(with_apache: Stack) -> None:
-    """Without any sign before: who cannot be reached has got nothing of the request."""
+    """A server that refuses the connection has not received the request."""
     port = port_of(with_apache, "APACHE")
     servers_behind_apache(with_apache)
     with Load(with_apache.http_port, writers()) as load:
         load.warm_up()
         docker("kill", with_apache.container("server2"))
         killed = time.monotonic()
-        # Before a check can have seen it. Nothing runs in it now that a kill could cut off.
+        # Before a health check has failed.
         assert [ask(port, "POST", "/profile/", {}, "a=b")[0] for _ in range(6)] == [405] * 6
         assert servers_behind_apache(with_apache) == {"set1"}
         # Checks of an address without a server time out, one every two seconds.
@@ -435,21 +437,23 @@ def test_apache_skips_a_killed_server_at_once(with_apache: Stack) -> None:
         with_apache.compose("up", "--detach", "--wait", "--no-deps", "server2")
         with_apache.wait_for_both()
 
-    # Those that server2 was answering are lost with it, and none of the other server's.
+    # Only requests that server2 was processing may fail.
     assert not [outcome for outcome in load.failed if outcome.started > killed], load.summary()
 
 
 def test_apache_fails_no_request_after_it_resumes_from_a_hang(with_apache: Stack) -> None:
-    """What it is sent then is no request of the hang."""
+    """Requests after the hang succeed."""
     with Load(with_apache.http_port, writers()) as load:
         load.warm_up()
         with_apache.compose("pause", "apache")
         eventually(
-            lambda: states(with_apache) == {"DOWN"}, seconds=20, what="HAProxy sees the hang"
+            lambda: states(with_apache) == {"DOWN"}, seconds=20, what="HAProxy marks Apache as down"
         )
         with_apache.compose("unpause", "apache")
         ended = time.monotonic()
-        eventually(lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy asks it again")
+        eventually(
+            lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy marks Apache as up"
+        )
         load.all_served_again()
 
     assert not [outcome for outcome in load.failed if outcome.started > ended], load.summary()
@@ -460,7 +464,9 @@ def test_restarting_apache_fails_no_request(with_apache: Stack) -> None:
         load.warm_up()
         with_apache.compose("restart", "apache")
         load.all_served_again()
-        eventually(lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy asks it again")
+        eventually(
+            lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy marks Apache as up"
+        )
 
     assert not load.failed, load.summary()
     log = with_apache.logs("apache")

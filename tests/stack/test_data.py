@@ -1,4 +1,4 @@
-"""Data: written through one server, read through the other, kept over down and up."""
+"""The database and volumes: shared by both servers, and kept over down and up."""
 
 from concurrent.futures import ThreadPoolExecutor  # remove_demo
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.stack.compose import DB_ENGINE, Stack, docker, mysql_only, secret_env
 
 # remove_demo: begin
 def read_hits(stack: Stack, server: str) -> int:
-    """Read the counter as `server` sees it."""
+    """Read the counter through one server."""
     for _ in range(10):
         answer = stack.get("/api/hits/").json()
         if answer["server"] == server:
@@ -47,7 +47,7 @@ def test_rows_and_files_survive_down_and_up(production: Stack) -> None:
 
 
 def test_migrate_reports_a_database_tls_error_without_waiting(production: Stack) -> None:
-    """MySQL's certificate is its own; PostgreSQL speaks no TLS here."""
+    """MySQL has a self-signed certificate; PostgreSQL has no TLS here."""
     options = {"mysql": "ssl_mode=VERIFY_IDENTITY", "postgres": "sslmode=verify-full"}[DB_ENGINE]
     url = f"{DB_ENGINE}://mysite:x@db/mysite?{options}"
 
@@ -64,7 +64,7 @@ def test_migrate_reports_a_database_tls_error_without_waiting(production: Stack)
 
 @mysql_only
 def test_hanging_statement_times_out_and_slow_statement_succeeds(production: Stack) -> None:
-    """The checks during a long statement tell it from a server that hangs."""
+    """Probes during a long statement distinguish it from a server that hangs."""
     output = production.python_in(
         "server1",
         "import django; django.setup()\n"
@@ -105,7 +105,7 @@ def test_migrate_gives_up_when_no_database_answers(production: Stack) -> None:
             "--rm",
             "--no-deps",
             "-e",
-            # Where nothing listens on a database's port.
+            # Nothing listens on the database port there.
             "DB_HOST=server1",
             "-e",
             "DB_WAIT_SECONDS=2",
@@ -126,7 +126,7 @@ def test_migrate_reports_a_refused_password_without_showing_it(production: Stack
 
 
 def check_refused_password(stack: Stack) -> None:
-    """Migrate with one: the database's refusal is said at once, and what was tried is not shown."""
+    """Migrate with a wrong password: the error is immediate and does not contain it."""
     result = stack.compose(
         *("run", "--rm", "--no-deps", "-e", "DB_PASSWORD=wrong-horse-battery", "migrate"),
         check=False,

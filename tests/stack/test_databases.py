@@ -1,6 +1,6 @@
-"""The unit tests that use a database, on real ones: in the production image, with its drivers.
+"""Unit tests that use a database, on MySQL and PostgreSQL, in the production image.
 
-Before them tests/adopted_users.py. On SQLite they run with all the others (`make test-unit`).
+tests/adopted_users.py runs first. `make test-unit` runs these tests on SQLite.
 """
 
 import os
@@ -17,20 +17,19 @@ import pytest
 from tests.stack.compose import STACK_NAME, Stack, docker
 from tests.tree import ROOT
 
-# Not in the image, and plain Python, whatever version of it runs there.
+# Pure Python packages that the image does not have.
 EXTRA_PACKAGES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest-django")
-# The project's apps, which have tests of their own.
+# The apps of the project, which have their own tests.
 APPS = sorted(path.parent.name for path in ROOT.glob("*/apps.py"))
 EXTRA_IMPORTS = ("requests", "idna")
-# These need more than that, which is not plain Python: a stand-in for S3, a generator of requests,
-# Kafka's client.
+# These need packages that are not pure Python: a fake S3, schemathesis, the Kafka client.
 LEFT_OUT = {
     *(f"tests/unit/test_{name}.py" for name in ("api_schema", "parked_tasks")),
     # remove_demo: begin
     *(f"demo/tests/test_{name}.py" for name in ("s3", "schema")),
     # remove_demo: end
 }
-# The database is there; the tests themselves do not wait.
+# Wait for the database first, since the tests do not.
 WAIT = (
     "import django; django.setup(); from django.db import connection; "
     "from ops.database.outage import wait_for_database; "
@@ -38,7 +37,7 @@ WAIT = (
 )
 RUN = 'python -c "$0" && python -m tests.adopted_users && exec python -m pytest "$@"'
 PASSWORD = secrets.token_urlsafe(16)
-# For each value of DB_ENGINE its image, and what makes the user and a database of the tests' own.
+# For each DB_ENGINE: its image, data folder, and the variables that create user and database.
 SERVERS = {
     "mysql": (
         "mysql:9.7",
@@ -61,7 +60,7 @@ SERVERS = {
 
 @pytest.fixture(scope="module")
 def image(tree: Path) -> str:
-    """The production image of this tree."""
+    """Build the production image of this tree."""
     stack = Stack(tree, "production")
     stack.compose("build", "env-check")
     return stack.image
@@ -69,15 +68,15 @@ def image(tree: Path) -> str:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the tests need and the image has not, from the environment that runs this."""
+    """Copy the packages that the image does not have."""
     folder = tmp_path_factory.mktemp("packages")
     for name in (*EXTRA_PACKAGES, *EXTRA_IMPORTS):
-        found = distribution(name)
-        for file in found.files or ():
+        package = distribution(name)
+        for file in package.files or ():
             if ".." not in file.parts and "__pycache__" not in file.parts:
                 target = folder / file
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(Path(str(found.locate_file(file))), target)
+                shutil.copyfile(Path(str(package.locate_file(file))), target)
     for path in (folder.parent, folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return folder
@@ -85,7 +84,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def files() -> list[str]:
-    """The files that have such tests."""
+    """Return the files that have tests marked `database`."""
     listed = subprocess.run(
         [
             *(
@@ -104,14 +103,14 @@ def files() -> list[str]:
         capture_output=True,
         text=True,
     ).stdout
-    found = {line.partition("::")[0] for line in listed.splitlines() if "::" in line}
-    assert found > LEFT_OUT
-    return sorted(found - LEFT_OUT)
+    files = {line.partition("::")[0] for line in listed.splitlines() if "::" in line}
+    assert files > LEFT_OUT
+    return sorted(files - LEFT_OUT)
 
 
 @pytest.fixture(params=SERVERS)
 def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """A fresh server, whose data is in memory: the value of DB_ENGINE and its container."""
+    """Start a database server in memory; yield the DB_ENGINE and its container."""
     image, data, environment = SERVERS[request.param]
     name = f"{STACK_NAME}-database-{request.param}"
     options = [word for key, text in environment.items() for word in ("--env", f"{key}={text}")]
@@ -129,12 +128,12 @@ def test_unit_tests_pass_on_a_real_database(
     environment = {
         "DJANGO_SETTINGS_MODULE": "mysite.settings.test",
         "DB_ENGINE": engine,
-        # Of MySQL it is the only one that there is; of PostgreSQL the tests create theirs.
+        # On MySQL the only database; on PostgreSQL the tests create their own.
         "DB_NAME": {"mysql": "test_site", "postgres": "postgres"}[engine],
         "TEST_DB_NAME": "test_site",
         "DB_USER": "tester",
         "DB_PASSWORD": PASSWORD,
-        # The server's own network: no other host reaches either.
+        # The tests share the network of the database server.
         "DB_HOST": "127.0.0.1",
         "DB_WAIT_SECONDS": "120",
         "PYTHONPATH": "/srv/packages",
@@ -143,7 +142,7 @@ def test_unit_tests_pass_on_a_real_database(
     mounts = {
         packages: "/srv/packages",
         ROOT / "tests": "/srv/project/tests",
-        # For the fixtures that all unit tests share.
+        # The shared fixtures.
         ROOT / "conftest.py": "/srv/project/conftest.py",
         ROOT / "tools": "/srv/project/tools",
         ROOT / "pyproject.toml": "/srv/project/pyproject.toml",

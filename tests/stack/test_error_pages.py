@@ -1,4 +1,4 @@
-"""What the servers before Django say of an error: a page to browsers, JSON to other clients."""
+"""Error responses of the proxies: HTML for browsers, JSON for other clients."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tests.tree import ROOT
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 TEXT = (ROOT / "templates" / "errors.conf").read_text()
 WORDS = dict(re.findall(r'^(\d+) "(.*?)(?:\$upload_limit.)?";$', TEXT, re.MULTILINE))
-# A path that each server refuses, a body that is too large, a server that does not answer.
+# A path that every proxy refuses, a body that is too large, a server that does not answer.
 REFUSED, LARGE, CUT = "GET {}static/../who", "POST {}x", "POST {}nothing"
 LENGTHS = {LARGE: 10**10, CUT: 0}
 CASES = [
@@ -27,7 +27,7 @@ CASES = [
 def ask(
     bench: Bench, proxy: str, line: str, accept: str, folder: str = "/"
 ) -> tuple[HTTPResponse, str]:
-    """Send a request as it is; return the answer and its body."""
+    """Send a raw request; return the response and its body."""
     head = f"{line.format(folder)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
     head += f"Accept: {accept}\r\n" if accept else ""
     head += f"Content-Length: {LENGTHS[line]}\r\n" if line in LENGTHS else ""
@@ -66,7 +66,7 @@ def test_other_client_gets_a_json_error(
 
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/json")
     assert json.loads(text)["detail"].startswith(WORDS[str(status)])
-    # HAProxy has no limit of its own.
+    # HAProxy does not state a limit.
     if line == LARGE and proxy != "haproxy":
         assert f"the limit is {UPLOAD_MAX_MB} MB" in text
     assert answer.headers["Cache-Control"] == "no-store"
@@ -75,7 +75,7 @@ def test_other_client_gets_a_json_error(
 
 @pytest.mark.parametrize("proxy", ["haproxy", "apache", "nginx-balancer"])
 def test_error_response_of_a_server_is_forwarded_unchanged(bench: Bench, proxy: str) -> None:
-    """Here a 502 without a body."""
+    """The server answers 502 without a body."""
     answer, text = ask(bench, proxy, "GET {}hung", BROWSER)
 
     assert (answer.status, answer.headers["Content-Type"], text) == (502, None, "")

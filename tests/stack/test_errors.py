@@ -1,4 +1,4 @@
-"""The errors that a server's nginx makes by itself are JSON, each with the status that is right."""
+"""Errors of the nginx in a server are JSON with the correct status."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from tests.waiting import eventually
 LIMIT_MB = 3
 RUN = "/run/mysite:mode=0750,uid=10001,gid=10001"
 BODY = b"POST /profile/ HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b"
-# Each request as it is sent, and the status of its answer.
+# The raw request, and the expected status.
 CASES = {
     "malformed": (b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400),
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
@@ -33,7 +33,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def port(production: Stack) -> Iterator[int]:
-    """The nginx of the production image, without Django and with little room for bodies."""
+    """Start the nginx of the production image without Django, with a small disk for bodies."""
     name, published = f"{production.project}-errors", free_port()
     docker(
         *("run", "--detach", "--name", name, "--publish", f"127.0.0.1:{published}:7999"),
@@ -50,11 +50,11 @@ def port(production: Stack) -> Iterator[int]:
 
 
 def ask(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send a request as it is; return the answer's status, headers and body."""
+    """Send a raw request; return status, headers and body."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(request)
         answer = b""
-        while b"\r\n\r\n" not in answer or len(answer) < wanted(answer):
+        while b"\r\n\r\n" not in answer or len(answer) < expected_length(answer):
             block = connection.recv(65536)
             if not block:
                 break
@@ -68,8 +68,8 @@ def ask(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
     return int(first.split()[1]), headers, body
 
 
-def wanted(answer: bytes) -> int:
-    """Return how long an answer is in all."""
+def expected_length(answer: bytes) -> int:
+    """Return the length of the whole response."""
     head, _, _ = answer.partition(b"\r\n\r\n")
     _, _, after = head.lower().partition(b"content-length: ")
     return len(head) + 4 + int(after.split(b"\r\n")[0] or 0)
@@ -83,7 +83,7 @@ def test_nginx_answers_errors_in_json(port: int, case: str) -> None:
 
     assert (status, headers.get("content-type")) == (expected, "application/json"), body
     assert headers["cache-control"] == "no-store"
-    # Without its version.
+    # The header has no version.
     assert headers["server"] == "nginx"
     assert json.loads(body).keys() == {"detail"}
     if status == 413:

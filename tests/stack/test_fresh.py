@@ -1,6 +1,6 @@
-"""The dev layer from the start: a new database, migrated by several at once, then the site.
+"""The dev layer from an empty database: concurrent migrations, then the site.
 
-All its secrets are in files that only their owner can read.
+Its secrets are in files that only their owner can read.
 """
 
 import json
@@ -15,22 +15,22 @@ import requests
 from ops.environment.contract import VARIABLES
 from tests.stack.compose import Stack, contains_secret, docker, secret_environment
 
-# A path from the project's root.
+# Relative to the root of the project.
 FOLDER = "var/secrets"
-# Another user's, who is no container's user either.
+# Neither the user of the tests nor the user of a container.
 OWNER = 12345
 
 
 @pytest.fixture(scope="module")
 def secrets() -> dict[str, str]:
-    """The secrets, by variable."""
+    """Return the secrets by variable name."""
     own = {name: text for name, text in secret_environment().items() if VARIABLES[name].secret}
     return {**own, "DJANGO_SUPERUSER_PASSWORD": f"Super {own['DB_PASSWORD']}"}
 
 
 @pytest.fixture(scope="module")
 def dev(tree: Path, secrets: dict[str, str]) -> Iterator[Stack]:
-    """The dev layer; of it, only an empty database runs."""
+    """Prepare the dev layer, and start only its empty database."""
     folder = tree / FOLDER
     folder.mkdir(mode=0o700)
     for name, text in secrets.items():
@@ -56,7 +56,7 @@ def dev(tree: Path, secrets: dict[str, str]) -> Iterator[Stack]:
 
 
 def migrate(stack: Stack) -> str:
-    """Run one migration process and return what it printed."""
+    """Run `migrate`, and return its output."""
     return stack.compose("run", "--rm", "--no-deps", "migrate").stdout
 
 
@@ -122,9 +122,9 @@ def test_env_check_names_a_wrong_secret_file(dev: Stack, secrets: dict[str, str]
         refused = dev.compose(*run, check=False, environment=environment)
         assert refused.returncode and fault in refused.stdout, refused.stdout
 
-    # What changed is copied, and named to stackctl.
+    # A changed secret is copied, and reported to stackctl.
     (dev.tree / FOLDER / "SENTRY_DSN").write_text("https://key@127.0.0.1/1")
-    given = {"SENTRY_DSN_FILE": f"{FOLDER}/SENTRY_DSN"}
-    assert "changed: SENTRY_DSN" in dev.compose(*run, environment=given).stdout
-    assert "changed" not in dev.compose(*run, environment=given).stdout
+    with_dsn = {"SENTRY_DSN_FILE": f"{FOLDER}/SENTRY_DSN"}
+    assert "changed: SENTRY_DSN" in dev.compose(*run, environment=with_dsn).stdout
+    assert "changed" not in dev.compose(*run, environment=with_dsn).stdout
     assert "changed: SENTRY_DSN" in dev.compose(*run).stdout

@@ -1,4 +1,4 @@
-"""What each front server does to requests and answers, whatever a server behind it says."""
+"""How the proxies handle requests and responses: headers, queueing, retries, stops."""
 
 import http.client
 import json
@@ -34,12 +34,12 @@ SETS = {"x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-request-id"}
 def test_balancers_replace_forwarding_headers_of_clients(bench: Bench, proxy: str) -> None:
     text = "".join(f"{name}: {value}\r\n" for name, value in FORGED.items())
 
-    # HAProxy has three to send to, one of them Apache.
+    # HAProxy balances between three servers, one of them Apache.
     for headers in [echo(bench.ports[proxy], text) for _ in range(6)]:
         forwarded = {
             name: headers[name] for name in headers if name.startswith(("x-f", "x-re", "forw"))
         }
-        # HAProxy's own word to Apache; the servers read it nowhere.
+        # HAProxy sends it to Apache; no server reads it.
         forwarded.pop("x-retry-on", None)
         assert set(forwarded) <= SETS
         assert forwarded["x-forwarded-proto"] == ["http"]
@@ -48,7 +48,7 @@ def test_balancers_replace_forwarding_headers_of_clients(bench: Bench, proxy: st
         }
 
 
-# Asks 127.0.0.1 from each address, which SIOCSIFADDR and SIOCSIFNETMASK give to the loopback.
+# Sends requests from each address, which SIOCSIFADDR and SIOCSIFNETMASK add to the loopback.
 REQUEST_FROM_ADDRESSES = """
 import fcntl, http.client, socket, struct, sys
 port, *clients = sys.argv[1:]
@@ -70,7 +70,7 @@ UNTRUSTED = ("11.0.0.1", "172.15.255.9", "172.32.0.1", "192.167.0.1", "192.169.0
 
 @pytest.mark.parametrize("proxy", ["nginx", "apache"])
 def test_x_forwarded_for_is_trusted_only_from_private_networks(bench: Bench, proxy: str) -> None:
-    """By the last address alone: a client may have sent those before it."""
+    """Only the last address counts, since a client may have sent those before it."""
     output = docker(
         *("run", "--rm", "--network", f"container:{container(proxy)}", "--user", "0"),
         *("--cap-add", "NET_ADMIN", "--entrypoint", "python3", f"{STACK_NAME}-base"),
@@ -84,28 +84,28 @@ def test_x_forwarded_for_is_trusted_only_from_private_networks(bench: Bench, pro
 @pytest.mark.parametrize("proxy", ["nginx", "apache"])
 def test_servers_keep_valid_request_ids_and_replace_others(bench: Bench, proxy: str) -> None:
     kept = ("a" * 8, "Z9._-" + "b" * 59)
-    wild = ("", "a" * 7, "a" * 65, "with space", 'with"quote', "with/slash")
+    invalid = ("", "a" * 7, "a" * 65, "with space", 'with"quote', "with/slash")
 
-    def sent_on(identity: str) -> str:
+    def forwarded_id(identity: str) -> str:
         text = bench.get(proxy, "/echo", headers={"X-Request-ID": identity}).text
         (value,) = re.findall(r"(?im)^x-request-id: (.*?)\r?$", text)
         return value
 
-    assert tuple(map(sent_on, kept)) == kept
-    made = [sent_on(identity) for identity in wild]
-    assert all(re.fullmatch("[0-9a-f]{32}", identity) for identity in made)
-    assert len(set(made)) == len(wild)
+    assert tuple(map(forwarded_id, kept)) == kept
+    new_ids = [forwarded_id(identity) for identity in invalid]
+    assert all(re.fullmatch("[0-9a-f]{32}", identity) for identity in new_ids)
+    assert len(set(new_ids)) == len(invalid)
 
 
 def test_nginx_joins_cookie_headers(bench: Bench) -> None:
-    """Of several, uWSGI would keep the last, and the user would be signed out."""
-    found = echo(bench.ports["nginx"], "Cookie: sessionid=1\r\nCookie: csrftoken=2\r\n")
+    """Without this, uWSGI would keep only the last header, and the user would be signed out."""
+    headers = echo(bench.ports["nginx"], "Cookie: sessionid=1\r\nCookie: csrftoken=2\r\n")
 
-    assert found["cookie"] == ["sessionid=1; csrftoken=2"]
+    assert headers["cookie"] == ["sessionid=1; csrftoken=2"]
 
 
 def test_nginx_forwards_requests_after_one_without_a_response(bench: Bench) -> None:
-    """Both tries failed, as when a worker is killed twice; the application still listens."""
+    """After two failed tries nginx must not mark the application as down."""
     assert bench.get("nginx", "/page/unanswered").status_code == 502
 
     assert [bench.get("nginx", "/who").status_code for _ in range(3)] == [200] * 3
@@ -120,7 +120,7 @@ def test_apache_refuses_trace_requests(bench: Bench) -> None:
 
 
 def test_member_command_removes_and_restores_a_server_of_apache(bench: Bench) -> None:
-    """As `stackctl drain` and `ready` do; without a word it counts the server's requests."""
+    """`stackctl drain` and `ready` use it; without an argument it counts running requests."""
     try:
         assert bench.exec("apache", MEMBER, "server1", "off").strip() == "0"
         bench.wait_until_balanced("apache", "server2")
@@ -138,18 +138,18 @@ def test_member_command_removes_and_restores_a_server_of_apache(bench: Bench) ->
 
 
 def test_request_of_a_client_that_leaves_the_queue_reaches_no_server(bench: Bench) -> None:
-    """While all servers are busy: 2 of them, with Apache's 2 slots before them."""
+    """All slots are occupied: those of two servers, and those of Apache."""
     with ThreadPoolExecutor(8) as pool:
         busy = [pool.submit(bench.get, "haproxy", "/sleep/1") for _ in range(6)]
         eventually(
             lambda: sum("/sleep/1 " in line for line in bench.received()) >= 6,
             seconds=5,
-            what="all are busy",
+            what="all slots are occupied",
         )
         with socket.create_connection(("127.0.0.1", bench.ports["haproxy"])) as leaving:
             leaving.sendall(b"GET /who/left HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert {one.result().status_code for one in busy} == {200}
-    # One that comes later is served, so that one would have been.
+    # A later request is served, so the first one would have been too.
     assert bench.get("haproxy", "/who/came").status_code == 200
 
     assert [line for line in bench.received() if "/who/left" in line] == []
@@ -166,12 +166,12 @@ def test_stopping_proxy_finishes_running_requests(bench: Bench, proxy: str, meth
             seconds=5,
             what="it is running",
         )
-        # By the signal that compose sends: the service's, else the image's.
+        # The signal that Compose sends.
         signal = "SIGTERM" if proxy != "haproxy" else "SIGUSR1"
         docker("kill", "--signal", signal, container(proxy))
         assert running.result().text == "slept"
     try:
-        # HAProxy's hard-stop-after, for a connection that an earlier test left.
+        # HAProxy's hard-stop-after also closes connections of earlier tests.
         eventually(lambda: has_ended(proxy), seconds=70, what=f"{proxy} has ended")
         assert docker("inspect", "--format", "{{.State.ExitCode}}", container(proxy)) == "0"
     finally:
@@ -185,7 +185,7 @@ def has_ended(service: str) -> bool:
 
 
 def test_haproxy_logs_only_json_lines(bench: Bench) -> None:
-    """A long path is cut within its quotes; a connection without a request has no line."""
+    """A long path is truncated; a connection without a request is not logged."""
     before = len(bench.log("haproxy"))
     socket.create_connection(("127.0.0.1", bench.ports["haproxy"])).close()
     path = f"/who/{'x' * 4000}"
@@ -194,35 +194,35 @@ def test_haproxy_logs_only_json_lines(bench: Bench) -> None:
     def written() -> list[str]:
         return bench.log("haproxy")[before:]
 
-    (line,) = eventually(written, seconds=5, what="its line")
+    (line,) = eventually(written, seconds=5, what="the request is logged")
     logged = json.loads(line)["path"]
     assert path.startswith(logged) and len(logged) > 1000
 
 
 def test_haproxy_sends_a_server_at_most_one_request_per_worker(bench: Bench) -> None:
-    """The others wait in HAProxy, whose three servers have two workers each."""
+    """HAProxy queues the others; its three servers have two workers each."""
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(bench.get, "haproxy", "/sleep/0.7?limit") for _ in range(8)]
-        answers = [one.result() for one in asked]
+        requests = [pool.submit(bench.get, "haproxy", "/sleep/0.7?limit") for _ in range(8)]
+        answers = [one.result() for one in requests]
     assert {answer.status_code for answer in answers} == {200}
     ids = {answer.headers["X-Request-ID"] for answer in answers}
 
     def waits() -> list[int]:
         records = [json.loads(line) for line in bench.log("haproxy") if line.startswith('{"time')]
-        found = sorted(line["queue_ms"] for line in records if line["request_id"] in ids)
-        return found if len(found) == 8 else []
+        queue_times = sorted(line["queue_ms"] for line in records if line["request_id"] in ids)
+        return queue_times if len(queue_times) == 8 else []
 
-    found = eventually(waits, seconds=5, what="their lines")
-    assert sum(wait > 100 for wait in found) == 2, found
+    queue_times = eventually(waits, seconds=5, what="the requests are logged")
+    assert sum(wait > 100 for wait in queue_times) == 2, queue_times
 
 
 def test_server_whose_probe_answers_404_gets_no_new_request(bench: Bench) -> None:
-    """And one more check than `fall` takes it out; `rise` brings it back. Apache does the same."""
+    """HAProxy and Apache return it to service when its probe succeeds again."""
     bench.exec("server1", "touch", "/tmp/drains")
     try:
         for proxy in ("haproxy", "apache"):
             bench.wait_until_balanced(proxy, "server2")
-        # Long bodies too, whose backend follows the other one's checks.
+        # The backend of long bodies tracks the same health checks.
         uploads = [bench.request("POST", "haproxy", "/who", data=bytes(40_000)) for _ in range(4)]
         assert {answer.text for answer in uploads} == {"server2"}
     finally:
@@ -241,12 +241,12 @@ def test_long_bodies_use_the_upload_backend_and_static_files_refuse_them(bench: 
         return {r["path"]: r["backend"] for r in records if r["method"] == "POST"}
 
     eventually(
-        lambda: backends().get("/who") == "upload_backend", seconds=5, what="the upload's line"
+        lambda: backends().get("/who") == "upload_backend", seconds=5, what="the upload is logged"
     )
 
 
 def test_long_bodies_go_to_the_server_with_the_fewest_uploads(bench: Bench) -> None:
-    """Round robin would send every second one to the server whose client is slow."""
+    """Round robin would also use the server with the slow client."""
     head = b"POST /who/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
     with socket.create_connection(("127.0.0.1", bench.ports["haproxy"])) as slow:
         slow.sendall(head + bytes(40_000))
@@ -257,9 +257,9 @@ def test_long_bodies_go_to_the_server_with_the_fewest_uploads(bench: Bench) -> N
         slow.sendall(bytes(20_000))
         answer = http.client.HTTPResponse(slow)
         answer.begin()
-        slowly = answer.read().decode()
+        slow_server = answer.read().decode()
 
-    assert {slowly, *others} == {*SERVERS} and len(others) == 1
+    assert {slow_server, *others} == {*SERVERS} and len(others) == 1
 
 
 def test_haproxy_health_check_fails_when_no_server_is_up(bench: Bench) -> None:
@@ -283,14 +283,14 @@ def test_haproxy_health_check_fails_when_no_server_is_up(bench: Bench) -> None:
 
 
 def test_balancers_retry_refused_connections_on_the_other_server(bench: Bench) -> None:
-    """A server that refuses a connection has got nothing, so a write may be sent again too.
+    """A server that refuses a connection has received nothing, so writes are retried too.
 
-    Not through HAProxy with Apache: it ends Apache's requests once for each server that is silent.
+    Except through HAProxy with Apache, which times out once for each server that does not answer.
     """
     docker("stop", "--timeout", "0", container("server1"))
     try:
         sent = [("haproxy", "GET"), ("apache", "POST"), ("nginx-balancer", "POST")]
-        # By the relays, which POSTs pass by.
+        # GETs use the relays of nginx, POSTs do not.
         sent.append(("nginx-balancer", "GET"))
         for proxy, method in sent:
             answers = [bench.request(method, proxy, f"/who/{n}").text for n in range(6)]

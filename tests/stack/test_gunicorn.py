@@ -1,4 +1,4 @@
-"""gunicorn in uWSGI's place on one of two servers: clients cannot tell the two apart."""
+"""gunicorn instead of uWSGI on one of two servers: clients see no difference."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 SERVER = "server2"
 GUNICORN = {"APP_SERVER": "gunicorn"}
-# Each request as (method, path, headers, body), to both servers, exactly as it is here.
+# Raw requests to both servers: (method, path, headers, body).
 CASES: dict[str, tuple[str, str, dict[str, str], str]] = {
     "profile": ("GET", "/profile/", {}, ""),
     "redirect": ("GET", "/admin", {}, ""),
@@ -74,7 +74,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module", autouse=True)
 def failing_container(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A container whose application cannot be loaded; it has the other tests' time to end."""
+    """Start a container whose application cannot be loaded; it ends while other tests run."""
     broken = tmp_path_factory.mktemp("fatal") / "wsgi.py"
     broken.write_text("raise RuntimeError('not today')\n")
     name = f"{production.project}-fatal-gunicorn"
@@ -92,7 +92,7 @@ def failing_container(production: Stack, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def uwsgi_and_gunicorn(production: Stack) -> Iterator[Stack]:
-    """The production stack, server2 with gunicorn; with uWSGI afterwards."""
+    """Run server2 of the production stack with gunicorn, and restore uWSGI afterwards."""
     production.compose("up", "--detach", "--wait", "--no-deps", SERVER, environment=GUNICORN)
     try:
         production.wait_for_both()
@@ -104,25 +104,25 @@ def uwsgi_and_gunicorn(production: Stack) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def answers(uwsgi_and_gunicorn: Stack) -> dict[str, Any]:
-    """What each server answers to each case: status, headers, body."""
+    """Return the responses of both servers to each case: status, headers, body."""
     output = uwsgi_and_gunicorn.run_in("server1", "python", "-c", ASK, json.dumps(CASES))
-    found: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return found
+    responses: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return responses
 
 
 def minutes_after(date: str, moment: str) -> str:
-    """Return how long after `date` a moment is; a second that began in between is no difference."""
+    """Return the time from `date` to `moment` in minutes, so that a second does not matter."""
     distance = parsedate_to_datetime(moment) - parsedate_to_datetime(date)
     return f"{round(distance.total_seconds() / 60)} min"
 
 
 def comparable(answer: list[Any]) -> list[Any]:
-    """Return an answer without what is different from one request or server to the next."""
+    """Return a response without parts that differ between servers or requests."""
     status, headers, body = answer
     own = {"date", "etag", "last-modified", "set-cookie"}
     date = dict(headers)["Date"]
     kept = [
-        # The policy's parts have another order in each process.
+        # The order of the parts of the policy differs between processes.
         [name, sorted((minutes_after(date, value) if name == "Expires" else value).split("; "))]
         for name, value in headers
         if name.lower() not in own
@@ -138,7 +138,7 @@ def test_gunicorn_and_uwsgi_give_the_same_response(answers: dict[str, Any], case
 
 
 def test_parity_cases_have_the_expected_status(answers: dict[str, Any]) -> None:
-    """Else they could be the same by being the same mistake."""
+    """Otherwise both could give the same wrong response."""
     status = {name: uwsgi[0] for name, (uwsgi, _) in answers.items()}
 
     assert status == {
@@ -165,7 +165,7 @@ def test_server_runs_gunicorn_instead_of_uwsgi(uwsgi_and_gunicorn: Stack) -> Non
 def test_programs_hold_a_pipe_that_shows_supervisord_their_end(
     uwsgi_and_gunicorn: Stack, server: str, program: str
 ) -> None:
-    """It has the other end of a pipe that the program keeps open."""
+    """The other end of a pipe that the program keeps open is in supervisord."""
     pid = uwsgi_and_gunicorn.run_in(server, *SUPERVISORCTL, "pid", program).strip()
     beyond_2 = 'for fd in /proc/%s/fd/*; do [ "${fd##*/}" -le 2 ] || readlink "$fd" || true; done'
     own, supervisord, log = (
@@ -198,7 +198,7 @@ def test_log_has_client_and_request_id(uwsgi_and_gunicorn: Stack) -> None:
 
 
 def test_metrics_files_are_named_by_worker_number(uwsgi_and_gunicorn: Stack) -> None:
-    """So that what is counted survives a worker, and files do not pile up."""
+    """Counts then survive a worker, and the number of files does not grow."""
     names = uwsgi_and_gunicorn.run_in(SERVER, "sh", "-c", 'ls "$PROMETHEUS_MULTIPROC_DIR"').split()
 
     assert {name.rpartition("_")[2] for name in names} <= {"0.db", "1.db", "2.db"}

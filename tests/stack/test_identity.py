@@ -1,4 +1,4 @@
-"""Who asked: the client's address and the request's id, from HAProxy to Django's log."""
+"""Client address and request id, from HAProxy to the log of Django."""
 
 import json
 import uuid
@@ -9,7 +9,7 @@ from tests.waiting import eventually
 
 
 def json_lines(stack: Stack, *services: str) -> Iterator[dict[str, object]]:
-    """Yield the JSON lines of the services' logs."""
+    """Yield the JSON lines of these logs."""
     for service in services:
         for line in stack.logs(service).splitlines():
             if line.startswith("{"):
@@ -17,17 +17,17 @@ def json_lines(stack: Stack, *services: str) -> Iterator[dict[str, object]]:
 
 
 def lines_of_request(stack: Stack, request_id: str) -> dict[str, dict[str, object]]:
-    """Return the request's line in each log, by who wrote it."""
-    found = {
+    """Return the line of a request in each log, by program."""
+    lines = {
         str(line.get("server") or "django"): line
         for line in json_lines(stack, "haproxy", "server1", "server2")
         if line.get("request_id") == request_id
     }
-    return found if set(found) == {"haproxy", "nginx", "django"} else {}
+    return lines if set(lines) == {"haproxy", "nginx", "django"} else {}
 
 
 def trace(stack: Stack, request_id: str) -> dict[str, dict[str, object]]:
-    """Return the request's line in all three logs, once they are written."""
+    """Wait until all three logs have the request, and return its lines."""
     return eventually(
         lambda: lines_of_request(stack, request_id), seconds=15, what="one id in all three logs"
     )
@@ -61,7 +61,7 @@ def test_forwarding_headers_of_clients_are_ignored(production: Stack) -> None:
     assert uuid.UUID(request_id)
     lines = trace(production, request_id)
     assert "6.6.6.6" not in json.dumps(lines)
-    # The same address in all three: the one that HAProxy saw.
+    # All three have the address that HAProxy saw.
     assert lines["haproxy"]["client"] == lines["nginx"]["client"] == lines["django"]["client"]
     assert forged not in production.logs("server1") + production.logs("server2")
 
@@ -75,7 +75,7 @@ print(connection.getresponse().headers["Strict-Transport-Security"])
 
 
 def test_forged_x_forwarded_proto_is_not_https(production: Stack) -> None:
-    """Django sends HSTS with what it takes for https: HAProxy's word counts, not a client's."""
+    """Django sends HSTS over HTTPS; only HAProxy's header counts, not that of a client."""
     assert "max-age=" in production.python_in("server1", ASK_NGINX)
 
     forged = production.get("/profile/", headers={"X-Forwarded-Proto": "https"})
@@ -87,7 +87,7 @@ def test_too_large_body_gets_413_in_json(production: Stack) -> None:
 
     assert answer.status_code == 413
     assert answer.json() == {"detail": "The request is too large: the limit is 10 MB."}
-    # The connection's other side is fine afterwards.
+    # The next request succeeds.
     assert production.get("/profile/").status_code == 200
 
 

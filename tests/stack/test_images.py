@@ -1,4 +1,4 @@
-"""What is in the images, and what is not."""
+"""The contents of the images."""
 
 import json
 import re
@@ -24,7 +24,7 @@ LIST_PACKAGES = (
 
 @pytest.fixture(scope="module")
 def packages(tree: Path) -> dict[str, dict[str, str]]:
-    """Return each layer's Python packages and their versions, from images built here."""
+    """Build the images of all layers; return their Python packages and versions."""
     for layer in LAYERS:
         Stack(tree, layer).compose("build", "--quiet")
     return {layer: packages_of(f"{STACK_NAME}-{layer}") for layer in LAYERS}
@@ -52,11 +52,11 @@ def test_image_has_exactly_the_locked_packages(
     packages: dict[str, dict[str, str]], tree: Path
 ) -> None:
     lines = (tree / "requirements" / "production.txt").read_text().splitlines()
-    asked = [Requirement(line.rstrip("\\")) for line in lines if "==" in line]
+    requirements = [Requirement(line.rstrip("\\")) for line in lines if "==" in line]
     image = {"sys_platform": "linux", "python_version": "3.13", "python_full_version": "3.13.5"}
     locked = {
         canonicalize_name(package.name): str(package.specifier).removeprefix("==")
-        for package in asked
+        for package in requirements
         if package.marker is None or package.marker.evaluate(image)
     }
 
@@ -79,7 +79,7 @@ def test_production_image_has_no_compiler_and_no_development_tools(
     )
 
     assert found == ""
-    # Fails where it is; root alone may look.
+    # Fails if the folder exists; only root may check.
     docker("run", "--rm", "--user", "0", "--entrypoint", "test", PRODUCTION, *CACHE_IS_NOT_THERE)
     assert not {"pip", "setuptools", "pytest", "debugpy", "django-debug-toolbar"} & set(
         packages["production"]
@@ -93,12 +93,12 @@ def test_production_image_is_at_most_300_mb(packages: object) -> None:
 
 
 def test_production_image_contains_only_the_listed_files(packages: object) -> None:
-    def inside(folder: str) -> set[str]:
+    def list_folder(folder: str) -> set[str]:
         return set(docker("run", "--rm", PRODUCTION, "ls", "-A", folder).split())
 
-    # Of the optional parts, the one that runs there.
-    assert inside("/srv/project/variants") == {"gunicorn"}
-    names = inside("/srv/project")
+    # The only optional part that runs in this image.
+    assert list_folder("/srv/project/variants") == {"gunicorn"}
+    names = list_folder("/srv/project")
 
     assert names == {
         *(
@@ -134,7 +134,7 @@ def test_image_declares_user_port_and_health_check(packages: object, layer: str)
 def test_rebuild_after_an_edit_repeats_only_copy_and_collectstatic(
     packages: object, tree: Path
 ) -> None:
-    """So that a build takes seconds: no package is installed, no static file compressed again."""
+    """A build then takes seconds: no package is installed, no static file compressed again."""
     stack = Stack(tree, "production")
     module = tree / "ops" / "profile.py"
     original = module.read_text()
@@ -156,7 +156,7 @@ def test_rebuild_after_an_edit_repeats_only_copy_and_collectstatic(
 
 
 def uncached_steps(output: str) -> list[str]:
-    """Return the steps of a build that its cache did not have."""
+    """Return the steps of a build that were not cached."""
     steps = {
         number: " ".join(step.replace("\\", " ").split())
         for number, step in re.findall(

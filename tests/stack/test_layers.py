@@ -1,4 +1,4 @@
-"""The three layers, from one file, through HAProxy."""
+"""The local and production layers, through HAProxy."""
 
 import pytest
 import requests
@@ -42,7 +42,7 @@ def test_production_shows_anonymous_visitors_no_servers(production: Stack) -> No
 
 
 def test_form_post_is_accepted_only_from_the_origin_of_the_site(local: Stack) -> None:
-    """Whatever the port: Django compares it with the Origin that browsers send."""
+    """Django compares the port with the Origin header of browsers."""
     session = requests.Session()
     form = session.get(local.url("/accounts/login/"), timeout=30)
     fields = {"csrfmiddlewaretoken": session.cookies["csrftoken"], "username": "x", "password": "y"}
@@ -94,7 +94,7 @@ def test_up_without_secrets_names_them_and_starts_nothing(production: Stack) -> 
     bare = Stack(production.tree, "production")
     bare.project += "-bare"
     try:
-        # Attached, as a person runs it: the message is on the terminal, not in a log to be found.
+        # Attached, so that the message is on the terminal.
         refused = bare.compose("up", check=False)
         assert refused.returncode != 0
         secrets = ("DJANGO_SECRET_KEY", "DB_PASSWORD", "REDIS_PASSWORD", "STATS_PASSWORD")
@@ -122,7 +122,7 @@ def test_env_check_warns_of_a_redirect_to_https_without_a_certificate(production
 
 
 def test_server_without_env_check_refuses_a_missing_secret(production: Stack) -> None:
-    """As on Elastic Beanstalk, where no env-check runs before it."""
+    """On Elastic Beanstalk no env-check runs before the server."""
     answer = production.compose(
         "run", "--rm", "--no-deps", "-e", "DJANGO_SECRET_KEY=", "server1", "serve", check=False
     )

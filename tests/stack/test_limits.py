@@ -1,11 +1,11 @@
-"""What takes all the memory or all the processes that it can get takes its own container's."""
+"""Memory and process limits of containers."""
 
 import subprocess
 
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
-# More than the container's share, written to; and processes until the kernel refuses one.
+# Writes more memory than the limit; forks until the kernel refuses.
 TAKE_MEMORY = "b'x' * (6 << 30)"
 FORK = """import os, signal, time
 count = 0
@@ -40,8 +40,10 @@ def test_fork_bomb_in_one_container_leaves_the_others_serving(production: Stack)
         assert {production.get("/profile/").status_code for _ in range(6)} == {200}
         assert docker("exec", production.container("server2"), "echo", "one more") == "one more"
     production.wait_for_both()
-    # What it left in its own container is reaped.
+    # Its processes in the container are reaped.
     fork = ("worker", "sh", "-c", "(echo forked)")
     eventually(
-        lambda: production.run_in(*fork, check=False) == "forked\n", seconds=30, what="a fork again"
+        lambda: production.run_in(*fork, check=False) == "forked\n",
+        seconds=30,
+        what="the container can fork again",
     )

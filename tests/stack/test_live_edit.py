@@ -1,4 +1,4 @@
-"""The local layer: an edit is live without a rebuild."""
+"""The local layer: edits are live without a rebuild."""
 
 import shutil
 import sys
@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 @contextmanager
 def edited(path: Path, old: str, new: str) -> Iterator[None]:
-    """Replace a text in a file for the block's time."""
+    """Replace a text in a file during the block."""
     original = path.read_text()
     assert old in original
     path.write_text(original.replace(old, new))
@@ -31,9 +31,15 @@ def test_edited_module_is_live_on_both_servers(local: Stack) -> None:
     module = local.tree / "ops" / "profile.py"
     with edited(module, '"server": settings.PROFILE', '"server": settings.PROFILE.upper()'):
         eventually(
-            lambda: local.in_service() == {"SET1", "SET2"}, seconds=60, what="both show the edit"
+            lambda: local.in_service() == {"SET1", "SET2"},
+            seconds=60,
+            what="both servers run the edit",
         )
-    eventually(lambda: local.in_service() == {"set1", "set2"}, seconds=60, what="both are back")
+    eventually(
+        lambda: local.in_service() == {"set1", "set2"},
+        seconds=60,
+        what="both servers run the original",
+    )
 
 
 def test_edited_template_and_stylesheet_are_live(local: Stack) -> None:
@@ -46,7 +52,7 @@ def test_edited_template_and_stylesheet_are_live(local: Stack) -> None:
 
 
 def test_debugger_attaches_to_a_separate_server(local: Stack) -> None:
-    """As docs/develop.md starts it; the servers that HAProxy knows listen for none."""
+    """Started as in docs/develop.md; the servers behind HAProxy have no debugger."""
     debugger, site = free_port(), free_port()
     published = (f"127.0.0.1:{debugger}:5678", f"127.0.0.1:{site}:7999")
     variables = ("DEBUGGER_PORT=5678", "WEB_CONCURRENCY=1", "REQUEST_SECONDS=600")
@@ -59,7 +65,7 @@ def test_debugger_attaches_to_a_separate_server(local: Stack) -> None:
         ).split()[-1]
         undo.callback(docker, "rm", "--force", name)
         url = f"http://127.0.0.1:{site}/profile/"
-        eventually(lambda: requests.get(url, timeout=5).ok, seconds=60, what="it answers")
+        eventually(lambda: requests.get(url, timeout=5).ok, seconds=60, what="the server answers")
         line = line_number(
             (local.tree / "ops/profile.py").read_text(), '"server": settings.PROFILE'
         )
@@ -93,7 +99,7 @@ urlpatterns = [path("shop/", views.home)]
 
 
 def test_new_app_is_live_with_its_templates_and_static_files(local: Stack) -> None:
-    """Without a rebuild; a translation alone needs another image, and the log names the line."""
+    """Only translations need a rebuild, and the log says so."""
     tree = local.tree
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, tree / "shop", ignore_errors=True)
@@ -127,7 +133,11 @@ def test_new_app_is_live_with_its_templates_and_static_files(local: Stack) -> No
         with edited(tree / "shop/templates/shop/home.html", "first", "second"):
             assert local.get("/shop/").text == "second"
         warning = "shop/locale/de/LC_MESSAGES/django.po: it needs gettext"
-        eventually(lambda: warning in local.logs("server1"), seconds=30, what="the log names it")
+        eventually(
+            lambda: warning in local.logs("server1"),
+            seconds=30,
+            what="the log names the translation",
+        )
     eventually(
         lambda: all(local.get("/shop/").status_code == 404 for _ in range(6)),
         seconds=60,
@@ -141,5 +151,9 @@ def test_site_recovers_from_a_syntax_error_with_the_next_edit(local: Stack) -> N
         eventually(
             lambda: "SyntaxError" in local.logs("server1"), seconds=60, what="the log shows it"
         )
-    eventually(lambda: local.in_service() == {"set1", "set2"}, seconds=90, what="both are back")
+    eventually(
+        lambda: local.in_service() == {"set1", "set2"},
+        seconds=90,
+        what="both servers run the original",
+    )
     assert local.inspect("server1", "{{.RestartCount}}") == "0"

@@ -1,4 +1,4 @@
-"""The lock, the record and the owner of a stack: kept in the engine, shared by all clones."""
+"""Lock, record and owner of a stack, which all clones share through the engine."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ from tools.stackctl.docker import compose, lock
 from tools.stackctl.releases import record
 
 IMAGE = "haproxy:3.0"
-# Another process that holds the lock until it is killed.
+# Holds the lock in another process until it is killed.
 HOLD = """import sys, time
 from pathlib import Path
 from tools.stackctl.docker import compose, lock
@@ -33,17 +33,17 @@ with lock.held(project, "deploy"):
 
 @pytest.fixture
 def project() -> Iterator[compose.Project]:
-    """A project without containers; its volume goes at the end."""
+    """Return a project without containers, and remove its volume at the end."""
     name = f"{STACK_NAME}-lock"
-    found = compose.Project(name, "local", {"services": {"haproxy": {"image": IMAGE}}})
-    lock.remove(found)
-    yield found
-    lock.remove(found)
+    project = compose.Project(name, "local", {"services": {"haproxy": {"image": IMAGE}}})
+    lock.remove(project)
+    yield project
+    lock.remove(project)
 
 
 @pytest.fixture
 def clones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """Two clones of the project; stackctl runs in the first one."""
+    """Create two clones of the project; stackctl runs in the first."""
     first, second = tmp_path / "first clone", tmp_path / "second"
     for folder in (first, second):
         (folder / "haproxy").mkdir(parents=True)
@@ -83,7 +83,7 @@ def test_another_clone_is_refused_until_it_adopts_the_stack(
 def test_stack_without_an_owner_belongs_to_the_compose_working_directory(
     project: compose.Project, clones: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one from before there was an owner, or one that plain compose started."""
+    """Such as a stack of an earlier version, or one started with plain Compose."""
     label = "com.docker.compose.project"
     container = docker(
         *("create", "--label", f"{label}={project.name}"),
@@ -108,7 +108,7 @@ def test_lock_excludes_other_processes_until_its_holder_is_killed(
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         for _ in range(2):
-            # Asking who holds it takes nothing.
+            # Reading the holder does not acquire the lock.
             assert "`stackctl deploy` of" in lock.holder(project)
             with pytest.raises(StackctlError) as refused, lock.held(project, "up"):
                 raise AssertionError("two hold the lock")
@@ -136,20 +136,20 @@ def test_record_of_an_earlier_version_moves_into_the_volume(
     old = clones[0] / "var" / "stackctl" / project.name / "releases.jsonl"
     old.parent.mkdir(parents=True)
     line = json.dumps({name: getattr(entry("a"), name) for name in entry("a").__slots__})
-    # A crash has cut the last line off.
+    # A crash has truncated the last line.
     old.write_text(f'{line}\n{{"time": ')
 
     assert record.releases(project) == ["a"]
     with lock.held(project, "up"):
         assert not old.exists()
         record.append(project, entry("b"))
-    assert [found.release for found in record.read(project)] == ["a", "b"]
+    assert [entry.release for entry in record.read(project)] == ["a", "b"]
 
 
 def test_full_volume_leaves_the_record_unchanged(
     project: compose.Project, clones: tuple[Path, Path]
 ) -> None:
-    """On a volume of 16 KB, there as long as the lock mounts it."""
+    """The volume has 16 KB, and exists while the lock mounts it."""
     small = ("--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=16k")
     docker("volume", "create", *small, lock.volume_of(project))
     with lock.held(project, "up"):

@@ -1,4 +1,4 @@
-"""Migrations against a live database: what the gate refuses, and how they wait for locks."""
+"""The migration gate, and migrations that wait for locks."""
 
 import json
 from pathlib import Path
@@ -8,20 +8,20 @@ from tests.stack.compose import Stack
 from tools.stackctl.releases.migrate import SCRIPT  # remove_demo
 
 HERE = Path(__file__).parent
-# A try of a second, the pause until the next one, and a busy machine; far less than the patience
-# and the lock together, which a visitor would wait without the pauses.
+# A try of 1 s, a pause, and a busy machine. Without the pauses, other sessions would wait for the
+# whole patience.
 DELAY_SECONDS = 8
 
 
 def run(stack: Stack, script: str, *arguments: str) -> Any:
-    """Run a script of this folder in server1 and return the JSON that it prints."""
+    """Run a script of this folder in server1, and return its JSON output."""
     code = (HERE / script).read_text(encoding="utf-8")
     return json.loads(stack.run_in("server1", "python", "-c", code, *arguments))
 
 
 # remove_demo: begin
 def check_gate(stack: Stack) -> None:
-    """Nothing of new apps is refused; of those that run, what breaks them, with the remedy."""
+    """The gate accepts new apps, and refuses incompatible changes with a hint."""
     plan = run(stack, "gate.py", SCRIPT.read_text(encoding="utf-8"), "/tmp")
     errors: dict[str, list[str]] = plan["errors"]
 
@@ -51,7 +51,7 @@ def check_gate(stack: Stack) -> None:
 
 
 def check_lock_waits(stack: Stack) -> None:
-    """Each kind of migration outlives a lock; one that stays ends it, and names its holder."""
+    """Each kind waits for a short lock, and fails on a long one, naming its holder."""
     kinds = run(stack, "lock_waits.py")
     rows = {
         **dict.fromkeys(("column", "second operation", "sql", "foreign key"), ([10], [20])),
@@ -68,7 +68,7 @@ def check_lock_waits(stack: Stack) -> None:
         assert [row[:2] for row in released["rows"]] == [[1, *first], [2, *second]], kind
         assert ", held by session " in never["ended"], (kind, never)
         assert "End that transaction (SQL: " in never["ended"]
-        # The row that another session kept locked.
+        # The row that the other session locked is unchanged.
         assert never["rows"][0][1] == 10
         for outcome in (released, never):
             assert outcome["longest"] < DELAY_SECONDS, (kind, outcome)

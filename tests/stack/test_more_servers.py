@@ -1,4 +1,4 @@
-"""SERVER_COUNT=4: one number, and every part of the stack knows four servers."""
+"""SERVER_COUNT=4: all parts of the stack use four servers."""
 
 from collections.abc import Iterator
 from itertools import repeat
@@ -15,22 +15,22 @@ NAMES = ["set1", "set2", "set3", "set4"]
 
 @pytest.fixture(scope="module")
 def four_servers(local: Stack) -> Iterator[Stack]:
-    """The local stack with the variable, as a line of .env would set it; without it afterwards."""
+    """Start the local stack with SERVER_COUNT=4, and restore it afterwards."""
     local.environment["SERVER_COUNT"] = "4"
     try:
         local.up()
-        # Docker calls it healthy before HAProxy has: that wants two good checks of its own.
+        # HAProxy needs two successful checks after Docker marks the containers as healthy.
         eventually(
             lambda: set(request_servers(local, 4)) == set(NAMES),
             seconds=20,
-            what="requests reach it again",
+            what="all servers get requests",
         )
         yield local
     finally:
         del local.environment["SERVER_COUNT"]
         local.compose("up", "--detach", "--wait", "--remove-orphans")
     local.wait_for_both()
-    # Nothing is left of it: no container, and no trace on the status page.
+    # Without the variable, containers and status page have two servers again.
     assert local.container("server3") == local.container("server4") == ""
     assert states_on_status_page(local) == {"set1": "up", "set2": "up"}
 
@@ -38,7 +38,7 @@ def four_servers(local: Stack) -> Iterator[Stack]:
 def states_on_status_page(stack: Stack) -> dict[str, str]:
     """Return the state of each server that the status page shows."""
     return {
-        found["name"]: found["state"] for found in stack.get("/status/report/").json()["servers"]
+        server["name"]: server["state"] for server in stack.get("/status/report/").json()["servers"]
     }
 
 
@@ -61,7 +61,7 @@ def test_status_page_shows_four_servers(four_servers: Stack) -> None:
 
 def test_stackctl_drains_the_fourth_server(four_servers: Stack) -> None:
     servers = four_servers.ask("status")["servers"]
-    assert [(found["server"], found["state"]) for found in servers] == [
+    assert [(server["server"], server["state"]) for server in servers] == [
         (name, "ready") for name in SERVERS
     ]
 
@@ -80,18 +80,18 @@ def test_stopping_the_fourth_server_fails_no_request(four_servers: Stack) -> Non
         load.warm_up()
         four_servers.compose("stop", "server4")
         load.all_served_again()
-        # Not in turn: each of the others' requests takes a turn too.
+        # The clients also take turns, so the order is not round robin here.
         four_servers.wait_for_both()
         eventually(
             lambda: states_on_status_page(four_servers)["set4"] == "down",
             seconds=10,
-            what="the page shows it down",
+            what="the status page shows it as down",
         )
         four_servers.compose("up", "--detach", "--wait", "--no-deps", "server4")
         eventually(
             lambda: set(request_servers(four_servers, 4)) == set(NAMES),
             seconds=20,
-            what="it is back",
+            what="server4 answers again",
         )
 
     assert len(load.outcomes) > 300, load.summary()

@@ -1,4 +1,4 @@
-"""Following one upload through every log, and the numbers that monitoring gets."""
+"""Request ids and secrets in logs, and metrics."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ from tests.stack.compose import APP_SERVER, Stack, contains_secret, uwsgi_only
 from tests.tree import ROOT
 from tests.waiting import eventually
 
-# Lines of programs that know no other form: supervisor's own, and nginx's errors.
+# Lines of supervisor and errors of nginx, whose format is fixed.
 FIXED_FORM = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARN|CRIT) "
     r"|\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(warn|error|crit)\] "
@@ -31,7 +31,7 @@ SCRAPE = """
 import sys, urllib.request
 print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())
 """
-# Every way to write the path that some server on the way could take for the same.
+# Spellings of the path that a proxy could normalize to it.
 SPELLINGS = (
     "/metrics",
     "/metrics/",
@@ -54,14 +54,14 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 @pytest.fixture(scope="module")
 def token(production: Stack) -> str:
-    """The token of a user of these tests."""
+    """Create a user, and return the token."""
     production.run_in("server1", "python", "manage.py", "shell", "-c", MAKE_USER)
     answer = production.post("/api/token/", data={"username": "watcher", "password": PASSWORD})
     return str(answer.json()["token"])
 
 
 def scrape(stack: Stack, service: str) -> Samples:
-    """Return a service's metrics, asked for from another container of the stack."""
+    """Scrape the metrics of a service from another container."""
     url = f"http://{service}:{PORT}/metrics"
     text = stack.run_in("server2", "python", "-c", SCRAPE, url)
     return {
@@ -77,17 +77,17 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 # remove_demo: begin
 def upload(stack: Stack, token: str) -> dict[str, Any]:
-    """Send an image, wait until it is done, and return its last answer with the request's id."""
+    """Upload an image, wait until it is done, and return it with the request id."""
     headers = {"Authorization": f"Token {token}"}
     sent = stack.post("/api/uploads/", files={"image": ("a.png", make_image())}, headers=headers)
     assert sent.status_code == 201
     path = f"/api/uploads/{sent.json()['id']}/"
 
     def done() -> dict[str, Any]:
-        found: dict[str, Any] = stack.get(path, headers=headers).json()
-        return found if found["status"] == "done" else {}
+        upload: dict[str, Any] = stack.get(path, headers=headers).json()
+        return upload if upload["status"] == "done" else {}
 
-    return eventually(done, seconds=60, what="it is done") | {
+    return eventually(done, seconds=60, what="the upload is done") | {
         "request_id": sent.headers["X-Request-ID"]
     }
 
@@ -111,7 +111,7 @@ def is_json(line: str) -> bool:
 
 
 def new_lines(stack: Stack, service: str, mark: int) -> list[str]:
-    """Return the lines of a log after so many."""
+    """Return the lines of a log after the first `mark` lines."""
     return stack.logs(service).splitlines()[mark:]
 
 
@@ -135,7 +135,7 @@ def test_every_log_has_the_request_id_of_an_upload(production: Stack, token: str
     [end] = ended(lines)
     assert end["task"] == "demo.tasks.process_upload"
     assert end["task_id"] and end["duration_ms"] >= 0
-    # The client and the user are in the request's lines alone.
+    # Only the lines of the request have the client and the user.
     assert "client" not in end and "user_id" not in end
 
 
@@ -152,7 +152,7 @@ def test_worker_logs_only_json_lines(production: Stack, token: str) -> None:
 
 
 def test_requests_cause_only_json_log_lines(production: Stack, token: str) -> None:
-    """What supervisor and uWSGI say of their own start is not."""
+    """Start messages of supervisor and uWSGI are not JSON, and not tested."""
     names = ("server1", "server2", "haproxy")
     marks = {name: len(production.logs(name).splitlines()) for name in names}
     for path in (
@@ -193,7 +193,7 @@ def test_logs_contain_no_tokens_or_passwords(production: Stack, token: str) -> N
 
 
 def raw(stack: Stack, path: str) -> tuple[int, bytes]:
-    """Ask through HAProxy for a path exactly as it is written."""
+    """Request a path through HAProxy without normalization."""
     with socket.create_connection(("127.0.0.1", stack.http_port), timeout=10) as connection:
         connection.sendall(
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -256,7 +256,7 @@ def test_metrics_count_tasks_exactly(production: Stack, token: str) -> None:
             )
         )
 
-    eventually(counted, seconds=15, what="five jobs more")
+    eventually(counted, seconds=15, what="five more tasks are counted")
     after = scrape(production, "worker")
     assert value(after, "celery_broker_up") == 1
     assert value(after, "celery_queue_length", queue="celery") == 0
@@ -282,20 +282,20 @@ def test_haproxy_exports_metrics(production: Stack) -> None:
 
 
 def test_every_metric_of_the_monitoring_page_exists(production: Stack, token: str) -> None:
-    """Every metric that docs/monitoring.md writes of."""
+    """Every metric that docs/monitoring.md names."""
     upload(production, token)  # remove_demo
     production.get("/nowhere/")
-    there = {
+    exported = {
         name
         for service in ("server1", "server2", "worker", "haproxy")
         for name, _ in scrape(production, service)
     }
-    # A counter that never counted is not there yet.
-    there |= {"django_http_exceptions_total"}
+    # A counter without a value is not exported yet.
+    exported |= {"django_http_exceptions_total"}
 
     named = set(NAME.findall((ROOT / "docs" / "monitoring.md").read_text()))
     assert len(named) > 20
-    missing = named - there
+    missing = named - exported
     if APP_SERVER != "uwsgi":
         missing = {name for name in missing if not name.startswith("uwsgi_")}
     assert missing == set()

@@ -1,4 +1,4 @@
-"""PostgreSQL in place of MySQL: the same stack by DB_ENGINE alone."""
+"""PostgreSQL instead of MySQL: the same stack with DB_ENGINE=postgres."""
 
 import gzip
 import hashlib
@@ -28,9 +28,9 @@ from tests.waiting import eventually
 
 NAME = f"{STACK_NAME}-pg"
 SETUP = "import django; django.setup()\nfrom django.db import connection as c\n"
-# An answer that says no is a fast one: longer than a try to connect, far shorter than harakiri.
+# Longer than a connection attempt, far shorter than harakiri.
 FAST_SECONDS = 5
-# Holds the lock that migrate takes until its standard input ends.
+# Holds the lock of migrate until standard input ends.
 HOLDER = f"""
 import sys
 {SETUP}
@@ -43,8 +43,8 @@ with exclusive_lock(c, "migrate", 60, print):
 
 @pytest.fixture(scope="module")
 def postgres(tree: Path) -> Iterator[Site]:
-    """The production layer, told no more than DB_ENGINE; stackctl can be asked about it."""
-    # All tests are one client, and sign in again and again.
+    """Start the production layer with DB_ENGINE=postgres."""
+    # All tests sign in from one address.
     unlimited = {"THROTTLE_ANON": "100000/minute", "THROTTLE_LOGIN": "off"}
     site = Site(tree, NAME, DB_ENGINE="postgres", DRAIN_SECONDS="1", **unlimited)
     with removed_afterwards(site):
@@ -53,7 +53,7 @@ def postgres(tree: Path) -> Iterator[Site]:
 
 
 def facts(stack: Stack, sql: str) -> list[object]:
-    """Return the first row that the application's user gets from its database."""
+    """Return the first row of a query of the application user."""
     code = f"{SETUP}cursor = c.cursor(); cursor.execute({sql!r})\n"
     row: list[object] = json.loads(
         stack.python_in("server1", f"{code}import json; print(json.dumps(cursor.fetchone()))")
@@ -62,7 +62,7 @@ def facts(stack: Stack, sql: str) -> list[object]:
 
 
 def asked(stack: Stack, server: str, path: str, token: str = "", **form: str) -> str:
-    """Return what one server answers, asked past the load balancer."""
+    """Send a request directly to one server, and return the body."""
     headers = {"Host": "localhost", **({"Authorization": f"Token {token}"} if token else {})}
     return stack.python_in(
         "worker",
@@ -74,7 +74,7 @@ def asked(stack: Stack, server: str, path: str, token: str = "", **form: str) ->
 
 
 def as_superuser(stack: Stack, sql: str) -> str:
-    """Run SQL as the superuser, who can be had from inside the container only."""
+    """Run SQL as the superuser, who can connect only inside the container."""
     psql = ("psql", "--username=postgres", "--no-align", "--tuples-only", "--command", sql)
     return stack.run_in("db", *psql, "mysite").strip()
 
@@ -137,7 +137,7 @@ def test_application_user_has_only_its_own_database(postgres: Site) -> None:
 
     assert facts(postgres, f"{roles} WHERE rolname = current_user") == [False] * 5
     assert facts(postgres, may) == [True, False, False]
-    # The superuser has no password, and nothing gets in as it over the network.
+    # The superuser has no password, and cannot connect over the network.
     assert as_superuser(
         postgres, "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'postgres'"
     ) == ("t")
@@ -165,12 +165,12 @@ def test_container_runs_unprivileged_and_publishes_no_port(postgres: Site) -> No
 
 def test_migrate_reports_a_refused_password_without_showing_it(postgres: Site) -> None:
     check_refused_password(postgres)
-    # Nor has the first start told the right one.
+    # The log does not contain the password either.
     assert not contains_secret(postgres.logs("db"), postgres.environment["DB_PASSWORD"])
 
 
 def compose_process(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
-    """Start `docker compose`, to be spoken to."""
+    """Start `docker compose` with pipes."""
     return subprocess.Popen(
         ["docker", "compose", "--project-name", stack.project, *arguments],
         cwd=stack.tree,
@@ -194,7 +194,7 @@ def test_concurrent_migrations_run_one_at_a_time(postgres: Site) -> None:
             assert one.stdout
             assert any("another process holds the lock" in line for line in one.stdout)
             assert one.poll() is None
-        # Two ask for it in vain, and one has it.
+        # One process holds the lock, and two wait for it.
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
         assert facts(postgres, locks) == [1]
     finally:
@@ -225,19 +225,19 @@ def test_database_outage_answers_503_quickly_and_recovers(postgres: Site) -> Non
         health = postgres.get("/healthz")
         assert health.status_code == 503
         assert health.json()["components"]["database"]["status"] == "down"
-        # What needs no database is served, and no server is taken out.
+        # Pages without database queries are served, and no server is marked down.
         assert postgres.get("/status/").status_code == 200
         assert postgres.in_service() == {"set1", "set2"}
     finally:
         postgres.compose("start", "db")
-    eventually(lambda: sign_in().status_code == 400, seconds=60, what="it is back")
-    eventually(lambda: postgres.get("/healthz").ok, seconds=60, what="all is well")
+    eventually(lambda: sign_in().status_code == 400, seconds=60, what="the database is up again")
+    eventually(lambda: postgres.get("/healthz").ok, seconds=60, what="the stack is healthy")
     after = [postgres.inspect(name, "{{.State.StartedAt}}") for name in ("server1", "server2")]
     assert after == started
 
 
 def test_hanging_statement_times_out(postgres: Site) -> None:
-    """As when the server hangs: an outage, and the next connection is a new one."""
+    """It counts as an outage, and the next query uses a new connection."""
     told = postgres.python_in(
         "server1",
         f"{SETUP}from django.db import OperationalError\n"
@@ -267,7 +267,7 @@ CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON demo_upload DEFERRABLE INI
 
 
 def test_upload_with_an_unacknowledged_commit_is_removed(postgres: Site) -> None:
-    """The database hangs there, and commits afterwards what the client was refused."""
+    """The database hangs during the commit, and commits after the client got 503."""
     user = Uploader(postgres)
 
     def sql(text: str) -> str:
@@ -279,14 +279,18 @@ def test_upload_with_an_unacknowledged_commit_is_removed(postgres: Site) -> None
     try:
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(user.send)
-            eventually(lambda: sql(committing) == "1", seconds=20, what="it commits")
+            eventually(lambda: sql(committing) == "1", seconds=20, what="the commit is running")
             postgres.compose("pause", "db")
             try:
                 assert sending.result().status_code == 503
             finally:
                 postgres.compose("unpause", "db")
-        eventually(lambda: sql("SELECT count(*) FROM committed") == "1", seconds=20, what="it did")
-        # The worker does so every minute.
+        eventually(
+            lambda: sql("SELECT count(*) FROM committed") == "1",
+            seconds=20,
+            what="the commit is done",
+        )
+        # The worker runs this every minute.
         code = f"{SETUP}from demo.intake import remove_refused; remove_refused()"
         postgres.python_in("server1", code)
         upload = sql("SELECT id FROM committed")
@@ -300,7 +304,7 @@ def test_upload_with_an_unacknowledged_commit_is_removed(postgres: Site) -> None
 # remove_demo: end
 
 
-# What the database's administrator creates, and what the application does.
+# Objects that the database administrator creates, and those of the application.
 ADMINISTRATORS = """
 CREATE ROLE reader LOGIN PASSWORD 'it''s';
 ALTER ROLE reader IN DATABASE mysite SET statement_timeout = '5s';
@@ -334,18 +338,18 @@ APPLICATIONS = (
 
 
 def cluster(site: Site) -> str:
-    """Return all that the server holds, roles included, but for what the worker writes."""
+    """Dump the whole server with roles, without the table that the worker writes constantly."""
     dump = site.run_in("db", "pg_dumpall", "--username=postgres", "--restrict-key=x")
     return re.sub(r"(?s)COPY public\.ops_workerbeat.*?\\\.\n", "", dump)
 
 
 def sorted_lines(text: str) -> list[str]:
-    """Return a text's lines; settings are in no order."""
+    """Return the sorted lines of a dump, since the order of settings varies."""
     return sorted(text.splitlines())
 
 
 def test_restore_brings_back_all_objects_and_settings(postgres: Site) -> None:
-    """All objects and settings come back, what came later goes, and can be restored in turn."""
+    """Later objects are removed, and the backup of the replaced state can be restored."""
     as_superuser(postgres, ADMINISTRATORS)
     postgres.python_in("server1", f"{SETUP}for s in {APPLICATIONS!r}: c.cursor().execute(s)")
     rows = count_rows(postgres, add=True)
@@ -366,15 +370,15 @@ def test_restore_brings_back_all_objects_and_settings(postgres: Site) -> None:
     postgres.ctl("restore", Path(before).name, "--force")
     assert count_rows(postgres) == rows + 1
     assert facts(postgres, "SELECT to_regclass('later')::text") == ["later"]
-    # The sequences continue where they were.
+    # Sequences continue at their restored values.
     assert count_rows(postgres, add=True) == rows + 2
 
 
 @pytest.fixture
 def damaged(postgres: Site) -> Path:
-    """A backup whose dump is all there, but what follows it cannot be unpacked.
+    """Return a backup with a complete dump and a truncated archive.
 
-    When it was saved, roles had other settings and members.
+    Roles have other settings and members than at its time.
     """
     as_superuser(postgres, "CREATE ROLE former; GRANT former TO mysite")
     as_superuser(postgres, "ALTER ROLE mysite SET lock_timeout = '7s'")
@@ -391,7 +395,7 @@ def damaged(postgres: Site) -> Path:
 
 
 def test_restore_of_a_damaged_backup_changes_nothing(postgres: Site, damaged: Path) -> None:
-    """The program in the container sees no more than an input that has ended."""
+    """The end of its input is all that psql sees."""
     rows = count_rows(postgres, add=True)
     before = cluster(postgres)
 
@@ -409,7 +413,7 @@ def test_restore_refuses_a_backup_of_mysql(postgres: Site) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["database"] == "PostgreSQL"
     rows = count_rows(postgres)
-    del manifest["database"]  # as those were before there was a choice
+    del manifest["database"]  # as in backups of earlier versions
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
     refused = postgres.ctl("restore", folder.name, "--force", code=1)

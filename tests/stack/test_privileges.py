@@ -1,4 +1,4 @@
-"""No container may do, reach or know more than its work asks for."""
+"""Containers have only the privileges, networks and secrets that they need."""
 
 import ipaddress
 import json
@@ -16,7 +16,7 @@ def test_container_is_unprivileged_and_read_only(production: Stack, service: str
 
 
 def check_unprivileged(stack: Stack, service: str) -> str:
-    """Check that a service has no rights and changes nothing; return its user's number."""
+    """Assert that a service is unprivileged and read-only; return its user id."""
     status = stack.run_in(service, "cat", "/proc/1/status")
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     user = facts["Uid"].split()[0]
@@ -75,14 +75,14 @@ def test_haproxy_has_no_network_to_the_database(production: Stack) -> None:
 
 
 def default_route(stack: Stack, service: str) -> str:
-    """Return the gateway to everywhere else, as the kernel writes it; empty without one."""
+    """Return the default gateway in the kernel's notation, or an empty string."""
     table = stack.run_in(service, "cat", "/proc/net/route").splitlines()
     rows = [line.split() for line in table[1:]]
     return next((row[2] for row in rows if row[1] == "00000000"), "")
 
 
 def gateway(stack: Stack, network: str) -> str:
-    """Return a network's gateway in the same form."""
+    """Return the gateway of a network in the same notation."""
     address = docker(
         *("network", "inspect", "--format", "{{range .IPAM.Config}}{{.Gateway}}{{end}}"),
         f"{stack.project}_{network}",
@@ -97,7 +97,7 @@ def test_only_servers_and_worker_have_outgoing_network_access(production: Stack)
     options = docker(
         "network", "inspect", "--format", "{{json .Options}}", f"{production.project}_front"
     )
-    # What leaves from there keeps its private address, so no answer comes back.
+    # Outgoing packets keep their private address, so no reply returns.
     assert json.loads(options)["com.docker.network.bridge.enable_ip_masquerade"] == "false"
     assert default_route(production, "db") == ""
 
@@ -121,7 +121,7 @@ def test_database_user_has_only_its_own_database(production: Stack) -> None:
 
     assert "GRANT USAGE ON *.*" in grants
     assert "ALL PRIVILEGES ON `mysite`.*" in grants
-    # Who holds a lock that a migration waits for; of no session what it runs.
+    # It may see lock holders, but not the statements of other sessions.
     tables = ("metadata_locks", "data_lock_waits", "threads")
     assert all(f"ON `performance_schema`.`{table}`" in grants for table in tables)
     assert "PROCESSLIST_INFO" not in grants
@@ -132,10 +132,10 @@ def test_database_user_has_only_its_own_database(production: Stack) -> None:
 def test_only_the_application_user_connects_to_mysql_over_the_network(production: Stack) -> None:
     accounts = "SELECT user FROM mysql.user WHERE host <> 'localhost'"
 
-    # As root in its container: ./stackctl's account.
-    found = production.run_in("db", "mysql", "--user=stackctl", "-N", "--execute", accounts)
+    # The account of ./stackctl, which only root in the container can use.
+    users = production.run_in("db", "mysql", "--user=stackctl", "-N", "--execute", accounts)
 
-    assert found.split() == ["mysite"]
+    assert users.split() == ["mysite"]
 
 
 def test_container_logs_are_limited_in_size(production: Stack) -> None:

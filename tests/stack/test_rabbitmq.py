@@ -1,4 +1,4 @@
-"""RabbitMQ in place of Redis as message broker: the same stack by BROKER alone."""
+"""RabbitMQ instead of Redis as the broker: the same stack with BROKER=rabbitmq."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ from tests.waiting import eventually
 APPLICATION = ("server1", "server2", "worker")
 PASSWORD = f"{SPECIAL_CHARACTERS}/{secrets.token_urlsafe(8)}"
 UPLOADS = 150  # remove_demo
-# Sends a task that is to wait at the broker: one of Celery's own, which does nothing here.
+# Sends a built-in task of Celery with a countdown; it does nothing here.
 SEND_DELAYED_TASK = """
 import django; django.setup()
 from mysite.celery import app
@@ -41,7 +41,7 @@ print(app.queue_length())
 
 @pytest.fixture(scope="module")
 def rabbitmq(production: Stack) -> Iterator[Stack]:
-    """The production stack, told no more than BROKER and its password; with Redis afterwards."""
+    """Start the production stack with BROKER=rabbitmq, and restore Redis afterwards."""
     stack = copy.copy(production)
     stack.environment = {
         **production.environment,
@@ -49,13 +49,13 @@ def rabbitmq(production: Stack) -> Iterator[Stack]:
         "BROKER_PASSWORD": PASSWORD,
     }
     try:
-        # The worker first, which has to wait.
+        # The worker starts first, so that it has to wait.
         stack.compose("up", "--detach", "--no-deps", "worker")
         stack.compose("up", "--detach", "--wait", "--no-deps", "broker", *APPLICATION)
         stack.wait_for_both()
         yield stack
     finally:
-        # Without ceremony: the worker may be starting again, since its password is refused.
+        # Kill them, since the worker may be restarting with a refused password.
         stack.compose("kill", "worker", "broker")
         stack.compose("rm", "--force", "broker")
         docker("volume", "rm", "--force", f"{stack.project}_rabbitmq-data")
@@ -66,7 +66,7 @@ def rabbitmq(production: Stack) -> Iterator[Stack]:
 # remove_demo: begin
 @pytest.fixture
 def user(rabbitmq: Stack) -> uploads.Uploader:
-    """A user of the stack."""
+    """Create a user of the stack."""
     return uploads.Uploader(rabbitmq)
 
 
@@ -74,12 +74,12 @@ def user(rabbitmq: Stack) -> uploads.Uploader:
 
 
 def rabbitmqctl(stack: Stack, *command: str) -> str:
-    """Ask or tell RabbitMQ by its own tool, which works inside its container only."""
+    """Run rabbitmqctl, which works only inside the container."""
     return stack.run_in("broker", "rabbitmqctl", "--quiet", *command).strip()
 
 
 def queues(stack: Stack) -> dict[str, dict[str, object]]:
-    """Return RabbitMQ's queues by their names."""
+    """Return the queues of RabbitMQ by name."""
     output = rabbitmqctl(
         stack,
         *("--formatter", "json", "list_queues", "--vhost", "mysite"),
@@ -109,7 +109,7 @@ def test_task_with_a_countdown_runs_after_its_delay(rabbitmq: Stack) -> None:
     eventually(
         lambda: [line for line in rabbitmq.logs("worker").splitlines() if task_id in line],
         seconds=30,
-        what="the job comes",
+        what="the task has run",
     )
     assert time.monotonic() - started >= 2
     log = rabbitmq.logs("worker")
@@ -144,21 +144,27 @@ def test_messages_survive_a_killed_broker_and_uploads_continue_without_it(
         docker("kill", "--signal", "KILL", rabbitmq.container("broker"))
 
         unsent = [user.upload()["id"] for _ in range(3)]
-        found = components(rabbitmq)
-        assert {name for name, state in found.items() if state == "down"} - {"worker"} == {"broker"}
+        states = components(rabbitmq)
+        assert {name for name, state in states.items() if state == "down"} - {"worker"} == {
+            "broker"
+        }
         # Cache and counter are in Redis.
         assert rabbitmq.post("/api/hits/").status_code == 200
         start(rabbitmq, "broker")
-        # They themselves: without a worker nothing checks the table.
+        # Only the sent messages are queued, since no worker sends the others.
         assert rabbitmq.python_in("server1", PRINT_QUEUE_LENGTH).splitlines()[-1] == str(len(sent))
         assert {user.find(upload)["status"] for upload in sent + unsent} == {"queued"}
     user.wait_until_all_done(seconds=uploads.REDELIVERY_SECONDS)
-    eventually(lambda: set(components(rabbitmq).values()) == {"up"}, seconds=60, what="all is up")
+    eventually(
+        lambda: set(components(rabbitmq).values()) == {"up"},
+        seconds=60,
+        what="all components are up",
+    )
 
 
 @contextmanager
 def blocked_by_memory(stack: Stack) -> Iterator[None]:
-    """Let RabbitMQ take no messages for the block's time, as when its memory is full."""
+    """Make RabbitMQ block publishers during the block, as when its memory is full."""
     limit = ("set_vm_memory_high_watermark", "absolute")
     rabbitmqctl(stack, *limit, "1MB")
     try:
@@ -175,7 +181,7 @@ def test_blocked_broker_delays_uploads_only_briefly(
         for _ in range(2):
             started = time.monotonic()
             user.upload(content)
-            # The machine may be busy; without that limit harakiri would end it, after 20 s.
+            # Allows for a busy machine; without a limit harakiri would end the request after 20 s.
             assert time.monotonic() - started < CONFIRM_SECONDS + 10
     user.wait_until_all_done(seconds=uploads.REDELIVERY_SECONDS)
 
@@ -200,7 +206,7 @@ def test_container_runs_unprivileged_and_publishes_no_port(rabbitmq: Stack) -> N
     assert json.loads(rabbitmq.inspect("broker", "{{json .HostConfig.PortBindings}}")) in (None, {})
     networks = json.loads(rabbitmq.inspect("broker", "{{json .NetworkSettings.Networks}}"))
     assert set(networks) == {f"{rabbitmq.project}_backend"}
-    # Its own tools' ports are for this container alone; what clients and a scrape ask is not.
+    # Only the ports of clients and metrics listen on all addresses.
     listening = rabbitmq.run_in("broker", "cat", "/proc/net/tcp", "/proc/net/tcp6")
     local = [line.split()[1] for line in listening.splitlines() if line.split()[3] == "0A"]
     outside = {int(end.split(":")[1], 16) for end in local if set(end.split(":")[0]) == {"0"}}
@@ -221,9 +227,9 @@ def test_broker_password_is_not_logged_and_a_refused_one_is_reported(rabbitmq: S
 
 
 def test_changed_broker_password_applies_after_a_restart(rabbitmq: Stack) -> None:
-    """Unlike a database's, which its volume keeps. The last one: servers know the former.
+    """A changed variable also replaces a rotated password, which the volume keeps.
 
-    So does one that follows a rotation, whose password the volume keeps.
+    Must run last, since the servers still use the previous password.
     """
     rabbitmq.run_in("broker", "sh", "-c", "echo rotated | start password")
     rabbitmq.run_in("broker", "rabbitmqctl", "authenticate_user", "mysite", "rotated")
@@ -233,6 +239,6 @@ def test_changed_broker_password_applies_after_a_restart(rabbitmq: Stack) -> Non
         environment={"BROKER_PASSWORD": "another"},
     )
 
-    # Else it ends with a code that is not 0.
+    # Fails with a non-zero exit code otherwise.
     rabbitmq.run_in("broker", "rabbitmqctl", "authenticate_user", "mysite", "another")
     assert queues(rabbitmq)["celery"]["type"] == "quorum"

@@ -1,6 +1,6 @@
-"""One server container with UPLOAD_MAX_MB and REQUEST_SECONDS of values that no file names.
+"""A server container with raised UPLOAD_MAX_MB and REQUEST_SECONDS.
 
-The front servers before it have theirs in tests/stack/test_timeouts.py and test_error_pages.py.
+For the limits of the proxies, see tests/stack/test_timeouts.py and test_error_pages.py.
 """
 
 import time
@@ -16,13 +16,13 @@ from tests.waiting import eventually
 
 REQUEST_SECONDS, UPLOAD_MAX_MB = 33, 37
 APP_SERVERS = ("uwsgi", "gunicorn")
-# Of one server alone, and less than the uploads that it keeps at once.
+# The memory of a server, which is less than all uploads together.
 MEMORY, UPLOADS = "320m", 12
 
 
 @pytest.fixture(scope="module")
 def servers(production: Stack) -> Iterator[dict[str, str]]:
-    """The address of a server with each application server, by its name."""
+    """Start a server with each application server; yield their URLs."""
     ports = {name: free_port() for name in APP_SERVERS}
     for app_server, port in ports.items():
         docker(
@@ -62,19 +62,19 @@ def servers(production: Stack) -> Iterator[dict[str, str]]:
 
 
 def container(stack: Stack, app_server: str) -> str:
-    """Return the name of a server's container."""
+    """Return the name of the container of a server."""
     return f"{stack.project}-raised-{app_server}"
 
 
 def send(url: str, size: int) -> requests.Response:
-    """Upload a file of so many bytes."""
+    """Upload a file of this size."""
     return requests.post(f"{url}/loadtest/upload", files={"file": bytes(size)}, timeout=60)
 
 
 def test_concurrent_uploads_are_buffered_on_disk_not_in_memory(
     production: Stack, servers: dict[str, str]
 ) -> None:
-    """Each is sent whole before one is processed: they are more than the container's memory."""
+    """All uploads together are larger than the memory of the container."""
     size = UPLOAD_MAX_MB * 1_000_000
     assert UPLOADS * size > 320 * 2**20
     for app_server, url in servers.items():
@@ -85,7 +85,7 @@ def test_concurrent_uploads_are_buffered_on_disk_not_in_memory(
         assert [answer.json() for answer in answers] == [{"bytes": size}] * UPLOADS
         assert docker("inspect", "--format", "{{.State.OOMKilled}}", name) == "false"
         assert "killed" not in docker("logs", name)
-        # No body is left on the disk, and only the application's user may read that folder.
+        # No body is left on the disk, and only the application user may read the folder.
         assert docker("exec", name, "find", "/srv/bodies", "-type", "f") == ""
         assert docker("exec", name, "stat", "-c", "%U %a", "/srv/bodies") == "mysite 700"
 
@@ -95,7 +95,7 @@ def test_concurrent_uploads_are_buffered_on_disk_not_in_memory(
 
 
 def test_request_may_take_request_seconds(servers: dict[str, str]) -> None:
-    """A longer one ends with a clean error."""
+    """A longer request gets 502."""
 
     def ask(url: str) -> tuple[int, float]:
         begun = time.monotonic()
@@ -107,7 +107,7 @@ def test_request_may_take_request_seconds(servers: dict[str, str]) -> None:
         answers = list(pool.map(ask, [*slow, *hang]))
 
     assert [status for status, _ in answers] == [200, 200, 502, 502]
-    # uWSGI and gunicorn check once a second, and a busy machine is late.
+    # uWSGI and gunicorn check once a second, and a busy machine is slow.
     assert all(REQUEST_SECONDS - 1 <= took < REQUEST_SECONDS + 5 for _, took in answers[2:]), (
         answers
     )

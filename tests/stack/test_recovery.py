@@ -1,4 +1,4 @@
-"""Faults of a running stack that heal by themselves."""
+"""Faults from which a running stack recovers automatically."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,26 +9,26 @@ from tests.stack.compose import APP_SERVER, Stack, docker
 from tests.waiting import eventually
 
 SUPERVISORCTL = ("supervisorctl", "-c", "/srv/project/supervisor/supervisord.conf")
-# As the entrypoint starts it.
+# The command of the entrypoint.
 SUPERVISORD = f". /srv/project/nginx/limits.sh; exec supervisord -c {SUPERVISORCTL[-1]}"
 HEALTHCHECK = "/srv/project/supervisor/healthcheck"
 
 
 def pid_of(stack: Stack, program: str) -> int:
-    """Return the process id of a program's master on server1."""
+    """Return the process id of the master of a program on server1."""
     name = {APP_SERVER: f"{APP_SERVER}:{APP_SERVER}_0"}.get(program, program)
     return int(stack.run_in("server1", *SUPERVISORCTL, "pid", name))
 
 
 def is_healthy(stack: Stack) -> bool:
-    """Return whether server1 answers a probe of its own."""
+    """Return whether the health check of server1 succeeds."""
     return (
         stack.compose("exec", "-T", "server1", HEALTHCHECK, check=False, timeout=30).returncode == 0
     )
 
 
 def processes(stack: Stack, name: str, server: str = "server1") -> dict[int, int]:
-    """Return a server's processes called `name`, each with its parent."""
+    """Return the parents of all processes with this name on a server, by process id."""
     listing = stack.run_in(
         server, "sh", "-c", "grep -hE '^(Name|Pid|PPid):' /proc/[0-9]*/status || true"
     )
@@ -38,7 +38,7 @@ def processes(stack: Stack, name: str, server: str = "server1") -> dict[int, int
         if key == "Name":
             facts.append({})
         facts[-1][key] = value.strip()
-    # One that ended while it was read has not all of them.
+    # A process that ended meanwhile has incomplete facts.
     return {
         int(row["Pid"]): int(row["PPid"]) for row in facts if row["Name"] == name and len(row) == 3
     }
@@ -46,7 +46,7 @@ def processes(stack: Stack, name: str, server: str = "server1") -> dict[int, int
 
 @pytest.fixture(scope="module", autouse=True)
 def failing_container(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A container whose application cannot be loaded; it has the other tests' time to end."""
+    """Start a container whose application cannot be loaded; it ends while other tests run."""
     name = f"{production.project}-fatal"
     broken = tmp_path_factory.mktemp("fatal") / "wsgi.py"
     broken.write_text("raise RuntimeError('not today')\n")
@@ -65,7 +65,7 @@ def failing_container(production: Stack, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module", autouse=True)
 def failing_nginx(production: Stack) -> Iterator[str]:
-    """A container whose nginx cannot read its configuration; it ends meanwhile as well."""
+    """Start a container whose nginx cannot read its configuration; it ends meanwhile too."""
     name = f"{production.project}-fatal-nginx"
     docker(
         *("run", "--detach", "--name", name, "--entrypoint", "sh"),
@@ -83,7 +83,7 @@ def test_killed_master_is_restarted_without_orphans(production: Stack, program: 
     workers = [pid for pid, parent in processes(production, program).items() if parent == killed]
     assert workers
     if program == APP_SERVER:
-        # An idle worker sees by itself that its master is gone; one that hangs cannot.
+        # An idle worker detects that its master has ended; a stopped one cannot.
         production.run_in("server1", "sh", "-c", f"kill -STOP {workers[0]}")
 
     production.run_in("server1", "sh", "-c", f"kill -9 {killed}")
@@ -97,9 +97,9 @@ def test_killed_master_is_restarted_without_orphans(production: Stack, program: 
     # One master, whose parent is supervisor; every worker has that master for its parent.
     def has_one_master() -> bool:
         master = pid_of(production, program)
-        found = processes(production, program)
-        # Between the two looks it may have come or gone.
-        return found.pop(master, 0) == 1 and set(found.values()) == {master}
+        parents = processes(production, program)
+        # The master may have changed between the two commands.
+        return parents.pop(master, 0) == 1 and set(parents.values()) == {master}
 
     eventually(has_one_master, seconds=30, what="the killed master's workers have ended")
 
@@ -111,7 +111,7 @@ def test_health_check_fails_on_an_error_page_of_nginx(production: Stack) -> None
         assert answer.returncode != 0
         assert "502" in answer.stdout
     finally:
-        # It would wait five seconds for it to count as started; the site is back before.
+        # Detached, since supervisorctl would wait five seconds.
         start = (*SUPERVISORCTL, "start", f"{APP_SERVER}:*")
         production.compose("exec", "--detach", "server1", *start)
     eventually(lambda: is_healthy(production), seconds=30, what="server1 is healthy")
@@ -121,7 +121,7 @@ def test_health_check_fails_on_an_error_page_of_nginx(production: Stack) -> None
 def test_docker_restarts_a_crashed_server(production: Stack) -> None:
     before = production.inspect("server1", "{{.State.StartedAt}}")
 
-    # From inside, as a crash would: a `docker kill` counts as a person's wish to stop it.
+    # From inside, as in a crash: Docker does not restart a container after `docker kill`.
     production.run_in("server1", "sh", "-c", "kill -QUIT 1; sleep 5", check=False)
 
     eventually(
@@ -141,8 +141,8 @@ def test_stopped_server_drains_and_returns_at_a_new_address(production: Stack) -
     assert production.in_service() == {"set2"}
 
     production.compose("rm", "--force", "server1")
-    # Something else takes the address that has become free.
-    squatter = docker(
+    # Another container takes the free address.
+    other = docker(
         *("run", "--detach", "--network", f"{production.project}_front", "--entrypoint", "sleep"),
         *(production.image, "300"),
     )
@@ -151,32 +151,31 @@ def test_stopped_server_drains_and_returns_at_a_new_address(production: Stack) -
         assert production.inspect("server1", address) != before
         production.wait_for_both()
     finally:
-        docker("rm", "--force", squatter)
+        docker("rm", "--force", other)
 
 
 def check_clean_end(stack: Stack, server: str) -> None:
-    """It has drained first, as long as it was told, then stopped nginx, then the application."""
+    """Assert that a server drained, then stopped nginx, then the application server."""
     log = stack.logs(server)
     stopped = stop_order(log)
-    # The application server is two: itself, and the process that keeps its socket open.
+    # The application server has two programs: itself, and the holder of its socket.
     assert stopped[-5:-3] == ["drain", "nginx"]
     assert set(stopped[-3:-1]) == {f"{APP_SERVER}_{number}" for number in range(2)}
-    # By itself, on its stop signal.
+    # No program had to be killed.
     assert not [line for line in log.splitlines() if "stopped: " in line and "SIGKILL" in line]
-    # It was not drained before, so it waits for the load balancer to see it.
+    # It was not drained before, so it waits for the load balancer.
     assert f"stopping in {stack.environment['DRAIN_SECONDS']} s" in log
     assert stack.inspect(server, "{{.State.ExitCode}}") == "0"
 
 
 def stop_order(log: str) -> list[str]:
-    """Return what supervisor's log names as stopped, in the order of their ends."""
+    """Return the programs in the order in which supervisor stopped them."""
     return [
         line.split("stopped: ")[1].split()[0] for line in log.splitlines() if "stopped: " in line
     ]
 
 
 def test_container_ends_when_the_application_cannot_be_loaded(failing_container: str) -> None:
-    """An application that cannot be loaded: the container ends and says so, it does not linger."""
     assert_container_ends(failing_container, APP_SERVER, "not today")
 
 
@@ -186,10 +185,10 @@ def test_container_ends_when_nginx_cannot_be_started(failing_nginx: str) -> None
 
 @pytest.mark.parametrize("service", ["redis", "haproxy", "worker", "db"])
 def test_stopped_service_ends_without_being_killed(production: Stack, service: str) -> None:
-    """It has the time to, and gets the signal; the engine kills what has not ended (137)."""
+    """Exit code 137 would mean that the engine killed it."""
     production.compose("stop", service)
     try:
-        # 143: the engine's init reports the SIGTERM that it passed on.
+        # 143: the init process reports the SIGTERM that it forwarded.
         assert production.inspect(service, "{{.State.ExitCode}}") in ("0", "143")
     finally:
         production.compose("up", "--detach", "--wait", "--no-deps", service)
@@ -197,7 +196,7 @@ def test_stopped_service_ends_without_being_killed(production: Stack, service: s
 
 
 def assert_container_ends(container: str, program: str, reason: str) -> None:
-    """Wait for the end of a container in which a program cannot be started: its log says why."""
+    """Wait until a container ends because a program cannot be started; check its log."""
     eventually(
         lambda: docker("inspect", "--format", "{{.State.Running}}", container) == "false",
         seconds=90,

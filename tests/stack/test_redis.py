@@ -1,4 +1,4 @@
-"""Redis: what it keeps, what it refuses the application, and what servers share by it."""
+"""Redis: persistence, refused commands, passwords, and throttling across servers."""
 
 import json
 
@@ -10,7 +10,7 @@ from tests.stack.services import components, stopped
 from tests.tree import ROOT
 from tests.waiting import eventually
 
-# As often as told; prints each answer's status and Retry-After.
+# Prints the status and Retry-After of each attempt.
 TRY_PASSWORDS = """
 import json, sys, urllib.error, urllib.request
 
@@ -43,14 +43,14 @@ def test_counter_survives_redis_being_killed(production: Stack) -> None:
     docker("kill", "--signal", "KILL", production.container("redis"))
     production.compose("up", "--detach", "--wait", "--no-deps", "redis")
 
-    found = production.python_in("server2", COUNT.format(command="get")).split()[-1]
-    assert found == f"b'{counted}'"
+    kept = production.python_in("server2", COUNT.format(command="get")).split()[-1]
+    assert kept == f"b'{counted}'"
 
 
 def test_servers_share_the_throttling_of_a_client(production: Stack) -> None:
-    """Counted apart, each would see half of them and refuse none."""
+    """With separate counts, each server would see half of the requests and refuse none."""
     limit = int(VARIABLES["THROTTLE_LOGIN"].default.split("/")[0])
-    # From an address of its own: the other tests' is not to be shut out.
+    # From another address, so that the other tests are not throttled.
     answers = json.loads(
         production.run_in("worker", "python", "-c", TRY_PASSWORDS, str(3 * limit // 2))
     )
@@ -66,11 +66,13 @@ def test_healthz_reports_a_stopped_worker(production: Stack) -> None:
 
     with stopped(production, "worker"):
         eventually(
-            lambda: components(production)["worker"] == "down", seconds=60, what="it is missed"
+            lambda: components(production)["worker"] == "down",
+            seconds=60,
+            what="healthz reports the worker as down",
         )
 
 
-# Writes more than 4 MB of a cache, then of what never expires, until Redis refuses a write.
+# Writes more than 4 MB of expiring keys, then of other keys, until Redis refuses a write.
 FILL = """
 redis-server /usr/local/etc/redis/redis.conf --dir /tmp --maxmemory 4mb >/dev/null &
 until redis-cli ping >/dev/null 2>&1; do sleep 0.1; done
@@ -101,7 +103,7 @@ def test_full_redis_evicts_the_cache_then_refuses_writes_and_keeps_messages(
     assert output.split() == ["message", "OOM", "message"]
 
 
-# Each command on a line of its own.
+# One command a line.
 AS_USER = "REDISCLI_AUTH=$REDIS_PASSWORD redis-cli --user "
 REFUSED_BY_REDIS = (
     *("CONFIG GET *", "CONFIG SET dir /tmp", "CONFIG REWRITE", "REPLICAOF 10.0.0.9 6379"),
@@ -126,16 +128,16 @@ def test_redis_refuses_commands_that_the_application_does_not_need(
     answers = [line for line in output.splitlines() if line]
 
     assert len(answers) == len(REFUSED_BY_REDIS), output
-    # Redis refuses two of them to everybody, before it asks who that is.
+    # Redis refuses two of them to all users.
     off = ("ERR DEBUG command not allowed", "ERR MODULE command not allowed")
     assert all(line.startswith(("NOPERM", *off)) for line in answers), output
-    # Nor from inside a script, as the worker sends them.
+    # Scripts, as the worker sends them, cannot run them either.
     sha = "$(" + sign_in + " script load \"return redis.call('FLUSHALL')\")"
     run = f"{sign_in} evalsha {sha} 0"
     assert "ACL failure in script" in production.run_in("redis", "sh", "-c", run, check=False)
 
 
-# Functions for a container of Redis alone.
+# Shell functions for a separate Redis container.
 SERVE = """
     hash_of() { printf %s "$1" | sha256sum | cut -d ' ' -f 1; }
     serve() {
@@ -155,7 +157,7 @@ SERVE = """
 
 
 def redis_alone(script: str, password: str) -> list[str]:
-    """Run a script in a container of Redis; return the lines that it prints."""
+    """Run a script in a separate Redis container; return its output lines."""
     output = docker(
         *("run", "--rm", "--network", "none", "--user", "999:999"),
         *("--volume", f"{ROOT / 'redis'}:/usr/local/etc/redis:ro", "--entrypoint", "sh"),
@@ -170,14 +172,14 @@ def redis_alone(script: str, password: str) -> list[str]:
 def test_redis_starts_with_rotated_password_until_variable_changes(
     variable: str, accepted: str
 ) -> None:
-    """As `./stackctl rotate` leaves the volume: the password that it replaced, and the new one."""
+    """The volume has the previous and the new password, as after `./stackctl rotate`."""
     run = 'echo "$(hash_of former) #$(hash_of rotated)" >/data/passwords; serve; accepted'
 
     assert redis_alone(run, variable) == [accepted]
 
 
 def test_redis_that_restarts_during_a_rotation_accepts_both_passwords() -> None:
-    """The servers that are not recreated yet have the former one."""
+    """Servers that are not recreated yet use the previous password."""
     run = """
         serve
         echo rotated | bash /inside/redis.sh accept
@@ -201,6 +203,6 @@ def test_redis_requires_its_password_and_does_not_expose_it(production: Stack) -
     command = production.run_in("redis", "sh", "-c", "cat /proc/[0-9]*/cmdline")
     assert not contains_secret(command, production.environment["REDIS_PASSWORD"])
     assert "redis-server" in command
-    # What changes passwords and rules: of another secret than the application's, for Redis alone.
+    # The administrator has its own secret, which only Redis can read.
     mode = production.run_in("redis", "stat", "--format", "%a %u", "/data/administrator")
     assert mode.split() == ["600", "999"]

@@ -1,4 +1,4 @@
-"""HAProxy, nginx as the balancer, Apache and each server's nginx read a request alike."""
+"""HAProxy, nginx as the balancer, Apache and the nginx of servers parse requests alike."""
 
 import json
 import subprocess
@@ -18,8 +18,8 @@ PROXIES = {
     "apache": "apache:8002",
     "nginx": "server1:7999",
 }
-# Inside a server, which reaches every door by name: sends each request as it is, prints each
-# answer's status and request id.
+# Runs inside a server, which reaches every proxy by name: sends raw requests, prints the status and
+# request id of each response.
 ASK = """
 import json, socket, sys
 answers = []
@@ -36,7 +36,7 @@ for address, text in json.load(sys.stdin):
 print(json.dumps(answers))
 """
 REFUSED, FILES, DJANGO = "refused", "nginx itself", "Django"
-# Who answers a GET of each: the same behind every door.
+# The program that answers a GET of each path, behind every proxy.
 PATHS = {
     **dict.fromkeys(
         (
@@ -143,7 +143,7 @@ PATHS = {
 POST = "POST /profile/ HTTP/1.1\r\nHost: localhost\r\n"
 GET = "GET /profile/ HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
-# None of them is a request that a server should begin to work on.
+# Requests that no server may process.
 MALFORMED = {
     **{
         f"Content-Length: {value}": f"{POST}Content-Length: {value}\r\n\r\nabcde"
@@ -167,13 +167,13 @@ MALFORMED = {
     "a space before the colon": f"{GET}X-Forwarded-For : 203.0.113.9\r\n\r\n",
     "NUL in a header": f"{GET}X-A: b\0c\r\n\r\n",
 }
-# So many headers, and how long each value is.
+# (number of headers, length of each value)
 HEADERS = [(60, 1), (95, 1), (118, 1), (250, 1), (900, 1), (1, 7000), (3, 4800), (40, 350)]
 
 
 @pytest.fixture(scope="module")
 def all_proxies(production: Stack) -> Iterator[Stack]:
-    """Every front door at once: Apache and nginx as the balancer join the production stack."""
+    """Add Apache and nginx as the balancer to the production stack."""
     services = ("apache", "nginx-balancer")
     ports = {f"{name}_PORT": str(free_port()) for name in ("NGINX", "APACHE", "NGINX_BALANCER")}
     parts = {"APACHE": "1", "NGINX_BALANCER": "1"}
@@ -187,7 +187,7 @@ def all_proxies(production: Stack) -> Iterator[Stack]:
 
 
 def ask(stack: Stack, requests: list[tuple[str, str]]) -> list[tuple[int, str]]:
-    """Send each request to its door; return each answer's status and request id."""
+    """Send each request to its proxy; return the status and request id of each response."""
     command = ["docker", "exec", "--interactive", stack.container("server1"), "python", "-c", ASK]
     done = subprocess.run(
         command, input=json.dumps(requests), capture_output=True, text=True, check=True, timeout=120
@@ -196,14 +196,14 @@ def ask(stack: Stack, requests: list[tuple[str, str]]) -> list[tuple[int, str]]:
 
 
 def lines(stack: Stack, *services: str) -> dict[str, dict[str, Any]]:
-    """Return the services' lines, by the request's id."""
-    programs = (line for name in services for line in stack.logs(name).splitlines())
-    records = [json.loads(line) for line in programs if line.startswith('{"time"')]
+    """Return the log lines of these services by request id."""
+    log_lines = (line for name in services for line in stack.logs(name).splitlines())
+    records = [json.loads(line) for line in log_lines if line.startswith('{"time"')]
     return {line["request_id"]: line for line in records if line["server"] in ("haproxy", "nginx")}
 
 
 def test_every_proxy_parses_a_path_alike(all_proxies: Stack) -> None:
-    """Who answers, and the backend that HAProxy chose for it: only files go round its queue."""
+    """The program that answers, and the backend of HAProxy: only files bypass its queue."""
     requests = {
         (proxy, path): f"path-{n:04}" for n, (path, proxy) in enumerate(product(PATHS, PROXIES))
     }
@@ -227,7 +227,6 @@ def test_every_proxy_parses_a_path_alike(all_proxies: Stack) -> None:
             else requests[proxy, path]
         )
 
-    # Each log is written a second late at most.
     # Apache answers 404 to %00 in a path before any rule.
     logged = {
         identity_of(*key)
@@ -236,12 +235,14 @@ def test_every_proxy_parses_a_path_alike(all_proxies: Stack) -> None:
     }
     balanced = logged & {identity_of("haproxy", path) for path in PATHS}
     eventually(
-        lambda: balanced <= set(lines(all_proxies, "haproxy")), seconds=10, what="HAProxy's lines"
+        lambda: balanced <= set(lines(all_proxies, "haproxy")),
+        seconds=10,
+        what="HAProxy has logged the requests",
     )
     eventually(
         lambda: logged <= set(lines(all_proxies, "server1", "server2")),
         seconds=10,
-        what="nginx's lines",
+        what="nginx has logged the requests",
     )
     chosen, served = lines(all_proxies, "haproxy"), lines(all_proxies, "server1", "server2")
 
@@ -267,7 +268,7 @@ def test_malformed_requests_are_refused(all_proxies: Stack, proxy: str) -> None:
     answers = ask(all_proxies, [(PROXIES[proxy], text) for text in MALFORMED.values()])
 
     status = {name: status for name, (status, _) in zip(MALFORMED, answers, strict=True)}
-    # 422 is HAProxy's word for a coding that it does not know, 501 nginx's.
+    # For an unknown transfer coding HAProxy answers 422, nginx 501.
     assert {name: code for name, code in status.items() if code not in (400, 413, 422, 501)} == {}
 
 
@@ -275,7 +276,7 @@ def test_malformed_requests_are_refused(all_proxies: Stack, proxy: str) -> None:
 def test_large_headers_are_forwarded_or_refused_and_never_fail_a_server(
     all_proxies: Stack, proxy: str
 ) -> None:
-    """The limits of uWSGI or gunicorn lie above those of every door."""
+    """The limits of uWSGI and gunicorn are above those of every proxy."""
     requests = [
         f"{GET}Connection: close\r\n"
         + "".join(f"x{number}: {'v' * size}\r\n" for number in range(count))
@@ -289,5 +290,5 @@ def test_large_headers_are_forwarded_or_refused_and_never_fail_a_server(
     ]
 
     assert set(statuses) <= {200, 400, 431}
-    # Each door passes what fits into HAProxy.
+    # Every proxy forwards what HAProxy accepts.
     assert statuses[0] == statuses[1] == 200

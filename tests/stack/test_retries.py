@@ -1,4 +1,4 @@
-"""What HAProxy, Apache and nginx as the balancer send on: retries, and a client's own headers."""
+"""Retries of HAProxy, Apache and nginx as the balancer, and headers that clients forge."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ from tests.stack.test_apache import ask
 
 
 def test_requests_that_may_have_arrived_are_never_retried(bench: Bench) -> None:
-    """Nor one that got an answer, such as of a page that hangs: it would hang the next worker."""
+    """Nor requests that got a 502, such as of a hanging page, which would hang the next worker."""
     once = {"apache": [("POST", "/order/apache")]}
     once["nginx-balancer"] = [("POST", "/order/nginx"), ("GET", "/hung/nginx")]
     once["haproxy"] = [("POST", f"/order/{number}") for number in range(6)]
@@ -31,14 +31,14 @@ def test_requests_that_may_have_arrived_are_never_retried(bench: Bench) -> None:
 
 
 def test_cut_response_of_a_server_is_cut_for_the_client(bench: Bench) -> None:
-    # HAProxy asks its three servers in turn, Apache among them.
+    # HAProxy balances between three servers, one of them Apache.
     for port in (bench.ports["apache"], *[bench.ports["haproxy"]] * 3):
         with pytest.raises(http.client.IncompleteRead):
             ask(port, "GET", "/cut", {}, "")
 
 
 def test_haproxy_retries_a_page_without_a_response(bench: Bench) -> None:
-    """By HAProxy alone, to which Apache says it by a status that no server has."""
+    """Apache asks HAProxy for a retry with a status that no server uses."""
     status, headers, body = ask(bench.ports["apache"], "GET", "/page/1", {}, "")
     assert status == 502
     assert json.loads(body)["detail"].startswith("The application did not answer")
@@ -48,7 +48,7 @@ def test_haproxy_retries_a_page_without_a_response(bench: Bench) -> None:
     )
     assert (status, same) == (425, body)
     assert dict(other_headers).keys() >= {"retry-after", "cache-control"}
-    # Whichever of HAProxy's three tries is the last: no visitor receives that status.
+    # Clients never receive that status.
     pages = [f"/page/{number}" for number in (3, 4, 5)]
     assert {ask(bench.ports["haproxy"], "GET", page, {}, "")[0] for page in pages} == {502}
 
@@ -58,7 +58,7 @@ def test_haproxy_retries_a_page_without_a_response(bench: Bench) -> None:
 
 
 def test_clients_cannot_request_the_retry_status_of_apache(bench: Bench) -> None:
-    """Also for files, whose backend sets no such header."""
+    """Also for static files, whose backend does not set the header."""
     forged = {"X-Retry-On": "425"}
 
     statuses = {ask(bench.ports["haproxy"], "GET", f"/static/{n}", forged, "")[0] for n in range(6)}
@@ -86,7 +86,7 @@ SET = ("x-forwarded-for", "x-request-id")
 
 
 def echo(port: int, trick: str) -> dict[str, list[str]]:
-    """Return the headers that a server gets of a request with these."""
+    """Send a request with these headers, and return those that the server receives."""
     request = (
         f"GET /echo HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token x\r\n"
         f"X-Forwarded-For: {FORGED}\r\nX-Request-ID: forged-by-client\r\n{trick}\r\n"
@@ -105,26 +105,26 @@ def echo(port: int, trick: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_client_headers_cannot_remove_or_forge_proxy_headers(bench: Bench, trick: str) -> None:
-    # HAProxy has three to send to, one of them Apache.
+    # HAProxy balances between three servers, one of them Apache.
     for port in (*[bench.ports["haproxy"]] * 6, bench.ports["nginx-balancer"]):
-        found = echo(port, TRICKS[trick])
+        headers = echo(port, TRICKS[trick])
         for name in SET:
-            (value,) = found[name]
+            (value,) = headers[name]
             assert FORGED not in value and "forged" not in value
             assert value not in ("(null)", "")
-        assert found["x-forwarded-proto"] == ["http"]
-        assert found["host"] == ["localhost"]
-        assert found["authorization"] == ["Token x"]
+        assert headers["x-forwarded-proto"] == ["http"]
+        assert headers["host"] == ["localhost"]
+        assert headers["authorization"] == ["Token x"]
         assert not {"x-forwarded-for", "x-request-id"} & set(
-            ", ".join(found.get("connection", [])).lower().split(", ")
+            ", ".join(headers.get("connection", [])).lower().split(", ")
         )
-    # Asked directly, Apache names the client that HAProxy would name: here the client itself.
-    found = echo(bench.ports["apache"], TRICKS[trick])
-    assert all(len(found[name]) == 1 and found[name] != ["(null)"] for name in SET)
+    # A direct request to Apache.
+    headers = echo(bench.ports["apache"], TRICKS[trick])
+    assert all(len(headers[name]) == 1 and headers[name] != ["(null)"] for name in SET)
 
 
 def test_trailers_cannot_overwrite_proxy_headers(bench: Bench) -> None:
-    """What follows a body in chunks cannot overwrite what a proxy has set."""
+    """Trailers follow a chunked body."""
     body = f"1\r\na\r\n0\r\nX-Forwarded-For: {FORGED}\r\nX-Request-ID: forged-by-client\r\n"
     trick = f"Transfer-Encoding: chunked\r\nTrailer: X-Forwarded-For\r\n\r\n{body}"
     for port in (
@@ -132,8 +132,8 @@ def test_trailers_cannot_overwrite_proxy_headers(bench: Bench) -> None:
         bench.ports["nginx-balancer"],
         bench.ports["apache"],
     ):
-        found = echo(port, trick)
-        assert all(len(found[name]) == 1 for name in SET)
+        headers = echo(port, trick)
+        assert all(len(headers[name]) == 1 for name in SET)
 
 
 def test_stats_page_limits_password_guesses(bench: Bench) -> None:
@@ -149,5 +149,5 @@ def test_stats_page_limits_password_guesses(bench: Bench) -> None:
     statuses = [answer.status_code for answer in guessed]
     assert statuses[:5] == [401] * 5 and statuses[-10:] == [429] * 10
     assert guessed[-1].headers["Retry-After"] == "60"
-    # Nor is a right guess told from a wrong one.
+    # The limit applies to the correct password too.
     assert requests.get(url, auth=("u", "p"), timeout=10).status_code == 429

@@ -1,4 +1,4 @@
-"""A second clone with the same STACK_NAME leaves the first one's stack alone."""
+"""A second clone with the same STACK_NAME cannot change the stack of the first."""
 
 import subprocess
 import sys
@@ -10,14 +10,14 @@ from tests.waiting import eventually
 
 
 def containers(stack: Stack) -> set[str]:
-    """Return the long-running containers, each with its start."""
+    """Return the running containers with their start times."""
     label = f"label=com.docker.compose.project={stack.project}"
     running = docker("ps", "--quiet", "--filter", label).split()
     return set(docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", *running).split("\n"))
 
 
 def run_refused(clone: Stack, *command: str) -> str:
-    """Run stackctl, which has to refuse, and return what it said."""
+    """Run a stackctl command that must be refused, and return its message."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.stackctl", *command],
         cwd=clone.tree,
@@ -31,7 +31,7 @@ def run_refused(clone: Stack, *command: str) -> str:
 
 
 def test_second_clone_cannot_use_or_remove_the_data(production: Stack, tmp_path: Path) -> None:
-    """Stackctl changes nothing there; plain compose ends before the database starts."""
+    """Refused by stackctl; plain Compose fails before the database starts."""
     second = Stack(copy_tree(tmp_path / "second"), "production")
     second.environment = production.environment
     before = containers(production)
@@ -52,7 +52,9 @@ def test_second_clone_cannot_use_or_remove_the_data(production: Stack, tmp_path:
     finally:
         production.compose("up", "--detach", "--no-build")
     production.wait_for_both()
-    # The worker too, which was without its broker.
+    # The worker, which had no broker, is up again too.
     eventually(
-        lambda: production.get("/healthz").status_code == 200, seconds=90, what="all is well again"
+        lambda: production.get("/healthz").status_code == 200,
+        seconds=90,
+        what="the stack is healthy again",
     )

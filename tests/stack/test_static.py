@@ -1,4 +1,4 @@
-"""Static and media files come from nginx, compressed, and are cached as long as they may be."""
+"""Static and media files: served by nginx, precompressed, with cache headers."""
 
 import gzip
 import re
@@ -15,7 +15,7 @@ SERVERS = ("server1", "server2")
 
 
 def requests_served(stack: Stack) -> float:
-    """Count the requests that Django has served on both servers, probes not among them."""
+    """Return the number of requests that Django has served, without probes."""
     return sum(
         number
         for server in ("server1", "server2")
@@ -26,12 +26,12 @@ def requests_served(stack: Stack) -> float:
 
 @pytest.fixture
 def stylesheet(production: Stack) -> str:
-    """Return the path of the status page's stylesheet, as the page names it."""
-    found = re.search(
+    """Return the path of the stylesheet that the status page links."""
+    match = re.search(
         r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', production.get("/status/").text
     )
-    assert found, "the page names its stylesheet by a hashed name"
-    return found[1]
+    assert match, "the page links no stylesheet with a hashed filename"
+    return match[1]
 
 
 def test_static_files_never_reach_the_application(production: Stack, stylesheet: str) -> None:
@@ -45,11 +45,11 @@ def test_static_files_never_reach_the_application(production: Stack, stylesheet:
 
 
 def test_static_files_are_served_while_django_hangs(production: Stack, stylesheet: str) -> None:
-    """HAProxy takes both servers out of service for pages; nginx still answers for files."""
+    """HAProxy marks both servers as down for pages, but not for static files."""
     stopped = {server: processes(production, APP_SERVER, server) for server in SERVERS}
     try:
-        for server, found in stopped.items():
-            signal_processes(production, server, "STOP", found)
+        for server, pids in stopped.items():
+            signal_processes(production, server, "STOP", pids)
         eventually(
             lambda: set(statuses(production, "dynamic_backend").values()) == {"DOWN"},
             seconds=30,
@@ -58,18 +58,18 @@ def test_static_files_are_served_while_django_hangs(production: Stack, styleshee
         assert production.get(stylesheet).status_code == 200
         assert set(statuses(production, "static_backend").values()) == {"UP"}
     finally:
-        for server, found in stopped.items():
-            signal_processes(production, server, "CONT", found)
+        for server, pids in stopped.items():
+            signal_processes(production, server, "CONT", pids)
     production.wait_for_both()
 
 
-def signal_processes(stack: Stack, server: str, name: str, found: dict[int, int]) -> None:
-    """Send a signal to processes of a server's container."""
-    stack.run_in(server, "sh", "-c", f"kill -{name} {' '.join(map(str, found))}")
+def signal_processes(stack: Stack, server: str, name: str, pids: dict[int, int]) -> None:
+    """Send a signal to processes in the container of a server."""
+    stack.run_in(server, "sh", "-c", f"kill -{name} {' '.join(map(str, pids))}")
 
 
 def statuses(stack: Stack, backend: str) -> dict[str, str]:
-    """Return what HAProxy's checks say of each server of a backend."""
+    """Return the state of each server of a backend in HAProxy."""
     rows = [row for row in stack.statistics() if row["pxname"] == backend]
     return {row["svname"]: row["status"] for row in rows if row["svname"] in SERVERS}
 
@@ -131,7 +131,7 @@ def test_media_files_are_served_in_a_sandbox(production: Stack) -> None:
         "server1", "open('/srv/media/page.html', 'w').write('<script>alert(1)</script>')"
     )
 
-    # From the volume that both servers share.
+    # Both servers share the volume.
     for _ in range(2):
         answer = production.get("/media/page.html")
         assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""While servers are replaced one by one, the static files of both releases are served."""
+"""Static files of two releases during a deploy."""
 
 import re
 import uuid
@@ -10,7 +10,7 @@ TRIES = 20
 
 
 def linked_stylesheets(stack: Stack) -> set[str]:
-    """Return the hashed stylesheets that the servers' pages name."""
+    """Return the hashed stylesheets that the pages link."""
     pages = [stack.get("/status/").text for _ in range(6)]
     return {
         re.findall(r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', page)[0] for page in pages
@@ -18,18 +18,18 @@ def linked_stylesheets(stack: Stack) -> set[str]:
 
 
 def statuses(stack: Stack, path: str) -> set[int]:
-    """Return what asking for a file again and again gives, from whichever server."""
+    """Request a file repeatedly, and return the statuses."""
     return {stack.get(path).status_code for _ in range(TRIES)}
 
 
 def recreate(stack: Stack, server: str) -> None:
-    """Recreate one server from the present image."""
+    """Recreate one server from the current image."""
     stack.compose("up", "--detach", "--wait", "--no-deps", "--force-recreate", server)
     stack.wait_for_both()
 
 
 def build_with_another_stylesheet(stack: Stack) -> None:
-    """Build the next release's image and keep its static files."""
+    """Build the image of another release, and store its static files."""
     style = stack.tree / "ops" / "static" / "ops" / "status.css"
     with edited(style, ":root {", f"/* {uuid.uuid4()} */ :root {{"):
         stack.compose("build", "--quiet", "env-check")
@@ -37,7 +37,7 @@ def build_with_another_stylesheet(stack: Stack) -> None:
 
 
 def test_server_cannot_write_the_shared_static_files(production: Stack) -> None:
-    """Not even as root in its container."""
+    """Not even root in its container can."""
     (style,) = linked_stylesheets(production)
     before = production.get(style).content
     for user in ("10001", "0"):
@@ -59,19 +59,19 @@ def test_static_files_of_both_releases_are_served_during_a_deploy(production: St
         both = linked_stylesheets(production)
         (new,) = both - {old}
 
-        # Each page's files, from either server.
+        # Both servers serve the files of both releases.
         assert both == {old, new}
         assert statuses(production, old) == {200}
         assert statuses(production, new) == {200}
 
         recreate(production, "server2")
         assert linked_stylesheets(production) == {new}
-        # A visitor still has the old page open.
+        # Clients may still have the old page open.
         assert statuses(production, old) == {200}
         kept = production.get(old, headers={"Accept-Encoding": "br"})
         assert kept.headers["Content-Encoding"] == "br"
         assert "immutable" in kept.headers["Cache-Control"]
         assert kept.headers["X-Content-Type-Options"] == "nosniff"
     finally:
-        # The servers may run on with it; what is started again is this tree's.
+        # Restore the image of this tree for later starts.
         production.compose("build", "--quiet", "env-check")

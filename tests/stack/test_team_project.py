@@ -1,4 +1,4 @@
-"""A team's project lives here: what docs/your-app.md promises, in a clone and in its stack."""
+"""A team's app in a clone and its stack, as docs/your-app.md describes."""
 
 import secrets
 import sys
@@ -13,8 +13,8 @@ from tests.stack.team import Team, create_team_project, documented_file_counts, 
 from tests.tree import copy_tree  # remove_demo
 from tests.waiting import eventually
 
-# Of the unit tests those that read the whole tree, the settings, the environment, the API and the
-# status page: nothing that a team declares fails them.
+# Unit tests that read the tree, the settings, the environment, the API and the status page; a
+# team's additions must not fail them.
 UNIT_TESTS = (
     "consistency_tree",
     "environment_check",
@@ -35,13 +35,13 @@ KEY = secrets.token_urlsafe(8)
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
-    """A clone with an app of a team's own."""
+    """Create a clone with the app of a team."""
     return create_team_project(tmp_path_factory.mktemp("team") / "site")
 
 
 @pytest.fixture(scope="module")
 def deployed(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The clone's stack in production, with the team's secret in a file."""
+    """Start the production stack of the clone, with the team's secret in a file."""
     key = tmp_path_factory.mktemp("key") / "key"
     key.write_text(f"{KEY}\n")
     deployed = Site(team.folder, f"{STACK_NAME}-team", SHOP_API_KEY_FILE=str(key))
@@ -53,7 +53,7 @@ def deployed(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def test_each_extension_edits_as_many_files_as_the_docs_say(team: Team) -> None:
     documented = documented_file_counts()
     assert {name: documented.pop(name) for name in team.files} == team.files
-    # The rest needs no file outside of the app, which move_in() has filled.
+    # All others edit no file outside of the app.
     assert set(documented.values()) == {(0, 0)}
 
 
@@ -62,7 +62,7 @@ def test_lint_and_unit_tests_of_the_team_project_pass(team: Team) -> None:
     files = [f"tests/unit/test_{name}.py" for name in UNIT_TESTS]
     pytest_here = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     run(team.folder, *pytest_here, "accounts", "shop", *files)
-    # The others can at least be loaded.
+    # All other tests can be collected.
     run(team.folder, *pytest_here, "--collect-only", "tests")
 
 
@@ -73,7 +73,7 @@ def test_make_test_app_includes_the_app(team: Team) -> None:
 
 
 def test_beanstalk_bundle_has_the_app_and_its_packages(team: Team) -> None:
-    """`eb deploy` sends what `git archive` makes."""
+    """`eb deploy` uploads the output of `git archive`."""
     run(team.folder, "git", "archive", "--output", ".git/bundle.tar", "HEAD")
     names = set(run(team.folder, "tar", "--list", "--file", ".git/bundle.tar").split())
     app = {str(path) for path in tracked(team.folder, "shop")}
@@ -81,7 +81,7 @@ def test_beanstalk_bundle_has_the_app_and_its_packages(team: Team) -> None:
 
 
 def tracked(folder: Path, name: str) -> list[str]:
-    """Return the files of a folder that git has."""
+    """Return the tracked files of a folder."""
     return run(folder, "git", "ls-files", name).split()
 
 
@@ -120,7 +120,7 @@ def test_migration_task_and_periodic_task_of_the_app_run(deployed: Site) -> None
         return set(deployed.get("/shop/notes/").json()["notes"])
 
     eventually(lambda: notes() == {"bought", "tick"}, seconds=60, what="both tasks have run")
-    # The worker wrote it; a server reads it, and nginx does not.
+    # Servers can read the private file of the worker, but nginx does not serve it.
     assert deployed.run_in("server2", "cat", "/srv/private/note") == "bought"
     assert deployed.get("/private/note").status_code == 404
     assert deployed.get("/media/note").status_code == 404
@@ -144,7 +144,7 @@ def test_deploy_of_a_changed_page_fails_no_request(deployed: Site) -> None:
 # remove_demo: begin
 # Words that only the demo has.
 WORDS = r"\bdemo\b|remove_demo|api/hits|api/uploads|thumbnail|pillow|megapixel|visit counter"
-# What makes new projects, with the demo or without it.
+# Files that create new projects, which mention the demo.
 NEW_PROJECTS = [
     f":!{name}"
     for name in (

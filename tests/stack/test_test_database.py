@@ -1,4 +1,4 @@
-"""`manage.py test` in the running stack: its tests have a database of their own."""
+"""`manage.py test` in the running stack uses a separate database."""
 
 from tests.stack.compose import Stack
 

@@ -1,4 +1,4 @@
-"""How long each front server waits: for a client, for the next request, for a server's answer."""
+"""Timeouts of the proxies: client, next request, and server."""
 
 import json
 import socket
@@ -13,20 +13,20 @@ from tests.stack.bench import REQUEST_SECONDS, Bench
 GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEADER = b"GET /who HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
-# More than HAProxy keeps before it sends a request on.
+# More than HAProxy buffers before it forwards a request.
 LONG = POST % (5_000_000, bytes(40_000))
 NEVER = GET % b"/never"
 UPLOAD = POST.replace(b"/echo", b"/never") % (40_000, bytes(40_000))
-# What a client sends to which door before it is silent; the status that ends it (0: closed without
-# an answer); after how many seconds. Each limit is what it is for a reason that its file gives.
+# (proxy, what the client sends before it is silent, the status that ends the connection (0: closed
+# without a response), seconds until then).
 CASES = {
     "haproxy: header": ("haproxy", HEADER, 408, 5),
     "haproxy: short body": ("haproxy", POST % (1000, b"x"), 408, 10),
     "haproxy: long body": ("haproxy", LONG, 400, 30),
     "haproxy: next request": ("haproxy", GET % b"/who", 0, 10),
-    # A long body goes to the servers alone, not through Apache, whose limit is shorter.
+    # Long bodies do not go through Apache, whose timeout is shorter.
     "haproxy: server": ("haproxy", UPLOAD, 504, REQUEST_SECONDS + 10),
-    # Six tries of 4 s each.
+    # Six tries of 4 s.
     "haproxy: file's server": ("haproxy", GET % b"/static/never", 504, 24),
     "balancer: header": ("nginx-balancer", HEADER, 0, 5),
     "balancer: body": ("nginx-balancer", LONG, 0, 10),
@@ -37,29 +37,29 @@ CASES = {
     "apache: server": ("apache", NEVER, 502, REQUEST_SECONDS + 8),
     "nginx: header": ("nginx", HEADER, 0, 10),
     "nginx: body": ("nginx", LONG, 0, 15),
-    # Longer than HAProxy waits for a client, and than any server waits for an answer by default.
+    # Longer than the client timeout of HAProxy and the default timeouts of servers.
     **{
         f"{proxy}: slow page": (proxy, GET % b"/sleep/32", 200, 32)
         for proxy in ("haproxy", "nginx-balancer", "apache", "nginx")
     },
     "nginx: application": ("nginx", NEVER, 504, REQUEST_SECONDS + 5),
 }
-# Of how much later an end may be, on a busy machine.
+# Allowance for a busy machine.
 LATE_SECONDS = 4
 Ending = tuple[int, float, bytes]
-# Of what is no whole request HAProxy and Apache say their program's own words.
+# HAProxy and Apache answer incomplete requests with their default page.
 PLAIN = {"haproxy: header", "haproxy: long body", "apache: header", "apache: body"}
 
 
 def wait_for_end(bench: Bench, proxy: str, sent: bytes) -> Ending:
-    """Return what a silent client gets last: its status (0: none), after how long, the answer."""
+    """Return the status (0: none), the seconds and the response that a silent client gets."""
     with socket.create_connection(("127.0.0.1", bench.ports[proxy]), timeout=60) as connection:
         connection.sendall(sent)
         began, answer = time.monotonic(), b""
         while received := connection.recv(65536):
             answer += received
             if sent == GET % b"/who":
-                # The pause before the next request begins here.
+                # The timeout of the next request starts here.
                 began, answer = time.monotonic(), b""
             elif b"}" in answer or answer.endswith(b"slept"):
                 break
@@ -68,7 +68,7 @@ def wait_for_end(bench: Bench, proxy: str, sent: bytes) -> Ending:
 
 @pytest.fixture(scope="module")
 def all_endings(bench: Bench) -> Iterator[dict[str, Future[Ending]]]:
-    """All cases at once, so that they take as long as the longest."""
+    """Run all cases in parallel."""
     with ThreadPoolExecutor(len(CASES)) as pool:
         yield {
             name: pool.submit(wait_for_end, bench, proxy, sent)

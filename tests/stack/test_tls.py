@@ -1,4 +1,4 @@
-"""HTTPS: what HAProxy agrees to with a certificate, and what it says of one that is not right."""
+"""HTTPS with HAProxy: TLS versions, redirects, host names, and wrong certificates."""
 
 import http.client
 import json
@@ -33,7 +33,7 @@ HSTS = "Strict-Transport-Security"
 
 @pytest.fixture(scope="module")
 def tls(production: Stack) -> Iterator[SecureStack]:
-    """The production stack with a certificate; it has none again afterwards."""
+    """Start the production stack with a certificate, and remove it afterwards."""
     with with_certificate(production) as secure:
         yield secure
 
@@ -70,9 +70,9 @@ def test_http2_requests_succeed(tls: SecureStack) -> None:
 
 
 def limited_context(tls: SecureStack, version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
-    """Return the context of a client that speaks no newer version, and these ciphers alone."""
+    """Return the context of a client with only this version and these ciphers."""
     context = tls.ssl_context()
-    # Also what this machine's own library would not send any more.
+    # Also ciphers that the local TLS library disables by default.
     context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
     return context
@@ -95,14 +95,14 @@ def test_old_tls_versions_and_ciphers_are_refused(tls: SecureStack) -> None:
 @pytest.mark.parametrize("path", ["/", "/profile/?format=txt&a=%20b", "/livez/x", "//a//healthz"])
 def test_http_redirects_to_https(tls: SecureStack, method: str, path: str) -> None:
     address = f"http://localhost:{tls.stack.http_port}"
-    asked = requests.Request(method, address).prepare()
-    # As it is, which requests would tidy up.
-    asked.url = f"{address}{path}"
-    answer = requests.Session().send(asked, allow_redirects=False, timeout=10)
+    request = requests.Request(method, address).prepare()
+    # Set after prepare(), which would normalize it.
+    request.url = f"{address}{path}"
+    answer = requests.Session().send(request, allow_redirects=False, timeout=10)
 
     assert answer.status_code == 308
     assert answer.headers["Location"] == tls.url(path)
-    # No browser goes on doing so after the certificate is gone.
+    # Otherwise browsers would keep redirecting without a certificate.
     assert answer.headers["Cache-Control"] == "no-store"
 
 
@@ -115,7 +115,7 @@ def test_http_request_without_a_host_gets_400(tls: SecureStack) -> None:
 
 
 def request_redirect(port: int, host: str) -> tuple[int, str]:
-    """Ask by http under this name; return the answer's status and where it leads."""
+    """Send an HTTP request with this host; return status and Location."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/profile/", headers={"Host": host})
     answer = connection.getresponse()
@@ -148,7 +148,7 @@ def test_http_redirect_accepts_every_allowed_host_name(tls: SecureStack, host: s
     ],
 )
 def test_http_redirect_refuses_other_host_names(tls: SecureStack, host: str) -> None:
-    """Neither where a link leads is the client's to choose, nor what a cache keeps."""
+    """A client could otherwise choose the target of a cached redirect."""
     assert request_redirect(tls.stack.http_port, host) == (400, "")
 
 
@@ -182,10 +182,12 @@ def test_haproxy_matches_allowed_hosts_as_django_does(
         *("haproxy", "-f", "/config/haproxy.cfg"),
     )
     try:
-        found = eventually(lambda: request_redirect(port, host), seconds=10, what="HAProxy answers")
+        response = eventually(
+            lambda: request_redirect(port, host), seconds=10, what="HAProxy answers"
+        )
     finally:
         docker("rm", "--force", name)
-    assert found[0] == status
+    assert response[0] == status
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
@@ -197,7 +199,7 @@ def test_probes_are_answered_over_http(tls: SecureStack, path: str) -> None:
 def test_django_detects_https_requests(tls: SecureStack) -> None:
     assert tls.get("/profile/").headers[HSTS].startswith("max-age=3600")
     assert tls.get("/healthz").headers[HSTS].startswith("max-age=3600")
-    # The browser's origin is what Django takes for the site's own.
+    # Django accepts the Origin header of browsers.
     with requests.Session() as visitor:
         ca_file = str(tls.authority)
         page = visitor.get(tls.url("/accounts/login/"), verify=ca_file, timeout=10)
@@ -222,7 +224,7 @@ def test_clients_cannot_forge_https(tls: SecureStack, forged: dict[str, str]) ->
 
 
 def test_acme_challenge_is_answered_over_http(tls: SecureStack) -> None:
-    """As certbot writes the answer, through the webroot that it shares with the servers."""
+    """The test writes to the webroot, like certbot; it is shared with the servers."""
     docker(
         *("run", "--rm", "--user", "0", "--volume", f"{tls.stack.project}_acme:/srv/acme"),
         *("--entrypoint", "sh", "haproxy:3.0", "-c"),
@@ -269,14 +271,14 @@ def test_doctor_checks_the_certificate_and_https(tls: SecureStack) -> None:
 
 
 def doctor(tls: SecureStack) -> dict[str, dict[str, Any]]:
-    """Return what the doctor says of each thing."""
+    """Return the checks of the doctor by name."""
     result = json.loads(stackctl(tls.stack, "doctor", "--json").stdout.splitlines()[-1])
     return {check["name"]: check for check in result["checks"]}
 
 
 @contextmanager
 def restored_folder(folder: Path) -> Iterator[None]:
-    """Bring a folder back as it is at the block's end."""
+    """Restore the content of a folder after the block."""
     copy = folder.with_name("kept")
     shutil.copytree(folder, copy)
     try:
@@ -287,7 +289,7 @@ def restored_folder(folder: Path) -> Iterator[None]:
 
 
 def lock_with_passphrase(folder: Path) -> None:
-    """Put a passphrase on the key."""
+    """Encrypt the key with a passphrase."""
     path = folder / "privkey.pem"
     key = load_pem_private_key(path.read_bytes(), password=None)
     path.write_bytes(
@@ -343,8 +345,8 @@ def test_reload_refuses_the_key_of_another_certificate_and_keeps_the_previous_on
         make_certificate(tls.stack, "--force")
         (tls.folder / "privkey.pem").write_bytes(key)
         refused = stackctl(tls.stack, "reload", "--json")
-        found = doctor(tls)["certificate"]
-        # Compose says it too, and leaves the running HAProxy alone.
+        check = doctor(tls)["certificate"]
+        # Compose also reports it, and does not change the running HAProxy.
         started = tls.stack.compose("up", "--detach", "--wait", "haproxy", check=False)
         logged = tls.stack.logs("certificates")
 
@@ -353,10 +355,10 @@ def test_reload_refuses_the_key_of_another_certificate_and_keeps_the_previous_on
     assert "nothing was changed" in result["error"]
     assert started.returncode == 1
     assert 'service "certificates" didn\'t complete successfully' in started.stdout
-    for problem in (result["error"], found["problem"], logged):
+    for problem in (result["error"], check["problem"], logged):
         assert "privkey.pem does not belong to the certificate" in problem
     assert tls.serial() == before
-    # Nor would HAProxy find the wrong one at its next start.
+    # HAProxy also starts with the previous certificate.
     tls.stack.compose("restart", "haproxy")
     start_balancer(tls.stack)
     assert tls.serial() == before

@@ -1,4 +1,4 @@
-"""Uploads through every tier: a file, a row, a message, a job; and each of them lost once."""
+"""Uploads through every tier, and outages of broker, Redis and worker."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ VISITS = 1000
 
 @pytest.fixture(scope="module")
 def user(production: Stack) -> Uploader:
-    """A user of the production stack."""
+    """Create a user of the production stack."""
     return Uploader(production)
 
 
@@ -43,7 +43,7 @@ def test_nginx_serves_an_upload_and_its_thumbnail(production: Stack, user: Uploa
         assert answer.headers["Content-Type"] == "image/jpeg"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "sandbox" in answer.headers["Content-Security-Policy"]
-        # It is nginx's own answer; Django would not know these.
+        # nginx sets it, Django does not.
         assert "ETag" in answer.headers
 
 
@@ -53,21 +53,21 @@ def test_image_is_served_with_its_content_type(
 ) -> None:
     made = user.upload(make_image(image_format))
 
-    found = production.get(made["image"]).headers["Content-Type"]
+    content_type = production.get(made["image"]).headers["Content-Type"]
 
-    assert found == f"image/{image_format.lower()}"
+    assert content_type == f"image/{image_format.lower()}"
     user.wait_until_done(made["id"], seconds=30)
 
 
 def test_too_large_upload_gets_413_in_json(production: Stack, user: Uploader) -> None:
     largest = int(VARIABLES["UPLOAD_MAX_MB"].default)
-    over_ours, over_nginx = (bytes(megabytes * 1_000_000) for megabytes in (largest, largest + 2))
+    over_django, over_nginx = (bytes(megabytes * 1_000_000) for megabytes in (largest, largest + 2))
 
-    for answer in (user.send(make_image() + over_ours), user.send(over_nginx)):
+    for answer in (user.send(make_image() + over_django), user.send(over_nginx)):
         assert answer.status_code == 413
         assert f"the limit is {largest} MB" in answer.json()["detail"]
     assert user.send(b"text").status_code == 400
-    # Nothing of it has stayed.
+    # No file is left.
     assert len(files(production, "uploads")) == len(files(production, "thumbnails"))
 
 
@@ -79,8 +79,8 @@ def test_uploads_without_a_broker_are_accepted_and_processed_later(
         made = [user.upload()["id"] for _ in range(4)]
         took = time.monotonic() - begun
 
-        found = components(production)
-        down = {name for name, state in found.items() if state == "down"}
+        states = components(production)
+        down = {name for name, state in states.items() if state == "down"}
         assert down == {"cache", "broker"}
         for path in ("/profile/", "/status/", "/readyz"):
             assert production.get(path).status_code == 200
@@ -88,20 +88,24 @@ def test_uploads_without_a_broker_are_accepted_and_processed_later(
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
         assert "counter" in refused.json()["detail"]
         assert {user.find(upload)["status"] for upload in made} == {"queued"}
-    # Four, on two servers of two processes: each waits at most once.
+    # Four uploads on two servers with two workers: each waits at most once.
     assert took < 30
 
     for upload in made:
         user.wait_until_done(upload, seconds=REDELIVERY_SECONDS)
-    eventually(lambda: set(components(production).values()) == {"up"}, seconds=60, what="all is up")
+    eventually(
+        lambda: set(components(production).values()) == {"up"},
+        seconds=60,
+        what="all components are up",
+    )
 
 
 def test_full_redis_refuses_only_writes(production: Stack, user: Uploader) -> None:
-    """The uploads are sent later; meanwhile everything but writing to Redis works."""
+    """Tasks of the uploads are sent later; meanwhile only writes to Redis fail."""
 
     def limit(memory: str) -> None:
         administrator = "REDISCLI_AUTH=$(cat /data/administrator) redis-cli --user administrator "
-        # The health check's account may change accounts, its own too.
+        # The administrator may change accounts, including its own.
         acl = f"{administrator} acl setuser administrator '+config|set'"
         command = f"{acl} && {administrator} config set maxmemory {memory}"
         assert production.run_in("redis", "sh", "-c", command).split() == ["OK", "OK"]
@@ -109,7 +113,7 @@ def test_full_redis_refuses_only_writes(production: Stack, user: Uploader) -> No
     try:
         limit("1")
         made = [user.upload()["id"] for _ in range(6)]
-        # On both servers, right after a message was refused.
+        # Reads succeed on both servers after a refused write.
         reads = [production.get("/api/hits/").status_code for _ in range(6)]
         assert reads == [200] * 6
     finally:
@@ -124,7 +128,7 @@ def test_killed_worker_loses_no_task(user: Uploader) -> None:
 
 def test_stopping_worker_finishes_its_task(production: Stack, user: Uploader) -> None:
     made = user.upload(make_slow_image())["id"]
-    eventually(lambda: user.find(made)["status"] != "queued", seconds=30, what="the job runs")
+    eventually(lambda: user.find(made)["status"] != "queued", seconds=30, what="the task runs")
 
     production.compose("stop", "worker")
 

@@ -1,4 +1,4 @@
-"""A stack's site with a certificate of a local authority, and a client that looks at TLS."""
+"""A stack with a certificate of a local CA, and a TLS client."""
 
 import socket
 import ssl
@@ -19,48 +19,48 @@ FOLDER = "certs/localhost"
 
 @dataclass(frozen=True)
 class SecureStack:
-    """A stack whose HAProxy speaks TLS."""
+    """A stack whose HAProxy terminates TLS."""
 
     stack: Stack
     port: int
 
     @property
     def folder(self) -> Path:
-        """Return where the certificate and its key are."""
+        """Return the folder of the certificate and its key."""
         return self.stack.tree / FOLDER
 
     @property
     def authority(self) -> Path:
-        """Return the authority's certificate, as a client would trust it."""
+        """Return the certificate of the local CA."""
         return self.stack.tree / "certs" / "ca.pem"
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return a client's context that trusts the local authority and no other."""
+        """Return a client context that trusts only the local CA."""
         return ssl.create_default_context(cafile=str(self.authority))
 
     def handshake(self, context: ssl.SSLContext, name: str = "localhost") -> ssl.SSLSocket:
-        """Return a connection over which TLS is agreed upon."""
+        """Return a connection after the TLS handshake."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         return context.wrap_socket(connection, server_hostname=name)
 
     def serial(self) -> str:
-        """Return the serial number of the certificate that a new visitor is shown."""
+        """Return the serial number of the certificate that new connections get."""
         with self.handshake(self.ssl_context()) as connection:
-            shown = connection.getpeercert()
-        assert shown
-        return str(shown["serialNumber"])
+            certificate = connection.getpeercert()
+        assert certificate
+        return str(certificate["serialNumber"])
 
     def url(self, path: str) -> str:
-        """Return an address of the site by https."""
+        """Return an HTTPS URL of the site."""
         return f"https://localhost:{self.port}{path}"
 
     def get(self, path: str, **options: object) -> requests.Response:
-        """Ask the site by https."""
+        """Send a GET request over HTTPS."""
         return requests.get(self.url(path), verify=str(self.authority), timeout=30, **options)  # type: ignore[arg-type]
 
 
 def make_certificate(stack: Stack, *arguments: str) -> None:
-    """Make a certificate as a user does."""
+    """Create a certificate with stackctl."""
     subprocess.run(
         [sys.executable, "-m", "tools.stackctl", "certs", *arguments],
         cwd=stack.tree,
@@ -72,7 +72,7 @@ def make_certificate(stack: Stack, *arguments: str) -> None:
 
 @contextmanager
 def with_certificate(stack: Stack) -> Iterator[SecureStack]:
-    """Give a running stack a certificate for the block's time, as a user does."""
+    """Run a stack with a certificate during the block."""
     port = free_port()
     plain = dict(stack.environment)
     if not (stack.tree / FOLDER).exists():
@@ -87,5 +87,5 @@ def with_certificate(stack: Stack) -> Iterator[SecureStack]:
 
 
 def start_balancer(stack: Stack) -> None:
-    """Start HAProxy with the present environment; what is as it should be stays as it is."""
+    """Start or recreate HAProxy with the current environment."""
     stack.compose("up", "--detach", "--wait", "haproxy")
