@@ -24,6 +24,7 @@ from tests.stack.test_migrations import (
 )
 from tests.stack.test_privileges import check_unprivileged
 from tests.stack.uploads import Uploader  # remove_demo
+from tests.tree import ROOT
 from tests.waiting import eventually
 
 NAME = f"{STACK_NAME}-pg"
@@ -420,6 +421,24 @@ def test_restore_refuses_a_backup_of_mysql(postgres: Site) -> None:
 
     assert "this backup is of MySQL, and the stack's database is PostgreSQL" in refused
     assert count_rows(postgres) == rows
+
+
+# Says where the former password is accepted, once the server at the container's own address may have it, and later.
+ROTATE = """
+read -r server _ <<<"$(getent ahostsv4 "$HOSTNAME")"
+change() { echo "$2" | bash -c "$SCRIPT" postgres.sh "$1" "" "$server"; }
+login() { PGPASSWORD=$POSTGRES_PASSWORD psql -h "$1" -U "$DB_USER" -c '' "$POSTGRES_DB" 2>&- && echo "$1"; }
+change accept another; login 127.0.0.1 || login "$server"
+change retire another; while login "$server" >&2; do sleep 0.1; done
+change accept "$POSTGRES_PASSWORD"; change retire -; login 127.0.0.1
+"""
+
+
+def test_only_servers_have_the_former_password_until_it_is_retired(postgres: Site) -> None:
+    script = (ROOT / "tools/stackctl/inside/postgres.sh").read_text()
+    said = postgres.run_in("db", "env", f"SCRIPT={script}", "timeout", "30", "bash", "-c", ROTATE)
+    own, other = said.split()
+    assert own != other == "127.0.0.1"
 
 
 # remove_demo: begin
