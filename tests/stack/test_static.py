@@ -137,3 +137,5 @@ def test_media_files_are_served_in_a_sandbox(production: Stack) -> None:
         assert answer.status_code == 200
         assert "sandbox" in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        # Some belong to one user: no cache on the way keeps them.
+        assert answer.headers["Cache-Control"] == "private, max-age=3600"
