@@ -423,11 +423,11 @@ def test_restore_refuses_a_backup_of_mysql(postgres: Site) -> None:
     assert count_rows(postgres) == rows
 
 
-# Says where the former password is accepted, once the server at the container's own address may have it, and later.
+# Prints where the former password is accepted; the container's own address is a server's here.
 ROTATE = """
-read -r server _ <<<"$(getent ahostsv4 "$HOSTNAME")"
+export PGPASSWORD=$POSTGRES_PASSWORD; read -r server _ <<<"$(getent ahostsv4 "$HOSTNAME")"
 change() { echo "$2" | bash -c "$SCRIPT" postgres.sh "$1" "" "$server"; }
-login() { PGPASSWORD=$POSTGRES_PASSWORD psql -h "$1" -U "$DB_USER" -c '' "$POSTGRES_DB" 2>&- && echo "$1"; }
+login() { psql -h "$1" -U "$DB_USER" -c '' "$POSTGRES_DB" 2>&- && echo "$1"; }
 change accept another; login 127.0.0.1 || login "$server"
 change retire another; while login "$server" >&2; do sleep 0.1; done
 change accept "$POSTGRES_PASSWORD"; change retire -; login 127.0.0.1
