@@ -1,4 +1,4 @@
-"""One look at every target's answer before it is measured."""
+"""Check the response of every target before the measurement."""
 
 import json
 from pathlib import Path
@@ -15,23 +15,23 @@ MANIFEST = "/srv/static/staticfiles.json"
 
 
 class WrongAnswerError(Exception):
-    """A target does not answer as it must, so that its speed says nothing."""
+    """The response of a target is wrong, so its speed must not be measured."""
 
 
 def static_path(stack: Stack) -> str:
-    """Return the path of the static file, with the hash in its name."""
+    """Return the path of the static file with its hashed filename."""
     manifest = docker(["exec", stack.container("server1"), "cat", MANIFEST])
     return f"/static/{json.loads(manifest)['paths'][STATIC_FILE]}"
 
 
 def target_url(stack: Stack, target: Target) -> str:
-    """Return what the target is asked for, as seen in its own network namespace."""
+    """Return the URL of the target in its own network namespace."""
     path = static_path(stack) if target.static else PROFILE_PATH
     return f"http://127.0.0.1:{target.port}{path}"
 
 
 def check_answer(stack: Stack, target: Target, url: str) -> None:
-    """Wait until the target answers, and look at the answer.
+    """Wait until the target answers, and check the response.
 
     Raises:
         WrongAnswerError: not a 200, not the production settings, or not the static file.
@@ -48,7 +48,7 @@ def check_answer(stack: Stack, target: Target, url: str) -> None:
         *("--entrypoint", "python", stack.image("production"), "-", url, str(START_SECONDS)),
     ]
     answer = json.loads(docker(command, text=PROBE.read_text(), timeout=START_SECONDS + 30))
-    if answer["status"] == 200 and is_right(target, answer["type"], answer["body"]):
+    if answer["status"] == 200 and is_expected(target, answer["type"], answer["body"]):
         return
     raise WrongAnswerError(
         f"{target.title}: {url} answered {answer['status']}: {answer['body'][:200]!r}\n"
@@ -56,8 +56,8 @@ def check_answer(stack: Stack, target: Target, url: str) -> None:
     )
 
 
-def is_right(target: Target, content_type: str, body: str) -> bool:
-    """Return whether a 200 is the answer that is to be measured."""
+def is_expected(target: Target, content_type: str, body: str) -> bool:
+    """Return whether a response with status 200 is the expected one."""
     if target.static:
         return content_type.startswith("text/css") and bool(body)
     return content_type == "application/json" and json.loads(body)["settings"] == "production"

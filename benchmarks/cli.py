@@ -20,10 +20,10 @@ from benchmarks.thumbnails import measure_thumbnails  # remove_demo
 
 
 def main() -> int:
-    """Measure and print; 1 when a request had no good answer or nothing could be measured."""
+    """Measure and print the figures; return 1 if a request failed or nothing could be measured."""
     arguments = _parser().parse_args()
     options = Options(arguments.seconds, arguments.rounds, arguments.connections)
-    # The containers are removed then, too.
+    # SIGTERM also removes the containers.
     signal.signal(signal.SIGTERM, _end)
     try:
         return _run(options, arguments.json)
@@ -38,14 +38,14 @@ def _run(options: Options, json_file: Path | None) -> int:
     facts = machine_facts(require_engine())
     _say("Building the images from this checkout and starting the containers.")
     with running_stack() as stack:
-        found = versions(stack)
+        package_versions = versions(stack)
         samples = measure(stack, options, _say)
         memory = memory_mib(stack)
     with running_release() as release:
         thumbnails = measure_thumbnails(release, _say)  # remove_demo
         deploy = measure_deploy(release, _say)
-    figures = json_report(facts, found, options, samples, memory, deploy)
-    text = text_report(facts, found, options, samples, memory, deploy)
+    figures = json_report(facts, package_versions, options, samples, memory, deploy)
+    text = text_report(facts, package_versions, options, samples, memory, deploy)
     # remove_demo: begin
     figures |= {"thumbnails": thumbnails.as_json(), "errors": figures["errors"] + thumbnails.lost}
     text += f"\n\n{thumbnails.as_text()}"
@@ -54,7 +54,7 @@ def _run(options: Options, json_file: Path | None) -> int:
     if json_file:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
     if errors := figures["errors"]:
-        _say(f"{errors} requests or jobs came to no good end, so the figures are worth nothing.")
+        _say(f"{errors} requests or uploads failed, so the figures are not valid.")
         return 1
     return 0
 
@@ -64,17 +64,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Requests per second and CPU per request of the stack and of its peers.",
     )
-    parser.add_argument("--seconds", type=_positive, default=6, help="of each measurement (6)")
-    parser.add_argument("--rounds", type=_positive, default=3, help="over all targets (3)")
-    parser.add_argument("--connections", type=_positive, default=16, help="at a time (16)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
+    parser.add_argument(
+        "--seconds", type=_positive, default=6, help="seconds of each measurement (default: 6)"
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, default=3, help="rounds over all targets (default: 3)"
+    )
+    parser.add_argument(
+        "--connections", type=_positive, default=16, help="parallel connections (default: 16)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
     return parser
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("has to be 1 or more")
+        raise argparse.ArgumentTypeError("must be 1 or more")
     return number
 
 

@@ -1,4 +1,4 @@
-"""`stackctl deploy` while a few visitors are there."""
+"""`stackctl deploy` under a light load."""
 
 import re
 import time
@@ -9,27 +9,27 @@ from benchmarks.release import ReleaseStack
 from benchmarks.stops import watched_stops
 from benchmarks.visitors import VisitorAnswer, visitors
 
-# How long the visitors are watched before the deploy, to compare with.
+# Seconds of load before the deploy, for comparison.
 STEADY_SECONDS = 5
-# A step that is done, in stackctl's log: the time, what was done, how long it took.
+# A finished step in the log of stackctl: time, step, seconds.
 STEP = re.compile(r"^\S+Z (.+) \((\d+\.\d) s\)$", re.MULTILINE)
 DRAINING = ": draining"
-# Besides the drains, which last as long as the visitors' requests.
+# Without the drains, which last as long as running requests.
 AIM_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Deploy:
-    """What one deploy of both servers took, and what its visitors saw.
+    """The duration of a deploy of both servers, and its requests.
 
     Attributes:
-        seconds: of the whole deploy without the build, as stackctl's record has it.
-        drain_seconds: of them, until HAProxy had the servers' last answers.
-        stop_seconds: of them, until the containers that were told to stop had ended gracefully.
-        requests: asked for while it ran.
-        failed: of them, without a good answer.
-        longest_ms: the longest of them.
-        longest_before_ms: the longest request of the seconds before.
+        seconds: the whole deploy without the build, from the record of stackctl.
+        drain_seconds: the part in which HAProxy waited for running requests.
+        stop_seconds: the part in which containers stopped gracefully.
+        requests: requests during the deploy.
+        failed: failed requests during the deploy.
+        longest_ms: the longest request during the deploy.
+        longest_before_ms: the longest request in the seconds before.
 
     """
 
@@ -43,17 +43,17 @@ class Deploy:
 
     @property
     def besides_drains(self) -> float:
-        """Return the seconds without both parts of draining: HAProxy's and the containers' own."""
+        """Return the seconds without draining in HAProxy and in the containers."""
         return self.seconds - self.drain_seconds - self.stop_seconds
 
     @property
     def met(self) -> bool:
-        """Return whether it was as quick as the project wants it to be."""
+        """Return whether the deploy met the aim."""
         return self.besides_drains <= AIM_SECONDS
 
 
 def measure_deploy(stack: ReleaseStack, say: Callable[[str], None]) -> Deploy:
-    """Bring a further release into service while visitors are there.
+    """Deploy a release under load.
 
     Args:
         stack: the running stack.
@@ -64,25 +64,25 @@ def measure_deploy(stack: ReleaseStack, say: Callable[[str], None]) -> Deploy:
 
     """
     say("Deploying both servers of a whole stack, with visitors.")
-    with visitors(stack.port) as found, watched_stops(stack.project) as stops:
-        found.over.wait(STEADY_SECONDS)
+    with visitors(stack.port) as load, watched_stops(stack.project) as stops:
+        load.over.wait(STEADY_SECONDS)
         begun = time.monotonic()
         log = stack.stackctl("deploy", "--release", "bench")
     seconds = stack.last_recorded_seconds()
-    return figures(found.outcomes, begun, log, seconds, sum(stops.seconds))
+    return figures(load.outcomes, begun, log, seconds, sum(stops.seconds))
 
 
 def figures(
     outcomes: list[VisitorAnswer], begun: float, log: str, seconds: float, stop_seconds: float
 ) -> Deploy:
-    """Put together what was seen.
+    """Return the figures of a deploy.
 
     Args:
         outcomes: the requests before and during the deploy.
-        begun: when it was begun, in seconds of the monotonic clock.
-        log: what stackctl printed.
-        seconds: how long it took without the build.
-        stop_seconds: how long the containers took to stop, in all.
+        begun: the start of the deploy, in seconds of the monotonic clock.
+        log: the output of stackctl.
+        seconds: the duration without the build.
+        stop_seconds: how long all containers took to stop.
 
     """
     during = [outcome for outcome in outcomes if outcome.started >= begun]
@@ -99,7 +99,7 @@ def figures(
 
 
 def parse_steps(log: str) -> list[tuple[str, float]]:
-    """Return the steps of stackctl's log that were done, each with its seconds."""
+    """Return the finished steps in the log of stackctl, each with its seconds."""
     return [(step, float(seconds)) for step, seconds in STEP.findall(log)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 
 class EngineError(Exception):
-    """A command failed; the message is what it said."""
+    """A command failed; the message has its output."""
 
 
 def docker(
@@ -15,16 +15,16 @@ def docker(
     text: str | None = None,
     timeout: float = 60,
 ) -> str:
-    """Run `docker ARGUMENTS` and return what it printed.
+    """Run `docker ARGUMENTS`, and return its output.
 
     Args:
         arguments: what follows `docker`.
         env: the whole environment; without it this process's own.
         text: the command's standard input.
-        timeout: seconds after which it is ended.
+        timeout: seconds after which it is killed.
 
     Raises:
-        EngineError: there is no client, no engine, or the command failed or took too long.
+        EngineError: no client, no engine, or the command failed or timed out.
 
     """
     try:
@@ -43,8 +43,8 @@ def docker(
         command = " ".join(["docker", *arguments[:3]])
         raise EngineError(f"{command} ... did not end within {timeout:.0f} s") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()
-        raise EngineError(f"docker {arguments[0]} failed:\n{said[-4000:]}")
+        output = (done.stderr or done.stdout).strip()
+        raise EngineError(f"docker {arguments[0]} failed:\n{output[-4000:]}")
     return done.stdout
 
 

@@ -1,4 +1,4 @@
-"""The load generator, wrk, and what it says."""
+"""The load generator, wrk, and its report."""
 
 import re
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk did.
+    """The result of one run of wrk.
 
     Attributes:
-        requests: answers received.
-        per_second: answers received per second.
+        requests: responses received.
+        per_second: responses received per second.
         median_ms: median latency.
         p99_ms: 99th percentile of the latency.
-        bad_status: answers that were neither 2xx nor 3xx.
-        socket_errors: connections that failed, and requests without an answer in time.
+        bad_status: responses other than 2xx and 3xx.
+        socket_errors: connections that failed, and requests that timed out.
 
     """
 
@@ -34,14 +34,14 @@ class Load:
 
     @property
     def errors(self) -> int:
-        """All that was not a good answer."""
+        """Return the number of failed requests."""
         return self.bad_status + self.socket_errors
 
 
 def run_load(stack: Stack, target: Target, url: str, *, seconds: int, connections: int) -> Load:
-    """Ask a target as fast as it answers, from within its own network namespace.
+    """Load a target as fast as it answers, from its own network namespace.
 
-    So neither a published port nor the engine's proxy for it is measured.
+    This excludes the published port and the engine's proxy from the measurement.
     """
     output = docker(
         [
@@ -56,10 +56,10 @@ def run_load(stack: Stack, target: Target, url: str, *, seconds: int, connection
 
 
 def parse_wrk(output: str) -> Load:
-    """Read wrk's report.
+    """Parse the report of wrk.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the text is not a report.
 
     """
     return Load(

@@ -1,4 +1,4 @@
-"""Where and with what it was measured."""
+"""The machine and the versions of a measurement."""
 
 import datetime
 import os
@@ -21,7 +21,7 @@ WATCH_SECONDS = 2
 
 
 def machine_facts(engine_version: str) -> dict[str, str | int | float]:
-    """Return date, size and state of this machine, and the engine's version."""
+    """Return date, size and load of this machine, and the version of the engine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -34,7 +34,7 @@ def machine_facts(engine_version: str) -> dict[str, str | int | float]:
 
 
 def busy_share() -> float:
-    """Return how much of this machine is in use, 0 to 1; 0 where that cannot be seen."""
+    """Return the share of busy CPU time, 0 to 1; 0 if it is unknown."""
     if not Path("/proc/stat").exists():
         return 0.0
     before = _cpu_ticks()
@@ -49,16 +49,16 @@ def _cpu_ticks() -> tuple[int, int]:
 
 
 def versions(stack: Stack) -> dict[str, str]:
-    """Return the versions of all that is measured."""
-    found = {
-        "haproxy": _own_word(stack.container("haproxy"), "haproxy -v"),
-        "nginx": _own_word(stack.container("server1"), "nginx -v"),
+    """Return the versions of all measured programs."""
+    servers = {
+        "haproxy": _reported_version(stack.container("haproxy"), "haproxy -v"),
+        "nginx": _reported_version(stack.container("server1"), "nginx -v"),
     }
     packages = ["exec", stack.container("gunicorn"), "python", "-c", PACKAGE_VERSIONS, *PACKAGES]
-    return found | dict(line.split() for line in docker(packages).splitlines())
+    return servers | dict(line.split() for line in docker(packages).splitlines())
 
 
-def _own_word(container: str, command: str) -> str:
-    said = docker(["exec", container, "sh", "-c", f"{command} 2>&1"])
-    match = re.search(r"\d+\.\d+[\w.]*", said)
+def _reported_version(container: str, command: str) -> str:
+    output = docker(["exec", container, "sh", "-c", f"{command} 2>&1"])
+    match = re.search(r"\d+\.\d+[\w.]*", output)
     return match[0] if match else "?"

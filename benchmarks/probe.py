@@ -1,6 +1,6 @@
-"""Asks one address until it answers 200, and prints the answer as JSON.
+"""Requests a URL until it answers 200, and prints the response as JSON.
 
-Given to a container's Python on standard input, so it imports nothing of this package:
+Runs in a container from standard input, so it imports nothing of this package:
 `python - URL SECONDS`.
 """
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 
 def ask(url: str) -> tuple[int, str, str]:
-    """Return status, content type and body of one GET; without an answer 0, "" and why."""
+    """Return status, content type and body of a GET; without a response 0, "" and the error."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
     try:
@@ -27,7 +27,7 @@ def ask(url: str) -> tuple[int, str, str]:
 
 
 def main(url: str, seconds: str) -> None:
-    """Ask until there is a 200 or the time is over."""
+    """Send requests until one gets a 200 or the time is over."""
     deadline = time.monotonic() + float(seconds)
     while (answer := ask(url))[0] != http.client.OK and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The whole production stack, database, worker and all, as stackctl runs it."""
+"""The whole production stack, including database and worker, run by stackctl."""
 
 import json
 import secrets
@@ -16,7 +16,7 @@ COMMAND_SECONDS = 600
 
 
 class ReleaseStack:
-    """The whole production stack, which stackctl runs; nothing else uses it."""
+    """A separate production stack, run by stackctl."""
 
     def __init__(self) -> None:
         self.project = f"mysite-bench-{secrets.token_hex(3)}"
@@ -27,15 +27,15 @@ class ReleaseStack:
             "HTTP_ADDRESS": "127.0.0.1",
             "HTTP_PORT": str(self.port),
             "STATS_PORT": str(_free_port()),
-            # Not the developer's .env, in stackctl's own checks either.
+            # Without the developer's .env, also in the checks of stackctl.
             "DJANGO_READ_DOTENV": "false",
         }
 
     def stackctl(self, *arguments: str) -> str:
-        """Run a command of stackctl and return what it printed.
+        """Run a stackctl command, and return its output.
 
         Raises:
-            EngineError: it failed; the message is the end of what it said.
+            EngineError: the command failed; the message has the end of its output.
 
         """
         done = subprocess.run(
@@ -54,16 +54,16 @@ class ReleaseStack:
         return done.stdout
 
     def last_recorded_seconds(self) -> float:
-        """Return how long the last attempt took without its build, from stackctl's record."""
+        """Return the seconds of the last deploy without the build, from the record of stackctl."""
         record = json.loads(self.stackctl("releases", "--json"))
         return float(record["releases"][0]["seconds"])
 
     def python(self, code: str) -> str:
-        """Run Python in server1, with its settings, and return what it printed."""
+        """Run Python code in server1, and return its output."""
         return self.compose("exec", "-T", "server1", "python", "-c", code)
 
     def compose(self, *arguments: str) -> str:
-        """Run a command of Compose on this project and return what it printed."""
+        """Run a Compose command on this project, and return its output."""
         command = ["compose", "--progress", "quiet", *arguments]
         return docker(command, env=self._env, timeout=COMMAND_SECONDS)
 
@@ -78,7 +78,7 @@ class ReleaseStack:
 
 @contextmanager
 def running_release() -> Iterator[ReleaseStack]:
-    """Build and start the stack; whatever happens, remove it again."""
+    """Build and start the stack, and always remove it afterwards."""
     stack = ReleaseStack()
     try:
         stack.stackctl("up")

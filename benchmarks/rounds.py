@@ -1,4 +1,4 @@
-"""The measurement: each target once a round; a disturbance then affects all targets alike."""
+"""The measurement: each target once a round, so that disturbances affect all alike."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from benchmarks.stack import Stack
 from benchmarks.targets import TARGETS, Target
 
 WARM_UP_SECONDS = 2
-# A serving container with less of the target's CPU time than this took no part in the answers.
+# A serving container with a smaller share of the CPU time has served no requests.
 LEAST_SHARE = 0.02
 
 
@@ -19,7 +19,7 @@ class Sample:
     """One target in one round.
 
     Attributes:
-        load: what the load generator saw.
+        load: the result of the load generator.
         cpu_us: CPU time of each serving container.
 
     """
@@ -29,13 +29,13 @@ class Sample:
 
     @property
     def cpu_us_per_request(self) -> float:
-        """CPU time of the serving containers for one answer."""
+        """Return the CPU time of the serving containers for one request."""
         return sum(self.cpu_us.values()) / max(self.load.requests, 1)
 
 
 @dataclass(frozen=True)
 class Options:
-    """How long and how hard."""
+    """Duration, rounds and connections of the measurement."""
 
     seconds: int
     rounds: int
@@ -50,17 +50,17 @@ def measure(stack: Stack, options: Options, say: Callable[[str], None]) -> Sampl
 
     Args:
         stack: the running containers.
-        options: how long and how hard.
+        options: duration, rounds and connections.
         say: receives progress messages.
 
     Raises:
-        WrongAnswerError: a target does not answer as it must, or not with all its containers.
+        WrongAnswerError: a response is wrong, or a container serves no requests.
 
     """
     urls = {target.key: target_url(stack, target) for target in TARGETS}
     for target in TARGETS:
         check_answer(stack, target, urls[target.key])
-    say("Every target answers as it must. Warming up.")
+    say("Every target answers correctly. Warming up.")
     for target in TARGETS:
         _load(stack, target, urls[target.key], options, WARM_UP_SECONDS)
     samples: Samples = {target.key: [] for target in TARGETS}
@@ -85,7 +85,7 @@ def _require_all(target: Target, sample: Sample) -> None:
     total = sum(sample.cpu_us.values())
     idle = [service for service, used in sample.cpu_us.items() if used < LEAST_SHARE * total]
     if idle:
-        raise WrongAnswerError(f"{target.title}: {', '.join(idle)} took no part in the answers")
+        raise WrongAnswerError(f"{target.title}: {', '.join(idle)} served no requests")
 
 
 def _load(stack: Stack, target: Target, url: str, options: Options, seconds: int) -> Load:

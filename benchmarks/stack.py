@@ -1,4 +1,4 @@
-"""The measured containers: a Compose project of their own, made and removed by each run."""
+"""The measured containers: a separate Compose project, created and removed by each run."""
 
 import os
 import secrets
@@ -13,10 +13,9 @@ from benchmarks.targets import SERVICES
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE_FILES = (ROOT / "docker-compose.yaml", ROOT / "benchmarks" / "docker-compose.yaml")
 IMAGES = ("base", "production", "peers", "load")
-# Each of them makes an image; the other services use the same ones.
+# Services that build the images; the other services use them.
 BUILT_SERVICES = ("env-check", "gunicorn", "load")
-# What the Docker client may need of this process's environment. Nothing else gets through to the
-# containers, so that a developer's variables change no figure.
+# Variables of the Docker client. Others are not passed on, so that they cannot change figures.
 PASSED_ON = ("DOCKER_", "BUILDX_", "BUILDKIT_", "SSH_", "SSL_CERT_", "XDG_")
 PASSED_ON_NAMES = {
     *("PATH", "HOME", "USER", "TMPDIR"),
@@ -25,7 +24,7 @@ PASSED_ON_NAMES = {
 
 
 def compose_environment(project: str) -> dict[str, str]:
-    """Return the environment of every Compose call: production's settings, with random secrets."""
+    """Return the environment of Compose: production settings with random secrets."""
     passed_on = {
         name: value
         for name, value in os.environ.items()
@@ -35,12 +34,12 @@ def compose_environment(project: str) -> dict[str, str]:
         "COMPOSE_PROJECT_NAME": project,
         "COMPOSE_FILE": os.pathsep.join(str(path) for path in COMPOSE_FILES),
         "COMPOSE_PATH_SEPARATOR": os.pathsep,
-        # Not the developer's .env.
+        # Without the developer's .env.
         "COMPOSE_ENV_FILES": os.devnull,
         "LAYER": "production",
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
         "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
-        # Asked without TLS, and answered rather than redirected.
+        # The load generator uses plain HTTP.
         "DJANGO_SECURE_SSL_REDIRECT": "false",
         "DB_PASSWORD": secrets.token_urlsafe(24),
         "REDIS_PASSWORD": secrets.token_urlsafe(24),
@@ -49,7 +48,7 @@ def compose_environment(project: str) -> dict[str, str]:
 
 
 class Stack:
-    """The running containers, by their service's name."""
+    """The running containers, by service."""
 
     def __init__(self, project: str) -> None:
         self.project = project
@@ -77,12 +76,12 @@ class Stack:
         return self
 
     def last_lines(self, service: str) -> str:
-        """Return the end of a service's log, which says why it does not answer."""
+        """Return the last lines of the log of a service."""
         return self._compose("logs", "--no-color", "--tail", "20", service)
 
     def remove(self) -> None:
         """Remove containers, networks, volumes and images of this project."""
-        with suppress(EngineError):  # gone already, unless the run was interrupted
+        with suppress(EngineError):  # removed already, unless the run was interrupted
             docker(["rm", "--force", self.load_container])
         self._compose("down", "--volumes", "--remove-orphans", "--timeout", "0", timeout=120)
         for name in IMAGES:
@@ -97,7 +96,7 @@ class Stack:
 
 @contextmanager
 def running_stack() -> Iterator[Stack]:
-    """Build and start the containers; whatever happens, remove them again."""
+    """Build and start the containers, and always remove them afterwards."""
     stack = Stack(f"mysite-bench-{secrets.token_hex(3)}")
     try:
         stack.build()

@@ -1,4 +1,4 @@
-"""How long containers took to stop: they drain themselves when they are told to end."""
+"""How long containers take to stop, since they drain before they end."""
 
 import json
 import subprocess
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Stops:
-    """The seconds from each signal to the container's end, in the order of the ends."""
+    """The seconds from the stop signal to the end of each container, in the order of the ends."""
 
     seconds: list[float] = field(default_factory=list)
 
 
 @contextmanager
 def watched_stops(project: str) -> Iterator[Stops]:
-    """Watch a Compose project's containers for the time of a `with` block.
+    """Watch the containers of a Compose project during the block.
 
     https://docs.docker.com/reference/cli/docker/system/events/
     """
@@ -29,24 +29,23 @@ def watched_stops(project: str) -> Iterator[Stops]:
             yield stops
         finally:
             process.terminate()
-            said, _ = process.communicate()
-            stops.seconds += stop_seconds(said.splitlines())
+            output, _ = process.communicate()
+            stops.seconds += stop_seconds(output.splitlines())
 
 
 def stop_seconds(lines: Iterable[str]) -> list[float]:
-    """Return how long each container lived on after the first signal that it was sent.
+    """Return the seconds from the first signal to the end of each container.
 
     Args:
-        lines: the engine's events, one JSON object each. A container that ends by itself does not
-            count.
+        lines: events of the engine as JSON. Containers that end without a signal do not count.
     """
-    told: dict[str, int] = {}
+    signalled: dict[str, int] = {}
     seconds = []
     for line in lines:
         event = json.loads(line)
         container, now = event["Actor"]["ID"], int(event["timeNano"])
         if event["Action"] == "kill":
-            told.setdefault(container, now)
-        elif container in told:
-            seconds.append((now - told.pop(container)) / 1e9)
+            signalled.setdefault(container, now)
+        elif container in signalled:
+            seconds.append((now - signalled.pop(container)) / 1e9)
     return seconds

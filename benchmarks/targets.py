@@ -1,4 +1,4 @@
-"""What is measured: who is asked for what, and which containers' CPU counts as its cost."""
+"""The measured targets, and the containers whose CPU counts as their cost."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ STACK = ("haproxy", "server1", "server2")
 
 @dataclass(frozen=True)
 class Target:
-    """One way to the application.
+    """One route to the application.
 
     Attributes:
         key: the letter or name that the report refers to it by.
         title: its name in the report.
-        service: the Compose service that is asked, within whose network the load generator runs.
-        port: where that service listens.
-        serving: the services whose CPU is the cost of an answer.
-        static: asked for a static file rather than for the view.
+        service: the Compose service under load, whose network the load generator uses.
+        port: the port of that service.
+        serving: the services whose CPU counts.
+        static: whether a static file is requested instead of the view.
 
     """
 
@@ -41,7 +41,7 @@ TARGETS = (
     Target("g", STATIC_ALONE, "nginx-uwsgi", 7999, ("nginx-uwsgi",), static=True),
 )
 
-# Every container that is started.
+# All started services.
 SERVICES = tuple(sorted({service for target in TARGETS for service in target.serving}))
 
 

@@ -1,4 +1,4 @@
-"""A few visitors who ask again and again while something else goes on; every request counts."""
+"""Clients that send requests in the background and record every outcome."""
 
 import http.client
 import threading
@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 from benchmarks.targets import PROFILE_PATH
 
 VISITORS = 4
-# Between two requests of a visitor: far below what the servers can do.
+# Pause between two requests, far below the capacity of the servers.
 PAUSE_SECONDS = 0.05
-# Longer than any of HAProxy's own limits.
+# Longer than any timeout of HAProxy.
 TIMEOUT_SECONDS = 40
 
 
 @dataclass(frozen=True)
 class VisitorAnswer:
-    """What became of one request.
+    """The outcome of one request.
 
     Attributes:
         started: when it was sent, in seconds of the monotonic clock.
         seconds: how long it took.
-        good: whether the answer was a 200.
+        good: whether the status was 200.
 
     """
 
@@ -34,14 +34,14 @@ class VisitorAnswer:
 
 @dataclass
 class Visitors:
-    """Those who ask, and what became of each request."""
+    """The clients, and the outcome of each request."""
 
     port: int
     over: threading.Event = field(default_factory=threading.Event)
     outcomes: list[VisitorAnswer] = field(default_factory=list)
 
     def visit(self) -> None:
-        """Ask over one connection, opened again when it is closed, until all is over."""
+        """Send requests over one connection, reopened when it is closed, until the end."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         while not self.over.wait(PAUSE_SECONDS):
             started = time.monotonic()
@@ -63,14 +63,14 @@ def _is_good(connection: http.client.HTTPConnection) -> bool:
 
 @contextmanager
 def visitors(port: int) -> Iterator[Visitors]:
-    """Have the site visited for the block's time; each request under way at its end is finished."""
-    found = Visitors(port)
-    threads = [threading.Thread(target=found.visit, daemon=True) for _ in range(VISITORS)]
+    """Send requests during the block; running requests are finished at its end."""
+    load = Visitors(port)
+    threads = [threading.Thread(target=load.visit, daemon=True) for _ in range(VISITORS)]
     for thread in threads:
         thread.start()
     try:
-        yield found
+        yield load
     finally:
-        found.over.set()
+        load.over.set()
         for thread in threads:
             thread.join(TIMEOUT_SECONDS + 5)
