@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.stackctl.commands import restore
 from tools.stackctl.inside.databases import MYSQL, POSTGRESQL, RESTORED, DatabaseServer, server_of
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -107,3 +108,35 @@ def test_mysql_load_in_a_container_of_an_earlier_release_names_the_command(run: 
 
     assert result.returncode == 1
     assert "Recreate it: docker compose up --detach --no-deps db" in result.stderr
+
+
+# Answers as a psql whose steps succeed as often as their variables say.
+SWITCHING = """text=$(cat)
+count() { echo >>"$RAN.$1"; [ $(wc -l <"$RAN.$1") -gt "$2" ]; }
+case $text in
+    *'DROP DATABASE'*) [ "${DROPS:-1}" = 1 ] ;;
+    *'RENAME TO'*) count renames "${BUSY:-0}" ;;
+    *'SELECT count'*) echo "${REPLACED:-0}" ;;
+esac"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "code"),
+    [
+        ("", 0),
+        # Clients that connect again and again, and for ever.
+        ("BUSY=4", 0),
+        ("BUSY=5", 8),
+        ("BUSY=5 REPLACED=1", 1),
+        ("DROPS=0", 8),
+    ],
+)
+def test_postgresql_switch_reports_untouched_data_only_if_the_names_are_as_before(
+    run: Run, variables: str, code: int
+) -> None:
+    """8 is what `restore` takes for untouched data."""
+    assert restore.UNTOUCHED == 8
+
+    result = run(POSTGRESQL, "switch", RESTORED, psql=f"{variables}\n{SWITCHING}")
+
+    assert result.returncode == code, result.stderr
