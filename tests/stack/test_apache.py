@@ -97,25 +97,25 @@ def paths(with_apache: Stack) -> dict[str, str]:
     write = f"echo 'p {{}}' >/srv/kept{OLD}"
     with_apache.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "migrate", "-c", write)
     with_apache.run_in("server1", "sh", "-c", "echo '<p>' > /srv/media/parity.html")
-    found = re.search(
+    match = re.search(
         r'href="(/static/ops/status\.[0-9a-f]{12}\.css)"', with_apache.get("/status/").text
     )
-    assert found
-    return {"style": found[1], "old": OLD}
+    assert match
+    return {"style": match[1], "old": OLD}
 
 
 @pytest.fixture(scope="module")
 def answers(with_apache: Stack, paths: dict[str, str]) -> dict[str, list[Any]]:
     """Return the responses of nginx and Apache to each case: status, headers, body."""
-    found: dict[str, list[Any]] = {}
+    responses: dict[str, list[Any]] = {}
     for name, (method, path, headers, body) in CASES.items():
         for key, text in paths.items():
             path = path.replace(f"{{{key}}}", text)
-        found[name] = [
+        responses[name] = [
             ask(port_of(with_apache, server), method, path, headers, body)
             for server in ("NGINX", "APACHE")
         ]
-    return found
+    return responses
 
 
 def port_of(stack: Stack, server: str) -> int:
@@ -189,7 +189,7 @@ def test_parity_cases_have_the_expected_status_and_headers(answers: dict[str, li
 def test_apache_sends_the_same_headers_as_nginx_for_each_file_type(with_apache: Stack) -> None:
     listed = with_apache.run_in("server1", "sh", "-c", "cd /srv/static && find . -type f").split()
     hashed = re.compile(r"\.(/.+\.[0-9a-f]{12}\.(\w+))")
-    kinds = {found[2]: found[1] for found in map(hashed.fullmatch, listed) if found}
+    kinds = {match[2]: match[1] for match in map(hashed.fullmatch, listed) if match}
     kinds = {kind: path for kind, path in kinds.items() if kind not in ("gz", "br")}
 
     assert {"css", "js", "svg"} <= set(kinds)
@@ -268,10 +268,10 @@ def test_haproxy_balances_between_apache_and_the_servers(
         sent = {with_apache.get(path).headers["X-Request-ID"] for _ in range(6)}
 
         def asked(sent: set[str] = sent) -> list[str]:
-            found = [
+            records = [
                 line for line in log_records(with_apache, "haproxy") if line["request_id"] in sent
             ]
-            return sorted(line["upstream"] for line in found) if len(found) == 6 else []
+            return sorted(line["upstream"] for line in records) if len(records) == 6 else []
 
         upstreams = eventually(asked, seconds=10, what="HAProxy has logged the requests")
         # Round robin.
@@ -283,7 +283,7 @@ def test_every_log_has_the_request_id_and_client_of_haproxy(with_apache: Stack) 
     forged = {"X-Request-ID": "chosen-by-the-client", "X-Forwarded-For": "203.0.113.9"}
     sent = {with_apache.get("/profile/", headers=forged).headers["X-Request-ID"] for _ in range(3)}
 
-    def found() -> list[dict[str, Any]]:
+    def records_of_request() -> list[dict[str, Any]]:
         own = [
             line
             for service in ("haproxy", "apache", "server1", "server2")
@@ -293,7 +293,7 @@ def test_every_log_has_the_request_id_and_client_of_haproxy(with_apache: Stack) 
         # Three lines each of HAProxy, nginx and Django, one of Apache.
         return own if len(own) >= 10 else []
 
-    records = eventually(found, seconds=15, what="a line in each log")
+    records = eventually(records_of_request, seconds=15, what="a line in each log")
     assert [line.get("server") for line in records].count("apache") == 1
     assert len({line["client"] for line in records}) == 1
     assert "203.0.113.9" not in json.dumps(records)
@@ -305,7 +305,7 @@ def test_apache_keeps_a_valid_request_id_and_replaces_others(with_apache: Stack)
     for path, identity in given.items():
         ask(port_of(with_apache, "APACHE"), "GET", f"/{path}/", {"X-Request-ID": identity}, "")
 
-    def found() -> dict[str, set[str]]:
+    def ids_by_path() -> dict[str, set[str]]:
         records = [
             line
             for service in ("apache", "server1", "server2")
@@ -321,7 +321,7 @@ def test_apache_keeps_a_valid_request_id_and_replaces_others(with_apache: Stack)
         )
         return ids if both_logged else {}
 
-    ids = eventually(found, seconds=10, what="a line of Apache and one of nginx for each")
+    ids = eventually(ids_by_path, seconds=10, what="a line of Apache and one of nginx for each")
     assert ids["kept"] == {"an-id-of-mine"}
     (made,), (made_too,) = ids["made"], ids["made-too"]
     assert re.fullmatch("[0-9a-f]{32}", made) and re.fullmatch("[0-9a-f]{32}", made_too)

@@ -184,12 +184,12 @@ def test_log_has_client_and_request_id(uwsgi_and_gunicorn: Stack) -> None:
     )
 
     def lines() -> list[dict[str, Any]]:
-        found = [
+        records = [
             json.loads(line)
             for line in uwsgi_and_gunicorn.logs(SERVER).splitlines()
             if line[:1] == "{"
         ]
-        own = [line for line in found if line.get("request_id") in ids]
+        own = [line for line in records if line.get("request_id") in ids]
         return own if len(own) == 2 * len(ids) else []
 
     assert ids
@@ -210,9 +210,11 @@ def test_killed_master_is_restarted_without_orphans(uwsgi_and_gunicorn: Stack) -
         return int(uwsgi_and_gunicorn.run_in(SERVER, *SUPERVISORCTL, "pid", "gunicorn:gunicorn_0"))
 
     def has_one_master() -> bool:
-        found = processes(uwsgi_and_gunicorn, "gunicorn", SERVER)
+        parents = processes(uwsgi_and_gunicorn, "gunicorn", SERVER)
         new = master()
-        return new not in (0, killed) and found.pop(new, 0) == 1 and set(found.values()) == {new}
+        return (
+            new not in (0, killed) and parents.pop(new, 0) == 1 and set(parents.values()) == {new}
+        )
 
     killed = master()
     clients = [Client(repeat(Request("GET", "/profile/")), pause=0.05) for _ in range(4)]

@@ -32,8 +32,8 @@ def packages(tree: Path) -> dict[str, dict[str, str]]:
 
 def packages_of(image: str) -> dict[str, str]:
     """Return an image's Python packages and their versions."""
-    found = json.loads(docker("run", "--rm", image, "python", "-c", LIST_PACKAGES))
-    return {canonicalize_name(name): version for name, version in found.items()}
+    versions = json.loads(docker("run", "--rm", image, "python", "-c", LIST_PACKAGES))
+    return {canonicalize_name(name): version for name, version in versions.items()}
 
 
 def test_all_layers_have_the_same_package_versions(packages: dict[str, dict[str, str]]) -> None:
@@ -73,12 +73,12 @@ def test_production_image_has_no_compiler_and_no_development_tools(
     packages: dict[str, dict[str, str]],
 ) -> None:
     tools = "cc gcc c++ make pip pip3 git curl wget brotli ruff pytest"
-    found = docker(
+    present = docker(
         *("run", "--rm", PRODUCTION, "sh", "-c"),
         f"for tool in {tools}; do command -v $tool || true; done",
     )
 
-    assert found == ""
+    assert present == ""
     # Fails if the folder exists; only root may check.
     docker("run", "--rm", "--user", "0", "--entrypoint", "test", PRODUCTION, *CACHE_IS_NOT_THERE)
     assert not {"pip", "setuptools", "pytest", "debugpy", "django-debug-toolbar"} & set(

@@ -119,7 +119,7 @@ def new_lines(stack: Stack, service: str, mark: int) -> list[str]:
 def test_every_log_has_the_request_id_of_an_upload(production: Stack, token: str) -> None:
     request_id = upload(production, token)["request_id"]
 
-    def found() -> dict[str, list[dict[str, Any]]]:
+    def lines_by_program() -> dict[str, list[dict[str, Any]]]:
         lines: dict[str, list[dict[str, Any]]] = {}
         for service in ("haproxy", "server1", "server2", "worker"):
             for line in json_lines(production.logs(service)):
@@ -131,7 +131,7 @@ def test_every_log_has_the_request_id_of_an_upload(production: Stack, token: str
     def ended(lines: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         return [line for line in lines["worker"] if line["event"] == "task_succeeded"]
 
-    lines = eventually(found, seconds=20, what="one id in all four logs")
+    lines = eventually(lines_by_program, seconds=20, what="one id in all four logs")
     [end] = ended(lines)
     assert end["task"] == "demo.tasks.process_upload"
     assert end["task_id"] and end["duration_ms"] >= 0

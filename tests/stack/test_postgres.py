@@ -239,7 +239,7 @@ def test_database_outage_answers_503_quickly_and_recovers(postgres: Site) -> Non
 
 def test_hanging_statement_times_out(postgres: Site) -> None:
     """It counts as an outage, and the next query uses a new connection."""
-    told = postgres.python_in(
+    output = postgres.python_in(
         "server1",
         f"{SETUP}from django.db import OperationalError\n"
         "from ops.database.outage import is_outage\n"
@@ -252,8 +252,10 @@ def test_hanging_statement_times_out(postgres: Site) -> None:
         "cursor = c.cursor(); cursor.execute('SELECT 5'); print(cursor.fetchone())",
     )
 
-    given_up, answered = told.splitlines()
-    assert given_up.startswith("the database has not answered for 1.") and given_up.endswith("True")
+    timed_out, answered = output.splitlines()
+    assert timed_out.startswith("the database has not answered for 1.") and timed_out.endswith(
+        "True"
+    )
     assert answered == "(5,)"
 
 

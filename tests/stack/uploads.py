@@ -74,8 +74,8 @@ class Uploader:
             "tasks = [(json.loads(t.args)[0], t) for t in Task.objects.all()]\n"
             "print(json.dumps({key: (t.status, t.attempts) for key, t in tasks if key in keys}))",
         )
-        found: dict[str, tuple[str, int]] = json.loads(output.splitlines()[-1])
-        return found
+        tasks: dict[str, tuple[str, int]] = json.loads(output.splitlines()[-1])
+        return tasks
 
     def attempts(self) -> dict[str, int]:
         """Return the number of attempts of each upload's task."""
@@ -85,25 +85,25 @@ class Uploader:
         """Wait until an upload is done, and return it."""
 
         def is_done() -> dict[str, Any] | None:
-            found = self.find(upload)
-            assert found["status"] != "failed", found
-            return found if found["status"] == "done" else None
+            current = self.find(upload)
+            assert current["status"] != "failed", current
+            return current if current["status"] == "done" else None
 
-        found = eventually(is_done, seconds=seconds, what="the upload is done")
-        assert found is not None
-        return found
+        finished = eventually(is_done, seconds=seconds, what="the upload is done")
+        assert finished is not None
+        return finished
 
     def wait_until_all_done(self, *, seconds: float) -> list[dict[str, Any]]:
         """Wait until all uploads of this user are done, and return them."""
 
         def are_done() -> list[dict[str, Any]] | None:
-            found = self.all()
-            assert "failed" not in {upload["status"] for upload in found}, found
-            return found if {upload["status"] for upload in found} == {"done"} else None
+            uploads = self.all()
+            assert "failed" not in {upload["status"] for upload in uploads}, uploads
+            return uploads if {upload["status"] for upload in uploads} == {"done"} else None
 
-        found = eventually(are_done, seconds=seconds, what="all uploads are done")
-        assert found is not None
-        return found
+        finished = eventually(are_done, seconds=seconds, what="all uploads are done")
+        assert finished is not None
+        return finished
 
 
 def files(stack: Stack, folder: str) -> list[str]:
@@ -116,11 +116,11 @@ def states(user: Uploader) -> dict[str, str]:
     output = user.stack.python_in(
         "server1",
         f"{SETUP}import json\n"
-        f"found = Upload.objects.filter(owner__username={user.name!r})\n"
-        "print(json.dumps({str(pk): status for pk, status in found.values_list('pk', 'status')}))",
+        f"rows = Upload.objects.filter(owner__username={user.name!r})\n"
+        "print(json.dumps({str(pk): status for pk, status in rows.values_list('pk', 'status')}))",
     )
-    found: dict[str, str] = json.loads(output.splitlines()[-1])
-    return found
+    states: dict[str, str] = json.loads(output.splitlines()[-1])
+    return states
 
 
 def signal_task_processes(stack: Stack, name: str) -> None:
