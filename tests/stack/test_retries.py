@@ -5,11 +5,13 @@ import json
 import re
 import socket
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from tests.stack.bench import Bench
+from tests.stack.bench import Bench, container
+from tests.stack.compose import docker
 from tests.stack.test_apache import ask
 
 
@@ -28,6 +30,24 @@ def test_requests_that_may_have_arrived_are_never_retried(bench: Bench) -> None:
     received = [line for line in bench.received() if "/order/" in line or "/hung/" in line]
     expected = [f"{method} {path} HTTP/1.1" for sent in once.values() for method, path in sent]
     assert sorted(received) == sorted(expected)
+
+
+def test_haproxy_sends_no_write_of_a_hanging_server_to_another(bench: Bench) -> None:
+    """hanging.lua ends its requests in the second pass; the first pass must not retry them."""
+    docker("kill", "--signal", "STOP", container("server1"))
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            posted = [
+                pool.submit(bench.request, "POST", "haproxy", f"/who/hang-{n}") for n in range(6)
+            ]
+            statuses = {one.result().status_code for one in posted}
+    finally:
+        docker("kill", "--signal", "CONT", container("server1"))
+    bench.wait_for_all()
+
+    received = Counter(line for line in bench.received() if "/who/hang-" in line)
+    assert statuses == {200, 502}
+    assert len(received) == 6 and set(received.values()) == {1}, received
 
 
 def test_cut_response_of_a_server_is_cut_for_the_client(bench: Bench) -> None:
