@@ -170,7 +170,7 @@ VARIABLES = (Variable(name="SHELF", help="The first shelf.", required_in=SHARED)
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stack's folder in a project of its own shape."""
+    """Return the folder of the stack in an adopted project."""
     project = tmp_path_factory.mktemp("books")
     for name, text in FILES.items():
         path = project / name

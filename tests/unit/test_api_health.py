@@ -28,7 +28,7 @@ from ops.threads import DaemonThreads
 from ops.worker import beats
 from tests.tree import ROOT
 
-# The checks run in threads of their own, which do not see a test's open transaction.
+# The checks run in separate threads, which do not see the open transaction of a test.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NAMES = ["database", "migrations", "cache", "broker", "storage", "worker"]
@@ -53,7 +53,7 @@ def media(settings: Settings, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each check time on a busy machine; what hangs has a test of its own."""
+    """Give each check time on a busy machine; another test covers checks that hang."""
     for check in registry.health_checks.values():
         monkeypatch.setattr(check, "timeout", PATIENCE)
 

@@ -184,14 +184,14 @@ READ_BY_AWS = {
 
 
 @pytest.mark.parametrize("promise", READ_BY_AWS)
-def test_settings_that_only_aws_reads_keep_their_promise(promise: str) -> None:
+def test_settings_that_only_aws_reads_have_the_promised_value(promise: str) -> None:
     result = settings()
 
     for namespace, expected in READ_BY_AWS[promise].items():
         assert {name: result[namespace, name] for name in expected} == expected
 
 
-def test_health_check_times_of_the_load_balancer_match_their_comment() -> None:
+def test_load_balancer_health_check_times_match_their_comment() -> None:
     interval = number(PROCESS, "HealthCheckInterval")
     healthy, unhealthy = (
         interval * number(PROCESS, f"{name}ThresholdCount") for name in ("Healthy", "Unhealthy")

@@ -1,6 +1,6 @@
-"""What each container may use and change, against what the program in it is told.
+"""What each container may use and change, compared with the limits of its program.
 
-Only here: container tests fill no memory, and a right too many fails none of them.
+Container tests fill no memory, and do not fail when a container has too many rights.
 """
 
 import re
@@ -80,14 +80,14 @@ def test_health_checks_detect_a_fault_within_90_seconds_and_forgive_one_failure(
         interval, retries = seconds(check["interval"]), int(check["retries"])
         assert seconds(check["timeout"]) <= interval, name
         assert retries > 1 and retries * interval <= 90, name
-        # A start on a slow machine is no fault, and a fast one is not waited for.
+        # Time for a start on a slow machine, and quick checks on a fast one.
         assert seconds(check["start_period"]) >= 30, name
         assert seconds(check["start_interval"]) <= 1, name
 
 
 def test_programs_have_smaller_memory_limits_than_their_containers() -> None:
     brokers = {name: services(BROKER=name)["broker"] for name in ("rabbitmq", "kafka")}
-    # As much again while it rewrites its log.
+    # Twice as much while it rewrites its log.
     redis = 2 * number(r"^maxmemory (\d+)mb$", text_of("redis/redis.conf"))
     rabbitmq = number(r"absolute = (\d+)MiB$", text_of("variants/rabbitmq/rabbitmq.conf"))
     kafka = number(r"-Xmx(\d+)m", brokers["kafka"]["environment"]["KAFKA_HEAP_OPTS"])
@@ -115,12 +115,12 @@ def test_uwsgi_recycles_a_leaking_worker_before_its_container_is_full() -> None:
 def test_databases_may_start_a_process_for_every_connection(engine: str, file: str) -> None:
     connections = number(r"^max_connections = (\d+)$", text_of(file))
 
-    # The server has threads of its own.
+    # Plus threads of the server itself.
     assert services(DB_ENGINE=engine)["db"]["pids_limit"] >= connections + 100
 
 
 def test_haproxy_has_room_for_both_passes_of_every_request() -> None:
-    """Or requests of the first pass take all connections, and none is left for the second."""
+    """Otherwise requests of the first pass use all connections, and the second has none."""
     total = int(haproxy_value("global", "maxconn"))
 
     assert total >= 2 * int(haproxy_value("frontend site", "maxconn"))

@@ -84,7 +84,7 @@ def test_empty_secret_or_secret_file_counts_as_not_set(tmp_path: Path, empty: st
 
 
 def test_only_secrets_can_come_from_a_file(tmp_path: Path) -> None:
-    """DATABASE_URL has a password, so it is a secret; DRAIN_FILE is a variable of its own."""
+    """DATABASE_URL has a password, so it is a secret; DRAIN_FILE is no file of a secret."""
     path = tmp_path / "value"
     path.write_text("from-file\n")
     for name, variable in VARIABLES.items():

@@ -1,4 +1,4 @@
-"""The scripts that stackctl runs in the lock's container and in HAProxy's."""
+"""The scripts that stackctl runs in the containers of the lock and of HAProxy."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def run(
 
 
 def perl(script: str, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
-    """Run a script in Perl as `docker exec` does."""
+    """Run a Perl script, like `docker exec`."""
     if not shutil.which("perl"):
         pytest.skip("perl, which HAProxy's image has, is not installed here")
     return run("perl", "-e", script, *arguments, given=given)
@@ -47,12 +47,12 @@ def store_record(path: Path, text: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize("store", [store_state, store_record])
-def test_files_in_containers_are_replaced_whole_or_not_at_all(tmp_path: Path, store: Store) -> None:
+def test_files_in_containers_are_replaced_atomically(tmp_path: Path, store: Store) -> None:
     file = tmp_path / "file"
     for text in ("one\n", "two\n" * 1000):
         assert store(file, text).returncode == 0
         assert file.read_text() == text
-    # A disk without room, which a program sees at the end of its output at the latest.
+    # A full disk.
     (tmp_path / "file.new").symlink_to("/dev/full")
 
     failed = store(file, "three\n")
@@ -61,7 +61,7 @@ def test_files_in_containers_are_replaced_whole_or_not_at_all(tmp_path: Path, st
     assert file.read_text() == "two\n" * 1000
 
 
-def test_server_state_can_be_read_by_haproxy_alone(tmp_path: Path) -> None:
+def test_server_state_file_is_readable_only_by_haproxy(tmp_path: Path) -> None:
     store_state(tmp_path / "file", "one\n")
 
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
@@ -91,7 +91,7 @@ def test_lock_prints_owner_and_record_and_lasts_until_its_input_ends(
 
 @pytest.fixture
 def haproxy(tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A socket that answers once a client has sent all of its commands, and those commands."""
+    """Return a socket that answers when a client has sent all commands, and these commands."""
     received: list[str] = []
     path = tmp_path / "admin.sock"
     with closing(socket.socket(socket.AF_UNIX)) as server:
@@ -110,7 +110,7 @@ def haproxy(tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
         thread.join(10)
 
 
-def test_commands_reach_haproxy_and_its_whole_answer_returns(
+def test_commands_are_sent_to_haproxy_and_its_complete_answer_is_returned(
     haproxy: tuple[Path, list[str]],
 ) -> None:
     path, received = haproxy
@@ -130,7 +130,7 @@ def test_missing_socket_of_haproxy_is_named(tmp_path: Path) -> None:
 
 def test_addresses_that_haproxy_cannot_bind_are_printed_with_the_reason() -> None:
     taken, own = socket.socket(), socket.socket()
-    # As the running process of HAProxy holds its own.
+    # Like a port of the running HAProxy process.
     own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     with closing(taken), closing(own):
         for listener in (taken, own):
