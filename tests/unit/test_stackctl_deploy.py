@@ -9,7 +9,7 @@ from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack, fails, interrupts
 
-FIRST_STEPS = ["lock deploy", "write owner", "write releases found", "write releases started"]
+BEGIN = ["lock deploy", "write owner", "write releases found", "write releases started"]
 
 
 def server_steps(server: str, release: str) -> list[str]:
@@ -27,14 +27,7 @@ def test_deploy_migrates_then_replaces_one_server_at_a_time(stack: Stack) -> Non
 
     assert ended.code == 0
     assert stack.steps == [
-        *(
-            *FIRST_STEPS,
-            "build bbbb",
-            "lint migrations",
-            "migrate",
-            "keep static bbbb",
-            "ask server1",
-        ),
+        *(*BEGIN, "build bbbb", "lint migrations", "migrate", "keep static bbbb", "ask server1"),
         *(*server_steps("server1", "bbbb"), *server_steps("server2", "bbbb")),
         *("name bbbb latest", "recreate worker bbbb", "name bbbb latest", "write releases ok"),
     ]
