@@ -34,7 +34,7 @@ class RateThrottle(BaseThrottle, ABC):
     warned = float("-inf")
 
     def allow_request(self, request: Request, view: "APIView | None") -> bool:
-        """Count the request, and tell whether it is within the limit."""
+        """Count the request, and return whether it is within the limit."""
         self.wait_seconds = 1.0
         client = self.client(request)
         limit, period = self.rate()

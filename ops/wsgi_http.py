@@ -34,7 +34,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 
 def direct(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Answer a request so that its client can tell a whole response from one that was cut off."""
+    """Answer a request so that its client can detect a truncated response."""
     if "uwsgi.version" not in environ:
         # gunicorn sends chunks by itself.
         return read_rest(environ, django(environ, start_response))

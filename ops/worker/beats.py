@@ -15,13 +15,13 @@ FORGET_SECONDS = 3600
 
 
 def touch() -> None:
-    """Tell this container's health check that the worker is well."""
+    """Let this container's health check know that the worker is healthy."""
     settings.WORKER_HEARTBEAT_FILE.parent.mkdir(parents=True, exist_ok=True)
     settings.WORKER_HEARTBEAT_FILE.touch()
 
 
 def beat(name: str) -> None:
-    """Tell everyone that this worker is well."""
+    """Publish that this worker is healthy."""
     now = timezone.now()
     WorkerBeat.objects.update_or_create(name=name, defaults={"seen": now})
     WorkerBeat.objects.filter(seen__lt=now - datetime.timedelta(seconds=FORGET_SECONDS)).delete()

@@ -31,7 +31,7 @@ class Upkeep(bootsteps.StartStopStep):
     requires = {"celery.worker.components:Pool", "celery.worker.components:Timer"}
 
     def __init__(self, worker: Any, **options: Any) -> None:
-        """Keep the worker, to look at it."""
+        """Keep the worker, to check it."""
         super().__init__(worker, **options)
         self.worker = worker
         self.parent = os.getppid()

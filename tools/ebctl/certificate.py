@@ -1,4 +1,4 @@
-"""The HTTPS listener: .ebextensions/https.config, written once a certificate is there.
+"""The HTTPS listener: .ebextensions/https.config, written once a certificate exists.
 
 Option settings know no condition, so a listener for a certificate that does not exist would stop
 every environment from being created; hence a file of its own, made on demand.

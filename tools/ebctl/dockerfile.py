@@ -1,4 +1,4 @@
-"""What Elastic Beanstalk reads in a Dockerfile: the lines as they stand; nothing is built."""
+"""What Elastic Beanstalk reads in a Dockerfile: the lines as written; nothing is built."""
 
 from __future__ import annotations
 

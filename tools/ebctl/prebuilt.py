@@ -59,7 +59,7 @@ def write(source: Bundle, image: str, target: Path) -> None:
     Args:
         source: the project, whose .ebextensions, .platform and EXPOSE are taken.
         image: the image's name with its digest.
-        target: the .zip; one that is there is replaced as a whole.
+        target: the .zip; an existing one is replaced atomically.
 
     Raises:
         EbctlError: the image has no digest, the project's Dockerfile exposes no port, or the

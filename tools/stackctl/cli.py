@@ -345,7 +345,7 @@ def _status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
 
 
 def _watch_lines(console: Console, project: Any, seconds: float) -> dict[str, Any]:
-    """Print a line, or a JSON object, at each look; ended by Ctrl-C alone."""
+    """Print a line, or a JSON object, for each check, until Ctrl-C."""
     while True:
         seen = state.glance(project)
         checks = parts.examine(seen)

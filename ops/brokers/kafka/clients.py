@@ -80,7 +80,7 @@ def write(config: dict[str, Any], topic: str, text: bytes) -> None:
     if not reports:
         raise NoBrokersAvailable("no answer to a message")
     if fault := reports[0]:
-        # It could not tell any more what was written twice, and writes nothing from then on. Its
+        # It could no longer detect duplicates, and writes nothing from then on. Its
         # refusals have this code, and are not called fatal themselves.
         if fault.fatal() or fault.code() == KafkaError._FATAL:
             kept.drop(producer)

@@ -1,4 +1,4 @@
-"""Environment properties: what the container gets, and what must not stand among them."""
+"""Environment properties: what the container gets, and what must not be among them."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def check(setting: Setting, *, by_client: bool = True) -> Iterator[Finding]:
 
     Args:
         setting: the setting.
-        by_client: look at what `eb create` would set instead; not for its own saved configuration.
+        by_client: check what `eb create` would set instead; not for its own saved configuration.
     """
     is_known, options = known.find(setting.namespace)
     if not is_known:

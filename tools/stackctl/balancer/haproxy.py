@@ -2,7 +2,7 @@
 
 The sockets of the worker (admin) and of the master, which starts workers, lie in a tmpfs of
 HAProxy's own container, where only its user may open them. They are reached by `docker exec` with
-Perl, which is there wherever the image is Debian's: perl-base is an essential package, and it has
+Perl, which every Debian image has: perl-base is an essential package, and it has
 IO::Socket::UNIX. So nothing is published, no volume is shared, no other container can reach them,
 and it works wherever the docker client does, Docker Desktop included.
 https://docs.haproxy.org/3.0/management.html#9.3

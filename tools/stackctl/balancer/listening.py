@@ -1,7 +1,7 @@
 """Can HAProxy listen where its next configuration says? Tried in its container before it matters.
 
-`haproxy -c` does not look. A new process that fails to bind has the one that serves stop listening
-for two seconds while it tries again, and visitors are turned away meanwhile.
+`haproxy -c` does not check that. A new process that fails to bind has the one that serves stop
+listening for two seconds while it tries again, and visitors are turned away meanwhile.
 """
 
 from __future__ import annotations

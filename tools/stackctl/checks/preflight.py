@@ -238,7 +238,7 @@ def _environment(layer: str, project: compose.Project | None) -> Check:
     # A file that only an override file names is in the container, where env-check reads it.
     mounted = {name for name in given if name.endswith(SUFFIX) and not own.get(name)}
     errors = [fault for fault in errors if fault.name not in mounted]
-    # Once more without compose's defaults, which look as if the right name was set.
+    # Once more without compose's defaults, which hide that the right name is not set.
     errors += [
         fault for fault in near_misses(own, dotenv.values, ALL_SCOPES) if fault not in errors
     ]

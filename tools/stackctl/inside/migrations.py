@@ -217,7 +217,7 @@ def lint(applied: list[str], unapplied: list[str]) -> dict[str, Findings]:
         try:
             linter.lint_migration(linter.migration_loader.graph.nodes[app, name])
         except Exception as error:
-            # Django looks in the database for what an earlier one of these migrations will make.
+            # Django queries the database for what an earlier one of these migrations will create.
             migration = linter.migration_loader.graph.nodes[app, name]
             if running.knows(app, linter.migration_loader.project_state((app, name))):
                 errors.setdefault(current, []).append(f"could not be checked: {error}")
