@@ -28,6 +28,12 @@ def main() -> None:
     `env` is answered before Django loads any settings, because settings with a faulty environment
     cannot be loaded, and that is when it is needed.
     """
+    if sys.version_info < (3, 11):  # noqa: UP036 (a message in place of a traceback)
+        sys.exit(
+            f"manage.py: Python 3.11 or newer is needed, and this is {sys.version.split()[0]}. "
+            "Install it, then run `PYTHON=/path/to/python3.11 make setup`, and "
+            f"`.venv/bin/python {' '.join(sys.argv)}`."
+        )
     if sys.argv[1:2] == ["env"]:
         from ops.environment.cli import main as env_main
 

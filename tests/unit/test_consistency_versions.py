@@ -88,7 +88,7 @@ def python() -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/stackctl.md", "Makefile", "requirements/install"]
+    "name", ["README.md", "docs/stackctl.md", "Makefile", "manage.py", "requirements/install"]
 )
 def test_docs_name_the_python_version_of_the_project(name: str) -> None:
     version = python()
@@ -131,6 +131,22 @@ def test_installer_requires_the_python_version_of_the_project(tmp_path: Path) ->
     # It creates the environment with this Python.
     assert accepted.returncode == 9
     assert accepted.stderr == f"python -m venv --clear {tmp_path}/new\n"
+
+
+def test_manage_py_on_an_older_python_names_the_version_and_the_next_step() -> None:
+    major, minor = map(int, python().split("."))
+    script = (
+        f"import runpy, sys; sys.version_info = ({major}, {minor - 1}, 9); "
+        "sys.argv = ['manage.py', 'env', 'check']; runpy.run_path('manage.py', run_name='__main__')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"manage.py: Python {python()} or newer is needed")
+    assert "make setup" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_awsebcli_version_in_the_workflow_matches_requirements() -> None:

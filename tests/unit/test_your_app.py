@@ -45,3 +45,6 @@ def test_first_model_page_and_test_of_the_guide_work(tmp_path: Path) -> None:
     tests = run("-m", "pytest", "-q", "shop")
 
     assert len(files) == 5 and "1 passed" in tests
+    # As `make format` and `make lint` do.
+    run("-m", "ruff", "format", "--quiet", "shop")
+    run("-m", "ruff", "check", "--fix", "shop")
