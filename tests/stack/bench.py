@@ -72,6 +72,11 @@ class Bench:
         )
         for proxy in ("apache", "nginx-balancer"):
             self.wait_until_balanced(proxy, *SERVERS)
+        eventually(
+            lambda: self.get("nginx-balancer", "/who").headers["Connection"] == "keep-alive",
+            seconds=20,
+            what="nginx-balancer keeps connections open again after a change of its servers",
+        )
 
     def wait_until_balanced(self, proxy: str, *servers: str) -> None:
         """Wait until a proxy sends requests to exactly these servers."""
