@@ -119,6 +119,22 @@ def stack_group(item: pytest.Item) -> str:
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End a shared stack after the last test of its group, rather than with the session.
+
+    The health checks of stacks that idled took one of two cores. Only xdist runs a group's tests in
+    a row, and pytest has no scope and no public function for this: a fixture that ends so starts
+    again if a later test requests it.
+    """
+    if not hasattr(item.config, "workerinput") or nextitem is None:
+        return
+    if isinstance(item, pytest.Function) and stack_group(item) != stack_group(nextitem):
+        for name in SHARED_STACKS:
+            for fixture in item.session._fixturemanager.getfixturedefs(name, item) or ():
+                fixture.finish(item._request)  # type: ignore[arg-type]
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Report how many tests were skipped, and how to run them."""
     skipped = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]

@@ -28,7 +28,7 @@ def client() -> Path:
     return EB
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def moto(client: Path, network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a fake S3 and IAM at an address that the containers reach too."""
     port = free_port()
@@ -51,7 +51,7 @@ def moto(client: Path, network: str, tmp_path_factory: pytest.TempPathFactory) -
         process.wait(10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def network() -> Iterator[str]:
     """Create the network of the rehearsal, after removing leftovers of an aborted run."""
     for name in docker("ps", "--all", "--format", "{{.Names}}").split():
@@ -63,7 +63,7 @@ def network() -> Iterator[str]:
     docker("network", "rm", NAME)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def database(network: str) -> Iterator[dict[str, str]]:
     """Run MySQL instead of RDS; return the variables that Elastic Beanstalk sets."""
     password = SPECIAL_CHARACTERS + secrets.token_urlsafe(8)
@@ -87,7 +87,7 @@ def database(network: str) -> Iterator[dict[str, str]]:
     remove(container.name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rehearsal(
     moto: str, network: str, database: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rehearsal]:
