@@ -1,5 +1,7 @@
 """`remove_demo` cuts marked parts out of a file (a clone: tests/stack/test_team_project.py)."""
 
+import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -7,6 +9,9 @@ import pytest
 
 from demo.management.commands.remove_demo import PART, cut, run, tracked
 from tests.tree import ROOT
+from tools.tailor import marks
+
+MARK = re.compile(r"# remove_([a-z-]+)(?:: begin)?$", re.MULTILINE)
 
 PYTHON = """import a
 import b  # remove_demo
@@ -89,6 +94,17 @@ def test_remove_demo_keeps_unmarked_files_unchanged(tmp_path: Path) -> None:
     cut(notes, ["pillow"])
 
     assert notes.read_bytes() == content
+
+
+def test_python_files_parse_without_the_marked_lines_of_any_part() -> None:
+    marked = [ROOT / name for name in tracked(ROOT) if name.suffix == ".py"]
+    texts = {path: path.read_text() for path in marked if path.name != "test_remove_demo.py"}
+    checked = 0
+    for path, text in texts.items():
+        for part in set(MARK.findall(text)):
+            ast.parse(marks.cut(text, part), f"{path} without {part}")
+            checked += 1
+    assert checked > 15
 
 
 def test_files_that_remove_demo_deletes_exist() -> None:

@@ -28,13 +28,17 @@ from tests.eb.rehearsal import (
     REGION,
     Rehearsal,
 )
+
+# remove_demo: begin
 from tests.eb.slow_requests import (
     HITS,
     SECONDS,
     BrowserVisit,
     LockedCounter,
     slow_clients,
-)  # remove_demo
+)
+
+# remove_demo: end
 from tests.waiting import eventually
 from tools.ebctl import bundle, prebuilt
 
