@@ -100,6 +100,9 @@ class Client:
             answer = self.connection.getresponse()
             answer.read()
             status = answer.status
+            if status != request.status:
+                # HAProxy's line has the same id.
+                error = f"request {answer.getheader('X-Request-ID')}"
             if answer.will_close:
                 self.close()
         except (OSError, http.client.HTTPException) as reason:

@@ -359,6 +359,14 @@ def states(stack: Stack) -> set[str]:
     return {row["status"] for row in rows if row["status"] != "no check"}
 
 
+def explain(stack: Stack, load: Load) -> str:
+    """Return a summary of the load, and every log line of its failed requests."""
+    ids = [outcome.error.removeprefix("request ") for outcome in load.failed]
+    services = ("haproxy", "apache", "server1", "server2")
+    lines = [line for service in services for line in stack.logs(service).splitlines()]
+    return "\n".join([load.summary(), *(line for line in lines if any(i in line for i in ids))])
+
+
 def checks_time_out(stack: Stack) -> bool:
     """Return whether the last health check of server2 timed out in HAProxy."""
     return any(
@@ -390,7 +398,7 @@ def test_drained_server_gets_no_request_through_apache(with_apache: Stack) -> No
         )
 
     assert len(load.outcomes) > 200, load.summary()
-    assert not load.failed, load.summary()
+    assert not load.failed, explain(with_apache, load)
 
 
 def test_apache_follows_a_server_to_a_new_address_without_failed_requests(
@@ -417,7 +425,7 @@ def test_apache_follows_a_server_to_a_new_address_without_failed_requests(
     with_apache.wait_for_both()
 
     assert len(load.outcomes) > 300, load.summary()
-    assert not load.failed, load.summary()
+    assert not load.failed, explain(with_apache, load)
 
 
 def test_apache_skips_a_killed_server_at_once(with_apache: Stack) -> None:
@@ -438,7 +446,9 @@ def test_apache_skips_a_killed_server_at_once(with_apache: Stack) -> None:
         with_apache.wait_for_both()
 
     # Only requests that server2 was processing may fail.
-    assert not [outcome for outcome in load.failed if outcome.started > killed], load.summary()
+    assert not [outcome for outcome in load.failed if outcome.started > killed], explain(
+        with_apache, load
+    )
 
 
 def test_apache_fails_no_request_after_it_resumes_from_a_hang(with_apache: Stack) -> None:
@@ -456,7 +466,9 @@ def test_apache_fails_no_request_after_it_resumes_from_a_hang(with_apache: Stack
         )
         load.all_served_again()
 
-    assert not [outcome for outcome in load.failed if outcome.started > ended], load.summary()
+    assert not [outcome for outcome in load.failed if outcome.started > ended], explain(
+        with_apache, load
+    )
 
 
 def test_restarting_apache_fails_no_request(with_apache: Stack) -> None:
@@ -468,6 +480,6 @@ def test_restarting_apache_fails_no_request(with_apache: Stack) -> None:
             lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy marks Apache as up"
         )
 
-    assert not load.failed, load.summary()
+    assert not load.failed, explain(with_apache, load)
     log = with_apache.logs("apache")
     assert "caught SIGWINCH, shutting down gracefully" in log
