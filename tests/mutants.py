@@ -87,7 +87,7 @@ def skip_equivalent_mutants() -> None:
     ]
 
 
-def test_files_of(pattern: str) -> set[str]:
+def unit_tests_of(pattern: str) -> set[str]:
     """Return the unit test files that import a module, or anything from a package."""
     *packages, name = pattern.removesuffix("/*").removesuffix(".py").split("/")
     package = ".".join(packages)
@@ -118,7 +118,7 @@ def prepare(modules: list[str], tests: list[str]) -> None:
     sources = set(map(str, config().source_paths))
     config().also_copy = [Path(top) for top in {name.split("/")[0] for name in tracked} - sources]
     config().only_mutate = modules or patterns
-    test_files = tests or sorted(set().union(*map(test_files_of, patterns)))
+    test_files = tests or sorted(set().union(*map(unit_tests_of, patterns)))
     config().pytest_add_cli_args_test_selection = test_files
     # Every mutant would load all plugins, but needs only pytest-django.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"

@@ -58,7 +58,9 @@ def test_make_run_of_a_new_project_serves_the_site_without_docker(project: Path)
 
 
 def test_ebctl_lint_of_a_new_project_passes(project: Path) -> None:
-    run_command(project, sys.executable, "-m", "tools.ebctl", "lint")
+    output = run_command(project, sys.executable, "-m", "tools.ebctl", "lint").output
+
+    assert output == ""
 
 
 def test_tests_of_a_new_project_pass(project: Path) -> None:

@@ -6,15 +6,26 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import repeat
 from typing import Any
 
 import pytest
 import requests
 
-from tests.chaos.load import Client, Load, Request
+from tests.chaos.load import Load
 from tests.chaos.test_balancing import address, occupied_address
 from tests.ports import free_port
+from tests.stack.apache import (
+    ask,
+    checks_time_out,
+    comparable,
+    explain,
+    log_records,
+    port_of,
+    servers_behind_apache,
+    states,
+    visitors,
+    writers,
+)
 from tests.stack.compose import Stack, docker
 from tests.stack.test_gunicorn import CASES as APPLICATION_CASES
 from tests.stack.test_observability import SPELLINGS
@@ -51,13 +62,6 @@ CASES: dict[str, Case] = {
     "Apache's own page": ("GET", "/.apache/members", {}, ""),
     "a wild id": ("GET", "/profile/", {"X-Request-ID": 'a "wild" id'}, ""),
 }
-# Headers of the connection, or with the current time.
-IGNORED_HEADERS = {
-    *("connection", "keep-alive", "transfer-encoding", "content-length"),
-    *("date", "server", "set-cookie", "accept-ranges"),
-}
-# Only their presence is compared, since their values differ.
-VALIDATORS = {"etag", "last-modified", "expires"}
 OLD = "/static/ops/old.fedcba987654.css"
 
 
@@ -116,43 +120,6 @@ def answers(with_apache: Stack, paths: dict[str, str]) -> dict[str, list[Any]]:
             for server in ("NGINX", "APACHE")
         ]
     return responses
-
-
-def port_of(stack: Stack, server: str) -> int:
-    return int(stack.environment[f"{server}_PORT"])
-
-
-def ask(port: int, method: str, path: str, headers: dict[str, str], body: str) -> list[Any]:
-    """Send exactly this request; return status, compared headers and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    # Send the path without normalization.
-    connection._validate_path = lambda _: None  # type: ignore[attr-defined]
-    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-    sent = {"Host": "localhost", "X-Request-ID": "parity-of-servers", **headers}
-    if body:
-        sent["Content-Length"] = str(len(body))
-    for name, value in sent.items():
-        connection.putheader(name, value)
-    connection.endheaders(body.encode())
-    answer = connection.getresponse()
-    read = answer.read()
-    connection.close()
-    kept = sorted(
-        [name.lower(), sorted(re.split("[;,] ?", value)) if name.lower() not in VALIDATORS else "*"]
-        for name, value in answer.getheaders()
-        if name.lower() not in IGNORED_HEADERS
-    )
-    return [answer.status, kept, read]
-
-
-def comparable(answer: list[Any]) -> list[Any]:
-    """Return a response without parts that differ between servers or requests."""
-    status, headers, body = answer
-    # The default error pages of the servers differ.
-    if status >= 400 and body.lstrip().lower().startswith((b"<html", b"<!doctype html public")):
-        headers = [header for header in headers if header[0] != "content-type"]
-        body = b"a page of the web server's own"
-    return [status, headers, re.sub(rb'"milliseconds": [\d.]+|"set\d"', b"", body)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -251,11 +218,6 @@ def test_body_below_the_limit_passes_apache(with_apache: Stack) -> None:
     assert answer.status_code == 401
 
 
-def log_records(stack: Stack, service: str) -> list[dict[str, Any]]:
-    """Return the JSON records of a log."""
-    return [json.loads(line) for line in stack.logs(service).splitlines() if line[:1] == "{"]
-
-
 def test_haproxy_balances_between_apache_and_the_servers(
     with_apache: Stack, paths: dict[str, str]
 ) -> None:
@@ -336,50 +298,6 @@ def test_apache_runs_unprivileged_on_the_loopback_address(with_apache: Stack) ->
     # It has no secrets, and no access to the database.
     assert with_apache.environment["DJANGO_SECRET_KEY"] not in with_apache.run_in("apache", "env")
     assert "backend" not in with_apache.inspect("apache", "{{json .NetworkSettings.Networks}}")
-
-
-def visitors(pause: float = 0.03) -> list[Client]:
-    """Return twelve clients with pages and refused writes, on kept and new connections."""
-    page, write = Request("GET", "/profile/"), Request("POST", "/profile/", 405)
-    return [
-        Client(repeat(page if number % 3 else write), keep_alive=number % 2 == 0, pause=pause)
-        for number in range(12)
-    ]
-
-
-def writers() -> list[Client]:
-    """Return ten clients with refused writes at a high rate."""
-    write = Request("POST", "/profile/", 405)
-    return [Client(repeat(write), keep_alive=number % 2 == 0, pause=0.005) for number in range(10)]
-
-
-def states(stack: Stack) -> set[str]:
-    """Return the states of Apache in HAProxy."""
-    rows = [row for row in stack.statistics() if row["svname"] == "apache"]
-    return {row["status"] for row in rows if row["status"] != "no check"}
-
-
-def explain(stack: Stack, load: Load) -> str:
-    """Return a summary of the load, and every log line of its failed requests."""
-    ids = [outcome.error.removeprefix("request ") for outcome in load.failed]
-    services = ("haproxy", "apache", "server1", "server2")
-    lines = [line for service in services for line in stack.logs(service).splitlines()]
-    return "\n".join([load.summary(), *(line for line in lines if any(i in line for i in ids))])
-
-
-def checks_time_out(stack: Stack) -> bool:
-    """Return whether the last health check of server2 timed out in HAProxy."""
-    return any(
-        row["check_status"].strip("* ") == "L4TOUT"
-        for row in stack.statistics()
-        if (row["pxname"], row["svname"]) == ("static_backend", "server2")
-    )
-
-
-def servers_behind_apache(stack: Stack) -> set[str]:
-    """Return the servers that answer through Apache."""
-    url = f"http://127.0.0.1:{port_of(stack, 'APACHE')}/profile/"
-    return {requests.get(url, timeout=10).json()["server"] for _ in range(6)}
 
 
 def test_drained_server_gets_no_request_through_apache(with_apache: Stack) -> None:

@@ -3,10 +3,8 @@
 import gzip
 import hashlib
 import json
-import re
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor  # remove_demo
@@ -15,7 +13,16 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.stack.compose import STACK_NAME, Stack, contains_secret, docker
+from tests.stack.compose import STACK_NAME, contains_secret, docker
+from tests.stack.postgres import (
+    SETUP,
+    as_superuser,
+    asked,
+    cluster,
+    compose_process,
+    facts,
+    sorted_lines,
+)
 from tests.stack.stackctl.site import Site, count_rows, removed_afterwards
 from tests.stack.test_data import check_refused_password
 from tests.stack.test_migrations import (
@@ -28,7 +35,6 @@ from tests.tree import ROOT
 from tests.waiting import eventually
 
 NAME = f"{STACK_NAME}-pg"
-SETUP = "import django; django.setup()\nfrom django.db import connection as c\n"
 # Longer than a connection attempt, far shorter than harakiri.
 FAST_SECONDS = 5
 # Holds the lock of migrate until standard input ends.
@@ -51,33 +57,6 @@ def postgres(tree: Path) -> Iterator[Site]:
     with removed_afterwards(site):
         site.up()
         yield site
-
-
-def facts(stack: Stack, sql: str) -> list[object]:
-    """Return the first row of a query of the application user."""
-    code = f"{SETUP}cursor = c.cursor(); cursor.execute({sql!r})\n"
-    row: list[object] = json.loads(
-        stack.python_in("server1", f"{code}import json; print(json.dumps(cursor.fetchone()))")
-    )
-    return row
-
-
-def asked(stack: Stack, server: str, path: str, token: str = "", **form: str) -> str:
-    """Send a request directly to one server, and return the body."""
-    headers = {"Host": "localhost", **({"Authorization": f"Token {token}"} if token else {})}
-    return stack.python_in(
-        "worker",
-        "from urllib import parse, request\n"
-        f"data = parse.urlencode({form!r}).encode() or None\n"
-        f"asked = request.Request('http://{server}:7999{path}', data, {headers!r})\n"
-        "print(request.urlopen(asked, timeout=10).read().decode())",
-    )
-
-
-def as_superuser(stack: Stack, sql: str) -> str:
-    """Run SQL as the superuser, who can connect only inside the container."""
-    psql = ("psql", "--username=postgres", "--no-align", "--tuples-only", "--command", sql)
-    return stack.run_in("db", *psql, "mysite").strip()
 
 
 def test_db_engine_selects_postgres_and_the_stack_is_healthy(postgres: Site) -> None:
@@ -168,19 +147,6 @@ def test_migrate_reports_a_refused_password_without_showing_it(postgres: Site) -
     check_refused_password(postgres)
     # The log does not contain the password either.
     assert not contains_secret(postgres.logs("db"), postgres.environment["DB_PASSWORD"])
-
-
-def compose_process(stack: Stack, *arguments: str) -> subprocess.Popen[str]:
-    """Start `docker compose` with pipes."""
-    return subprocess.Popen(
-        ["docker", "compose", "--project-name", stack.project, *arguments],
-        cwd=stack.tree,
-        env=stack.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
 
 
 def test_concurrent_migrations_run_one_at_a_time(postgres: Site) -> None:
@@ -338,17 +304,6 @@ APPLICATIONS = (
     "CREATE SEQUENCE drill.seven START 7; SELECT nextval('drill.seven')",
     "SELECT lo_from_bytea(0, 'a large object')",
 )
-
-
-def cluster(site: Site) -> str:
-    """Dump the whole server with roles, without the table that the worker writes constantly."""
-    dump = site.run_in("db", "pg_dumpall", "--username=postgres", "--restrict-key=x")
-    return re.sub(r"(?s)COPY public\.ops_workerbeat.*?\\\.\n", "", dump)
-
-
-def sorted_lines(text: str) -> list[str]:
-    """Return the sorted lines of a dump, since the order of settings varies."""
-    return sorted(text.splitlines())
 
 
 def test_restore_brings_back_all_objects_and_settings(postgres: Site) -> None:

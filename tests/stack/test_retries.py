@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from tests.stack.apache import ask
 from tests.stack.bench import Bench, container
 from tests.stack.compose import docker
-from tests.stack.test_apache import ask
 
 
 def test_requests_that_may_have_arrived_are_never_retried(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.test_stackctl_parts import balanced, container
-from tools.stackctl import cli
+from tools.stackctl import reports
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.checks import preflight
 from tools.stackctl.commands import servers, stack
@@ -306,7 +306,7 @@ def test_status_reports_container_state_when_haproxy_does_not_answer(
 ) -> None:
     machine.silence(monkeypatch)
 
-    result = cli._status(Console(), watch=False, seconds=1)
+    result = reports.status(Console(), watch=False, seconds=1)
 
     shown = capsys.readouterr().out
     assert "server1" in shown and "not known" in shown and SILENT in shown
@@ -314,9 +314,9 @@ def test_status_reports_container_state_when_haproxy_does_not_answer(
     assert result["servers"][0]["state"] == "healthy"
     assert result["code"] == 1
 
-    monkeypatch.setattr(cli.time, "sleep", _ctrl_c)
+    monkeypatch.setattr(reports.time, "sleep", _ctrl_c)
     with pytest.raises(KeyboardInterrupt):
-        cli._status(Console(), watch=True, seconds=1)
+        reports.status(Console(), watch=True, seconds=1)
     assert (
         f"server3 healthy old; haproxy: its view of the servers is not known: {SILENT}"
         in capsys.readouterr().out

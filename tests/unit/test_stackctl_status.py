@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from tests.unit.test_stackctl_parts import container
 from tests.unit.test_stackctl_stack import KILLED, Machine
-from tools.stackctl import cli
+from tools.stackctl import cli, reports
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.checks import parts, state
 from tools.stackctl.checks.preflight import Check
@@ -45,7 +45,7 @@ def test_every_part_of_a_stack_has_a_row_in_doctor_and_status(
 ) -> None:
     expected = ["haproxy", "server1", "server2", "server3", "worker", "db"]
 
-    result = cli._status(Console(), watch=False, seconds=1)
+    result = reports.status(Console(), watch=False, seconds=1)
 
     assert [part["name"] for part in result["parts"]] == expected
     assert result["code"] == 0
@@ -88,7 +88,7 @@ def test_each_fault_of_a_service_is_reported_with_its_next_step(
         assert rows[service].hint and hint.format(service) in rows[service].hint
         wrong = [name for name, row in rows.items() if not row.ok]
         assert wrong == [service]
-    assert cli._status(Console(as_json=True), watch=False, seconds=1)["code"] == 1
+    assert reports.status(Console(as_json=True), watch=False, seconds=1)["code"] == 1
 
 
 def test_haproxy_is_not_recreated_in_a_new_network_before_the_servers(
@@ -214,7 +214,7 @@ def test_status_of_a_stack_that_was_never_started_is_one_line(
 ) -> None:
     machine.containers.clear()
 
-    result = cli._status(Console(), watch=False, seconds=1)
+    result = reports.status(Console(), watch=False, seconds=1)
 
     assert capsys.readouterr().out == "project is not started: ./stackctl up\n"
     assert result["code"] == 1
@@ -258,7 +258,7 @@ def test_status_table_truncates_no_name_at_any_width(machine: Machine, width: in
     seen = state.glance(machine.project)
     checks = parts.examine(seen)
 
-    whole, shown = (rendered(cli._shown(seen, checks), each) for each in (10_000, width))
+    whole, shown = (rendered(reports.shown(seen, checks), each) for each in (10_000, width))
 
     assert whole.count(release) == len(machine.project.servers)
     assert letters(shown) == letters(whole)
@@ -271,12 +271,12 @@ def test_status_watch_line_is_not_wrapped_in_a_narrow_terminal(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.time, "sleep", interrupt)
+    monkeypatch.setattr(reports.time, "sleep", interrupt)
     console = Console()
     console.out = RichConsole(file=io.StringIO(), width=30)
 
     with pytest.raises(KeyboardInterrupt):
-        cli._watch_lines(console, machine.project, 1)
+        reports.watch_lines(console, machine.project, 1)
     (line,) = console.out.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert line.endswith("server2 ready old, server3 ready old")
 

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
-from ops import VERSION
 from ops.environment.cli import main as env_main
 
-from .checks import parts, state
-from .checks.preflight import Check
+from . import reports
 from .commands import backup as saving
 from .commands import check as checking
 from .commands import heal as healing
@@ -30,9 +21,7 @@ from .commands import rotate as rotating
 from .commands import servers, stack
 from .common.console import Console
 from .common.faults import ExitCode, StackctlError, from_system
-from .docker import engine, lock
 from .releases import deploy as deploying
-from .releases import record, release
 from .releases.roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
 
 app = typer.Typer(
@@ -102,7 +91,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show each part of the stack and what is wrong with it. Exit code 1 when something is."""
-    _run(as_json, lambda console: _status(console, watch, seconds))
+    _run(as_json, lambda console: reports.status(console, watch, seconds))
 
 
 @app.command()
@@ -144,7 +133,7 @@ def rollback(
 @app.command()
 def releases(as_json: Json = False) -> None:
     """List the releases on record, the latest first."""
-    _run(as_json, _releases)
+    _run(as_json, reports.releases)
 
 
 @app.command()
@@ -267,7 +256,7 @@ def check(
 @app.command()
 def version(as_json: Json = False) -> None:
     """Show which version of the stack this tree has."""
-    _run(as_json, _version)
+    _run(as_json, reports.version)
 
 
 @app.command()
@@ -325,134 +314,3 @@ def _with_system_errors(
         return command(console)
     except OSError as error:
         raise from_system(error) from None
-
-
-def _status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
-    project = stack.load()
-    if watch and not console.as_json and console.out.is_terminal:
-        with Live(console=console.out, auto_refresh=False, screen=False) as live:
-            while True:
-                seen = state.glance(project)
-                live.update(_shown(seen, parts.examine(seen)), refresh=True)
-                time.sleep(seconds)
-    if watch:
-        return _watch_lines(console, project, seconds)
-    seen = state.glance(project)
-    checks = parts.examine(seen)
-    if not console.as_json:
-        console.out.print(_shown(seen, checks))
-    return _status_result(seen, checks)
-
-
-def _watch_lines(console: Console, project: Any, seconds: float) -> dict[str, Any]:
-    """Print a line, or a JSON object, for each check, until Ctrl-C."""
-    while True:
-        seen = state.glance(project)
-        checks = parts.examine(seen)
-        if console.as_json:
-            console.result(_status_result(seen, checks))
-        else:
-            words = [f"{s.name} {s.state} {_release(s)}" for s in seen.servers.values()]
-            problems = [f"{check.name}: {check.problem}" for check in checks if not check.ok]
-            line = f"{lock.now()} {', '.join(words)}{''.join(f'; {text}' for text in problems)}"
-            console.out.print(line, markup=False, soft_wrap=True)
-        time.sleep(seconds)
-
-
-def _status_result(seen: state.StackStatus, checks: list[Check]) -> dict[str, Any]:
-    whole = bool(seen.containers) and all(check.ok for check in checks)
-    return {
-        **seen.as_dict(),
-        "parts": [check.as_dict() for check in checks],
-        "busy": lock.holder(seen.project),
-        "code": int(ExitCode.OK if whole else ExitCode.REFUSED),
-    }
-
-
-_STYLES = {
-    state.ServerState.READY: "green",
-    state.ServerState.FAILED: "red",
-    state.ServerState.STOPPED: "red",
-}
-
-
-def _shown(seen: state.StackStatus, checks: list[Check]) -> RenderableType:
-    """Return all parts as a table, and below it what is wrong, each with its next step."""
-    if not seen.containers:
-        return f"{seen.project.name} is not started: ./stackctl up"
-    lines = [escape(lock.holder(seen.project))]
-    for check in checks:
-        if not check.ok:
-            lines.append(f"[red]{check.name}[/]: {escape(check.problem)}")
-            lines += [f"    {escape(line)}" for line in check.hint.splitlines()]
-    text = (Text.from_markup(line, overflow="fold") for line in lines if line)
-    return Group(_table(seen, checks), *text)
-
-
-def _table(seen: state.StackStatus, checks: list[Check]) -> Table:
-    title = f"{seen.project.name} ({seen.project.layer})"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("service", "state", "release", "health", "HAProxy", "sessions", "since"):
-        table.add_column(heading, overflow="fold")
-    for check in checks:
-        table.add_row(*_row(check, seen))
-    return table
-
-
-def _row(check: Check, seen: state.StackStatus) -> tuple[str, ...]:
-    container = seen.containers.get(check.name)
-    since = container.started[:19] + "Z" if container else "-"
-    health = container.health if container else "-"
-    server = seen.servers.get(check.name)
-    if server is None:
-        word = container.status if container else "-" if check.ok else "missing"
-        style = "none" if check.ok else "red"
-        return (check.name, f"[{style}]{word}[/]", "", health, "", "", since)
-    balancer = server.balancer
-    return (
-        *(server.name, f"[{_STYLES.get(server.state, 'yellow')}]{server.state}[/]"),
-        *(escape(_release(server)), health),
-        balancer.status if balancer else "not known" if seen.silent else "-",
-        *(str(balancer.sessions) if balancer else "-", since),
-    )
-
-
-def _release(server: state.ServerStatus) -> str:
-    return server.container.release if server.container else "-"
-
-
-def _version(console: Console) -> dict[str, Any]:
-    if not console.as_json:
-        console.out.print(VERSION)
-    return {"version": VERSION}
-
-
-def _releases(console: Console) -> dict[str, Any]:
-    project = stack.load()
-    entries = list(reversed(record.read(project)))
-    images = release.available(project)
-    containers = engine.containers(project.name)
-    running = {c.release for c in containers if c.service in project.servers}
-    if not console.as_json:
-        table = Table(box=SIMPLE_HEAD)
-        for heading in ("time", "action", "release", "result", "seconds", "who", "image"):
-            table.add_column(heading, overflow="fold")
-        for entry in entries:
-            kept = "kept" if entry.release in images else "gone"
-            table.add_row(
-                *(entry.time, entry.action, entry.release, entry.outcome),
-                *(f"{entry.seconds:.1f}", entry.who),
-                "running" if entry.release in running else kept,
-            )
-        console.out.print(table)
-    return {
-        "project": project.name,
-        "running": sorted(running),
-        "releases": [
-            {**_fields(entry), "image_kept": entry.release in images} for entry in entries
-        ],
-    }
-
-
-def _fields(entry: record.Entry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in entry.__slots__}
