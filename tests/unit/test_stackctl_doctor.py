@@ -284,6 +284,40 @@ def test_doctor_quotes_an_error_in_the_compose_files(stack: Stack) -> None:
     assert "site" not in checks
 
 
+@pytest.mark.parametrize(
+    ("fault", "problem", "step"),
+    [
+        (
+            """failed to read /srv/a b/.env: line 8: unterminated quoted value "hunter2""",
+            "docker compose cannot read .env",
+            "./manage.py env check names the line and the fault.",
+        ),
+        (
+            'failed to read /srv/.env: Invalid template: "${hunter2"',
+            "docker compose cannot read .env",
+            "./manage.py env check names the line and the fault.",
+        ),
+        (
+            "open variants/servers/compose.9.yaml: no such file or directory",
+            "compose.9.yaml",
+            "A variable's value is part of that file's name",
+        ),
+        ("Invalid hostPort: abc", "Invalid hostPort: abc", "Check .env and the compose files."),
+    ],
+    ids=["quote", "brace", "missing file", "port"],
+)
+def test_message_of_unreadable_compose_project_shows_no_secret_of_dotenv(
+    stack: Stack, fault: str, problem: str, step: str
+) -> None:
+    stack.configuration_fault = fault
+
+    ended = stack.run("status", "--json")
+
+    assert ended.code == 1
+    assert problem in ended.result["error"] and step in ended.result["next"]
+    assert "hunter2" not in json.dumps(ended.result) + json.dumps(doctor(stack))
+
+
 def test_deploy_lists_all_preflight_faults(stack: Stack) -> None:
     stack.data.accepted["mysql.sh"] = stack.data.accepted["redis.sh"] = ["another"]
 

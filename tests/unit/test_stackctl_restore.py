@@ -143,7 +143,12 @@ def test_restore_without_a_name_lists_the_backups(saved: Stack) -> None:
     assert ended.result["next"] == f"Backups: {folders(saved)[0].name}."
     ended = saved.run("restore", "nosuch", "--json")
     assert (ended.code, ended.result["error"]) == (2, "there is no backup 'nosuch'")
-    shutil.rmtree(folders(saved)[0])
+    other = folders(saved)[0].parents[1] / "former-production" / "20300101T120000Z"
+    shutil.move(folders(saved)[0], other)
+    assert saved.run("restore", other.name, "--json").result["next"] == (
+        "Backups: backups/former-production/20300101T120000Z."
+    )
+    shutil.rmtree(other)
     assert "./stackctl backup makes one" in saved.run("restore", "--json").result["next"]
 
 

@@ -147,7 +147,7 @@ PROBLEMS: dict[str, tuple[Any, str, str]] = {
     "unknown": (
         lambda s: s.balancer.names.remove("server2"),
         "server2: healthy; HAProxy does not know it",
-        "haproxy/haproxy.cfg has to name it, and HAProxy to run with the present variables",
+        "HAProxy runs with a former SERVER_COUNT or haproxy/haproxy.cfg. Recreate it: ",
     ),
     "busy": (
         lambda s: s.locks.update(

@@ -157,7 +157,7 @@ def unknown_server(name: str) -> StackctlError:
     """Return the fault that the load balancer runs and does not know a server."""
     return StackctlError(
         f"HAProxy does not know {name}",
-        "haproxy/haproxy.cfg has to name it, and HAProxy to run with the present variables: "
+        "HAProxy runs with a former SERVER_COUNT or haproxy/haproxy.cfg. Recreate it: "
         f"{compose.recreate_command(compose.BALANCER)}",
     )
 

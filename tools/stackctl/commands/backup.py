@@ -102,6 +102,11 @@ def find(project: compose.Project, wanted: str) -> Path:
         if wanted and (path / MANIFEST).is_file():
             return path
     names = sorted(p.parent.name for p in folder(project.name).glob(f"*/{MANIFEST}"))
+    # Of a stack with another name or layer: by path.
+    names = names or sorted(
+        str(p.parent.relative_to(process.ROOT))
+        for p in folder(project.name).parent.glob(f"*/*/{MANIFEST}")
+    )
     raise UsageError(
         f"there is no backup {wanted!r}" if wanted else "name a backup",
         f"Backups: {', '.join(names) or 'none yet; ./stackctl backup makes one'}.",

@@ -378,6 +378,21 @@ def recreate_command(service: str) -> str:
     return f"docker compose up --detach --no-deps {service}"
 
 
+def _refused(error: str) -> StackctlError:
+    """Return the fault that compose refuses its files or variables."""
+    # Compose quotes the line of .env, which can be a secret.
+    if error.startswith("failed to read "):
+        return StackctlError(
+            "docker compose cannot read .env", "./manage.py env check names the line and the fault."
+        )
+    hint = "Check .env and the compose files."
+    if "no such file" in error:
+        hint = (
+            "A variable's value is part of that file's name: ./manage.py env check lists the values."
+        )
+    return StackctlError(f"docker compose cannot read the project: {error}", hint)
+
+
 def load(layer: str) -> Project:
     """Return the project as compose resolves it here.
 
@@ -386,11 +401,7 @@ def load(layer: str) -> Project:
     """
     result = process.run("docker", "compose", "config", "--format", "json")
     if not result.ok:
-        raise StackctlError(
-            f"docker compose cannot read the project: {result.err.strip()}",
-            "A file that is missing has a variable's value in its name: docker-compose.yaml lists "
-            "the values that exist. Check .env and the compose files too.",
-        )
+        raise _refused(result.err.strip())
     with outputs.read("docker compose config --format json"):
         model = outputs.mapping(result.out)
         project = Project(name=model["name"], layer=layer, model=model)
