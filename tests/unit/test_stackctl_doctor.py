@@ -300,7 +300,7 @@ def test_doctor_quotes_an_error_in_the_compose_files(stack: Stack) -> None:
         (
             "open variants/servers/compose.9.yaml: no such file or directory",
             "compose.9.yaml",
-            "A variable's value is part of that file's name",
+            "A variable's value is part of that name",
         ),
         ("Invalid hostPort: abc", "Invalid hostPort: abc", "Check .env and the compose files."),
     ],

@@ -387,9 +387,7 @@ def _refused(error: str) -> StackctlError:
         )
     hint = "Check .env and the compose files."
     if "no such file" in error:
-        hint = (
-            "A variable's value is part of that file's name: ./manage.py env check lists the values."
-        )
+        hint = "A variable's value is part of that name: ./manage.py env check lists the values."
     return StackctlError(f"docker compose cannot read the project: {error}", hint)
 
 
