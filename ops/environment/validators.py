@@ -12,7 +12,7 @@ from .variable import ROOT, did_you_mean
 
 # The characters of a label, which is shown in pages, headers and logs.
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/@-]{0,127}")
-_STACK_NAME: Final = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_STACK_NAME: Final = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _ORIGIN: Final = re.compile(r"https?://((\*\.)?[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
@@ -42,7 +42,7 @@ def stack_name(text: str) -> None:
     if not _STACK_NAME.fullmatch(text):
         raise InvalidValueError(
             f"{text[:40]!r} is not valid in the names of images",
-            "Use at most 40 small letters, digits and single - between them, a letter first.",
+            "Use at most 40 small letters, digits and single - or _ between them, a letter first.",
         )
 
 

@@ -217,11 +217,15 @@ def test_default_of_a_variable_in_a_layer(name: str, layer: str, default: str) -
     assert VARIABLES[name].default_in(layer) == default
 
 
-@pytest.mark.parametrize("text", ["My-Site", "mysite_", "-a", "a--b", "a" * 41, "1a", "a/b"])
+@pytest.mark.parametrize(
+    "text", ["My-Site", "mysite_", "-a", "a--b", "a__b", "a" * 41, "1a", "a/b"]
+)
 def test_stack_name_must_be_a_valid_docker_name(text: str) -> None:
     with pytest.raises(InvalidValueError):
         VARIABLES["STACK_NAME"].parse(text)
-    assert VARIABLES["STACK_NAME"].parse("my-site2") == "my-site2"
+    # The default is the project's name.
+    for name in ("my-site2", "book_club"):
+        assert VARIABLES["STACK_NAME"].parse(name) == name
 
 
 @pytest.mark.parametrize("text", ["2", "2gb", "0g", "1.5g", "-1m", "2 g"])

@@ -88,6 +88,18 @@ def test_adopted_layers_use_the_project_settings(adopted: Path) -> None:
     assert done.stdout == "mysite.urls auth.User report-only 200\n", done.stderr
 
 
+def test_adopted_environment_is_valid_with_the_defaults(adopted: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "env", "check", "--layer", "local"],
+        cwd=adopted,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_adopted_images_are_built_from_project_and_stack(adopted: Path) -> None:
     compose = (adopted / "docker-compose.yaml").read_text()
     assert "context: ..\n      dockerfile: stack/Dockerfile.${LAYER:-local}\n" in compose
