@@ -229,7 +229,7 @@ def main() -> None:
     plan = json.load(sys.stdin)
     crawl = Crawl(plan)
     started = time.monotonic()
-    visitors: list[list[dict[str, str]]] = [[]]
+    visitors: list[Any] = [[]]
     if plan["cookie"]:
         name, value = plan["cookie"]
         visitors.append([{"name": name, "value": value, "url": plan["url"]}])
@@ -237,7 +237,7 @@ def main() -> None:
         for number, cookies in enumerate(visitors, start=1):
             context = browser.new_context(ignore_https_errors=True)
             context.add_init_script(LISTEN)
-            context.add_cookies(cookies)  # type: ignore[arg-type]
+            context.add_cookies(cookies)
             first = [
                 p for p in plan["paths"] if p not in crawl.bad and not CHANGES.search(p.lower())
             ]
