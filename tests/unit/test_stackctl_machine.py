@@ -184,13 +184,20 @@ from pathlib import Path
 from tools.stackctl.common import process
 process.ROOT = Path(sys.argv[1])
 with process.attended("sh", "-c", "echo held; cat; ls >left", until="held\\n", seconds=60):
-    process.run("sh", "-c", ": >started; sleep 1; rm started")
+    program = ("sh", "-c", ": >started; sleep 1; rm started")
+    if sys.argv[2] == "run":
+        process.run(*program)
+    elif sys.argv[2] == "pump_in":
+        process.pump_in(*program, pieces=())
+    else:
+        process.pump_out(*program, sink=print)
 """
 
 
-def test_lock_of_a_killed_stackctl_is_held_until_its_programs_end(tmp_path: Path) -> None:
-    """Otherwise `docker compose up` could run in parallel with a rollback."""
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT) as killed:
+@pytest.mark.parametrize("how", ["run", "pump_in", "pump_out"])
+def test_lock_of_a_killed_stackctl_is_held_until_its_programs_end(tmp_path: Path, how: str) -> None:
+    """Otherwise `docker compose up` or a restore could run in parallel with a rollback."""
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), how], cwd=ROOT) as killed:
         eventually((tmp_path / "started").exists, seconds=60, what="it has started a program")
         killed.kill()
 
