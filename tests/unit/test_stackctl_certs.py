@@ -55,13 +55,16 @@ def test_certs_creates_a_localhost_certificate_and_prints_the_next_steps(
     certs()
 
     authority, site = read(root / "certs/ca.pem"), read(root / "certs/localhost/fullchain.pem")
-    verifier = PolicyBuilder().store(Store([authority]))
-    for subject in (
-        x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        x509.IPAddress(ipaddress.ip_address("::1")),
-    ):
-        verifier.build_server_verifier(subject).verify(site, [])
+    # Now, and by a clock that is behind.
+    for minutes in (0, 50):
+        at = datetime.now(UTC) - timedelta(minutes=minutes)
+        verifier = PolicyBuilder().store(Store([authority])).time(at.replace(tzinfo=None))
+        for subject in (
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            x509.IPAddress(ipaddress.ip_address("::1")),
+        ):
+            verifier.build_server_verifier(subject).verify(site, [])
     left = site.not_valid_after_utc - datetime.now(UTC)
     assert timedelta(days=300) < left < timedelta(days=825)
     for key in ("certs/ca.key", "certs/localhost/privkey.pem"):
