@@ -148,7 +148,10 @@ def examine(
         if variable.scope in scopes:
             before = len(faults)
             # The stack's check may be another user's than root's, as whom env-check reads the file.
-            unknown = Scope.STACK in scopes and is_unreadable(variable, environ)
+            # A line of .env that could not be read is a fault of its own.
+            unknown = (Scope.STACK in scopes and is_unreadable(variable, environ)) or (
+                variable.name in dotenv.unreadable and not environ.get(variable.name)
+            )
             values[variable.name] = (
                 _EMPTY.get(variable.kind)
                 if unknown

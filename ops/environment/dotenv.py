@@ -43,6 +43,8 @@ class DotEnv:
     faults: tuple[Fault, ...] = ()
     # Lines that are allowed, but hardly meant.
     warnings: tuple[Fault, ...] = ()
+    # The variables of lines whose value is a fault.
+    unreadable: frozenset[str] = frozenset()
 
 
 def read(path: Path) -> DotEnv:
@@ -69,6 +71,7 @@ def parse(text: str, name: str = ".env") -> DotEnv:
     lines: dict[str, int] = {}
     faults: list[Fault] = []
     warnings: list[Fault] = []
+    unreadable: set[str] = set()
     # Not splitlines(), which also ends lines at characters that no other reader ends them at.
     for number, line in enumerate(text.split("\n"), start=1):
         where = f"{name} line {number}"
@@ -77,6 +80,8 @@ def parse(text: str, name: str = ".env") -> DotEnv:
         assignment = _assignment(line, where)
         if isinstance(assignment, Fault):
             faults.append(assignment)
+            if start := _NAME.match(line):
+                unreadable.add(start[1])
             continue
         key, value = assignment
         if key in lines:
@@ -84,7 +89,7 @@ def parse(text: str, name: str = ".env") -> DotEnv:
             warnings.append(Fault(where, problem, "Keep one of them."))
         values[key] = value
         lines[key] = number
-    return DotEnv(values, tuple(faults), tuple(warnings))
+    return DotEnv(values, tuple(faults), tuple(warnings), frozenset(unreadable))
 
 
 def _assignment(line: str, where: str) -> tuple[str, str] | Fault:

@@ -102,6 +102,13 @@ def test_django_build_in_dotenv_is_a_fault() -> None:
     assert ".env" in faults[0].problem
 
 
+def test_variable_with_an_ambiguous_dotenv_line_is_not_reported_as_missing() -> None:
+    dotenv = parse("DJANGO_SECRET_KEY=abc$1\n")
+    faults = environment.faults({}, "production", dotenv=dotenv)
+    problems = [fault.problem for fault in faults if "DJANGO_SECRET_KEY" in str(fault)]
+    assert len(problems) == 1 and "read differently" in problems[0]
+
+
 def test_faults_of_dotenv_are_reported_with_the_line() -> None:
     faults = environment.faults({"DJANGO_DEBUG": "ture"}, "local", dotenv=parse("A=b c"))
     assert [fault.name for fault in faults] == [".env line 1", "DJANGO_DEBUG"]
