@@ -131,6 +131,27 @@ def test_up_warns_of_a_drained_server_and_of_a_haproxy_that_does_not_answer(stac
     assert "HAProxy's admin socket does not answer: no answer" in stack.run("up").err
 
 
+@pytest.mark.parametrize(("recovers", "code"), [(True, 0), (False, 1)])
+def test_up_waits_for_a_haproxy_that_was_unhealthy_while_its_servers_were_stopped(
+    stack: Stack, recovers: bool, code: int
+) -> None:
+    haproxy = stack.containers["haproxy"]
+    haproxy.health = "unhealthy"
+    stack.end("server1")
+    words = f"container {NAME}-haproxy-1 is unhealthy"
+
+    def fails_once() -> Reply | None:
+        if haproxy.health == "healthy":
+            return None
+        haproxy.health = "healthy" if recovers else "unhealthy"
+        return Reply(1, words, words)
+
+    stack.faults["up"] = fails_once
+
+    assert stack.run("up").code == code
+    assert stack.steps.count("up") == (2 if recovers else 1)
+
+
 def test_failed_up_shows_the_last_10_lines(stack: Stack) -> None:
     stack.faults["up"] = fails("\n".join(f"line {number}" for number in range(1, 21)))
 

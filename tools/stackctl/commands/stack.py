@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import Any
 
 from ops.environment.variable import LAYERS
@@ -18,6 +19,10 @@ from ..docker import compose, engine, lock
 from ..inside import passwords
 from ..releases import deploy, release
 from ..releases.record import Outcome
+
+# Docker marks a container healthy again after one good check, which runs every 5 s.
+RECOVERY_SECONDS = 20.0
+POLL_SECONDS = 0.5
 
 
 def load() -> compose.Project:
@@ -47,7 +52,7 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
         if build or not engine.image_id(project.latest):
             attempt = make_image(project, console)
         with console.step(f"starting {project.name}"):
-            result = project.up(console.detail, recreate=not kept)
+            result = _start(project, console, recreate=not kept)
         if attempt:
             _note(attempt, started=result.ok)
         if not result.ok:
@@ -66,6 +71,29 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
     if compose.BALANCER not in kept:
         console.good(project.site().url)
     return {**seen.as_dict(), "code": int(ExitCode.OK)}
+
+
+def _start(project: compose.Project, console: Console, *, recreate: bool) -> process.Result:
+    """Start what is down, and wait until all is healthy.
+
+    Compose fails at once on a container that is unhealthy, such as HAProxy while its servers were
+    stopped. So what was unhealthy before gets the time for its next health checks.
+    """
+    unhealthy = {
+        name: container.name
+        for name, container in project.containers().items()
+        if container.running and container.health == "unhealthy"
+    }
+    result = project.up(console.detail, recreate=recreate)
+    if result.ok or not any(f"{name} is unhealthy" in result.out for name in unhealthy.values()):
+        return result
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while time.monotonic() < deadline:
+        present = project.containers()
+        if all(name not in present or present[name].health == "healthy" for name in unhealthy):
+            return project.up(console.detail, recreate=recreate)
+        time.sleep(POLL_SECONDS)
+    return result
 
 
 def _kept(project: compose.Project, console: Console) -> list[str]:
