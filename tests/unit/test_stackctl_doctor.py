@@ -284,6 +284,19 @@ def test_doctor_quotes_an_error_in_the_compose_files(stack: Stack) -> None:
     assert "site" not in checks
 
 
+def test_missing_compose_file_is_reported_with_the_values_of_its_variable(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("compose.2.yaml", "compose.3.yaml"):
+        (stack.root / "variants/servers").mkdir(parents=True, exist_ok=True)
+        (stack.root / "variants/servers" / name).touch()
+    monkeypatch.setenv("SERVER_COUNT", "9")
+    path = stack.root / "variants/servers/compose.9.yaml"
+    stack.configuration_fault = f"open {path}: no such file or directory"
+
+    assert stack.run("status", "--json").result["next"] == "Set SERVER_COUNT to one of: 2, 3."
+
+
 @pytest.mark.parametrize(
     ("fault", "problem", "step"),
     [
@@ -300,7 +313,7 @@ def test_doctor_quotes_an_error_in_the_compose_files(stack: Stack) -> None:
         (
             "open variants/servers/compose.9.yaml: no such file or directory",
             "compose.9.yaml",
-            "A variable's value is part of that name",
+            "Check .env and the compose files.",
         ),
         ("Invalid hostPort: abc", "Invalid hostPort: abc", "Check .env and the compose files."),
     ],

@@ -15,14 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ops.environment.contract import VARIABLES
 from ops.environment.fault import InvalidValueError
 from ops.environment.files import MOUNTED, content
+from ops.environment.loader import find_dotenv
 from ops.environment.secret_files import CHANGED
 
 from ..common import outputs, process
 from ..common.faults import StackctlError
 from . import engine
 
+# In compose's message: the file that an include or an extends names.
+MISSING_FILE = re.compile(r"(?:open|stat) (\S+): no such file")
 # A line of `docker compose config --hash`.
 HASH = re.compile(r"^(\S+) ([0-9a-f]{64})\s*$", re.MULTILINE)
 # The services behind the load balancer, in the order of a deploy.
@@ -386,9 +390,28 @@ def _refused(error: str) -> StackctlError:
             "docker compose cannot read .env", "./manage.py env check names the line and the fault."
         )
     hint = "Check .env and the compose files."
-    if "no such file" in error:
-        hint = "A variable's value is part of that name: ./manage.py env check lists the values."
+    if missing := MISSING_FILE.search(error):
+        hint = _values_of(missing[1]) or hint
     return StackctlError(f"docker compose cannot read the project: {error}", hint)
+
+
+def _values_of(path: str) -> str:
+    """Return the next step for a missing file that has a variable's value in its name."""
+    path = path.removeprefix(f"{process.ROOT}/")
+    own = {**find_dotenv(os.environ, "local", process.ROOT).values, **os.environ}
+    for name, variable in VARIABLES.items():
+        value = own.get(name, "")
+        part = re.compile(rf"(?<=[/.-]){re.escape(value)}(?=[/.])")
+        if not (value and variable.choices and part.search(path)):
+            continue
+        existing = [
+            choice
+            for choice in variable.choices
+            if (process.ROOT / part.sub(choice, path)).exists()
+        ]
+        if existing:
+            return f"Set {name} to one of: {', '.join(existing)}."
+    return ""
 
 
 def load(layer: str) -> Project:
