@@ -115,6 +115,17 @@ def test_status_is_a_table_with_a_row_for_each_part(stack: Stack) -> None:
     assert [row[0] for row in rows[6:]] == ["worker", "db", "redis"]
 
 
+def test_status_shows_done_for_a_certificates_service_that_ended_well(stack: Stack) -> None:
+    stack.extra["certificates"] = {"image": "certificates"}
+    stack.create("certificates")
+    stack.end("certificates", 0, health="none")
+
+    lines = stack.run("status").out.splitlines()
+
+    (row,) = [re.split(r" {2,}", line.strip()) for line in lines if "certificates" in line]
+    assert row[:3] == ["certificates", "done", "-"]
+
+
 # Problems of a part, and the lines below the table.
 PROBLEMS: dict[str, tuple[Any, str, str]] = {
     "unhealthy server": (

@@ -103,6 +103,8 @@ def _row(check: Check, seen: state.StackStatus) -> tuple[str, ...]:
     server = seen.servers.get(check.name)
     if server is None:
         word = container.status if container else "-" if check.ok else "missing"
+        if check.ok and check.name in parts.ONE_SHOTS and word == "exited":
+            word, health = "done", "-"
         style = "none" if check.ok else "red"
         return (check.name, f"[{style}]{word}[/]", "", health, "", "", since)
     balancer = server.balancer
