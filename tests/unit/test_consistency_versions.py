@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -98,7 +99,9 @@ def test_docs_name_the_python_version_of_the_project(name: str) -> None:
     assert set(named) == {version}
 
 
-def install(folder: Path, version: str) -> subprocess.CompletedProcess[str]:
+def install(
+    folder: Path, version: str, command: Path = ROOT / "requirements/install"
+) -> subprocess.CompletedProcess[str]:
     """Run the installer with a fake Python of this version."""
     result = tuple(map(int, version.split(".")))
     stand_in = folder / "python"
@@ -111,7 +114,7 @@ esac
 """)
     stand_in.chmod(0o755)
     return subprocess.run(
-        [ROOT / "requirements/install", "test", str(folder / "new")],
+        [command, "test", str(folder / "new")],
         env={"PATH": os.environ["PATH"], "PYTHON": str(stand_in)},
         capture_output=True,
         text=True,
@@ -130,6 +133,26 @@ def test_installer_requires_the_python_version_of_the_project(tmp_path: Path) ->
     assert f"Python {older} is too old: {python()} or newer is needed" in refused.stderr
     # It creates the environment with this Python.
     assert accepted.returncode == 9
+    assert accepted.stderr == f"python -m venv --clear {tmp_path}/new\n"
+
+
+def test_installer_requires_python_3_12_for_django_6(tmp_path: Path) -> None:
+    """Also where the environment exists already, with an older Python."""
+    command = tmp_path / "requirements/install"
+    command.parent.mkdir()
+    shutil.copy(ROOT / "requirements/install", command)
+    (tmp_path / "requirements/test.txt").write_text("django==6.0.10 \\\n")
+    (tmp_path / "new/bin").mkdir(parents=True)
+
+    refused = install(tmp_path, "3.11.7", command)
+    (tmp_path / "new/bin/python").symlink_to(tmp_path / "python")
+    existing = install(tmp_path, "3.11.7", command)
+    (tmp_path / "new/bin/python").unlink()
+    accepted = install(tmp_path, "3.12.0", command)
+
+    assert refused.returncode == existing.returncode == 1
+    assert "Django 6 does not run on Python 3.11.7. Install Python 3.12" in refused.stderr
+    assert refused.stderr == existing.stderr
     assert accepted.stderr == f"python -m venv --clear {tmp_path}/new\n"
 
 
