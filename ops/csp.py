@@ -2,18 +2,27 @@
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from csp.constants import HEADER, HEADER_REPORT_ONLY, NONE
-from csp.middleware import CSPMiddleware, PolicyParts
+from csp.middleware import CheckableLazyObject, CSPMiddleware, PolicyParts
 from csp.utils import DEFAULT_DIRECTIVES
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.files.storage import default_storage
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 
 logger = logging.getLogger(__name__)
+
+# The headers of responses that add nothing of their own, by what decides them (`usual_key`).
+usual: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+HEADERS = (HEADER, HEADER_REPORT_ONLY)
+# What a nonce is after the response, which can no longer allow it.
+TOO_LATE = CheckableLazyObject(CSPMiddleware._csp_nonce_post_response)
 
 
 class ContentSecurityPolicyMiddleware(CSPMiddleware):
@@ -26,12 +35,26 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
         if settings.CSP_MODE == "off":
             return response
         own = HEADER in response
-        response = super().process_response(request, response)
+        self.add_policy(request, response)
         # A view's own policy, such as a sandbox, stays in force.
         if settings.CSP_MODE == "report-only" and HEADER in response and not own:
             response[HEADER_REPORT_ONLY] = response[HEADER]
             del response[HEADER]
         return response
+
+    def add_policy(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        """Add django-csp's headers; those of a usual response are built once."""
+        if is_special(request, response):
+            super().process_response(request, response)
+            return
+        key = usual_key(request, response)
+        if key in usual:
+            for name, policy in usual[key]:
+                response[name] = policy
+            request.csp_nonce = TOO_LATE
+            return
+        super().process_response(request, response)
+        usual[key] = [(name, response[name]) for name in HEADERS if name in response]
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
@@ -42,8 +65,7 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
         """
         parts: PolicyParts = super().get_policy_parts(request, response, report_only)
         added = [parts.update or {}, *rules_of(request.path_info)]
-        is_page = response.headers.get("Content-Type", "").startswith("text/html")
-        if is_page and (origin := storage_origin()):
+        if origin := image_origin(response):
             added.append({"img-src": [origin]})
         # A project's own settings may have no policy, and get django-csp's default.
         directives = getattr(settings, "CONTENT_SECURITY_POLICY", {}).get("DIRECTIVES", {})
@@ -67,14 +89,59 @@ def rules_of(path: str) -> list[Mapping[str, Any]]:
     return [sources for prefix, sources in rules().items() if path.startswith(prefix)]
 
 
-def storage_origin() -> str:
-    """Return the origin that uploads are fetched from, or nothing where it is the site's own."""
+def is_special(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Return whether a view, a template's nonce or DEBUG has a say in the policy."""
+    return (
+        settings.DEBUG
+        or any(name in response for name in HEADERS)
+        or "_csp_nonce" in vars(request)
+        # What the decorators of django-csp and `ops.errors` leave there.
+        or any(name.startswith("_csp") for name in vars(response))
+    )
+
+
+def usual_key(request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
+    """Return what decides the policy of a usual response."""
+    path = request.path_info
+    return (image_origin(response), *(prefix for prefix in prefixes() if path.startswith(prefix)))
+
+
+@cache
+def prefixes() -> tuple[str, ...]:
+    """Return every path that a setting of policies names."""
+    policies = (
+        getattr(settings, name, None) or {}
+        for name in ("CONTENT_SECURITY_POLICY", "CONTENT_SECURITY_POLICY_REPORT_ONLY")
+    )
+    excluded = (policy.get("EXCLUDE_URL_PREFIXES") or () for policy in policies)
+    return (*rules(), *(prefix for one in excluded for prefix in one))
+
+
+def image_origin(response: HttpResponseBase) -> str:
+    """Return the storage's origin for a page, which alone shows images, or nothing."""
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    if not is_page:
+        return ""
     try:
-        parts = urlsplit(default_storage.url("any"))
+        return storage_origin()
     except Exception as error:  # the storage's own, such as missing credentials of S3
         logger.warning("the storage does not report the URL of uploads: %s", error)
         return ""
+
+
+@cache
+def storage_origin() -> str:
+    """Return the origin that uploads are fetched from, or nothing where it is the site's own."""
+    parts = urlsplit(default_storage.url("any"))
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+
+
+@receiver(setting_changed)
+def forget(**_: Any) -> None:
+    """Build policies again when a test changes a setting."""
+    usual.clear()
+    prefixes.cache_clear()
+    storage_origin.cache_clear()
 
 
 @register("security")
