@@ -29,6 +29,7 @@ class OpsConfig(AppConfig):
         from ops.tasks import rows, schedule
         from ops.worker import parking
 
+        requests.complete_lines()
         # Now, if no model needed them, instead of with the first request.
         list(settings.LOCALE_PATHS)
         registry.add_periodic_work("the search for parked tasks", 5, parking.send_known)

@@ -18,8 +18,8 @@ from django.http import HttpRequest, HttpResponseBase
 
 logger = logging.getLogger(__name__)
 
-# The headers of responses that add nothing of their own, by what decides them (`usual_key`).
-usual: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+# Policies as headers, by what decides them (`policy_key`).
+built: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 HEADERS = (HEADER, HEADER_REPORT_ONLY)
 # What a nonce is after the response, which can no longer allow it.
 TOO_LATE = CheckableLazyObject(CSPMiddleware._csp_nonce_post_response)
@@ -31,30 +31,32 @@ class ContentSecurityPolicyMiddleware(CSPMiddleware):
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
+        """Send the policy; that of responses without one of their own is built once."""
+        if has_own_policy(request, response):
+            return self.build(request, response)
+        key = policy_key(request, response)
+        if key in built:
+            for name, policy in built[key]:
+                response.headers[name] = policy
+            request.csp_nonce = TOO_LATE
+            return response
+        response = self.build(request, response)
+        # With DEBUG some statuses have none.
+        if not settings.DEBUG:
+            built[key] = [(name, response[name]) for name in HEADERS if name in response]
+        return response
+
+    def build(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Send no policy, one that browsers only report on, or one that they enforce."""
         if settings.CSP_MODE == "off":
             return response
         own = HEADER in response
-        self.add_policy(request, response)
+        response = super().process_response(request, response)
         # A view's own policy, such as a sandbox, stays in force.
         if settings.CSP_MODE == "report-only" and HEADER in response and not own:
             response[HEADER_REPORT_ONLY] = response[HEADER]
             del response[HEADER]
         return response
-
-    def add_policy(self, request: HttpRequest, response: HttpResponseBase) -> None:
-        """Add django-csp's headers; those of a usual response are built once."""
-        if is_special(request, response):
-            super().process_response(request, response)
-            return
-        key = usual_key(request, response)
-        if key in usual:
-            for name, policy in usual[key]:
-                response[name] = policy
-            request.csp_nonce = TOO_LATE
-            return
-        super().process_response(request, response)
-        usual[key] = [(name, response[name]) for name in HEADERS if name in response]
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
@@ -89,19 +91,18 @@ def rules_of(path: str) -> list[Mapping[str, Any]]:
     return [sources for prefix, sources in rules().items() if path.startswith(prefix)]
 
 
-def is_special(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Return whether a view, a template's nonce or DEBUG has a say in the policy."""
+def has_own_policy(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Return whether a view, an error page or a template's nonce has a say in the policy."""
     return (
-        settings.DEBUG
-        or any(name in response for name in HEADERS)
+        HEADER in response.headers
+        or HEADER_REPORT_ONLY in response.headers
         or "_csp_nonce" in vars(request)
-        # What the decorators of django-csp and `ops.errors` leave there.
         or any(name.startswith("_csp") for name in vars(response))
     )
 
 
-def usual_key(request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
-    """Return what decides the policy of a usual response."""
+def policy_key(request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
+    """Return what else decides a policy: the storage's origin, and the paths with rules."""
     path = request.path_info
     return (image_origin(response), *(prefix for prefix in prefixes() if path.startswith(prefix)))
 
@@ -139,7 +140,7 @@ def storage_origin() -> str:
 @receiver(setting_changed)
 def forget(**_: Any) -> None:
     """Build policies again when a test changes a setting."""
-    usual.clear()
+    built.clear()
     prefixes.cache_clear()
     storage_origin.cache_clear()
 

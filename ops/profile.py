@@ -9,6 +9,10 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 
 from ops import VERSION
 
+# Read once: a process keeps them, and each takes as long as the rest of a response.
+HOSTNAME = socket.gethostname()
+DJANGO, PYTHON = django.get_version(), platform.python_version()
+
 
 def active_profile() -> dict[str, str | bool]:
     """Return every field of the profile, which are those that PROFILE_FIELDS may name.
@@ -21,9 +25,9 @@ def active_profile() -> dict[str, str | bool]:
         "server": settings.PROFILE,
         "release": settings.RELEASE,
         "stack": VERSION,
-        "hostname": socket.gethostname(),
-        "django": django.get_version(),
-        "python": platform.python_version(),
+        "hostname": HOSTNAME,
+        "django": DJANGO,
+        "python": PYTHON,
         "debug": settings.DEBUG,
     }
 

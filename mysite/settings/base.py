@@ -49,7 +49,7 @@ MIDDLEWARE = [
     # As a probe, but on a port of its own; all else is counted.
     "ops.metrics.scrape.MetricsMiddleware",
     "ops.metrics.requests.CountRequests",
-    "django_structlog.middlewares.RequestMiddleware",
+    "ops.logs.requests.LogRequests",
     "django.middleware.security.SecurityMiddleware",
     "ops.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

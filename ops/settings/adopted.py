@@ -38,13 +38,15 @@ FIRST = (
     # As a probe, but on a port of its own; all else is counted.
     "ops.metrics.scrape.MetricsMiddleware",
     "ops.metrics.requests.CountRequests",
-    "django_structlog.middlewares.RequestMiddleware",
+    "ops.logs.requests.LogRequests",
 )
 LAST = (
     "ops.login_throttle.LoginThrottleMiddleware",
     # The first to see what a view raises.
     "ops.middleware.DatabaseOutageMiddleware",
 )
+# The stack's own take their place.
+REPLACED = ("django_structlog.middlewares.RequestMiddleware",)
 POLICY = "ops.csp.ContentSecurityPolicyMiddleware"
 # A project that has one of these sends a policy of its own.
 OWN_POLICIES = ("csp.middleware.", "django.middleware.csp.")
@@ -164,7 +166,7 @@ def apps(theirs: Mapping[str, Any]) -> list[str]:
 def middleware(theirs: Mapping[str, Any]) -> list[str]:
     """Return MIDDLEWARE: the stack's first, the project's without WhiteNoise, the stack's last."""
     own = [name for name in theirs.get("MIDDLEWARE", ()) if not _is_whitenoise(name)]
-    own = [name for name in own if name not in (*FIRST, *LAST, POLICY)]
+    own = [name for name in own if name not in (*FIRST, *LAST, *REPLACED, POLICY)]
     policy = () if any(name.startswith(OWN_POLICIES) for name in own) else (POLICY,)
     return [*FIRST, *policy, *own, *LAST]
 

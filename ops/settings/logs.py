@@ -5,15 +5,7 @@ from typing import Any
 
 import structlog
 
-# What every line carries, ours and the libraries' alike.
-# https://www.structlog.org/en/stable/standard-library.html
-SHARED_PROCESSORS: list[structlog.typing.Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.stdlib.PositionalArgumentsFormatter(),
-]
+from ops.logs.lines import RENDER, SHARED_PROCESSORS, JSONLines
 
 
 def logging_config(*, level: str, json: bool) -> dict[str, Any]:
@@ -36,13 +28,13 @@ def logging_config(*, level: str, json: bool) -> dict[str, Any]:
     logging.captureWarnings(True)
     renderers: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer(colors=False)]
     if json:
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        renderers = [structlog.processors.format_exc_info, RENDER]
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
             "line": {
-                "()": structlog.stdlib.ProcessorFormatter,
+                "()": JSONLines if json else structlog.stdlib.ProcessorFormatter,
                 "foreign_pre_chain": SHARED_PROCESSORS,
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,

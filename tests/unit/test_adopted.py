@@ -36,6 +36,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -246,6 +247,7 @@ def test_project_settings_stay_unless_the_stack_sets_them(stack: Path) -> None:
     assert settings["MIDDLEWARE"][0] == "ops.middleware.ProbeMiddleware"
     assert settings["MIDDLEWARE"][-1] == "ops.middleware.DatabaseOutageMiddleware"
     assert "whitenoise" not in str(settings["MIDDLEWARE"] + settings["INSTALLED_APPS"])
+    assert "django_structlog" not in str(settings["MIDDLEWARE"])
     database = settings["DATABASES"]["default"]
     assert "sqlite" in database["ENGINE"] and database["ATOMIC_REQUESTS"] is True
     assert database["TEST"]["NAME"] == "shelves"

@@ -1,13 +1,25 @@
 """The log line of a request: user, client address, request id, and no secrets."""
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
+from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
+from django.http import HttpRequest, StreamingHttpResponse
 from django.test import Client
-from pytest_django import DjangoAssertNumQueries
+from django.urls import path as url
+from django_structlog import signals
+from pytest_django import DjangoAssertNumQueries, Settings
 
+from ops.logs.lines import JSONLines
 from tests import orders
+from tests.tree import ROOT
 
 User = get_user_model()
 
@@ -122,3 +134,108 @@ def test_request_log_needs_no_database_query(
     # The health checks use their own connections.
     with django_assert_num_queries(0):
         assert client.get("/healthz").status_code in (200, 503)
+
+
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    """Answer piece by piece."""
+    return StreamingHttpResponse(iter([b"one ", b"two"]))
+
+
+urlpatterns = [url("stream/", stream)]
+
+
+def test_streamed_response_is_logged_again_at_its_end(
+    client: Client, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.ROOT_URLCONF = __name__
+
+    with caplog.at_level("INFO"):
+        answer = client.get("/stream/", headers={"x-request-id": "id-of-the-stream"})
+        assert events(caplog, "streaming_finished") == []
+        assert answer.getvalue() == b"one two"
+
+    for name in ("request_finished", "streaming_finished"):
+        assert [line["request_id"] for line in events(caplog, name)] == ["id-of-the-stream"]
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+@pytest.fixture
+def tenant() -> Iterator[None]:
+    """Let a project add a field to every line, and one to the request's line."""
+
+    def bind(**kwargs: Any) -> None:
+        structlog.contextvars.bind_contextvars(tenant="one")
+
+    def add(log_kwargs: dict[str, Any], response: Any, **kwargs: Any) -> None:
+        log_kwargs["size"] = len(response.content)
+
+    signals.bind_extra_request_metadata.connect(bind)
+    signals.bind_extra_request_finished_metadata.connect(add)
+    yield
+    signals.bind_extra_request_metadata.disconnect(bind)
+    signals.bind_extra_request_finished_metadata.disconnect(add)
+
+
+def test_project_adds_fields_to_the_request_log(
+    client: Client, caplog: pytest.LogCaptureFixture, tenant: None
+) -> None:
+    with caplog.at_level("INFO"):
+        answer = client.get("/profile/")
+
+    (line,) = events(caplog, "request_finished")
+    assert (line["tenant"], line["size"]) == ("one", len(answer.content))
+
+
+@pytest.mark.parametrize("path", ["/profile/", "/nowhere", "/api/orders/"])
+def test_request_log_is_one_json_object_with_the_fields_of_all_lines(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    break_orders(monkeypatch)
+    client.raise_request_exception = False
+    options = {**django_settings.LOGGING["formatters"]["line"]}
+    assert options.pop("()") is JSONLines
+
+    with caplog.at_level("INFO"):
+        client.get(path)
+
+    lines = [record for record in caplog.records if record.name.startswith("django_structlog")]
+    (text,) = [JSONLines(**options).format(record) for record in lines]
+    assert text == structlog.stdlib.ProcessorFormatter(**options).format(lines[0])
+    expected = {"code", "request", "event", "client", "request_id", "level", "logger", "timestamp"}
+    assert expected <= set(json.loads(text))
+    assert json.loads(text)["level"] == lines[0].levelname.lower()
+
+
+def test_log_of_a_project_with_the_middleware_of_django_structlog_is_the_same() -> None:
+    """An update does not change MIDDLEWARE in the project's settings."""
+    program = f"""if True:
+        from mysite.settings import test
+        own = "ops.logs.requests.LogRequests"
+        place = test.MIDDLEWARE.index(own)
+        test.MIDDLEWARE[place] = "django_structlog.middlewares.RequestMiddleware"
+        import django
+        django.setup()
+        from django.test import Client
+        Client().get("/profile/?token={HIDDEN}", headers={{"x-request-id": "id-of-it"}})
+    """
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
+    environment |= {"DJANGO_ALLOWED_HOSTS": "testserver", "DJANGO_LOG_LEVEL": "INFO"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert HIDDEN not in done.stderr
+    line = json.loads(done.stderr.splitlines()[-1])
+    shown = {name: line[name] for name in ("code", "request", "client", "request_id")}
+    assert shown == {
+        "code": 200,
+        "request": "GET /profile/",
+        "client": "127.0.0.1",
+        "request_id": "id-of-it",
+    }

@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from csp.constants import NONCE
 from csp.decorators import csp_update
+from csp.exceptions import CSPNonceError
 from django.contrib.auth import get_user_model
 from django.core.checks import run_checks
 from django.http import HttpRequest, HttpResponse
@@ -39,7 +41,12 @@ def sandbox(request: HttpRequest) -> HttpResponse:
     return HttpResponse("file", headers={HEADER: "sandbox"})
 
 
-urlpatterns = [url("map/", map_page), url("file/", sandbox)]
+def script(request: HttpRequest) -> HttpResponse:
+    """Return a page with an inline script's nonce, unless the query asks for none."""
+    return HttpResponse("" if request.GET else request.csp_nonce)
+
+
+urlpatterns = [url("map/", map_page), url("file/", sandbox), url("script/", script)]
 
 
 def policy(client: Client, path: str) -> dict[str, set[str]]:
@@ -165,6 +172,56 @@ def test_csp_path_rules_and_sources_of_a_view_are_merged(
         "https://cdn.example",
         "blob:",
     }
+
+
+def test_policy_of_one_response_is_not_that_of_the_next(client: Client, settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+
+    for path, images in (("/map/", {"https://cdn.example"}), ("/script/?none", set())) * 2:
+        assert policy(client, path)["img-src"] == STRICT["img-src"] | images
+
+
+def test_each_page_has_a_nonce_of_its_own(client: Client, settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+    directives = {"default-src": ["'none'"], "script-src": [NONCE]}
+    settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": directives}
+
+    without = policy(client, "/script/?none")
+    pages = [client.get("/script/") for _ in range(2)]
+
+    assert (
+        without
+        == policy(client, "/script/?none")
+        == {"default-src": {"'none'"}, "script-src": set()}
+    )
+    first, second = (page.content.decode() for page in pages)
+    assert first != second
+    for page, nonce in zip(pages, (first, second), strict=True):
+        assert f"script-src 'nonce-{nonce}'" in page.headers[HEADER]
+
+
+def test_nonce_is_refused_after_the_policy_was_sent(client: Client, settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+
+    for _ in range(2):
+        request = client.get("/script/?none").wsgi_request
+        with pytest.raises(CSPNonceError):
+            str(request.csp_nonce)
+
+
+def test_storage_is_asked_again_after_a_failure(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {"BACKEND": "tests.unit.test_csp.BrokenStorage"},
+    }
+    assert policy(client, "/status/") == STRICT
+
+    monkeypatch.setattr(BrokenStorage, "url", lambda storage, name: "https://bucket.example/any")
+
+    assert "https://bucket.example" in policy(client, "/status/")["img-src"]
+    assert policy(client, "/profile/") == STRICT
 
 
 @pytest.mark.parametrize(

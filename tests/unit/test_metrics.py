@@ -101,6 +101,25 @@ def test_view_exception_is_counted_by_its_type(
     assert value("django_http_exceptions_total", view="orders", type="KeyError") == before + 1
 
 
+def test_requests_are_counted_by_view_method_and_status(client: Client) -> None:
+    def counts() -> list[float]:
+        by_method = [("GET", "200"), ("HEAD", "200"), ("POST", "405"), ("other", "405")]
+        name, view = "django_http_requests", "profile"
+        seconds = f"{name[:-1]}_duration_seconds_count"
+        return [
+            *(value(f"{name}_total", view=view, method=m, status=s) for m, s in by_method),
+            *(value(seconds, view=view, method=m) for m, _ in by_method),
+        ]
+
+    before = counts()
+    for method in ("get", "get", "head", "post"):
+        getattr(client, method)("/profile/")
+    client.generic("BREW", "/profile/")
+
+    added = [new - old for new, old in zip(counts(), before, strict=True)]
+    assert added == [2, 1, 1, 1, 2, 1, 1, 1]
+
+
 @pytest.mark.django_db
 def test_task_is_counted_by_its_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     def counts() -> list[float]:
