@@ -79,7 +79,8 @@ def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
 
 
 def _redirects_nowhere(values: Mapping[str, Value]) -> list[Fault]:
-    if not values["DJANGO_SECURE_SSL_REDIRECT"] or values["TLS_CERTIFICATE"]:
+    https = values["TLS_CERTIFICATE"] or values["TRUSTED_PROXIES"]
+    if not values["DJANGO_SECURE_SSL_REDIRECT"] or https:
         return []
     problem = (
         "every page redirects to https, but TLS_CERTIFICATE is not set: no server listens there"
@@ -87,7 +88,7 @@ def _redirects_nowhere(values: Mapping[str, Value]) -> list[Fault]:
     hint = (
         "Set TLS_CERTIFICATE (`make certs` makes one for localhost; docs/tls.md). "
         "To try the site by http, set DJANGO_SECURE_SSL_REDIRECT=false. Behind a proxy that ends "
-        "TLS, set that and DJANGO_CSRF_TRUSTED_ORIGINS=https://NAME."
+        "TLS, set TRUSTED_PROXIES to its address (docs/behind-a-proxy.md)."
     )
     return [Fault("DJANGO_SECURE_SSL_REDIRECT", problem, hint)]
 
@@ -259,6 +260,7 @@ def _across(
         result += static.faults(values, layer, broken)
     if Scope.STACK in scopes:
         result += _ports(values, broken)
+        result += _proxies(values, broken)
     return result
 
 
@@ -295,6 +297,14 @@ def _production(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
         )
         result.append(Fault("DJANGO_HSTS_PRELOAD", problem, hint))
     return result
+
+
+def _proxies(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:
+    if values["PROXY_PROTOCOL"] != "1" or values["TRUSTED_PROXIES"] or "TRUSTED_PROXIES" in broken:
+        return []
+    problem = "it is 1, but TRUSTED_PROXIES is not set: no proxy may use the protocol"
+    hint = "Set TRUSTED_PROXIES to the proxy's address, or remove it."
+    return [Fault("PROXY_PROTOCOL", problem, hint)]
 
 
 def _ports(values: Mapping[str, Value], broken: set[str]) -> list[Fault]:

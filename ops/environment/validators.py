@@ -25,6 +25,9 @@ _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _HOST: Final = re.compile(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 
+# 10.0.0.0/8 is private; in a larger network are visitors.
+MIN_PREFIX: Final = 8
+
 _CERTIFICATE: Final = re.compile(r"(\./)?certs(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/?")
 
 
@@ -155,6 +158,26 @@ def bind_address(text: str) -> None:
             f"{text!r} is not an address of this machine",
             "Use 127.0.0.1 for this machine alone, 0.0.0.0 for every network it is on.",
         ) from None
+
+
+def proxy_network(text: str) -> None:
+    """Accept an address or a network of proxies, too small to hold the visitors as well."""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise InvalidValueError(
+            f"{text!r} is neither an address nor a network",
+            "Write them as 192.0.2.10, 172.18.0.0/16 or 2001:db8::/32.",
+        ) from None
+    if network.prefixlen < MIN_PREFIX:
+        raise InvalidValueError(
+            f"{text!r} holds addresses of visitors, who could then invent theirs",
+            f"Name the proxies' networks alone, of /{MIN_PREFIX} or smaller: 192.0.2.0/24.",
+        )
+    if str(network) != text and str(network.network_address) != text:
+        raise InvalidValueError(
+            f"{text!r} is not how the network is written", f"Write it as {network}."
+        )
 
 
 def memory(text: str) -> None:

@@ -16,6 +16,7 @@ from tests.unit.environments import GOOD, GROUP, names
         ({"DJANGO_SECURE_SSL_REDIRECT": "true"}, "dev", True),
         ({"DJANGO_SECURE_SSL_REDIRECT": "false"}, "production", False),
         ({"TLS_CERTIFICATE": "certs/localhost"}, "production", False),
+        ({"TRUSTED_PROXIES": "10.0.0.1"}, "production", False),
         ({}, "dev", False),
         ({}, "local", False),
     ],
@@ -134,3 +135,19 @@ def test_static_bucket_and_static_url_must_be_set_together(
 
     assert len(result) == (expected is not None), result
     assert all(fault.startswith(expected or "") for fault in result), result
+
+
+@pytest.mark.parametrize(
+    ("environ", "at_fault"),
+    [
+        ({"PROXY_PROTOCOL": "1"}, ["PROXY_PROTOCOL"]),
+        ({"PROXY_PROTOCOL": "1", "TRUSTED_PROXIES": " , "}, ["PROXY_PROTOCOL"]),
+        ({"PROXY_PROTOCOL": "1", "TRUSTED_PROXIES": "10.0.0.1"}, []),
+        ({"PROXY_PROTOCOL": "1", "TRUSTED_PROXIES": "x"}, ["TRUSTED_PROXIES"]),
+        ({"PROXY_PROTOCOL": "0"}, []),
+    ],
+)
+def test_proxy_protocol_requires_trusted_proxies(
+    environ: dict[str, str], at_fault: list[str]
+) -> None:
+    assert names(environ, "local") == at_fault

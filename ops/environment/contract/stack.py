@@ -29,6 +29,22 @@ STACK: Final = Section(
             default="roundrobin",
             scope=Scope.STACK,
         ),
+        Variable(
+            name="TRUSTED_PROXIES",
+            kind=Kind.LIST,
+            help="Networks of the proxies in front, whose X-Forwarded-For and X-Forwarded-Proto "
+            "are believed: 192.0.2.10,2001:db8::/32 (docs/behind-a-proxy.md).",
+            scope=Scope.STACK,
+            validate=validators.proxy_network,
+        ),
+        Variable(
+            name="PROXY_PROTOCOL",
+            kind=Kind.CHOICE,
+            help="1: TRUSTED_PROXIES connect with the PROXY protocol, version 1 or 2.",
+            choices=("0", "1"),
+            default="0",
+            scope=Scope.STACK,
+        ),
         # remove_apache: begin
         Variable(
             name="APACHE",
