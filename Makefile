@@ -1,7 +1,8 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env certs setup test test-app lint format lock push clean
+.PHONY: help run env certs setup test lint format lock push clean
+.PHONY: test-app # remove_accounts
 .PHONY: dockerfile eb-bundle # remove_beanstalk
 .PHONY: test-unit test-stack test-databases chaos mutants words eb-rehearsal bench # remove_template
 
@@ -35,8 +36,11 @@ test: lint .venv/.test ## Run all tests: unit tests anywhere, container tests wh
 	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/stack tests/browser tests/eb tests/adopt
 	@.venv/bin/pytest tests/embedded tests/chaos # remove_template
 
+# remove_accounts: begin
 test-app: .venv/.embedded ## Run your apps' tests on SQLite; APP=shop for those of one app
 	@.venv/bin/pytest $(or $(APP), $(APPS))
+
+# remove_accounts: end
 
 # remove_template: begin
 test-unit: .venv/.test ## Run only the unit tests, your apps' and the stack's

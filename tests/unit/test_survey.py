@@ -246,6 +246,7 @@ def test_survey_refuses_an_unsupported_django_version(requirement: str) -> None:
     ("changes", "message"),
     [
         ({"manage.py": ""}, "is not a Django project: it has no manage.py"),
+        ({"manage.py": "", "web/manage.py": ""}, "has it: --data project=../web."),
         ({"manage.py": "# django\n"}, "Candidates: shop.settings, site2.settings"),
         ({"shop/settings.py": "INSTALLED_APPS = []\n"}, "does not set ROOT_URLCONF"),
         ({"shop/settings.py": "INSTALLED_APPS = [\n"}, "settings.py line 1 is not valid Python"),
@@ -254,6 +255,9 @@ def test_survey_refuses_an_unsupported_django_version(requirement: str) -> None:
         ({"requirements.txt": "Django==4.2\n"}, "Django==4.2 is required"),
         ({"requirements.txt": "Django\n-c a.txt\n", "a.txt": "django<5\n"}, "Django<5 is required"),
         ({"requirements.txt": "Django\n".encode("utf-16")}, "is not UTF-8. Save it as UTF-8"),
+        ({"requirements.txt": "Django\n-e .\n"}, "`-e .`, and the stack's lock cannot name"),
+        ({"requirements.txt": "./a[b]\n"}, "`./a[b]`, and the stack's lock cannot name"),
+        ({"requirements.txt": "a @ file:///a\n"}, "a @ file:///a`, and the stack's lock cannot"),
         ({"requirements.txt": "-r none.txt\n"}, "none.txt cannot be read: No such file"),
     ],
 )
@@ -302,6 +306,16 @@ def test_survey_refuses_a_project_without_readable_requirements(
 def test_survey_reports_findings(tmp_path: Path, files: dict[str, str], words: str) -> None:
     (result,) = findings(survey_of(tmp_path, {**PROJECT, **files}))
     assert words in result
+
+
+def test_survey_reports_a_lock_file_that_it_does_not_read(tmp_path: Path) -> None:
+    project = '[project]\ndependencies = ["django==5.2"]\n'
+    files = {**PROJECT, "uv.lock": "", "pyproject.toml": project}
+    # The versions of requirements.txt are those of the images.
+    assert list(findings(survey_of(tmp_path, files))) == []
+    (tmp_path / "requirements.txt").unlink()
+    (finding,) = findings(survey(tmp_path, DECIDED, KNOWN))
+    assert "uv.lock is not read" in finding and "requirements.txt first: uv export" in finding
 
 
 def test_survey_reports_uncommitted_work_outside_the_stack(tmp_path: Path) -> None:

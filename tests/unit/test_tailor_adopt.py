@@ -120,6 +120,46 @@ def test_adopted_requirements_use_the_django_version_of_the_project(adopted: Pat
     assert "Django~=" not in (requirements / "base.in").read_text()
 
 
+def test_adopted_image_is_pushed_from_project_and_stack(adopted: Path) -> None:
+    """Without the files that the images of the stack leave out."""
+    make = ("make", "--dry-run", "push", "IMAGE=shop")
+    printed = subprocess.run(make, cwd=adopted, capture_output=True, text=True, check=True).stdout
+    assert "--file var/Dockerfile --build-context stack=. ..\n" in printed
+    assert "\ncp Dockerfile.production.dockerignore var/Dockerfile.dockerignore\n" in printed
+    for layer in ("base", "production"):
+        copies = re.findall("^COPY (.*)", (adopted / f"Dockerfile.{layer}").read_text(), re.M)
+        assert {line for line in copies if not line.startswith("--from=")} <= {". /srv/app"}
+
+
+def test_ci_of_an_adopted_project_runs_in_the_folder_of_the_stack(adopted: Path) -> None:
+    assert "    working-directory: stack\n" in (adopted / ".github/workflows/ci.yml").read_text()
+    assert (adopted / ".gitlab-ci.yml").read_text().count("    - cd stack\n    - make ") == 2
+
+
+def test_adopted_smoke_test_copies_the_project_too(adopted: Path, tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys; from tests.tree import copy_tree; from tests.smoke import test_stack;"
+        "assert not hasattr(test_stack, 'test_token_opens_the_api_and_wrong_password_is_refused');"
+        "print(copy_tree(pathlib.Path(sys.argv[1])))"
+    )
+    command = (sys.executable, "-c", code, str(tmp_path))
+    done = subprocess.run(command, cwd=adopted, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/stack\n"
+    assert (tmp_path / "mysite/settings.py").exists() and (tmp_path / "stack/stackctl").exists()
+    tests = "[.]venv/bin/pytest  tests\n"
+    make = subprocess.run(
+        ("make", "--dry-run", "test"), cwd=adopted, capture_output=True, text=True, check=True
+    )
+    assert re.search(tests, make.stdout), make.stdout
+
+
+@pytest.mark.parametrize("project", ["/srv/site", "../back end", "..x", "backend"])
+def test_adoption_refuses_a_project_that_is_no_folder_nearby(tmp_path: Path, project: str) -> None:
+    done = tailor(tmp_path / "stack", project=project)
+    assert f"project is {project!r}. Use .. or a folder next to" in done.stderr
+    assert done.returncode == 1 and not any((tmp_path / "stack").iterdir())
+
+
 def test_every_text_that_a_part_replaces_exists() -> None:
     """A text that no file contains, in the template or after other parts, would be ignored."""
     names = set(project.tracked(ROOT)) - set(project.TABLES)
@@ -160,7 +200,7 @@ def test_adoption_of_a_project_in_a_folder_next_to_the_stack(tmp_path: Path) -> 
     start(tmp_path / "backend")
     (tmp_path / "backend/.git").rename(tmp_path / ".git")
     commit(tmp_path)
-    done = tailor(tmp_path / "stack", project="../backend")
+    done = tailor(tmp_path / "stack", project="../backend/")
     assert done.returncode == 0, done.stderr
     compose = (tmp_path / "stack/docker-compose.yaml").read_text()
     assert "context: ../backend\n      dockerfile: ../stack/Dockerfile.${LAYER:-local}\n" in compose

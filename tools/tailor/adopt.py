@@ -47,6 +47,11 @@ def plan(
         return None
     if updates:
         return partial(change, answers=answers, stack=stack, survey=None)
+    if not re.fullmatch(r"\.\.(/[A-Za-z0-9_-]+)*", project):
+        raise SurveyError(
+            f"project is {project!r}. Use .. or a folder next to the stack's, such as ../backend. "
+            "Its name can have letters, digits, _ and -."
+        )
     root = (stack / project).resolve()
     if work := uncommitted(root, stack):
         raise SurveyError(
@@ -83,6 +88,10 @@ def change(folder: Path, *, answers: Mapping[str, Any], stack: Path, survey: Sur
         text = path.read_text().replace("context: PROJECT\n", f"context: {project}\n")
         text = text.replace("- PROJECT:/srv", f"- {project}:/srv")
         path.write_text(text.replace("dockerfile: STACK/", f"dockerfile: {place}/"))
+    for file in ("Makefile", ".github/workflows/ci.yml", ".gitlab-ci.yml"):
+        path = folder / file
+        text = path.read_text().replace("stack=. PROJECT\n", f"stack=. {project}\n")
+        path.write_text(re.sub(r"(directory:|cd) STACK\n", rf"\1 {stack.name}\n", text))
     for layer in ("local", "dev", "production"):
         own = "" if below else f"{stack.name}\n"
         (folder / f"Dockerfile.{layer}.dockerignore").write_text(f"{IGNORED}{own}")

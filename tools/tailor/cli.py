@@ -20,6 +20,8 @@ def main(template: Path) -> None:
         generate()
         return
     answers: dict[str, Any] = json.loads(sys.argv[1])
+    if answers.get("project"):
+        answers["project"] = answers["project"].rstrip("/")
     answers_file = Path(sys.argv[2])
     name, kept = answers["name"], parts_of(answers)
     update = answers_file.exists()

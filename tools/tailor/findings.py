@@ -8,6 +8,12 @@ from typing import Final
 from tools.tailor.survey import Survey, file_of, parsed, sources
 
 FILES: Final = ("Dockerfile", "docker-compose.yml", "docker-compose.yaml", "compose.yaml")
+# What only other tools read, and their commands that write a requirements.txt.
+LOCKS: Final = {
+    "uv.lock": "uv export --no-dev --no-emit-project",
+    "poetry.lock": "poetry export",
+    "pdm.lock": "pdm export --prod",
+}
 SQLITE: Final = re.compile(r"\bPRAGMA\b|sqlite_master|AUTOINCREMENT|\bstrftime\('%")
 INLINE: Final = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>")
 
@@ -23,6 +29,15 @@ def findings(survey: Survey) -> Iterator[str]:
             f"{len(unpinned)} packages have no version ({', '.join(unpinned[:3])}): `make lock` "
             "pins the newest that fit."
         )
+    for lock in LOCKS:
+        if any(
+            path.name == "pyproject.toml" and path.with_name(lock).exists()
+            for path in survey.requirements
+        ):
+            yield (
+                f"{lock} is not read: `make lock` pins the newest that fit pyproject.toml. To keep "
+                f"your versions, write them into requirements.txt first: {LOCKS[lock]}."
+            )
     if survey.django != "5.2":
         yield (
             f"Django {survey.django} is required, which needs Python 3.12: the images have 3.13; "

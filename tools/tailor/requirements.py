@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tools.tailor.versions import SurveyError
 
@@ -33,6 +33,12 @@ def requirements_of(root: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
         "Write one, for example: pip freeze >requirements.txt, or with Poetry: "
         "poetry export --output requirements.txt."
     )
+
+
+# A package in a folder: `-e .`, `./libs/bill`, `bill @ file:///srv/bill`.
+_LOCAL: Final = re.compile(
+    r"(?:(?:-e|--editable)[ =]*)?(?:\.{1,2}(?:/.*|\[.*)?|.* @ file:.*|file:.*)"
+)
 
 
 def text_in(path: Path) -> str:
@@ -93,5 +99,11 @@ def lines_of(path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
         if match := re.fullmatch(r"(?:-r|--requirement|-c|--constraint)[ =]*(\S+)", line):
             if "://" not in match[1]:
                 yield from lines_of((path.parent / match[1]).resolve(), seen | {path.resolve()})
+        elif _LOCAL.fullmatch(line):
+            raise SurveyError(
+                f"{path} has `{line}`, and the stack's lock cannot name a folder. Move the line to "
+                "another file, such as requirements/dev.txt, if it is your project itself: the "
+                "images have your code. Give another package its address in git."
+            )
         elif line and not line.startswith("-"):
             yield line

@@ -143,9 +143,10 @@ def settings_of(root: Path, wanted: str) -> dict[str, str]:
     manage = root / "manage.py"
     # A wanted module needs none: manage.py is not always next to the code (src/).
     if not wanted and not (manage.is_file() and "django" in manage.read_text(errors="replace")):
+        below = [path.parent.name for path in sorted(root.glob("*/manage.py"))]
         raise SurveyError(
             f"{root} is not a Django project: it has no manage.py. Name the folder that has it: "
-            "--data project=../backend."
+            f"--data project=../{below[0] if below else 'backend'}."
         )
     module = wanted or named_in(manage)
     if not is_module(root, module):
