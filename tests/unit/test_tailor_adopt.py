@@ -100,6 +100,19 @@ def test_adopted_environment_is_valid_with_the_defaults(adopted: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_lint_of_an_adopted_project_passes(adopted: Path) -> None:
+    (adopted / ".venv").symlink_to(sys.prefix)
+    done = subprocess.run(
+        [adopted / "tests/lint"],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (adopted / ".venv").unlink()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_adopted_images_are_built_from_project_and_stack(adopted: Path) -> None:
     compose = (adopted / "docker-compose.yaml").read_text()
     assert "context: ..\n      dockerfile: stack/Dockerfile.${LAYER:-local}\n" in compose
