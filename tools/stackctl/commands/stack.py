@@ -67,7 +67,9 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
         console.warn(seen.silent.problem)
     for server in seen.servers.values():
         if not parts.is_in_service(server, seen):
-            console.warn(f"{server.name} is {server.state}: {parts.remedy(server, seen)}")
+            healthy = server.state is state.ServerState.HEALTHY
+            words = "gets no requests yet" if healthy else f"is {server.state}"
+            console.warn(f"{server.name} {words}: {parts.remedy(server, seen)}")
     if compose.BALANCER not in kept:
         console.good(project.site().url)
     return {**seen.as_dict(), "code": int(ExitCode.OK)}
