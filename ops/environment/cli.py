@@ -137,7 +137,7 @@ def _init(arguments: argparse.Namespace) -> int:
         # O_EXCL: an existing file, or a link of that name, is left as it is.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _fail(f"{path} exists and was not changed. Move it away to write a new one.")
+        return _fail(f"{path} exists and was not changed. For a new one: mv .env .env.old")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     print(
