@@ -36,6 +36,10 @@ class Stack:
         self.env = root / ".env"
         self.env.write_text("# kept\nLAYER=local\n")
         self.env.chmod(0o640)
+        if os.geteuid() == 0:
+            # stackctl may run as root in a clone of another user.
+            os.chown(self.env, 12345, 12346)
+        self.env_owner = (self.env.stat().st_uid, self.env.stat().st_gid)
         self.given = dict(GIVEN)
         monkeypatch.setattr(process, "ROOT", root)
         for name in SECRETS:
@@ -130,7 +134,8 @@ def test_rotate_changes_one_password(stack: Stack, name: str) -> None:
     stack.check_rotated(values, name)
     assert sum(values[secret] == FORMER for secret in SECRETS) == 3
     assert stack.env.read_text().startswith("# kept\nLAYER=local\n")
-    assert stack.env.stat().st_mode & 0o777 == 0o640
+    after = stack.env.stat()
+    assert (after.st_mode & 0o777, after.st_uid, after.st_gid) == (0o640, *stack.env_owner)
 
 
 def test_rotate_all_changes_every_secret_and_keeps_former_keys_valid(
