@@ -11,7 +11,7 @@ import pytest
 
 from tests.tree import ROOT
 from tests.waiting import eventually
-from tools.stackctl.releases.roll import MARK_DRAINED
+from tools.stackctl.releases.surge import MARK_DRAINED
 
 SECONDS = "0.3"
 

@@ -14,7 +14,21 @@ from tests.unit.scripted.project import IMAGE
 from tests.unit.scripted.stack import Ended, Stack, fails, interrupts
 
 Make = Callable[[], Stack]
+# KiB: enough to start all servers next to the present ones.
+MEMORY = 8_000_000
 NO_ENGINE = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+
+
+@pytest.fixture(params=["next to it", "in place"])
+def make(request: pytest.FixtureRequest, scripted: Make) -> Make:
+    """Return a function that creates a stack whose servers are replaced in one of the two ways."""
+
+    def make() -> Stack:
+        stack = scripted()
+        stack.replicas.available = MEMORY if request.param == "next to it" else 0
+        return stack
+
+    return make
 
 
 def each_call(
@@ -23,7 +37,7 @@ def each_call(
     """Deploy once for each engine call of a deploy, with the action before that call."""
     stack = make()
     stack.deploy("bbbb")
-    for number in range(1, len(stack.calls) + 1, every):
+    for number in range(1, len(stack.calls) + 1, 2 * every):
         stack = make()
         stack.before = partial(action, number)
         yield number, stack, stack.deploy("bbbb")
@@ -40,7 +54,7 @@ def each_step(make: Make, command: Callable[[Stack], Ended], how: str, every: in
     """
     stack = on_second_release(make)
     command(stack)
-    return range(WAYS.index(how), len(stack.steps), every)
+    return range(WAYS.index(how), len(stack.steps), 2 * every)
 
 
 def on_second_release(make: Make) -> Stack:
@@ -58,14 +72,14 @@ def deploy(stack: Stack) -> Ended:
     return stack.deploy("cccc")
 
 
-def test_deploy_interrupted_at_any_call_leaves_every_server_in_service(scripted: Make) -> None:
+def test_deploy_interrupted_at_any_call_leaves_every_server_in_service(make: Make) -> None:
     def action(number: int, now: int) -> None:
         if now == number:
             interrupts()
 
     before = signal.getsignal(signal.SIGINT)
     codes = set()
-    for number, stack, ended in each_call(scripted, action, 8):
+    for number, stack, ended in each_call(make, action, 8):
         codes.add(ended.code)
         what = (number, ended, stack.releases())
         assert not stack.balancer.drained() and not stack.locks, what
@@ -80,12 +94,12 @@ def test_deploy_interrupted_at_any_call_leaves_every_server_in_service(scripted:
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_deploy_survives_any_call_that_fails_once(scripted: Make) -> None:
+def test_deploy_survives_any_call_that_fails_once(make: Make) -> None:
     def action(number: int, now: int) -> Reply | None:
         return Reply(1, "", NO_ENGINE) if now == number else None
 
     codes = set()
-    for number, stack, ended in each_call(scripted, action, 5):
+    for number, stack, ended in each_call(make, action, 5):
         codes.add(ended.code)
         what = (number, ended, stack.releases(), stack.record() if stack.volumes else None)
         assert stack.serves("bbbb" if ended.code == 0 else "aaaa"), what
@@ -96,12 +110,12 @@ def test_deploy_survives_any_call_that_fails_once(scripted: Make) -> None:
 
 
 def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_command(
-    scripted: Make,
+    make: Make,
 ) -> None:
     def action(number: int, now: int) -> Reply | None:
         return Reply(1, "", NO_ENGINE) if now >= number else None
 
-    for number, stack, ended in each_call(scripted, action, 11):
+    for number, stack, ended in each_call(make, action, 11):
         what = (number, ended)
         assert ended.code in (0, 1, 4) and "Traceback" not in ended.err, what
         if ended.code == 4:
@@ -113,11 +127,9 @@ def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_comma
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_rollback_after_a_deploy_interrupted_or_killed_at_any_step(
-    scripted: Make, how: str
-) -> None:
-    for step in each_step(scripted, deploy, how, 4):
-        stack = on_second_release(scripted)
+def test_rollback_after_a_deploy_interrupted_or_killed_at_any_step(make: Make, how: str) -> None:
+    for step in each_step(make, deploy, how, 4):
+        stack = on_second_release(make)
         ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))
         begun, whole = stack.record()[-1][1] == "cccc", stack.record()[-1][2] == "ok"
         what = (step, stack.releases(), ended)
@@ -130,11 +142,9 @@ def test_rollback_after_a_deploy_interrupted_or_killed_at_any_step(
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill", "crash"])
-def test_deploy_resumes_a_deploy_interrupted_or_killed_at_any_step(
-    scripted: Make, how: str
-) -> None:
-    for step in each_step(scripted, deploy, how, 6):
-        stack = on_second_release(scripted)
+def test_deploy_resumes_a_deploy_interrupted_or_killed_at_any_step(make: Make, how: str) -> None:
+    for step in each_step(make, deploy, how, 6):
+        stack = on_second_release(make)
         ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))
         what = (step, stack.releases(), ended)
         if how == "crash":
@@ -148,11 +158,11 @@ def test_deploy_resumes_a_deploy_interrupted_or_killed_at_any_step(
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
 def test_rollback_resumes_a_rollback_interrupted_or_killed_at_any_step(
-    scripted: Make, how: str
+    make: Make, how: str
 ) -> None:
     """A rollback of a complete deploy, and one of a killed deploy."""
-    for step in each_step(scripted, rollback, how, 4):
-        stack = on_second_release(scripted)
+    for step in each_step(make, rollback, how, 4):
+        stack = on_second_release(make)
         half_way = step % 8 > 3
         if half_way:
             stack.cut_off("kill", 18, partial(stack.deploy, "cccc"))
@@ -167,10 +177,10 @@ def test_rollback_resumes_a_rollback_interrupted_or_killed_at_any_step(
 
 @pytest.mark.parametrize("later", ["interrupt", "kill", "crash"])
 def test_rollback_resumes_after_a_killed_rollback_and_a_cut_off_deploy(
-    scripted: Make, later: str
+    make: Make, later: str
 ) -> None:
-    for step in each_step(scripted, deploy, later, 8):
-        stack = on_second_release(scripted)
+    for step in each_step(make, deploy, later, 8):
+        stack = on_second_release(make)
         stack.cut_off("kill", 12, partial(rollback, stack))
         assert set(stack.releases().values()) == {"aaaa", "bbbb"}
         stack.cut_off(later, step, partial(stack.deploy, "cccc"))
@@ -190,10 +200,10 @@ def rotate(stack: Stack) -> Ended:
 )
 @pytest.mark.parametrize("how", WAYS)
 def test_next_command_completes_a_rotation_cut_off_at_any_step(
-    scripted: Make, how: str, resume: Callable[[Stack], Ended], release: str
+    make: Make, how: str, resume: Callable[[Stack], Ended], release: str
 ) -> None:
-    for step in each_step(scripted, rotate, how, 9):
-        stack = on_second_release(scripted)
+    for step in each_step(make, rotate, how, 9):
+        stack = on_second_release(make)
         stack.cut_off(how, step, partial(rotate, stack))
 
         ended = resume(stack)

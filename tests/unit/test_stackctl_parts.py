@@ -178,7 +178,7 @@ def container(**changes: object) -> Container:
         "health": "healthy",
         "restarts": 0,
         "started": "",
-        "addresses": frozenset[str](),
+        "addresses": dict[str, str](),
         "config_hash": "",
         "published": frozenset[int](),
         "environ": dict[str, str](),

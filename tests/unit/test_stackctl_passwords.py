@@ -39,9 +39,9 @@ class Programs:
 def containers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Container]:
     """Return the containers of the stack."""
     clients = {
-        "server2": frozenset({"10.0.0.3", "10.0.0.2"}),
-        "worker": frozenset({"10.0.0.4"}),
-        "haproxy": frozenset({"10.0.0.9"}),
+        "server2": {"front": "10.0.0.3", "backend": "10.0.0.2"},
+        "worker": {"backend": "10.0.0.4"},
+        "haproxy": {"front": "10.0.0.9"},
     }
     results = {name: container(service=name, addresses=own) for name, own in clients.items()}
     results |= {name: container(id=f"of-{name}", service=name) for name in ("db", "redis")}

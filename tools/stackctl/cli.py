@@ -43,6 +43,13 @@ HealthSeconds = Annotated[
 WatchSeconds = Annotated[
     float, typer.Option(help="Seconds to watch each new server's responses.", min=0)
 ]
+InPlace = Annotated[
+    bool,
+    typer.Option(
+        "--in-place",
+        help="Drain and recreate one server at a time, instead of starting new ones next to them.",
+    ),
+]
 
 
 @app.callback()
@@ -108,10 +115,11 @@ def deploy(
     ] = False,
     health_seconds: HealthSeconds = HEALTH_SECONDS,
     watch_seconds: WatchSeconds = WATCH_SECONDS,
+    in_place: InPlace = False,
     as_json: Json = False,
 ) -> None:
-    """Build this tree and deploy it, one server at a time."""
-    limits = Limits(health_seconds, watch_seconds)
+    """Build this tree and deploy it: new servers start, then replace the present ones."""
+    limits = Limits(health_seconds, watch_seconds, in_place)
     options = deploying.Options(name, allow_incompatible, force, limits)
     _run(as_json, lambda console: deploying.deploy(console, options))
 
@@ -123,10 +131,11 @@ def rollback(
     ] = "",
     health_seconds: HealthSeconds = HEALTH_SECONDS,
     watch_seconds: WatchSeconds = WATCH_SECONDS,
+    in_place: InPlace = False,
     as_json: Json = False,
 ) -> None:
     """Roll back to an earlier release. Migrations are not undone."""
-    limits = Limits(health_seconds, watch_seconds)
+    limits = Limits(health_seconds, watch_seconds, in_place)
     _run(as_json, lambda console: deploying.rollback(console, name, limits))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.unit.scripted.engine import Engine
+    from tests.unit.scripted.model import Container
 
 Answer = Callable[[str], tuple[int, str]]
 BACKENDS = ("dynamic_backend", "static_backend")
@@ -47,6 +48,8 @@ class Balancer:
     traffic: float = 50.0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     limits: dict[str, int] = field(default_factory=dict)
+    # The address of each server that stackctl set.
+    addresses: dict[str, str] = field(default_factory=dict)
     silent: str = ""
     pid: int = 8
     # Before this moment, the former process answers.
@@ -61,7 +64,7 @@ class Balancer:
         admin = self.admin.get((backend, name), "ready")
         if admin == "maint":
             return "MAINT", ""
-        container = self.engine.running(name)
+        container = self.container(name)
         if container is None:
             return ("MAINT (resolution)", "") if self.is_unresolved(name) else ("DOWN", "L4TOUT")
         behaviour = self.engine.behaviour(container)
@@ -71,6 +74,12 @@ class Balancer:
             return "DOWN", "L7STS"
         is_checked = self.engine.clock.now >= self.unchecked.get(name, 0.0)
         return ("DRAIN" if admin == "drain" else "UP"), "L7OK" if is_checked else "INI"
+
+    def container(self, name: str) -> Container | None:
+        """Return the running container that receives a server's requests."""
+        running = [c for c in self.engine.replicas.of(name) if c.status == "running"]
+        chosen = [c for c in running if c.address == self.addresses.get(name)]
+        return next(iter([*chosen, *running]), None)
 
     def is_unresolved(self, name: str) -> bool:
         """Return whether a container ended so long ago that HAProxy forgets its address."""
@@ -90,7 +99,7 @@ class Balancer:
         """Count the requests since the last call."""
         passed, self._counted = self.engine.clock.now - self._counted, self.engine.clock.now
         for name in self.up():
-            container = self.engine.running(name)
+            container = self.container(name)
             assert container is not None
             share = self.engine.behaviour(container).errors
             self.counts[name, "2xx"] += round(1000 * self.traffic * passed * (1 - share))
@@ -119,6 +128,16 @@ class Balancer:
                 else:
                     self.admin[backend, name] = state
                 return "\n"
+            case ["set", "server", place, "addr", address]:
+                backend, _, name = place.partition("/")
+                if name not in self.names:
+                    return "No such server.\n\n"
+                if backend == BACKENDS[0]:
+                    [one] = [c for c in self.engine.replicas.of(name) if c.address == address]
+                    if reply := self.engine.step(f"move {name} to {one.environ['RELEASE']}"):
+                        return reply.out
+                    self.addresses[name] = address
+                return f"IP changed from '10.0.0.1' to '{address}' by 'stats socket command'\n\n"
             case ["set", "maxconn", "server", place, limit]:
                 self.limits[place.partition("/")[2]] = int(limit)
                 return "\n"
@@ -160,7 +179,7 @@ class Balancer:
                     end for end in self.requests.get(name, ()) if end > self.engine.clock.now
                 ]
                 queued = self.waiting.get(name, 0) > self.engine.clock.now
-                container = self.engine.running(name)
+                container = self.container(name)
                 is_stale = self.stale.get(name, 0) > self.engine.clock.now
                 address = container.address if container and not is_stale else "10.0.0.9"
                 answers = [str(self.counts[name, code] // 1000) for code in ("2xx", "5xx")]
@@ -196,7 +215,7 @@ class Balancer:
         if not up:
             return 503, "<title>503 Service Unavailable</title>"
         self.counts["next", ""] += 1
-        container = self.engine.running(up[self.counts["next", ""] % len(up)])
+        container = self.container(up[self.counts["next", ""] % len(up)])
         assert container is not None
         return self.engine.answer(container, path)
 

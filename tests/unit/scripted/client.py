@@ -42,6 +42,8 @@ COMPOSE = client(
     "", "progress project-name project-directory file profile", rest=argparse.REMAINDER
 )
 UP = client(
-    "detach no-build no-deps force-recreate no-recreate remove-orphans wait", "wait-timeout"
+    "detach no-build no-deps force-recreate no-recreate remove-orphans wait",
+    "wait-timeout",
+    "scale",
 )
 DOWN = client("remove-orphans volumes")

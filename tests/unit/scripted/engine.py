@@ -15,9 +15,10 @@ from tests.unit.scripted.clock import Clock
 from tests.unit.scripted.data import Data
 from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
 from tests.unit.scripted.project import IMAGE, NAME, project
+from tests.unit.scripted.replicas import Replicas
 from tests.unit.scripted.volume import PROJECT_LABEL, LockVolume
 from tools.stackctl.balancer import apache
-from tools.stackctl.releases import roll
+from tools.stackctl.releases import surge
 
 # Formats of `docker inspect`: the last end of a container, and the environment of an image.
 ENDED = "{{if .RestartCount}}{{.State.FinishedAt}}{{end}}"
@@ -33,6 +34,7 @@ class Engine(LockVolume):
         super().__init__(root)
         self.root, self.clock, self.port = root, clock, port
         self.data = Data(self)
+        self.replicas = Replicas(self)
         self.balancer = Balancer(self)
         # All calls, and the changes as text.
         self.calls: list[str] = []
@@ -91,6 +93,7 @@ class Engine(LockVolume):
         made = Container(
             *(f"{service}-{self._ids:08d}", service, identity, environ, hash_of(described)),
             *(f"10.0.0.{self._ids % 250}", self.clock.now, int(ports[0]["published"])),
+            name=f"{NAME}-{service}-{len(self.replicas.of(service)) + 1}",
         )
         self.containers[service] = made
         if self.behaviour(made).ends:
@@ -145,7 +148,15 @@ class Engine(LockVolume):
 
     def by_id(self, identity: str) -> Container | None:
         """Return a container by its id."""
-        return next((c for c in self.containers.values() if c.id == identity), None)
+        return next((c for c in self.all() if c.id == identity), None)
+
+    def all(self) -> list[Container]:
+        """Return all containers, as the engine lists them: the newest first."""
+        return [*reversed(self.replicas.others), *reversed(self.containers.values())]
+
+    def latest(self) -> str:
+        """Return the release that Compose would start."""
+        return self.images[f"{IMAGE}:latest"].removeprefix("sha256:")
 
     # -- the programs -------------------------------------------------------------------------
 
@@ -176,6 +187,8 @@ class Engine(LockVolume):
 
     def docker(self, argv: list[str]) -> Reply:
         """Answer the docker client."""
+        if reply := self.replicas.docker(argv):
+            return reply
         match argv:
             case ["info", "--format", "{{json .}}"]:
                 return Reply(out=json.dumps(self.info))
@@ -188,9 +201,7 @@ class Engine(LockVolume):
                 and project == f"label={PROJECT_LABEL}"
                 and once == "label=com.docker.compose.oneoff=False"
             ):
-                result = [
-                    c for c in self.containers.values() if everything or c.status == "running"
-                ]
+                result = [c for c in self.all() if everything or c.status == "running"]
                 return Reply(out="\n".join(c.id for c in result))
             case ["ps", *options]:
                 return self.listed(options)
@@ -285,7 +296,7 @@ class Engine(LockVolume):
         ports = {"8080/tcp": [{"HostPort": str(container.port)}]} if container.port else {}
         return {
             "Id": container.id,
-            "Name": f"/{NAME}-{container.service}-1",
+            "Name": f"/{container.name}",
             "Image": container.image,
             "RestartCount": container.restarts,
             "Config": {
@@ -361,12 +372,14 @@ class Engine(LockVolume):
                 return self.data.media_volume(script, stdin)
             case ["up", *_] if up.detach and up.no_build and up.no_deps and up.force_recreate:
                 [service] = up.rest
-                release = self.images[f"{IMAGE}:latest"].removeprefix("sha256:")
+                assert len(self.replicas.of(service)) < 2
                 self.containers.pop(service, None)
-                if reply := self.step(f"recreate {service} {release}"):
+                if reply := self.step(f"recreate {service} {self.latest()}"):
                     return reply
                 self.create(service)
                 return Reply()
+            case ["up", *_] if up.detach and up.no_build and up.no_deps and up.no_recreate:
+                return self.replicas.start(up.rest, up.scale)
             case ["up", *_] if up.detach and up.no_build and up.wait and up.wait_timeout == "300":
                 if up.remove_orphans:
                     for name in set(self.containers) - set(model["services"]):
@@ -436,7 +449,11 @@ class Engine(LockVolume):
                 return Reply(out=f"[]\n{mark}{json.dumps(result)}\n[]\n")
             case ["sh", "-c", script] if "/run/secrets" in script:
                 return Reply()
-            case ["sh", "-c", roll.MARK_DRAINED]:
+            case ["sh", "-c", surge.MEMORY]:
+                return Reply(out=self.replicas.memory())
+            case ["cat", "/proc/net/tcp"]:
+                return Reply(out=self.replicas.connections(container))
+            case ["sh", "-c", surge.MARK_DRAINED]:
                 return self.step(f"mark {container.service} drained") or Reply()
             case [apache.MEMBER, server, *change] if container.service == "apache":
                 self.apache |= dict.fromkeys([server], *change) if change else {}

@@ -65,6 +65,7 @@ class Container:
     finished: str = "-"
     # Output of its latest health check.
     output: str = ""
+    name: str = ""
 
     def health_at(self, moment: float, behaviour: Behaviour) -> str:
         """Return its health at a moment."""

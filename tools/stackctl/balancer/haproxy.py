@@ -24,6 +24,7 @@ from .apache import Apache  # remove_apache
 BACKEND = "dynamic_backend"
 # The backends with health checks of their own; upload_backend tracks the first.
 CHECKED = (BACKEND, "static_backend")
+ALL = (*CHECKED, "upload_backend")
 SOCKET = "/var/lib/haproxy/admin.sock"
 # Runs a command with the password that the configuration takes from a file.
 START = "/usr/local/etc/haproxy/start"
@@ -34,6 +35,8 @@ STATE_FILE = "/var/lib/haproxy/server-state"
 # How many requests at once a worker gives each server in the moment that it is replaced. They wait
 # in the server then, health checks behind them: few enough to be worked off before a check is over.
 FORMER_LIMIT = 32
+# What `set server ... addr` answers: the address is another one now, or was that one already.
+MOVED = ("IP changed", "nothing changed")
 # One that is stopped or hangs takes connections and says nothing. The master answers a reload when
 # the new process is up.
 ANSWER_SECONDS = 10
@@ -60,6 +63,7 @@ class BalancedServer:
     # Whether a user took it out of service, by drain or maintenance. The status does not say it:
     # a server that ended is DOWN, and `MAINT (resolution)` once its name is gone, drained or not.
     drained_by_hand: bool = False
+    port: int = 0
 
     @property
     def up(self) -> bool:
@@ -174,6 +178,7 @@ class Balancer:
                 errors=_number(row["hrsp_5xx"]),
                 limit=_number(row["slim"]),
                 drained_by_hand=(BACKEND, name) in drained,
+                port=_number((row.get("addr") or "").rpartition(":")[2]),
             )
         return servers
 
@@ -203,6 +208,21 @@ class Balancer:
                 self.command(*_limiting({server: limit})),
                 f"a limit of {limit}",
             )
+
+    def move(self, server: str, address: str) -> None:
+        """Send a server's requests to another address from now on; running ones end where they are.
+
+        HAProxy closes the idle connections to the former address. It keeps the new one for as long
+        as Docker's name server has it for that name.
+        https://docs.haproxy.org/3.0/management.html#9.3-set%20server
+
+        Raises:
+            StackctlError: HAProxy cannot be reached, or refuses it.
+        """
+        commands = [f"set server {backend}/{server} addr {address}" for backend in ALL]
+        said = [line for line in self.command(*commands).splitlines() if line.strip()]
+        if len(said) != len(ALL) or not all(line.startswith(MOVED) for line in said):
+            self._accepted(server, "; ".join(said) or "no answer", f"the address {address}")
 
     def busy_elsewhere(self, server: str) -> int:
         """Return how many requests a server has that HAProxy does not see."""

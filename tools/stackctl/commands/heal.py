@@ -18,7 +18,7 @@ from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError
 from ..common.interrupt import Interrupt
 from ..docker import compose, engine, lock
-from ..releases import roll
+from ..releases import surge
 from . import stack
 
 CHECK_SECONDS = 5.0
@@ -259,7 +259,7 @@ class Healer:
         """
         if finding.service not in self.project.servers:
             return None
-        return roll.longest_request(finding.container)
+        return surge.longest_request(finding.container)
 
     def _forget_the_well(self, suspects: set[str]) -> None:
         """Forget what was reported of healthy services, and after a while how often they failed."""

@@ -11,7 +11,7 @@ from ..common.console import Console
 from ..common.faults import ExitCode, InterruptedByUserError, StackctlError
 from ..common.interrupt import Interrupt
 from ..docker import lock
-from ..releases import roll
+from ..releases import roll, surge
 from . import stack
 
 READY_SECONDS = 15.0
@@ -89,7 +89,7 @@ def _wait(balancer: haproxy.Balancer, server: str, wanted: tuple[str, ...]) -> N
                 f"{server} does not come into service: HAProxy says {seen.status}, {seen.check}",
                 f"docker compose logs --tail 30 {server}; ./stackctl up starts what has ended.",
             )
-        time.sleep(roll.POLL_SECONDS)
+        time.sleep(surge.POLL_SECONDS)
 
 
 def _result(project: Any, server: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,8 +201,19 @@ class Project:
         )
 
     def containers(self) -> dict[str, engine.Container]:
-        """Return the containers that exist, by service."""
-        return {container.service: container for container in engine.containers(self.name)}
+        """Return the containers that exist, by service; of several the oldest one that runs."""
+        return {
+            service: next((one for one in several if one.running), several[0])
+            for service, several in self.replicas().items()
+        }
+
+    def replicas(self) -> dict[str, list[engine.Container]]:
+        """Return all containers that exist, by service, the oldest first."""
+        by_service: dict[str, list[engine.Container]] = {}
+        # The engine lists the newest first.
+        for container in reversed(engine.containers(self.name)):
+            by_service.setdefault(container.service, []).append(container)
+        return by_service
 
     def networks(self, service: str) -> frozenset[str]:
         """Return the names of the networks that a service's containers are in."""
@@ -325,6 +336,16 @@ class Project:
             *("docker", "compose", "--progress", "plain", "up", "--detach"),
             *("--no-deps", "--no-build", "--force-recreate", service),
             seconds=self.recreate_seconds,
+        )
+
+    def start_another(self, services: Collection[str]) -> process.Result:
+        """Start one more container of each service, from the image that `latest` names now."""
+        return process.run(
+            *("docker", "compose", "--progress", "plain", "up", "--detach"),
+            *("--no-deps", "--no-build", "--no-recreate"),
+            *(part for service in services for part in ("--scale", f"{service}=2")),
+            *services,
+            seconds=RECREATE_SECONDS,
         )
 
     def up(self, on_line: Lines, *services: str, recreate: bool = True) -> process.Result:

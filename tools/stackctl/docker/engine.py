@@ -36,7 +36,8 @@ class Container:
     health: str
     restarts: int
     started: str
-    addresses: frozenset[str]
+    # By network, of a container that runs.
+    addresses: dict[str, str]
     config_hash: str
     published: frozenset[int]
     environ: dict[str, str]
@@ -122,7 +123,7 @@ def _container(raw: dict[str, Any]) -> Container:
         health=(state.get("Health") or {}).get("Status", "none"),
         restarts=int(raw.get("RestartCount", 0)),
         started=state["StartedAt"],
-        addresses=frozenset(n["IPAddress"] for n in networks.values() if n.get("IPAddress")),
+        addresses={name: n["IPAddress"] for name, n in networks.items() if n.get("IPAddress")},
         config_hash=labels.get("com.docker.compose.config-hash", ""),
         published=frozenset(
             int(binding["HostPort"]) for bindings in ports.values() for binding in bindings or ()
@@ -172,6 +173,33 @@ def restart(container: str, grace: float | None, seconds: float) -> process.Resu
     """
     limit = [] if grace is None else ["-t", f"{grace:.0f}"]
     return process.run("docker", "restart", *limit, container, seconds=seconds)
+
+
+def stop(*identities: str, seconds: float) -> None:
+    """Stop containers gracefully, all at once.
+
+    Args:
+        identities: their ids.
+        seconds: how long all of them may take.
+
+    Raises:
+        StackctlError: the engine could not stop one.
+    """
+    docker("stop", *identities, seconds=seconds)
+
+
+def remove(*identities: str) -> None:
+    """Remove containers, and kill those that run.
+
+    Raises:
+        StackctlError: the engine could not remove one.
+    """
+    docker("rm", "--force", "--volumes", *identities)
+
+
+def rename(container: str, name: str) -> None:
+    """Give a container another name."""
+    docker("rename", container, name)
 
 
 def was_stopped(container: Container) -> bool:

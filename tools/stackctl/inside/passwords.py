@@ -78,7 +78,7 @@ class Password:
             address
             for name in (*project.servers, *project.workers)
             if name in clients
-            for address in sorted(clients[name].addresses)
+            for address in sorted(clients[name].addresses.values())
         ]
         self._done(self._run(project, "accept", "", *addresses, password=password))
 

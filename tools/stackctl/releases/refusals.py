@@ -8,7 +8,7 @@ from ..common.console import Console
 from ..common.faults import StackctlError
 from ..docker import compose, engine
 from ..inside import passwords
-from . import record
+from . import record, surge
 
 
 def require(project: compose.Project, console: Console) -> haproxy.Balancer:
@@ -25,6 +25,8 @@ def require(project: compose.Project, console: Console) -> haproxy.Balancer:
         console.warn(
             f"the {last.action} of {last.release} was interrupted ({last.time}, {last.who})"
         )
+    for name in surge.settle(project, state.balancer_of(project)):
+        console.say(f"{name}: removed; an interrupted deploy had left it")
     balancer = require_whole_stack(project, cut_off=last is not None and last.cut_off)
     require_present_balancer(project, balancer, console)
     require_backing(project, console)

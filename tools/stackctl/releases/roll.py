@@ -1,4 +1,4 @@
-"""One server after the other to another image, so that no user notices; and back when it fails."""
+"""All servers to another image without a failed request, and back when that fails."""
 
 from __future__ import annotations
 
@@ -16,19 +16,15 @@ from ..common.faults import StackctlError
 from ..common.interrupt import Interrupt
 from ..common.outputs import fields
 from ..docker import compose, container_log, engine
+from .surge import MARK_DRAINED, POLL_SECONDS, Surge, longest_request, reason_in_place, settle
 
 ASK = Path(__file__).parents[1] / "inside/ask.py"
-# After REQUEST_SECONDS: no request of the application lives longer.
-MORE_SECONDS = 5.0
 QUIET_POLLS = 3
-POLL_SECONDS = 0.2
 # Each answer of a server's own, which inside/ask.py waits for as long; and a while for Docker.
 ASK_SECONDS = 25.0
 # HAProxy finds a new address and sees two good checks, one a second.
 SEEN_SECONDS = 30.0
 READY_SECONDS = 10.0
-# Read by supervisor/drain: nothing is running, nothing will come. A test runs the two together.
-MARK_DRAINED = ': >"$DRAIN_FILE.done"'
 # What --health-seconds and --watch-seconds are when not said.
 HEALTH_SECONDS = 120.0
 WATCH_SECONDS = 2.0
@@ -37,17 +33,14 @@ BAD_SHARE = 0.1
 BAD_COUNT = 3
 
 
-def longest_request(container: engine.Container) -> float:
-    """Return after how many seconds no request of a server is left."""
-    return container.request_seconds + MORE_SECONDS
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a new server may take, and how long its answers are watched, in seconds."""
+    """How a server is replaced: how long it may take and is watched, in seconds, and where."""
 
     health: float = HEALTH_SECONDS
     watch: float = WATCH_SECONDS
+    # Replace each server in place, also where a new one could start next to it.
+    in_place: bool = False
 
 
 class ServerFailedError(Exception):
@@ -76,6 +69,8 @@ class Roll:
     present: str = ""
     # What /healthz called down before: no fault of the new release, which may fix it.
     ailing: frozenset[str] = frozenset()
+    # The servers that were started next to others.
+    surge: Surge | None = None
 
     def all(self, image: str, release: str, *, force: bool = False) -> bool:
         """Bring every server, then every worker, to the image; false when interrupted between two.
@@ -84,23 +79,94 @@ class Roll:
         server that is out of service is recreated first: the others serve meanwhile.
 
         Raises:
-            ServerFailedError: one failed; it and those before it are in `before`.
+            ServerFailedError: one failed; back() undoes it and what came before.
         """
+        finished = self._all(image, release, force=force)
+        if self.surge is not None:
+            self._remove_former()
+        return finished
+
+    def _all(self, image: str, release: str, *, force: bool) -> bool:
         self.present = engine.image_id(self.project.latest)
         self.ailing = self._down_components()
-        out = [server for server in self.project.servers if not self._seen(server).up]
-        others = [server for server in self.project.servers if server not in out]
-        for service in (*out, *others, *self.project.workers):
-            if self.interrupt.requested and service not in out:
+        containers = self.project.containers()
+        running = {name for name, container in containers.items() if container.running}
+        out = [s for s in self.project.servers if s not in running or not self._seen(s).up]
+        for server in out:
+            self.server(server, image, release)
+        others = [
+            server
+            for server in self.project.servers
+            if server not in out and self._is_due(server, image, release, force=force)
+        ]
+        if others and not self._replace(others, image, release):
+            return False
+        for service in self.project.workers:
+            if self.interrupt.requested:
                 return False
-            if not force and service not in out and self.project.runs(service, image):
-                self.console.say(f"{service}: runs {release} already")
-            elif service in self.project.workers:
+            if self._is_due(service, image, release, force=force):
                 self.worker(service, image)
-            elif not self.server(service, image, release, interruptible=service not in out):
-                return False
         engine.tag(image, self.project.latest)
         return True
+
+    def _is_due(self, service: str, image: str, release: str, *, force: bool) -> bool:
+        if not force and self.project.runs(service, image):
+            self.console.say(f"{service}: runs {release} already")
+            return False
+        return True
+
+    def _replace(self, servers: list[str], image: str, release: str) -> bool:
+        """Replace servers that are in service; false when interrupted before all were."""
+        reason = "" if self.limits.in_place else reason_in_place(self.project)
+        if not self.limits.in_place and not reason:
+            return self._surge(servers, image, release)
+        if reason:
+            self.console.say(f"each server is drained and recreated in place: {reason}")
+        return all(
+            not self.interrupt.requested and self.server(server, image, release, interruptible=True)
+            for server in servers
+        )
+
+    def _surge(self, servers: list[str], image: str, release: str) -> bool:
+        """Start all servers next to the present ones, and have HAProxy send the requests there.
+
+        The first one is watched before the others follow.
+        """
+        surge = self.surge = Surge(self.project, self.balancer)
+        names = ", ".join(servers)
+        with self.console.step(f"{names}: starting {release} next to the running release"):
+            engine.tag(image, self.project.latest)
+            if error := surge.start(servers):
+                raise ServerFailedError(servers[0], "compose could not start it", error)
+            for server, container in surge.new.items():
+                _require_image(server, container, image)
+            for server, container in surge.new.items():
+                self._wait_healthy(server, container.id)
+        with self.console.step(f"{names}: checking {release}"):
+            for server, container in surge.new.items():
+                self._check_itself(server, container.id, release, WHOLE * 2)
+        for group in filter(None, (servers[:1], servers[1:])):
+            if self.interrupt.requested:
+                return False
+            with self.console.step(f"{', '.join(group)}: requests go to {release}"):
+                for server in group:
+                    surge.move(server)
+                self._check_through_balancer({one: surge.new[one].id for one in group}, release)
+        return True
+
+    def _remove_former(self) -> None:
+        """Remove the containers that serve no more; a release that serves has not failed by one."""
+        self.surge = None
+        with self.console.step("removing the former containers"):
+            for tries_left in reversed(range(engine.TRIES)):
+                try:
+                    settle(self.project, self.balancer)
+                    return
+                except Exception as error:
+                    left = f"a former container is left: {error}; the next deploy removes it"
+                    if not tries_left:
+                        self.console.warn(left)
+                time.sleep(engine.AGAIN_SECONDS)
 
     def back(self) -> None:
         """Put what was touched back on the image it had, the last one first.
@@ -114,6 +180,7 @@ class Roll:
         # An impatient limit is meant for the new release; giving up on the old one has no use.
         self.limits = replace(self.limits, health=max(self.limits.health, HEALTH_SECONDS))
         failed: list[ServerFailedError | StackctlError] = []
+        failed += self._surge_back()
         for service, image in reversed(list(self.before.items())):
             try:
                 self._service_back(service, image)
@@ -126,6 +193,23 @@ class Roll:
             failed += self._in_service(server)
         if failed:
             raise failed[0]
+
+    def _surge_back(self) -> list[StackctlError]:
+        """Have the containers that served before serve again; return what was in the way."""
+        if self.surge is None:
+            return []
+        for server in reversed(self.surge.moved):
+            self.console.say(f"{server}: back to {self.surge.old[server].release}")
+        failed = self.surge.move_back()
+        try:
+            self.surge.remove_new()
+            if not failed:
+                settle(self.project, self.balancer)
+        except StackctlError as error:
+            failed.append(error)
+        for fault in failed:
+            self.console.bad(str(fault))
+        return failed
 
     def _in_service(self, service: str) -> list[StackctlError]:
         """Have HAProxy send requests to a server, as well as it is; return what was in the way."""
@@ -174,7 +258,7 @@ class Roll:
         with self.console.step(f"{server}: checking {release}"):
             self._check_itself(server, container, release, SERVES if back else WHOLE * 2)
             self.balancer.ready(server)
-            self._check_through_balancer(server, container, release)
+            self._check_through_balancer({server: container}, release)
         return True
 
     def drain(self, server: str, *, interruptible: bool = True) -> bool:
@@ -236,8 +320,7 @@ class Roll:
         container = self.project.containers().get(service)
         if not result.ok or container is None:
             raise ServerFailedError(service, "compose could not start it", result.text())
-        if container.image != image:
-            raise ServerFailedError(service, "it still runs another image", result.text())
+        _require_image(service, container, image)
         return container.id
 
     def _wait_healthy(self, service: str, container: str) -> None:
@@ -263,7 +346,7 @@ class Roll:
         state = engine.inspect(container)
         if not state:
             raise self._failed(server, container, "its container is gone")
-        addresses = state[0].addresses
+        addresses = state[0].addresses.values()
         deadline = time.monotonic() + SEEN_SECONDS
         while True:
             seen = self._seen(server)
@@ -319,22 +402,29 @@ class Roll:
             self.console.detail(result.text()[-500:])
             return []
 
-    def _check_through_balancer(self, server: str, container: str, release: str) -> None:
-        """See it in service, answering with the new release, and without errors for a while."""
-        first = self._wait_up(server, container)
+    def _check_through_balancer(self, containers: dict[str, str], release: str) -> None:
+        """See servers in service, answering with the new release, and without errors for a while.
+
+        Args:
+            containers: the container's id of each.
+            release: the one that they run.
+        """
+        first = {name: self._wait_up(name, container) for name, container in containers.items()}
         until = time.monotonic() + self.limits.watch
-        self._wait_answer(server, container, release)
+        for server, container in containers.items():
+            self._wait_answer(server, container, release)
         while time.monotonic() < until:
             time.sleep(POLL_SECONDS)
-        seen = self._seen(server)
-        if not seen.up:
-            raise self._failed(
-                server, container, f"HAProxy removed it from service again: {seen.status}"
-            )
-        errors, answers = seen.errors - first.errors, seen.answers - first.answers
-        if errors >= BAD_COUNT and errors > BAD_SHARE * answers:
-            reason = f"{errors} of its first {answers} answers were errors (5xx)"
-            raise self._failed(server, container, reason)
+        for server, container in containers.items():
+            seen = self._seen(server)
+            if not seen.up:
+                reason = f"HAProxy removed it from service again: {seen.status}"
+                raise self._failed(server, container, reason)
+            errors = seen.errors - first[server].errors
+            answers = seen.answers - first[server].answers
+            if errors >= BAD_COUNT and errors > BAD_SHARE * answers:
+                reason = f"{errors} of its first {answers} answers were errors (5xx)"
+                raise self._failed(server, container, reason)
 
     def _wait_up(self, server: str, container: str) -> haproxy.BalancedServer:
         deadline = time.monotonic() + READY_SECONDS
@@ -390,3 +480,8 @@ class Roll:
         log = engine.last_lines(container)
         exception = container_log.raised(log)
         return ServerFailedError(server, f"{reason}: {exception}" if exception else reason, log)
+
+
+def _require_image(service: str, container: engine.Container, image: str) -> None:
+    if container.image != image:
+        raise ServerFailedError(service, "it still runs another image")

@@ -1,0 +1,238 @@
+"""A deploy that starts new servers next to the present ones, from start to end."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.scripted.project import NAME
+from tests.unit.scripted.stack import Stack, fails, interrupts
+from tests.unit.test_stackctl_deploy import BAD_RELEASES, BEGIN
+
+# KiB, of which two servers use 200,000.
+ENOUGH, TOO_LITTLE = 400_000, 399_999
+START = "start server1 server2 bbbb next to it"
+END = ["stop former server1 server2", "remove server1 server2"]
+
+
+@pytest.fixture
+def roomy(stack: Stack) -> Stack:
+    """Return a stack on a machine with memory for all servers twice."""
+    stack.replicas.available = ENOUGH
+    return stack
+
+
+def test_deploy_starts_all_servers_next_to_the_present_ones_and_moves_requests(
+    roomy: Stack,
+) -> None:
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 0
+    assert roomy.steps == [
+        *(*BEGIN, "build bbbb", "lint migrations", "keep static bbbb", "ask server1"),
+        *("name bbbb latest", START, "ask server1", "ask server2"),
+        *("move server1 to bbbb", "move server2 to bbbb"),
+        *("name bbbb latest", "recreate worker bbbb", "name bbbb latest"),
+        *("mark server1 drained", "mark server2 drained", *END, "write releases ok"),
+    ]
+    assert roomy.serves("bbbb") and not roomy.replicas.others
+    assert ended.result["servers"] == {"server1": "bbbb", "server2": "bbbb"}
+
+
+def test_no_server_is_out_of_service_during_the_deploy(roomy: Stack) -> None:
+    up: set[int] = set()
+    roomy.at_step = lambda _: up.add(len(roomy.balancer.up()))
+
+    roomy.deploy("bbbb")
+
+    assert up == {2}
+
+
+def test_new_containers_get_the_names_of_the_former_ones(roomy: Stack) -> None:
+    for release in ("bbbb", "cccc"):
+        assert roomy.deploy(release).code == 0
+        names = [roomy.containers[server].name for server in ("server1", "server2")]
+        assert names == [f"{NAME}-server1-1", f"{NAME}-server2-1"]
+
+
+def test_second_server_follows_after_the_watch_of_the_first(roomy: Stack) -> None:
+    at: dict[str, float] = {}
+    for server in ("server1", "server2"):
+        roomy.faults[f"move {server} to bbbb"] = lambda server=server: at.update(
+            {server: roomy.clock.now}
+        )
+
+    roomy.deploy("bbbb", "--watch-seconds", "30")
+
+    assert at["server2"] - at["server1"] >= 30
+
+
+def test_former_container_ends_after_its_last_request(roomy: Stack) -> None:
+    roomy.replicas.requests = {roomy.containers["server2"].id: roomy.clock.now + 19}
+    at: list[float] = []
+    roomy.faults[END[0]] = lambda: at.append(roomy.clock.now)
+
+    assert roomy.deploy("bbbb").code == 0
+    assert at[0] >= 1019 and "mark server2 drained" in roomy.steps
+
+
+def test_former_container_stops_gracefully_when_a_request_does_not_end(roomy: Stack) -> None:
+    roomy.replicas.requests = {roomy.containers["server2"].id: roomy.clock.now + 9000}
+
+    assert roomy.deploy("bbbb").code == 0 and roomy.serves("bbbb")
+    # Without the mark it waits for the request itself.
+    assert "mark server2 drained" not in roomy.steps and END[0] in roomy.steps
+
+
+# The checks of HAProxy belong to a server that was drained.
+BAD = {name: bad for name, bad in BAD_RELEASES.items() if name != "not reached"}
+
+
+@pytest.mark.parametrize("server", ["server1", "server2"])
+@pytest.mark.parametrize(("facts", "words"), BAD.values(), ids=BAD)
+def test_bad_release_costs_no_server(
+    roomy: Stack, server: str, facts: dict[str, Any], words: str
+) -> None:
+    before = {name: container.id for name, container in roomy.containers.items()}
+    roomy.behave("bbbb", server, **facts)
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 3 and roomy.serves("aaaa") and not roomy.locks
+    assert f"deploy of bbbb failed: {server}: " in ended.result["error"]
+    assert words in ended.result["error"]
+    assert f"the last lines of {server}:" in ended.err
+    # The same containers serve; those of the bad release are gone.
+    assert {name: container.id for name, container in roomy.containers.items()} == before
+    assert not roomy.replicas.others
+    assert roomy.record()[-1] == ("deploy", "bbbb", "rolled back")
+
+
+def test_release_that_haproxy_cannot_reach_gives_the_requests_back(roomy: Stack) -> None:
+    roomy.behave("bbbb", "server1", check="L4CON")
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 3 and "HAProxy does not put it into service: DOWN" in ended.result["error"]
+    assert roomy.steps.index("move server1 to aaaa") > roomy.steps.index("move server1 to bbbb")
+    assert "move server2 to bbbb" not in roomy.steps
+    assert roomy.serves("aaaa") and not roomy.replicas.others
+
+
+def test_failed_worker_gives_the_requests_back_to_the_former_servers(roomy: Stack) -> None:
+    before = {name: roomy.containers[name].id for name in ("server1", "server2")}
+    roomy.behave("bbbb", "worker", ends=True)
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 3 and roomy.serves("aaaa")
+    assert {name: roomy.containers[name].id for name in before} == before
+    moves = [step for step in roomy.steps if step.startswith("move") and "aaaa" in step]
+    assert moves == ["move server2 to aaaa", "move server1 to aaaa"]
+
+
+def test_requests_that_haproxy_does_not_give_back_keep_their_server(roomy: Stack) -> None:
+    """The new container is bad, but a removed one would answer nothing."""
+    roomy.behave("bbbb", "worker", ends=True)
+    roomy.faults["move server1 to aaaa"] = fails("no answer from HAProxy")
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 4 and "HAProxy refused to set server1 to" in ended.result["error"]
+    assert len(roomy.replicas.of("server1")) == 2 and len(roomy.balancer.up()) == 2
+
+    roomy.faults.clear()
+    assert roomy.deploy("cccc").code == 0
+    assert roomy.serves("cccc") and not roomy.replicas.others
+
+
+def test_container_that_compose_cannot_start_changes_nothing(roomy: Stack) -> None:
+    roomy.faults[START] = fails("no space left on device")
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 3 and "compose could not start it" in ended.result["error"]
+    assert "no space left on device" in ended.err
+    assert roomy.serves("aaaa") and not any(step.startswith("move") for step in roomy.steps)
+
+
+def test_interrupt_before_requests_move_removes_the_new_servers(roomy: Stack) -> None:
+    roomy.faults["ask server2"] = interrupts
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 130 and roomy.serves("aaaa") and not roomy.replicas.others
+    assert not any(step.startswith("move") for step in roomy.steps)
+
+
+def test_interrupt_between_two_servers_leaves_one_container_of_each(roomy: Stack) -> None:
+    roomy.faults["move server1 to bbbb"] = interrupts
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 130 and not roomy.replicas.others
+    assert roomy.releases() == {"server1": "bbbb", "server2": "aaaa", "worker": "aaaa"}
+
+
+def test_former_container_that_cannot_be_removed_is_left_to_the_next_deploy(roomy: Stack) -> None:
+    roomy.faults[END[0]] = fails("the daemon is busy")
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 0
+    assert "a former container is left: docker stop" in ended.err
+    assert "the next deploy removes it" in ended.err
+    assert len(roomy.replicas.others) == 2
+
+    roomy.faults.clear()
+    ended = roomy.deploy("cccc")
+    assert ended.code == 0 and roomy.serves("cccc") and not roomy.replicas.others
+    assert f"{NAME}-server1-1: removed; an interrupted deploy had left it" in ended.err
+
+
+def test_server_out_of_service_is_recreated_before_the_others_are_replaced(roomy: Stack) -> None:
+    roomy.cut_off("kill", 9, lambda: roomy.deploy("bbbb"))
+    roomy.end("server2")
+
+    assert roomy.deploy("cccc").code == 0
+
+    assert roomy.serves("cccc") and not roomy.replicas.others
+    assert roomy.steps.index("recreate server2 cccc") < roomy.steps.index(
+        "start server1 cccc next to it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("available", "options", "in_place"),
+    [(ENOUGH, (), False), (TOO_LITTLE, (), True), (ENOUGH, ("--in-place",), True)],
+)
+def test_servers_are_replaced_in_place_without_memory_or_on_request(
+    stack: Stack, available: int, options: tuple[str, ...], in_place: bool
+) -> None:
+    stack.replicas.available = available
+
+    ended = stack.deploy("bbbb", *options)
+
+    assert ended.code == 0 and stack.serves("bbbb")
+    assert ("recreate server1 bbbb" in stack.steps) is in_place
+    reason = "the servers use 195 MiB of memory, and this machine has 390 MiB left"
+    assert (reason in ended.err) is (available == TOO_LITTLE)
+
+
+# remove_apache: begin
+def test_servers_are_replaced_in_place_where_apache_sends_them_requests_too(roomy: Stack) -> None:
+    roomy.extra["apache"] = {"image": "httpd:2.4"}
+    roomy.create("apache")
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 0 and "recreate server1 bbbb" in roomy.steps
+    assert "apache sends requests to both containers of a server" in ended.err
+
+
+# remove_apache: end
+def test_rollback_starts_the_earlier_release_next_to_the_present_one(roomy: Stack) -> None:
+    roomy.deploy("bbbb")
+
+    assert roomy.run("rollback", "--json").code == 0
+
+    assert "start server1 server2 aaaa next to it" in roomy.steps and roomy.serves("aaaa")
