@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.chaos import release
 from tests.chaos.conftest import VISIBILITY_SECONDS, check_nothing_lost, check_writes
 from tests.chaos.disk import watched_disk
-from tests.chaos.load import Client, Load, repeated
+from tests.chaos.load import Arrivals, Client, Load, Outcome, repeated
 from tests.chaos.new_task import TaskLoad, release_with_a_new_task
 from tests.chaos.release import (
     both_on,
@@ -105,6 +105,44 @@ def test_deploys_and_rollback_fail_no_request_and_lose_no_task(
         assert during[name] <= allowed, f"{name}; the disk: {disk}"
 
 
+# Pages of 100 ms: four workers serve 40 a second.
+CAPACITY_PER_SECOND = 40
+
+
+def test_deploy_at_seventy_percent_of_the_capacity_fails_no_request(
+    loaded: Stack, figures: Figures
+) -> None:
+    """Requests arrive at a fixed rate; half of the workers could not serve them."""
+    page = repeated("GET", "/loadtest/slow/100")
+    rate = 0.7 * CAPACITY_PER_SECOND
+    load = Load(loaded.http_port, [Arrivals(page(), pause=1 / rate)])
+    with load:
+        load.over.wait(release.STEADY_SECONDS)
+        released = time.monotonic()
+        with changed_release(loaded, "busy"):
+            output = output_of(0, stackctl(loaded, "deploy", "--release", "busy"))
+        ended = time.monotonic()
+    assert releases_in_service(loaded) == both_on("busy")
+
+    steady = percentile_99([o for o in load.outcomes if o.started < released])
+    during = percentile_99([o for o in load.outcomes if released <= o.started < ended])
+    figures.add(
+        f"`stackctl deploy` while {rate:g} pages of 0.1 s arrive each second, 70 % of the capacity",
+        "0 failed",
+        load,
+        f"{ended - released:.0f} s with build and checks; 99 % within {during:.2f} s "
+        f"({steady:.2f} steady)",
+    )
+    assert "next to the running release" in output
+    assert not load.failed, load.summary()
+
+
+def percentile_99(outcomes: list[Outcome]) -> float:
+    """Return the seconds within which 99 % of the requests were answered."""
+    seconds = sorted(outcome.seconds for outcome in outcomes)
+    return seconds[len(seconds) * 99 // 100]
+
+
 @dataclass(frozen=True)
 class BadRelease:
     """A change to the tree that must not go live."""
@@ -151,7 +189,7 @@ def test_deploy_rolls_back_a_bad_release_without_failed_requests(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:
     before = releases_in_service(loaded)
-    untouched = loaded.container("server2")
+    untouched = release.containers(loaded)
     seconds = []
     with load:
         load.warm_up()
@@ -164,7 +202,7 @@ def test_deploy_rolls_back_a_bad_release_without_failed_requests(
             for words in bad.messages:
                 assert words in output, output[-3000:]
             assert releases_in_service(loaded) == before
-            assert loaded.container("server2") == untouched
+            assert release.containers(loaded) == untouched
 
     figures.add(
         "releases that cannot be built, do not start, are never ready, answer 500",

@@ -1,5 +1,6 @@
 """A deploy that starts new servers next to the present ones, from start to end."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -56,10 +57,12 @@ def test_new_containers_get_the_names_of_the_former_ones(roomy: Stack) -> None:
 
 def test_second_server_follows_after_the_watch_of_the_first(roomy: Stack) -> None:
     at: dict[str, float] = {}
+
+    def note(at: dict[str, float], server: str) -> None:
+        at[server] = roomy.clock.now
+
     for server in ("server1", "server2"):
-        roomy.faults[f"move {server} to bbbb"] = lambda server=server: at.update(
-            {server: roomy.clock.now}
-        )
+        roomy.faults[f"move {server} to bbbb"] = partial(note, at, server)
 
     roomy.deploy("bbbb", "--watch-seconds", "30")
 

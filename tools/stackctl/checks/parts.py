@@ -218,7 +218,7 @@ def _drift(
     if service in (*project.servers, *project.workers):
         rotated = [p.name for p in passwords.PASSWORDS.values() if p.is_changed(project, names)]
         how = f"rotate {rotated[0]}" if rotated else "deploy"
-        hint = f"./stackctl {how} brings the present one, one server at a time"
+        hint = f"./stackctl {how} brings the present one, without failed requests"
     else:
         first = project.step_before_recreating(service, seen.containers)
         command = compose.recreate_command(service)

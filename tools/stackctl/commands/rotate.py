@@ -1,6 +1,6 @@
 """Changes the stack's secrets while it serves.
 
-A server accepts the new password next to the former one, its clients are recreated one at a time,
+A server accepts the new password next to the former one, its clients are replaced as in a deploy,
 then the former one is refused. The new value is in `.env` before anything uses it: the next run
 completes one that was cut off, and a change by hand.
 """
@@ -161,7 +161,7 @@ class _Rotation:
         self._roll(balancer, attempt)
 
     def _roll(self, balancer: Any, attempt: deploy.Attempt) -> None:
-        """Recreate the servers and workers with the present `.env`, one at a time."""
+        """Recreate the servers and workers with the present `.env`."""
         roll = Roll(self.project, balancer, self.console, self.interrupt, self.limits)
         next_step = f"./stackctl rotate {self.name} completes it; until then both secrets work."
         try:

@@ -113,7 +113,7 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
     if len(images) > 1 or other:
         console.warn(
             "the running servers keep their release and configuration; ./stackctl deploy "
-            "deploys the new one, one server at a time"
+            "deploys the new one, without failed requests"
         )
     around = []
     for name in (*compose.PROXIES, *compose.BACKING):
@@ -150,7 +150,7 @@ def _start_running_release(
             f"image was built without stackctl. {running.release} runs, and is started; the other "
             f"one is kept as "
             f"{release.image_of(project, other)}. ./stackctl deploy builds and deploys "
-            "this tree, one server at a time"
+            "this tree, without failed requests"
         )
 
 

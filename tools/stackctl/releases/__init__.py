@@ -1,4 +1,4 @@
-"""A release: its images, migrations, record, and its way to the servers one at a time.
+"""A release: its images, migrations, record, and its way to the servers.
 
 Nothing here may know the other commands.
 """
