@@ -34,7 +34,7 @@ FROM debian:trixie-slim AS mysite-base
 COPY requirements/apt.txt /tmp/apt.txt
 RUN sed -i 's/[#\r].*//' /tmp/apt.txt && apt-get update \
     && xargs -a /tmp/apt.txt apt-get install -y --no-install-recommends \
-        libmariadb3 libnginx-mod-http-brotli-static libpq5 libpython3.13 nginx python3 \
+        ca-certificates libmariadb3 libnginx-mod-http-brotli-static libpq5 libpython3.13 nginx python3 \
     && rm -rf /var/lib/apt/lists/* /tmp/apt.txt /etc/nginx/sites-enabled /var/log/nginx/* \
     && groupadd --gid 10001 mysite \
     && useradd --uid 10001 --gid mysite --no-create-home --home-dir /srv/project \

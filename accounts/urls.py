@@ -7,19 +7,19 @@ from django.contrib.auth import views
 from django.db.transaction import non_atomic_requests
 from django.urls import path
 
-from accounts.views import TokenView
+from accounts.views import PasswordResetView, SignInView, TokenView
 
 urlpatterns = [
     # The form needs no database, with ATOMIC_REQUESTS neither.
     path(
         "accounts/login/",
-        non_atomic_requests(views.LoginView.as_view(redirect_authenticated_user=True)),
+        non_atomic_requests(SignInView.as_view()),
         name="login",
     ),
     path("accounts/logout/", views.LogoutView.as_view(), name="logout"),
     path(
         "accounts/password_reset/",
-        views.PasswordResetView.as_view(),
+        PasswordResetView.as_view(),
         name="password_reset",
     ),
     path(

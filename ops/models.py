@@ -81,3 +81,19 @@ class ScheduledTask(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Mail(models.Model):
+    """A mail that is to be sent: ops.mail writes it, and deletes it once it is sent."""
+
+    sender = models.TextField()
+    # Addresses, all that get it.
+    recipients = models.JSONField()
+    # As a mail server gets it.
+    message = models.BinaryField()
+    created = models.DateTimeField(auto_now_add=True, db_index=True)
+    # Set where sent mails are kept to be shown.
+    sent = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"mail {self.pk}"

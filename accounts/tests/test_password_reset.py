@@ -5,6 +5,7 @@ import re
 import pytest
 from django.core.mail import EmailMessage
 from django.test import Client
+from pytest_django import Settings
 from rest_framework.settings import api_settings
 
 from accounts.models import User
@@ -105,3 +106,16 @@ def test_password_reset_is_throttled_at_the_sign_in_rate(
     answers = [client.post(REQUEST, {"email": "a@example.com"}) for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [302] * 3 + [429]
+
+
+def test_password_reset_page_says_when_the_site_sends_no_mail(
+    client: Client, settings: Settings
+) -> None:
+    """Without EMAIL_URL; the user gets no promise of a link."""
+    settings.EMAIL_BACKEND = "ops.mail.QueuedBackend"
+    settings.MAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST = ""
+
+    for answer in (client.get(REQUEST), client.post(REQUEST, {"email": "someone@example.com"})):
+        assert "This site sends no email" in answer.content.decode()
+    assert REQUEST not in client.get("/accounts/login/").content.decode()

@@ -1,9 +1,7 @@
-"""A shared development server: the production shape, with DEBUG on by default, e-mail printed."""
+"""A shared development server: the production shape, with DEBUG on by default."""
 
 from .base import *  # noqa: F403
 from .base import STORAGES
-
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
 STORAGES = {
     **STORAGES,

@@ -9,8 +9,6 @@ from .base import DEBUG, INSTALLED_APPS, LOG_LEVEL, MIDDLEWARE, TEMPLATES
 
 LOGGING = logging_config(level=LOG_LEVEL, json=False)
 
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
-
 # The cached loader keeps a template until the process ends; without it an edit shows at once.
 # https://docs.djangoproject.com/en/5.2/ref/templates/api/#django.template.loaders.cached.Loader
 for engine in TEMPLATES:

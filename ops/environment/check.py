@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from . import broker, database, names, redis, static
+from . import broker, database, mail, names, redis, static
 from .contract import PROJECT_FAULTS, VARIABLES
 from .dotenv import DotEnv
 from .fault import Fault, InvalidValueError
@@ -74,6 +74,7 @@ def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
     values = examine(environ, layer).values
     return [
         *_redirects_nowhere(values),
+        *mail.warnings(values),
         *_too_little_memory(values),  # remove_demo
     ]
 
@@ -257,6 +258,7 @@ def _across(
             result += _database(values, layer, broken)
             result += redis.faults(values, layer, broken)
             result += broker.faults(values, layer, broken)
+            result += mail.faults(values, layer, broken)
         result += static.faults(values, layer, broken)
     if Scope.STACK in scopes:
         result += _ports(values, broken)

@@ -23,6 +23,9 @@ _FOLDER_URL: Final = re.compile(
 )
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _HOST: Final = re.compile(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
+_EMAIL: Final = re.compile(r"[^\s@<>,;:\"]+@[A-Za-z0-9.-]+")
+_SENDER: Final = re.compile(rf"[^<>@\r\n]+ <{_EMAIL.pattern}>")
+_MAIL_SCHEMES: Final = ("smtp", "smtp+tls", "smtp+ssl", "consolemail")
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 
 # 10.0.0.0/8 is private; in a larger network are visitors.
@@ -242,6 +245,53 @@ def url(text: str) -> None:
             "it is not a URL, or one of several is not",
             "Write each with its scheme, as in amqp://user:password@host//, a ; between them, "
             "and a ; that is part of a password as %3B.",
+        )
+
+
+def email_url(text: str) -> None:
+    """Accept the address of a mail server; it holds a password, so it is never shown."""
+    parts = _split(text)
+    if parts.scheme == "smtps":
+        raise InvalidValueError(
+            "smtps has two meanings",
+            "Write smtp+ssl:// for TLS from the start (port 465), smtp+tls:// for STARTTLS (587).",
+        )
+    if parts.scheme not in _MAIL_SCHEMES:
+        raise InvalidValueError(
+            "it is not the address of a mail server",
+            f"Write smtp+tls://user:password@host:587; the schemes are {', '.join(_MAIL_SCHEMES)}.",
+        )
+    if parts.scheme != "consolemail" and not parts.hostname:
+        raise InvalidValueError(
+            "it names no host", "Write smtp+tls://user:password@smtp.example.com:587."
+        )
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise InvalidValueError(
+            "something follows the host",
+            "Remove it, or percent-encode special characters of the user name and the password: "
+            "/ is %2F, ? is %3F, # is %23.",
+        )
+    if parts.username and not parts.password:
+        raise InvalidValueError(
+            "it has a user name without a password",
+            "Write smtp+tls://user:password@host:587; in the user name, @ is %40.",
+        )
+
+
+def email_address(text: str) -> None:
+    """Accept one e-mail address."""
+    if not _EMAIL.fullmatch(text):
+        raise InvalidValueError(
+            f"{text[:80]!r} is not an e-mail address", "Write it as shop@example.com."
+        )
+
+
+def sender(text: str) -> None:
+    """Accept an e-mail address, also with a name before it."""
+    if not (_EMAIL.fullmatch(text) or _SENDER.fullmatch(text)):
+        raise InvalidValueError(
+            f"{text[:80]!r} is not a sender",
+            "Write shop@example.com, or Shop <shop@example.com>.",
         )
 
 

@@ -5,7 +5,7 @@ mysite/settings/base.py of an adopted project uses this module (docs/adopt.md).
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from ops.environment.contract import PROJECT, VARIABLES
 
 # Variables that the project's code may read at any time.
 OWN = {variable.name for variable in PROJECT}
+# Theirs as long as EMAIL_URL is not set; on a laptop no real mail is sent.
+MAIL = re.compile("EMAIL_[A-Z_]+|DEFAULT_FROM_EMAIL|SERVER_EMAIL|ADMINS")
 # Beyond the names of ops.settings.stack.
 DECIDED = re.compile(
     "SECRET_KEY(_FALLBACKS)?|DEBUG|ALLOWED_HOSTS|CSRF_TRUSTED_ORIGINS|DATABASES|CACHES|STORAGES"
@@ -110,12 +112,13 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def kept(theirs: Mapping[str, Any], stack: Collection[str]) -> dict[str, Any]:
-    """Return the settings that the stack does not decide, which has these names set already."""
+def kept(theirs: Mapping[str, Any], stack: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that the stack does not decide, which has these set already."""
+    mail = stack.get("OWN_MAIL_SETTINGS", False)
     return {
         name: value
         for name, value in theirs.items()
-        if not (DECIDED.fullmatch(name) or name in stack)
+        if not (DECIDED.fullmatch(name) or name in stack) or (mail and MAIL.fullmatch(name))
     }
 
 

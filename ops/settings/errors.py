@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from ops.settings.logs import without_tokens
+
 # Of a request, what may be sent. Not its body, its cookies or its query, in which secrets may be.
 REQUEST_PARTS = {"method", "url"}
 # What they log as an error is sent as the exception that it is.
@@ -53,7 +55,9 @@ def report_errors(dsn: str, *, environment: str, release: str, server: str) -> N
 def without_secrets(event: Any, hint: Any) -> Any:
     """Return the event with little of its request, and with the request's id."""
     if request := event.pop("request", None):
-        event["request"] = {name: request[name] for name in REQUEST_PARTS & request.keys()}
+        event["request"] = {
+            name: without_tokens(request[name]) for name in REQUEST_PARTS & request.keys()
+        }
     event.pop("user", None)
     # A job's arguments.
     event.get("extra", {}).pop("celery-job", None)

@@ -9,6 +9,7 @@ from ops.environment import variable
 from ops.settings.backing import broker_settings, bucket_options
 from ops.settings.errors import report_errors
 from ops.settings.logs import logging_config
+from ops.settings.mail import delivery, own_mail_settings
 
 env = environment.load()
 # True while an image is built: no secrets, no database (see mysite/wsgi.py).
@@ -89,6 +90,21 @@ FILE_UPLOAD_HANDLERS = ["ops.uploads.UploadHandler"]
 FILE_UPLOAD_TEMP_DIR = env.str("UPLOAD_TEMP_DIR") or None
 # Forms without their files, and JSON (ops/parsers.py): in memory, whatever a file may have.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 2**20
+
+# All mails are written to the database; the worker sends them by MAIL_BACKEND (ops/mail.py).
+EMAIL_BACKEND = "ops.mail.QueuedBackend"
+_mail = delivery(env)
+MAIL_BACKEND = _mail["backend"]
+EMAIL_HOST, EMAIL_PORT = _mail["host"], _mail["port"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["user"], _mail["password"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail["starttls"], _mail["tls"]
+EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL") or "webmaster@localhost"
+ADMINS = [(address, address) for address in env.list("ADMINS")]
+# Whether /status/mails/ shows what was sent: on a laptop, and only there.
+SHOW_MAILS = env.layer == "local" and not env.str("EMAIL_URL")
+# Whether an adopted project's own mail settings apply (ops/settings/adopted.py).
+OWN_MAIL_SETTINGS = own_mail_settings(env)
 
 # In the unit tests' layer nothing is sent.
 report_errors(

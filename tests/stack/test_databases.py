@@ -22,9 +22,10 @@ EXTRA_PACKAGES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "pyt
 # The apps of the project, which have their own tests.
 APPS = sorted(path.parent.name for path in ROOT.glob("*/apps.py"))
 EXTRA_IMPORTS = ("requests", "idna")
-# These need packages that are not pure Python: a fake S3, schemathesis, the Kafka client.
+# These need packages that are not pure Python: a fake S3, schemathesis, the client of Kafka,
+# cryptography.
 LEFT_OUT = {
-    *(f"tests/unit/test_{name}.py" for name in ("api_schema", "parked_tasks")),
+    *(f"tests/unit/test_{name}.py" for name in ("api_schema", "parked_tasks", "mail_delivery")),
     # remove_demo: begin
     *(f"demo/tests/test_{name}.py" for name in ("s3", "schema")),
     # remove_demo: end

@@ -199,6 +199,25 @@ def test_haproxy_logs_only_json_lines(bench: Bench) -> None:
     assert path.startswith(logged) and len(logged) > 1000
 
 
+@pytest.mark.parametrize("proxy", PORTS)
+def test_access_logs_have_no_token_of_a_password_reset_link(bench: Bench, proxy: str) -> None:
+    """Django's own path, and django-allauth's."""
+    token = "cq8o2z-" + "0123456789abcdef" * 2
+    for path in (f"/accounts/reset/MQ/{token}/", f"/password/reset/key/1-{token}/?next=/a"):
+        bench.get(proxy, path)
+
+    def logged() -> list[str]:
+        # The test's own servers log in another form.
+        lines = [line for line in bench.log(proxy) if line.startswith("{") and "reset" in line]
+        assert len(lines) >= 2, lines
+        return lines
+
+    lines = eventually(logged, seconds=10, what="both requests are logged")
+    paths = {json.loads(line)["path"] for line in lines}
+    assert paths == {"/accounts/reset/MQ/***/", "/password/reset/key/1-***/"}
+    assert token not in "".join(lines)
+
+
 def test_haproxy_sends_a_server_at_most_one_request_per_worker(bench: Bench) -> None:
     """HAProxy queues the others; its three servers have two workers each."""
     with ThreadPoolExecutor(8) as pool:

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from ops.environment import Environment
+from ops.settings import adopted
+from ops.settings.mail import own_mail_settings
 from tests.tree import ROOT
 from tools.tailor.adopt import write_layers
 
@@ -282,6 +285,27 @@ def test_variables_that_only_project_settings_read_are_removed_from_the_environm
     stack: Path,
 ) -> None:
     assert site_report(stack, "production")["left"] == ["SHELF"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "url", "theirs"),
+    [("production", "", True), ("local", "", False), ("production", "smtp://relay", False)],
+)
+def test_mail_settings_of_the_project_apply_unless_email_url_is_set(
+    layer: str, url: str, theirs: bool
+) -> None:
+    """In the local layer none apply: a laptop sends no real mail."""
+    environment = Environment(layer, building=False, values={"EMAIL_URL": url})
+    own = {"EMAIL_HOST": "theirs", "DEFAULT_FROM_EMAIL": "a@example.com", "LOGGING": {}}
+    stack = {
+        "EMAIL_HOST": "ours",
+        "DEFAULT_FROM_EMAIL": "b@example.com",
+        "LOGGING": {},
+        "OWN_MAIL_SETTINGS": own_mail_settings(environment),
+    }
+
+    kept = adopted.kept(own, stack)
+    assert set(kept) == ({"EMAIL_HOST", "DEFAULT_FROM_EMAIL"} if theirs else set())
 
 
 def test_ensure_superuser_supports_a_user_model_without_username(stack: Path) -> None:

@@ -1,6 +1,7 @@
 """The log line of a request: user, client address, request id, and no secrets."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from django_structlog import signals
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from ops.logs.lines import JSONLines
+from ops.settings.logs import logging_config
 from tests import orders
 from tests.tree import ROOT
 
@@ -239,3 +241,15 @@ def test_log_of_a_project_with_the_middleware_of_django_structlog_is_the_same() 
         "client": "127.0.0.1",
         "request_id": "id-of-it",
     }
+
+
+def test_log_lines_have_no_token_of_a_password_reset_link() -> None:
+    token = "cq8o2z-" + "0123456789abcdef" * 2
+    logged = f"Not Found: /accounts/reset/MQ/{token}/ of user-0123456789abcdef"
+    for json in (True, False):
+        config = logging_config(level="INFO", json=json)["formatters"]["line"]
+        formatter = config.pop("()")(**config)
+        record = logging.makeLogRecord({"msg": {"event": logged, "path": f"/reset/MQ/{token}/"}})
+        line = formatter.format(record)
+        assert token not in line
+        assert line.count("/reset/MQ/***/") == 2 and "user-0123456789abcdef" in line

@@ -143,8 +143,29 @@ def test_static_filenames_are_hashed_in_dev_and_production(layer: str, hashed: b
 @pytest.mark.parametrize(
     ("layer", "printed"), [("local", True), ("dev", True), ("production", False), ("test", False)]
 )
-def test_mail_is_printed_in_local_and_dev(layer: str, printed: bool) -> None:
-    assert loaded(layer)["EMAIL_BACKEND"].endswith(".console.EmailBackend") is printed
+def test_worker_prints_mails_in_local_and_dev(layer: str, printed: bool) -> None:
+    shown = loaded(layer)
+
+    assert shown["EMAIL_BACKEND"] == "ops.mail.QueuedBackend"
+    assert shown["MAIL_BACKEND"].endswith(".console.EmailBackend") is printed
+    assert shown["SHOW_MAILS"] is (layer == "local")
+
+
+@pytest.mark.parametrize("layer", MINIMUM)
+def test_email_url_names_the_mail_server_in_every_layer(layer: str) -> None:
+    shown = loaded(
+        layer,
+        ("EMAIL_URL", "smtp+ssl://me%40example.com:pa%2Fss+w@smtp.example.com"),
+        ("DEFAULT_FROM_EMAIL", "Shop <shop@example.com>"),
+        ("ADMINS", "a@example.com, b@example.com"),
+    )
+
+    assert (shown["EMAIL_HOST"], shown["EMAIL_PORT"]) == ("smtp.example.com", 465)
+    assert (shown["EMAIL_HOST_USER"], shown["EMAIL_HOST_PASSWORD"]) == ("me@example.com", "pa/ss+w")
+    assert (shown["EMAIL_USE_TLS"], shown["EMAIL_USE_SSL"]) == (False, True)
+    assert (shown["EMAIL_TIMEOUT"], shown["SHOW_MAILS"]) == (10, False)
+    assert shown["SERVER_EMAIL"] == shown["DEFAULT_FROM_EMAIL"] == "Shop <shop@example.com>"
+    assert [address for _, address in shown["ADMINS"]] == ["a@example.com", "b@example.com"]
 
 
 @pytest.mark.parametrize("layer", MINIMUM)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ops.environment.contract import VARIABLES
-from ops.settings.adopted import DECIDED
+from ops.settings.adopted import DECIDED, MAIL
 from tools.tailor.findings import findings
 from tools.tailor.survey import Read, Survey, survey, uncommitted
 from tools.tailor.versions import SurveyError
@@ -75,7 +75,7 @@ def decided(template: Path) -> re.Pattern[str]:
     """Return what matches the settings that the stack decides."""
     tree = ast.parse((template / "ops/settings/stack.py").read_text())
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    names = {name for name in names if name.isupper()}
+    names = {name for name in names if name.isupper() and not MAIL.fullmatch(name)}
     return re.compile("|".join([DECIDED.pattern, *sorted(names)]))
 
 

@@ -13,6 +13,7 @@ from ops.environment.variable import Section
 
 from .application import DJANGO, LAYER, LIMITS, MONITORING, PROFILE_FIELDS
 from .backing import BROKER, DATABASE, REDIS
+from .mail import MAIL
 from .samples import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY
 from .stack import STACK
 from .uploads import UPLOADS, WORKER
@@ -37,6 +38,7 @@ _STACK: Final = (
     BROKER,
     WORKER,
     UPLOADS,
+    MAIL,
     LIMITS,
     MONITORING,
     STACK,
