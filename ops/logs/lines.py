@@ -5,6 +5,8 @@ from typing import Any
 
 import structlog
 
+from ops.logs.tokens import without_tokens
+
 # What every line carries, ours and the libraries' alike.
 # https://www.structlog.org/en/stable/standard-library.html
 SHARED_PROCESSORS: list[structlog.typing.Processor] = [
@@ -24,5 +26,5 @@ class JSONLines(structlog.stdlib.ProcessorFormatter):
         """Return the line."""
         event: Any = record.msg
         if hasattr(record, "_logger") and "exc_info" not in event:
-            return str(RENDER(None, "", event))
+            return without_tokens(str(RENDER(None, "", event)))
         return super().format(record)

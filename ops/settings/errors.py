@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from ops.settings.logs import without_tokens
+from ops.logs.tokens import without_tokens
 
 # Of a request, what may be sent. Not its body, its cookies or its query, in which secrets may be.
 REQUEST_PARTS = {"method", "url"}

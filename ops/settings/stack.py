@@ -115,7 +115,7 @@ report_errors(
 )
 
 LOG_LEVEL = env.str("DJANGO_LOG_LEVEL")
-LOGGING = logging_config(level=LOG_LEVEL, json=True)
+LOGGING = logging_config(level=LOG_LEVEL, json=True, mail_admins=bool(ADMINS))
 # https://django-structlog.readthedocs.io/en/latest/configuration.html
 # One line a request, at its end; nginx and HAProxy log its start time and duration.
 DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
@@ -30,4 +31,5 @@ class StatusView(TemplateView):
             kwargs |= {"report": state, "diagram": diagram(state)}
         scripts = [script for card in registry.cards.values() for script in card.page_scripts]
         scripts += [script for card in shown for script in card.scripts]
-        return super().get_context_data(cards=shown, scripts=scripts, **kwargs)
+        kwargs |= {"cards": shown, "scripts": scripts, "show_mails": settings.SHOW_MAILS}
+        return super().get_context_data(**kwargs)

@@ -1,15 +1,23 @@
 """Mails are written in the caller's transaction, and sent by a task."""
 
+import logging
+import sys
+from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
-from django.core.mail import EmailMessage, send_mail
+from django.core import mail as outbox
+from django.core.mail import EmailMessage, EmailMultiAlternatives, send_mail
 from django.db import OperationalError, transaction
+from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from ops import mail
+from ops.logs import admins
+from ops.logs.admins import AdminHandler
 from ops.models import Mail, Task
+from ops.settings.logs import logging_config
 from tests.unit.durable import Message
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("messages")]
@@ -21,6 +29,7 @@ def mail_settings(settings: Settings) -> None:
     settings.EMAIL_BACKEND = "ops.mail.QueuedBackend"
     settings.MAIL_BACKEND = mail.SMTP
     settings.EMAIL_HOST = "smtp.example.com"
+    settings.SHOW_MAILS = False
 
 
 def test_mail_is_written_with_its_task_and_sent_after_the_commit(
@@ -91,3 +100,67 @@ def test_mails_of_failed_tasks_are_deleted_with_them() -> None:
 
     assert mail.forget_old() == 1
     assert Mail.objects.get().recipients == ["b@example.com"]
+
+
+def log_error(handler: AdminHandler, text: str, **more: object) -> None:
+    """Log an error with a traceback."""
+    try:
+        raise KeyError("of the test")
+    except KeyError:
+        record = logging.LogRecord("django.request", 40, "", 0, text, (), sys.exc_info())
+    vars(record).update(more)
+    handler.handle(record)
+
+
+def test_error_is_mailed_to_admins_once_a_minute(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the database's outage, and no token, variable or setting."""
+    settings.ADMINS = [("a@example.com", "a@example.com")]
+    config = logging_config(level="INFO", json=True, mail_admins=True)
+    assert config["loggers"]["django"]["handlers"] == ["admins"]
+    text = config["formatters"]["text"]
+    handler = AdminHandler()
+    handler.setFormatter(text.pop("()")(**text))
+    token = "cq8o2z-" + "0123456789abcdef" * 2
+
+    log_error(handler, "Service Unavailable: /", status_code=503)
+    assert not Mail.objects.exists()
+    for number in range(3):
+        log_error(handler, f"Internal Server Error: /reset/MQ/{token}/\n{number}")
+    row = Mail.objects.get()
+    assert row.recipients == ["a@example.com"]
+    message = message_from_bytes(bytes(row.message), policy=policy.default)
+    assert message["Subject"].endswith("Internal Server Error: /reset/MQ/***/")
+    assert 'raise KeyError("of the test")' in message.get_content()
+    assert token not in str(message) and "locals" not in str(message)
+
+    monkeypatch.setattr(admins, "PAUSE_SECONDS", 0)
+    handler.next = 0
+    log_error(handler, "later")
+    assert Mail.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("shown", "debug", "status"), [(True, True, 200), (True, False, 404), (False, True, 404)]
+)
+def test_page_shows_mails_in_the_local_layer_only(
+    client: Client, settings: Settings, shown: bool, debug: bool, status: int
+) -> None:
+    settings.SHOW_MAILS, settings.DEBUG = shown, debug
+    settings.MAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    message = EmailMultiAlternatives("<Héllo>", "See http://testserver/a/", to=["a@example.com"])
+    message.attach("a.bin", b"1", "application/octet-stream")
+    message.send()
+    mail.send(Mail.objects.get().pk)
+
+    answer = client.get("/status/mails/")
+    assert answer.status_code == status
+    assert Mail.objects.exists() is shown
+    assert len(outbox.outbox) == 1
+    if status == 200:
+        page = answer.content.decode()
+        assert "&lt;Héllo&gt;" in page and "a.bin" in page and "a@example.com" in page
+        assert '<a href="http://testserver/a/"' in page
+        assert answer["Cache-Control"].startswith("max-age=0")
+    assert ("/status/mails/" in client.get("/status/").content.decode()) is (shown and debug)
