@@ -7,6 +7,7 @@ import pytest
 
 from tests.stack.compose import APP_SERVER, Stack, docker
 from tests.waiting import eventually
+from tools.stackctl.docker import engine
 
 SUPERVISORCTL = ("supervisorctl", "-c", "/srv/project/supervisor/supervisord.conf")
 # The command of the entrypoint.
@@ -104,6 +105,35 @@ def test_killed_master_is_restarted_without_orphans(production: Stack, program: 
     eventually(has_one_master, seconds=30, what="the killed master's workers have ended")
 
 
+# Kills a process, and prints how many connections to nginx are refused until the next one serves.
+REFUSED_AFTER_KILL = """
+import os, signal, socket, sys, time
+os.kill(int(sys.argv[1]), signal.SIGKILL)
+refused = 0
+until = time.monotonic() + 4
+while time.monotonic() < until:
+    try:
+        socket.create_connection(("127.0.0.1", 7999), timeout=2).close()
+    except ConnectionRefusedError:
+        refused += 1
+    time.sleep(0.002)
+print(refused)
+"""
+
+
+def test_nginx_refuses_no_connection_while_its_killed_master_is_restarted(
+    production: Stack,
+) -> None:
+    """The former workers serve until the next master does."""
+    killed = pid_of(production, "nginx")
+
+    refused = production.run_in("server1", "python", "-c", REFUSED_AFTER_KILL, str(killed))
+
+    assert int(refused) == 0
+    assert pid_of(production, "nginx") not in (0, killed)
+    production.wait_for_both()
+
+
 def test_health_check_fails_on_an_error_page_of_nginx(production: Stack) -> None:
     production.run_in("server1", *SUPERVISORCTL, "stop", f"{APP_SERVER}:*")
     try:
@@ -131,6 +161,10 @@ def test_docker_restarts_a_crashed_server(production: Stack) -> None:
     )
     production.wait_for_both()
     assert production.inspect("server1", "{{.RestartCount}}") != "0"
+    # stackctl shows how it ended, which the lines of its next start would bury.
+    production.run_in("server1", "sh", "-c", "echo the next start >/proc/1/fd/2")
+    lines = engine.last_lines(production.container("server1"), 5)
+    assert lines and "the next start" not in lines
 
 
 def test_stopped_server_drains_and_returns_at_a_new_address(production: Stack) -> None:
