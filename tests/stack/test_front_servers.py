@@ -12,6 +12,7 @@ import pytest
 from tests.stack.bench import PORTS, SERVERS, Bench, container
 from tests.stack.compose import STACK_NAME, docker
 from tests.stack.test_retries import echo
+from tests.tree import ROOT
 from tests.waiting import eventually
 from tools.stackctl.balancer.apache import MEMBER
 
@@ -81,6 +82,35 @@ def test_x_forwarded_for_is_trusted_only_from_private_networks(bench: Bench, pro
     assert clients == {**dict.fromkeys(TRUSTED, "203.0.113.9"), **{one: one for one in UNTRUSTED}}
 
 
+# remove_beanstalk: begin
+# The nginx of an instance, with the files that the bundle adds to its `http` block.
+INSTANCE_NGINX = """
+events {}
+http {
+    include /bundle/*.conf;
+    server {
+        listen 8000;
+        return 200 "x-forwarded-for: $remote_addr";
+    }
+}
+"""
+
+
+def test_beanstalk_instance_trusts_x_forwarded_for_only_from_private_networks(bench: Bench) -> None:
+    """The address range of a VPC can be any of them."""
+    trusted, untrusted = TRUSTED[1:], (TRUSTED[0], *UNTRUSTED)
+    output = docker(
+        *("run", "--rm", "--user", "0", "--cap-add", "NET_ADMIN", "--entrypoint", "sh"),
+        *("--volume", f"{ROOT / '.platform/nginx/conf.d'}:/bundle:ro", f"{STACK_NAME}-base"),
+        *("-euc", 'echo "$0" >/tmp/nginx.conf; nginx -c /tmp/nginx.conf; python3 -c "$@"'),
+        *(INSTANCE_NGINX, REQUEST_FROM_ADDRESSES, "8000", *trusted, *untrusted),
+    )
+    clients = dict(line.split() for line in output.splitlines())
+
+    assert clients == {**dict.fromkeys(trusted, "203.0.113.9"), **{one: one for one in untrusted}}
+
+
+# remove_beanstalk: end
 @pytest.mark.parametrize("proxy", ["nginx", "apache"])
 def test_servers_keep_valid_request_ids_and_replace_others(bench: Bench, proxy: str) -> None:
     kept = ("a" * 8, "Z9._-" + "b" * 59)
@@ -316,4 +346,22 @@ def test_balancers_retry_refused_connections_on_the_other_server(bench: Bench) -
             assert answers == ["server2"] * 6, (proxy, method)
     finally:
         docker("start", container("server1"))
+    bench.wait_for_all()
+
+
+def test_haproxy_ends_requests_of_a_server_each_time_it_hangs(bench: Bench) -> None:
+    """Others answer them long before `timeout server`."""
+    for _ in range(2):
+        docker("pause", container("server1"))
+        try:
+            with ThreadPoolExecutor(6) as clients:
+                answers = list(
+                    clients.map(lambda _: bench.get("haproxy", "/who", timeout=20).text, range(6))
+                )
+        finally:
+            docker("unpause", container("server1"))
+        assert set(answers) == {"server2"}
+        eventually(
+            lambda: bench.states() == {"UP"}, seconds=20, what="HAProxy marks all servers as up"
+        )
     bench.wait_for_all()
