@@ -12,6 +12,7 @@ from benchmarks.cost import memory_mib
 from benchmarks.deploy import measure_deploy
 from benchmarks.engine import EngineError, require_engine
 from benchmarks.machine import machine_facts, versions
+from benchmarks.page import write_page
 from benchmarks.release import running_release
 from benchmarks.report import json_report, text_report
 from benchmarks.rounds import Options, measure
@@ -26,7 +27,7 @@ def main() -> int:
     # SIGTERM also removes the containers.
     signal.signal(signal.SIGTERM, _end)
     try:
-        return _run(options, arguments.json)
+        return _run(options, arguments.json, arguments.tiers)
     except (EngineError, WrongAnswerError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
@@ -34,21 +35,26 @@ def main() -> int:
         return 130
 
 
-def _run(options: Options, json_file: Path | None) -> int:
+def _run(options: Options, json_file: Path | None, tiers: bool) -> int:
     facts = machine_facts(require_engine())
     _say("Building the images from this checkout and starting the containers.")
     with running_stack() as stack:
         package_versions = versions(stack)
         samples = measure(stack, options, _say)
         memory = memory_mib(stack)
-    with running_release() as release:
-        thumbnails = measure_thumbnails(release, _say)  # remove_demo
-        deploy = measure_deploy(release, _say)
+    deploy = None
+    thumbnails = None  # remove_demo
+    if not tiers:
+        with running_release() as release:
+            thumbnails = measure_thumbnails(release, _say)  # remove_demo
+            deploy = measure_deploy(release, _say)
     figures = json_report(facts, package_versions, options, samples, memory, deploy)
     text = text_report(facts, package_versions, options, samples, memory, deploy)
     # remove_demo: begin
-    figures |= {"thumbnails": thumbnails.as_json(), "errors": figures["errors"] + thumbnails.lost}
-    text += f"\n\n{thumbnails.as_text()}"
+    if thumbnails:
+        errors = figures["errors"] + thumbnails.lost
+        figures |= {"thumbnails": thumbnails.as_json(), "errors": errors}
+        text += f"\n\n{thumbnails.as_text()}"
     # remove_demo: end
     print(text)
     if json_file:
@@ -56,6 +62,7 @@ def _run(options: Options, json_file: Path | None) -> int:
     if errors := figures["errors"]:
         _say(f"{errors} requests or uploads failed, so the figures are not valid.")
         return 1
+    write_page(facts, options, samples)
     return 0
 
 
@@ -72,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--connections", type=_positive, default=16, help="parallel connections (default: 16)"
+    )
+    parser.add_argument(
+        "--tiers", action="store_true", help="only the servers, without a deploy and the worker"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
     return parser

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.deploy import AIM_SECONDS, Deploy
 from benchmarks.rounds import Options, Samples
-from benchmarks.targets import AIMS, TARGETS, Aim, Target
+from benchmarks.targets import AIMS, RATIOS, TARGETS, Aim, Target
 
 NOISY = 0.15
 NOTES = """\
@@ -32,7 +32,23 @@ def costs(samples: Samples, key: str) -> list[float]:
 
 def ratio(over: list[float], under: list[float]) -> float:
     """Return the median of two targets' ratios: what disturbs a round disturbs both."""
-    return median(a / b if b else 0.0 for a, b in zip(over, under, strict=True))
+    return median(round_ratios(over, under))
+
+
+def round_ratios(over: list[float], under: list[float]) -> list[float]:
+    """Return two targets' ratio in each round."""
+    return [a / b if b else 0.0 for a, b in zip(over, under, strict=True)]
+
+
+def ratio_rows(samples: Samples) -> list[tuple[str, ...]]:
+    """Return the words of each of RATIOS, then of requests/s and of CPU the median and spread."""
+    rows = []
+    for words, over, under in RATIOS:
+        speed = round_ratios(rates(samples, over), rates(samples, under))
+        cost = round_ratios(costs(samples, over), costs(samples, under))
+        figures = (f"{median(v):.2f} ({min(v):.2f}-{max(v):.2f})" for v in (speed, cost))
+        rows.append((words, *figures))
+    return rows
 
 
 def error_count(samples: Samples) -> int:
@@ -51,16 +67,17 @@ def text_report(
     options: Options,
     samples: Samples,
     memory: Mapping[str, float],
-    deploy: Deploy,
+    deploy: Deploy | None,
 ) -> str:
     """Return the whole report as plain text."""
     blocks = (
         _header(facts, versions, options),
         _dynamic_table(samples),
+        _ratio_table(samples),
         [*(_aim_line(samples, aim) for aim in AIMS), _split_line(samples)],
         _static_table(samples),
         ["Memory, MiB", *(f"    {name:14}{mib:8.1f}" for name, mib in sorted(memory.items()))],
-        deploy_lines(deploy),
+        deploy_lines(deploy) if deploy else [],
         NOTES.splitlines(),
         _error_lines(samples),
     )
@@ -73,7 +90,7 @@ def json_report(
     options: Options,
     samples: Samples,
     memory: Mapping[str, float],
-    deploy: Deploy,
+    deploy: Deploy | None,
 ) -> dict[str, Any]:
     """Return all figures, each round's too."""
     return {
@@ -86,8 +103,9 @@ def json_report(
             for aim in AIMS
         ],
         "memory_mib": dict(memory),
-        "deploy": {**asdict(deploy), "met": deploy.met},
-        "errors": error_count(samples) + deploy.failed,
+        "ratios": ratio_rows(samples),
+        "deploy": {**asdict(deploy), "met": deploy.met} if deploy else None,
+        "errors": error_count(samples) + (deploy.failed if deploy else 0),
     }
 
 
@@ -133,12 +151,16 @@ def _dynamic_table(samples: Samples) -> Iterator[str]:
         )
 
 
+def _ratio_table(samples: Samples) -> Iterator[str]:
+    yield f"{'Ratios':74}{'requests/s':20}CPU/request"
+    for words, speed, cost in ratio_rows(samples):
+        yield f"    {words:70}{speed:20}{cost}"
+
+
 def _static_table(samples: Samples) -> Iterator[str]:
     static = [target for target in TARGETS if target.static]
     for target in static:
         yield _figures(samples, target)
-    through, alone = (rates(samples, target.key) for target in static)
-    yield f"    ratio of requests/s: {ratio(through, alone):.2f}"
 
 
 def _figures(samples: Samples, target: Target) -> str:

@@ -1,14 +1,19 @@
 """How the benchmarks parse the output of other programs, and calculate their figures."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from benchmarks import page
 from benchmarks.cost import parse_cpu, parse_mib
 from benchmarks.deploy import Deploy, figures, parse_steps
 from benchmarks.load import Load, parse_wrk
 from benchmarks.report import deploy_lines, ratio
+from benchmarks.rounds import Options, Sample, Samples
 from benchmarks.stops import stop_seconds
+from benchmarks.targets import RATIOS, TARGETS
 from benchmarks.visitors import VisitorAnswer
 
 WRK = """\
@@ -76,6 +81,35 @@ def test_ratio_is_the_median_over_all_rounds() -> None:
     # In one round each, one of the two was disturbed.
     assert ratio([100.0, 50.0, 90.0], [50.0, 50.0, 10.0]) == 2.0
     assert ratio([1.0], [0.0]) == 0.0
+
+
+def one_round(**rates: float) -> Samples:
+    """Return a round in which every target served 100 requests a second, or its own number."""
+    return {
+        target.key: [Sample(Load(100, rates.get(target.key, 100.0), 1, 1, 0, 0), {"server": 1})]
+        for target in TARGETS
+    }
+
+
+def test_performance_page_has_the_median_and_spread_of_each_ratio(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(page, "PAGE", tmp_path / "performance.md")
+    rounds = [one_round(a=70), one_round(a=80, f=30), one_round(a=50, p=200)]
+    samples = {key: [one[key][0] for one in rounds] for key in rounds[0]}
+    facts = {"date": "today", "cores": 2, "memory_gib": 4, "engine": "1", "busy_before": 0.25}
+
+    page.write_page(facts, Options(seconds=6, rounds=3, connections=16), samples)
+
+    text = page.PAGE.read_text()
+    assert (
+        "| the whole stack (a) to plain Django on uWSGI (p) | 0.70 (0.25-0.80) | 1.00 (1.00-1.00) |"
+        in text
+    )
+    assert "| static files through HAProxy (f) to nginx alone (g) | 1.00 (0.30-1.00) |" in text
+    assert "25% busy" in text and "3 rounds of 6 s" in text
+    titles = set(re.findall(r"\((\w)\)", "".join(words for words, _, _ in RATIOS)))
+    assert titles == {target.key for target in TARGETS}
 
 
 LOG = """\
