@@ -116,7 +116,8 @@ class Running:
                 yield (
                     *(table, column),
                     "the running release does not name it in its INSERTs. Give the field "
-                    "db_default=..., or null=True",
+                    "db_default=..., or null=True. Then replace this migration, since a second one "
+                    "does not change it: delete its file, and run ./manage.py makemigrations",
                 )
             elif present.get(column):
                 yield (
