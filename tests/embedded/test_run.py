@@ -1,10 +1,12 @@
 """`make run` in a fresh clone, with Python only: no Docker, no MySQL, no compiler."""
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from demo.tests.images import make_image  # remove_demo
 from ops.environment.contract import VARIABLES
 from tests.debugger import line_number, stop_at_breakpoint
 from tests.ports import free_port
+from tests.smtp import hanging_server, mail_server
 from tests.tree import copy_tree
 from tests.waiting import eventually
 
@@ -167,6 +170,74 @@ def test_worker_of_make_run_creates_a_thumbnail(clone: Path) -> None:
 
 
 # remove_demo: end
+
+
+def request_password(site: Site) -> float:
+    """Request a password reset as a browser does, and return how many seconds it took."""
+    url = f"http://127.0.0.1:{site.port}/accounts/password_reset/"
+    with requests.Session() as browser:
+        browser.get(url, timeout=10)
+        form = {"email": "reset@example.com", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        began = time.monotonic()
+        answer = browser.post(url, form, timeout=10, allow_redirects=False)
+        assert answer.headers["Location"] == "/accounts/password_reset/done/", answer.text
+        return time.monotonic() - began
+
+
+def create_user(clone: Path) -> None:
+    """Create the user who forgets the password."""
+    manage(
+        clone,
+        *("shell", "--command"),
+        "from django.contrib.auth import get_user_model\n"
+        "users = get_user_model().objects\n"
+        "users.filter(username='reset').exists() or "
+        "users.create_user('reset', 'reset@example.com', 'secret-of-the-test')",
+    )
+
+
+def test_make_run_shows_mails_on_a_page(clone: Path) -> None:
+    with running_site(clone, seconds=15) as site:
+        create_user(clone)
+        request_password(site)
+
+        def link() -> str:
+            page = site.get("/status/mails/").text
+            found = re.search(r'href="http://[^/]+(/accounts/reset/\S+/)"', page)
+            return found[1] if found and "waits for the worker" not in page else ""
+
+        path = eventually(link, seconds=30, what="the mail is on the page")
+        assert "Set the password" in site.get(path).text
+        # The worker prints it, too; the lines of the log have no token.
+        lines = [line for line in site.output().splitlines() if "request_" in line]
+        assert not any(path in line for line in lines)
+
+
+def test_password_reset_mail_arrives_once_after_the_mail_server_hung(clone: Path) -> None:
+    """The page does not wait for it, and a restart loses nothing."""
+    with hanging_server() as port:
+        mail = {
+            "EMAIL_URL": f"smtp://127.0.0.1:{port}",
+            "EMAIL_TIMEOUT": "3",
+            "DEFAULT_FROM_EMAIL": "Shop <shop@example.com>",
+        }
+        with running_site(clone, seconds=15, **mail) as site:
+            create_user(clone)
+            assert request_password(site) < 3
+            attempted = "ops.mail.send: attempt 1 of"
+            eventually(lambda: attempted in site.output(), seconds=30, what="an attempt failed")
+            assert site.get("/status/mails/").status_code == 404
+    with mail_server(port=port) as (mails, _), running_site(clone, seconds=15, **mail):
+        eventually(lambda: mails.messages, seconds=60, what="the mail arrives")
+        left = "from ops.models import Mail; print('left', Mail.objects.filter(sent=None).count())"
+        eventually(
+            lambda: "left 0" in manage(clone, "shell", "--verbosity", "0", "--command", left),
+            seconds=30,
+            what="the mail is deleted",
+        )
+        (message,) = mails.messages
+        assert (message["To"], message["From"]) == ("reset@example.com", "Shop <shop@example.com>")
+        assert "/accounts/reset/" in message.get_content()
 
 
 def manage(clone: Path, *arguments: str) -> str:

@@ -152,6 +152,13 @@ def test_worker_prints_mails_in_local_and_dev(layer: str, printed: bool) -> None
 
 
 @pytest.mark.parametrize("layer", MINIMUM)
+def test_former_secret_keys_are_accepted_in_every_layer(layer: str) -> None:
+    shown = loaded(layer, ("DJANGO_SECRET_KEY_FALLBACKS", "latest,former"))
+
+    assert shown["SECRET_KEY_FALLBACKS"] == ["latest", "former"]
+
+
+@pytest.mark.parametrize("layer", MINIMUM)
 def test_email_url_names_the_mail_server_in_every_layer(layer: str) -> None:
     shown = loaded(
         layer,
