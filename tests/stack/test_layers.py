@@ -16,6 +16,10 @@ def test_requests_alternate_between_the_servers(local: Stack) -> None:
     assert turns in (["set1", "set2"] * 3, ["set2", "set1"] * 3)
 
 
+def test_up_prints_the_address_of_the_site_last(local: Stack) -> None:
+    assert f"The site: http://localhost:{local.http_port}/\n" in local.logs("haproxy")
+
+
 def test_local_layer_reports_settings_debug_and_hostname(local: Stack) -> None:
     profile = local.get("/profile").json()
 
