@@ -2,7 +2,9 @@
 
 import subprocess
 
-from tests.stack.compose import Stack, docker
+import pytest
+
+from tests.stack.compose import DB_ENGINE, Stack, docker
 from tests.waiting import eventually
 
 # Writes more memory than the limit; forks until the kernel refuses.
@@ -47,3 +49,11 @@ def test_fork_bomb_in_one_container_leaves_the_others_serving(production: Stack)
         seconds=30,
         what="the container can fork again",
     )
+
+
+@pytest.mark.skipif(DB_ENGINE != "mysql", reason="the stack has no MySQL")
+def test_mysql_takes_less_than_400_mib(production: Stack) -> None:
+    """With MySQL's defaults it is 480 MiB from the start; in use its buffer pool fills up."""
+    lines = production.run_in("db", "sh", "-c", "grep -h ^VmRSS: /proc/[0-9]*/status")
+    kib = sum(int(line.split()[1]) for line in lines.splitlines())
+    assert 100 * 1024 < kib < 400 * 1024
