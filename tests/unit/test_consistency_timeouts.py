@@ -6,6 +6,7 @@ These last up to 75 s each. tests/stack/test_timeouts.py measures shorter ones.
 import re
 import runpy
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from django.conf import settings
@@ -185,6 +186,26 @@ def test_gunicorn_limits_match_uwsgi(monkeypatch: pytest.MonkeyPatch) -> None:
         **supervisor_programs()["uwsgi"],
         "command": "/srv/project/variants/gunicorn/start %(process_num)d",
     }
+
+
+def test_gunicorn_gives_each_worker_a_number_that_no_other_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two workers with one number would write the same files of metrics."""
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    monkeypatch.setenv("REQUEST_SECONDS", "20")
+    pre_fork = runpy.run_path(str(ROOT / "variants/gunicorn/config.py"))["pre_fork"]
+    master = SimpleNamespace(WORKERS={})
+
+    def start(pid: int) -> int:
+        worker = SimpleNamespace()
+        pre_fork(master, worker)
+        master.WORKERS[pid] = worker
+        return int(worker.place)
+
+    assert [start(pid) for pid in (11, 12, 13)] == [1, 2, 3]
+    del master.WORKERS[12]
+    assert start(14) == 2
 
 
 def test_supervisor_waits_for_the_longest_drain() -> None:

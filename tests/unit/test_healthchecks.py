@@ -130,3 +130,39 @@ def test_metrics_command_of_the_monitoring_guide_works(server: Server) -> None:
     _, *arguments = shlex.split(line.replace(f'"server1", {PORT}', f'"127.0.0.1", {server.port}'))
 
     assert run(sys.executable, *arguments).stdout == "asked for /metrics\n"
+
+
+# Accepts some users, and reports whether the server has a network.
+MYSQL_CLIENT = """#!/bin/sh
+for accepted in $ACCEPTS; do
+    case "$MYSQL_PWD $*" in *"$accepted"*) exec echo "$NETWORKING" ;; esac
+done
+exit 1
+"""
+DOTENV = {"DB_USER": "shop", "DB_PASSWORD": "pa55"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "healthy"),
+    [
+        ({"ACCEPTS": "--user=stackctl", "NETWORKING": "1"}, True),
+        # The temporary server of the first start, which ends before any client could use it.
+        ({"ACCEPTS": "--user=stackctl", "NETWORKING": "0"}, False),
+        # Of an earlier release: only the application's user exists.
+        ({"ACCEPTS": "--user=shop", "NETWORKING": "1"}, True),
+        ({"ACCEPTS": "--user=shop", "NETWORKING": "0"}, False),
+        ({"ACCEPTS": "", "NETWORKING": "1"}, False),
+    ],
+)
+def test_mysql_health_check_waits_for_the_network(
+    tmp_path: Path, environ: dict[str, str], healthy: bool
+) -> None:
+    (tmp_path / "mysql").write_text(MYSQL_CLIENT)
+    (tmp_path / "mysql").chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+
+    checked = subprocess.run(
+        [ROOT / "mysql/healthcheck"], env={"PATH": path, **DOTENV, **environ}, check=False
+    )
+
+    assert (checked.returncode == 0) is healthy

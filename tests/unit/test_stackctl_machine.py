@@ -43,6 +43,7 @@ def test_stackctl_requests_the_site_at_its_published_address(
     [
         (PermissionError(errno.EACCES, "Permission denied", "var/lock"), "another user"),
         (OSError(errno.ENOSPC, "No space left on device", "backups/x"), "Free space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "backups/x"), "Free space"),
         (OSError(errno.EIO, "Input/output error", "disk"), "Correct that"),
     ],
 )

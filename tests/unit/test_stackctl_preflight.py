@@ -324,6 +324,16 @@ def test_preflight_reports_an_address_of_another_machine() -> None:
     assert "cannot listen on 192.0.2.1" in check.problem and "HTTP_ADDRESS" in check.hint
 
 
+def test_preflight_accepts_a_port_whose_last_user_has_just_ended() -> None:
+    """The kernel keeps its closed connections for a minute (TIME_WAIT)."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()
+
+    assert preflight._port("127.0.0.1", port, "HTTP_PORT", ours=False).ok
+
+
 def test_stackctl_env_runs_the_environment_check(machine: Machine) -> None:
     machine.environ = {"DJANGO_DEBUG": "ture"}
 
