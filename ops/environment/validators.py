@@ -163,6 +163,16 @@ def bind_address(text: str) -> None:
         ) from None
 
 
+def ipv6_address(text: str) -> None:
+    """Accept an IPv6 address in brackets, as docker compose publishes a port on it."""
+    if not (text.startswith("[") and text.endswith("]")):
+        raise InvalidValueError(
+            f"{text!r} is not an IPv6 address in brackets",
+            "Use [::] for every network of this machine, [::1] for this machine alone.",
+        )
+    bind_address(text)
+
+
 def proxy_network(text: str) -> None:
     """Accept an address or a network of proxies, too small to hold the visitors as well."""
     try:

@@ -1,19 +1,27 @@
 """A stack behind a proxy that ends TLS: TRUSTED_PROXIES, from HAProxy to Django."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import requests
 
-from tests.stack.compose import Stack
+from tests.stack.compose import Stack, docker
 from tests.stack.front import VISITORS, Front, front, wait_for
 from tests.stack.test_identity import trace
 from tests.stack.tls import FOLDER, make_certificate, start_balancer
 
 HSTS = "Strict-Transport-Security"
 LOGIN = "/accounts/login/"
+IPV6 = Path("/proc/net/if_inet6").exists()
+REQUEST = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], 8080)
+connection.request("GET", "/profile/", headers={"Host": "localhost"})
+print(connection.sock.getsockname()[0], connection.getresponse().headers["X-Request-ID"])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +34,9 @@ def proxy(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("front")
     with front(name, network, "haproxy:8080", production.tree, folder) as running:
         production.environment |= {"TRUSTED_PROXIES": running.address}
+        if IPV6:
+            # With it, since each start of HAProxy takes seconds.
+            production.environment |= {"HTTP_IPV6_ADDRESS": "[::1]"}
         try:
             start_balancer(production)
             wait_for(running)
@@ -89,3 +100,23 @@ def test_headers_of_other_clients_are_still_ignored(production: Stack, proxy: Fr
         line["client"] for line in trace(production, answer.headers["X-Request-ID"]).values()
     }
     assert len(clients) == 1 and "6.6.6.6" not in clients
+
+
+@pytest.mark.skipif(not IPV6, reason="this machine has no IPv6")
+@pytest.mark.usefixtures("proxy")
+def test_visitor_by_ipv6_keeps_its_address(production: Stack) -> None:
+    """HTTP_IPV6_ADDRESS: the site answers on the host's IPv6 address, and logs that of visitors."""
+    local = requests.get(f"http://[::1]:{production.http_port}/livez", timeout=10)
+    assert local.status_code == 200
+
+    network = f"{production.project}_visitors"
+    template = f'{{{{(index .NetworkSettings.Networks "{network}").GlobalIPv6Address}}}}'
+    haproxy = production.inspect("haproxy", template).strip()
+    own, request_id = docker(
+        *("run", "--rm", "--network", network, "--entrypoint", "python3", production.image),
+        *("-c", REQUEST, haproxy),
+    ).split()
+
+    lines = trace(production, request_id)
+    assert ":" in own
+    assert {line["client"] for line in lines.values()} == {own}

@@ -233,6 +233,7 @@ ALL = {
     "BROKER": "rabbitmq",
     "SERVER_COUNT": "6",
     "TLS_CERTIFICATE": "certs/x",
+    "HTTP_IPV6_ADDRESS": "[::1]",
 }
 
 

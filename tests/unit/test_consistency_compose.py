@@ -47,6 +47,8 @@ STACK_SERVER_DEFAULTS = {
 ONE_SHOTS = {"base", "certbot", "certificates", "env-check", "migrate"}
 # A path: compose includes a file when it is set, whatever its value.
 WITH_TLS = ("TLS_CERTIFICATE", ":+s")
+# Each adds to a file's name where it is set.
+CHOOSES_A_FILE = (WITH_TLS, ("HTTP_IPV6_ADDRESS", ":+v6"))
 
 
 def started(**variables: str) -> dict[str, dict[str, Any]]:
@@ -71,7 +73,7 @@ def variable_uses() -> list[tuple[str, str]]:
     for name in COMPOSE_FILES:
         lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]
         result += USE.findall("\n".join(lines))
-    return [use for use in result if use != WITH_TLS]
+    return [use for use in result if use not in CHOOSES_A_FILE]
 
 
 def stack_environment(service: str) -> set[str]:
@@ -178,9 +180,10 @@ def test_haproxy_receives_only_the_variables_that_its_configuration_reads() -> N
     assert derived and read - derived | {"REQUEST_SECONDS", "HTTP_PORT"} == set(
         services()["haproxy"]["environment"]
     )
-    # These two are set only with a certificate.
+    # These two are set only with a certificate, the third only with itself.
     without = services(LAYER="local")["haproxy"]["environment"]
-    assert read - derived - set(without) == {"HTTPS_PORT", "DJANGO_ALLOWED_HOSTS"}
+    optional = {"HTTPS_PORT", "DJANGO_ALLOWED_HOSTS", "HTTP_IPV6_ADDRESS"}
+    assert read - derived - set(without) == optional
     # The only secret is that of the stats page.
     assert {name for name in read - derived if VARIABLES[name].secret} == {"STATS_PASSWORD"}
 
@@ -253,7 +256,8 @@ def test_defaults_in_compose_match_the_contract() -> None:
         default = rest.removeprefix(":-")
 
         assert default in allowed, f"{name}: {default!r}"
-        variable.parse(default)
+        if default:
+            variable.parse(default)
 
 
 @pytest.mark.parametrize("name", sorted(STACK_SERVER_DEFAULTS))
@@ -348,6 +352,25 @@ def test_services_that_do_not_reap_children_run_under_an_init() -> None:
     with_init = {name for name, service in all_services() if service.get("init")}
 
     assert with_init == {"db", "redis", "broker", "worker"}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_ipv6_ports_are_published_on_a_network_of_haproxy_alone(layer: str) -> None:
+    default = {name: variable.default_in(layer) for name, variable in VARIABLES.items()}
+    both = {"LAYER": layer, "TLS_CERTIFICATE": "certs/x", "HTTP_IPV6_ADDRESS": "[::1]"}
+    ipv4 = published("haproxy", LAYER=layer, TLS_CERTIFICATE="certs/x")
+
+    assert published("haproxy", **both) - ipv4 == {
+        ("::1", default["HTTP_PORT"], 8080),
+        ("::1", default["HTTPS_PORT"], 8443),
+    }
+    assert ipv4 < published("haproxy", **both)
+    network = compose(**both)["networks"]["visitors"]
+    assert network["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    on_it = {name for name, one in services(**both).items() if "visitors" in one.get("networks", ())}
+    assert on_it == {"haproxy"}
+    # Without the variable the network is not created: an engine may have no IPv6.
+    assert "visitors" not in services(LAYER=layer)["haproxy"]["networks"]
 
 
 def test_services_without_need_of_the_internet_have_no_route_to_it() -> None:

@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -80,6 +81,22 @@ def test_site_that_is_down_or_hangs_has_status_0(monkeypatch: pytest.MonkeyPatch
                 Site("127.0.0.1", silent.getsockname()[1], tls), "localhost"
             )
             assert status == 0 and "timed out" in reason
+
+
+def test_site_that_requires_the_proxy_protocol_is_asked_with_it() -> None:
+    """HAProxy closes a connection of a trusted proxy without it."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        site = Site("127.0.0.1", server.getsockname()[1], proxy_protocol=True)
+        asked = pool.submit(answers.get, site, "localhost", "/readyz")
+        refused, _ = server.accept()
+        with refused:
+            assert refused.recv(100).startswith(b"GET /readyz ")
+        accepted, _ = server.accept()
+        with accepted, accepted.makefile("rb") as lines:
+            assert lines.readline() == b"PROXY UNKNOWN\r\n"
+            assert lines.readline() == b"GET /readyz HTTP/1.1\r\n"
+            accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            assert asked.result() == (200, "ok")
 
 
 WAS_UP = "/healthz reports as down what was up before"

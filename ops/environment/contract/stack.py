@@ -158,6 +158,14 @@ STACK: Final = Section(
             validate=validators.bind_address,
         ),
         Variable(
+            name="HTTP_IPV6_ADDRESS",
+            help="The host's IPv6 address of the site: [::] for all networks, [::1] for this "
+            "machine only. Empty: IPv4 alone. Needs Docker Engine 27 or newer "
+            "(docs/load-balancing.md#ipv6).",
+            scope=Scope.STACK,
+            validate=validators.ipv6_address,
+        ),
+        Variable(
             name="STATS_USER",
             help="The stats page's user.",
             default="admin",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from ..common.outputs import fields
@@ -13,6 +14,8 @@ from ..docker import compose
 # How long an answer may take.
 SECONDS = 10
 TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
+# The PROXY protocol, of a connection that is the proxy's own.
+PROXY_HEADER = b"PROXY UNKNOWN\r\n"
 HEALTH = "/healthz"
 PROFILE = "/profile/"
 # Whatever else is down, a release that answers these serves.
@@ -23,8 +26,16 @@ WHOLE = ("/readyz", HEALTH, PROFILE, "/")
 
 def get(site: compose.Site, host: str, path: str = PROFILE) -> tuple[int, str]:
     """Ask the site once, over a connection of its own; status 0 means no answer."""
-    connection = _connection(site)
+    status, body = _get(site, host, path)
+    if status == 0 and site.proxy_protocol:
+        return _get(site, host, path, PROXY_HEADER)
+    return status, body
+
+
+def _get(site: compose.Site, host: str, path: str, before: bytes = b"") -> tuple[int, str]:
+    connection = HTTPConnection(site.address, site.port, timeout=SECONDS)
     try:
+        connection.sock = _connected(site, before)
         connection.request("GET", path, headers={"Host": host, "Accept": "application/json"})
         answer = connection.getresponse()
         return answer.status, answer.read(20_000).decode(errors="replace")
@@ -34,15 +45,18 @@ def get(site: compose.Site, host: str, path: str = PROFILE) -> tuple[int, str]:
         connection.close()
 
 
-def _connection(site: compose.Site) -> HTTPConnection:
+def _connected(site: compose.Site, before: bytes) -> socket.socket:
+    """Return a connection to the site, on which these bytes came before TLS or the request."""
+    connection = socket.create_connection((site.address, site.port), timeout=SECONDS)
+    connection.sendall(before)
     if not site.tls:
-        return HTTPConnection(site.address, site.port, timeout=SECONDS)
+        return connection
     # Asked by its address on this machine; the certificate is for the name that visitors use, and
     # whether it is a good one is looked at elsewhere (haproxy/certificates).
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return HTTPSConnection(site.address, site.port, timeout=SECONDS, context=context)
+    return context.wrap_socket(connection)
 
 
 def down(body: str) -> dict[str, str]:

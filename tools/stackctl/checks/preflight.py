@@ -317,6 +317,7 @@ def _port(address: str, port: int, name: str, ours: bool) -> Check:
     if ours:
         return Check(label, f"{name}, held by this stack")
     error = bind_error(address, port)
+    default = "HTTP_IPV6_ADDRESS" if ":" in address else "HTTP_ADDRESS"
     if error is None:
         return Check(label, f"{name}, free")
     if error == errno.EADDRINUSE:
@@ -330,7 +331,7 @@ def _port(address: str, port: int, name: str, ours: bool) -> Check:
     return Check(
         label,
         problem=f"cannot listen on {address}:{port}: {os.strerror(error)}",
-        hint=f"{PORT_ADDRESSES.get(name, 'HTTP_ADDRESS')} must be an address of this machine; "
+        hint=f"{PORT_ADDRESSES.get(name, default)} must be an address of this machine; "
         f"{name} sets the port.",
     )
 
@@ -338,15 +339,15 @@ def _port(address: str, port: int, name: str, ours: bool) -> Check:
 def bind_error(address: str, port: int) -> int | None:
     """Return why nothing can listen there, as an errno; None when it can, or only root can."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as probe:
-        # As servers do, so that a port whose last user has just ended counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family) as probe:
+            # As servers do, so that a port whose last user has just ended counts as free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address.strip("[]"), port))
-        except PermissionError:
-            return None  # a port below 1024: the engine, which is root, may
-        except OSError as error:
-            return error.errno
+    except PermissionError:
+        return None  # a port below 1024: the engine, which is root, may
+    except OSError as error:
+        return error.errno
     return None
 
 

@@ -68,6 +68,8 @@ class Site:
     address: str
     port: int
     tls: bool = False
+    # HAProxy requires the PROXY protocol from TRUSTED_PROXIES, of which this machine may be one.
+    proxy_protocol: bool = False
 
     @property
     def url(self) -> str:
@@ -193,7 +195,8 @@ class Project:
         for port in self.services[BALANCER].get("ports") or ():
             if port["target"] == target:
                 address = port.get("host_ip", "").strip("[]")
-                return Site(OWN.get(address, address), int(port["published"]), self.tls)
+                proxied = self.environment(BALANCER).get("PROXY_PROTOCOL") == "1"
+                return Site(OWN.get(address, address), int(port["published"]), self.tls, proxied)
         raise StackctlError(
             "the load balancer publishes no port for the site",
             f"docker-compose.{self.layer}.yaml gives it one; HTTP_PORT (with TLS HTTPS_PORT) is "
@@ -229,7 +232,8 @@ class Project:
         A proxy in a network that the servers are not in yet would reach none of them.
         """
         servers = [containers[name] for name in self.servers if name in containers]
-        early = any(self.networks(service) - server.networks for server in servers)
+        shared = self.networks(service) & self.networks(self.servers[0])
+        early = any(shared - server.networks for server in servers)
         return "./stackctl deploy first, then " if service in PROXIES and early else ""
 
     def config_hash(self, service: str) -> str:
