@@ -367,7 +367,9 @@ def test_ipv6_ports_are_published_on_a_network_of_haproxy_alone(layer: str) -> N
     assert ipv4 < published("haproxy", **both)
     network = compose(**both)["networks"]["visitors"]
     assert network["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-    on_it = {name for name, one in services(**both).items() if "visitors" in one.get("networks", ())}
+    on_it = {
+        name for name, one in services(**both).items() if "visitors" in one.get("networks", ())
+    }
     assert on_it == {"haproxy"}
     # Without the variable the network is not created: an engine may have no IPv6.
     assert "visitors" not in services(LAYER=layer)["haproxy"]["networks"]
