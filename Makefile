@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run env certs setup test lint format lock push clean
+.PHONY: help run shell manage env certs setup add test lint format lock push clean
 .PHONY: test-app # remove_accounts
 .PHONY: dockerfile eb-bundle # remove_beanstalk
 .PHONY: test-unit test-stack test-databases chaos mutants words eb-rehearsal bench # remove_template
@@ -23,6 +23,12 @@ help: ## List the tasks
 
 run: .venv/.embedded ## Run the site on this machine: SQLite, one uWSGI, no Docker, http://127.0.0.1:8000/
 	@.venv/bin/python manage.py run
+
+shell: .venv/.embedded ## Open a Python shell with the models of your apps
+	@.venv/bin/python manage.py shell
+
+manage: .venv/.embedded ## Run a management command: ARGS="migrate shop"
+	@.venv/bin/python manage.py $(ARGS)
 
 env: .venv/.embedded ## Write a .env with fresh secrets, for docker compose and make run
 	@.venv/bin/python manage.py env init
@@ -74,6 +80,14 @@ lock: .venv/.test ## Lock requirements/*.in into *.txt and install. Keeps the lo
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 	@# Another make: this one has checked .venv/.test already.
 	@$(MAKE) --no-print-directory setup
+
+add: ## Add a Python package, and lock and install it, without upgrading others: PACKAGE="httpx>=0.28"
+	@[ -n '$(PACKAGE)' ] || { echo 'Name the package: make add PACKAGE=httpx' >&2; exit 2; }
+	@cp requirements/project.in requirements/project.in.bak
+	@grep -qxF '$(PACKAGE)' requirements/project.in || echo '$(PACKAGE)' >>requirements/project.in
+	@if $(MAKE) --no-print-directory lock; then rm requirements/project.in.bak; else \
+		mv requirements/project.in.bak requirements/project.in; \
+		echo '$(PACKAGE) was not added: see above.' >&2; exit 1; fi
 
 # remove_beanstalk: begin
 dockerfile: ## Write Dockerfile: Dockerfile.base and Dockerfile.production joined

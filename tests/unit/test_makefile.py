@@ -177,3 +177,23 @@ def test_lint_of_named_files_checks_only_these(tmp_path: Path) -> None:
 @pytest.mark.parametrize("linter", [*LINTERS, *TREE_LINTERS])
 def test_lint_fails_when_a_linter_fails(tmp_path: Path, linter: str) -> None:
     assert lint(tmp_path, broken=linter)[1] != 0
+
+
+def test_make_add_locks_a_package_and_takes_back_one_that_does_not_exist(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    script(tmp_path / "requirements/install", 'touch ".venv/.$1"')
+    script(tmp_path / "requirements/lock", "! grep nonsense requirements/project.in")
+    project = tmp_path / "requirements/project.in"
+    project.write_text("# yours\nhttpx\n")
+    (tmp_path / "requirements/test.txt").touch()
+    (tmp_path / ".venv").mkdir()
+
+    def add(package: str) -> int:
+        command = ["make", "-s", "add", f"PACKAGE={package}"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode
+
+    assert [add("django>=5"), add("httpx")] == [0, 0]
+    assert project.read_text() == "# yours\nhttpx\ndjango>=5\n"
+    assert add("nonsense") != 0 != add("")
+    assert project.read_text() == "# yours\nhttpx\ndjango>=5\n"
+    assert [path.name for path in project.parent.iterdir() if path.suffix == ".bak"] == []
