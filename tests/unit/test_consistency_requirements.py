@@ -143,6 +143,37 @@ def test_lock_script_gives_a_package_one_version_in_all_files(
     assert pins == {"base": "shared==2.0", "test": "shared==2.0", "eb": "shared==1.0"}
 
 
+def test_lock_script_names_a_conflict_and_changes_no_lock_file(tmp_path: Path) -> None:
+    folder = tmp_path / "requirements"
+    folder.mkdir()
+    wheel(tmp_path, "shared", "1.0")
+    (folder / "base.in").write_text("-r project.in\nshared>=2\n")
+    (folder / "project.in").write_text("shared==1.0\n")
+    (folder / "base.txt").write_text("shared==2.0\n")
+    shutil.copy(FOLDER / "lock", folder)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
+
+    done = subprocess.run(
+        [folder / "lock"],
+        env={**os.environ, "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1 and (folder / "base.txt").read_text() == "shared==2.0\n"
+    assert "shared==1.0 and shared>=2" in done.stderr
+    assert "Change what your project requires; no lock file was changed" in done.stderr
+
+
+def test_every_package_of_the_application_has_an_oldest_version() -> None:
+    """An older one that a project requires is refused, rather than fail in the containers."""
+    lines = [line.partition("#")[0] for line in (FOLDER / "base.in").read_text().splitlines()]
+    packages = [line for line in lines if line.strip() and not line.startswith("-r")]
+    assert [line for line in packages if not re.search("[>~]=", line)] == []
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_lock_file_has_every_package_of_its_source(name: str) -> None:
     assert required(name)
