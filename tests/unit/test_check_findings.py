@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.urls import get_resolver
 
 from ops.environment import faults
 from ops.environment.variable import Variable
@@ -13,6 +14,7 @@ from tests.unit.test_stackctl_preflight import Machine
 from tools.stackctl.commands import check
 from tools.stackctl.crawl.browser import CHANGES
 from tools.stackctl.crawl.findings import Event, Where, findings, lines, queries
+from tools.stackctl.inside import site
 
 SITE = "http://localhost:4000"
 TRACEBACK = """Traceback (most recent call last):
@@ -332,3 +334,11 @@ def test_check_is_refused_without_an_engine(machine: Machine) -> None:
     words = machine.refused("check")
 
     assert "the Docker daemon is not running" in words
+
+
+def test_crawl_starts_at_every_url_that_needs_no_argument() -> None:
+    """Those of namespaces too; a URL with an argument is reached only by a link."""
+    found = list(site.paths(get_resolver()))
+
+    assert {"/admin/", "/admin/login/", "/status/", "/profile/"} <= set(found)
+    assert all(path.startswith("/") and "<" not in path for path in found)

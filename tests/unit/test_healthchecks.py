@@ -166,3 +166,28 @@ def test_mysql_health_check_waits_for_the_network(
     )
 
     assert (checked.returncode == 0) is healthy
+
+
+@pytest.mark.parametrize(
+    ("answer", "healthy"),
+    [
+        ("PONG", True),
+        # redis-cli succeeds with each of these.
+        ("NOAUTH Authentication required.", False),
+        ("LOADING Redis is loading the dataset in memory", False),
+    ],
+)
+def test_redis_health_check_waits_for_the_data(tmp_path: Path, answer: str, healthy: bool) -> None:
+    (tmp_path / "redis-cli").write_text(f"#!/bin/sh\necho {answer!r}\n")
+    (tmp_path / "redis-cli").chmod(0o755)
+
+    checked = subprocess.run(
+        [ROOT / "redis/healthcheck"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "REDIS_PASSWORD": "pa55"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (checked.returncode == 0) is healthy
+    assert (answer in checked.stderr) is not healthy

@@ -1,7 +1,12 @@
 """Apache next to HAProxy: stackctl drains servers in both."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from tests.tree import ROOT
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.balancer.apache import MEMBER, Apache
 from tools.stackctl.common.faults import StackctlError
@@ -65,3 +70,45 @@ def test_apache_that_does_not_answer_is_named(
         Apache("a").drain("server1")
     assert refused.value.problem == f"Apache does not report the state of server1: {result.text()}"
     assert "docker compose restart apache" in refused.value.hint
+
+
+# What Apache's own page says of two servers; `member` sends its change before.
+MEMBERS = """#!/bin/sh
+for server in server1 server2; do
+    echo "<httpd:name>http://$server:7999</httpd:name>"
+    echo "<httpd:status>$STATUS</httpd:status>"
+    echo "<httpd:busy>3</httpd:busy>"
+done
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (("server1",), "Init Ok", 0),
+        (("server1", "off"), "Init Dis Ok", 0),
+        (("server1", "on"), "Init Ok", 0),
+        # Apache ignores a change that it does not understand.
+        (("server1", "off"), "Init Ok", 1),
+        (("server1", "on"), "Init Dis Ok", 1),
+        (("server9",), "Init Ok", 1),
+        (("server9", "off"), "Init Dis Ok", 1),
+    ],
+)
+def test_member_command_fails_unless_apache_has_the_requested_state(
+    tmp_path: Path, arguments: tuple[str, ...], status: str, code: int
+) -> None:
+    shutil.copy(ROOT / "variants/apache/member", tmp_path)
+    (tmp_path / "ask").write_text(MEMBERS)
+    (tmp_path / "ask").chmod(0o755)
+
+    result = subprocess.run(
+        [tmp_path / "member", *arguments],
+        env={"PATH": "/usr/bin:/bin", "STATUS": status},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stdout) == (code, "" if code else "3\n")
+    assert not code or f"httpd has no {arguments[0]}" in result.stderr
