@@ -86,6 +86,7 @@ def test_site_that_is_down_or_hangs_has_status_0(monkeypatch: pytest.MonkeyPatch
 def test_site_that_requires_the_proxy_protocol_is_asked_with_it() -> None:
     """HAProxy closes a connection of a trusted proxy without it."""
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        server.settimeout(5)
         site = Site("127.0.0.1", server.getsockname()[1], proxy_protocol=True)
         asked = pool.submit(answers.get, site, "localhost", "/readyz")
         refused, _ = server.accept()
