@@ -141,6 +141,14 @@ def test_nginx_forwards_requests_after_one_without_a_response(bench: Bench) -> N
     assert [bench.get("nginx", "/who").status_code for _ in range(3)] == [200] * 3
 
 
+@pytest.mark.parametrize("proxy", PORTS)
+def test_proxies_do_not_reveal_their_version(bench: Bench, proxy: str) -> None:
+    answer = bench.get(proxy, "/who", headers={"Expect": "x", "Content-Length": "9" * 12})
+
+    assert answer.status_code >= 400
+    assert not re.search(r"\d", answer.headers.get("Server", "")), answer.headers
+
+
 def test_apache_refuses_trace_requests(bench: Bench) -> None:
     answer = bench.request("TRACE", "apache", "/echo", headers={"Cookie": "secret"})
 
@@ -218,6 +226,10 @@ def test_haproxy_logs_only_json_lines(bench: Bench) -> None:
     """A long path is truncated; a connection without a request is not logged."""
     before = len(bench.log("haproxy"))
     socket.create_connection(("127.0.0.1", bench.ports["haproxy"])).close()
+    # The health check of its container, its stats page and its metrics are no visits.
+    bench.exec("haproxy", "bash", "/config/healthcheck")
+    bench.rows()
+    bench.exec("haproxy", "bash", "-c", "echo GET / HTTP/1.0 >/dev/tcp/127.0.0.1/9145")
     path = f"/who/{'x' * 4000}"
     assert bench.get("haproxy", path).text in SERVERS
 
@@ -265,9 +277,19 @@ def test_haproxy_sends_a_server_at_most_one_request_per_worker(bench: Bench) -> 
     assert sum(wait > 100 for wait in queue_times) == 2, queue_times
 
 
-def test_server_whose_probe_answers_404_gets_no_new_request(bench: Bench) -> None:
+def drain(bench: Bench, server: str, status: str) -> None:
+    """Have the probes of a scripted server answer with this status."""
+    # The file appears whole.
+    script = 'echo "$0" >/tmp/status; mv /tmp/status /tmp/drains'
+    bench.exec(server, "sh", "-c", script, status)
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "301 Moved Permanently"])
+def test_server_whose_probe_does_not_answer_200_gets_no_new_request(
+    bench: Bench, status: str
+) -> None:
     """HAProxy and Apache return it to service when its probe succeeds again."""
-    bench.exec("server1", "touch", "/tmp/drains")
+    drain(bench, "server1", status)
     try:
         for proxy in ("haproxy", "apache"):
             bench.wait_until_balanced(proxy, "server2")
@@ -315,7 +337,7 @@ def test_haproxy_health_check_fails_when_no_server_is_up(bench: Bench) -> None:
     check = ["docker", "exec", container("haproxy"), "/config/healthcheck"]
     assert subprocess.run(check, check=False).returncode == 0
     for server in SERVERS:
-        bench.exec(server, "touch", "/tmp/drains")
+        drain(bench, server, "404 Not Found")
     try:
         docker("stop", "--timeout", "0", container("apache"))
         eventually(

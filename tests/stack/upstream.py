@@ -12,7 +12,7 @@ from pathlib import Path
 
 NAME, *SOCKET = sys.argv[1:]
 PORT = 7999
-# Created by tests: probes then answer 404.
+# Created by tests: probes then answer with the status in it.
 DRAINS = Path("/tmp/drains")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
 
@@ -35,7 +35,7 @@ def answer(connection: socket.socket, request: bytes) -> None:
     """Answer depending on the path; send no response for other paths."""
     line = request.split(b"\r\n")[0].decode(errors="replace")
     if "/readyz" in line:
-        status = b"404 Not Found" if DRAINS.exists() else b"200 OK"
+        status = DRAINS.read_bytes().strip() if DRAINS.exists() else b"200 OK"
         connection.sendall(
             b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
         )
