@@ -222,6 +222,26 @@ def has_ended(service: str) -> bool:
     return docker("inspect", "--format", "{{.State.Running}}", container(service)) == "false"
 
 
+def test_haproxy_keeps_connections_to_itself_only_for_repeatable_requests(bench: Bench) -> None:
+    """A kept connection can close in the moment that a POST is sent."""
+
+    def connections(backend: str) -> tuple[int, int]:
+        (row,) = (
+            row for row in bench.rows() if (row["pxname"], row["svname"]) == (backend, "itself")
+        )
+        return int(row["connect"]), int(row["reuse"])
+
+    def added(method: str, backend: str) -> tuple[int, int]:
+        new, kept = connections(backend)
+        for _ in range(10):
+            assert bench.request(method, "haproxy", "/echo").status_code == 200
+        new_after, kept_after = connections(backend)
+        return new_after - new, kept_after - kept
+
+    assert added("GET", "retry_kept_backend")[1] >= 9
+    assert added("POST", "retry_backend") == (10, 0)
+
+
 def test_haproxy_logs_only_json_lines(bench: Bench) -> None:
     """A long path is truncated; a connection without a request is not logged."""
     before = len(bench.log("haproxy"))
