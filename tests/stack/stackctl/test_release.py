@@ -34,34 +34,29 @@ def followed_log(container: str) -> Iterator[list[str]]:
             follower.kill()
 
 
-def start_deploy_of_server1(site: Site) -> "subprocess.Popen[str]":
-    """Start a deploy, and return it once the new container of server1 exists.
-
-    Before that, an interrupt would return the old container to service.
-    """
-    old = site.container("server1")
-    deploy = site.start("deploy", *QUICK)
+def start_deploy_of_server1(site: Site, old: str) -> "subprocess.Popen[str]":
+    """Start a deploy, and return it while it watches the new server1, before server2 follows."""
+    deploy = site.start("deploy", "--watch-seconds", "20")
     eventually(
-        lambda: site.container("server1") not in ("", old),
+        lambda: site.profile()["release"] != old,
         seconds=180,  # includes the build of the image
-        what="server1 is being replaced",
+        what="the new server1 has requests",
     )
     return deploy
 
 
-def interrupt_a_deploy(site: Site) -> str:
-    """Press Ctrl-C while server1 is replaced, and return the output."""
-    deploy = start_deploy_of_server1(site)
+def interrupt_a_deploy(site: Site, old: str) -> str:
+    """Press Ctrl-C while the new server1 is watched, and return the output."""
+    deploy = start_deploy_of_server1(site, old)
     deploy.send_signal(signal.SIGINT)
     return wait_for_exit(deploy, 130)
 
 
 def check_rollback_after_a_kill(site: Site, old: str) -> None:
-    """Kill a deploy while server1 is replaced, and roll back to the previous release."""
-    deploy = start_deploy_of_server1(site)
+    """Kill a deploy while both server1's containers run, and roll back to the previous release."""
+    deploy = start_deploy_of_server1(site, old)
     deploy.kill()
     deploy.communicate(timeout=60)
-    # Its `docker compose up` of server1 continues, and holds the lock.
     eventually(
         lambda: not site.ask("status", code=ANY)["busy"], seconds=120, what="the lock is free"
     )
@@ -69,6 +64,7 @@ def check_rollback_after_a_kill(site: Site, old: str) -> None:
     output = site.ctl("rollback", *QUICK)
 
     assert "was interrupted" in output and f"back to {old}" in output
+    assert f"{site.project}-server1-1: removed; an interrupted deploy had left it" in output
     site.assert_both_run(old)
 
 
@@ -80,7 +76,7 @@ def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(s
         visitors(site),
     ):
         check_rollback_after_a_kill(site, old)
-        output = interrupt_a_deploy(site)
+        output = interrupt_a_deploy(site, old)
         assert f"server1 runs {new}, server2 runs {old}" in output
         assert "runs with an outdated configuration" not in output
         assert site.states() == {"server1": "ready", "server2": "ready"}
