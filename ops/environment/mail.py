@@ -10,7 +10,7 @@ from .variable import SHARED, Value
 
 
 def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
-    """Return a fault where mails would be sent from an address that nobody has."""
+    """Return a fault if mails would be sent from Django's default address."""
     if broken & {"EMAIL_URL", "DEFAULT_FROM_EMAIL"} or layer not in SHARED:
         return []
     if not str(values["EMAIL_URL"]).startswith("smtp") or values["DEFAULT_FROM_EMAIL"]:

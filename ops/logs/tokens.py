@@ -1,4 +1,4 @@
-"""Tokens of password reset links, which whoever reads a log could use."""
+"""Keeps the tokens of password reset links out of logs: a token sets a new password."""
 
 import re
 

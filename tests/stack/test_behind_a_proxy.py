@@ -83,7 +83,7 @@ def test_sign_in_is_limited_for_each_visitor(production: Stack, proxy: Front) ->
 
     def attempts(family: str, count: int) -> set[int]:
         with visitor(proxy) as client:
-            data = {"username": "nobody", "password": "x"}
+            data = {"username": "unknown", "password": "x"}
             url = proxy.url(family, "/api/token/")
             return {client.post(url, data=data).status_code for _ in range(count)}
 
