@@ -7,7 +7,7 @@ import pytest
 from tools.stackctl.checks import answers
 from tools.stackctl.common import process
 from tools.stackctl.docker import container_log
-from tools.stackctl.releases.roll import Roll
+from tools.stackctl.releases import server_checks
 
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/project/api/views/profile.py", line 44, in get
@@ -88,9 +88,7 @@ def test_malformed_log_lines_do_not_break_the_log(odd: str) -> None:
 
 def test_reason_of_a_failed_release_names_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "run", lambda *_, **__: process.Result(0, "\n".join(DJANGO), ""))
-    roll = object.__new__(Roll)
-
-    error = roll._failed("server1", "id", "/profile/ answers 500: Server Error (500)")
+    error = server_checks.failed("server1", "id", "/profile/ answers 500: Server Error (500)")
 
     assert error.reason == "/profile/ answers 500: Server Error (500): RuntimeError: not me"
     assert "{" not in error.log

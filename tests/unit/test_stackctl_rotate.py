@@ -21,7 +21,8 @@ from tools.stackctl.docker import compose, lock
 from tools.stackctl.docker.engine import Container
 from tools.stackctl.inside.passwords import PASSWORDS, Password
 from tools.stackctl.releases import deploy, refusals
-from tools.stackctl.releases.roll import Limits, Roll, ServerFailedError
+from tools.stackctl.releases.roll import Roll
+from tools.stackctl.releases.server_checks import Limits, ServerFailedError
 
 FORMER = "a\"b$c d#e\\f'"
 GIVEN = {"DB_HOST": "db", "REDIS_HOST": "redis", "BROKER_HOST": "broker", "BROKER": "rabbitmq"}

@@ -22,7 +22,7 @@ from .commands import servers, stack
 from .common.console import Console
 from .common.faults import ExitCode, StackctlError, from_system
 from .releases import deploy as deploying
-from .releases.roll import HEALTH_SECONDS, WATCH_SECONDS, Limits
+from .releases.server_checks import HEALTH_SECONDS, WATCH_SECONDS, Limits
 
 app = typer.Typer(
     name="stackctl",

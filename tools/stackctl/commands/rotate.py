@@ -25,7 +25,8 @@ from ..docker import compose, lock
 from ..inside.passwords import BROKER, DB, PASSWORDS, REDIS, Password
 from ..releases import deploy, record, refusals
 from ..releases.record import Outcome
-from ..releases.roll import Limits, Roll
+from ..releases.roll import Roll
+from ..releases.server_checks import Limits
 from . import dotenv_file, stack
 
 KEY, FALLBACKS = "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS"

@@ -11,7 +11,7 @@ from ..common.console import Console
 from ..common.faults import ExitCode, InterruptedByUserError, StackctlError
 from ..common.interrupt import Interrupt
 from ..docker import lock
-from ..releases import roll, surge
+from ..releases import roll, server_checks, surge
 from . import stack
 
 READY_SECONDS = 15.0
@@ -41,7 +41,7 @@ def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
                 f"Bring another one back first (./stackctl ready SERVER), or: "
                 f"./stackctl drain {server} --force",
             )
-        move = roll.Roll(project, balancer, console, interrupt, roll.Limits())
+        move = roll.Roll(project, balancer, console, interrupt, server_checks.Limits())
         with console.step(f"{server}: draining"):
             done = move.drain(server)
         if not done:

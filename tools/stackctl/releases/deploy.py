@@ -24,7 +24,8 @@ from ..common.interrupt import Interrupt
 from ..docker import compose, engine, lock
 from . import migrate, record, refusals, release
 from .record import Outcome
-from .roll import Limits, Roll, ServerFailedError
+from .roll import Roll
+from .server_checks import Limits, ServerFailedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,54 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 from ..balancer import haproxy
-from ..checks import state
-from ..checks.answers import HEALTH, SERVES, WHOLE, down, get, wrong
-from ..common import outputs
+from ..checks.answers import SERVES, WHOLE
 from ..common.console import Console
 from ..common.faults import StackctlError
 from ..common.interrupt import Interrupt
-from ..common.outputs import fields
-from ..docker import compose, container_log, engine
+from ..docker import compose, engine
+from .server_checks import HEALTH_SECONDS, Limits, ServerChecks, ServerFailedError
 from .surge import MARK_DRAINED, POLL_SECONDS, Surge, longest_request, reason_in_place, settle
 
-ASK = Path(__file__).parents[1] / "inside/ask.py"
 QUIET_POLLS = 3
-# Each answer of a server's own, which inside/ask.py waits for as long; and a while for Docker.
-ASK_SECONDS = 25.0
-# HAProxy finds a new address and sees two good checks, one a second.
-SEEN_SECONDS = 30.0
-READY_SECONDS = 10.0
-# What --health-seconds and --watch-seconds are when not said.
-HEALTH_SECONDS = 120.0
-WATCH_SECONDS = 2.0
-# A release that answers more than this share of requests with an error, and more than a stray one.
-BAD_SHARE = 0.1
-BAD_COUNT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How a server is replaced: how long it may take and is watched, in seconds, and where."""
-
-    health: float = HEALTH_SECONDS
-    watch: float = WATCH_SECONDS
-    # Replace each server in place, also where a new one could start next to it.
-    in_place: bool = False
-
-
-class ServerFailedError(Exception):
-    """A server did not come up with the new image, or answers wrongly with it."""
-
-    def __init__(self, server: str, reason: str, log: str = "") -> None:
-        """Keep what is shown to the person."""
-        super().__init__(reason)
-        self.server = server
-        self.reason = reason
-        self.log = log
 
 
 @dataclass
@@ -67,10 +30,12 @@ class Roll:
     before: dict[str, str] = field(default_factory=dict)
     # What compose starts before anything is touched: the rollback of a service without a container.
     present: str = ""
-    # What /healthz called down before: no fault of the new release, which may fix it.
-    ailing: frozenset[str] = frozenset()
     # The servers that were started next to others.
     surge: Surge | None = None
+
+    def __post_init__(self) -> None:
+        """Prepare the checks of its servers."""
+        self.checks = ServerChecks(self.project, self.balancer, self.console, self.limits)
 
     def all(self, image: str, release: str, *, force: bool = False) -> bool:
         """Bring every server, then every worker, to the image; false when interrupted between two.
@@ -88,10 +53,10 @@ class Roll:
 
     def _all(self, image: str, release: str, *, force: bool) -> bool:
         self.present = engine.image_id(self.project.latest)
-        self.ailing = self._down_components()
+        self.checks.note_ailing()
         containers = self.project.containers()
         running = {name for name, container in containers.items() if container.running}
-        out = [s for s in self.project.servers if s not in running or not self._seen(s).up]
+        out = [s for s in self.project.servers if s not in running or not self.checks.seen(s).up]
         for server in out:
             self.server(server, image, release)
         others = [
@@ -141,17 +106,19 @@ class Roll:
             for server, container in surge.new.items():
                 _require_image(server, container, image)
             for server, container in surge.new.items():
-                self._wait_healthy(server, container.id)
+                self.checks.wait_healthy(server, container.id)
         with self.console.step(f"{names}: checking {release}"):
             for server, container in surge.new.items():
-                self._check_itself(server, container.id, release, WHOLE * 2)
+                self.checks.check_itself(server, container.id, release, WHOLE * 2)
         for group in filter(None, (servers[:1], servers[1:])):
             if self.interrupt.requested:
                 return False
             with self.console.step(f"{', '.join(group)}: requests go to {release}"):
                 for server in group:
                     surge.move(server)
-                self._check_through_balancer({one: surge.new[one].id for one in group}, release)
+                self.checks.check_through_balancer(
+                    {one: surge.new[one].id for one in group}, release
+                )
         return True
 
     def _remove_former(self) -> None:
@@ -178,7 +145,8 @@ class Roll:
             ServerFailedError, StackctlError: the rollback failed too; the first fault.
         """
         # An impatient limit is meant for the new release; giving up on the old one has no use.
-        self.limits = replace(self.limits, health=max(self.limits.health, HEALTH_SECONDS))
+        health = max(self.limits.health, HEALTH_SECONDS)
+        self.checks.limits = replace(self.limits, health=health)
         failed: list[ServerFailedError | StackctlError] = []
         failed += self._surge_back()
         for service, image in reversed(list(self.before.items())):
@@ -253,12 +221,12 @@ class Roll:
             self._remember(server)
         with self.console.step(f"{server}: starting {release}"):
             container = self._recreate(server, image)
-            self._wait_healthy(server, container)
-            self._wait_seen(server, container)
+            self.checks.wait_healthy(server, container)
+            self.checks.wait_seen(server, container)
         with self.console.step(f"{server}: checking {release}"):
-            self._check_itself(server, container, release, SERVES if back else WHOLE * 2)
+            self.checks.check_itself(server, container, release, SERVES if back else WHOLE * 2)
             self.balancer.ready(server)
-            self._check_through_balancer({server: container}, release)
+            self.checks.check_through_balancer({server: container}, release)
         return True
 
     def drain(self, server: str, *, interruptible: bool = True) -> bool:
@@ -271,7 +239,7 @@ class Roll:
         while quiet < QUIET_POLLS:
             if interruptible and self.interrupt.requested:
                 return False
-            seen = self._seen(server)
+            seen = self.checks.seen(server)
             if seen.up:
                 # A reload of HAProxy has forgotten it.
                 self.balancer.drain(server)
@@ -295,7 +263,7 @@ class Roll:
 
         A container that cannot be reached, or has requests left, waits as it does at any stop.
         """
-        seen = self._seen(server)
+        seen = self.checks.seen(server)
         container = self.project.containers().get(server)
         if container is not None and seen.drained_by_hand and not self._busy(seen):
             engine.execute(container.id, "sh", "-c", MARK_DRAINED)
@@ -305,7 +273,7 @@ class Roll:
         if remember:
             self._remember(service)
         with self.console.step(f"{service}: starting"):
-            self._wait_healthy(service, self._recreate(service, image))
+            self.checks.wait_healthy(service, self._recreate(service, image))
 
     def _remember(self, service: str) -> None:
         container = self.project.containers().get(service)
@@ -322,164 +290,6 @@ class Roll:
             raise ServerFailedError(service, "compose could not start it", result.text())
         _require_image(service, container, image)
         return container.id
-
-    def _wait_healthy(self, service: str, container: str) -> None:
-        deadline = time.monotonic() + self.limits.health
-        while True:
-            state = engine.inspect(container)
-            seen = state[0] if state else None
-            if seen is None:
-                raise self._failed(service, container, "its container is gone")
-            if seen.restarts or seen.status in ("exited", "dead", "restarting"):
-                raise self._failed(service, container, "its container ended by itself")
-            if seen.running and seen.health in ("healthy", "none"):
-                return
-            if seen.health == "unhealthy":
-                raise self._failed(service, container, "it is unhealthy")
-            if time.monotonic() > deadline:
-                reason = f"it was not healthy within {self.limits.health:g} s"
-                raise self._failed(service, container, reason)
-            time.sleep(POLL_SECONDS)
-
-    def _wait_seen(self, server: str, container: str) -> None:
-        """Wait until HAProxy has found the new container and its checks are good."""
-        state = engine.inspect(container)
-        if not state:
-            raise self._failed(server, container, "its container is gone")
-        addresses = state[0].addresses.values()
-        deadline = time.monotonic() + SEEN_SECONDS
-        while True:
-            seen = self._seen(server)
-            is_current = seen.address in addresses
-            if is_current and seen.status in ("DRAIN", "UP") and seen.check.startswith("L7OK"):
-                return
-            if time.monotonic() > deadline:
-                raise self._failed(
-                    server,
-                    container,
-                    f"HAProxy does not see it up within {SEEN_SECONDS:g} s: {seen.status}, "
-                    f"{seen.check}, at {seen.address or 'no address'}",
-                )
-            time.sleep(POLL_SECONDS)
-
-    def _down_components(self) -> frozenset[str]:
-        """Return the components that are down now, as the first server that runs reports them."""
-        containers = self.project.containers()
-        for server in self.project.servers:
-            if server in containers and containers[server].running:
-                answers = self._asked(containers[server].id, (HEALTH,))
-                ailing = down(str(answers[0]["body"])) if answers else {}
-                for name, error in ailing.items():
-                    self.console.warn(f"{name} is down already: {error}")
-                return frozenset(ailing)
-        return frozenset()
-
-    def _check_itself(
-        self, server: str, container: str, release: str, paths: tuple[str, ...]
-    ) -> None:
-        """Ask the server itself, around the load balancer."""
-        answers = self._asked(container, paths)
-        if len(answers) != len(paths):
-            raise self._failed(
-                server, container, "its pages cannot be requested from inside its container"
-            )
-        for path, answer in zip(paths, answers, strict=True):
-            if fault := wrong(path, answer, release, self.ailing):
-                raise self._failed(server, container, fault)
-
-    def _asked(self, container: str, paths: tuple[str, ...]) -> list[dict[str, Any]]:
-        """Return a server's own responses, in order; none where it cannot be reached."""
-        script, mark = ASK.read_text(encoding="utf-8"), outputs.mark()
-        result = engine.execute(
-            *(container, "python3", "-", mark, self._host(), *paths),
-            stdin=script,
-            seconds=(len(paths) + 1) * ASK_SECONDS,
-        )
-        try:
-            answers = outputs.marked(result.out, mark)
-            return [{"status": int(one["status"]), "body": str(one["body"])} for one in answers]
-        except (ValueError, TypeError, KeyError):
-            self.console.detail(result.text()[-500:])
-            return []
-
-    def _check_through_balancer(self, containers: dict[str, str], release: str) -> None:
-        """See servers in service, answering with the new release, and without errors for a while.
-
-        Args:
-            containers: the container's id of each.
-            release: the one that they run.
-        """
-        first = {name: self._wait_up(name, container) for name, container in containers.items()}
-        until = time.monotonic() + self.limits.watch
-        for server, container in containers.items():
-            self._wait_answer(server, container, release)
-        while time.monotonic() < until:
-            time.sleep(POLL_SECONDS)
-        for server, container in containers.items():
-            seen = self._seen(server)
-            if not seen.up:
-                reason = f"HAProxy removed it from service again: {seen.status}"
-                raise self._failed(server, container, reason)
-            errors = seen.errors - first[server].errors
-            answers = seen.answers - first[server].answers
-            if errors >= BAD_COUNT and errors > BAD_SHARE * answers:
-                reason = f"{errors} of its first {answers} answers were errors (5xx)"
-                raise self._failed(server, container, reason)
-
-    def _wait_up(self, server: str, container: str) -> haproxy.BalancedServer:
-        deadline = time.monotonic() + READY_SECONDS
-        while not (seen := self._seen(server)).up:
-            if time.monotonic() > deadline:
-                reason = f"HAProxy does not put it into service: {seen.status}"
-                raise self._failed(server, container, reason)
-            time.sleep(POLL_SECONDS)
-        return seen
-
-    def _wait_answer(self, server: str, container: str, release: str) -> None:
-        """Ask the site until this server answers.
-
-        One answer will do where /profile/ hides who, and where HAProxy sends this machine, as each
-        visitor, to one and the same server.
-        """
-        sticky = self.project.environment(compose.BALANCER).get("HAPROXY_BALANCE") == "source"
-        site = self.project.site()
-        profile = self.project.environment(server).get("PROFILE")
-        deadline = time.monotonic() + READY_SECONDS
-        status = 0
-        while time.monotonic() < deadline:
-            status, body = get(site, self._host())
-            shown = fields(body)
-            if status in range(300, 400) or (
-                status == 200 and not {"server", "release"} <= set(shown)
-            ):
-                return
-            if sticky and status == 200 and shown.get("server") != profile:
-                return
-            if status == 200 and shown.get("server") == profile:
-                if shown["release"] == release:
-                    return
-                reason = f"through HAProxy it answers as release {shown['release']}"
-                raise self._failed(server, container, reason)
-            time.sleep(0.05)
-        reason = f"it does not answer through HAProxy (last: {status or 'no answer'})"
-        raise self._failed(server, container, reason)
-
-    def _host(self) -> str:
-        """Return a name that the application answers to."""
-        allowed = self.project.environment(self.project.servers[0]).get("DJANGO_ALLOWED_HOSTS", "")
-        first = allowed.split(",")[0].strip()
-        return "localhost" if first in ("", "*") else first.lstrip(".")
-
-    def _seen(self, server: str) -> haproxy.BalancedServer:
-        seen = self.balancer.servers().get(server)
-        if seen is None:
-            raise state.unknown_server(server)
-        return seen
-
-    def _failed(self, server: str, container: str, reason: str) -> ServerFailedError:
-        log = engine.last_lines(container)
-        exception = container_log.raised(log)
-        return ServerFailedError(server, f"{reason}: {exception}" if exception else reason, log)
 
 
 def _require_image(service: str, container: engine.Container, image: str) -> None:
