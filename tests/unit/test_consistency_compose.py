@@ -17,13 +17,11 @@ from tests.tree import ROOT
 from tests.unit.config_files import (
     ALL,
     COMPOSE_FILES,
-    compose,
     dockerfile,
     dockerfile_environment,
     haproxy_sections,
     limits,
     mounts,
-    seconds,
     services,
     text_of,
 )
@@ -266,47 +264,6 @@ def test_contract_has_no_default_where_compose_names_a_server_of_the_stack(name:
     assert (name, f":-{STACK_SERVER_DEFAULTS[name]}") in variable_uses()
 
 
-def published(service: str, **variables: str) -> set[tuple[str, str, int]]:
-    """Return the published ports: host address, host port, container port."""
-    return {
-        (port["host_ip"], port["published"], port["target"])
-        for port in services(**variables)[service].get("ports", ())
-    }
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_each_layer_publishes_the_ports_of_the_contract(layer: str) -> None:
-    default = {name: variable.default_in(layer) for name, variable in VARIABLES.items()}
-    # The stats page is on localhost in every layer.
-    plain = {
-        (default["HTTP_ADDRESS"], default["HTTP_PORT"], 8080),
-        ("127.0.0.1", default["STATS_PORT"], 8888),
-    }
-    https = (default["HTTP_ADDRESS"], default["HTTPS_PORT"], 8443)
-    secure = {"LAYER": layer, "TLS_CERTIFICATE": "certs/x"}
-
-    assert published("haproxy", LAYER=layer) == plain
-    assert published("haproxy", **secure) == plain | {https}
-    given = services(**secure)["haproxy"]["environment"]
-    assert given["HTTPS_PORT"] == default["HTTPS_PORT"]
-    assert given["DJANGO_ALLOWED_HOSTS"] == VARIABLES["DJANGO_ALLOWED_HOSTS"].default_in("local")
-
-
-def test_only_load_balancers_publish_ports_and_direct_ports_are_on_localhost() -> None:
-    """With Apache, it and one nginx have a direct port, to compare them."""
-    ports = {name for name in services() if published(name, **ALL)}
-    assert ports == {"haproxy", "apache", "server1", "nginx-balancer"}
-    direct = VARIABLES["DIRECT_ADDRESS"].default
-    assert direct == VARIABLES["NGINX_BALANCER_ADDRESS"].default == "127.0.0.1"
-    for name, variable, port in (
-        ("apache", "APACHE_PORT", 8002),
-        ("server1", "NGINX_PORT", 7999),
-        ("nginx-balancer", "NGINX_BALANCER_PORT", 8090),
-    ):
-        assert published(name, **ALL) == {(direct, VARIABLES[variable].default, port)}
-    assert published("server1", LAYER="local") == set()
-
-
 @pytest.mark.parametrize("layer", VARIABLES["LAYER"].choices)
 def test_source_folder_is_mounted_only_in_the_local_layer(layer: str) -> None:
     live = {
@@ -340,51 +297,6 @@ def test_only_env_check_builds_the_image_of_the_layer_and_no_service_pulls_it(la
     assert {name for name in own if "build" in every[name]} == {"env-check"}
     assert every["env-check"]["build"]["dockerfile"] == f"Dockerfile.{layer}"
     assert {every[name]["pull_policy"] for name in own} == {"never"}
-
-
-def test_every_service_has_memory_and_process_limits() -> None:
-    for name, service in all_services():
-        assert {"mem_limit", "pids_limit"} <= set(service), name
-
-
-def test_services_that_do_not_reap_children_run_under_an_init() -> None:
-    """They inherit the children of a killed health check or worker process."""
-    with_init = {name for name, service in all_services() if service.get("init")}
-
-    assert with_init == {"db", "redis", "broker", "worker"}
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_ipv6_ports_are_published_on_a_network_of_haproxy_alone(layer: str) -> None:
-    default = {name: variable.default_in(layer) for name, variable in VARIABLES.items()}
-    both = {"LAYER": layer, "TLS_CERTIFICATE": "certs/x", "HTTP_IPV6_ADDRESS": "[::1]"}
-    ipv4 = published("haproxy", LAYER=layer, TLS_CERTIFICATE="certs/x")
-
-    assert published("haproxy", **both) - ipv4 == {
-        ("::1", default["HTTP_PORT"], 8080),
-        ("::1", default["HTTPS_PORT"], 8443),
-    }
-    assert ipv4 < published("haproxy", **both)
-    network = compose(**both)["networks"]["visitors"]
-    assert network["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-    on_it = {
-        name for name, one in services(**both).items() if "visitors" in one.get("networks", ())
-    }
-    assert on_it == {"haproxy"}
-    # Without the variable the network is not created: an engine may have no IPv6.
-    assert "visitors" not in services(LAYER=layer)["haproxy"]["networks"]
-
-
-def test_services_without_need_of_the_internet_have_no_route_to_it() -> None:
-    networks = compose()["networks"]
-    no_answer = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-    assert networks["front"]["driver_opts"] == no_answer and networks["backend"]["internal"]
-    out = {name for name, service in all_services() if "edge" in service.get("networks", ())}
-    assert out == {*SERVERS, "worker", "certbot"}
-    # The default route is that of the first network by name that is not internal.
-    assert min(set(networks) - {"backend"}) == "edge"
-    # With other options, compose would recreate the network of a running stack.
-    assert set(networks["edge"]) <= {"name", "ipam"}
 
 
 def test_no_service_depends_on_an_optional_service() -> None:
@@ -425,46 +337,3 @@ def test_secrets_have_no_default_except_the_refused_sample() -> None:
     for name, rest in variable_uses():
         if name in VARIABLES and VARIABLES[name].secret:
             assert rest == f":-{VARIABLES[name].sample}"
-
-
-def test_every_service_has_a_health_check_or_disables_it() -> None:
-    image = [
-        text for instruction, text in dockerfile("Dockerfile.base") if instruction == "HEALTHCHECK"
-    ]
-
-    assert len(image) == 1
-    for name, service in all_services():
-        # Servers use the health check of the image.
-        own = service.get("healthcheck", {"test": image[0]} if name.startswith("server") else {})
-        assert own.get("disable") is (True if name in ONE_SHOTS else None), name
-        assert "test" in own or own.get("disable"), name
-
-
-def test_every_service_log_has_a_size_limit() -> None:
-    for name, service in all_services():
-        options = service["logging"]["options"]
-        megabytes = int(options["max-size"].removesuffix("m")) * int(options["max-file"])
-        assert 0 < megabytes <= 50, name
-
-
-def test_every_long_running_service_is_restarted_unless_stopped() -> None:
-    for name, service in all_services():
-        expected = None if name in ONE_SHOTS else "unless-stopped"
-        assert service.get("restart") == expected, name
-
-
-def test_every_container_drops_capabilities_and_gains_no_privileges() -> None:
-    written = set()
-    for name, service in all_services():
-        assert service["cap_drop"] == ["ALL"], name
-        assert service["security_opt"] == ["no-new-privileges:true"], name
-        if not service.get("read_only"):
-            written.add(service["image"].partition(":")[0])
-    # Their start scripts change their own files.
-    assert written == {"mysql", "apache/kafka"}
-
-
-def test_long_running_services_have_30_seconds_to_stop() -> None:
-    for name, service in all_services():
-        if name not in ONE_SHOTS:
-            assert seconds(service["stop_grace_period"]) >= 30, name

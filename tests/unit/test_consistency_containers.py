@@ -17,7 +17,7 @@ from tests.unit.config_files import (
     text_of,
     uwsgi_option,
 )
-from tests.unit.test_consistency_compose import all_services
+from tests.unit.test_consistency_compose import ONE_SHOTS, all_services
 
 MB = 2**20
 
@@ -126,3 +126,58 @@ def test_haproxy_has_room_for_both_passes_of_every_request() -> None:
     assert total >= 2 * int(haproxy_value("frontend site", "maxconn"))
     # Two descriptors each; some machines allow 20,000.
     assert 2 * total < 20_000
+
+
+def test_every_service_has_memory_and_process_limits() -> None:
+    for name, service in all_services():
+        assert {"mem_limit", "pids_limit"} <= set(service), name
+
+
+def test_services_that_do_not_reap_children_run_under_an_init() -> None:
+    """They inherit the children of a killed health check or worker process."""
+    with_init = {name for name, service in all_services() if service.get("init")}
+
+    assert with_init == {"db", "redis", "broker", "worker"}
+
+
+def test_every_service_has_a_health_check_or_disables_it() -> None:
+    image = [
+        text for instruction, text in dockerfile("Dockerfile.base") if instruction == "HEALTHCHECK"
+    ]
+
+    assert len(image) == 1
+    for name, service in all_services():
+        # Servers use the health check of the image.
+        own = service.get("healthcheck", {"test": image[0]} if name.startswith("server") else {})
+        assert own.get("disable") is (True if name in ONE_SHOTS else None), name
+        assert "test" in own or own.get("disable"), name
+
+
+def test_every_service_log_has_a_size_limit() -> None:
+    for name, service in all_services():
+        options = service["logging"]["options"]
+        megabytes = int(options["max-size"].removesuffix("m")) * int(options["max-file"])
+        assert 0 < megabytes <= 50, name
+
+
+def test_every_long_running_service_is_restarted_unless_stopped() -> None:
+    for name, service in all_services():
+        expected = None if name in ONE_SHOTS else "unless-stopped"
+        assert service.get("restart") == expected, name
+
+
+def test_every_container_drops_capabilities_and_gains_no_privileges() -> None:
+    written = set()
+    for name, service in all_services():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        if not service.get("read_only"):
+            written.add(service["image"].partition(":")[0])
+    # Their start scripts change their own files.
+    assert written == {"mysql", "apache/kafka"}
+
+
+def test_long_running_services_have_30_seconds_to_stop() -> None:
+    for name, service in all_services():
+        if name not in ONE_SHOTS:
+            assert seconds(service["stop_grace_period"]) >= 30, name

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.stack import Stack
-from tests.unit.test_stackctl_interrupted import Make, on_second_release
+from tests.unit.test_stackctl_cut_off import Make, on_second_release
 from tests.unit.test_stackctl_preflight import Machine
 from tools.stackctl.checks import preflight
 

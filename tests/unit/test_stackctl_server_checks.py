@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.scripted.model import Container
 from tests.unit.scripted.stack import Stack
+from tests.unit.test_stackctl_cut_off import Make, on_second_release
 from tests.unit.test_stackctl_deploy import DOWN
-from tests.unit.test_stackctl_interrupted import Make, on_second_release
 
 
 def test_deploy_waits_until_haproxy_has_the_address_of_the_new_server(stack: Stack) -> None:

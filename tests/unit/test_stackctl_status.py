@@ -19,7 +19,7 @@ from tools.stackctl.checks.preflight import Check
 from tools.stackctl.commands import stack
 from tools.stackctl.common import process
 from tools.stackctl.common.console import Console
-from tools.stackctl.docker import compose, engine
+from tools.stackctl.docker import address, compose, engine
 from tools.stackctl.releases import refusals
 
 STOPPED = {**KILLED, "exit_code": 0}
@@ -119,7 +119,7 @@ def test_haproxy_is_not_recreated_in_a_new_network_before_the_servers(
     assert f"./stackctl deploy first, then {recreate}" in capsys.readouterr().err
 
     monkeypatch.setattr(engine, "one", lambda _: machine.containers["haproxy"])
-    monkeypatch.setattr(compose.Project, "site", lambda _: compose.Site("", 80))
+    monkeypatch.setattr(compose.Project, "site", lambda _: address.Site("", 80))
     machine.change_quietly("haproxy", published=frozenset({80}))
     refusals.require_present_balancer(machine.project, haproxy.Balancer("h"), Console())
     assert "./stackctl deploy first, then docker compose up" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.scripted import inside
 from tests.unit.scripted.balancer import Balancer, profile
 from tests.unit.scripted.client import COMPOSE, DOWN, UP, RefusedError
 from tests.unit.scripted.clock import Clock
@@ -17,8 +18,6 @@ from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
 from tests.unit.scripted.project import IMAGE, NAME, project
 from tests.unit.scripted.replicas import Replicas
 from tests.unit.scripted.volume import PROJECT_LABEL, LockVolume
-from tools.stackctl.balancer import apache
-from tools.stackctl.releases import surge
 
 # Formats of `docker inspect`: the last end of a container, and the environment of an image.
 ENDED = "{{if .RestartCount}}{{.State.FinishedAt}}{{end}}"
@@ -180,7 +179,7 @@ class Engine(LockVolume):
                     return Reply(
                         1, err=f"Error response from daemon: No such container: {identity}"
                     )
-                return self.execute(result, command, stdin)
+                return inside.execute(self, result, command, stdin)
             case ["docker", *rest]:
                 return self.docker(rest)
         pytest.fail(f"the scripted engine does not know: {argv}")
@@ -409,58 +408,3 @@ class Engine(LockVolume):
             elif result.status != "running":
                 result.status, result.started = "running", self.clock.now - 60
         return Reply()
-
-    def execute(self, container: Container, command: list[str], stdin: bytes) -> Reply:
-        """Run a command in a container."""
-        text = stdin.decode(errors="replace")
-        match command:
-            case ["perl", "-e", _, socket, _]:
-                if self.balancer.silent:
-                    return Reply(1, err=self.balancer.silent)
-                master = socket.endswith("master.sock")
-                answer = self.balancer.master if master else self.balancer.command
-                return Reply(out="".join(answer(line) for line in text.strip().split(";")))
-            case ["perl", "-e", _, _]:
-                if reply := self.step("write state"):
-                    return reply
-                self.state_file = text
-                return Reply()
-            case ["perl", "-e", _]:
-                asked = [line for line in text.splitlines() if line in self.binds]
-                return Reply(out="\n".join(f"{line} {self.binds[line]}" for line in asked))
-            case ["rm", "-f", _]:
-                self.state_file = ""
-                return self.step("remove state") or Reply()
-            case [_, "haproxy", "-c", *options]:
-                lines = [f"\tserver {name} {name}:7999 " for name in self.balancer.names]
-                dump = "frontend site\n\tbind :8080 name http\n" + "\n".join(
-                    line
-                    for b in ("dynamic", "static")
-                    for line in [f"backend {b}_backend ", *lines]
-                )
-                code = 2 if "-dC" in options else int("[ALERT]" in self.configuration_error)
-                return Reply(code, dump if "-dC" in options else "", self.configuration_error)
-            case ["python3", "-", mark, host, *paths]:
-                self.hosts.add(host)
-                if reply := self.step(f"ask {container.service}"):
-                    return reply
-                answers = [self.answer(container, path) for path in paths]
-                result = [{"status": status, "body": body} for status, body in answers]
-                return Reply(out=f"[]\n{mark}{json.dumps(result)}\n[]\n")
-            case ["sh", "-c", script] if "/run/secrets" in script:
-                return Reply()
-            case ["sh", "-c", surge.MEMORY]:
-                return Reply(out=self.replicas.memory())
-            case ["cat", "/proc/net/tcp"]:
-                return Reply(out=self.replicas.connections(container))
-            case ["sh", "-c", surge.MARK_DRAINED]:
-                return self.step(f"mark {container.service} drained") or Reply()
-            case [apache.MEMBER, server, *change] if container.service == "apache":
-                self.apache |= dict.fromkeys([server], *change) if change else {}
-                busy = [end for end in self.apache_requests if end > self.clock.now]
-                return Reply(out=f"{len(busy)}\n")
-            case ["test", "-e", _]:
-                return Reply(int(not container.stopping))
-            case ["bash", "-c", _, script, *arguments]:
-                return self.data.server(script, arguments, stdin)
-        pytest.fail(f"the scripted engine does not know: docker exec {container.service} {command}")

@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from ..common.outputs import fields
-from ..docker import compose
+from ..docker import address
 
 # How long an answer may take.
 SECONDS = 10
@@ -24,7 +24,7 @@ SERVES = ("/readyz", PROFILE, "/")
 WHOLE = ("/readyz", HEALTH, PROFILE, "/")
 
 
-def get(site: compose.Site, host: str, path: str = PROFILE) -> tuple[int, str]:
+def get(site: address.Site, host: str, path: str = PROFILE) -> tuple[int, str]:
     """Ask the site once, over a connection of its own; status 0 means no answer."""
     status, body = _get(site, host, path)
     if status == 0 and site.proxy_protocol:
@@ -32,7 +32,7 @@ def get(site: compose.Site, host: str, path: str = PROFILE) -> tuple[int, str]:
     return status, body
 
 
-def _get(site: compose.Site, host: str, path: str, before: bytes = b"") -> tuple[int, str]:
+def _get(site: address.Site, host: str, path: str, before: bytes = b"") -> tuple[int, str]:
     connection = HTTPConnection(site.address, site.port, timeout=SECONDS)
     try:
         connection.sock = _connected(site, before)
@@ -45,7 +45,7 @@ def _get(site: compose.Site, host: str, path: str, before: bytes = b"") -> tuple
         connection.close()
 
 
-def _connected(site: compose.Site, before: bytes) -> socket.socket:
+def _connected(site: address.Site, before: bytes) -> socket.socket:
     """Return a connection to the site, on which these bytes came before TLS or the request."""
     connection = socket.create_connection((site.address, site.port), timeout=SECONDS)
     connection.sendall(before)

@@ -15,18 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ops.environment.contract import VARIABLES
 from ops.environment.fault import InvalidValueError
 from ops.environment.files import MOUNTED, content
-from ops.environment.loader import find_dotenv
 from ops.environment.secret_files import CHANGED
 
 from ..common import outputs, process
 from ..common.faults import StackctlError
 from . import engine
+from .address import HTTP, HTTPS, OWN, Published, Site
+from .unreadable import refused
 
-# In compose's message: the file that an include or an extends names.
-MISSING_FILE = re.compile(r"(?:open|stat) (\S+): no such file")
 # A line of `docker compose config --hash`.
 HASH = re.compile(r"^(\S+) ([0-9a-f]{64})\s*$", re.MULTILINE)
 # The services behind the load balancer, in the order of a deploy.
@@ -53,40 +51,6 @@ MIGRATE_SECONDS = 7200.0
 RECREATE_SECONDS = 180.0
 
 Lines = Callable[[str], object]
-# The balancer's ports in its container.
-HTTP, HTTPS = 8080, 8443
-
-
-# All of the machine's addresses, and the one for requests from the machine itself.
-OWN = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (never listened on)
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The address at which this machine requests the site."""
-
-    address: str
-    port: int
-    tls: bool = False
-    # HAProxy requires the PROXY protocol from TRUSTED_PROXIES, of which this machine may be one.
-    proxy_protocol: bool = False
-
-    @property
-    def url(self) -> str:
-        """Return the address for a browser on this machine."""
-        address = f"[{self.address}]" if ":" in self.address else self.address
-        host = "localhost" if self.address in ("127.0.0.1", "::1") else address
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}/"
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A port of this machine that leads to a service's own, `target`."""
-
-    service: str
-    address: str
-    port: int
-    target: int
 
 
 @dataclass(frozen=True)
@@ -407,38 +371,6 @@ def recreate_command(service: str) -> str:
     return f"docker compose up --detach --no-deps {service}"
 
 
-def _refused(error: str) -> StackctlError:
-    """Return the fault that compose refuses its files or variables."""
-    # Compose quotes the line of .env, which can be a secret.
-    if error.startswith("failed to read "):
-        return StackctlError(
-            "docker compose cannot read .env", "./manage.py env check names the line and the fault."
-        )
-    hint = "Check .env and the compose files."
-    if missing := MISSING_FILE.search(error):
-        hint = _values_of(missing[1]) or hint
-    return StackctlError(f"docker compose cannot read the project: {error}", hint)
-
-
-def _values_of(path: str) -> str:
-    """Return the next step for a missing file that has a variable's value in its name."""
-    path = path.removeprefix(f"{process.ROOT}/")
-    own = {**find_dotenv(os.environ, "local", process.ROOT).values, **os.environ}
-    for name, variable in VARIABLES.items():
-        value = own.get(name, "")
-        part = re.compile(rf"(?<=[/.-]){re.escape(value)}(?=[/.])")
-        if not (value and variable.choices and part.search(path)):
-            continue
-        existing = [
-            choice
-            for choice in variable.choices
-            if (process.ROOT / part.sub(choice, path)).exists()
-        ]
-        if existing:
-            return f"Set {name} to one of: {', '.join(existing)}."
-    return ""
-
-
 def load(layer: str) -> Project:
     """Return the project as compose resolves it here.
 
@@ -447,7 +379,7 @@ def load(layer: str) -> Project:
     """
     result = process.run("docker", "compose", "config", "--format", "json")
     if not result.ok:
-        raise _refused(result.err.strip())
+        raise refused(result.err.strip())
     with outputs.read("docker compose config --format json"):
         model = outputs.mapping(result.out)
         project = Project(name=model["name"], layer=layer, model=model)
