@@ -4,6 +4,7 @@ import pytest
 import requests
 
 from tests.stack.compose import Stack
+from tests.waiting import eventually
 
 
 def request_servers(stack: Stack, count: int) -> list[str]:
@@ -30,6 +31,30 @@ def test_local_layer_reports_settings_debug_and_hostname(local: Stack) -> None:
 
 def test_profile_is_plain_text_with_format_txt(local: Stack) -> None:
     assert local.get("/profile/?format=txt").text == "local\n"
+
+
+CREATE_USER = """
+import django
+django.setup()
+from django.contrib.auth import get_user_model
+get_user_model().objects.create_user("forgetful", "forgetful@example.com", "a-password-of-the-test")
+"""
+
+
+def test_worker_sends_the_mail_of_a_password_reset_to_the_page_of_mails(local: Stack) -> None:
+    local.python_in("server1", CREATE_USER)
+    path = "/accounts/password_reset/"
+    cookies = local.get(path).cookies
+
+    form = {"email": "forgetful@example.com", "csrfmiddlewaretoken": cookies["csrftoken"]}
+    assert local.post(path, data=form, cookies=cookies).status_code == 200
+
+    def is_sent() -> bool:
+        page = local.get("/status/mails/").text
+        return "to forgetful@example.com" in page and "waits for the worker" not in page
+
+    eventually(is_sent, seconds=30, what="the worker has sent the mail")
+    assert "reset/" in local.get("/status/mails/").text
 
 
 def test_plain_text_profile_shows_only_the_settings(production: Stack) -> None:
