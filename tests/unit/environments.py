@@ -1,9 +1,13 @@
-"""Valid environments for tests of the check, and the names of faults."""
+"""Valid environments for tests of the check, the names of faults, and Python with variables."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
 
 from ops import environment
 from ops.environment.check import ALL_SCOPES
+from tests.tree import ROOT
 
 KEY = "k3y-" + "abcdefghij" * 6
 GOOD = {
@@ -23,3 +27,15 @@ def names(
     result = environment.faults(environ, layer, scopes)
     assert all(fault.problem and fault.hint for fault in result)
     return [fault.name for fault in result]
+
+
+def run_python(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a new process, with the test settings and these variables."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "mysite.settings.test", **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )

@@ -2,9 +2,6 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +18,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from ops.logs.lines import JSONLines
 from ops.settings.logs import logging_config
 from tests import orders
-from tests.tree import ROOT
+from tests.unit.environments import run_python
 
 User = get_user_model()
 
@@ -220,17 +217,7 @@ def test_log_of_a_project_with_the_middleware_of_django_structlog_is_the_same() 
         from django.test import Client
         Client().get("/profile/?token={HIDDEN}", headers={{"x-request-id": "id-of-it"}})
     """
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
-    environment |= {"DJANGO_ALLOWED_HOSTS": "testserver", "DJANGO_LOG_LEVEL": "INFO"}
-
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_python(program, DJANGO_ALLOWED_HOSTS="testserver", DJANGO_LOG_LEVEL="INFO")
 
     assert HIDDEN not in done.stderr
     line = json.loads(done.stderr.splitlines()[-1])

@@ -1,8 +1,6 @@
 """Metrics that need no server; tests/embedded has those of uWSGI."""
 
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +18,7 @@ from ops.metrics import PATH, PORT, backlog, jobs, processes
 from ops.metrics.jobs import Queue
 from ops.models import ParkedTask
 from tests.orders import ship
-from tests.tree import ROOT
+from tests.unit.environments import run_python
 
 User = get_user_model()
 
@@ -54,17 +52,7 @@ def test_last_duration_buckets_are_the_time_limits() -> None:
         for metric in (requests.DURATION, jobs.DURATION):
             print(*metric._upper_bounds[-4:])
     """
-    limits = {"REQUEST_SECONDS": "300", "TASK_SECONDS": "7000"}
-    environment = {**os.environ, **limits, "DJANGO_SETTINGS_MODULE": "mysite.settings.test"}
-
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_python(program, REQUEST_SECONDS="300", TASK_SECONDS="7000")
 
     assert done.stdout.splitlines() == ["100.0 250.0 300.0 inf", "2500.0 5000.0 7000.0 inf"]
 
