@@ -9,6 +9,7 @@ from tests.stack.stackctl.site import git
 
 # The answers to copier.
 ANSWERS = {
+    "_src_path": "git+https://example.com/stack.git",
     "name": "store_stack",
     "project": "..",
     "settings": "",

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.adopt.template import commit, copy_template, create_template, run_command
+from tests.adopt.template import (
+    commit,
+    copy_template,
+    create_template,
+    run_command,
+    update_project,
+)
 from tests.tree import copy_tree
 from tools.tailor import names
 
@@ -164,6 +170,20 @@ def test_template_without_git_creates_no_files(tmp_path: Path) -> None:
     assert done.code != 0 and "Traceback" not in done.output
     assert "tailor: `git ls-files -z` failed: fatal: not a git repository" in done.output
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_project_from_a_relative_path_can_be_updated(
+    template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_command(tmp_path, "git", "clone", "--quiet", template.removeprefix("git+"), "source")
+    monkeypatch.setenv("PWD", str(tmp_path))  # as a shell does
+    copy_template("source", tmp_path / "shop", {})
+    commit(tmp_path / "shop")
+
+    update_project(tmp_path / "shop")
+
+    answers = (tmp_path / "shop/.copier-answers.yml").read_text()
+    assert f'_src_path: "{tmp_path / "source"}"\n' in answers
 
 
 def test_folder_with_files_is_refused_and_left_unchanged(template: str, tmp_path: Path) -> None:

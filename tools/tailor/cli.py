@@ -1,6 +1,7 @@
 """Writes a project into the current folder, or says what is in the way."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ def main(template: Path) -> None:
     answers: dict[str, Any] = json.loads(sys.argv[1])
     if answers.get("project"):
         answers["project"] = answers["project"].rstrip("/")
+    answers["_src_path"] = source_for_updates(answers["_src_path"])
     answers_file = Path(sys.argv[2])
     name, kept = answers["name"], parts_of(answers)
     update = answers_file.exists()
@@ -43,6 +45,16 @@ def main(template: Path) -> None:
     except subprocess.CalledProcessError as failed:
         refuse(f"`{' '.join(failed.cmd)}` failed: {failed.stderr.strip()}")
     answers_file.write_text(answers_text(answers))
+
+
+def source_for_updates(source: str) -> str:
+    """Return the template's address as an update finds it: a relative path as an absolute one.
+
+    copier runs this in the project's folder, and an update may run in any; the shell's folder,
+    to which the path is relative, is in PWD.
+    """
+    path = Path(os.environ.get("PWD", ""), source)
+    return str(path.resolve()) if path.is_dir() else source
 
 
 def check_names(template: Path, given: dict[str, Any]) -> None:
