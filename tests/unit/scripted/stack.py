@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -161,21 +162,30 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         if name.startswith("tools.stackctl.") and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", clock)
 
-    def call(*command: str, stdin: bytes = b"") -> process.Result:
+    def call(*command: str, stdin: bytes = b"", seconds: float = math.inf) -> process.Result:
+        begin = clock.now
         reply = present[0].call(command, stdin)
+        if clock.now - begin > seconds:
+            raise process._too_slow(command, seconds)
         return process.Result(reply.code, reply.out, reply.err)
 
-    def run(*command: str, stdin: str | None = None, **_: object) -> process.Result:
-        return call(*command, stdin=(stdin or "").encode())
+    def run(
+        *command: str,
+        stdin: str | None = None,
+        seconds: float = process.ANSWER_SECONDS,
+        **_: object,
+    ) -> process.Result:
+        return call(*command, stdin=(stdin or "").encode(), seconds=seconds)
 
     def follow(
         *command: str,
         on_line: Callable[[str], object],
         stdin: str | None = None,
+        seconds: float,
         cut_short: Callable[[], bool] = lambda: False,
         **_: object,
     ) -> process.Result:
-        result = call(*command, stdin=(stdin or "").encode())
+        result = call(*command, stdin=(stdin or "").encode(), seconds=seconds)
         for line in result.out.splitlines():
             on_line(line)
         return process.Result(-15, result.out, "") if cut_short() else result
