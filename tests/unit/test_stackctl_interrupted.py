@@ -71,6 +71,20 @@ def test_deploy_interrupted_before_migrating_changes_nothing(stack: Stack) -> No
     assert stack.data.applied == ["shop.0001"] and stack.serves("aaaa")
 
 
+@pytest.mark.parametrize("server", ["server1", "server2"])
+def test_server_that_haproxy_drained_in_one_backend_only_is_put_back(
+    stack: Stack, server: str
+) -> None:
+    def drain_and_fail() -> Reply:
+        stack.balancer.admin["dynamic_backend", server] = "drain"
+        return Reply(out="a fault of HAProxy")
+
+    stack.faults[f"drain {server}"] = drain_and_fail
+
+    assert stack.deploy("bbbb").code in (3, 4)
+    assert not stack.balancer.drained()
+
+
 @pytest.mark.parametrize("service", ["server1", "server2", "worker"])
 def test_automatic_rollback_continues_after_a_service_that_fails(
     stack: Stack, service: str
@@ -87,6 +101,11 @@ def test_automatic_rollback_continues_after_a_service_that_fails(
     assert {k: v for k, v in stack.releases().items() if k != service} == others
     assert "./stackctl rollback RELEASE" in ended.result["next"]
     assert f"{next(iter(others))} runs aaaa" in ended.result["next"]
+    assert f"Z error: {service}: compose could not start it" in ended.err
+    if service != "worker":
+        # Before the next server is drained.
+        after = stack.steps[stack.steps.index(f"recreate {service} aaaa") :]
+        assert after[1] == f"ready {service}"
     assert not stack.balancer.drained()
     assert stack.images[f"{IMAGE}:latest"] == "sha256:aaaa"
     assert stack.record()[-1] == ("deploy", "bbbb", "not rolled back")

@@ -1,6 +1,8 @@
 """What `deploy` checks on each new server before it receives requests."""
 
+import subprocess
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,9 @@ from tests.unit.scripted.model import Container
 from tests.unit.scripted.stack import Stack
 from tests.unit.test_stackctl_cut_off import Make, on_second_release
 from tests.unit.test_stackctl_deploy import DOWN
+from tools.stackctl.releases import surge
+
+SMAPS = Path("/proc/self/smaps_rollup")
 
 
 def test_deploy_waits_until_haproxy_has_the_address_of_the_new_server(stack: Stack) -> None:
@@ -31,6 +36,29 @@ def test_deploy_rolls_back_when_haproxy_keeps_the_former_address(stack: Stack) -
     assert (
         "HAProxy does not see it up within 30 s: DRAIN, L7OK, at 10.0.0.9" in ended.result["error"]
     )
+
+
+def test_deploy_names_a_container_that_is_gone_after_its_health_check(stack: Stack) -> None:
+    def remove(_: int) -> None:
+        server = stack.containers.get("server1")
+        inspected = server and f"docker container inspect {server.id}"
+        if stack.releases().get("server1") == "bbbb" and stack.calls[-2:] == [inspected] * 2:
+            del stack.containers["server1"]
+
+    stack.behave("bbbb", healthy_after=0)
+    stack.before = remove
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3 and stack.serves("aaaa")
+    assert ended.result["error"].endswith("server1: its container is gone")
+
+
+def test_deploy_accepts_a_new_server_whose_drain_haproxy_forgot(stack: Stack) -> None:
+    """A reload meanwhile: it serves already."""
+    stack.faults["recreate server1 bbbb"] = stack.balancer.admin.clear
+
+    assert stack.deploy("bbbb").code == 0 and stack.serves("bbbb")
 
 
 def test_deploy_requests_each_page_of_a_new_server_twice(
@@ -75,3 +103,18 @@ def test_deploy_drains_as_long_as_request_seconds_of_the_running_container(
     ended = stack.deploy("bbbb")
 
     assert ended.code == 0 and "requests still run" not in ended.err
+
+
+@pytest.mark.skipif(not SMAPS.exists(), reason="Linux only, as containers are")
+def test_memory_of_servers_and_machine_is_what_the_kernel_reports() -> None:
+    """The command of a server's container, run here."""
+    printed = subprocess.run(
+        ["sh", "-c", surge.MEMORY], capture_output=True, text=True, check=False
+    ).stdout
+    own = SMAPS.read_text().partition("\nPss:")[2].split()[0]
+    free = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]
+
+    used, available = surge.memory(printed)
+
+    assert used >= int(own) * 0.8
+    assert available == pytest.approx(int(free), rel=0.2)

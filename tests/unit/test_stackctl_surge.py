@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.scripted.engine import APPLICATION
+from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack, fails, interrupts
 from tests.unit.test_stackctl_deploy import BAD_RELEASES, BEGIN
@@ -121,6 +123,20 @@ def test_release_that_haproxy_cannot_reach_gives_the_requests_back(roomy: Stack)
     assert roomy.serves("aaaa") and not roomy.replicas.others
 
 
+def test_server_that_haproxy_moved_in_one_backend_only_is_moved_back(roomy: Stack) -> None:
+    def move_and_fail() -> Reply:
+        [new] = [one for one in roomy.replicas.others if one.service == "server1"]
+        roomy.balancer.addresses["server1"] = new.address
+        return Reply(out="a fault of HAProxy")
+
+    roomy.faults["move server1 to bbbb"] = move_and_fail
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 3 and "a fault of HAProxy" in ended.result["error"]
+    assert "move server1 to aaaa" in roomy.steps and roomy.serves("aaaa")
+
+
 def test_failed_worker_gives_the_requests_back_to_the_former_servers(roomy: Stack) -> None:
     before = {name: roomy.containers[name].id for name in ("server1", "server2")}
     roomy.behave("bbbb", "worker", ends=True)
@@ -131,6 +147,8 @@ def test_failed_worker_gives_the_requests_back_to_the_former_servers(roomy: Stac
     assert {name: roomy.containers[name].id for name in before} == before
     moves = [step for step in roomy.steps if step.startswith("move") and "aaaa" in step]
     assert moves == ["move server2 to aaaa", "move server1 to aaaa"]
+    said = [ended.err.index(f"{name}: back to aaaa") for name in ("server2", "server1", "worker")]
+    assert said == sorted(said)
 
 
 def test_requests_that_haproxy_does_not_give_back_keep_their_server(roomy: Stack) -> None:
@@ -141,11 +159,70 @@ def test_requests_that_haproxy_does_not_give_back_keep_their_server(roomy: Stack
     ended = roomy.deploy("bbbb")
 
     assert ended.code == 4 and "HAProxy refused to set server1 to" in ended.result["error"]
+    assert "Z error: HAProxy refused to set server1 to" in ended.err
     assert len(roomy.replicas.of("server1")) == 2 and len(roomy.balancer.up()) == 2
 
     roomy.faults.clear()
     assert roomy.deploy("cccc").code == 0
     assert roomy.serves("cccc") and not roomy.replicas.others
+
+
+@pytest.mark.parametrize("server", ["server1", "server2"])
+def test_new_server_that_ended_gets_no_request(roomy: Stack, server: str) -> None:
+    """It passed its checks; then it has no address any more."""
+
+    def end() -> None:
+        [new] = [one for one in roomy.replicas.others if one.service == server]
+        new.status = "exited"
+
+    roomy.faults["ask server2"] = end
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 3 and roomy.serves("aaaa") and not roomy.replicas.others
+    assert f"failed: {NAME}-{server}-2 has no address" in ended.result["error"]
+    assert f"docker logs --tail 30 {NAME}-{server}-2" in ended.err
+    assert f"move {server} to bbbb" not in roomy.steps
+
+
+def test_servers_that_got_no_request_are_removed_without_a_graceful_stop(roomy: Stack) -> None:
+    roomy.behave("bbbb", "server2", answers={"/readyz": (503, "")})
+
+    assert roomy.deploy("bbbb").code == 3
+    assert END[1] in roomy.steps and END[0] not in roomy.steps
+
+    # The first server got requests and has to end them; the second one got none.
+    roomy.faults["move server1 to cccc"] = fails("no answer from HAProxy")
+    roomy.deploy("cccc")
+    assert "remove server2" in roomy.steps
+
+
+@pytest.mark.parametrize("started", [("server1",), ("server1", "server2")], ids=len)
+def test_error_of_compose_fails_the_release_whatever_it_started(
+    roomy: Stack, started: tuple[str, ...]
+) -> None:
+    def start(code: int) -> Reply:
+        first = dict(roomy.containers)
+        roomy.replicas.others += [roomy.create(server) for server in started]
+        roomy.containers.update(first)
+        return Reply(code, err="port is already allocated")
+
+    for code in {0 if len(started) == 1 else 1, 1}:
+        roomy.faults[START] = partial(start, code)
+        ended = roomy.deploy("bbbb")
+        assert ended.code == 3 and roomy.serves("aaaa") and not roomy.replicas.others
+        assert "failed: server1: compose could not start it" in ended.result["error"]
+        assert "port is already allocated" in ended.err
+
+
+def test_server_started_from_another_image_fails_the_release(roomy: Stack) -> None:
+    """Someone else named another image `latest` meanwhile."""
+    roomy.faults["name bbbb latest"] = Reply
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 3 and "it still runs another image" in ended.result["error"]
+    assert not any(step.startswith("move") for step in roomy.steps)
 
 
 def test_container_that_compose_cannot_start_changes_nothing(roomy: Stack) -> None:
@@ -176,6 +253,34 @@ def test_interrupt_between_two_servers_leaves_one_container_of_each(roomy: Stack
     assert roomy.releases() == {"server1": "bbbb", "server2": "aaaa", "worker": "aaaa"}
 
 
+def test_former_container_is_removed_in_the_next_try_after_a_second(roomy: Stack) -> None:
+    at: list[float] = []
+    busy = fails("the daemon is busy", times=2)
+
+    def fail() -> Reply | None:
+        at.append(roomy.clock.now)
+        return busy()
+
+    roomy.faults[END[0]] = fail
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 0 and "a former container is left" not in ended.err
+    assert not roomy.replicas.others
+    assert len(at) == 3 and min(at[1] - at[0], at[2] - at[1]) >= 1
+
+
+def test_new_containers_that_cannot_be_removed_fail_the_rollback(roomy: Stack) -> None:
+    roomy.behave("bbbb", "server2", answers={"/readyz": (503, "")})
+    roomy.faults[END[1]] = fails("the daemon is busy")
+
+    ended = roomy.deploy("bbbb")
+
+    assert ended.code == 4 and "and so did the rollback: docker rm" in ended.result["error"]
+    assert "Z error: docker rm --force: the daemon is busy" in ended.err
+    assert len(roomy.balancer.up()) == 2 and roomy.releases() == dict.fromkeys(APPLICATION, "aaaa")
+
+
 def test_former_container_that_cannot_be_removed_is_left_to_the_next_deploy(roomy: Stack) -> None:
     roomy.faults[END[0]] = fails("the daemon is busy")
 
@@ -183,7 +288,7 @@ def test_former_container_that_cannot_be_removed_is_left_to_the_next_deploy(room
 
     assert ended.code == 0
     assert "a former container is left: docker stop" in ended.err
-    assert "the next deploy removes it" in ended.err
+    assert ended.err.count("the next deploy removes it") == 1
     assert len(roomy.replicas.others) == 2
 
     roomy.faults.clear()

@@ -40,6 +40,8 @@ class Engine(LockVolume):
         self.steps: list[str] = []
         # Replaces a step, or runs before it when it returns None.
         self.faults: dict[str, Callable[[], Reply | None]] = {}
+        # How long a step takes, in seconds.
+        self.takes: dict[str, float] = {}
         # Called before each step and each program, with its number.
         self.at_step: Callable[[int], None] = lambda _: None
         self.before: Callable[[int], Reply | None] = lambda _: None
@@ -138,6 +140,7 @@ class Engine(LockVolume):
         """Record a change; return its failure if a test sets one."""
         self.steps.append(name)
         self.at_step(len(self.steps) - 1)
+        self.clock.now += self.takes.get(name, 0.0)
         fault = self.faults.get(name)
         return fault() if fault else None
 
@@ -290,7 +293,8 @@ class Engine(LockVolume):
     def inspected(self, container: Container) -> dict[str, Any]:
         """Return a container in the format of `docker inspect`."""
         health = container.health_at(self.clock.now, self.behaviour(container))
-        address = {f"{NAME}_backend": {"IPAddress": container.address}}
+        address = container.address if container.status == "running" else ""
+        networks = {f"{NAME}_backend": {"IPAddress": address}}
         labels = {"service": container.service, "config-hash": container.hash}
         ports = {"8080/tcp": [{"HostPort": str(container.port)}]} if container.port else {}
         return {
@@ -312,7 +316,7 @@ class Engine(LockVolume):
                 "ExitCode": container.exit_code,
                 "OOMKilled": container.out_of_memory,
             },
-            "NetworkSettings": {"Networks": address, "Ports": ports},
+            "NetworkSettings": {"Networks": networks, "Ports": ports},
         }
 
     def compose(self, argv: list[str], stdin: bytes) -> Reply:

@@ -76,11 +76,12 @@ class Surge:
             engine.remove(*unused)
 
     def _address(self, container: engine.Container) -> str:
-        """Return a container's address in the network that HAProxy shares with the servers.
+        """Return a container's present address in the network that HAProxy shares with the servers.
 
         Raises:
-            StackctlError: it has none, because it ended.
+            StackctlError: it has none, because it ended, or it is gone.
         """
+        container = engine.one(container.id)
         for network in self.project.networks(compose.BALANCER):
             if network in container.addresses:
                 return container.addresses[network]
@@ -98,7 +99,7 @@ def reason_in_place(project: compose.Project) -> str:
     used = available = 0
     for server in project.servers:
         if server in containers and containers[server].running:
-            mine, available = _memory(containers[server])
+            mine, available = memory(engine.execute(containers[server].id, "sh", "-c", MEMORY).out)
             used += mine
     # Twice: while a server starts, it may take more than it does later.
     if not used or available < 2 * used:
@@ -158,10 +159,14 @@ def _connections(container: engine.Container, ports: set[int]) -> int:
     )
 
 
-def _memory(server: engine.Container) -> tuple[int, int]:
-    """Return how much memory a server's processes use and how much the machine has left, in KiB."""
+def memory(printed: str) -> tuple[int, int]:
+    """Return how much memory a server's processes use and how much the machine has left, in KiB.
+
+    Args:
+        printed: the output of MEMORY.
+    """
     used = available = 0
-    for line in engine.execute(server.id, "sh", "-c", MEMORY).out.splitlines():
+    for line in printed.splitlines():
         name, number, *_ = [*line.split(), "", ""]
         if name == "Pss:" and number.isdecimal():
             used += int(number)
