@@ -63,8 +63,8 @@ test-databases: .venv/.test ## Run the unit tests that use a database on MySQL a
 chaos: .venv/.test ## Run only the load and fault tests; writes their figures to docs/reliability.md
 	@.venv/bin/pytest tests/chaos --reliability docs/reliability.md
 
-mutants: .venv/.test .venv/.mutants ## List the code changes that the unit tests miss: MODULE=ops/throttling.py SAMPLE=50 DIFF=1 TESTS=...
-	@.venv/bin/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(DIFF),--diff) $(if $(TESTS),--tests $(TESTS))
+mutants: .venv/.test .venv/.mutants ## List the code changes that the unit tests miss: MODULE=ops/throttling.py SAMPLE=50 FLOW=1 DIFF=1 TESTS=...
+	@.venv/bin/python -m tests.mutants $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(FLOW),--flow) $(if $(DIFF),--diff) $(if $(TESTS),--tests $(TESTS))
 
 # remove_template: end
 

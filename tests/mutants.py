@@ -87,6 +87,35 @@ def skip_equivalent_mutants() -> None:
     ]
 
 
+def mutate_flow_and_order() -> None:
+    """Mutate only what mutmut leaves alone: calls and raises as statements, conditions, orders."""
+
+    def drop(node: cst.Expr | cst.Raise) -> Iterator[cst.Pass]:
+        if isinstance(node, cst.Raise) or isinstance(node.value, cst.Call):
+            yield cst.Pass()
+
+    def negate(node: cst.If | cst.CompIf) -> Iterator[cst.CSTNode]:
+        # mutmut changes the operator of the others.
+        if isinstance(node.test, cst.Name | cst.Attribute | cst.Call | cst.NamedExpr):
+            brackets = {"lpar": [cst.LeftParen()], "rpar": [cst.RightParen()]}
+            test = node.test.with_changes(**brackets)
+            yield node.with_changes(test=cst.UnaryOperation(cst.Not(), test))
+
+    def reorder(node: cst.Call) -> Iterator[cst.BaseExpression]:
+        other = {"max": "min", "min": "max", "any": "all", "all": "any"}
+        match node.func:
+            case cst.Name(value="reversed" | "sorted") if len(node.args) == 1:
+                yield cst.Call(cst.Name("list"), node.args)
+            case cst.Name(value=name) if name in other:
+                yield node.with_changes(func=cst.Name(other[name]))
+
+    file_mutation.mutation_operators = [
+        *((kind, drop) for kind in (cst.Expr, cst.Raise)),
+        *((kind, negate) for kind in (cst.If, cst.CompIf)),
+        (cst.Call, reorder),
+    ]
+
+
 def unit_tests_of(pattern: str) -> set[str]:
     """Return the unit test files that import a module, or anything from a package."""
     *packages, name = pattern.removesuffix("/*").removesuffix(".py").split("/")
@@ -141,16 +170,20 @@ def mutants() -> Iterator[tuple[Path, str, str]]:
             yield path, name, status_by_exit_code[code]
 
 
-def report(names: set[str], *, diff: bool) -> None:
-    """Print the surviving mutants and a summary for each module."""
+def listed() -> list[str]:
+    """Return the patterns of the mutants that are allowed to survive."""
     lines = LISTED.read_text().splitlines() if LISTED.exists() else []
-    listed = [line.split()[0] for line in lines if line and not line.startswith("#")]
+    return [line.split()[0] for line in lines if line and not line.startswith("#")]
+
+
+def report(names: set[str], allowed: list[str], *, diff: bool) -> None:
+    """Print the surviving mutants and a summary for each module."""
     counts: dict[str, Counter[str]] = {}
     for path, name, status in mutants():
         if name not in names:
             continue
         kind = "survived" if status in ("survived", "no tests") else "killed"
-        if kind == "survived" and any(fnmatch.fnmatchcase(name, pattern) for pattern in listed):
+        if kind == "survived" and any(fnmatch.fnmatchcase(name, pattern) for pattern in allowed):
             kind = "listed"
         counts.setdefault(str(path), Counter())[kind] += 1
         if kind == "survived":
@@ -174,10 +207,17 @@ def main() -> None:
         default=[],
         help="run only these test files (faster, but more mutants survive)",
     )
+    parser.add_argument(
+        "--flow",
+        action="store_true",
+        help="drop statements and change conditions and orders instead; nothing is listed",
+    )
     parser.add_argument("--diff", action="store_true", help="print the diffs of surviving mutants")
     options = parser.parse_args()
     mutate_decorated_functions()
     skip_equivalent_mutants()
+    if options.flow:
+        mutate_flow_and_order()
     prepare(options.modules, options.tests)
     by_module: dict[Path, list[str]] = {}
     for path, name, _ in mutants():
@@ -190,7 +230,7 @@ def main() -> None:
     }
     mutmut.print_stats = lambda *_, **__: None
     mutmut._run(tuple(names), None)
-    report(names, diff=options.diff)
+    report(names, [] if options.flow else listed(), diff=options.diff)
 
 
 if __name__ == "__main__":
