@@ -172,6 +172,16 @@ def test_record_of_releases_names_the_user_and_the_host(
     assert json.loads(last)["who"] == f"{os.getuid() if error else 'ann'}@host1"
 
 
+def test_record_names_who_sent_a_command_over_ssh(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACKCTL_WHO", "ann@laptop")
+
+    stack.deploy("bbbb")
+
+    assert stack.run("releases", "--json").result["releases"][0]["who"] == "ann@laptop"
+
+
 LINE = '{"time": "", "action": "deploy", "release": "aaaa", "image": "", "outcome": "ok"}\n'
 
 

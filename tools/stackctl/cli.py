@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ops.environment.cli import main as env_main
 
@@ -21,15 +22,34 @@ from .commands import rotate as rotating
 from .commands import servers, stack
 from .common.console import Console
 from .common.faults import ExitCode, StackctlError, from_system
+from .over_ssh import command as remote
 from .releases import deploy as deploying
 from .releases.server_checks import HEALTH_SECONDS, WATCH_SECONDS, Limits
+
+
+class Commands(TyperGroup):
+    """The commands, of this machine or a server."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Hand a server's command over unread: the stack there may be of another version."""
+        host, project_name = ctx.params["host"], ctx.params["project_name"]
+        if not host:
+            return super().resolve_command(ctx, args)
+        named = ["--project-name", project_name] if project_name else []
+        diverged = bool(ctx.params["allow_diverged"])
+        return _run(
+            "--json" in args,
+            lambda console: remote.run(console, host, args, before=named, diverged=diverged),
+        )
+
 
 app = typer.Typer(
     name="stackctl",
     help="Runs the compose stack of the layer in LAYER, and deploys new releases without "
     "failed requests. Exit codes: 0 done; 1 refused; 2 wrong usage; 3 failed, and the previous "
     "release serves; 4 failed, and the rollback failed too; 5 a restore did not complete; "
-    "130 interrupted.",
+    "130 interrupted; 255 the connection to a server was lost.",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,6 +77,19 @@ def options(
     project_name: Annotated[
         str, typer.Option("--project-name", "-p", help="Compose's project name.")
     ] = "",
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="USER@SERVER[:/FOLDER]", help="Run the command in a server's clone, over ssh."
+        ),
+    ] = "",
+    allow_diverged: Annotated[
+        bool,
+        typer.Option(
+            "--allow-diverged",
+            help="With --host: deploy without commits that are checked out there.",
+        ),
+    ] = False,
 ) -> None:
     """Take what holds for every command."""
     if project_name:

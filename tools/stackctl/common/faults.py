@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     NOT_ROLLED_BACK = 4
     NOT_WHOLE = 5
     INTERRUPTED = 130
+    LOST = 255
 
 
 class StackctlError(Exception):

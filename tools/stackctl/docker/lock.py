@@ -54,7 +54,9 @@ def volume_of(project: Project) -> str:
 
 
 def who() -> str:
-    """Return user@host."""
+    """Return user@host; of a command from another machine (over_ssh/) that one's."""
+    if given := os.environ.get("STACKCTL_WHO"):
+        return given
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
