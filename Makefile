@@ -99,7 +99,7 @@ push: ## Build the production image and push it with SBOM and provenance: IMAGE=
 	@# The engine's own builder makes no attestations.
 	@docker buildx inspect push >/dev/null 2>&1 || docker buildx create --name push --driver docker-container
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } | docker buildx build --builder push --pull --push \
-		--sbom=true --provenance=mode=max --build-arg RELEASE=$$(git rev-parse --short HEAD) --tag '$(IMAGE)' --file - .
+		--sbom=true --provenance=mode=max --build-arg RELEASE=$$(git rev-parse --short=12 HEAD) --tag '$(IMAGE)' --file - .
 	@docker buildx imagetools inspect '$(IMAGE)' --format '$(IMAGE)@{{.Manifest.Digest}}'
 
 # remove_beanstalk: begin

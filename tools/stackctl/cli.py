@@ -139,6 +139,12 @@ def deploy(
     name: Annotated[
         str, typer.Option("--release", help="The release's name; default: the git commit.")
     ] = "",
+    image: Annotated[
+        str,
+        typer.Option(
+            metavar="REPOSITORY@sha256:...", help="Pull an image that CI built, and build none."
+        ),
+    ] = "",
     allow_incompatible: Annotated[
         bool,
         typer.Option(help="Apply migrations that the running release is not compatible with."),
@@ -153,7 +159,7 @@ def deploy(
 ) -> None:
     """Build this tree and deploy it: new servers start, then replace the present ones."""
     limits = Limits(health_seconds, watch_seconds, in_place)
-    options = deploying.Options(name, allow_incompatible, force, limits)
+    options = deploying.Options(name, image, allow_incompatible, force, limits)
     _run(as_json, lambda console: deploying.deploy(console, options))
 
 

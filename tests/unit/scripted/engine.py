@@ -47,6 +47,8 @@ class Engine(LockVolume):
         self.before: Callable[[int], Reply | None] = lambda _: None
         self.commit = "aaaa"
         self.images: dict[str, str] = {}
+        # The images that can be pulled, by digest.
+        self.registry: dict[str, str] = {}
         self.behaviours: dict[tuple[str, str], Behaviour] = {}
         self.extra: dict[str, dict[str, Any]] = {}
         # The Host headers of the requests to servers and the site.
@@ -231,6 +233,11 @@ class Engine(LockVolume):
                 return Reply(
                     out=f"PATH=/bin\nRELEASE={image[7:]}\n" if form == IMAGE_ENV else image
                 )
+            case ["pull", reference]:
+                if reply := self.step(f"pull {reference.partition('@')[0]}"):
+                    return reply
+                self.images[reference] = self.registry[reference]
+                return Reply(out="Digest: ...\n")
             case ["image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", repository]:
                 lines = [
                     f"{name.partition(':')[2]} {image}"

@@ -22,7 +22,7 @@ from ..common.faults import (
 )
 from ..common.interrupt import Interrupt
 from ..docker import compose, engine, lock
-from . import migrate, record, refusals, release
+from . import migrate, prebuilt, record, refusals, release
 from .record import Outcome
 from .roll import Roll
 from .server_checks import Limits, ServerFailedError
@@ -34,6 +34,8 @@ class Options:
 
     # Empty: the name that git gives.
     release: str = ""
+    # REPOSITORY@sha256:..., in place of a build.
+    image: str = ""
     allow_incompatible: bool = False
     force: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -51,18 +53,24 @@ def deploy(console: Console, options: Options) -> dict[str, Any]:
         InterruptedByUserError: stopped between two servers.
     """
     interrupt = Interrupt()
+    pulled = ""
+    if options.image:
+        prebuilt.check(options.image, options.release)
     with console.step("checking this machine and the stack"):
         project = preflight.require()
     with lock.held(project, "deploy"), interrupt.noted(console.warn):
         balancer = refusals.require(project, console)
-        name = release.named(options.release) if options.release else release.from_git()
+        if options.image:
+            name, pulled = prebuilt.pull(project, options.image, console, interrupt)
+        else:
+            name = release.named(options.release) if options.release else release.from_git()
         if name.dirty:
             console.warn(f"the tree has uncommitted changes: this release is {name.text}")
         remember_present(project)
         last = record.unfinished(project)
         attempt = Attempt(project, "deploy", name.text, console)
         with attempt.begun():
-            attempt.image = build(project, name.text, console, interrupt)
+            attempt.image = pulled or build(project, name.text, console, interrupt)
             with console.step("checking the environment with it"):
                 force = project.check_environment(attempt.image) or options.force
             if not (force or last) and is_running(project, attempt.image):
