@@ -8,13 +8,19 @@ import pytest
 from tests.unit.scripted.engine import APPLICATION
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
-from tests.unit.scripted.stack import Stack, fails, interrupts
+from tests.unit.scripted.stack import Killed, Stack, fails, interrupts
 from tests.unit.test_stackctl_deploy import BAD_RELEASES, BEGIN
 
-# KiB, of which two servers use 200,000.
-ENOUGH, TOO_LITTLE = 400_000, 399_999
-START = "start server1 server2 bbbb next to it"
-END = ["stop former server1 server2", "remove server1 server2"]
+# KiB, of which two servers and the worker use 300,000.
+ENOUGH, TOO_LITTLE = 600_000, 599_999
+START = "start server1 server2 worker bbbb next to it"
+END = ["stop former server1 server2 worker", "remove server1 server2 worker"]
+REMOVE_NEW = "remove server1 server2"
+
+
+def last(steps: list[str], step: str) -> int:
+    """Return the position of a step's last occurrence."""
+    return len(steps) - 1 - steps[::-1].index(step)
 
 
 @pytest.fixture
@@ -34,8 +40,8 @@ def test_deploy_starts_all_servers_next_to_the_present_ones_and_moves_requests(
         *(*BEGIN, "build bbbb", "lint migrations", "keep static bbbb", "ask server1"),
         *("name bbbb latest", START, "ask server1", "ask server2"),
         *("move server1 to bbbb", "move server2 to bbbb"),
-        *("name bbbb latest", "recreate worker bbbb", "name bbbb latest"),
-        *("mark server1 drained", "mark server2 drained", *END, "write releases ok"),
+        *("name bbbb latest", "mark server1 drained", "mark server2 drained", *END),
+        "write releases ok",
     ]
     assert roomy.serves("bbbb") and not roomy.replicas.others
     assert ended.result["servers"] == {"server1": "bbbb", "server2": "bbbb"}
@@ -137,23 +143,86 @@ def test_server_that_haproxy_moved_in_one_backend_only_is_moved_back(roomy: Stac
     assert "move server1 to aaaa" in roomy.steps and roomy.serves("aaaa")
 
 
-def test_failed_worker_gives_the_requests_back_to_the_former_servers(roomy: Stack) -> None:
-    before = {name: roomy.containers[name].id for name in ("server1", "server2")}
+def test_worker_that_fails_costs_neither_a_server_nor_the_former_worker(roomy: Stack) -> None:
+    before = {name: container.id for name, container in roomy.containers.items()}
     roomy.behave("bbbb", "worker", ends=True)
 
     ended = roomy.deploy("bbbb")
 
-    assert ended.code == 3 and roomy.serves("aaaa")
-    assert {name: roomy.containers[name].id for name in before} == before
-    moves = [step for step in roomy.steps if step.startswith("move") and "aaaa" in step]
-    assert moves == ["move server2 to aaaa", "move server1 to aaaa"]
-    said = [ended.err.index(f"{name}: back to aaaa") for name in ("server2", "server1", "worker")]
-    assert said == sorted(said)
+    assert ended.code == 3 and "worker: its container ended by itself" in ended.result["error"]
+    assert {name: container.id for name, container in roomy.containers.items()} == before
+    assert not any(step.startswith("move") and "bbbb" in step for step in roomy.steps)
+    assert roomy.serves("aaaa") and not roomy.replicas.others
+
+
+def test_haproxy_that_restarted_sends_requests_where_they_were_sent_before(roomy: Stack) -> None:
+    """It chooses one of the two containers that have a server's name."""
+
+    def restarts() -> None:
+        former = roomy.containers["server1"].address
+        roomy.balancer.addresses["server1"] = former
+
+    roomy.faults["name bbbb latest"] = restarts
+
+    assert roomy.deploy("bbbb").code == 0
+    assert (
+        roomy.steps.index(END[0])
+        > last(roomy.steps, "move server1 to bbbb")
+        > last(roomy.steps, "name bbbb latest")
+    )
+    assert roomy.serves("bbbb") and not roomy.replicas.others
+
+
+def test_failed_release_gives_back_the_requests_that_a_restarted_haproxy_sends_it(
+    roomy: Stack,
+) -> None:
+    def restarts() -> None:
+        roomy.balancer.addresses["server1"] = roomy.replicas.of("server1")[-1].address
+
+    roomy.behave("bbbb", "worker", ends=True)
+    roomy.faults["ask server2"] = restarts
+    roomy.behave("bbbb", "server2", answers={"/healthz": (500, "{}")})
+
+    assert roomy.deploy("bbbb").code == 3
+    assert "move server1 to aaaa" in roomy.steps
+    assert roomy.serves("aaaa") and not roomy.replicas.others
+
+
+def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> None:
+    def kill() -> None:
+        raise Killed
+
+    roomy.faults["move server1 to bbbb"] = kill
+    assert roomy.deploy("bbbb").code == 137
+    assert len(roomy.replicas.of("worker")) == 2
+
+    assert roomy.run("rollback", "--json").code == 0
+
+    assert roomy.serves("aaaa") and not roomy.replicas.others
+
+
+@pytest.mark.parametrize("service", ["worker", "bot"])
+def test_only_the_worker_of_the_stack_has_two_containers(roomy: Stack, service: str) -> None:
+    """Another service may be the only one that may run, or publish a port."""
+    roomy.extra["bot"] = {**roomy.model()["services"]["worker"]}
+    roomy.create("bot")
+
+    assert roomy.deploy("bbbb").code == 0
+
+    assert (f"recreate {service} bbbb" in roomy.steps) is (service == "bot")
+
+
+def test_worker_that_is_scaled_by_the_compose_files_is_recreated(roomy: Stack) -> None:
+    roomy.extra["worker"] = {**roomy.model()["services"]["worker"], "scale": 2}
+
+    assert roomy.deploy("bbbb").code == 0
+
+    assert "recreate worker bbbb" in roomy.steps
 
 
 def test_requests_that_haproxy_does_not_give_back_keep_their_server(roomy: Stack) -> None:
     """The new container is bad, but a removed one would answer nothing."""
-    roomy.behave("bbbb", "worker", ends=True)
+    roomy.behave("bbbb", "server2", check="L4CON")
     roomy.faults["move server1 to aaaa"] = fails("no answer from HAProxy")
 
     ended = roomy.deploy("bbbb")
@@ -189,7 +258,7 @@ def test_servers_that_got_no_request_are_removed_without_a_graceful_stop(roomy: 
     roomy.behave("bbbb", "server2", answers={"/readyz": (503, "")})
 
     assert roomy.deploy("bbbb").code == 3
-    assert END[1] in roomy.steps and END[0] not in roomy.steps
+    assert REMOVE_NEW in roomy.steps and "stop former worker" in roomy.steps
 
     # The first server got requests and has to end them; the second one got none.
     roomy.faults["move server1 to cccc"] = fails("no answer from HAProxy")
@@ -222,7 +291,9 @@ def test_server_started_from_another_image_fails_the_release(roomy: Stack) -> No
     ended = roomy.deploy("bbbb")
 
     assert ended.code == 3 and "it still runs another image" in ended.result["error"]
-    assert not any(step.startswith("move") for step in roomy.steps)
+    assert roomy.balancer.addresses == {
+        server: roomy.containers[server].address for server in ("server1", "server2")
+    }
 
 
 def test_container_that_compose_cannot_start_changes_nothing(roomy: Stack) -> None:
@@ -272,7 +343,7 @@ def test_former_container_is_removed_in_the_next_try_after_a_second(roomy: Stack
 
 def test_new_containers_that_cannot_be_removed_fail_the_rollback(roomy: Stack) -> None:
     roomy.behave("bbbb", "server2", answers={"/readyz": (503, "")})
-    roomy.faults[END[1]] = fails("the daemon is busy")
+    roomy.faults[REMOVE_NEW] = fails("the daemon is busy")
 
     ended = roomy.deploy("bbbb")
 
@@ -289,7 +360,7 @@ def test_former_container_that_cannot_be_removed_is_left_to_the_next_deploy(room
     assert ended.code == 0
     assert "a former container is left: docker stop" in ended.err
     assert ended.err.count("the next deploy removes it") == 1
-    assert len(roomy.replicas.others) == 2
+    assert len(roomy.replicas.others) == 3
 
     roomy.faults.clear()
     ended = roomy.deploy("cccc")
@@ -305,7 +376,7 @@ def test_server_out_of_service_is_recreated_before_the_others_are_replaced(roomy
 
     assert roomy.serves("cccc") and not roomy.replicas.others
     assert roomy.steps.index("recreate server2 cccc") < roomy.steps.index(
-        "start server1 cccc next to it"
+        "start server1 worker cccc next to it"
     )
 
 
@@ -322,7 +393,7 @@ def test_servers_are_replaced_in_place_without_memory_or_on_request(
 
     assert ended.code == 0 and stack.serves("bbbb")
     assert ("recreate server1 bbbb" in stack.steps) is in_place
-    reason = "the servers use 195 MiB of memory, and this machine has 390 MiB left"
+    reason = "the servers and the worker use 292 MiB of memory, and this machine has 585 MiB left"
     assert (reason in ended.err) is (available == TOO_LITTLE)
 
 
@@ -343,4 +414,4 @@ def test_rollback_starts_the_earlier_release_next_to_the_present_one(roomy: Stac
 
     assert roomy.run("rollback", "--json").code == 0
 
-    assert "start server1 server2 aaaa next to it" in roomy.steps and roomy.serves("aaaa")
+    assert "start server1 server2 worker aaaa next to it" in roomy.steps and roomy.serves("aaaa")

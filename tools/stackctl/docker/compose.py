@@ -42,6 +42,8 @@ PROXIES = (
 CERTIFICATES = "certificates"
 DATABASE = "db"
 REDIS = "redis"
+# Of the services that run tasks, the stack's own.
+WORKER = "worker"
 # What servers and workers use over the network. A release leaves them alone.
 BACKING = (DATABASE, REDIS, "broker")
 

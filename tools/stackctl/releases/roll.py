@@ -12,7 +12,7 @@ from ..common.faults import StackctlError
 from ..common.interrupt import Interrupt
 from ..docker import compose, engine
 from .server_checks import HEALTH_SECONDS, Limits, ServerChecks, ServerFailedError
-from .surge import MARK_DRAINED, POLL_SECONDS, Surge, longest_request, reason_in_place, settle
+from .surge import MARK_DRAINED, POLL_SECONDS, Surge, longest_request, next_to, reason_in_place
 
 QUIET_POLLS = 3
 
@@ -47,8 +47,7 @@ class Roll:
             ServerFailedError: one failed; back() undoes it and what came before.
         """
         finished = self._all(image, release, force=force)
-        if self.surge is not None:
-            self._remove_former()
+        self._remove_former()
         return finished
 
     def _all(self, image: str, release: str, *, force: bool) -> bool:
@@ -64,12 +63,17 @@ class Roll:
             for server in self.project.servers
             if server not in out and self._is_due(server, image, release, force=force)
         ]
-        if others and not self._replace(others, image, release):
+        workers = [
+            service
+            for service in self.project.workers
+            if self._is_due(service, image, release, force=force)
+        ]
+        if others and not self._replace(others, workers, image, release):
             return False
-        for service in self.project.workers:
+        for service in workers:
             if self.interrupt.requested:
                 return False
-            if self._is_due(service, image, release, force=force):
+            if self.surge is None or service not in self.surge.new:
                 self.worker(service, image)
         engine.tag(image, self.project.latest)
         return True
@@ -80,11 +84,14 @@ class Roll:
             return False
         return True
 
-    def _replace(self, servers: list[str], image: str, release: str) -> bool:
-        """Replace servers that are in service; false when interrupted before all were."""
+    def _replace(self, servers: list[str], workers: list[str], image: str, release: str) -> bool:
+        """Replace servers that are in service; false when interrupted before all were.
+
+        Workers that may have two containers for a while start next to the present ones, too.
+        """
         reason = "" if self.limits.in_place else reason_in_place(self.project)
         if not self.limits.in_place and not reason:
-            return self._surge(servers, image, release)
+            return self._surge(servers, next_to(self.project, workers), image, release)
         if reason:
             self.console.say(f"each server is drained and recreated in place: {reason}")
         return all(
@@ -92,24 +99,24 @@ class Roll:
             for server in servers
         )
 
-    def _surge(self, servers: list[str], image: str, release: str) -> bool:
-        """Start all servers next to the present ones, and have HAProxy send the requests there.
+    def _surge(self, servers: list[str], workers: list[str], image: str, release: str) -> bool:
+        """Start all services next to the present ones, and have HAProxy send the requests there.
 
-        The first one is watched before the others follow.
+        The first server is watched before the others follow.
         """
         surge = self.surge = Surge(self.project, self.balancer)
-        names = ", ".join(servers)
-        with self.console.step(f"{names}: starting {release} next to the running release"):
+        names, all_names = ", ".join(servers), ", ".join((*servers, *workers))
+        with self.console.step(f"{all_names}: starting {release} next to the running release"):
             engine.tag(image, self.project.latest)
-            if error := surge.start(servers):
+            if error := surge.start((*servers, *workers)):
                 raise ServerFailedError(servers[0], "compose could not start it", error)
-            for server, container in surge.new.items():
-                _require_image(server, container, image)
-            for server, container in surge.new.items():
-                self.checks.wait_healthy(server, container.id)
+            for service, container in surge.new.items():
+                _require_image(service, container, image)
+            for service, container in surge.new.items():
+                self.checks.wait_healthy(service, container.id)
         with self.console.step(f"{names}: checking {release}"):
-            for server, container in surge.new.items():
-                self.checks.check_itself(server, container.id, release, WHOLE * 2)
+            for server in servers:
+                self.checks.check_itself(server, surge.new[server].id, release, WHOLE * 2)
         for group in filter(None, (servers[:1], servers[1:])):
             if self.interrupt.requested:
                 return False
@@ -123,11 +130,13 @@ class Roll:
 
     def _remove_former(self) -> None:
         """Remove the containers that serve no more; a release that serves has not failed by one."""
-        self.surge = None
+        surge, self.surge = self.surge, None
+        if surge is None:
+            return
         with self.console.step("removing the former containers"):
             for tries_left in reversed(range(engine.TRIES)):
                 try:
-                    settle(self.project, self.balancer)
+                    surge.settle(surge.moved)
                     return
                 except Exception as error:
                     left = f"a former container is left: {error}; the next deploy removes it"
@@ -172,7 +181,7 @@ class Roll:
         try:
             self.surge.remove_new()
             if not failed:
-                settle(self.project, self.balancer)
+                self.surge.settle(moved=())
         except StackctlError as error:
             failed.append(error)
         for fault in failed:

@@ -1,14 +1,14 @@
-"""A new server starts next to the old one; then HAProxy sends the requests there.
+"""New servers and a new worker start next to the old ones; then HAProxy sends the requests there.
 
 So a deploy takes no server out of service, and a release that fails only costs a change of address.
 HAProxy keeps a server's address while Docker's name server still has it, so a second container of a
-service gets no request until `move`.
+service gets no request until `move`. Two workers share the tasks (ops/tasks/schedule.py, parking).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..balancer import haproxy
@@ -18,6 +18,8 @@ from ..docker import compose, engine
 POLL_SECONDS = 0.2
 # After REQUEST_SECONDS: no request of the application lives longer.
 MORE_SECONDS = 5.0
+# HAProxy takes 2 s to restart.
+BALANCER_SECONDS = 10.0
 # Read by supervisor/drain: nothing is running, nothing will come. A test runs the two together.
 MARK_DRAINED = ': >"$DRAIN_FILE.done"'
 # The memory of each process of a server, of shared pages its share; what the machine has left.
@@ -34,7 +36,7 @@ def longest_request(container: engine.Container) -> float:
 
 @dataclass
 class Surge:
-    """The servers that a release starts next to those that serve."""
+    """The containers that a release starts next to those that serve."""
 
     project: compose.Project
     balancer: haproxy.Balancer
@@ -42,52 +44,74 @@ class Surge:
     new: dict[str, engine.Container] = field(default_factory=dict)
     moved: list[str] = field(default_factory=list)
 
-    def start(self, servers: Iterable[str]) -> str:
-        """Start one more container of each server; return compose's error, or nothing."""
+    def start(self, services: Iterable[str]) -> str:
+        """Start one more container of each service; return compose's error, or nothing."""
         before = self.project.containers()
-        self.old = {server: before[server] for server in servers}
+        self.old = {service: before[service] for service in services}
         result = self.project.start_another(self.old)
         replicas = self.project.replicas()
-        for server, old in self.old.items():
-            added = [one for one in replicas[server] if one.id != old.id]
+        for service, old in self.old.items():
+            added = [one for one in replicas[service] if one.id != old.id]
             if added:
-                self.new[server] = added[0]
+                self.new[service] = added[0]
         return "" if result.ok and self.new.keys() == self.old.keys() else result.text()
 
     def move(self, server: str) -> None:
         """Have HAProxy send a server's requests to its new container."""
         self.moved.append(server)
-        self.balancer.move(server, self._address(self.new[server]))
+        self.balancer.move(server, _address(self.project, self.new[server]))
 
     def move_back(self) -> list[StackctlError]:
-        """Have HAProxy send all requests to the old containers again; return what failed."""
+        """Have HAProxy send all requests to the old containers; return what failed.
+
+        Also those of servers that were not moved: an HAProxy that restarted chose one of the two.
+        """
         failed = []
-        for server in reversed(self.moved):
+        for server in reversed([one for one in self.new if one in self.project.servers]):
             try:
-                self.balancer.move(server, self._address(self.old[server]))
+                _move(self.project, self.balancer, server, self.old[server])
             except StackctlError as error:
                 failed.append(error)
         return failed
 
     def remove_new(self) -> None:
-        """Remove the new containers that never got a request."""
-        unused = [one.id for server, one in self.new.items() if server not in self.moved]
+        """Remove the new servers that never got a request."""
+        servers = [name for name in self.new if name in self.project.servers]
+        unused = [self.new[name].id for name in servers if name not in self.moved]
         if unused:
             engine.remove(*unused)
 
-    def _address(self, container: engine.Container) -> str:
-        """Return a container's present address in the network that HAProxy shares with the servers.
+    def settle(self, moved: Collection[str]) -> None:
+        """Leave one container of each service: the new one of servers that `moved` names.
+
+        The worker is the one of the new release only if all servers are.
 
         Raises:
-            StackctlError: it has none, because it ended, or it is gone.
+            StackctlError: one of the others cannot be stopped.
         """
-        container = engine.one(container.id)
-        for network in self.project.networks(compose.BALANCER):
-            if network in container.addresses:
-                return container.addresses[network]
-        raise StackctlError(
-            f"{container.name} has no address", f"docker logs --tail 30 {container.name}"
+        if set(moved) >= self.old.keys() & {*self.project.servers}:
+            moved = self.old
+        settle(
+            self.project,
+            self.balancer,
+            {name: (self.new if name in moved else self.old)[name].id for name in self.old},
         )
+
+
+def next_to(project: compose.Project, services: Iterable[str]) -> list[str]:
+    """Return those of the workers that may have two containers for a while.
+
+    A service of the team's own may be the only one that may run, or publish a port.
+    """
+    containers = project.containers()
+    return [
+        name
+        for name in services
+        if name == compose.WORKER
+        and project.services[name].get("scale", 1) == 1
+        and name in containers
+        and containers[name].running
+    ]
 
 
 def reason_in_place(project: compose.Project) -> str:
@@ -97,56 +121,131 @@ def reason_in_place(project: compose.Project) -> str:
         if name != compose.BALANCER and name in containers and containers[name].running:
             return f"{name} sends requests to both containers of a server"
     used = available = 0
-    for server in project.servers:
-        if server in containers and containers[server].running:
-            mine, available = memory(engine.execute(containers[server].id, "sh", "-c", MEMORY).out)
+    for name in (*project.servers, *next_to(project, project.workers)):
+        if name in containers and containers[name].running:
+            mine, available = memory(engine.execute(containers[name].id, "sh", "-c", MEMORY).out)
             used += mine
     # Twice: while a server starts, it may take more than it does later.
     if not used or available < 2 * used:
         return (
-            f"the servers use {used // KIB} MiB of memory, and this machine has "
+            f"the servers and the worker use {used // KIB} MiB of memory, and this machine has "
             f"{available // KIB} MiB left"
         )
     return ""
 
 
-def settle(project: compose.Project, balancer: haproxy.Balancer) -> list[str]:
-    """Leave one container of each server: that to which HAProxy sends requests.
+def settle(
+    project: compose.Project, balancer: haproxy.Balancer, kept: Mapping[str, str] | None = None
+) -> list[str]:
+    """Leave one container of each server and of the worker.
 
-    The others end their running requests, stop, and are removed. Returns their names.
+    The others end their running requests and tasks, stop, and are removed.
+
+    Args:
+        project: the stack.
+        balancer: its HAProxy.
+        kept: which container stays, its id by service; by default a server's to which HAProxy sends
+            requests, and a worker of the servers' release.
+
+    Returns the names of those that were removed.
 
     Raises:
         StackctlError: one cannot be stopped.
     """
-    seen, replicas = balancer.servers(), project.replicas()
-    former: dict[str, list[engine.Container]] = {}
-    serving: dict[str, engine.Container] = {}
-    for server in project.servers:
-        all_of_it = replicas.get(server, [])
-        address = seen[server].address if server in seen else ""
-        kept = [one for one in all_of_it if address in one.addresses.values()] or all_of_it
-        former[server] = [one for one in all_of_it if one is not kept[0]]
-        if former[server]:
-            serving[server] = kept[0]
-    ending = [one for several in former.values() for one in several]
-    if not ending:
+    replicas = project.replicas()
+    double = [
+        name
+        for name in (*project.servers, *next_to(project, project.workers))
+        if len(replicas.get(name, ())) > 1
+    ]
+    if not double:
         return []
-    ports = {seen[server].port for server in serving if server in seen}
-    deadline = time.monotonic() + max(map(longest_request, ending))
-    for one in ending:
+    seen = balancer.servers()
+    staying = _staying(project, replicas, seen, kept or {})
+    for server in [name for name in double if name in (kept or {}) and name in seen]:
+        # HAProxy has restarted meanwhile, and chose one of the two.
+        if seen[server].address not in staying[server].addresses.values():
+            _move(project, balancer, server, staying[server])
+    ending = [one for name in double for one in replicas[name] if one is not staying[name]]
+    _end_requests([one for one in ending if one.service in seen], {s.port for s in seen.values()})
+    identities = [one.id for one in ending]
+    engine.stop(*identities, seconds=project.recreate_seconds)
+    engine.remove(*identities)
+    for name in double:
+        # The name that compose gave the first one.
+        first = f"{project.name}-{name}-1"
+        if staying[name].name != first:
+            engine.rename(staying[name].id, first)
+    return [one.name for one in ending]
+
+
+def _staying(
+    project: compose.Project,
+    replicas: Mapping[str, list[engine.Container]],
+    seen: Mapping[str, haproxy.BalancedServer],
+    kept: Mapping[str, str],
+) -> dict[str, engine.Container]:
+    """Return the container that stays of each server and worker that has one."""
+    staying: dict[str, engine.Container] = {}
+    images: set[str] = set()
+    for name in (*project.servers, *project.workers):
+        several = replicas.get(name, [])
+        if not several:
+            continue
+        if name in project.servers:
+            address = seen[name].address if name in seen else ""
+            fitting = [one for one in several if address in one.addresses.values()]
+        else:
+            fitting = [one for one in several if one.running and one.image in images]
+        named = [one for one in several if one.id == kept.get(name)]
+        staying[name] = [*named, *fitting, *several][0]
+        images.add(staying[name].image)
+    return staying
+
+
+def _end_requests(servers: list[engine.Container], ports: set[int]) -> None:
+    """Wait until servers that get no new requests have none left, as long as one may run."""
+    deadline = time.monotonic() + max(map(longest_request, servers), default=0.0)
+    for one in servers:
         while _connections(one, ports) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         if one.running and time.monotonic() < deadline:
             engine.execute(one.id, "sh", "-c", MARK_DRAINED)
-    identities = [one.id for one in ending]
-    engine.stop(*identities, seconds=project.recreate_seconds)
-    engine.remove(*identities)
-    for server, one in serving.items():
-        # The name that compose gave the first one.
-        name = f"{project.name}-{server}-1"
-        if one.name != name:
-            engine.rename(one.id, name)
-    return [one.name for one in ending]
+
+
+def _move(
+    project: compose.Project, balancer: haproxy.Balancer, server: str, to: engine.Container
+) -> None:
+    """Have HAProxy send a server's requests to a container; one that restarts has some time.
+
+    Raises:
+        StackctlError: HAProxy cannot be reached, or the container has ended.
+    """
+    address = _address(project, to)
+    deadline = time.monotonic() + BALANCER_SECONDS
+    while True:
+        try:
+            balancer.move(server, address)
+            return
+        except StackctlError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+def _address(project: compose.Project, container: engine.Container) -> str:
+    """Return a container's present address in the network that HAProxy shares with the servers.
+
+    Raises:
+        StackctlError: it has none, because it ended, or it is gone.
+    """
+    container = engine.one(container.id)
+    for network in project.networks(compose.BALANCER):
+        if network in container.addresses:
+            return container.addresses[network]
+    raise StackctlError(
+        f"{container.name} has no address", f"docker logs --tail 30 {container.name}"
+    )
 
 
 def _connections(container: engine.Container, ports: set[int]) -> int:
