@@ -1,6 +1,6 @@
 """The seeded faults for `./ebctl lint`, a table for each kind."""
 
-from tests.unit.ebctl_faults import container, platform, properties, resources, settings
+from tests.unit.ebctl_faults import apps, container, platform, properties, resources, settings
 from tests.unit.ebctl_faults.bundles import Fault
 
 FAULTS: dict[str, Fault] = {
@@ -9,4 +9,5 @@ FAULTS: dict[str, Fault] = {
     **resources.FAULTS,
     **platform.FAULTS,
     **container.FAULTS,
+    **apps.FAULTS,
 }

@@ -10,7 +10,7 @@ PROCESS = "aws:elasticbeanstalk:environment:process:default"
 FAULTS: dict[str, Fault] = {
     # YAML
     "tab": (config("option_settings:\n\taws: 1\n"), "yaml", 2, "not YAML"),
-    "empty file": (config("# nothing\n"), "yaml", 0, "empty"),
+    "empty file": (config("\n"), "yaml", 0, "empty"),
     "file with a list": (config("- one\n"), "yaml", 1, "no keys"),
     "short YAML tag": (config("Resources:\n  A: !Ref B\n"), "yaml", 2, "!Ref"),
     "duplicate key": (

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.ebctl.bundle import Bundle, read
-from tools.ebctl.lint import config_files, container, platform_files, properties, saved, settings
+from tools.ebctl.lint import (
+    apps,
+    config_files,
+    container,
+    platform_files,
+    properties,
+    resources,
+    saved,
+    settings,
+)
 from tools.ebctl.lint.finding import Finding
 
 
@@ -19,7 +28,7 @@ def findings_in(path: Path) -> list[Finding]:
     Raises:
         EbctlError: it is neither.
     """
-    findings = list(findings_of(read(path)))
+    findings = list(findings_of(read(path), with_saved=(path / saved.FILE).is_file()))
     if path.is_dir():
         findings += saved.check(path)
         if (path / ".ebignore").exists():
@@ -28,16 +37,25 @@ def findings_in(path: Path) -> list[Finding]:
     return sorted(set(findings))
 
 
-def findings_of(bundle: Bundle) -> Iterator[Finding]:
-    """Yield everything that is wrong with a bundle."""
-    read_settings = []
+def findings_of(bundle: Bundle, *, with_saved: bool = False) -> Iterator[Finding]:
+    """Yield everything that is wrong with a bundle.
+
+    Args:
+        bundle: the bundle.
+        with_saved: `eb create` uses a saved configuration with it.
+    """
+    read_settings, sections = [], []
     for item in config_files.check(bundle):
         if isinstance(item, Finding):
             yield item
+        elif isinstance(item, resources.Section):
+            sections.append(item)
         else:
             read_settings.append(item)
-            yield from settings.check(item)
+            yield from settings.check(item, with_saved=with_saved)
     yield from settings.check_together(read_settings)
+    yield from resources.check(sections)
     yield from properties.check(read_settings)
     yield from platform_files.check(bundle)
     yield from container.check(bundle)
+    yield from apps.check(bundle)

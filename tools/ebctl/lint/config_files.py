@@ -11,15 +11,15 @@ from collections.abc import Iterator
 import yaml
 
 from tools.ebctl.bundle import Bundle
-from tools.ebctl.lint import nodes, resources
+from tools.ebctl.lint import nodes, platforms
 from tools.ebctl.lint.finding import Finding, did_you_mean
+from tools.ebctl.lint.resources import SECTIONS, Section
 from tools.ebctl.lint.settings import Setting, settings_of
 
 FOLDER = ".ebextensions"
 KEYS = (
     "option_settings",
-    "Resources",
-    "Outputs",
+    *SECTIONS,
     "packages",
     "sources",
     "files",
@@ -44,11 +44,14 @@ FILE_KEYS = (
 # The platform before Amazon Linux 2 read nginx's files here.
 OLD_NGINX = re.compile(rf"{re.escape(FOLDER)}/nginx/")
 
-Found = Iterator[Finding | Setting]
+# AWS's guide says six digits, and its own samples have four and five.
+MODE = re.compile(r"[0-7]{4,6}")
+
+Found = Iterator[Finding | Setting | Section]
 
 
 def check(bundle: Bundle) -> Found:
-    """Yield the settings of all files, in the order in which they count, and what is wrong."""
+    """Yield the settings and template sections of all files in their order, and what is wrong."""
     for name, file in bundle.under(FOLDER):
         if OLD_NGINX.match(name):
             yield Finding(name, 0, "it is not read here; put it below .platform/nginx", "not-read")
@@ -61,15 +64,18 @@ def check(bundle: Bundle) -> Found:
 
 
 def check_file(name: str, text: str) -> Found:
-    """Yield the settings of one file, and what is wrong with it."""
+    """Yield the settings and template sections of one file, and what is wrong with it."""
     root, findings = nodes.parse(name, text)
     yield from findings
     if root is None:
-        if not findings:
+        if not findings and not text.strip():
             yield Finding(name, 0, "it is empty; Elastic Beanstalk needs a key in it", "yaml")
         return
     if not isinstance(root, yaml.MappingNode):
         yield Finding(name, nodes.line(root), "it holds no keys such as option_settings", "yaml")
+        return
+    if elsewhere := platforms.other(name, root):
+        yield elsewhere
         return
     tags = list(nodes.tags(root))
     for tag, line in tags:
@@ -88,8 +94,8 @@ def check_key(name: str, key: str, value: nodes.Node, line: int) -> Found:
         yield Finding(name, line, f"{key!r} is not known here.{hint}", "key")
     elif key == "option_settings":
         yield from settings_of(name, value)
-    elif key == "Resources":
-        yield from resources.check(name, value)
+    elif key in SECTIONS:
+        yield Section(name, key, value)
     elif key in ("commands", "container_commands"):
         yield from check_commands(name, key, value)
     elif key == "files":
@@ -126,7 +132,7 @@ def check_files(name: str, node: nodes.Node) -> Iterator[Finding]:
         if not parts.keys() & {"content", "source"}:
             yield Finding(name, line, f"{path}: it has neither content nor source", "file")
         mode = nodes.text(parts.get("mode")) if "mode" in parts else None
-        if mode is not None and not re.fullmatch(r"[0-7]{6}", mode):
+        if mode is not None and not MODE.fullmatch(mode):
             message = f'{path}: the mode {mode!r} is not six digits such as "000644"'
             yield Finding(name, line, message, "file")
         for part in parts:

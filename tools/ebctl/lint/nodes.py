@@ -44,6 +44,11 @@ def pairs(node: Node | None) -> Iterator[tuple[str, Node, int]]:
             yield str(key.value), value, line(key)
 
 
+def items(node: Node | None) -> list[Node]:
+    """Return a list's items; nothing of another node."""
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
 def child(node: Node | None, name: str) -> Node | None:
     """Return a mapping's value."""
     return next((value for key, value, _ in pairs(node) if key == name), None)
@@ -52,6 +57,18 @@ def child(node: Node | None, name: str) -> Node | None:
 def text(node: Node | None) -> str | None:
     """Return a scalar's text."""
     return str(node.value) if isinstance(node, yaml.ScalarNode) else None
+
+
+def is_computed(node: Node | None) -> bool:
+    """Return whether a value is known at the deploy only: a function, or one between backticks.
+
+    https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/ebextensions-functions.html
+    """
+    names = [key for key, _, _ in pairs(node)]
+    written = (text(node) or "").strip()
+    return (len(names) == 1 and names[0].startswith(("Ref", "Fn::"))) or (
+        written.startswith("`{") and written.endswith("}`")
+    )
 
 
 def twice(file: str, node: Node) -> Iterator[Finding]:
@@ -63,9 +80,8 @@ def twice(file: str, node: Node) -> Iterator[Finding]:
             yield Finding(file, number, message, "duplicate-key")
         seen.setdefault(key, number)
         yield from twice(file, value)
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from twice(file, item)
+    for item in items(node):
+        yield from twice(file, item)
 
 
 def tags(node: Node) -> Iterator[tuple[str, int]]:
@@ -74,9 +90,8 @@ def tags(node: Node) -> Iterator[tuple[str, int]]:
         yield node.tag, line(node)
     for _, value, _ in pairs(node):
         yield from tags(value)
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from tags(item)
+    for item in items(node):
+        yield from tags(item)
 
 
 def value(node: Node) -> Any:

@@ -28,7 +28,7 @@ def check(settings: list[Setting]) -> Iterator[Finding]:
     for item in plain:
         yield from check_plain(item)
     for item in secret:
-        if not ARN.fullmatch(item.value):
+        if not (item.computed or ARN.fullmatch(item.value)):
             message = "a secret is named by the ARN of Secrets Manager or Parameter Store"
             yield item.wrong(message, "secret")
     for item in plain:
@@ -55,7 +55,7 @@ def check_plain(item: Setting) -> Iterator[Finding]:
         yield item.wrong("a value of several lines does not reach the container", "property")
     elif re.fullmatch(r"""(["']).*\1""", item.value):
         yield item.wrong("the quotes would be part of the value; write none", "property")
-    else:
+    elif not item.computed:
         yield from by_declaration(item)
 
 

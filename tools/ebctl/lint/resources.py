@@ -1,115 +1,136 @@
-"""`Resources` of a .config file, by cfn-lint.
+"""What the .config files add to the environment's CloudFormation template, by cfn-lint.
 
-cfn-lint wants a whole template, so stand-ins are added for what Elastic Beanstalk puts into it; a
-file that changes one of those resources states its difference only.
+All files together are one template, with stand-ins for what Elastic Beanstalk puts into it; a file
+that changes one of those resources states its difference only.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tools.ebctl.lint import nodes
 from tools.ebctl.lint.finding import Finding
 
 REGION = "us-east-1"
-# What an environment with an application load balancer has, with what cfn-lint insists on.
-# https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/customize-containers-format-resources-eb.html
-OWN: dict[str, dict[str, Any]] = {
-    "AWSEBAutoScalingGroup": {
-        "Type": "AWS::AutoScaling::AutoScalingGroup",
-        "Properties": {
-            "MinSize": "1",
-            "MaxSize": "2",
-            "AvailabilityZones": {"Fn::GetAZs": ""},
-            "LaunchTemplate": {"LaunchTemplateId": "lt-0123456789abcdef0", "Version": "1"},
-        },
-    },
-    "AWSEBEC2LaunchTemplate": {
-        "Type": "AWS::EC2::LaunchTemplate",
-        "Properties": {"LaunchTemplateData": {}},
-    },
-    "AWSEBSecurityGroup": {
-        "Type": "AWS::EC2::SecurityGroup",
-        "Properties": {"GroupDescription": "instances"},
-    },
-    "AWSEBLoadBalancerSecurityGroup": {
-        "Type": "AWS::EC2::SecurityGroup",
-        "Properties": {"GroupDescription": "load balancer"},
-    },
-    "AWSEBV2LoadBalancer": {
-        "Type": "AWS::ElasticLoadBalancingV2::LoadBalancer",
-        "Properties": {},
-    },
-    "AWSEBV2LoadBalancerTargetGroup": {
-        "Type": "AWS::ElasticLoadBalancingV2::TargetGroup",
-        "Properties": {"Port": 80, "Protocol": "HTTP", "VpcId": "vpc-0123456789abcdef0"},
-    },
-    "AWSEBV2LoadBalancerListener": {
-        "Type": "AWS::ElasticLoadBalancingV2::Listener",
-        "Properties": {
-            "LoadBalancerArn": {"Ref": "AWSEBV2LoadBalancer"},
-            "Port": 80,
-            "Protocol": "HTTP",
-            "DefaultActions": [
-                {"Type": "forward", "TargetGroupArn": {"Ref": "AWSEBV2LoadBalancerTargetGroup"}}
-            ],
-        },
-    },
-}
-# Elastic Beanstalk's own function, replaced before CloudFormation sees it.
+# The keys of a .config file that are a template's sections.
+SECTIONS = ("Parameters", "Mappings", "Resources", "Outputs")
+# Elastic Beanstalk's own function: its text is known at the deploy only.
 OWN_FUNCTION = "Fn::GetOptionSetting"
+UNKNOWN_TEXT = "EBOptionSetting"
+# CloudFormation's own words for a resource that Elastic Beanstalk takes out, or adds to a list.
+OWN_PREFIX = "CmpFn::"
+# Which of the two a Ref gives depends on the network, says Elastic Beanstalk's guide.
+GROUP_FORMATS = ("AWS::EC2::SecurityGroup.Name", "AWS::EC2::SecurityGroup.Id")
 
 
-def check(file: str, node: nodes.Node) -> Iterator[Finding]:
-    """Yield what cfn-lint finds."""
-    from cfnlint.api import lint
+@dataclass(frozen=True)
+class Section:
+    """One section of a template, as a file has it."""
+
+    file: str
+    name: str
+    node: nodes.Node
+
+
+@cache
+def own_resources() -> dict[str, dict[str, Any]]:
+    """Return the resources of Elastic Beanstalk by their names."""
+    path = Path(__file__).with_name("environment.yaml")
+    content: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
+
+
+def check(sections: Sequence[Section]) -> Iterator[Finding]:
+    """Yield what CloudFormation would refuse in the sections of all files."""
+    usable = []
+    for section in sections:
+        if isinstance(nodes.value(section.node), dict):
+            usable.append(section)
+        else:
+            message = f"{section.name} has nothing below it"
+            yield Finding(section.file, nodes.line(section.node), message, "resource")
+    if any(section.name in ("Resources", "Outputs") for section in usable):
+        yield from lint(usable)
+
+
+def lint(sections: Sequence[Section]) -> Iterator[Finding]:
+    """Yield what cfn-lint calls an error; its warnings are advice on valid templates."""
+    from cfnlint.api import lint as cfn_lint
     from cfnlint.config import ManualArgs
 
-    given = nodes.value(node)
-    if not isinstance(given, dict):
-        yield Finding(file, nodes.line(node), "Resources has no resource below it", "resource")
-        return
-    template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": merged(plain(given))}
-    matches = lint(json.dumps(template), config=ManualArgs(regions=[REGION]))
+    matches = cfn_lint(json.dumps(template(sections)), config=ManualArgs(regions=[REGION]))
     for match in matches:
         path = [str(part) for part in getattr(match, "path", None) or []]
-        if path[1:2] and path[1] in OWN and path[1] not in given:
-            continue
         message = " ".join(str(match.message).split())
-        yield Finding(file, line_of(node, path[1:]), message, f"cfn-lint {match.rule.id}")
+        if not match.rule.id.startswith("E") or all(word in message for word in GROUP_FORMATS):
+            continue
+        place = locate(sections, path)
+        if place:
+            yield Finding(*place, message, f"cfn-lint {match.rule.id}")
+
+
+def template(sections: Sequence[Section]) -> dict[str, Any]:
+    """Return the template of the environment: Elastic Beanstalk's own, and what the files say."""
+    result: dict[str, Any] = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Parameters": {UNKNOWN_TEXT: {"Type": "String"}},
+        "Resources": dict(own_resources()),
+    }
+    for section in sections:
+        target = result.setdefault(section.name, {})
+        for name, given in plain(nodes.value(section.node)).items():
+            if section.name == "Resources":
+                given = changed(target.get(name), given)
+            if given is not None:
+                target[name] = given
+    return result
+
+
+def changed(base: Any, given: Any) -> Any:
+    """Return a resource with a file's differences; None where a file only takes it out."""
+    if not isinstance(given, dict):
+        return given
+    given = {key: value for key, value in given.items() if not key.startswith(OWN_PREFIX)} or base
+    if not (isinstance(base, dict) and isinstance(given, dict)):
+        return given
+    properties = {**base.get("Properties", {}), **(given.get("Properties") or {})}
+    return {**base, **given, "Properties": properties}
 
 
 def plain(value: Any) -> Any:
-    """Return a value with Elastic Beanstalk's own function replaced by a text."""
+    """Return a value with Elastic Beanstalk's own function replaced by a reference."""
     if isinstance(value, dict):
         if set(value) == {OWN_FUNCTION}:
-            return str((value[OWN_FUNCTION] or {}).get("DefaultValue", "setting"))
+            return {"Ref": UNKNOWN_TEXT}
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def merged(given: dict[str, Any]) -> dict[str, Any]:
-    """Return Elastic Beanstalk's resources with a file's differences, and the file's own."""
-    resources = {name: dict(resource) for name, resource in OWN.items()}
-    for name, resource in given.items():
-        base = resources.get(name)
-        if base and isinstance(resource, dict):
-            properties = {**base["Properties"], **(resource.get("Properties") or {})}
-            resources[name] = {**base, **resource, "Properties": properties}
-        else:
-            resources[name] = resource
-    return resources
+def locate(sections: Sequence[Section], path: list[str]) -> tuple[str, int] | None:
+    """Return the file and line of a template's path; None if no file has it."""
+    deepest, place = 0, None
+    for section in sections:
+        if path[:1] == [section.name]:
+            depth, line = follow(section.node, path[1:])
+            if depth > deepest:
+                deepest, place = depth, (section.file, line)
+    return place
 
 
-def line_of(node: nodes.Node, path: list[str]) -> int:
-    """Return the line of the innermost key of a path that the file has."""
-    number = nodes.line(node)
+def follow(node: nodes.Node, path: list[str]) -> tuple[int, int]:
+    """Return how many keys of a path a node has, and the line of the last one."""
+    line = nodes.line(node)
     current: nodes.Node | None = node
-    for part in path:
-        nodes_of_part = [(value, line) for key, value, line in nodes.pairs(current) if key == part]
-        if not nodes_of_part:
-            break
-        current, number = nodes_of_part[0]
-    return number
+    for depth, part in enumerate(path):
+        values = [(value, line) for key, value, line in nodes.pairs(current) if key == part]
+        if not values:
+            return depth, line
+        current, line = values[0]
+    return len(path), line

@@ -24,6 +24,8 @@ class Setting:
     file: str
     line: int
     document: bool = False
+    # Known at the deploy only.
+    computed: bool = False
 
     def wrong(self, message: str, rule: str) -> Finding:
         """Return a finding about it."""
@@ -68,19 +70,23 @@ def setting(
 ) -> Iterator[Setting | Finding]:
     """Yield a setting, or that its value is none."""
     text = nodes.text(node)
+    computed = nodes.is_computed(node)
     document = (known.find(namespace)[1] or {}).get(name, known.Option()).document
-    if text is None and not document:
+    if text is None and not document and not computed:
         yield Finding(file, line, f"{name}: its value is a list or a mapping, not a text", "value")
     else:
-        yield Setting(namespace, name, text or "", file, line, text is None)
+        yield Setting(namespace, name, text or "", file, line, text is None, computed)
 
 
-def check(setting: Setting, *, by_client: bool = True) -> Iterator[Finding]:
+def check(
+    setting: Setting, *, by_client: bool = True, with_saved: bool = False
+) -> Iterator[Finding]:
     """Yield what is wrong with a setting by itself.
 
     Args:
         setting: the setting.
         by_client: check what `eb create` would set instead; not for its own saved configuration.
+        with_saved: `eb create` uses a saved configuration, and so none of its own values.
     """
     is_known, options = known.find(setting.namespace)
     if not is_known:
@@ -99,22 +105,22 @@ def check(setting: Setting, *, by_client: bool = True) -> Iterator[Finding]:
             "option",
         )
         return
-    if not setting.document and (problem := option.wrong(setting.value)):
+    if not (setting.document or setting.computed) and (problem := option.wrong(setting.value)):
         yield setting.wrong(problem, "value")
     if option.secret:
         yield setting.wrong("a secret does not belong in a file", "secret")
     if by_client:
-        yield from overridden(setting, option)
+        yield from overridden(setting, option, with_saved=with_saved)
 
 
-def overridden(setting: Setting, option: known.Option) -> Iterator[Finding]:
+def overridden(setting: Setting, option: known.Option, *, with_saved: bool) -> Iterator[Finding]:
     """Yield that the eb client sets another value, which wins."""
     if option.always:
         yield setting.wrong(
             f"`eb create` always sets it, which wins over this file; use its {option.always}",
             "overridden",
         )
-    elif option.client and setting.value != option.client:
+    elif option.client and not with_saved and setting.value != option.client:
         yield setting.wrong(
             f"`eb create` sets {option.client!r}, which wins over this file; put it into "
             ".elasticbeanstalk/default.cfg.yml",
