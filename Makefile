@@ -103,8 +103,8 @@ push: ## Build the production image and push it with SBOM and provenance: IMAGE=
 	@docker buildx imagetools inspect '$(IMAGE)' --format '$(IMAGE)@{{.Manifest.Digest}}'
 
 # remove_beanstalk: begin
-eb-bundle: ## Write a bundle that names a prebuilt image, for `eb deploy --archive`: IMAGE=name@sha256:...
-	@./ebctl bundle --image '$(IMAGE)'
+eb-bundle: ## Write a bundle for `eb deploy --archive`: of a prebuilt image (IMAGE=name@sha256:...), of the worker (WORKER=1)
+	@./ebctl bundle $(if $(IMAGE),--image '$(IMAGE)') $(if $(WORKER),--worker)
 # remove_beanstalk: end
 
 # remove_template: begin

@@ -12,6 +12,7 @@ from tools.ebctl.faults import EbctlError
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = Path("var/eb/bundle.zip")
+WORKER_BUNDLE = Path("var/eb/worker.zip")
 # Exit codes: 0 nothing wrong, 1 findings, 2 the command itself could not be done.
 FOUND = 1
 FAILED = 2
@@ -51,10 +52,19 @@ def parser() -> argparse.ArgumentParser:
     lint.set_defaults(run=run_lint)
 
     make = commands.add_parser(
-        "bundle", help="make a bundle that names a prebuilt image, so that instances build nothing"
+        "bundle",
+        help="write a bundle that `eb deploy` does not make itself",
+        description="Of a prebuilt image, so that instances build nothing; of the worker; or both.",
     )
-    make.add_argument("--image", required=True, metavar="NAME@sha256:DIGEST")
-    make.add_argument("--output", type=Path, default=BUNDLE, help="(default: %(default)s)")
+    make.add_argument("--image", metavar="NAME@sha256:DIGEST", help="the prebuilt image")
+    make.add_argument(
+        "--worker",
+        action="store_true",
+        help="for `eb create --single`: without the files of load balancer and scaling",
+    )
+    make.add_argument(
+        "--output", type=Path, help=f"(default: {BUNDLE}; of the worker {WORKER_BUNDLE})"
+    )
     make.set_defaults(run=run_bundle)
 
     https = commands.add_parser(
@@ -78,10 +88,26 @@ def run_lint(arguments: argparse.Namespace) -> int:
 
 def run_bundle(arguments: argparse.Namespace) -> int:
     """Write the bundle and say what comes next."""
+    if arguments.image is None and not arguments.worker:
+        raise EbctlError(
+            "name a prebuilt image (--image), or write the worker's bundle (--worker)."
+        )
+    # Loaded here: it brings PyYAML.
+    from tools.ebctl import worker
+
     source = bundle.from_tree(ROOT)
-    prebuilt.write(source, arguments.image, arguments.output)
-    print(f"Wrote {arguments.output}: .ebextensions, .platform and {arguments.image}")
-    print(f"Next: eb deploy ENVIRONMENT --region REGION --archive {arguments.output}")
+    outside = worker.left_out(source) if arguments.worker else []
+    target = arguments.output or (WORKER_BUNDLE if arguments.worker else BUNDLE)
+    if arguments.image is not None:
+        prebuilt.write(worker.without(source, outside), arguments.image, target)
+        content = f".ebextensions, .platform and {arguments.image}"
+    else:
+        worker.write(ROOT, outside, target)
+        content = "the last commit"
+    print(f"Wrote {target}: {content}")
+    if outside:
+        print(f"Not for a single instance, and left out: {', '.join(outside)}")
+    print(f"Next: eb deploy ENVIRONMENT --region REGION --archive {target} --label LABEL")
     return 0
 
 
