@@ -5,7 +5,6 @@ import re
 
 from tests.tree import ROOT
 
-
 BUCKETS = {"MEDIA_BUCKET": "mysite-media", "STATIC_BUCKET": "mysite-static"}
 
 
