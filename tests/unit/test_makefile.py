@@ -101,6 +101,7 @@ def test_lint_skips_deleted_files_that_git_still_lists(tmp_path: Path) -> None:
         "shellcheck tests/lint",
         "yamllint kept.yaml",
         "hadolint Dockerfile.kept",
+        "tests/lint: 6 files, no fault",
     ]
 
 
@@ -154,7 +155,14 @@ def lint(tree: Path, *names: str, broken: str = "") -> tuple[dict[str, str], int
     subprocess.run(["git", "init", "-q"], cwd=tree, check=True)
     (tree / ".git/info").mkdir(exist_ok=True)
     (tree / ".git/info/exclude").write_text(".venv\ntests\n")
-    done = subprocess.run(["tests/lint", *names], cwd=tree, env={**os.environ, "BROKEN": broken})
+    done = subprocess.run(
+        ["tests/lint", *names],
+        cwd=tree,
+        env={**os.environ, "BROKEN": broken},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert ("then run it again" in done.stderr) == (done.returncode != 0)
     lines = (tree / ".git/log").read_text().splitlines()
     return dict(line.split(" ", 1) for line in lines), done.returncode
 

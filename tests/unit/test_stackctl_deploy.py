@@ -9,7 +9,7 @@ from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Stack, fails, interrupts
 
-BEGIN = ["lock deploy", "write owner", "write releases found", "write releases started"]
+BEGIN = ["lock deploy", "write owner", "write releases ok", "write releases started"]
 
 
 def server_steps(server: str, release: str) -> list[str]:
@@ -33,7 +33,7 @@ def test_deploy_migrates_then_replaces_one_server_at_a_time(stack: Stack) -> Non
     ]
     assert stack.serves("bbbb") and stack.locks == {}
     assert stack.data.applied == ["shop.0001", "shop.0002"]
-    assert [line[1:] for line in stack.record()][::2] == [("aaaa", "found"), ("bbbb", "ok")]
+    assert [line[1:] for line in stack.record()][::2] == [("aaaa", "ok"), ("bbbb", "ok")]
     assert ended.result == {
         **{"action": "deploy", "project": NAME, "release": "bbbb", "changed": True, "code": 0},
         "servers": {"server1": "bbbb", "server2": "bbbb"},

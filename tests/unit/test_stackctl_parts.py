@@ -114,6 +114,14 @@ def test_record_lists_served_releases_latest_first() -> None:
     assert [line.release for line in record.read(fake_project())] == ["a", "b", "c", "a"]
 
 
+def test_record_names_the_start_by_compose_that_earlier_versions_called_found(kept: Kept) -> None:
+    record.append(fake_project(), record.Entry("", "found", "a", "", "found", ""))
+
+    (started,) = record.read(fake_project())
+
+    assert (started.action, started.outcome, started.served) == ("compose", "ok", True)
+
+
 def test_record_skips_a_truncated_line(kept: Kept) -> None:
     record.append(fake_project(), entry("a"))
     kept.records["project"] += '{"time": "2030\n'

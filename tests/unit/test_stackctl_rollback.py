@@ -148,7 +148,7 @@ def test_images_of_the_5_latest_served_releases_are_kept(stack_on_third_release:
     for name in ("dddd", "eeee", "ffff"):
         ended = stack_on_third_release.deploy(name)
 
-    assert "removed the image of aaaa: not one of the 5 latest that served" in ended.err
+    assert "cleaning up: removed the image of aaaa; the 5 latest releases" in ended.err
     kept = {name.partition(":")[2] for name in stack_on_third_release.images}
     assert kept == {"latest", "bbbb", "cccc", "dddd", "eeee", "ffff"}
 
@@ -204,7 +204,7 @@ def test_releases_lists_the_latest_first(stack_on_third_release: Stack) -> None:
         ("deploy", "dddd", "rolled back", False),
         ("deploy", "cccc", "ok", True),
         ("deploy", "bbbb", "ok", True),
-        ("found", "aaaa", "found", True),
+        ("compose", "aaaa", "ok", True),
     ]
     shown = stack_on_third_release.run("releases").out
     headings = ["time", "action", "release", "result", "seconds", "who", "image"]
@@ -222,7 +222,7 @@ def test_releases_lists_the_latest_first(stack_on_third_release: Stack) -> None:
         ("deploy A, deploy B, deploy C, rollback B, deploy D", "DD", "B"),
         ("deploy A, deploy B, deploy C, rollback A, deploy D", "DD", "A"),
         ("deploy A, deploy B, deploy A", "AA", "B"),
-        ("found A, deploy B!", "AB", "A"),
+        ("compose A, deploy B!", "AB", "A"),
         ("deploy A, deploy B, rollback A!", "AB", "A"),
         ("deploy A, deploy B, deploy C!, rollback A!", "CA", "A"),
         # When it was cut off, every server ran C, or none.

@@ -242,7 +242,7 @@ def test_up_starts_the_stack_and_prints_the_url(stack: Stack) -> None:
     ended = stack.run("up", "--json")
 
     assert ended.code == 0 and stack.serves("aaaa") and not stack.locks
-    assert stack.steps == ["lock up", "write owner", "up", "write releases found"]
+    assert stack.steps == ["lock up", "write owner", "up", "write releases ok"]
     assert f"http://localhost:{stack.port}/" in ended.err and "warning" not in ended.err
 
 

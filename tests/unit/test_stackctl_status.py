@@ -68,7 +68,7 @@ def test_every_part_of_a_stack_has_a_row_in_doctor_and_status(
         ({"health": "unhealthy", "health_output": "no answer"}, "unhealthy: no answer", "logs"),
         ({"health": "starting", "restarts": 3}, "restarted 3 times", "logs --tail 30 {}"),
         ({"networks": frozenset({"project_other"})}, "network project_net", "--force-recreate {}"),
-        ({"config_hash": "former"}, "another configuration than .env", ""),
+        ({"config_hash": "former"}, "changed: a compose file, or a variable", ""),
     ],
 )
 def test_each_fault_of_a_service_is_reported_with_its_next_step(
@@ -149,7 +149,7 @@ def test_changed_variables_are_named_without_their_values(
 
     row = status(machine)[service]
 
-    assert row.problem.endswith("(ADDED, DB_PASSWORD)")
+    assert row.problem.endswith("changed: ADDED, DB_PASSWORD")
     assert hint in row.hint
     assert "secret" not in row.problem + row.hint
 
@@ -206,7 +206,7 @@ def test_status_accepts_nginx_balancer_instead_of_haproxy(machine: Machine) -> N
 
     # Started from a configuration with nginx-balancer, which the present one lacks.
     machine.hashes["nginx-balancer"] = "another"
-    assert "another configuration" in status(machine)["nginx-balancer"].problem
+    assert "former configuration" in status(machine)["nginx-balancer"].problem
 
 
 def test_status_of_a_stack_that_was_never_started_is_one_line(

@@ -122,7 +122,7 @@ def check_the_record(site: Site, old: str, new: str) -> None:
     """Assert that the record lists the attempts, latest first."""
     record = site.ask("releases")
     assert record["running"] == [old]
-    attempts = [r for r in record["releases"] if r["action"] != "found"]
+    attempts = [r for r in record["releases"] if r["action"] != "compose"]
     assert [(r["action"], r["release"], r["outcome"]) for r in attempts[:3]] == [
         ("rollback", old, "ok"),
         ("deploy", new, "ok"),

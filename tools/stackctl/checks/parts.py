@@ -214,7 +214,7 @@ def _drift(
     if passwords.is_rotated(project, container):
         return None
     names = changed_variables(service, container, project)
-    what = f" ({', '.join(names)})" if names else ""
+    differs = ", ".join(names) or "a compose file, or a variable that has no value now"
     if service in (*project.servers, *project.workers):
         rotated = [p.name for p in passwords.PASSWORDS.values() if p.is_changed(project, names)]
         how = f"rotate {rotated[0]}" if rotated else "deploy"
@@ -224,7 +224,7 @@ def _drift(
         command = compose.recreate_command(service)
         hint = f"{first}{command} brings the present one, with a short interruption"
     return (
-        f"it runs with another configuration than .env and the compose files have{what}",
+        f"it runs with its former configuration; what has changed: {differs}",
         hint,
     )
 

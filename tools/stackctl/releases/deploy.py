@@ -209,10 +209,17 @@ def remember_present(project: compose.Project) -> None:
     newest_first = list(release.available(project))
     name = max(running, key=newest_first.index)
     if name not in known:
-        entry = record.Entry(
-            *(lock.now(), "found", name, running[name]), *(Outcome.FOUND, lock.who())
+        record.append(
+            project,
+            record.Entry(
+                time=lock.now(),
+                action=record.COMPOSE_UP,
+                release=name,
+                image=running[name],
+                outcome=Outcome.OK,
+                who=lock.who(),
+            ),
         )
-        record.append(project, entry)
 
 
 def release_before(project: compose.Project) -> str:
@@ -327,7 +334,8 @@ def _prune(project: compose.Project, console: Console) -> None:
     try:
         for gone in release.prune(project):
             console.say(
-                f"removed the image of {gone}: not one of the {release.KEPT} latest that served"
+                f"cleaning up: removed the image of {gone}; "
+                f"the {release.KEPT} latest releases that served keep theirs"
             )
     except StackctlError as error:
         console.warn(f"older releases' images were not checked: {error.problem}")

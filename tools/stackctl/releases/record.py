@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from ..docker import lock
@@ -20,9 +20,11 @@ class Outcome(StrEnum):
     NOT_ROLLED_BACK = "not rolled back"
     FAILED = "failed"  # before any server was touched
     INTERRUPTED = "interrupted"
-    FOUND = "found"  # it ran before there was a record of it
 
 
+# The action of a release that was started without stackctl, and what records wrote before.
+COMPOSE_UP = "compose"
+_FORMER_COMPOSE_UP = "found"
 # Begins the action of a rotation of secrets, which leaves the release as it is.
 ROTATE = "rotate"
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED, Outcome.NOT_ROLLED_BACK)
@@ -46,7 +48,7 @@ class Entry:
     @property
     def served(self) -> bool:
         """Return whether the release was in service after this."""
-        return self.outcome in (Outcome.OK, Outcome.FOUND)
+        return self.outcome == Outcome.OK
 
     @property
     def unfinished(self) -> bool:
@@ -79,6 +81,8 @@ def read(project: Project) -> list[Entry]:
             entry = Entry(**json.loads(line))
         except (ValueError, TypeError):
             continue
+        if entry.action == _FORMER_COMPOSE_UP:
+            entry = replace(entry, action=COMPOSE_UP, outcome=Outcome.OK)
         if entries and _ends(entry, entries[-1]):
             entries.pop()
         if entry.outcome != Outcome.UNCHANGED:
