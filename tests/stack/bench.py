@@ -87,6 +87,11 @@ class Bench:
         )
 
     @property
+    def network(self) -> str:
+        """The network of all containers."""
+        return NAME
+
+    @property
     def stats(self) -> str:
         """The URL of the stats page of HAProxy, as CSV."""
         return f"http://127.0.0.1:{self.ports['stats']}/stats;csv"

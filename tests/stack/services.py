@@ -31,3 +31,9 @@ def kill(stack: Stack, service: str) -> None:
 def start(stack: Stack, service: str) -> None:
     """Start the stopped container of a service."""
     stack.compose("up", "--detach", "--wait", "--no-deps", "--no-recreate", service)
+
+
+def restart(stack: Stack, service: str) -> None:
+    """Stop a service, and wait until its container is healthy again."""
+    stack.compose("stop", service)
+    start(stack, service)

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor  # remove_demo
 from pathlib import Path
 
 from tests.stack.compose import DB_ENGINE, Stack, docker, mysql_only, secret_environment
+from tests.stack.services import restart
 
 
 # remove_demo: begin
@@ -96,6 +97,18 @@ def test_mysql_uses_utf8mb4_and_strict_mode(production: Stack) -> None:
     )
 
     assert "'9." in facts and "utf8mb4" in facts and "STRICT_TRANS_TABLES" in facts
+
+
+@mysql_only
+def test_mysql_creates_the_account_of_stackctl_again_when_it_starts(production: Stack) -> None:
+    """A volume of an earlier release has none."""
+    mysql = ("mysql", "--user=stackctl", "--skip-column-names", "--batch", "--execute")
+    production.run_in("db", *mysql, "DROP USER stackctl@localhost")
+
+    restart(production, "db")
+
+    grants = production.run_in("db", *mysql, "SHOW GRANTS")
+    assert "`stackctl`@`localhost` WITH GRANT OPTION" in grants and "CREATE USER" in grants
 
 
 def test_migrate_gives_up_when_no_database_answers(production: Stack) -> None:

@@ -24,6 +24,7 @@ from tests.stack.postgres import (
     sorted_lines,
 )
 from tests.stack.stackctl.site import Site, count_rows, removed_afterwards
+from tests.stack.stackctl.test_rotate import check_rotate_all
 from tests.stack.test_data import check_refused_password
 from tests.stack.test_migrations import (
     check_gate,  # remove_demo
@@ -396,6 +397,10 @@ def test_only_servers_have_the_former_password_until_it_is_retired(postgres: Sit
     said = postgres.run_in("db", "env", f"SCRIPT={script}", "timeout", "30", "bash", "-c", ROTATE)
     own, other = said.split()
     assert own != other == "127.0.0.1"
+
+
+def test_rotate_all_fails_no_request_and_keeps_users_signed_in(postgres: Site) -> None:
+    check_rotate_all(postgres)
 
 
 # remove_demo: begin

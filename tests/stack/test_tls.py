@@ -91,6 +91,24 @@ def test_old_tls_versions_and_ciphers_are_refused(tls: SecureStack) -> None:
         tls.handshake(limited_context(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA"))
 
 
+def test_tls_session_is_not_kept_in_a_ticket(tls: SecureStack) -> None:
+    """Whoever gets the ticket key could decrypt what was recorded before."""
+    context = limited_context(tls, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256")
+
+    with tls.handshake(context) as connection:
+        assert connection.session is not None and not connection.session.has_ticket
+
+
+@pytest.mark.parametrize("first", ["AES256-GCM-SHA384", "CHACHA20-POLY1305"])
+def test_client_chooses_the_cipher(tls: SecureStack, first: str) -> None:
+    """A phone without AES in its processor prefers the other one."""
+    names = sorted(("AES256-GCM-SHA384", "CHACHA20-POLY1305"), key=lambda name: name != first)
+    ciphers = ":".join(f"ECDHE-ECDSA-{name}" for name in names)
+
+    with tls.handshake(limited_context(tls, ssl.TLSVersion.TLSv1_2, ciphers)) as connection:
+        assert (connection.cipher() or ("",))[0] == f"ECDHE-ECDSA-{first}"
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("path", ["/", "/profile/?format=txt&a=%20b", "/livez/x", "//a//healthz"])
 def test_http_redirects_to_https(tls: SecureStack, method: str, path: str) -> None:
