@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.unit.scripted.balancer import BACKENDS
 from tests.unit.scripted.project import NAME
-from tests.unit.scripted.stack import Stack, fails
+from tests.unit.scripted.stack import Killed, Stack, fails
 from tests.unit.test_stackctl_deploy import server_steps
 from tests.unit.test_stackctl_parts import container
 from tools.stackctl.docker import compose, lock
@@ -144,6 +145,27 @@ def test_rollback_records_a_cut_off_deploy_when_the_previous_release_still_runs(
     assert stack_on_third_release.record()[-1] == ("rollback", "cccc", "ok")
 
 
+@pytest.mark.parametrize("server", ["server1", "server2"])
+def test_rollback_after_a_cut_off_deploy_returns_a_drained_server_to_service(
+    stack_on_third_release: Stack, server: str
+) -> None:
+    """Every container runs the earlier release still, but one gets no request."""
+    stack = stack_on_third_release
+
+    def drain_and_die() -> None:
+        stack.balancer.admin |= {(backend, server): "drain" for backend in BACKENDS}
+        raise Killed
+
+    stack.faults["ask server1"] = drain_and_die
+    stack.deploy("dddd")
+    stack.faults.clear()
+    assert stack.balancer.drained() == {server} and set(stack.releases().values()) == {"cccc"}
+
+    assert stack.run("rollback", "--json").code == 0
+
+    assert not stack.balancer.drained() and stack.serves("cccc")
+
+
 def test_images_of_the_5_latest_served_releases_are_kept(stack_on_third_release: Stack) -> None:
     for name in ("dddd", "eeee", "ffff"):
         ended = stack_on_third_release.deploy(name)
@@ -229,6 +251,8 @@ def test_releases_lists_the_latest_first(stack_on_third_release: Stack) -> None:
         ("deploy A, deploy B, deploy C!", "CC", "B"),
         ("deploy A, deploy B, deploy C!", "BB", "B"),
         ("deploy A, deploy B, deploy C!, rollback B", "BB", "A"),
+        # Somebody started the release before by hand.
+        ("deploy A, deploy B, deploy C", "BB", "A"),
         # The running release is not on record.
         ("deploy A, deploy B", "XX", "B"),
     ],

@@ -111,7 +111,7 @@ def test_bad_release_costs_no_server(
     assert ended.code == 3 and roomy.serves("aaaa") and not roomy.locks
     assert f"deploy of bbbb failed: {server}: " in ended.result["error"]
     assert words in ended.result["error"]
-    assert f"the last lines of {server}:" in ended.err
+    assert f"the last lines of {server}:" in ended.err and f"Z error: {server}: " in ended.err
     # The same containers serve; those of the bad release are gone.
     assert {name: container.id for name, container in roomy.containers.items()} == before
     assert not roomy.replicas.others
