@@ -121,6 +121,17 @@ def test_commands_are_sent_to_haproxy_and_its_complete_answer_is_returned(
     assert received == ["show stat;show info\n"]
 
 
+def test_haproxy_that_accepts_and_never_answers_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    with closing(socket.socket(socket.AF_UNIX)) as silent:
+        silent.bind(str(path))
+        silent.listen()
+
+        result = perl(TALK.read_text(), str(path), "1", given="show stat\n")
+
+    assert result.returncode != 0 and result.stderr == f"{path}: no answer within 1 s\n"
+
+
 def test_missing_socket_of_haproxy_is_named(tmp_path: Path) -> None:
     result = perl(TALK.read_text(), str(tmp_path / "none.sock"), "5", given="show stat\n")
 
