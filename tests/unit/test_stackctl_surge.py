@@ -201,6 +201,24 @@ def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> Non
     assert roomy.serves("aaaa") and not roomy.replicas.others
 
 
+def test_status_shows_the_container_that_gets_the_requests(roomy: Stack) -> None:
+    def kill() -> None:
+        raise Killed
+
+    roomy.faults["move server2 to bbbb"] = kill
+    roomy.deploy("bbbb")
+
+    servers = roomy.run("status", "--json").result["servers"]
+    assert [one["release"] for one in servers] == ["bbbb", "aaaa"]
+
+    ended = roomy.run("doctor")
+    assert "server1: it has 2 containers" in ended.err
+    assert (
+        "./stackctl deploy or ./stackctl rollback removes those that get no requests" in ended.err
+    )
+    assert "--scale server1" not in ended.err
+
+
 @pytest.mark.parametrize("service", ["worker", "bot"])
 def test_only_the_worker_of_the_stack_has_two_containers(roomy: Stack, service: str) -> None:
     """Another service may be the only one that may run, or publish a port."""

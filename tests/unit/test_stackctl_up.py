@@ -305,7 +305,7 @@ def test_doctor_reports_different_releases(stack: Stack) -> None:
     } in checks
 
 
-@pytest.mark.parametrize("service", ["server1", "worker"])
+@pytest.mark.parametrize("service", ["redis", "worker"])
 def test_doctor_reports_a_service_with_two_containers_and_the_command_for_one(
     stack: Stack, service: str
 ) -> None:

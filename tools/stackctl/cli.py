@@ -23,6 +23,7 @@ from .commands import servers, stack
 from .common.console import Console
 from .common.faults import ExitCode, StackctlError, from_system
 from .over_ssh import command as remote
+from .releases import apply as applying
 from .releases import deploy as deploying
 from .releases.server_checks import HEALTH_SECONDS, WATCH_SECONDS, Limits
 
@@ -161,6 +162,18 @@ def deploy(
     limits = Limits(health_seconds, watch_seconds, in_place)
     options = deploying.Options(name, image, allow_incompatible, force, limits)
     _run(as_json, lambda console: deploying.deploy(console, options))
+
+
+@app.command()
+def apply(
+    health_seconds: HealthSeconds = HEALTH_SECONDS,
+    watch_seconds: WatchSeconds = WATCH_SECONDS,
+    in_place: InPlace = False,
+    as_json: Json = False,
+) -> None:
+    """Bring a changed .env to the servers and the worker: the same release, nothing is built."""
+    limits = Limits(health_seconds, watch_seconds, in_place)
+    _run(as_json, lambda console: applying.apply(console, limits))
 
 
 @app.command()

@@ -217,7 +217,7 @@ def _drift(
     differs = ", ".join(names) or "a compose file, or a variable that has no value now"
     if service in (*project.servers, *project.workers):
         rotated = [p.name for p in passwords.PASSWORDS.values() if p.is_changed(project, names)]
-        how = f"rotate {rotated[0]}" if rotated else "deploy"
+        how = f"rotate {rotated[0]}" if rotated else "apply" if names else "deploy"
         hint = f"./stackctl {how} brings the present one, without failed requests"
     else:
         first = project.step_before_recreating(service, seen.containers)
@@ -236,7 +236,9 @@ def changed_variables(
     if service not in project.services:
         return []
     present = project.environment(service)
-    return sorted(name for name, text in present.items() if container.environ.get(name) != text)
+    # Those that are not set any more are there without a value.
+    names = project.services[service].get("environment") or {}
+    return sorted(n for n in names if container.environ.get(n, "") != present.get(n, ""))
 
 
 def _fact(service: str, seen: state.StackStatus) -> str:

@@ -116,10 +116,13 @@ def read_status(project: compose.Project) -> StackStatus:
 def glance(project: compose.Project) -> StackStatus:
     """Return what is known of the stack's present state, also from a load balancer that is silent.
 
+    Of a server that has two containers during a deploy, it is the one that gets the requests.
+
     Raises:
         StackctlError: the engine does not answer.
     """
-    containers = project.containers()
+    replicas = project.replicas()
+    containers = {name: compose.oldest_running(several) for name, several in replicas.items()}
     balancer = containers.get(compose.BALANCER)
     seen: dict[str, haproxy.BalancedServer] = {}
     silent: StackctlError | None = None
@@ -128,6 +131,9 @@ def glance(project: compose.Project) -> StackStatus:
             seen = haproxy.Balancer(balancer.id).servers()
         except StackctlError as error:
             silent = error
+    for name in seen.keys() & {*project.servers} & replicas.keys():
+        chosen = [one for one in replicas[name] if seen[name].address in one.addresses.values()]
+        containers[name] = [*chosen, containers[name]][0]
     servers = {
         name: ServerStatus(
             name, judge(containers.get(name), seen.get(name)), containers.get(name), seen.get(name)

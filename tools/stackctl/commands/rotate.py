@@ -23,7 +23,7 @@ from ..common.faults import ExitCode, InterruptedByUserError, StackctlError, Usa
 from ..common.interrupt import Interrupt
 from ..docker import compose, lock
 from ..inside.passwords import BROKER, DB, PASSWORDS, REDIS, Password
-from ..releases import deploy, record, refusals
+from ..releases import deploy, record, refusals, release
 from ..releases.record import Outcome
 from ..releases.roll import Roll
 from ..releases.server_checks import Limits
@@ -111,7 +111,9 @@ class _Rotation:
             self.console.say("./stackctl up starts the stack")
             return self._result([])
         balancer = refusals.require(self.project, self.console)
-        self.image, self.release = self._present_image()
+        self.image, self.release = release.present(
+            self.project, "no new secret was written", "rotate"
+        )
         done = [p for p in self.all if p in fresh or p in pending]
         attempt = deploy.Attempt(
             self.project, f"{record.ROTATE} {self.name}", self.release, self.console, self.image
@@ -182,19 +184,6 @@ class _Rotation:
         if not finished:
             attempt.note(Outcome.INTERRUPTED)
             raise InterruptedByUserError("interrupted; every server is in service", next_step)
-
-    def _present_image(self) -> tuple[str, str]:
-        """Return the image that every server runs, and its release."""
-        containers = self.project.containers()
-        servers = [containers[s] for s in self.project.servers if s in containers]
-        images = {server.image: server.release for server in servers}
-        if len(images) != 1:
-            raise StackctlError(
-                "the servers run different releases, or none; no new secret was written",
-                "./stackctl deploy, then rotate again.",
-            )
-        ((image, release),) = images.items()
-        return image, release
 
     def _is_pending(self, password: Password) -> bool:
         """Return whether `.env` has a value that not every client or not the server has yet."""

@@ -111,9 +111,14 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
     hashes = project.config_hashes()
     other = [c.service for c in servers if c.config_hash != hashes.get(c.service)]
     if len(images) > 1 or other:
+        how = (
+            "deploy deploys the new one"
+            if len(images) > 1
+            else "apply brings the present variables"
+        )
         console.warn(
-            "the running servers keep their release and configuration; ./stackctl deploy "
-            "deploys the new one, without failed requests"
+            f"the running servers keep their release and configuration; ./stackctl {how}, "
+            "without failed requests"
         )
     around = []
     for name in (*compose.PROXIES, *compose.BACKING):
@@ -234,6 +239,9 @@ def _stack_checks(project: compose.Project) -> list[Check]:
 
 def _copies(project: compose.Project, service: str, count: int) -> Check:
     hint = f"docker compose up --detach --no-deps --scale {service}=1 {service}"
+    if service in project.servers:
+        # Compose could remove the one that serves.
+        hint = "./stackctl deploy or ./stackctl rollback removes those that get no requests"
     if service in project.workers:
         hint += "; WORKER_CONCURRENCY has one worker do more at a time"
     return Check(

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,10 +171,7 @@ class Project:
 
     def containers(self) -> dict[str, engine.Container]:
         """Return the containers that exist, by service; of several the oldest one that runs."""
-        return {
-            service: next((one for one in several if one.running), several[0])
-            for service, several in self.replicas().items()
-        }
+        return {service: oldest_running(several) for service, several in self.replicas().items()}
 
     def replicas(self) -> dict[str, list[engine.Container]]:
         """Return all containers that exist, by service, the oldest first."""
@@ -366,6 +363,11 @@ class Project:
                 if release and "build" in service:
                     service["build"].setdefault("args", {})["RELEASE"] = release
         return model
+
+
+def oldest_running(several: Sequence[engine.Container]) -> engine.Container:
+    """Return the first container that runs, or the first one, of one service."""
+    return next((one for one in several if one.running), several[0])
 
 
 def recreate_command(service: str) -> str:

@@ -24,7 +24,7 @@ OLDEST_PYTHON = (3, 11)
 # What the client sends for a Ctrl-C.
 INTERRUPT = b"interrupt\n"
 # Commands that start the site, for which a missing `.env` would mean the local layer.
-STARTS = ("deploy", "up")
+STARTS = ("apply", "deploy", "up")
 LOCK = "stackctl.lock"
 Order = Mapping[str, Any]
 

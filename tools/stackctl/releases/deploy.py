@@ -76,11 +76,11 @@ def deploy(console: Console, options: Options) -> dict[str, Any]:
             if not (force or last) and is_running(project, attempt.image):
                 attempt.note(Outcome.UNCHANGED)
                 console.good(f"every server runs {name.text} already; nothing to do")
-                return _result(attempt, changed=False)
+                return result(attempt, changed=False)
             attempt.restart_clock()
             attempt.migrated = migrate_first(project, attempt.image, options, console, interrupt)
-            _roll(attempt, balancer, interrupt, options.limits, force=force)
-        return _result(attempt, changed=True)
+            roll_out(attempt, balancer, interrupt, options.limits, force=force)
+        return result(attempt, changed=True)
 
 
 def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
@@ -115,11 +115,11 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
                     "before it still serves. Another ./stackctl rollback goes one release further "
                     "back"
                 )
-            return _result(attempt, changed=False)
+            return result(attempt, changed=False)
         console.say(f"back to {target}; migrations are not undone")
         with attempt.begun():
-            _roll(attempt, balancer, interrupt, limits)
-        return _result(attempt, changed=True)
+            roll_out(attempt, balancer, interrupt, limits)
+        return result(attempt, changed=True)
 
 
 class Attempt:
@@ -182,6 +182,8 @@ class Attempt:
 
     def serving_summary(self) -> str:
         """Return a line about the servers after all that it touched was put back."""
+        if self.action == record.APPLY:
+            return "Every server is in service. Correct .env, then ./stackctl apply."
         if not self._resumed:
             return "Every server runs the previous release again."
         return (
@@ -235,7 +237,7 @@ def release_before(project: compose.Project) -> str:
     images = release.offered(project)
     entries = record.read(project)
     last = record.unfinished(project)
-    if last and last.action.startswith(record.ROTATE):
+    if last and last.action.startswith((record.ROTATE, record.APPLY)):
         last = None
     for entry in reversed(entries):
         if entry.served or entry.outcome == Outcome.NOT_ROLLED_BACK:
@@ -299,7 +301,7 @@ def migrate_first(
     return plan.unapplied
 
 
-def _roll(
+def roll_out(
     attempt: Attempt,
     balancer: haproxy.Balancer,
     interrupt: Interrupt,
@@ -307,6 +309,11 @@ def _roll(
     *,
     force: bool = False,
 ) -> None:
+    """Bring every server to an attempt's image, or back to what it ran; note how it ended.
+
+    Raises:
+        as deploy() does.
+    """
     project, console = attempt.project, attempt.console
     latest = engine.image_id(project.latest)
     roll = Roll(project, balancer, console, interrupt, limits)
@@ -396,6 +403,8 @@ def _running_releases(project: compose.Project) -> str:
 def _next(attempt: Attempt) -> str:
     if attempt.action == "rollback":
         ways = f"./stackctl rollback {attempt.release} resumes"
+    elif attempt.action == record.APPLY:
+        ways = "./stackctl apply resumes"
     else:
         ways = "./stackctl deploy resumes, ./stackctl rollback goes back"
     return (
@@ -404,7 +413,8 @@ def _next(attempt: Attempt) -> str:
     )
 
 
-def _result(attempt: Attempt, *, changed: bool) -> dict[str, Any]:
+def result(attempt: Attempt, *, changed: bool) -> dict[str, Any]:
+    """Return an attempt that ended well, for scripts."""
     project = attempt.project
     try:
         running = running_releases(project)

@@ -27,6 +27,8 @@ COMPOSE_UP = "compose"
 _FORMER_COMPOSE_UP = "found"
 # Begins the action of a rotation of secrets, which leaves the release as it is.
 ROTATE = "rotate"
+# The action that brings a changed `.env` to the servers, which leaves it too.
+APPLY = "apply"
 UNFINISHED = (Outcome.STARTED, Outcome.INTERRUPTED, Outcome.NOT_ROLLED_BACK)
 # Those that may leave a server out of service.
 CUT_OFF = (Outcome.STARTED, Outcome.NOT_ROLLED_BACK)

@@ -81,6 +81,29 @@ def _git(*arguments: str) -> str:
     return result.out
 
 
+def present(project: compose.Project, untouched: str, command: str) -> tuple[str, str]:
+    """Return the image that every server runs, and its release.
+
+    Args:
+        project: the stack.
+        untouched: what an error says of what was not done.
+        command: what an error says to do again.
+
+    Raises:
+        StackctlError: they differ, or there are none.
+    """
+    containers = project.containers()
+    servers = [containers[s] for s in project.servers if s in containers]
+    images = {server.image: server.release for server in servers}
+    if len(images) != 1:
+        raise StackctlError(
+            f"the servers run different releases, or none; {untouched}",
+            f"./stackctl deploy, then {command} again.",
+        )
+    ((image, name),) = images.items()
+    return image, name
+
+
 def image_of(project: compose.Project, release: str) -> str:
     """Return the name of a release's image."""
     return f"{project.image}:{release}"
