@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit import sshd
+from tests import sshd
 from tests.waiting import eventually
 from tools.stackctl import cli
 from tools.stackctl.common import process
@@ -182,6 +182,9 @@ def test_other_commands_run_the_commit_that_is_checked_out(server: Server) -> No
 
 
 def test_an_empty_clone_receives_the_commit_with_any_command(server: Server) -> None:
+    (server.clone / ".env").unlink()
+    (server.folder / "docker-fault").write_text("not there yet")
+
     ended = server("env", "init", "--layer", "production")
 
     assert f"ran env init --layer production at {server.head(server.here)}" in ended.out
@@ -228,7 +231,9 @@ def test_deploy_without_a_dotenv_on_the_server_is_refused(server: Server) -> Non
     ended = server("deploy")
 
     assert ended.code == 1 and f"--host {server.host} env init --layer production" in ended.err
-    assert not (server.clone / "var-began").exists()
+    # The empty clone received the commit, so that `env init` can run.
+    assert server.head() == server.head(server.here)
+    assert server("env", "init").code == 0
 
 
 def test_second_deploy_is_refused_while_the_first_runs(
@@ -244,6 +249,7 @@ def test_second_deploy_is_refused_while_the_first_runs(
 
 
 def test_deploy_is_refused_while_a_command_of_the_server_holds_the_lock(server: Server) -> None:
+    server("deploy")
     (server.folder / "locks").write_text("shop-production-stackctl\t`stackctl backup` of bo@srv\n")
 
     ended = server("deploy")

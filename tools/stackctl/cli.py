@@ -23,6 +23,7 @@ from .commands import servers, stack
 from .common.console import Console
 from .common.faults import ExitCode, StackctlError, from_system
 from .over_ssh import command as remote
+from .over_ssh import setup as preparing
 from .releases import apply as applying
 from .releases import deploy as deploying
 from .releases.server_checks import HEALTH_SECONDS, WATCH_SECONDS, Limits
@@ -312,6 +313,27 @@ def check(
     """Start a throw-away stack of this tree, visit its pages in a browser, and list the faults."""
     bounds = checking.Bounds(pages, seconds, sign_in)
     _run(as_json, lambda console: checking.check(console, bounds))
+
+
+@app.command()
+def setup(
+    host: Annotated[
+        str,
+        typer.Argument(metavar="USER@SERVER[:/FOLDER]", help="Root, or a user who may use sudo."),
+    ],
+    user: Annotated[
+        str, typer.Option(help="The user who will run the stack there.")
+    ] = preparing.USER,
+    ports: Annotated[
+        str, typer.Option(help="What the firewall opens to visitors.")
+    ] = preparing.PORTS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the changes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Prepare an empty Debian or Ubuntu over ssh; shows first what it would do."""
+    options = preparing.Options(user, ports, dry_run, yes)
+    _run(as_json, lambda console: preparing.setup(console, host, options))
 
 
 @app.command()

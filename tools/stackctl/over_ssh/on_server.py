@@ -83,12 +83,13 @@ def check(order: Order) -> None:
     if not os.access(git_folder(), os.W_OK):
         owner = f"sudo chown --recursive $USER {folder}"
         raise Refused(f"this user may not write to {folder}", f"Its owner may, or: {owner}")
-    if order["command"] in STARTS:
-        check_start(order)
+    check_start(order)
 
 
 def check_start(order: Order) -> None:
     """Check what the start of a site needs besides."""
+    if order["command"] not in STARTS:
+        return
     if not shutil.which("docker"):
         raise Refused("Docker is missing there", order["setup"])
     docker("version", "--format", "{{.Server.Version}}")
@@ -114,6 +115,7 @@ def run(order: Order) -> int:
         if order["commit"]:
             hold(lock, order)
             check_out(order)
+            # Of a clone that was empty, only now.
             check_start(order)
         os.chdir(order["subfolder"] or ".")
         if not os.access("stackctl", os.X_OK):
@@ -151,7 +153,7 @@ def hold(lock: IO[str], order: Order) -> None:
     """Lock the clone: no other client may check out another commit while a command uses this one.
 
     Raises:
-        Refused: another one does, or a command that was started on the server.
+        Refused: another one does.
     """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,8 +164,14 @@ def hold(lock: IO[str], order: Order) -> None:
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     lock.write(f"`stackctl --host` of {order['who']} uses this clone since {since}")
     lock.flush()
+    if not empty():
+        require_free_stack(order)
+
+
+def require_free_stack(order: Order) -> None:
+    """Check that no command that was started on the server uses the clone."""
     label = "com.docker.compose.project"
-    rule = f"label={label}.working_dir={Path.cwd()}"
+    rule = f"label={label}.working_dir={Path(order['folder'], order['subfolder'])}"
     form = f'{{{{.Label "{label}"}}}}'
     projects = set(docker("ps", "--all", "--filter", rule, "--format", form).split())
     form = '{{.Names}}\t`stackctl {{.Label "stackctl.command"}}` of {{.Label "stackctl.who"}}'

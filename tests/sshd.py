@@ -57,25 +57,33 @@ class Sshd:
         (self.folder / "authorized_keys").write_text("")
 
 
-def make_keys(folder: Path, port: int) -> None:
-    """Make a key for each end, and let each know the other's."""
+def make_keys(folder: Path) -> None:
+    """Make a key for each end, and have the server accept the client's."""
     for name in ("host", "user"):
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True
         )
     shutil.copy(folder / "user.pub", folder / "authorized_keys")
+
+
+def introduce(folder: Path, port: int) -> None:
+    """Have the client know the server's key."""
     host_key = (folder / "host.pub").read_text()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}")
 
 
-def configure(folder: Path, port: int, path: str) -> None:
-    """Write the configuration of both ends."""
+def configure_server(folder: Path, port: int, path: str) -> None:
+    """Write the server's configuration, with the PATH of its commands."""
     (folder / "server").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host\nUsePAM no\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nSetEnv PATH={path}\n"
     )
+
+
+def configure_client(folder: Path, port: int, user: str) -> None:
+    """Write the client's configuration."""
     (folder / "client").write_text(
-        f"Host server\n  HostName 127.0.0.1\n  Port {port}\n  User {getpass.getuser()}\n"
+        f"Host server\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n"
         f"  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  IdentityAgent none\n"
         f"  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
         "  BatchMode yes\n"
@@ -93,8 +101,10 @@ def running(folder: Path, path: str) -> Iterator[Sshd]:
     """Run a server whose commands have this PATH."""
     assert PROGRAM, HELP
     port = free_port()
-    make_keys(folder, port)
-    configure(folder, port, path)
+    make_keys(folder)
+    introduce(folder, port)
+    configure_server(folder, port, path)
+    configure_client(folder, port, getpass.getuser())
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     log = (folder / "log").open("wb")
