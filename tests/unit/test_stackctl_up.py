@@ -96,6 +96,15 @@ def test_up_prints_no_url_when_haproxy_keeps_its_former_port(stack: Stack) -> No
     assert f"haproxy {KEPT}" in ended.err and "http://" not in ended.err
 
 
+def test_up_names_haproxy_before_the_deploy_that_needs_it(stack: Stack) -> None:
+    other_configuration(stack)
+    stack.extra["haproxy"] = {"mem_limit": "1g"}
+
+    output = stack.run("up").err
+
+    assert 0 < output.index(f"haproxy {KEPT}") < output.index(SERVERS_KEPT)
+
+
 def test_up_names_deploy_first_when_servers_are_not_in_the_proxy_network(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,8 +10,8 @@ from tests.unit.config_files import text_of
 
 
 def files_of_guide() -> dict[str, str]:
-    """Return the files of the first model, page and test in the guide."""
-    text = text_of("docs/your-app.md").partition("### Its first model, page and test")[2]
+    """Return the files of the first model, page, static file and test in the guide."""
+    text = text_of("docs/your-app.md").partition("### Its first model")[2]
     text = text.partition("\nThen, with")[0]
     blocks = re.findall(r"^`(.+)`:\n\n((?:(?:    .*)?\n)+)", text, re.MULTILINE)
     return {name: re.sub(r"^    ", "", block, flags=re.MULTILINE) for name, block in blocks}
@@ -44,7 +44,7 @@ def test_first_model_page_and_test_of_the_guide_work(tmp_path: Path) -> None:
     run("manage.py", "makemigrations", "shop")
     tests = run("-m", "pytest", "-q", "shop")
 
-    assert len(files) == 5 and "1 passed" in tests
+    assert len(files) == 6 and "1 passed" in tests
     # As `make format` and `make lint` do.
     run("-m", "ruff", "format", "--quiet", "shop")
     run("-m", "ruff", "check", "--fix", "shop")

@@ -110,16 +110,6 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
         _start_running_release(project, servers[0], console)
     hashes = project.config_hashes()
     other = [c.service for c in servers if c.config_hash != hashes.get(c.service)]
-    if len(images) > 1 or other:
-        how = (
-            "deploy deploys the new one"
-            if len(images) > 1
-            else "apply brings the present variables"
-        )
-        console.warn(
-            f"the running servers keep their release and configuration; ./stackctl {how}, "
-            "without failed requests"
-        )
     around = []
     for name in (*compose.PROXIES, *compose.BACKING):
         current = running.get(name)
@@ -131,12 +121,20 @@ def _kept(project: compose.Project, console: Console) -> list[str]:
             around.append(name)
             if passwords.is_rotated(project, current):
                 continue
-            command = project.step_before_recreating(name, running) + compose.recreate_command(name)
+            step = project.step_before_recreating(name, running) + compose.recreate_command(name)
             console.warn(
-                f"{name} keeps its configuration or image; {command} "
+                f"{name} keeps its configuration or image; {step} "
                 "applies the new one, with a short interruption"
             )
-    return [c.service for c in servers if len(images) > 1 or other] + around
+    if len(images) <= 1 and not other:
+        return around
+    # Last: this command may need what the other warnings name.
+    command = "deploy" if len(images) > 1 else "apply"
+    console.warn(
+        f"the running servers keep their release and configuration until ./stackctl {command} "
+        "replaces them, without failed requests"
+    )
+    return [c.service for c in servers] + around
 
 
 def _start_running_release(
