@@ -11,10 +11,11 @@ RUN sed -i 's/[#\r].*//' /tmp/apt.txt && apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY requirements/production.txt /tmp/requirements.txt
 # No pip in the environment that is shipped: the builder's own installs into it.
-# -g0: what only a debugger reads would be half of what is compiled here.
-RUN python3 -m venv --without-pip /opt/venv \
-    && CFLAGS=-g0 pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes \
-        --requirement /tmp/requirements.txt \
+# -g0: what only a debugger reads would be half of what is compiled here. The builder's cache keeps
+# the compiled wheels for the next change of the requirements.
+RUN --mount=type=cache,target=/root/.cache/pip,id=pip-debian-trixie \
+    python3 -m venv --without-pip /opt/venv \
+    && CFLAGS=-g0 pip --python /opt/venv/bin/python install --require-hashes --requirement /tmp/requirements.txt \
     # Compiled: its sources have done their work.
     && find /opt/venv/lib -path '*/psycopg_c/*.[ch]' -delete \
     # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
