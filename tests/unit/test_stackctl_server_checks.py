@@ -54,6 +54,38 @@ def test_deploy_names_a_container_that_is_gone_after_its_health_check(stack: Sta
     assert ended.result["error"].endswith("server1: its container is gone")
 
 
+def test_component_that_a_busy_machine_was_too_slow_for_is_asked_for_again(stack: Stack) -> None:
+    stack.behave("bbbb", answers={"/healthz": (503, DOWN)})
+    asked: list[float] = []
+
+    def recover() -> None:
+        asked.append(stack.clock.now)
+        if len(asked) > 3:
+            stack.behave("bbbb")
+
+    stack.faults["ask server1"] = recover
+
+    assert stack.deploy("bbbb").code == 0
+    # The first request checks the previous release.
+    assert asked[2] - asked[1] >= 1
+
+
+def test_component_that_stays_down_fails_the_release(stack: Stack) -> None:
+    stack.behave("bbbb", answers={"/healthz": (503, DOWN)})
+
+    ended = stack.deploy("bbbb")
+
+    assert ended.code == 3 and "reports as down what was up before" in ended.result["error"]
+    assert stack.steps.count("ask server1") == 1 + 3 + 1
+
+
+def test_error_of_a_page_fails_the_release_at_once(stack: Stack) -> None:
+    stack.behave("bbbb", answers={"/healthz": (503, DOWN), "/": (500, "")})
+
+    assert stack.deploy("bbbb").code == 3
+    assert stack.steps.count("ask server1") == 1 + 1 + 1
+
+
 def test_deploy_accepts_a_new_server_whose_drain_haproxy_forgot(stack: Stack) -> None:
     """A reload meanwhile: it serves already."""
     stack.faults["recreate server1 bbbb"] = stack.balancer.admin.clear

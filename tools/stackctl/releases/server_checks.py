@@ -117,15 +117,27 @@ class ServerChecks:
     def check_itself(
         self, server: str, container: str, release: str, paths: tuple[str, ...]
     ) -> None:
-        """Ask the server itself, around the load balancer."""
-        answers = self._asked(container, paths)
-        if len(answers) != len(paths):
-            raise failed(
-                server, container, "its pages cannot be requested from inside its container"
-            )
-        for path, answer in zip(paths, answers, strict=True):
-            if fault := wrong(path, answer, release, self.ailing):
-                raise failed(server, container, fault)
+        """Ask the server itself, around the load balancer.
+
+        A component that is down is asked for again: a machine that starts the other servers may be
+        too busy for the seconds that /healthz waits.
+        """
+        for tries_left in reversed(range(engine.TRIES)):
+            answers = self._asked(container, paths)
+            if len(answers) != len(paths):
+                raise failed(
+                    server, container, "its pages cannot be requested from inside its container"
+                )
+            faults = {
+                path: fault
+                for path, answer in zip(paths, answers, strict=True)
+                if (fault := wrong(path, answer, release, self.ailing))
+            }
+            if not faults:
+                return
+            if faults.keys() != {HEALTH} or not tries_left:
+                raise failed(server, container, next(iter(faults.values())))
+            time.sleep(engine.AGAIN_SECONDS)
 
     def _asked(self, container: str, paths: tuple[str, ...]) -> list[dict[str, Any]]:
         """Return a server's own responses, in order; none where it cannot be reached."""
