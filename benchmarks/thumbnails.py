@@ -104,6 +104,6 @@ def measure_thumbnails(stack: ReleaseStack, say: Callable[[str], None]) -> Thumb
     stack.compose("stop", "worker")
     size = int(stack.python(QUEUE).split()[-1])
     stack.compose("start", "worker")
-    found = json.loads(stack.python(RESULT).splitlines()[-1])
+    result = json.loads(stack.python(RESULT).splitlines()[-1])
     processes = int(stack.compose("exec", "-T", "worker", *PROCESSES.split()))
-    return Thumbnails(JOBS, found["done"], found["seconds"], processes, size)
+    return Thumbnails(JOBS, result["done"], result["seconds"], processes, size)

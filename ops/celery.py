@@ -36,10 +36,11 @@ class Application(Celery):
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Guard a block that speaks to the broker.
+        """Guard a block that sends requests to the broker.
 
         Raises:
             kombu.exceptions.OperationalError: it is down; no request was made.
+            RefusedError: Redis answered with an error, such as a full memory.
         """
         url = settings.CELERY_BROKER_URL
         try:

@@ -27,7 +27,11 @@ class AskOnce(Retry):
         super().__init__(NoBackoff(), 0)
 
     def call_with_retry(self, *args: Any, **options: Any) -> Any:
-        """Connect or send a command."""
+        """Connect or send a command.
+
+        Raises:
+            NotAskedError: Redis is down; no request was made.
+        """
         try:
             with REDIS.call(*CONNECTION_ERRORS, but=redis.AuthenticationError):
                 return super().call_with_retry(*args, **options)

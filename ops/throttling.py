@@ -60,7 +60,13 @@ class RateThrottle(BaseThrottle, ABC):
         return (int(match[1]), SECONDS[match[2]]) if match else (0, 1)
 
     def count(self, client: str, limit: int, period: int) -> bool:
-        """Add one to this period's counter, unless the limit is reached."""
+        """Add one to this period's counter, and return True, unless the limit is reached.
+
+        Args:
+            client: who is counted.
+            limit: requests in a period.
+            period: seconds.
+        """
         now = time()
         number, into = int(now // period), now % period
         keys = [f"throttle:{self.scope}:{client}:{n}" for n in (number - 1, number)]
@@ -88,7 +94,15 @@ class RateThrottle(BaseThrottle, ABC):
 
 
 def wait(before: int, current: int, limit: int, period: int, into: float) -> float:
-    """Return in how many seconds one more request will be within the limit."""
+    """Return in how many seconds one more request will be within the limit.
+
+    Args:
+        before: requests in the period before.
+        current: requests in this period.
+        limit: requests in a period.
+        period: seconds.
+        into: seconds since this period began.
+    """
     if current + 1 <= limit and before:
         # The share of the period before has to shrink to what is free.
         return max(1.0, period * (1 - (limit - current - 1) / before) - into)

@@ -25,7 +25,7 @@ class UploadHandler(FileUploadHandler):
         )
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        """Add a part to it."""
+        """Add a part, which begins at byte `start` of the file, and comes in order."""
         self.file.write(raw_data)
 
     def file_complete(self, file_size: int) -> UploadedFile:

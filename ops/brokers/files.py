@@ -19,7 +19,15 @@ class QuickTransport(Transport):
     def drain_events(  # type: ignore[override]  # its two parents differ themselves
         self, connection: Any, timeout: float | None = None
     ) -> None:
-        """Deliver a message, or raise TimeoutError soon."""
+        """Deliver a message.
+
+        Args:
+            connection: the connection whose queues are read.
+            timeout: seconds to wait for one, at most LONGEST_WAIT_SECONDS.
+
+        Raises:
+            TimeoutError: none came.
+        """
         wait = min(timeout or LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
         super().drain_events(connection, timeout=wait)
 

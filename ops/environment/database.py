@@ -65,7 +65,7 @@ _OPTIONS: Final[Mapping[str, Settings]] = {
 
 
 def _options(engine: str, seconds: int) -> Settings:
-    """Return an engine's options, for requests of so many seconds at most."""
+    """Return an engine's options for requests of at most that many seconds."""
     statement = seconds - 10
     limits: Mapping[str, Settings] = {
         "mysql": {"read_timeout": statement, "write_timeout": statement},  # remove_mysql
@@ -126,6 +126,9 @@ def database_settings(environment: Environment) -> Settings:
     """Return Django's DATABASES["default"].
 
     https://docs.djangoproject.com/en/5.2/ref/settings/#databases
+
+    Raises:
+        ValueError: the variables of the database have faults; it names them all.
     """
     if environment.building:
         # Nothing listens there: a build step that queries the database fails at once.
@@ -298,11 +301,11 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
     except ValueError:
         raise InvalidValueError("it cannot be parsed", _ENCODE) from None
-    credentials, at, _ = parts.netloc.rpartition("@")
+    credentials, separator, _ = parts.netloc.rpartition("@")
     beyond = parts.path + parts.query + parts.fragment
     stray = "@" in credentials or credentials.count(":") > 1 or "#" in url
     # An unescaped / or ? in the password ends the host early, and leaves the @ behind it.
-    if stray or ("@" in beyond and not at):
+    if stray or ("@" in beyond and not separator):
         raise InvalidValueError(
             "its user name or password has characters that mean something else in a URL", _ENCODE
         )

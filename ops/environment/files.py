@@ -59,7 +59,11 @@ def is_unreadable(variable: Variable, environ: Mapping[str, str]) -> bool:
 
 
 def content(path: Path) -> str:
-    """Return the secret in a file, without the line end that editors put there."""
+    """Return the secret in a file, without the line end that editors put there.
+
+    Raises:
+        InvalidValueError: the file is unreadable, too large, empty or not UTF-8.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(_LARGEST + 1)

@@ -299,7 +299,11 @@ def fresh(layer: str) -> tuple[str, list[str]]:
 
 
 def shown(variable: Variable, text: str) -> str:
-    """Return a value as another program is to read it: true or false, a canonical choice."""
+    """Return a value as another program is to read it: true or false, a canonical choice.
+
+    Raises:
+        InvalidValueError: the variable is a secret, or its text is not valid.
+    """
     if variable.secret:
         raise InvalidValueError("it is a secret, which is never printed", "Open its file, or .env.")
     value = variable.parse(text) if text else ""

@@ -1,4 +1,4 @@
-"""Checks of single values that go beyond their type."""
+"""Checks of single values that go beyond their type. Each raises InvalidValueError with a hint."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ NAME, QUEUES = 0, 4
 
 HEADER = struct.Struct("=IHHII")
 REQUEST = struct.Struct("=BBHIIIII")
-FOUND = struct.Struct("=BBBBIII")
+UNIX_SOCKET = struct.Struct("=BBBBIII")
 ATTRIBUTE = struct.Struct("=HH")
 TIMEOUT_SECONDS = 1
 
 
-def of(path: str) -> tuple[int, int] | None:
+def queue_length(path: str) -> tuple[int, int] | None:
     """Return a socket's queue length and its limit; None where the kernel does not report them."""
     try:
         for attributes in listening():
@@ -53,7 +53,7 @@ def listening() -> Iterator[dict[int, bytes]]:
                 length, kind, *_ = HEADER.unpack_from(answer)
                 if kind in ENDS:
                     return
-                yield dict(attributes_of(answer[HEADER.size + FOUND.size : length]))
+                yield dict(attributes_of(answer[HEADER.size + UNIX_SOCKET.size : length]))
                 answer = answer[aligned(length) :]
 
 
@@ -68,5 +68,5 @@ def attributes_of(text: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def aligned(length: int) -> int:
-    """Return where the next part begins: at a multiple of four."""
+    """Return where the part after one of `length` bytes begins: at a multiple of four."""
     return (length + 3) & ~3

@@ -44,9 +44,9 @@ def folder() -> str:
     return os.environ.get(VARIABLE, "")
 
 
-def buckets(longest: int) -> tuple[float, ...]:
+def buckets(longest_seconds: int) -> tuple[float, ...]:
     """Return a histogram's buckets of seconds, up to a time limit."""
-    return (*(step for step in STEPS + LONG_STEPS if step < longest), longest)
+    return (*(step for step in STEPS + LONG_STEPS if step < longest_seconds), longest_seconds)
 
 
 def use_places() -> None:

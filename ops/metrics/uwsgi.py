@@ -75,7 +75,7 @@ class UwsgiWorkers:
 
     def queue(self, path: str) -> Iterator[Metric]:
         """Return how many requests wait for a worker. uWSGI reports it for TCP sockets only."""
-        queue = backlog.of(path)
+        queue = backlog.queue_length(path)
         if queue is None:
             return
         waiting, limit = queue

@@ -26,7 +26,11 @@ class MailsView(TemplateView):
     template_name = "ops/mails.html"
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer."""
+        """Answer with the page.
+
+        Raises:
+            Http404: mails are sent, or this user may not see them.
+        """
         # They have links that sign users in.
         if not (settings.SHOW_MAILS and may_see(request.user)):
             raise Http404

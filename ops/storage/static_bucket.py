@@ -81,7 +81,7 @@ def upload() -> tuple[int, int]:
         how many were sent, and how many there are.
 
     Raises:
-        StaticBucketError: not all of them are there.
+        StaticBucketError: not all of them could be uploaded.
     """
     name = settings.STATIC_BUCKET["bucket_name"]
     try:
@@ -96,7 +96,11 @@ def upload() -> tuple[int, int]:
 
 
 def hashed_files() -> set[str]:
-    """Return the names that pages name, by the manifest that collectstatic has written."""
+    """Return the names that pages name, by the manifest that collectstatic has written.
+
+    Raises:
+        ValueError: there is no manifest.
+    """
     names: Iterable[str] = getattr(staticfiles_storage, "hashed_files", {}).values()
     if not names:
         raise ValueError(f"{settings.STATIC_ROOT} has no manifest. Run `manage.py collectstatic`.")

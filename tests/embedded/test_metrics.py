@@ -144,7 +144,8 @@ def test_metrics_keep_the_counts_of_a_killed_worker(site: Site) -> None:
     after = site.metrics()
     assert profile_requests(after) - profile_requests(before) == 100
     spawns = [
-        sample_value(found, "uwsgi_worker_spawns_total", worker="1") for found in (before, after)
+        sample_value(scraped, "uwsgi_worker_spawns_total", worker="1")
+        for scraped in (before, after)
     ]
     assert spawns[1] > spawns[0]
 

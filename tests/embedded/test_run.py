@@ -203,8 +203,8 @@ def test_make_run_shows_mails_on_a_page(clone: Path) -> None:
 
         def link() -> str:
             page = site.get("/status/mails/").text
-            found = re.search(r'href="http://[^/]+(/accounts/reset/\S+/)"', page)
-            return found[1] if found and "waits for the worker" not in page else ""
+            link = re.search(r'href="http://[^/]+(/accounts/reset/\S+/)"', page)
+            return link[1] if link and "waits for the worker" not in page else ""
 
         path = eventually(link, seconds=30, what="the mail is on the page")
         assert "Set the password" in site.get(path).text

@@ -29,13 +29,13 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
         self.close()
         assert not self.open, f"never closed: {self.open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -51,7 +51,7 @@ def unique_names(settings: Settings) -> None:
 
 def links(answer: Any) -> list[str | None]:
     """Return the targets of the links."""
-    return [attrs["href"] for tag, attrs in Page(answer.content.decode()).found if tag == "a"]
+    return [attrs["href"] for tag, attrs in Page(answer.content.decode()).tags if tag == "a"]
 
 
 def test_home_page_redirects_to_status_page(client: Client) -> None:
@@ -185,7 +185,7 @@ def test_status_page_is_valid_html_and_loads_only_files_of_this_site(
 
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     page = Page(answer.content.decode())
-    assert [tag for tag, _ in page.found].count("title") == 1
-    sources = [attrs.get("href") or attrs.get("src") or "" for _, attrs in page.found]
+    assert [tag for tag, _ in page.tags].count("title") == 1
+    sources = [attrs.get("href") or attrs.get("src") or "" for _, attrs in page.tags]
     assert not [source for source in sources if "//" in source]
     assert "/static/ops/status.css" in sources

@@ -338,7 +338,7 @@ def test_check_is_refused_without_an_engine(machine: Machine) -> None:
 
 def test_crawl_starts_at_every_url_that_needs_no_argument() -> None:
     """Those of namespaces too; a URL with an argument is reached only by a link."""
-    found = list(site.paths(get_resolver()))
+    paths = list(site.paths(get_resolver()))
 
-    assert {"/admin/", "/admin/login/", "/status/", "/profile/"} <= set(found)
-    assert all(path.startswith("/") and "<" not in path for path in found)
+    assert {"/admin/", "/admin/login/", "/status/", "/profile/"} <= set(paths)
+    assert all(path.startswith("/") and "<" not in path for path in paths)

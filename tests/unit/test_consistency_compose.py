@@ -171,7 +171,7 @@ def test_secret_volumes_are_read_only_for_their_reader_and_written_by_env_check(
 def test_haproxy_receives_only_the_variables_that_its_configuration_reads() -> None:
     lines = [line for section in haproxy_sections().values() for line in section]
     names = re.compile(r"\$\{(\w+)\}|\(\"\$(\w+)\"|defined\((\w+)\)")
-    read = {name for line in lines for found in names.findall(line) for name in found if name}
+    read = {name for line in lines for match in names.findall(line) for name in match if name}
 
     derived = limits().keys() & read
     # HTTP_PORT is for the address that its start prints.

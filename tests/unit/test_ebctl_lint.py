@@ -77,5 +77,5 @@ def test_every_option_in_the_table_has_a_valid_pattern_and_range() -> None:
     """Every pattern compiles, and no range is empty."""
     for options in namespaces().values():
         for described in (options or {}).values():
-            described.wrong("1")
+            described.problem("1")
             assert not described.range or described.range[0] < described.range[1]

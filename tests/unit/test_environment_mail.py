@@ -33,7 +33,9 @@ def test_wrong_email_url_is_reported_without_its_password(url: str) -> None:
 @pytest.mark.parametrize(("scheme", "warned"), [("smtp", True), ("smtp+tls", False)])
 def test_password_without_tls_is_warned_of(scheme: str, warned: bool) -> None:
     url = f"{scheme}://me:hunter2@relay"
-    found = warnings({**GOOD, **MAIL, "EMAIL_URL": url, "TLS_CERTIFICATE": "certs/a"}, "production")
+    reported = warnings(
+        {**GOOD, **MAIL, "EMAIL_URL": url, "TLS_CERTIFICATE": "certs/a"}, "production"
+    )
 
-    assert [fault.name for fault in found] == ["EMAIL_URL"] * warned
-    assert "hunter2" not in "".join(map(str, found))
+    assert [fault.name for fault in reported] == ["EMAIL_URL"] * warned
+    assert "hunter2" not in "".join(map(str, reported))

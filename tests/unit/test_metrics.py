@@ -68,10 +68,10 @@ def test_listen_backlog_of_a_socket_is_read_from_the_kernel(tmp_path: Path, wait
         for client in clients:
             client.connect(path)
 
-        assert backlog.of(path) == (waiting, 7)
+        assert backlog.queue_length(path) == (waiting, 7)
         for client in clients:
             client.close()
-    assert backlog.of(path) is None
+    assert backlog.queue_length(path) is None
 
 
 def test_view_exception_is_counted_by_its_type(

@@ -41,8 +41,8 @@ def test_nginx_balance_methods_match_the_contract(follow: ModuleType) -> None:
 
 def test_nginx_upstream_block_has_the_method_and_each_server_address(follow: ModuleType) -> None:
     servers = follow.Servers(TWO)
-    servers.found("set2", "10.0.0.2")
-    servers.found("set1", "10.0.0.1")
+    servers.resolved("set2", "10.0.0.2")
+    servers.resolved("set1", "10.0.0.1")
 
     assert servers.block("least_conn") == (
         "upstream servers {\n"
@@ -66,7 +66,7 @@ def test_nginx_balancer_starts_before_any_server_is_known(follow: ModuleType) ->
 
 def test_nginx_upstream_server_that_hangs_is_down_until_it_answers(follow: ModuleType) -> None:
     servers = follow.Servers(TWO)
-    servers.found("set1", "10.0.0.1")
+    servers.resolved("set1", "10.0.0.1")
     servers.moved.clear()
 
     servers.note_hang("set1", hangs=True)
@@ -113,14 +113,14 @@ def test_only_a_server_that_accepts_without_a_response_hangs(
 
 def test_moved_server_causes_one_nginx_reload(follow: ModuleType) -> None:
     servers = follow.Servers(TWO)
-    servers.found("set1", "10.0.0.1")
+    servers.resolved("set1", "10.0.0.1")
     assert servers.moved.is_set()
     servers.moved.clear()
 
-    servers.found("set1", "10.0.0.1")
+    servers.resolved("set1", "10.0.0.1")
     assert not servers.moved.is_set()
 
-    servers.found("set1", "10.0.0.9")
+    servers.resolved("set1", "10.0.0.9")
     assert servers.moved.is_set()
     assert "10.0.0.9:7999" in servers.block("ip_hash")
     assert "10.0.0.1:7999" not in servers.block("ip_hash")
@@ -129,19 +129,19 @@ def test_moved_server_causes_one_nginx_reload(follow: ModuleType) -> None:
 def test_address_used_by_another_server_is_removed_from_the_former(follow: ModuleType) -> None:
     """Docker assigns the address of a stopped container to the next one that starts."""
     servers = follow.Servers(TWO)
-    servers.found("set1", "10.0.0.1")
-    servers.found("set2", "10.0.0.2")
-    servers.found("set1", "10.0.0.2")
+    servers.resolved("set1", "10.0.0.1")
+    servers.resolved("set2", "10.0.0.2")
+    servers.resolved("set1", "10.0.0.2")
 
-    assert servers.places == {"set1": "10.0.0.2:7999"}
+    assert servers.addresses == {"set1": "10.0.0.2:7999"}
 
 
 def test_servers_on_one_host_are_distinguished_by_port(follow: ModuleType) -> None:
     servers = follow.Servers({"a": ("host", 7999), "b": ("host", 8999)})
-    servers.found("a", "10.0.0.1")
-    servers.found("b", "10.0.0.1")
+    servers.resolved("a", "10.0.0.1")
+    servers.resolved("b", "10.0.0.1")
 
-    assert len(servers.places) == 2
+    assert len(servers.addresses) == 2
 
 
 def test_stopped_server_keeps_its_last_address(
@@ -149,7 +149,7 @@ def test_stopped_server_keeps_its_last_address(
 ) -> None:
     """Its name no longer resolves; removing it would be a needless reload."""
     servers = follow.Servers(TWO)
-    servers.found("set1", "10.0.0.1")
+    servers.resolved("set1", "10.0.0.1")
     servers.moved.clear()
 
     def unknown(*arguments: object) -> None:
@@ -158,7 +158,7 @@ def test_stopped_server_keeps_its_last_address(
     monkeypatch.setattr(follow.socket, "getaddrinfo", unknown)
     follow.look_up(servers, "set1")
 
-    assert servers.places == {"set1": "10.0.0.1:7999"}
+    assert servers.addresses == {"set1": "10.0.0.1:7999"}
     assert not servers.moved.is_set()
 
 

@@ -129,4 +129,4 @@ def test_wrong_response_of_a_new_release_is_named(
     text = body if isinstance(body, str) else json.dumps(body)
     answer = {"status": status, "body": text}
 
-    assert answers.wrong(path, answer, "new", frozenset({"storage"})) == message
+    assert answers.problem(path, answer, "new", frozenset({"storage"})) == message

@@ -106,4 +106,4 @@ def test_reason_of_a_failed_release_names_the_exception(monkeypatch: pytest.Monk
 def test_error_responses_are_quoted_as_plain_text(body: str, words: str) -> None:
     answer = {"status": 500, "body": body}
 
-    assert answers.wrong("/", answer, "r1", frozenset()) == f"/ answers 500: {words}"
+    assert answers.problem("/", answer, "r1", frozenset()) == f"/ answers 500: {words}"

@@ -337,7 +337,7 @@ NO_CONTAINER = "Error response from daemon: No such container: one"
 def answers(monkeypatch: pytest.MonkeyPatch, *errors: str) -> list[str]:
     """Make each docker call fail with the next error; return the remaining errors."""
     remaining = list(errors)
-    monkeypatch.setattr(engine, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(engine, "RETRY_SECONDS", 0)
     monkeypatch.setattr(
         process, "run", lambda *_, **__: process.Result(1, "[]\n", remaining.pop(0))
     )

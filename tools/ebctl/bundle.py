@@ -1,7 +1,7 @@
 """A source bundle: the files that an instance of Elastic Beanstalk would get, read from anywhere.
 
 `eb deploy` sends what `git archive` makes: committed files without `export-ignore`. Of a working
-tree the same files are read as they are now, so that a mistake is found before it is committed.
+tree the same files are read as they are now, so that a mistake is reported before it is committed.
 """
 
 from __future__ import annotations
@@ -109,6 +109,9 @@ def without_ignored(root: Path, names: list[str]) -> list[str]:
     """Leave out what .gitattributes marks, or a folder above it.
 
     https://git-scm.com/docs/gitattributes
+
+    Raises:
+        EbctlError: git's answer cannot be read.
     """
     folders = {
         folder.as_posix() for name in names for folder in Path(name).parents if folder != Path()

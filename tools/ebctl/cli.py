@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = Path("var/eb/bundle.zip")
 WORKER_BUNDLE = Path("var/eb/worker.zip")
 # Exit codes: 0 nothing wrong, 1 findings, 2 the command itself could not be done.
-FOUND = 1
+FINDINGS = 1
 FAILED = 2
 
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     lint = commands.add_parser(
         "lint",
         help="check .ebextensions, .platform and the bundle; one line per finding",
-        description="Exit code 0: nothing found, 1: findings, 2: it could not be checked.",
+        description="Exit code 0: no findings, 1: findings, 2: it could not be checked.",
     )
     lint.add_argument(
         "path",
@@ -83,11 +83,15 @@ def run_lint(arguments: argparse.Namespace) -> int:
     findings = findings_in(arguments.path)
     for finding in findings:
         print(finding)
-    return FOUND if findings else 0
+    return FINDINGS if findings else 0
 
 
 def run_bundle(arguments: argparse.Namespace) -> int:
-    """Write the bundle and say what comes next."""
+    """Write the bundle and print the next step.
+
+    Raises:
+        EbctlError: the command names neither an image nor the worker.
+    """
     if arguments.image is None and not arguments.worker:
         raise EbctlError(
             "name a prebuilt image (--image), or write the worker's bundle (--worker)."

@@ -63,7 +63,7 @@ class Servers:
     # Host and port by name.
     names: Mapping[str, tuple[str, int]]
     # Address and port by name.
-    places: dict[str, str] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
     # The names of those that hang.
     hanging: frozenset[str] = frozenset()
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -74,14 +74,14 @@ class Servers:
         """Return server1, server2 and so on, as docker compose names them."""
         return cls({f"server{n}": (f"server{n}", PORT) for n in range(1, count + 1)})
 
-    def found(self, name: str, address: str) -> None:
+    def resolved(self, name: str, address: str) -> None:
         """Note where a server is now; no other one can be there any more."""
         place = f"{address}:{self.names[name][1]}"
         with self.lock:
-            if self.places.get(name) == place:
+            if self.addresses.get(name) == place:
                 return
-            kept = {other: known for other, known in self.places.items() if known != place}
-            self.places = {**kept, name: place}
+            kept = {other: known for other, known in self.addresses.items() if known != place}
+            self.addresses = {**kept, name: place}
             self.moved.set()
 
     def note_hang(self, name: str, *, hangs: bool) -> None:
@@ -96,10 +96,10 @@ class Servers:
         """Return nginx's `upstream` blocks, the servers in order."""
         with self.lock:
             lines = [
-                f"server {self.places[name]} "
+                f"server {self.addresses[name]} "
                 f"{'down' if name in self.hanging else SERVER_OPTIONS};  # {name}"
                 for name in self.names
-                if name in self.places
+                if name in self.addresses
             ]
         relays = [f"server unix:{socket_of(name)} {SERVER_OPTIONS};" for name in self.names]
         return upstream("servers", method, lines) + upstream("relays", method, relays)
@@ -167,7 +167,7 @@ def look_up(servers: Servers, name: str) -> None:
         addresses = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
     except OSError:
         return
-    servers.found(name, str(addresses[0][4][0]))
+    servers.resolved(name, str(addresses[0][4][0]))
 
 
 def keep_looking(servers: Servers, name: str, relay: Relay) -> None:
@@ -175,7 +175,7 @@ def keep_looking(servers: Servers, name: str, relay: Relay) -> None:
     silent = 0
     while True:
         look_up(servers, name)
-        place = servers.places.get(name)
+        place = servers.addresses.get(name)
         silent = silent + 1 if place and is_silent(place) else 0
         if silent >= CHECKS:
             servers.note_hang(name, hangs=True)

@@ -7,7 +7,10 @@ Partition = tuple[str, int]
 
 
 class PartitionProgress:
-    """How far one partition is done: up to the first message that is not."""
+    """How far one partition is done: up to the first message that is not.
+
+    An offset is a message's number in its partition; a position is the offset of the next message.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing fetched."""
@@ -21,7 +24,7 @@ class PartitionProgress:
         self.next = offset + 1
 
     def done(self, offset: int) -> int:
-        """Note that it is done; return the position to commit."""
+        """Note that the message at an offset is done; return the position to commit."""
         self.open.discard(offset)
         return min(self.open, default=self.next)
 
@@ -44,7 +47,7 @@ class Positions:
             self.progress.setdefault((topic, partition), PartitionProgress()).fetched(offset)
 
     def done(self, topic: str, partition: int, offset: int) -> None:
-        """Record that it is done; its position is to be committed to Kafka."""
+        """Note that a message is done, and that Kafka does not know its position yet."""
         with self.lock:
             # Without it the partition is another's by now, who is given the message too.
             if progress := self.progress.get((topic, partition)):
@@ -56,13 +59,13 @@ class Positions:
             return [(key[1], end) for key, end in self.owed.items() if key[0] == topic]
 
     def confirmed(self, topic: str, partition: int, position: int) -> None:
-        """Note that Kafka knows it."""
+        """Note that Kafka has stored a position, unless a later one waits by now."""
         with self.lock:
             if self.owed.get((topic, partition)) == position:
                 del self.owed[topic, partition]
 
     def forget(self, topic: str, partition: int) -> None:
-        """Leave it to the one whose it is now."""
+        """Drop a partition that another worker reads now."""
         with self.lock:
             self.progress.pop((topic, partition), None)
             self.owed.pop((topic, partition), None)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 # Kafka takes no position while it rebalances partitions, and no message while it is away; both
 # are tried again after this.
-AGAIN_SECONDS = 1
+RETRY_SECONDS = 1
 # As many workers can work at a time: each partition is read by one.
 PARTITIONS = 8
 # A worker that is gone without a word is missed after this, and its partitions are others'.
@@ -184,7 +184,8 @@ class Channel(confluentkafka.Channel):
         """Return a message's parts with a tag of their own; what is written again had one.
 
         Raises:
-            Exception: it has no such parts, or Celery could do nothing with them.
+            TypeError: its headers are not a task's.
+            Exception: it has no such parts.
         """
         payload: dict[str, Any] = {**loads(value), "place": place}
         payload["properties"]["delivery_tag"] = self._next_delivery_tag()
@@ -195,7 +196,7 @@ class Channel(confluentkafka.Channel):
         return payload
 
     def done(self, topic: str, partition: int, offset: int) -> None:
-        """Let it be committed how far all is done."""
+        """Note that a message is done, and commit the positions."""
         self.positions.done(topic, partition, offset)
         self.commit()
 
@@ -213,24 +214,24 @@ class Channel(confluentkafka.Channel):
         if owed:
             # Refused, or closed meanwhile.
             with suppress(KafkaException, RuntimeError):
-                places = [TopicPartition(topic, partition, end) for partition, end in owed]
+                offsets = [TopicPartition(topic, partition, end) for partition, end in owed]
                 if wait:
-                    consumer.commit(offsets=places, asynchronous=False)
+                    consumer.commit(offsets=offsets, asynchronous=False)
                 else:
-                    consumer.commit(offsets=places, asynchronous=True)
+                    consumer.commit(offsets=offsets, asynchronous=True)
 
-    def committed(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
-        """Note what Kafka has taken."""
-        for place in places:
-            if not (error or place.error):
-                self.positions.confirmed(place.topic, place.partition, place.offset)
+    def committed(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
+        """Note the positions that Kafka has stored."""
+        for offset in offsets:
+            if not (error or offset.error):
+                self.positions.confirmed(offset.topic, offset.partition, offset.offset)
 
     def drain_events(self, timeout: float | None = None, callback: Any = None) -> Any:
-        """Deliver a message, and do again what Kafka did not take."""
+        """Deliver a message within `timeout` seconds, and repeat what Kafka did not accept."""
         now = time.monotonic()
-        if self.positions.owed and now - self.committed_at > AGAIN_SECONDS:
+        if self.positions.owed and now - self.committed_at > RETRY_SECONDS:
             self.commit()
-        if self.rejected and now - self.refused > AGAIN_SECONDS:
+        if self.rejected and now - self.refused > RETRY_SECONDS:
             self.write_rejected()
         return super().drain_events(timeout=timeout, callback=callback)
 
@@ -248,10 +249,10 @@ class Channel(confluentkafka.Channel):
             self.rejected.popleft()
             self.done(*message.place)
 
-    def forget(self, consumer: Consumer, places: list[TopicPartition]) -> None:
-        """Leave partitions to the one whose they are now."""
-        for place in places:
-            self.positions.forget(place.topic, place.partition)
+    def forget(self, consumer: Consumer, offsets: list[TopicPartition]) -> None:
+        """Drop partitions that another worker reads now."""
+        for offset in offsets:
+            self.positions.forget(offset.topic, offset.partition)
 
     def _new_queue(self, queue: str, **options: Any) -> None:
         """Create the topic, unless it exists."""
@@ -282,9 +283,9 @@ class Channel(confluentkafka.Channel):
         if known is None:
             return 0
         reader = kept.get(Consumer, self.group(topic))
-        places = [TopicPartition(topic, number) for number in known.partitions]
+        offsets = [TopicPartition(topic, number) for number in known.partitions]
         size = 0
-        for place in answer(reader.committed, places):
+        for place in answer(reader.committed, offsets):
             first, end = answer(reader.get_watermark_offsets, place)
             # Below the first where Kafka has removed old ones, or nothing was ever done.
             size += end - max(first, place.offset)

@@ -28,7 +28,11 @@ class WatchedConnection(Connection):
     watch: Callable[[], Callable[[], None]] | None = None
 
     def query(self, query: bytes | bytearray | str) -> None:
-        """Send a statement, and return when its answer begins."""
+        """Send a statement, and return when its answer begins.
+
+        Raises:
+            OperationalError: the database hangs, or another worker has just seen that.
+        """
         if self.watch is None:
             super().query(query)
             return
@@ -69,10 +73,10 @@ class WatchedConnection(Connection):
         """Take a transaction back."""
         self.query(b"ROLLBACK")
 
-    def autocommit(self, on: bool) -> None:
+    def autocommit(self, enabled: bool) -> None:
         """Begin a transaction with the next statement, or end that."""
-        if bool(on) != self.get_autocommit():
-            self.query(b"SET autocommit = %d" % bool(on))
+        if bool(enabled) != self.get_autocommit():
+            self.query(b"SET autocommit = %d" % bool(enabled))
 
 
 class DatabaseWrapper(Watched, base.DatabaseWrapper):

@@ -30,7 +30,7 @@ class Option:
     # The option of `eb create` that sets it in any case.
     always: str = ""
 
-    def wrong(self, text: str) -> str:
+    def problem(self, text: str) -> str:
         """Return what is wrong with a value, or nothing."""
         if self.values and text not in self.values:
             return f"{text!r} is none of {', '.join(self.values)}"
@@ -43,9 +43,9 @@ class Option:
         return ""
 
 
-def within(text: str, least: int, most: int) -> bool:
-    """Return whether a text is a number of a range."""
-    return bool(re.fullmatch(r"-?\d+", text)) and least <= int(text) <= most
+def within(text: str, minimum: int, maximum: int) -> bool:
+    """Return whether a text is a number from `minimum` to `maximum`, both included."""
+    return bool(re.fullmatch(r"-?\d+", text)) and minimum <= int(text) <= maximum
 
 
 # None where any name is an option.

@@ -30,10 +30,10 @@ def check(settings: list[Setting]) -> Iterator[Finding]:
     for item in secret:
         if not (item.computed or ARN.fullmatch(item.value)):
             message = "a secret is named by the ARN of Secrets Manager or Parameter Store"
-            yield item.wrong(message, "secret")
+            yield item.finding(message, "secret")
     for item in plain:
         if item.name in {other.name for other in secret}:
-            yield item.wrong("it is among the secrets too", "together")
+            yield item.finding("it is among the secrets too", "together")
     length = sum(len(f"{item.name}={item.value}".encode()) for item in plain)
     if length > LONGEST:
         message = f"all properties together are {length} bytes; {LONGEST} is the most"
@@ -43,18 +43,18 @@ def check(settings: list[Setting]) -> Iterator[Finding]:
 def check_plain(item: Setting) -> Iterator[Finding]:
     """Yield what is wrong with one property."""
     if not NAME.fullmatch(item.name):
-        yield item.wrong("this is not a valid variable name", "property")
+        yield item.finding("this is not a valid variable name", "property")
     if is_secret(item.name) or PASSWORD_IN_URL.match(item.value):
-        yield item.wrong(
+        yield item.finding(
             f"a secret in a file is public to all who see it; name it below {SECRETS}, or use "
             "`eb setenv`",
             "secret",
         )
         return
     if "\n" in item.value:
-        yield item.wrong("a value of several lines does not reach the container", "property")
+        yield item.finding("a value of several lines does not reach the container", "property")
     elif re.fullmatch(r"""(["']).*\1""", item.value):
-        yield item.wrong("the quotes would be part of the value; write none", "property")
+        yield item.finding("the quotes would be part of the value; write none", "property")
     elif not item.computed:
         yield from by_declaration(item)
 
@@ -72,4 +72,4 @@ def by_declaration(item: Setting) -> Iterator[Finding]:
         try:
             declared.parse(item.value)
         except InvalidValueError as error:
-            yield item.wrong(f"{error.problem}. {error.hint}".strip(), "property")
+            yield item.finding(f"{error.problem}. {error.hint}".strip(), "property")

@@ -27,7 +27,7 @@ class Setting:
     # Known at the deploy only.
     computed: bool = False
 
-    def wrong(self, message: str, rule: str) -> Finding:
+    def finding(self, message: str, rule: str) -> Finding:
         """Return a finding about it."""
         return Finding(self.file, self.line, f"{self.name}: {message}", rule)
 
@@ -91,7 +91,7 @@ def check(
     is_known, options = known.find(setting.namespace)
     if not is_known:
         hint = did_you_mean(setting.namespace, known.namespaces())
-        yield setting.wrong(f"there is no namespace {setting.namespace!r}.{hint}", "namespace")
+        yield setting.finding(f"there is no namespace {setting.namespace!r}.{hint}", "namespace")
         return
     if options is None:
         return
@@ -105,10 +105,10 @@ def check(
             "option",
         )
         return
-    if not (setting.document or setting.computed) and (problem := option.wrong(setting.value)):
-        yield setting.wrong(problem, "value")
+    if not (setting.document or setting.computed) and (problem := option.problem(setting.value)):
+        yield setting.finding(problem, "value")
     if option.secret:
-        yield setting.wrong("a secret does not belong in a file", "secret")
+        yield setting.finding("a secret does not belong in a file", "secret")
     if by_client:
         yield from overridden(setting, option, with_saved=with_saved)
 
@@ -116,12 +116,12 @@ def check(
 def overridden(setting: Setting, option: known.Option, *, with_saved: bool) -> Iterator[Finding]:
     """Yield that the eb client sets another value, which wins."""
     if option.always:
-        yield setting.wrong(
+        yield setting.finding(
             f"`eb create` always sets it, which wins over this file; use its {option.always}",
             "overridden",
         )
     elif option.client and not with_saved and setting.value != option.client:
-        yield setting.wrong(
+        yield setting.finding(
             f"`eb create` sets {option.client!r}, which wins over this file; put it into "
             ".elasticbeanstalk/default.cfg.yml",
             "overridden",
@@ -141,7 +141,7 @@ def check_together(settings: list[Setting]) -> Iterator[Finding]:
         if not (small and large and numeric(small) and numeric(large)):
             continue
         if int(small.value) > int(large.value):
-            yield small.wrong(f"{small.value} is more than {upper} {large.value}", "together")
+            yield small.finding(f"{small.value} is more than {upper} {large.value}", "together")
     yield from slow_requests(by_name)
     yield from breach(by_name)
     yield from managed_updates(by_name)
@@ -170,7 +170,7 @@ def set_twice(settings: list[Setting]) -> Iterator[Finding]:
     for item in settings:
         first = seen.setdefault((item.namespace, item.name), item)
         if first is not item and first.file != item.file:
-            yield item.wrong(f"{first.file} line {first.line} sets it too", "set-twice")
+            yield item.finding(f"{first.file} line {first.line} sets it too", "set-twice")
 
 
 def breach(by_name: ByName) -> Iterator[Finding]:
@@ -183,7 +183,7 @@ def breach(by_name: ByName) -> Iterator[Finding]:
     if len(numbers) == len(parts):
         duration, period, times = numbers
         if int(duration.value) != int(period.value) * int(times.value):
-            yield duration.wrong("it has to be Period times EvaluationPeriods", "together")
+            yield duration.finding("it has to be Period times EvaluationPeriods", "together")
 
 
 def slow_requests(by_name: ByName) -> Iterator[Finding]:
@@ -199,7 +199,7 @@ def slow_requests(by_name: ByName) -> Iterator[Finding]:
                 f"a request may take {request.value} s, and the instance's nginx waits {needed} s "
                 "for it; set this to more"
             )
-            yield limit.wrong(message, "together")
+            yield limit.finding(message, "together")
 
 
 def managed_updates(by_name: ByName) -> Iterator[Finding]:
@@ -212,7 +212,7 @@ def managed_updates(by_name: ByName) -> Iterator[Finding]:
             (f"{actions}:platformupdate", "UpdateLevel"),
         ):
             if needed not in by_name:
-                yield enabled.wrong(f"it needs {needed[1]} as well", "together")
+                yield enabled.finding(f"it needs {needed[1]} as well", "together")
 
 
 def listeners(settings: list[Setting], by_name: ByName) -> Iterator[Finding]:
@@ -220,4 +220,4 @@ def listeners(settings: list[Setting], by_name: ByName) -> Iterator[Finding]:
     for item in settings:
         secure = item.namespace.startswith("aws:elbv2:listener:") and item.value == "HTTPS"
         if secure and (item.namespace, "SSLCertificateArns") not in by_name:
-            yield item.wrong("HTTPS needs SSLCertificateArns", "together")
+            yield item.finding("HTTPS needs SSLCertificateArns", "together")

@@ -42,7 +42,7 @@ def check(container: engine.Container) -> Configuration:
     """
     command = (haproxy.START, "haproxy", "-c", "-f", haproxy.CONFIG)
     result = engine.execute(container.id, *command)
-    messages = Messages.of(result.err, container)
+    messages = Messages.parse(result.err, container)
     if not result.ok:
         words = messages.alerts or (f"`haproxy -c` ended with code {result.code}.",)
         raise StackctlError(
@@ -63,7 +63,7 @@ class Messages:
     warnings: tuple[str, ...]
 
     @classmethod
-    def of(cls, text: str, container: engine.Container) -> Messages:
+    def parse(cls, text: str, container: engine.Container) -> Messages:
         """Sort the lines; the file is called by its name here, and no secret is repeated."""
         lines: dict[str, list[str]] = {}
         level = ""

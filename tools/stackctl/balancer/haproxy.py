@@ -124,6 +124,9 @@ class Balancer:
         """Return the processes that serve.
 
         https://docs.haproxy.org/3.0/management.html#9.4-show%20proc
+
+        Raises:
+            StackctlError: the master process cannot be reached, or its answer not read.
         """
         present, former = 0, []
         heading = ""

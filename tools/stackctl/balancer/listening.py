@@ -28,7 +28,7 @@ def require(container: str, dump: Iterable[str], shown: str) -> None:
         shown: the configuration's name for the person.
 
     Raises:
-        StackctlError: it could not listen at one of them.
+        StackctlError: it could not listen at one of them, or the test did not run.
     """
     wanted = "".join(f"{host} {port}\n" for host, port in addresses(dump))
     result = engine.execute(container, "perl", "-e", BIND.read_text(), stdin=wanted)

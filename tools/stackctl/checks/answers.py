@@ -69,7 +69,7 @@ def down(body: str) -> dict[str, str]:
     }
 
 
-def wrong(path: str, answer: dict[str, Any], release: str, ailing: frozenset[str]) -> str:
+def problem(path: str, answer: dict[str, Any], release: str, ailing: frozenset[str]) -> str:
     """Return what is wrong with a server's own answer; nothing when it is right.
 
     Args:

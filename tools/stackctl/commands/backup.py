@@ -259,7 +259,11 @@ def _verify(
 
 
 def done(result: process.Result) -> process.Result:
-    """Return a program's result, which has to be a good one."""
+    """Return a program's result.
+
+    Raises:
+        StackctlError: the program failed.
+    """
     if not result.ok:
         raise StackctlError(result.err.strip()[-500:])
     return result
@@ -299,7 +303,11 @@ def _private(path: Path, content: bytes) -> None:
 
 
 def unzipped(path: Path) -> Iterator[bytes]:
-    """Read a part, piece by piece."""
+    """Yield a part's content, piece by piece.
+
+    Raises:
+        StackctlError: it cannot be unpacked.
+    """
     with gzip.open(path, "rb") as file:
         try:
             yield from iter(_reader(file), b"")
@@ -319,7 +327,11 @@ def _sha256(path: Path) -> str:
 
 
 def running_database(project: compose.Project) -> str:
-    """Return the database's container."""
+    """Return the id of the database's container.
+
+    Raises:
+        StackctlError: it does not run.
+    """
     container = project.containers().get(compose.DATABASE)
     if container is None or not container.running:
         raise StackctlError("the database is not running", "Start it: docker compose up -d db")

@@ -100,7 +100,11 @@ def report(
 
 
 def find_browser(console: Console) -> str:
-    """Return this machine's Chromium; its driver is installed at the first call."""
+    """Return this machine's Chromium; its driver is installed at the first call.
+
+    Raises:
+        StackctlError: there is none, or the driver cannot be installed.
+    """
     browser = next(filter(None, map(shutil.which, BROWSERS)), "")
     if not browser:
         raise StackctlError(
@@ -149,7 +153,11 @@ def free_ports(count: int) -> list[str]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Refuse a second check of this folder, whose stack would be the same."""
+    """Refuse a second check of this folder, whose stack would be the same.
+
+    Raises:
+        StackctlError: another one runs.
+    """
     with Path(__file__).open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +197,11 @@ def remove() -> None:
 def crawl(
     console: Console, project: compose.Project, bounds: Bounds, site: dict[str, Any], browser: str
 ) -> dict[str, Any]:
-    """Let the browser visit the pages; return what it saw."""
+    """Let the browser visit the pages; return what it saw.
+
+    Raises:
+        StackctlError: the browser failed.
+    """
     mark = outputs.mark()
     plan = {
         "mark": mark,
@@ -243,7 +255,11 @@ def located(
 
 
 def inside(project: compose.Project, action: str, **given: Any) -> Any:
-    """Ask the project itself, in a server's container."""
+    """Run `inside/site.py` in a server's container, and return its answer.
+
+    Raises:
+        StackctlError: it failed, or its answer cannot be read.
+    """
     mark = outputs.mark()
     container = project.containers()[project.servers[0]].id
     script = SCRIPT.read_text(encoding="utf-8")

@@ -89,7 +89,7 @@ class Reload:
             # A later start or reload that is not ours must not find what is no longer true.
             engine.execute(self.container.id, "rm", "-f", haproxy.STATE_FILE)
         if not said.startswith("Success=1"):
-            words = Messages.of(said, self.container).alerts
+            words = Messages.parse(said, self.container).alerts
             raise StackctlError(
                 "HAProxy could not start with the new configuration, although its syntax is "
                 "valid; the previous configuration is in use",

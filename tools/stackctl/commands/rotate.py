@@ -43,6 +43,7 @@ def rotate(console: Console, name: str, limits: Limits) -> dict[str, Any]:
     Raises:
         StackctlError: refused, nothing was changed; or it ended in the middle, and the next run
             completes it. The stack works in both cases.
+        UsageError: there is no such secret.
     """
     if name not in NAMES:
         raise UsageError(f"there is no secret {name!r}", f"There are: {', '.join(NAMES)}.")

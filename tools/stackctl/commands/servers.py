@@ -24,7 +24,8 @@ def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
     undoes it.
 
     Raises:
-        StackctlError: it is the last one in service, and `force` was not said.
+        StackctlError: it is the last one in service, and `force` is not set.
+        InterruptedByUserError: Ctrl-C; the server is in service again.
     """
     project = stack.load()
     state.require_server(project, server)

@@ -19,7 +19,7 @@ from . import container_log
 PROBES = ('"path":"/readyz', '"GET /readyz')
 # Tries for an engine that does not answer, and the pause between two.
 TRIES = 3
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 INSTALL = "https://docs.docker.com/engine/install/"
 
 
@@ -313,7 +313,7 @@ def _answer(*arguments: str) -> process.Result:
         if result.ok or (result.err and not errors):
             return result
         if tries_left:
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
     raise _failed(arguments, result)
 
 

@@ -114,8 +114,8 @@ END
                 break
             fi
             if [ $left = 0 ]; then
-                found=$(PGDATABASE=postgres client --set replaced=$replaced <<<"SELECT count(*) FROM pg_database WHERE datname = :'replaced'")
-                [ "$found" != 0 ] || exit 8
+                copies=$(PGDATABASE=postgres client --set replaced=$replaced <<<"SELECT count(*) FROM pg_database WHERE datname = :'replaced'")
+                [ "$copies" != 0 ] || exit 8
                 exit 1
             fi
         done

@@ -142,7 +142,7 @@ class Roll:
                     left = f"a former container is left: {error}; the next deploy removes it"
                     if not tries_left:
                         self.console.warn(left)
-                time.sleep(engine.AGAIN_SECONDS)
+                time.sleep(engine.RETRY_SECONDS)
 
     def back(self) -> None:
         """Put what was touched back on the image it had, the last one first.

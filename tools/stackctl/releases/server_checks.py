@@ -9,7 +9,7 @@ from typing import Any
 
 from ..balancer import haproxy
 from ..checks import state
-from ..checks.answers import HEALTH, down, get, wrong
+from ..checks.answers import HEALTH, down, get, problem
 from ..common import outputs
 from ..common.console import Console
 from ..common.outputs import fields
@@ -82,7 +82,7 @@ class ServerChecks:
             time.sleep(POLL_SECONDS)
 
     def wait_seen(self, server: str, container: str) -> None:
-        """Wait until HAProxy has found the new container and its checks are good."""
+        """Wait until HAProxy has the new container's address and its checks are good."""
         state = engine.inspect(container)
         if not state:
             raise failed(server, container, "its container is gone")
@@ -119,7 +119,7 @@ class ServerChecks:
     ) -> None:
         """Ask the server itself, around the load balancer.
 
-        A component that is down is asked for again: a machine that starts the other servers may be
+        A component that is down is checked again: a machine that starts the other servers may be
         too busy for the seconds that /healthz waits.
         """
         for tries_left in reversed(range(engine.TRIES)):
@@ -131,13 +131,13 @@ class ServerChecks:
             faults = {
                 path: fault
                 for path, answer in zip(paths, answers, strict=True)
-                if (fault := wrong(path, answer, release, self.ailing))
+                if (fault := problem(path, answer, release, self.ailing))
             }
             if not faults:
                 return
             if faults.keys() != {HEALTH} or not tries_left:
                 raise failed(server, container, next(iter(faults.values())))
-            time.sleep(engine.AGAIN_SECONDS)
+            time.sleep(engine.RETRY_SECONDS)
 
     def _asked(self, container: str, paths: tuple[str, ...]) -> list[dict[str, Any]]:
         """Return a server's own responses, in order; none where it cannot be reached."""
