@@ -57,8 +57,8 @@ def error_count(samples: Samples) -> int:
 
 
 def reached(samples: Samples, aim: Aim) -> float:
-    """Return the ratio that an aim speaks of."""
-    return ratio(rates(samples, aim.target), rates(samples, aim.to))
+    """Return the ratio of an aim's two targets."""
+    return ratio(rates(samples, aim.target), rates(samples, aim.reference))
 
 
 def text_report(
@@ -183,7 +183,7 @@ def _met(samples: Samples, aim: Aim) -> bool:
 
 def _aim_line(samples: Samples, aim: Aim) -> str:
     return (
-        f"Aim: ({aim.target}) at least {aim.at_least} of ({aim.to}): "
+        f"Aim: ({aim.target}) at least {aim.at_least} of ({aim.reference}): "
         f"{reached(samples, aim):.2f}, {'met' if _met(samples, aim) else 'NOT met'}."
     )
 

@@ -54,7 +54,7 @@ class Aim:
     """A ratio of two targets' requests per second that the project wants to reach."""
 
     target: str
-    to: str
+    reference: str
     at_least: float
 
 

@@ -49,5 +49,5 @@ class TaskAdmin(admin.ModelAdmin):
     @admin.action(description="Retry failed tasks", permissions=["change"])
     def try_again(self, request: HttpRequest, chosen: QuerySet[Task]) -> None:
         """Let those run again that failed; the others stay as they are."""
-        count = rows.try_again(list(chosen.values_list("pk", flat=True)))
+        count = rows.retry(list(chosen.values_list("pk", flat=True)))
         self.message_user(request, f"{count} will run again.", messages.SUCCESS)

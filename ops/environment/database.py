@@ -26,9 +26,8 @@ _SCHEMES: Final = {
     "postgres": "postgres",  # remove_postgres
     "postgresql": "postgres",  # remove_postgres
 }
-# Every wait ends before uWSGI's harakiri would end the whole worker with it, also the longest one,
-# for a statement (_options). The wait for a connection is shorter: while the database is down every
-# worker may be in it, and other pages wait.
+# Every wait ends before uWSGI's harakiri ends the worker (a statement's: _options). The wait for a
+# connection is short: while the database is down, every worker may be in it, and other pages wait.
 _OPTIONS: Final[Mapping[str, Settings]] = {
     # https://docs.djangoproject.com/en/5.2/ref/databases/#sqlite-notes
     # https://www.sqlite.org/wal.html

@@ -19,18 +19,18 @@ ANSWER_SECONDS = 0.5
 # A worker waits for its next message within this.
 WORKER_ANSWER_SECONDS = 2
 
-# A worker and an AMQP broker each notice after two of these that the other is gone without a word.
+# A worker and an AMQP broker each notice after two of these that the other has vanished.
 # In a server nothing would answer between two requests; it opens a connection again.
 HEARTBEAT_SECONDS = 20
-# The longest silence of such a broker in the middle of a conversation. A visitor waits for a
-# server; a worker that begins makes thirty queues, which is slow where the disk is.
+# Seconds that such a broker may take for an answer. A visitor waits for a server's; a worker that
+# starts creates thirty queues, which a slow disk delays.
 # https://docs.celeryq.dev/projects/amqp/en/latest/reference/amqp.transport.html
 SILENCE_SECONDS = 1
 WORKER_SILENCE_SECONDS = 20
 
 # remove_rabbitmq: begin
-# A quorum queue's message counts as taken when it is on the disks of most of its servers. With a
-# topic exchange a retry's pause is waited for at the broker, not by a worker.
+# A quorum queue confirms a message when it is on the disks of most of its servers. With a topic
+# exchange the broker waits for a retry's pause, not a worker.
 # https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/rabbitmq.html
 RABBITMQ: dict[str, Any] = {
     "task_default_queue_type": "quorum",

@@ -2,9 +2,8 @@
 
 from ops.settings.stack import STATIC_ELSEWHERE
 
-# A page loads from this site alone, and runs no inline script (docs/security.md). Where static
-# files are elsewhere, that folder counts as this site. Where uploads are kept elsewhere, `ops.csp`
-# adds that place for images.
+# A page loads from this site alone, and runs no inline script (docs/security.md). The bucket of
+# static files counts as this site; `ops.csp` adds the bucket of uploads for images.
 # https://django-csp.readthedocs.io/en/latest/configuration.html
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -126,7 +126,7 @@ def give_back(task: Task, pause: datetime.timedelta) -> None:
     )
 
 
-def try_again(keys: Sequence[uuid.UUID]) -> int:
+def retry(keys: Sequence[uuid.UUID]) -> int:
     """Let failed tasks run again; return how many."""
     now = timezone.now()
     count = 0

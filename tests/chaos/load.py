@@ -205,7 +205,7 @@ class Load(InBackground):
             what="every client is served",
         )
 
-    def all_served_again(self) -> None:
+    def wait_until_all_are_served(self) -> None:
         """Wait until every client has received a response to a request sent after this call."""
         now = time.monotonic()
         eventually(

@@ -44,7 +44,7 @@ def seconds_to_recover(
         return is_back()
 
     eventually(check, seconds=seconds, what="back in service after the fault")
-    load.all_served_again()
+    load.wait_until_all_are_served()
     return max([checked_at, *(outcome.ended for outcome in load.failed)]) - since
 
 

@@ -203,7 +203,7 @@ def test_stopping_a_server_behind_nginx_balancer_fails_no_request(
     with load:
         load.warm_up()
         loaded.compose("stop", "server2")
-        load.all_served_again()
+        load.wait_until_all_are_served()
         assert set(ask(port, 10)) == {"set1"}
         loaded.compose("up", "--detach", "--wait", "--no-deps", "server2")
         eventually(lambda: "set2" in ask(port, 10), seconds=20, what="server2 gets requests again")

@@ -39,7 +39,7 @@ def test_requests_to_a_hanging_server_are_answered_by_the_other(
     with load:
         load.warm_up()
         with paused(loaded, "server1"):
-            load.all_served_again()
+            load.wait_until_all_are_served()
         since = time.monotonic()
         seconds = seconds_to_recover(load, since, lambda: is_in_service(loaded, "set1"))
 

@@ -127,7 +127,7 @@ def test_no_path_spelling_bypasses_the_upload_limit(
                 what="every body is refused or held",
             )
             held = sum(len(flood.held()) for flood in floods)
-            load.all_served_again()
+            load.wait_until_all_are_served()
 
     ended = sum((flood.statuses() for flood in floods), Counter[int]())
     figures.add(

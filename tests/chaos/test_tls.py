@@ -92,7 +92,7 @@ def test_certificate_renewal_fails_no_request(loaded: Stack, static: str, figure
                 assert tls.serial() == serials[-1]
                 reload(loaded)
                 serials.append(tls.serial())
-                load.all_served_again()
+                load.wait_until_all_are_served()
 
         figures.add(
             "`stackctl reload` three times, each with a renewed certificate; HTTPS and HTTP/2",

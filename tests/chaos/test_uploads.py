@@ -50,7 +50,7 @@ def test_costly_images_fail_without_failed_requests(
             seconds=DONE_SECONDS,
             what="every upload has failed",
         )
-        load.all_served_again()
+        load.wait_until_all_are_served()
 
     figures.add(
         f"{COSTLY} uploads at once of a JPEG of 277 kB that takes a minute to decode",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.tree import ROOT, copy_tree
 
-PO = """msgid ""
+GERMAN_TRANSLATION = """msgid ""
 msgstr "Content-Type: text/plain; charset=UTF-8\\n"
 
 msgid "Basket"
@@ -91,7 +91,7 @@ class HomeTests(TestCase):
         "{% load static %}<link href=\"{% static 'shop/shop.css' %}\" rel=stylesheet>{{ title }}\n"
     ),
     "static/shop/shop.css": "body { color: navy }\n",
-    "locale/de/LC_MESSAGES/django.po": PO,
+    "locale/de/LC_MESSAGES/django.po": GERMAN_TRANSLATION,
 }
 VARIABLE = """    Variable(
         name="SHOP_API_KEY",

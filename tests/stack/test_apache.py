@@ -331,7 +331,7 @@ def test_apache_follows_a_server_to_a_new_address_without_failed_requests(
         load.warm_up()
         with_apache.compose("rm", "--stop", "--force", "server2")
         take_address()
-        load.all_served_again()
+        load.wait_until_all_are_served()
         assert servers_behind_apache(with_apache) == {"set1"}
         with_apache.compose("up", "--detach", "--wait", "--no-deps", "server2")
         assert address(with_apache, "server2") != before
@@ -382,7 +382,7 @@ def test_apache_fails_no_request_after_it_resumes_from_a_hang(with_apache: Stack
         eventually(
             lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy marks Apache as up"
         )
-        load.all_served_again()
+        load.wait_until_all_are_served()
 
     assert not [outcome for outcome in load.failed if outcome.started > ended], explain(
         with_apache, load
@@ -393,7 +393,7 @@ def test_restarting_apache_fails_no_request(with_apache: Stack) -> None:
     with Load(with_apache.http_port, visitors()) as load:
         load.warm_up()
         with_apache.compose("restart", "apache")
-        load.all_served_again()
+        load.wait_until_all_are_served()
         eventually(
             lambda: states(with_apache) == {"UP"}, seconds=20, what="HAProxy marks Apache as up"
         )

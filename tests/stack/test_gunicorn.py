@@ -222,7 +222,7 @@ def test_killed_master_is_restarted_without_orphans(uwsgi_and_gunicorn: Stack) -
         load.warm_up()
         uwsgi_and_gunicorn.run_in(SERVER, "sh", "-c", f"kill -9 {killed}")
         eventually(has_one_master, seconds=30, what="one master and its own workers")
-        load.all_served_again()
+        load.wait_until_all_are_served()
     assert not load.failed, load.summary()
 
 
@@ -234,7 +234,7 @@ def test_stopping_the_gunicorn_server_fails_no_request(uwsgi_and_gunicorn: Stack
     with Load(uwsgi_and_gunicorn.http_port, clients) as load:
         load.warm_up()
         uwsgi_and_gunicorn.compose("stop", SERVER, environment=GUNICORN)
-        load.all_served_again()
+        load.wait_until_all_are_served()
         assert uwsgi_and_gunicorn.in_service() == {"set1"}
         uwsgi_and_gunicorn.compose(
             "up", "--detach", "--wait", "--no-deps", SERVER, environment=GUNICORN

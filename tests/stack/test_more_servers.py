@@ -79,7 +79,7 @@ def test_stopping_the_fourth_server_fails_no_request(four_servers: Stack) -> Non
     with Load(four_servers.http_port, clients) as load:
         load.warm_up()
         four_servers.compose("stop", "server4")
-        load.all_served_again()
+        load.wait_until_all_are_served()
         # The clients also take turns, so the order is not round robin here.
         four_servers.wait_for_both()
         eventually(

@@ -14,11 +14,11 @@ from ops.database.watched import Watched
 from tests.unit.breakers import PATIENCE, another_worker
 
 
-def wait_with(look: Callable[[], None], seconds: float = 5) -> None:
+def wait_with(check_outage: Callable[[], None], seconds: float = 5) -> None:
     """Wait for an answer that does not come."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        look()
+        check_outage()
         time.sleep(PATIENCE / 10)
 
 
@@ -29,8 +29,8 @@ def test_long_statement_is_waited_for_while_the_database_answers_checks(shared: 
         checks.append(True)
         return True
 
-    look = shared.watch(check, seconds=600)
-    wait_with(look, 10 * PATIENCE)
+    check_outage = shared.watch(check, seconds=600)
+    wait_with(check_outage, 10 * PATIENCE)
 
     # The interval grows: fewer checks than waits.
     assert 1 <= len(checks) <= 8
@@ -39,11 +39,11 @@ def test_long_statement_is_waited_for_while_the_database_answers_checks(shared: 
 
 @pytest.mark.usefixtures("no_end_of_the_pause")
 def test_statement_is_cancelled_when_the_database_check_fails(shared: Breaker) -> None:
-    look = shared.watch(lambda: False, seconds=600)
+    check_outage = shared.watch(lambda: False, seconds=600)
     other = shared.watch(lambda: True, seconds=600)
 
     with pytest.raises(AwayError):
-        wait_with(look)
+        wait_with(check_outage)
     assert shared.is_open
     # No other process has to check.
     with pytest.raises(AwayError):
@@ -54,15 +54,15 @@ def test_statement_is_cancelled_while_another_process_hangs_connecting(
     shared: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breaker, "CHECK_SECONDS", PATIENCE)
-    look = shared.watch(lambda: pytest.fail("it has the lock"), seconds=600)
+    check_outage = shared.watch(lambda: pytest.fail("it has the lock"), seconds=600)
     with another_worker(shared), pytest.raises(AwayError):
-        wait_with(look)
+        wait_with(check_outage)
 
 
 def test_statement_is_cancelled_after_its_timeout(shared: Breaker) -> None:
-    look = shared.watch(lambda: True, seconds=PATIENCE)
+    check_outage = shared.watch(lambda: True, seconds=PATIENCE)
     with pytest.raises(AwayError, match=r"the server has not answered for \d\.\d s"):
-        wait_with(look)
+        wait_with(check_outage)
 
 
 class Clock:
@@ -79,12 +79,12 @@ class Clock:
         """Return the time."""
         return self.now
 
-    def steps(self, look: Callable[[], None], seconds: float) -> Iterator[float]:
+    def steps(self, check_outage: Callable[[], None], seconds: float) -> Iterator[float]:
         """Move the clock, check at each step, and yield the seconds that have passed."""
         begun = self.now
         while self.now < begun + seconds:
             self.now += self.STEP
-            look()
+            check_outage()
             yield self.now - begun
 
 
@@ -155,10 +155,10 @@ def test_database_with_too_many_connections_keeps_open_connections(
     shared: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watched, "DATABASE", shared)
-    look = shared.watch(lambda: True, seconds=600)
+    check_outage = shared.watch(lambda: True, seconds=600)
 
     with pytest.raises(sqlite3.Error):
         Refusing().get_new_connection({})
 
     assert not shared.is_open
-    look()
+    check_outage()

@@ -54,22 +54,22 @@ class Chain:
         self.request = request
         self.values = limits(REQUEST_SECONDS=request)
 
-    def of(self, text: str, unit: str = "s") -> float:
+    def seconds(self, text: str, unit: str = "s") -> float:
         """Return a duration of a configuration file."""
         return seconds(filled(text, self.values), unit)
 
     def haproxy(self, section: str, keyword: str) -> float:
         """Return a duration of haproxy.cfg, where a bare number means milliseconds."""
-        return self.of(haproxy_value(section, keyword), unit="ms")
+        return self.seconds(haproxy_value(section, keyword), unit="ms")
 
     def written(self, script: str) -> float:
         """Return the response timeout that an nginx start script sets."""
         (name,) = re.findall(r"nginx_limits (\S+)", text_of(script))
-        return self.of(name)
+        return self.seconds(name)
 
     def stop_wait(self, program: str) -> float:
         """Return how long supervisor waits for a program to end."""
-        return self.of(supervisor_programs()[program]["stopwaitsecs"])
+        return self.seconds(supervisor_programs()[program]["stopwaitsecs"])
 
     def grace(self, service: str) -> float:
         """Return the stop_grace_period of a service."""
@@ -120,7 +120,7 @@ def test_haproxy_start_supports_a_container_of_an_earlier_version() -> None:
 
 
 def test_timeout_of_each_server_is_longer_than_that_of_its_upstream(chain: Chain) -> None:
-    harakiri = chain.of(uwsgi_option("harakiri"))
+    harakiri = chain.seconds(uwsgi_option("harakiri"))
     # gunicorn may detect a timeout a second late, and need one more to kill the worker.
     late = 2
 
@@ -128,7 +128,7 @@ def test_timeout_of_each_server_is_longer_than_that_of_its_upstream(chain: Chain
     assert (
         harakiri + late
         < chain.written("nginx/start")
-        < chain.of(httpd_value("ProxyTimeout"))
+        < chain.seconds(httpd_value("ProxyTimeout"))
         < chain.haproxy("defaults", "timeout server")
         < chain.haproxy("backend retry_backend", "timeout server")
     )
@@ -168,7 +168,7 @@ def test_postgresql_timeouts_are_nested_and_shorter_than_a_request(chain: Chain)
 def test_stopping_server_finishes_its_requests(chain: Chain) -> None:
     (shutdown,) = re.findall(r"worker_shutdown_timeout (\S+);", text_of("nginx/start"))
 
-    assert chain.written("nginx/start") < chain.of(shutdown) < chain.stop_wait("nginx")
+    assert chain.written("nginx/start") < chain.seconds(shutdown) < chain.stop_wait("nginx")
     for app_server in APP_SERVERS:
         assert chain.request < chain.stop_wait(app_server)
 
@@ -291,11 +291,11 @@ def test_nginx_balancer_limits_match_haproxy(chain: Chain) -> None:
 
 
 def test_apache_shutdown_and_keepalive_match_nginx(chain: Chain) -> None:
-    shutdown = chain.of(httpd_value("GracefulShutdownTimeout"))
+    shutdown = chain.seconds(httpd_value("GracefulShutdownTimeout"))
     longest = VARIABLES["DRAIN_SECONDS"].maximum
 
     # It finishes its requests before the engine kills it, after its own drain.
-    assert longest and chain.of(httpd_value("ProxyTimeout")) < shutdown
+    assert longest and chain.seconds(httpd_value("ProxyTimeout")) < shutdown
     assert shutdown + longest < chain.grace("apache")
     # As nginx, it never closes a connection that HAProxy may use.
     assert float(httpd_value("KeepAliveTimeout")) == seconds(nginx_value("keepalive_timeout"))

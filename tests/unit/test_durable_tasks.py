@@ -89,14 +89,14 @@ def test_two_workers_send_each_due_task_message_once(
 def test_worker_skips_a_task_message_that_another_worker_has_sent(
     messages: list[Message], monkeypatch: pytest.MonkeyPatch, commit: Any
 ) -> None:
-    _, b, _ = due = [commit(name, countdown=1) for name in "abc"]
+    _, second, _ = due = [commit(name, countdown=1) for name in "abc"]
     for seconds, row in enumerate(due, start=-3):
         moment = timezone.now() + datetime.timedelta(seconds=seconds)
         Task.objects.filter(pk=row.pk).update(due=moment)
     send = rows.app.send_task
 
     def send_one_more(*args: Any, **kwargs: Any) -> None:
-        Task.objects.filter(pk=b.pk).update(sent=timezone.now())
+        Task.objects.filter(pk=second.pk).update(sent=timezone.now())
         send(*args, **kwargs)
 
     monkeypatch.setattr(rows.app, "send_task", send_one_more)
@@ -178,10 +178,10 @@ def test_task_message_without_a_row_creates_one(commit: Any) -> None:
     assert Task.objects.get().status == Status.DONE
 
 
-def test_try_again_requeues_a_failed_task(commit: Any) -> None:
+def test_retry_requeues_a_failed_task(commit: Any) -> None:
     row, other = (receive(commit("a", error="final")) for _ in range(2))
     Task.objects.update(losses=rows.MAX_LOSSES - 1)
-    assert rows.try_again([row.pk, uuid.uuid4()]) == 1
+    assert rows.retry([row.pk, uuid.uuid4()]) == 1
     row.refresh_from_db()
     other.refresh_from_db()
     assert other.status == Status.FAILED
@@ -189,7 +189,7 @@ def test_try_again_requeues_a_failed_task(commit: Any) -> None:
     assert (row.status, row.attempts, row.losses) == (Status.WAITING, 0, 0)
     assert (row.error, row.finished) == ("", None)
     assert rows.send_due() == 1
-    assert rows.try_again([row.pk]) == 0
+    assert rows.retry([row.pk]) == 0
 
 
 @pytest.mark.parametrize(("error", "days"), [("", 7), ("final", 90)])

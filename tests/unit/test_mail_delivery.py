@@ -226,7 +226,7 @@ def test_mail_refused_for_good_is_tried_once_and_can_be_retried(
         assert (row.status, row.attempts) == (Status.FAILED, 1)
         assert "550" in row.error
 
-        rows.try_again([row.pk])
+        rows.retry([row.pk])
         row.refresh_from_db()
         assert work(row).status == Status.DONE
     assert len(mails.messages) == 1

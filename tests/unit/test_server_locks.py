@@ -89,7 +89,7 @@ class Clock:
             self.at_next_sleep.pop(0)()
 
     @classmethod
-    def of(cls, monkeypatch: pytest.MonkeyPatch) -> Self:
+    def installed(cls, monkeypatch: pytest.MonkeyPatch) -> Self:
         """Set the lock's clock."""
         clock = cls()
         own = SimpleNamespace(monotonic=lambda: clock.now, sleep=clock.sleep)
@@ -106,7 +106,7 @@ def server(request: pytest.FixtureRequest) -> Server:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return the lock's clock."""
-    return Clock.of(monkeypatch)
+    return Clock.installed(monkeypatch)
 
 
 def acquire(

@@ -39,12 +39,12 @@ def read(path: Path) -> x509.Certificate:
 def expired(folder: Path) -> None:
     """Write a certificate that expired yesterday, with its key."""
     authority = local_ca._read(folder.parent / "ca.pem", folder.parent / "ca.key")
-    at = datetime.now(UTC) - timedelta(days=1)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_ca, "CERTIFICATE_DAYS", -1)
         patch.setattr(local_ca, "EARLIER", timedelta(days=2))
         pair = local_ca._certificate(authority, "localhost", [x509.DNSName("localhost")])
-    assert abs(pair.certificate.not_valid_after_utc - at) < timedelta(minutes=1)
+    assert abs(pair.certificate.not_valid_after_utc - yesterday) < timedelta(minutes=1)
     (folder / "privkey.pem").write_bytes(local_ca._pem_of(pair.key))
     (folder / "fullchain.pem").write_bytes(pair.certificate.public_bytes(Encoding.PEM))
 
@@ -57,8 +57,8 @@ def test_certs_creates_a_localhost_certificate_and_prints_the_next_steps(
     authority, site = read(root / "certs/ca.pem"), read(root / "certs/localhost/fullchain.pem")
     # Now, and by a clock that is behind.
     for minutes in (0, 50):
-        at = datetime.now(UTC) - timedelta(minutes=minutes)
-        verifier = PolicyBuilder().store(Store([authority])).time(at.replace(tzinfo=None))
+        moment = datetime.now(UTC) - timedelta(minutes=minutes)
+        verifier = PolicyBuilder().store(Store([authority])).time(moment.replace(tzinfo=None))
         for subject in (
             x509.DNSName("localhost"),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),

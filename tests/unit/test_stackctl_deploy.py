@@ -65,22 +65,22 @@ def test_deploy_recreates_only_services_with_another_configuration(stack: Stack)
 
 def test_deploy_drains_until_running_requests_have_ended(stack: Stack) -> None:
     stack.balancer.requests = {"server1": [stack.clock.now + 7.0]}
-    at: list[float] = []
-    stack.faults["recreate server1 bbbb"] = lambda: at.append(stack.clock.now)
+    recreated: list[float] = []
+    stack.faults["recreate server1 bbbb"] = lambda: recreated.append(stack.clock.now)
 
     assert stack.deploy("bbbb").code == 0
     # Plus some checks without requests.
-    assert at[0] >= 1007.4
+    assert recreated[0] >= 1007.4
     assert "mark server1 drained" in stack.steps
 
 
 def test_deploy_drains_until_the_queue_of_the_server_is_empty(stack: Stack) -> None:
     stack.balancer.waiting = {"server1": stack.clock.now + 7.0}
-    at: list[float] = []
-    stack.faults["recreate server1 bbbb"] = lambda: at.append(stack.clock.now)
+    recreated: list[float] = []
+    stack.faults["recreate server1 bbbb"] = lambda: recreated.append(stack.clock.now)
 
     assert stack.deploy("bbbb").code == 0
-    assert at[0] >= 1007.4
+    assert recreated[0] >= 1007.4
 
 
 def test_deploy_drains_a_server_again_when_haproxy_lost_its_state(stack: Stack) -> None:

@@ -232,9 +232,9 @@ def test_privileged_port_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None
     assert preflight.bind_error("127.0.0.1", 80) is None
 
 
-@pytest.mark.parametrize(("root", "at"), [("", "root"), ("/nosuch", "root"), ("data", "data")])
+@pytest.mark.parametrize(("root", "disk"), [("", "root"), ("/nosuch", "root"), ("data", "data")])
 def test_doctor_checks_free_space_on_the_disk_of_the_engine(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch, root: str, at: str
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, root: str, disk: str
 ) -> None:
     """Docker Desktop keeps its data in a virtual machine."""
     data = stack.root / "data"
@@ -245,7 +245,7 @@ def test_doctor_checks_free_space_on_the_disk_of_the_engine(
 
     [check] = [r for r in stack.run("doctor", "--json").result["checks"] if r["name"] == "disk"]
 
-    place, gigabytes = (data, "0.5") if at == "data" else (stack.root, "1.0")
+    place, gigabytes = (data, "0.5") if disk == "data" else (stack.root, "1.0")
     assert check == failed_row(
         "disk",
         f"{gigabytes} GB free at {place}; 2 GB are needed",

@@ -150,11 +150,11 @@ def test_invalid_haproxy_configuration_is_reported_without_secrets(
     with pytest.raises(StackctlError) as refused:
         haproxy_says(monkeypatch, 1, "", BROKEN.replace("pass word", secret))
 
-    told = refused.value.hint.splitlines()
-    assert told[0] == "parsing [haproxy/haproxy.cfg:18]: unmatched quote below:"
-    assert told[1] == '  stats auth "admin:***'
+    lines = refused.value.hint.splitlines()
+    assert lines[0] == "parsing [haproxy/haproxy.cfg:18]: unmatched quote below:"
+    assert lines[1] == '  stats auth "admin:***'
     assert secret not in refused.value.hint
-    assert told[-1] == "Correct it, then: ./stackctl reload"
+    assert lines[-1] == "Correct it, then: ./stackctl reload"
     assert "nothing was changed" in refused.value.problem
 
 

@@ -177,7 +177,7 @@ def test_failed_release_gives_back_the_requests_that_a_restarted_haproxy_sends_i
     roomy: Stack,
 ) -> None:
     def restarts() -> None:
-        roomy.balancer.addresses["server1"] = roomy.replicas.of("server1")[-1].address
+        roomy.balancer.addresses["server1"] = roomy.replicas.of_service("server1")[-1].address
 
     roomy.behave("bbbb", "worker", ends=True)
     roomy.faults["ask server2"] = restarts
@@ -194,7 +194,7 @@ def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> Non
 
     roomy.faults["move server1 to bbbb"] = kill
     assert roomy.deploy("bbbb").code == 137
-    assert len(roomy.replicas.of("worker")) == 2
+    assert len(roomy.replicas.of_service("worker")) == 2
 
     assert roomy.run("rollback", "--json").code == 0
 
@@ -247,7 +247,7 @@ def test_requests_that_haproxy_does_not_give_back_keep_their_server(roomy: Stack
 
     assert ended.code == 4 and "HAProxy refused to set server1 to" in ended.result["error"]
     assert "Z error: HAProxy refused to set server1 to" in ended.err
-    assert len(roomy.replicas.of("server1")) == 2 and len(roomy.balancer.up()) == 2
+    assert len(roomy.replicas.of_service("server1")) == 2 and len(roomy.balancer.up()) == 2
 
     roomy.faults.clear()
     assert roomy.deploy("cccc").code == 0

@@ -158,11 +158,11 @@ def quoted(names: frozenset[str]) -> str:
 def require(path: Path, survey: Survey, project: str) -> None:
     """Name the project's own requirements."""
     (source,) = survey.requirements
-    up = "" if source.is_relative_to(survey.root) else "../"
-    relative = source.relative_to(survey.root.parent if up else survey.root).as_posix()
+    parent = "" if source.is_relative_to(survey.root) else "../"
+    relative = source.relative_to(survey.root.parent if parent else survey.root).as_posix()
     about = f"# What {relative} has. "
     if source.suffix == ".txt":
-        lines = f"{about}After a change there: make lock\n-r ../{project}/{up}{relative}\n"
+        lines = f"{about}After a change there: make lock\n-r ../{project}/{parent}{relative}\n"
     else:
         packages = "".join(f"{line}\n" for line in survey.packages)
         lines = f"{about}After a change there: change it here, then make lock\n{packages}"

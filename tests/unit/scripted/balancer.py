@@ -77,7 +77,7 @@ class Balancer:
 
     def container(self, name: str) -> Container | None:
         """Return the running container that receives a server's requests."""
-        running = [c for c in self.engine.replicas.of(name) if c.status == "running"]
+        running = [c for c in self.engine.replicas.of_service(name) if c.status == "running"]
         chosen = [c for c in running if c.address == self.addresses.get(name)]
         return next(iter([*chosen, *running]), None)
 
@@ -133,7 +133,9 @@ class Balancer:
                 if name not in self.names:
                     return "No such server.\n\n"
                 if backend == BACKENDS[0]:
-                    [one] = [c for c in self.engine.replicas.of(name) if c.address == address]
+                    [one] = [
+                        c for c in self.engine.replicas.of_service(name) if c.address == address
+                    ]
                     if reply := self.engine.step(f"move {name} to {one.environ['RELEASE']}"):
                         return reply.out
                     self.addresses[name] = address

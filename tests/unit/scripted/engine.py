@@ -96,7 +96,7 @@ class Engine(LockVolume):
         made = Container(
             *(f"{service}-{self._ids:08d}", service, identity, environ, hash_of(described)),
             *(f"10.0.0.{self._ids % 250}", self.clock.now, int(ports[0]["published"])),
-            name=f"{NAME}-{service}-{len(self.replicas.of(service)) + 1}",
+            name=f"{NAME}-{service}-{len(self.replicas.of_service(service)) + 1}",
         )
         self.containers[service] = made
         if self.behaviour(made).ends:
@@ -382,7 +382,7 @@ class Engine(LockVolume):
                 return self.data.media_volume(script, stdin)
             case ["up", *_] if up.detach and up.no_build and up.no_deps and up.force_recreate:
                 [service] = up.rest
-                assert len(self.replicas.of(service)) < 2
+                assert len(self.replicas.of_service(service)) < 2
                 self.containers.pop(service, None)
                 if reply := self.step(f"recreate {service} {self.latest()}"):
                     return reply

@@ -25,7 +25,7 @@ class Replicas:
     # When the requests of a container end, by its id.
     requests: dict[str, float] = field(default_factory=dict)
 
-    def of(self, service: str) -> list[Container]:
+    def of_service(self, service: str) -> list[Container]:
         """Return all containers of a service, the oldest first."""
         first = self.engine.containers.get(service)
         others = [one for one in self.others if one.service == service]
@@ -62,7 +62,7 @@ class Replicas:
                 return Reply()
             case ["rename", identity, name]:
                 one = self.known(identity)
-                taken = [other for other in self.of(one.service) if other.name == name]
+                taken = [other for other in self.of_service(one.service) if other.name == name]
                 if taken:
                     return Reply(1, err=f"Conflict. The name {name} is already in use")
                 one.name = name
@@ -75,7 +75,7 @@ class Replicas:
             self.others.remove(container)
             return
         del self.engine.containers[container.service]
-        for other in self.of(container.service)[:1]:
+        for other in self.of_service(container.service)[:1]:
             self.others.remove(other)
             self.engine.containers[container.service] = other
 

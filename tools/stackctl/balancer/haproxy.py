@@ -200,9 +200,8 @@ class Balancer:
         if self.apache:
             self.apache.ready(server)
         # remove_apache: end
-        # HAProxy 3.0 hands waiting requests to a server only when one of that server's own ends. A
-        # server that comes back while all others are busy has none, and would idle until the queue
-        # is empty. Setting its limit to the same value makes HAProxy process the queue.
+        # HAProxy 3.0 gives a server queued requests only when one of its own ends, and this one has
+        # none. Setting its limit to the same value makes HAProxy process the queue.
         # https://docs.haproxy.org/3.0/management.html#9.3-set%20maxconn%20server
         limit = self.servers()[server].limit
         if limit:

@@ -152,8 +152,8 @@ class Crawl:
 
         def on_console(message: ConsoleMessage) -> None:
             if message.type == "error" and not KNOWN.search(message.text):
-                at = message.location
-                file, line = at["url"], at["lineNumber"] + 1
+                location = message.location
+                file, line = location["url"], location["lineNumber"] + 1
                 self.note("console", path, text=message.text, file=file, line=line)
 
         def on_error(error: BrowserError) -> None:

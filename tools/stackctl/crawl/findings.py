@@ -159,15 +159,15 @@ Parts = tuple[str, str, list[str]]
 
 
 def _error(event: Event, place: str, where: Where) -> Parts:
-    target, status, by = quoted(event["target"]), event["status"], ", requested by {pages}"
+    target, status, source = quoted(event["target"]), event["status"], ", requested by {pages}"
     # One line of code can fail all pages.
     if event["target"] == event["page"].partition("?")[0]:
-        target, by = "{pages}", ""
+        target, source = "{pages}", ""
     traceback = where.tracebacks.get(event["request"], "")
     if not traceback:
         log = f"the log has no exception; see what the view returns (request {event['request']})"
-        return f"{target} answers {status}{by}", place, [log]
-    problem = f"{target} answers {status}{by}: {quoted(raised(traceback))}"
+        return f"{target} answers {status}{source}", place, [log]
+    problem = f"{target} answers {status}{source}: {quoted(raised(traceback))}"
     if missing := UNKNOWN_STATIC.search(traceback):
         return problem, place, [static_change(missing[1])]
     line, code = own_frame(traceback, where)
@@ -260,8 +260,8 @@ def policy_change(event: Event, pages: Sequence[str], where: Where) -> list[str]
 
 def _console(event: Event, place: str, where: Where) -> Parts:
     path = urlsplit(event["file"]).path
-    at = f" ({path}:{event['line']})" if path and not place else ""
-    return f"a script fails on {{pages}}{at}: {quoted(event['text'])}", place, []
+    location = f" ({path}:{event['line']})" if path and not place else ""
+    return f"a script fails on {{pages}}{location}: {quoted(event['text'])}", place, []
 
 
 def _link(event: Event, place: str, where: Where) -> Parts:
