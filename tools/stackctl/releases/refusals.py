@@ -128,8 +128,9 @@ def require_backing(project: compose.Project, console: Console) -> None:
             "that servers sign in as; nothing was changed",
             f"Recreate it first: docker compose up --detach --wait --no-deps {compose.REDIS}",
         )
+    hashes = project.config_hashes()
     for name in project.backing:
-        other = containers[name].config_hash != project.config_hash(name)
+        other = containers[name].config_hash != hashes.get(name)
         if other and not passwords.is_rotated(project, containers[name]):
             _warn_of_old(name, console)
 
