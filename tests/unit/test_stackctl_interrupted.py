@@ -172,6 +172,8 @@ def test_automatic_rollback_recreates_a_removed_container_with_the_previous_rele
 def test_deploy_succeeds_when_the_record_of_releases_cannot_be_written(
     stack: Stack,
 ) -> None:
+    # Puts the release that runs on record.
+    stack.deploy("aaaa")
     for outcome in ("started", "ok"):
         stack.faults[f"write releases {outcome}"] = fails("No space left on device")
 
@@ -264,6 +266,8 @@ def test_rollback_is_refused_after_an_interrupt_while_a_server_is_drained_by_han
 
 
 def test_deploy_succeeds_when_the_engine_is_lost_after_the_release_serves(stack: Stack) -> None:
+    # Puts the release that runs on record.
+    stack.deploy("aaaa")
     stack.faults["write releases ok"] = lambda: setattr(
         stack, "before", lambda _: Reply(1, "", NO_ENGINE)
     )

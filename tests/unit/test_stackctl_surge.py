@@ -38,8 +38,9 @@ def test_deploy_starts_all_servers_next_to_the_present_ones_and_moves_requests(
     assert ended.code == 0
     assert roomy.steps == [
         *(*BEGIN, "build bbbb", "lint migrations", "keep static bbbb", "ask server1"),
-        *("name bbbb latest", START, "ask server1", "ask server2"),
-        *("move server1 to bbbb", "move server2 to bbbb"),
+        *("name bbbb latest", START, "name aaaa latest", "ask server1", "ask server2"),
+        *("name bbbb latest", "move server1 to bbbb"),
+        *("name bbbb latest", "move server2 to bbbb"),
         *("name bbbb latest", "mark server1 drained", "mark server2 drained", *END),
         "write releases ok",
     ]
@@ -199,6 +200,20 @@ def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> Non
     assert roomy.run("rollback", "--json").code == 0
 
     assert roomy.serves("aaaa") and not roomy.replicas.others
+
+
+def test_killed_deploy_leaves_the_name_that_compose_starts_to_the_release_that_serves(
+    roomy: Stack,
+) -> None:
+    def kill() -> None:
+        raise Killed
+
+    for step, serving in (("ask server2", "aaaa"), ("move server2 to bbbb", "bbbb")):
+        roomy.faults = {step: kill}
+        assert roomy.deploy("bbbb").code == 137
+        assert roomy.latest() == serving
+        roomy.faults = {}
+        roomy.run("rollback", "--json")
 
 
 def test_status_shows_the_container_that_gets_the_requests(roomy: Stack) -> None:

@@ -108,7 +108,10 @@ class Roll:
         names, all_names = ", ".join(servers), ", ".join((*servers, *workers))
         with self.console.step(f"{all_names}: starting {release} next to the running release"):
             engine.tag(image, self.project.latest)
-            if error := surge.start((*servers, *workers)):
+            error = surge.start((*servers, *workers))
+            # Should stackctl be killed now, a plain `docker compose up` keeps what serves.
+            engine.tag(self.present, self.project.latest)
+            if error:
                 raise ServerFailedError(servers[0], "compose could not start it", error)
             for service, container in surge.new.items():
                 _require_image(service, container, image)
@@ -120,6 +123,7 @@ class Roll:
         for group in filter(None, (servers[:1], servers[1:])):
             if self.interrupt.requested:
                 return False
+            engine.tag(image, self.project.latest)
             with self.console.step(f"{', '.join(group)}: requests go to {release}"):
                 for server in group:
                     surge.move(server)
