@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from ops.environment.cli import main as env_main
 
@@ -20,30 +19,13 @@ from .commands import reload as reloading
 from .commands import restore as restoring
 from .commands import rotate as rotating
 from .commands import servers, stack
-from .common.console import Console
-from .common.faults import ExitCode, StackctlError, from_system
-from .over_ssh import command as remote
+from .common.ending import run as _run
+from .common.faults import ExitCode
 from .over_ssh import setup as preparing
+from .over_ssh.group import Commands
 from .releases import apply as applying
 from .releases import deploy as deploying
 from .releases.server_checks import HEALTH_SECONDS, WATCH_SECONDS, Limits
-
-
-class Commands(TyperGroup):
-    """The commands, of this machine or a server."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Hand a server's command over unread: the stack there may be of another version."""
-        host, project_name = ctx.params["host"], ctx.params["project_name"]
-        if not host:
-            return super().resolve_command(ctx, args)
-        named = ["--project-name", project_name] if project_name else []
-        diverged = bool(ctx.params["allow_diverged"])
-        return _run(
-            "--json" in args,
-            lambda console: remote.run(console, host, args, before=named, diverged=diverged),
-        )
-
 
 app = typer.Typer(
     name="stackctl",
@@ -371,29 +353,3 @@ def main(argv: Sequence[str] | None = None) -> None:
         app(args=argv, prog_name="./stackctl")
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
-
-
-def _run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
-    """Run a command; a fault becomes its message and exit code, never a traceback."""
-    console = Console(as_json=as_json)
-    try:
-        result = _with_system_errors(command, console)
-    except StackctlError as error:
-        console.fault(error)
-        console.result({"error": error.problem, "next": error.hint, "code": int(error.code)})
-        raise typer.Exit(error.code) from None
-    except KeyboardInterrupt:
-        console.bad("interrupted")
-        console.result({"error": "interrupted", "code": int(ExitCode.INTERRUPTED)})
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    console.result(result)
-    raise typer.Exit(result.get("code", ExitCode.OK))
-
-
-def _with_system_errors(
-    command: Callable[[Console], dict[str, Any]], console: Console
-) -> dict[str, Any]:
-    try:
-        return command(console)
-    except OSError as error:
-        raise from_system(error) from None
