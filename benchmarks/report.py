@@ -17,7 +17,7 @@ CPU is the serving containers' own: without the load generator's and without the
 writes their logs. The load generator shares the cores with the servers.
 Each answered request is one line in the application's log; nginx and HAProxy add one each.
 Connections are kept alive where the server can: uWSGI's http-socket and gunicorn's sync worker
-close each one. No engine health checks while measuring; HAProxy's own checks go on."""
+close each one. No engine health checks while measuring; HAProxy's own checks continue."""
 
 
 def rates(samples: Samples, key: str) -> list[float]:

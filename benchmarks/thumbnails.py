@@ -9,7 +9,7 @@ from benchmarks.release import ReleaseStack
 
 JOBS = 100
 WAIT_SECONDS = 300
-# Jobs are queued while no worker is there, so that it never waits for one. The image has a
+# Tasks are queued while no worker runs, so that it never waits for one. The image has a
 # telephone's twelve megapixels; the noise in it keeps it as large as a photograph.
 QUEUE = f"""
 import io
@@ -97,7 +97,7 @@ def measure_thumbnails(stack: ReleaseStack, say: Callable[[str], None]) -> Thumb
         say: receives progress messages.
 
     Raises:
-        EngineError: a container did not do as it was told.
+        EngineError: a container command failed.
 
     """
     say(f"Making {JOBS} thumbnails in the worker of a whole stack.")

@@ -25,7 +25,7 @@ def store_upload(owner: AbstractBaseUser, file: File, info: ImageInfo) -> Upload
     Args:
         owner: whose it is.
         file: the image, with the name that the user gave it.
-        info: what `images.examine` found in it.
+        info: what `images.examine` returned.
     """
     upload = Upload(
         id=uuid.uuid4(),

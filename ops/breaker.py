@@ -210,5 +210,5 @@ REDIS = Breaker("Redis")
 BROKER = Breaker("the message broker")
 # A bucket; a disk has none.
 STORAGE = Breaker("the storage")
-# Workers alone speak to it.
+# Only workers connect to it.
 MAIL = Breaker("the mail server")

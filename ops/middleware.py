@@ -20,7 +20,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 class ProbeMiddleware:
     """Answer /livez and /readyz before anything else can refuse or redirect the request.
 
-    Load balancers send their own idea of a Host header and speak plain http, so neither
+    Load balancers send their own idea of a Host header and use plain http, so neither
     ALLOWED_HOSTS nor the redirect to https may refuse it. Neither probe asks the database:
     its outage would take every server out of service at once.
     """

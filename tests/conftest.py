@@ -27,7 +27,7 @@ ENGINE_HELP = (
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"
 )
 BROWSER_HELP = (
-    "no Chromium is found (`chromium --version`). Install it, on Debian by "
+    "Chromium is not installed (`chromium --version`). Install it, on Debian by "
     "`apt-get install chromium`, then run: make test"
 )
 

@@ -22,7 +22,7 @@ def remove_files(instance: Upload, **kwargs: object) -> None:
 
 
 def remove(name: str) -> None:
-    """Remove one file; one that stays does no harm, so the request goes on."""
+    """Remove one file; one that stays does no harm, so the request continues."""
     try:
         default_storage.delete(name)
     except Exception as error:

@@ -101,7 +101,7 @@ class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
         return Response(UploadSerializer(upload).data, status=status.HTTP_201_CREATED)
 
     def uploaded_file(self, request: Request) -> Any:
-        """Return the file that was sent, of a size that is taken."""
+        """Return the file that was sent, if its size is accepted."""
         if int(request.META.get("CONTENT_LENGTH") or 0) > (
             settings.UPLOAD_MAX_MB * 1_000_000 + FORM_BYTES
         ):

@@ -38,7 +38,7 @@ POSTGRESQL_OUTAGE = (
     "57P",  # it stops, has crashed, starts, or the database was dropped
     "58",  # input or output error
 )
-# What a server that is there says of one who tries to connect: then there is no code, and no
+# What a running server answers to a refused login: then there is no code, and no
 # waiting fixes it.
 POSTGRESQL_REFUSAL = (
     "authentication failed",

@@ -93,7 +93,7 @@ _TIME_LIMITS: Final = frozenset({"read_timeout", "write_timeout", "options"})
 # As SQLAlchemy and django-environ write it; not a URL.
 _IN_MEMORY: Final = "sqlite://:memory:"
 
-# The variables that say which way is taken, the first that is set.
+# The variables that can name the database; the first that is set does.
 WAYS: Final = (
     "DATABASE_URL",
     "DB_ENGINE",
@@ -173,7 +173,7 @@ def settings(values: Mapping[str, Value], layer: str) -> Settings:
 
 
 def _way(values: Mapping[str, Value], layer: str) -> str:
-    """Return the variable that says which way is taken; empty where none is."""
+    """Return the variable that names the database; empty where none is set."""
     return next((way for way in WAYS if values[way] and not _is_stack_only(way, values, layer)), "")
 
 

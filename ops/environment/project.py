@@ -34,7 +34,7 @@ def read(
 
     Args:
         package: the folder of the project's settings.
-        stack: the stack's own variables, whose names are taken.
+        stack: the stack's own variables, whose names are reserved.
         root: the project's root.
     """
     path = root / package / DECLARED_IN

@@ -117,7 +117,7 @@ def _text(variable: Variable, text: str) -> str:
 
 
 def _stripped(variable: Variable, text: str) -> str:
-    # A secret is taken as it is; elsewhere, space around a value is never meant.
+    # A secret is kept as it is; elsewhere, space around a value is never meant.
     value = text if variable.secret else text.strip()
     if not variable.secret and len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         raise InvalidValueError(

@@ -32,7 +32,7 @@ OUTCOMES = (STARTED, SUCCEEDED, FAILED, RETRIED)
 
 @signals.task_prerun.connect
 def begun(task: Task, **kwargs: Any) -> None:
-    """Count a job that begins; its other counters are there from now on, too."""
+    """Count a task that begins; its other counters exist from now on, too."""
     for counter in OUTCOMES:
         counter.labels(task.name)
     STARTED.labels(task.name).inc()

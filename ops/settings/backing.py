@@ -117,7 +117,7 @@ def file_storage(env: Environment) -> dict[str, Any]:
         return {"BACKEND": "ops.storage.local.DurableFileStorage"}
     return {
         "BACKEND": "ops.storage.bucket.BucketStorage",
-        # As on a disk: a name that is taken is never written over.
+        # As on a disk: an existing file is never overwritten.
         "OPTIONS": {**bucket_options(env, bucket), "file_overwrite": False},
     }
 

@@ -1,4 +1,4 @@
-"""Sending errors to Sentry, or to another collector that speaks as it does.
+"""Sending errors to Sentry, or to another collector with the same protocol.
 
 https://docs.sentry.io/platforms/python/integrations/django/
 """

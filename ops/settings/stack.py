@@ -62,7 +62,7 @@ CELERY_BROKER_HEARTBEAT = 0
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_max": 0.1}
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
-# A task keeps what it found in a table of its own.
+# A task keeps its result in a table of its own.
 CELERY_TASK_IGNORE_RESULT = True
 # A task whose worker is killed runs again: its message stays until the task has ended.
 CELERY_TASK_ACKS_LATE = True

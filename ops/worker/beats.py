@@ -10,7 +10,7 @@ from ops.models import WorkerBeat
 EVERY_SECONDS = 5
 # A worker that was not seen for so long is down; supervisor/worker-healthcheck says the same.
 STALE_SECONDS = 30
-# Rows of workers that are gone are kept for so long, for people.
+# Rows of stopped workers are kept for this long, for the admin.
 FORGET_SECONDS = 3600
 
 

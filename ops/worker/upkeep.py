@@ -44,7 +44,7 @@ class Upkeep(bootsteps.StartStopStep):
         ]
 
     def start(self, worker: Any) -> None:
-        """Begin, once the pool's processes are there."""
+        """Begin, once the pool's processes run."""
         self.ticked = time.monotonic()
         if worker.use_eventloop:
             worker.timer.call_repeatedly(beats.EVERY_SECONDS, self.tick)
@@ -53,7 +53,7 @@ class Upkeep(bootsteps.StartStopStep):
             thread.start()
 
     def stop(self, worker: Any) -> None:
-        """End the periodic work; the heartbeat goes on while running tasks are finished.
+        """End the periodic work; the heartbeat continues while running tasks are finished.
 
         The worker's row stays, so that /healthz waits STALE_SECONDS for its successor: a release
         replaces the only worker.
@@ -102,7 +102,7 @@ class Upkeep(bootsteps.StartStopStep):
     def end_with_parent(self) -> None:
         """End if the one who started this worker was killed: no other process would end it then."""
         if self.parent != os.getppid():
-            logger.warning("the worker ends: the process that started it is gone")
+            logger.warning("the worker ends: the process that started it has ended")
             os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -343,7 +343,7 @@ def test_haproxy_limits_in_docs_are_correct() -> None:
         in reliability
     )
     assert f"And {haproxy_value('frontend site', 'maxconn')} connections at once" in reliability
-    assert slots == "10" and "has ten places for such requests in each server" in reliability
+    assert slots == "10" and "has ten slots for such requests in each server" in reliability
     balancing = words("docs/load-balancing.md")
     assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in balancing
     assert f"within {reload.SERVES_SECONDS:g} s; what is not so" in balancing

@@ -250,7 +250,9 @@ def test_stack_scope_lists_variables_that_the_application_never_reads() -> None:
         ("WEB_CONCURRENCY", "production", "2"),
     ],
 )
-def test_default_of_a_variable_in_a_layer(name: str, layer: str, default: str) -> None:
+def test_variable_keeps_its_documented_default_in_each_layer(
+    name: str, layer: str, default: str
+) -> None:
     """Repeated here, because users rely on these defaults."""
     assert VARIABLES[name].default_in(layer) == default
 

@@ -113,7 +113,7 @@ def started(layer: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("layer", "debug"), [("local", True), ("dev", True), ("production", False), ("test", False)]
 )
-def test_default_of_debug_in_each_layer(layer: str, debug: bool) -> None:
+def test_debug_is_on_by_default_in_local_and_dev_only(layer: str, debug: bool) -> None:
     assert loaded(layer)["DEBUG"] is debug
 
 

@@ -128,7 +128,9 @@ def test_deploy_without_an_engine_from_any_call_on_is_repaired_by_the_next_comma
 
 
 @pytest.mark.parametrize("how", ["interrupt", "kill"])
-def test_rollback_after_a_deploy_interrupted_or_killed_at_any_step(make: Make, how: str) -> None:
+def test_rollback_restores_what_served_before_a_deploy_cut_off_at_any_step(
+    make: Make, how: str
+) -> None:
     for step in each_step(make, deploy, how, 4):
         stack = on_second_release(make)
         ended = stack.cut_off(how, step, partial(stack.deploy, "cccc"))

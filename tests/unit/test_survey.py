@@ -48,7 +48,7 @@ def test_survey_uses_a_single_settings_file_for_every_layer(tmp_path: Path) -> N
     assert list(findings(result)) == []
 
 
-def test_survey_of_a_startproject_project(tmp_path: Path) -> None:
+def test_survey_reads_a_startproject_project_and_reports_unpinned_packages(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "django", "startproject", "store", str(tmp_path))
     subprocess.run(command, check=True)
     (tmp_path / "requirements.txt").write_text("django\ndjangorestframework\n")

@@ -209,7 +209,7 @@ def test_adoption_update_writes_the_same_files_without_the_project(
     assert differ == {"requirements/project.in", "store_stack/settings/base.py"}
 
 
-def test_adoption_of_a_project_in_a_folder_next_to_the_stack(tmp_path: Path) -> None:
+def test_adoption_builds_a_project_in_a_folder_next_to_the_stack(tmp_path: Path) -> None:
     start(tmp_path / "backend")
     (tmp_path / "backend/.git").rename(tmp_path / ".git")
     commit(tmp_path)

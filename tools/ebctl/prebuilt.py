@@ -57,7 +57,7 @@ def write(source: Bundle, image: str, target: Path) -> None:
     """Write the bundle.
 
     Args:
-        source: the project, whose .ebextensions, .platform and EXPOSE are taken.
+        source: the project, whose .ebextensions, .platform and EXPOSE are used.
         image: the image's name with its digest.
         target: the .zip; an existing one is replaced atomically.
 

@@ -41,7 +41,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found.
+    """What the survey detected.
 
     Attributes:
         root: the folder of manage.py.

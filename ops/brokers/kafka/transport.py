@@ -29,17 +29,17 @@ from ops.brokers.kafka.progress import Positions
 
 logger = logging.getLogger(__name__)
 
-# Kafka takes no position while it rebalances partitions, and no message while it is away; both
-# are tried again after this.
+# Kafka accepts no position while it rebalances partitions, and no message while it is down; both
+# are retried after this.
 RETRY_SECONDS = 1
-# As many workers can work at a time: each partition is read by one.
+# At most this many workers run at a time: each partition is read by one.
 PARTITIONS = 8
-# A worker that is gone without a word is missed after this, and its partitions are others'.
+# After this, Kafka gives the partitions of a vanished worker to others.
 SESSION_SECONDS = 10
-# One that asks for no message for so long is taken for hung. While all its places are taken it asks
-# for none, so this is longer than two tasks in a row may take.
+# Kafka treats a worker that requests no message for this long as hung. A busy worker requests none,
+# so this is longer than two tasks may take.
 HUNG_SECONDS = max(300, 3 * settings.CELERY_TASK_TIME_LIMIT)
-# A topic that was made, or lost and created again, is seen after this; it would be five minutes.
+# A topic that was created, or lost and recreated, is detected after this; the default is 5 minutes.
 SEEN_SECONDS = 5
 
 

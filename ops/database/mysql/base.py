@@ -42,7 +42,7 @@ class WatchedConnection(Connection):
             self.send_query(query.encode() if isinstance(query, str) else bytes(query))
             self.wait(self.watch())
         except AwayError as error:
-            # Its answer may come later, and would be taken for the next statement's.
+            # Its answer may come later, and would be read as the next statement's.
             self.close()
             raise self.OperationalError(LOST, str(error)) from None
         self.read_query_result()

@@ -38,7 +38,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it."""
-        # It warns of a choice that is made: a task goes on when the broker is lost.
+        # It warns of a deliberate choice: a task continues when the broker is lost.
         warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         app.conf.broker_heartbeat = HEARTBEAT_SECONDS
         for name in {"read_timeout", "write_timeout"} & set(app.conf.broker_transport_options):

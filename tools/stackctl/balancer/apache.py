@@ -20,7 +20,7 @@ class Apache:
         self.container = container
 
     def drain(self, server: str) -> None:
-        """Send no new request to a server; running ones go on."""
+        """Send no new request to a server; running ones continue."""
         self._member(server, "off")
 
     def ready(self, server: str) -> None:

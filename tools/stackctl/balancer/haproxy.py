@@ -186,7 +186,7 @@ class Balancer:
         return servers
 
     def drain(self, server: str) -> None:
-        """Send no new request to a server; running ones go on, and so do the health checks."""
+        """Send no new request to a server; running ones and the health checks continue."""
         self._set(server, "drain")
         # remove_apache: begin
         if self.apache:
@@ -237,7 +237,7 @@ class Balancer:
     def reload(self, servers: dict[str, BalancedServer]) -> str:
         """Have the master start another worker, and the present one hand over what waits in it.
 
-        The two share the servers' places by turns, so each gets half of what the servers can do,
+        The two share the servers' slots, so each gets half of what the servers can do,
         and what has waited in the former one since before the reload would reach the queue's time
         limit. The limit cannot be set any more once a worker is a former one ("Proxy is
         disabled"), so it is raised at the last moment before. A new worker has the

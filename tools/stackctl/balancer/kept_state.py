@@ -1,7 +1,7 @@
 """What HAProxy knows of its servers, and should still know after a reload: its server state file.
 
 Made of what `show servers state` answers, in the words that are about the servers' condition. Where
-a server is and how it is spoken to is for the configuration to say, which the reload is about:
+a server is and how it is reached is for the configuration to say, which the reload is about:
 HAProxy would take port, TLS and check address from the file all the same.
 https://docs.haproxy.org/3.0/management.html#9.3-show%20servers%20state
 """

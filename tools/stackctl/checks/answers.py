@@ -52,7 +52,7 @@ def _connected(site: address.Site, before: bytes) -> socket.socket:
     if not site.tls:
         return connection
     # Asked by its address on this machine; the certificate is for the name that visitors use, and
-    # whether it is a good one is looked at elsewhere (haproxy/certificates).
+    # whether it is a good one is checked elsewhere (haproxy/certificates).
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -46,7 +46,7 @@ def examine(seen: StackStatus, stopped: set[tuple[str, str]]) -> list[Diagnosis]
 
     Args:
         seen: the stack's present state.
-        stopped: containers that a user stopped, each with the time. What is found out is
+        stopped: containers that a user stopped, each with the time. What is detected is
             added, since the engine forgets it.
     """
     findings = [

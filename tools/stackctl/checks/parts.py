@@ -90,7 +90,7 @@ def _problem(
 
 
 def _one_shot(service: str, container: engine.Container | None) -> tuple[str, str]:
-    """Judge what ends before a start goes on; its container may have been removed since."""
+    """Check a service that ends before a start continues; its container may be removed by now."""
     if container is None or container.running:
         return "", ""
     if container.status == "created":

@@ -19,7 +19,7 @@ class ServerState(StrEnum):
     DRAINING = "draining"  # no new requests; some still run
     DRAINED = "drained"  # no new requests, none runs
     STARTING = "starting"  # the container is up, its health is not known yet
-    HEALTHY = "healthy"  # healthy, but the load balancer has not taken it in yet
+    HEALTHY = "healthy"  # healthy, but not in service at the load balancer yet
     FAILED = "failed"  # unhealthy, paused, or it ends and starts again
     STOPPED = "stopped"  # there is no running container
 

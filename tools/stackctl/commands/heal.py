@@ -65,7 +65,7 @@ class Tries:
 
 @dataclass
 class Report:
-    """What one check found and did, by service."""
+    """What one check detected and did, by service."""
 
     healed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -90,7 +90,7 @@ def heal(console: Console, *, watch: bool, seconds: float) -> dict[str, Any]:
 
     Args:
         console: where each action is reported.
-        watch: whether to go on for ever.
+        watch: whether to repeat until Ctrl-C.
         seconds: between two checks.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Another haproxy.cfg or certificate into service while visitors are there.
+"""Another haproxy.cfg or certificate into service while visitors use the site.
 
 The master process starts a worker with the new configuration, which takes over the sockets that
-listen; the former worker answers what it has begun, and ends. What HAProxy was told by hand about
-its servers is handed on in a file.
+listen; the former worker answers what it has begun, and ends. What a user set by hand
+in HAProxy about its servers is handed on in a file.
 """
 
 from __future__ import annotations

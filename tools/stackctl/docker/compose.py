@@ -150,7 +150,7 @@ class Project:
 
     @property
     def tls(self) -> bool:
-        """Return whether a certificate is given, so that the balancer speaks TLS."""
+        """Return whether a certificate is given, so that the balancer serves TLS."""
         return CERTIFICATES in self.services and bool(
             self.environment(CERTIFICATES).get("TLS_CERTIFICATE")
         )
@@ -316,7 +316,7 @@ class Project:
         )
 
     def up(self, on_line: Lines, *services: str, recreate: bool = True) -> process.Result:
-        """Start what is not running, from the images that are there, and wait for health.
+        """Start what is not running, from the images that exist, and wait for health.
 
         With `recreate` containers of another image or configuration are recreated, all at once.
         Without `services` those of parts that a variable has turned off are removed.

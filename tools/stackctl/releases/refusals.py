@@ -77,7 +77,7 @@ def require_present_balancer(
 
     Raises:
         StackctlError: the site is not where it will be requested, or a server outside the project
-            would go on answering with the release before.
+            would keep answering with the release before.
     """
     container = engine.one(balancer.container)
     problems = []
