@@ -6,6 +6,7 @@ import resource
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -78,8 +79,10 @@ def test_keep_static_replaces_changed_content_of_a_hashed_file(
     shared = tmp_path / "shared"
     script.keep(release, shared)
     target = shared / "api" / "a.0123456789ab.css"
-    # With the same length.
+    # With the same length and time.
     target.write_text("x" * len("a.0123456789ab.css"))
+    source = (release / "api" / "a.0123456789ab.css").stat()
+    os.utime(target, ns=(source.st_atime_ns, source.st_mtime_ns))
 
     script.keep(release, shared)
 
@@ -109,10 +112,10 @@ def test_keep_static_never_exposes_a_partial_file(
     assert target.read_text() == "a.0123456789ab.css"
 
 
-def file_of_age(path: Path, days: int) -> Path:
+def file_of_age(path: Path, days: int, text: str = "") -> Path:
     """Create a file with a modification time this many days ago."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    path.write_text(text)
     os.utime(path, (time.time() - days * DAY,) * 2)
     return path
 
@@ -121,7 +124,8 @@ def test_keep_static_removes_unused_files_and_keeps_recent_releases(
     script: ModuleType, release: Path, tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared"
-    used = file_of_age(shared / "api" / "a.0123456789ab.css", days=400)
+    name = "a.0123456789ab.css"
+    used = file_of_age(shared / "api" / name, days=400, text=name)
     # The previous release, which ran until now, and some older ones.
     old_files = [file_of_age(shared / f"old.{n:012x}.js", days=31 + n) for n in range(3)]
     recent = [file_of_age(shared / f"recent.{n:012x}.js", days=n) for n in range(1, 5)]
@@ -134,6 +138,48 @@ def test_keep_static_removes_unused_files_and_keeps_recent_releases(
     script.remove_unused(shared, 30, 2)
     assert all(path.exists() for path in (used, *recent))
     assert not any(path.exists() for path in old_files)
+
+
+def test_static_files_stay_for_thirty_days_or_ten_releases(
+    script: ModuleType, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    monkeypatch.setattr(script, "SOURCE", release)
+    monkeypatch.setattr(script, "SHARED", shared)
+    # A file of an old release and of this one: visitors of both find it all the time.
+    name = "a.0123456789ab.css"
+    used = file_of_age(shared / "api" / name, days=400, text=name).stat().st_ino
+    # Twelve releases of the last days.
+    recent = [file_of_age(shared / f"recent.{n:012x}.js", days=29 - n) for n in range(12)]
+
+    script.main()
+    assert all(path.exists() for path in recent)
+    assert (shared / "api" / name).stat().st_ino == used
+
+    for path in recent:
+        path.unlink()
+    # With the present one, the first nine are the ten latest releases.
+    old = [file_of_age(shared / f"old.{n:012x}.js", days=31 + n) for n in range(12)]
+    script.main()
+    assert [path.exists() for path in old] == [True] * 9 + [False] * 3
+
+
+def test_static_file_that_another_run_has_removed_is_no_failure(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = file_of_age(tmp_path / "old.000000000000.js", days=90)
+    files = [old, *(file_of_age(tmp_path / f"new.{n:012x}.js", days=n) for n in range(2))]
+    rglob = Path.rglob
+
+    def others_remove_meanwhile(folder: Path, pattern: str) -> Iterator[Path]:
+        yield from rglob(folder, pattern)
+        old.unlink()
+
+    monkeypatch.setattr(Path, "rglob", others_remove_meanwhile)
+
+    script.remove_unused(tmp_path, 30, 2)
+
+    assert [path.exists() for path in files] == [False, True, True]
 
 
 def test_keep_static_does_nothing_without_the_shared_folder(
