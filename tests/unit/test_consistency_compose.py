@@ -108,6 +108,23 @@ def test_defaults_in_the_dockerfiles_match_the_contract(layer: str) -> None:
     assert dockerfile_environment(f"Dockerfile.{layer}")["RELEASE"] == "$RELEASE"
 
 
+def test_defaults_in_the_start_scripts_match_the_contract() -> None:
+    folders = ("haproxy", "nginx", "redis", "supervisor", "uwsgi", "variants")
+    scripts = [
+        text
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and (text := path.read_text()).startswith(("#!/bin/", "# shellcheck"))
+    ]
+    defaults = re.findall(r"\$\{(\w+):[-=](\w+)\}", "\n".join(scripts))
+    known = {
+        (name, text) for name, text in defaults if name in VARIABLES and VARIABLES[name].default
+    }
+
+    assert {"DRAIN_SECONDS", "REQUEST_SECONDS", "UPLOAD_MAX_MB"} <= {name for name, _ in known}
+    assert known == {(name, VARIABLES[name].default) for name, _ in known}
+
+
 def test_application_services_receive_application_variables_and_no_stack_variables() -> None:
     for name in (*SERVERS, "worker"):
         assert stack_environment(name) == {*passed_on(), *SET_BY_SERVER}

@@ -80,10 +80,11 @@ def test_health_check_ignores_proxies_and_fails_when_its_server_does(
     healthy = run_health_check(name, server.port, tmp_path)
     assert (healthy.returncode, healthy.stdout, healthy.stderr) == (0, "", "")
 
-    server.status = 503
-    failing = run_health_check(name, server.port, tmp_path)
-    assert failing.returncode == 1
-    assert "answered 503" in failing.stderr and "asked for /" in failing.stderr
+    # 404: it drains.
+    for server.status in (503, 404, 301):
+        failing = run_health_check(name, server.port, tmp_path)
+        assert failing.returncode == 1
+        assert f"answered {server.status}" in failing.stderr and "asked for /" in failing.stderr
 
     unreachable = run_health_check(name, free_port(), tmp_path)
     assert unreachable.returncode == 1
