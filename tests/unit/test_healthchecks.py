@@ -179,12 +179,16 @@ def test_mysql_health_check_waits_for_the_network(
     ],
 )
 def test_redis_health_check_waits_for_the_data(tmp_path: Path, answer: str, healthy: bool) -> None:
-    (tmp_path / "redis-cli").write_text(f"#!/bin/sh\necho {answer!r}\n")
+    client = f'#!/bin/sh\n[ "$1 $2" = "--user shop" ] || exit 1\necho {answer!r}\n'
+    (tmp_path / "redis-cli").write_text(client)
     (tmp_path / "redis-cli").chmod(0o755)
 
     checked = subprocess.run(
         [ROOT / "redis/healthcheck"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "REDIS_PASSWORD": "pa55"},
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            **{"REDIS_USERNAME": "shop", "REDIS_PASSWORD": "pa55"},
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -192,3 +196,24 @@ def test_redis_health_check_waits_for_the_data(tmp_path: Path, answer: str, heal
 
     assert (checked.returncode == 0) is healthy
     assert (answer in checked.stderr) is not healthy
+
+
+# remove_postgres: begin
+@pytest.mark.parametrize(("answer", "healthy"), [("*", True), ("", False)])
+def test_postgres_health_check_waits_for_the_network(
+    tmp_path: Path, answer: str, healthy: bool
+) -> None:
+    """The temporary server of the first start listens on its socket alone."""
+    (tmp_path / "psql").write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (tmp_path / "psql").chmod(0o755)
+
+    checked = subprocess.run(
+        [ROOT / "variants/postgres/healthcheck"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "POSTGRES_USER": "postgres"},
+        check=False,
+    )
+
+    assert (checked.returncode == 0) is healthy
+
+
+# remove_postgres: end
