@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import NAME
-from tests.unit.scripted.stack import Ended, Stack
+from tests.unit.scripted.stack import Ended, Stack, fails
 from tests.unit.scripted.volume import VOLUME
 
 
@@ -200,3 +200,13 @@ def test_record_of_an_earlier_version_is_moved_and_its_folder_removed(
     assert stack.volumes[VOLUME]["releases.jsonl"] == LINE
     assert not (folder / NAME).exists() and (folder / "other" / "lock").exists() is other
     assert folder.exists() is other
+
+
+def test_command_without_a_place_for_its_owner_changes_nothing(stack: Stack) -> None:
+    stack.faults["write owner"] = fails("No space left on device")
+
+    ended = drain(stack)
+
+    assert ended.code == 1 and stack.steps == ["lock drain server1", "write owner"]
+    assert ended.result["error"].startswith(f"volume {VOLUME}: No space left on device")
+    assert not stack.locks

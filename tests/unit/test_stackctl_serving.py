@@ -418,3 +418,14 @@ def test_doctor_requests_the_site(stack: Stack) -> None:
     stack.visitors_get(lambda _: (503, ""))
     ended = stack.run("doctor", "--json")
     assert ended.code == 1 and f"/readyz on port {stack.port} answers 503" in ended.err
+
+
+@pytest.mark.parametrize("command", ["drain", "ready"])
+def test_server_that_haproxy_does_not_know_is_named(stack: Stack, command: str) -> None:
+    stack.balancer.names = ["server1"]
+
+    ended = stack.run(command, "server2", "--json")
+
+    assert (ended.code, ended.result["error"]) == (1, "HAProxy does not know server2")
+    assert "Recreate it: docker compose up --detach --no-deps haproxy" in ended.result["next"]
+    assert stack.steps == [f"lock {command} server2", "write owner"]
