@@ -90,7 +90,17 @@ def compile_changed(own: list[Path]) -> list[str]:
 
 
 def compile_one(msgfmt: str, source: Path, result: Path, changed: int) -> str:
-    """Compile one file under another name first, since other processes read; return a problem."""
+    """Compile one file under another name first, since other processes read it.
+
+    Args:
+        msgfmt: gettext's program.
+        source: the .po file.
+        result: the .mo file.
+        changed: the source's time of change in nanoseconds, which the result gets.
+
+    Returns:
+        What is wrong; empty if it was compiled.
+    """
     part = result.with_name(f".{result.name}.{os.getpid()}")
     try:
         result.parent.mkdir(parents=True, exist_ok=True)

@@ -239,7 +239,15 @@ class LockWaits:
         return own
 
     def execute(self, run: Callable[..., Any], sql: Any, params: Any, many: bool, more: Any) -> Any:
-        """Run a statement, and repeat it unless something larger is repeated."""
+        """Run a statement, and repeat it unless its migration or operation is repeated.
+
+        Args:
+            run: executes it: `run(sql, params, many, more)`.
+            sql: the statement.
+            params: its parameters; with `many`, a row of them for each execution.
+            many: whether it is executed for several rows.
+            more: what Django's execute wrappers pass on.
+        """
         statement = partial(run, sql, params, many, more)
         if not self.connection.in_atomic_block:
             if not self.server.commits_changes and "CONCURRENTLY" in str(sql).upper():

@@ -86,7 +86,7 @@ def write(source: Bundle, image: str, target: Path) -> None:
 
 
 def add(archive: zipfile.ZipFile, name: str, content: bytes, *, executable: bool) -> None:
-    """Add a file with the rights that `unzip` gives it back."""
+    """Add a file to an archive, with mode 755 if it is executable, else 644."""
     entry = zipfile.ZipInfo(name, EPOCH)
     entry.create_system = 3  # Unix, or the rights would not count
     entry.external_attr = (0o100755 if executable else 0o100644) << 16

@@ -64,7 +64,14 @@ def within(name: str, entries: list[str]) -> bool:
 
 
 def tailored(name: str, content: bytes, table: dict[str, dict[str, Any]], kept: set[str]) -> bytes:
-    """Return a file without the lines and packages of the parts left out."""
+    """Return a file without the lines and packages of the parts left out.
+
+    Args:
+        name: its path in the project.
+        content: its bytes; a binary file stays as it is.
+        table: the parts of parts.toml, by name.
+        kept: the parts that the project has.
+    """
     if b"\0" in content:
         return content
     text = content.decode()

@@ -91,7 +91,11 @@ def locked_lines(path: Path, locked: dict[str, dict[str, Any]]) -> Iterator[str]
 
 
 def lines_of(path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
-    """Yield the requirements of a file, and of those that it includes."""
+    """Yield the requirements of a file, and of those that it includes.
+
+    Raises:
+        SurveyError: a requirement is a folder, which the lock cannot name.
+    """
     if path in seen:
         return
     for line in text_in(path).replace("\\\n", " ").splitlines():

@@ -139,7 +139,11 @@ def uncommitted(root: Path, stack: Path) -> str:
 
 
 def settings_of(root: Path, wanted: str) -> dict[str, str]:
-    """Return the settings module of each layer: by its usual name, else what manage.py names."""
+    """Return the settings module of each layer: by its usual name, else what manage.py names.
+
+    Raises:
+        SurveyError: there is no manage.py, or it names no module of the project.
+    """
     manage = root / "manage.py"
     # A wanted module needs none: manage.py is not always next to the code (src/).
     if not wanted and not (manage.is_file() and "django" in manage.read_text(errors="replace")):
@@ -297,7 +301,14 @@ def variables_of(
     decided: re.Pattern[str],
     known: set[str],
 ) -> tuple[tuple[Read, ...], tuple[str, ...]]:
-    """Return the variables for the project's own settings, and those for the stack's."""
+    """Return the variables for the project's own settings, and those for the stack's.
+
+    Args:
+        trees: each settings module's files with their syntax trees.
+        modules: the settings module of each layer.
+        decided: matches the settings that the stack decides.
+        known: the stack's own variables.
+    """
     own: dict[str, tuple[str, set[str]]] = {}
     unused: set[str] = set()
     defaults = {

@@ -68,7 +68,15 @@ def longhand(file: str, item: nodes.Node) -> Iterator[Setting | Finding]:
 def setting(
     file: str, namespace: str, name: str, node: nodes.Node, line: int
 ) -> Iterator[Setting | Finding]:
-    """Yield a setting, or that its value is none."""
+    """Yield a setting, or a finding where its value is a list or a mapping.
+
+    Args:
+        file: the file's path in the bundle.
+        namespace: the option's namespace.
+        name: the option.
+        node: its value.
+        line: the line of the option, from 1.
+    """
     text = nodes.text(node)
     computed = nodes.is_computed(node)
     document = (known.find(namespace)[1] or {}).get(name, known.Option()).document

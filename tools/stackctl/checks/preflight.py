@@ -124,7 +124,11 @@ def examine() -> tuple[list[Check], compose.Project | None]:
 
 
 def require() -> compose.Project:
-    """Return the project, or raise one error that names every fault."""
+    """Return the project once every check passes.
+
+    Raises:
+        StackctlError: a check failed; it names all that did.
+    """
     checks, project = examine()
     failed = [check for check in checks if not check.ok]
     if failed or project is None:

@@ -96,7 +96,11 @@ def backup(console: Console, *, verify: bool) -> dict[str, Any]:
 
 
 def find(project: compose.Project, wanted: str) -> Path:
-    """Return a backup's folder by its path or its name."""
+    """Return a backup's folder by its path or its name.
+
+    Raises:
+        UsageError: there is no such backup; it lists those that exist.
+    """
     for path in (folder(project.name) / wanted, process.ROOT / wanted):
         if wanted and (path / MANIFEST).is_file():
             return path

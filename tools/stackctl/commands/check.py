@@ -86,7 +86,7 @@ def check(console: Console, bounds: Bounds) -> dict[str, Any]:
 def report(
     console: Console, findings: Sequence[Finding], pages: int, seconds: float
 ) -> dict[str, Any]:
-    """Print the findings, and return them for scripts."""
+    """Print the findings of `pages` visited pages in `seconds`, and return them for scripts."""
     for one in findings if not console.as_json else ():
         for line in lines(one):
             console.out.print(line, markup=False, soft_wrap=True)

@@ -158,7 +158,11 @@ def _start_running_release(
 
 
 def down(console: Console, *, volumes: bool) -> dict[str, Any]:
-    """Stop the stack; its data is removed only with `volumes`."""
+    """Stop the stack; its data is removed only with `volumes`.
+
+    Raises:
+        StackctlError: it did not stop, or another command holds the lock.
+    """
     project = load()
     with lock.held(project, "down"):
         with console.step(f"stopping {project.name}"):

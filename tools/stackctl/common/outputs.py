@@ -35,7 +35,8 @@ def mapping(text: str) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is no JSON.
+        TypeError: it is JSON of another type.
     """
     parsed = json.loads(text)
     if not isinstance(parsed, dict):

@@ -88,9 +88,16 @@ class Crawl:
     def visit(
         self, context: BrowserContext, path: str, linked_from: str, href: str
     ) -> list[tuple[str, str]]:
-        """Visit a page, again where another network of the machine broke that off.
+        """Visit a page, again where a change of the machine's networks interrupted it.
 
-        Returns the paths that it links to, each as the page writes it.
+        Args:
+            context: the browser's session: a visitor's or a superuser's.
+            path: the page's path.
+            linked_from: the page that links to it; empty for a first page.
+            href: the link as that page writes it.
+
+        Returns:
+            The paths that it links to, each with the link as the page writes it.
         """
         for _ in range(TRIES):
             before, self.broken_off = len(self.events), False

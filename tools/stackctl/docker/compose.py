@@ -156,7 +156,11 @@ class Project:
         )
 
     def site(self) -> Site:
-        """Return the address at which this machine requests the site, with TLS if it is set up."""
+        """Return the address at which this machine requests the site, with TLS if it is set up.
+
+        Raises:
+            StackctlError: the load balancer publishes no port for it.
+        """
         target = HTTPS if self.tls else HTTP
         for port in self.services[BALANCER].get("ports") or ():
             if port["target"] == target:

@@ -45,7 +45,11 @@ class Password:
         )
 
     def command(self, project: compose.Project, *arguments: str) -> tuple[str, ...]:
-        """Return the command that runs an action of the service's script in its container."""
+        """Return the command that runs an action of the service's script in its container.
+
+        Raises:
+            StackctlError: the service is not running.
+        """
         container = project.containers().get(self.service)
         if container is None or not container.running:
             raise StackctlError(f"{self.service} is not running", "Start the stack: ./stackctl up")

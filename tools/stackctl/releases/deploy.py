@@ -87,7 +87,8 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
     """Bring every server to an earlier release, or the one before. The database stays as it is.
 
     Raises:
-        as deploy() does.
+        UsageError: no image of the wanted release is left.
+        StackctlError: as deploy() does.
     """
     interrupt = Interrupt()
     with console.step("checking this machine and the stack"):
@@ -268,7 +269,12 @@ def running_releases(project: compose.Project) -> dict[str, str]:
 
 
 def build(project: compose.Project, name: str, console: Console, interrupt: Interrupt) -> str:
-    """Build the release's image and return its id; what compose starts stays as it is."""
+    """Build the release's image and return its id; what compose starts stays as it is.
+
+    Raises:
+        StackctlError: the build failed.
+        InterruptedByUserError: Ctrl-C; nothing was changed.
+    """
     with console.step(f"building {name}"):
         image = project.build(
             release.image_of(project, name), name, console.detail, lambda: interrupt.requested
@@ -288,7 +294,12 @@ def migrate_first(
 ) -> tuple[str, ...]:
     """Check the new release's migrations and apply them, before any server is touched.
 
-    Returns those that were applied.
+    Returns:
+        The migrations that were applied.
+
+    Raises:
+        StackctlError: a migration was refused or failed.
+        InterruptedByUserError: Ctrl-C before a migration began.
     """
     with console.step("checking its migrations"):
         plan = migrate.make_plan(project, image, lint=True)
@@ -312,7 +323,7 @@ def roll_out(
     """Bring every server to an attempt's image, or back to what it ran; note how it ended.
 
     Raises:
-        as deploy() does.
+        StackctlError: as deploy() does.
     """
     project, console = attempt.project, attempt.console
     latest = engine.image_id(project.latest)
