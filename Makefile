@@ -7,9 +7,10 @@
 .PHONY: test-unit test-stack test-databases chaos mutants words eb-rehearsal bench # remove_template
 
 # remove_template: begin
-# Two processes, each with stacks of its own; a time limit there leaves room for the other one. What measures
-# times or puts the machine under load runs alone.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+# Three processes, each with stacks of its own: half of a container test is waiting. A time limit there leaves room
+# for the others. Tests that compare times or rates have the mark "alone" and run one at a time.
+SIDE_BY_SIDE := -n 3 --dist loadgroup -m "not alone"
+STACK_TESTS := tests/kafka tests/stack tests/browser tests/eb tests/adopt tests/chaos
 # remove_template: end
 
 # Some containers set it. Tests start Python hundreds of times: each would compile the code once more.
@@ -39,8 +40,8 @@ certs: ## Create a local authority and a certificate for https://localhost; FORC
 setup: .venv/.test ## Install all that development needs into .venv
 
 test: lint .venv/.test ## Run all tests: unit tests anywhere, container tests where a Docker Engine runs
-	@.venv/bin/pytest $(SIDE_BY_SIDE) $(APPS) tests/unit tests/kafka tests/stack tests/browser tests/eb tests/adopt
-	@.venv/bin/pytest tests/embedded tests/chaos # remove_template
+	@.venv/bin/pytest $(SIDE_BY_SIDE) $(STACK_TESTS) tests/embedded tests/unit $(APPS)
+	@.venv/bin/pytest -m alone tests/chaos # remove_template
 
 # remove_accounts: begin
 test-app: .venv/.embedded ## Run your apps' tests on SQLite; APP=shop for those of one app
@@ -54,8 +55,8 @@ test-unit: .venv/.test ## Run only the unit tests, your apps' and the stack's
 	@.venv/bin/pytest -n 3 --dist loadgroup $(APPS) tests/unit
 
 test-stack: .venv/.test ## Run only the container tests; WITH="DB_ENGINE=postgres" on that stack
-	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/kafka tests/stack tests/browser tests/eb tests/adopt
-	@STACK_WITH="$(WITH)" .venv/bin/pytest tests/chaos
+	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) $(STACK_TESTS)
+	@STACK_WITH="$(WITH)" .venv/bin/pytest -m alone tests/chaos
 
 test-databases: .venv/.test ## Run the unit tests that use a database on MySQL and PostgreSQL
 	@.venv/bin/pytest tests/stack/test_databases.py

@@ -16,12 +16,14 @@ from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
 NEED_AN_ENGINE = (HERE / "stack", HERE / "chaos", HERE / "browser", HERE / "eb", HERE / "adopt")
+# Tests that share a stack, or a clone with `make run`.
+GROUPED = (*NEED_AN_ENGINE, HERE / "embedded")
 NEED_A_BROWSER = (
     HERE / "browser",
     HERE / "adopt/test_check.py",
     HERE / "adopt/test_wagtail.py",
 )
-SHARED_STACKS = ("bench", "local", "production", "site")
+SHARED_STACKS = ("bench", "loaded", "local", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"
@@ -87,7 +89,7 @@ def chromium() -> str | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip tests whose engine or browser is missing."""
-    for item in tests_in(items, NEED_AN_ENGINE):
+    for item in tests_in(items, GROUPED):
         item.add_marker(pytest.mark.xdist_group(stack_group(item)))
     skip_unless(tests_in(items, NEED_AN_ENGINE), engine_answers, ENGINE_HELP)
     skip_unless(tests_in(items, NEED_A_BROWSER), chromium, BROWSER_HELP)

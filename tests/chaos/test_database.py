@@ -2,12 +2,16 @@
 
 import time
 
+import pytest
+
 from tests.chaos.conftest import check_writes
 from tests.chaos.load import Client, Load, mixed_clients, repeated
 from tests.chaos.recovery import RECOVERY_SECONDS, seconds_to_recover
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.alone
 
 OUTAGE_SECONDS = 20
 # Longer than a connection attempt, far shorter than harakiri.

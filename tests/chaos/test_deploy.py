@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.chaos import release
 from tests.chaos.conftest import VISIBILITY_SECONDS, check_nothing_lost, check_writes
 from tests.chaos.disk import watched_disk
@@ -36,6 +38,7 @@ EXTRA_SECONDS = 1.0
 REDELIVERY_SECONDS = VISIBILITY_SECONDS + 60
 
 
+@pytest.mark.alone
 def test_deploys_and_rollback_fail_no_request_and_lose_no_task(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:
@@ -109,6 +112,7 @@ def test_deploys_and_rollback_fail_no_request_and_lose_no_task(
 CAPACITY_PER_SECOND = 40
 
 
+@pytest.mark.alone
 def test_deploy_at_seventy_percent_of_the_capacity_fails_no_request(
     loaded: Stack, figures: Figures
 ) -> None:

@@ -39,6 +39,7 @@ while True:
 """
 
 
+@pytest.mark.alone
 @uwsgi_only
 @pytest.mark.parametrize(
     ("work", "path", "posts"),
@@ -67,6 +68,7 @@ def test_killed_uwsgi_worker_fails_at_most_its_own_write(
     assert seconds <= RECOVERY_SECONDS
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(
     APP_SERVER != "gunicorn", reason="uWSGI workers are killed during a known request"
 )
@@ -94,6 +96,7 @@ def test_killed_gunicorn_worker_fails_at_most_one_write(
     assert seconds <= RECOVERY_SECONDS
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("program", [APP_SERVER, "nginx"])
 def test_killed_master_fails_no_page(
     loaded: Stack, load: Load, figures: Figures, program: str

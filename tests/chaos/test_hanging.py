@@ -13,6 +13,8 @@ from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 RATE = 20
 USUAL_SECONDS = 4
 # Requests that need the service get 503 within this time; the others take at most this much longer.

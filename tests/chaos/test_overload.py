@@ -3,10 +3,14 @@
 import time
 from itertools import repeat
 
+import pytest
+
 from tests.chaos.load import Client, Load, Request
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.alone
 
 # Four workers at 50 ms a request: about 80 requests a second on any machine.
 SLOW_PAGE = Request("GET", "/loadtest/slow/50")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_other():
 """
 
 
+TIMES = """
+import pytest
+
+def test_page():
+    pass
+
+@pytest.mark.alone
+def test_rate():
+    pass
+"""
+
+
 def test_tests_of_an_xdist_group_run_in_one_process(tmp_path: Path) -> None:
     """So tests that share a stack start it once."""
     (tmp_path / "test_groups.py").write_text(TESTS)
@@ -88,8 +101,18 @@ def test_shared_stack_ends_with_its_group(tmp_path: Path) -> None:
         assert f"up-{other}" not in between, log
 
 
-def run_like_make_test(folder: Path, *options: str) -> None:
-    """Run the tests in a folder with the options of `make test`."""
+def test_tests_that_run_alone_are_left_out(tmp_path: Path) -> None:
+    """They compare times; a second command of `make test` runs them one at a time."""
+    (tmp_path / "test_times.py").write_text(TIMES)
+
+    collected = run_like_make_test(tmp_path, "--collect-only", "--quiet")
+
+    assert "test_page" in collected and "test_rate" not in collected
+    assert "pytest -m alone tests/chaos\n" in text_of("Makefile").partition("\ntest: ")[2]
+
+
+def run_like_make_test(folder: Path, *options: str) -> str:
+    """Run the tests in a folder with the options of `make test`, and return the output."""
     side_by_side = re.search(r"^SIDE_BY_SIDE := (.+)$", text_of("Makefile"), re.MULTILINE)
     assert side_by_side
     command = (sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-p", "no:cacheprovider")
@@ -97,7 +120,7 @@ def run_like_make_test(folder: Path, *options: str) -> None:
     environment = {name: text for name, text in os.environ.items() if "PYTEST" not in name}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*command, "--rootdir", str(folder), *side_by_side[1].split(), *options],
+        [*command, "--rootdir", str(folder), *shlex.split(side_by_side[1]), *options],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -106,3 +129,4 @@ def run_like_make_test(folder: Path, *options: str) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
+    return done.stdout
