@@ -76,8 +76,9 @@ class Site:
         return self.log.read_text()
 
     def get(self, path: str) -> requests.Response:
-        """Send a GET request."""
-        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+        """Send a GET request, each redirect over a new connection, since uWSGI closes them."""
+        address = f"http://127.0.0.1:{self.port}{path}"
+        return requests.get(address, headers={"Connection": "close"}, timeout=10)
 
     def wait(self, seconds: float) -> None:
         """Wait until the site answers; fail with its output if it does not or has ended."""
