@@ -6,9 +6,14 @@ No container test starts every choice, and none starts a real Kafka server.
 import re
 from typing import Any
 
+import pytest
+
 from ops.environment import broker
 from ops.environment.contract import VARIABLES
 from tests.unit.config_files import dockerfile, mounts, services, text_of
+
+# In one process, so that docker compose resolves the files once for all tests.
+pytestmark = pytest.mark.xdist_group("compose")
 
 TEST_LAYER = {"DJANGO_SETTINGS_MODULE": "mysite.settings.test", "DJANGO_READ_DOTENV": "false"}
 

@@ -26,6 +26,9 @@ from tests.unit.config_files import (
     text_of,
 )
 
+# In one process, so that docker compose resolves the files once for all tests.
+pytestmark = pytest.mark.xdist_group("compose")
+
 LAYERS = ("local", "dev", "production")
 SERVERS = tuple(f"server{number}" for number in range(1, 7))
 # ${NAME}, ${NAME:-default}, and every other form that compose supports.

@@ -19,6 +19,9 @@ from tests.unit.config_files import (
 )
 from tests.unit.test_consistency_compose import ONE_SHOTS, all_services
 
+# In one process, so that docker compose resolves the files once for all tests.
+pytestmark = pytest.mark.xdist_group("compose")
+
 MB = 2**20
 
 

@@ -6,6 +6,9 @@ from ops.environment.contract import VARIABLES
 from tests.unit.config_files import ALL, compose, services
 from tests.unit.test_consistency_compose import LAYERS, SERVERS, all_services
 
+# In one process, so that docker compose resolves the files once for all tests.
+pytestmark = pytest.mark.xdist_group("compose")
+
 
 def published(service: str, **variables: str) -> set[tuple[str, str, int]]:
     """Return the published ports: host address, host port, container port."""

@@ -20,6 +20,9 @@ from tests.unit.config_files import (
     text_of,
 )
 
+# In one process, so that docker compose resolves the files once for all tests.
+pytestmark = pytest.mark.xdist_group("compose")
+
 NGINX, BALANCER = "nginx/nginx.conf", "variants/nginx-balancer/nginx.conf"
 
 

@@ -42,6 +42,9 @@ from tests.unit.config_files import (
 from tools.stackctl.commands import reload
 from tools.stackctl.releases import migrate
 
+# In one process, so that docker compose resolves the files once for all tests.
+pytestmark = pytest.mark.xdist_group("compose")
+
 SERVERS = tuple(f"server{number}" for number in range(1, 7))
 APP_SERVERS = VARIABLES["APP_SERVER"].choices
 
