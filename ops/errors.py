@@ -14,6 +14,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import select_template
 from django.utils.cache import patch_vary_headers
+from django.utils.translation import gettext as _
 from django.views import csrf
 from django.views.decorators.csrf import requires_csrf_token
 
@@ -44,7 +45,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 to a form without a valid token; with DEBUG the page says why."""
     if settings.DEBUG and wants_page(request):
         return csrf.csrf_failure(request, reason)
-    detail = "This form is no longer valid. Allow cookies, reload the page, and send it again."
+    detail = _("This form is no longer valid. Allow cookies, reload the page, and send it again.")
     return error(request, 403, detail, template="403_csrf.html")
 
 
@@ -71,7 +72,7 @@ def error(
         template: a page for this error alone; by default the status', such as 404.html.
         context: what such a page may also show.
     """
-    detail = detail or WORDS[str(status)]
+    detail = detail or _(WORDS[str(status)])
     response: HttpResponse
     if wants_page(request):
         page = select_template([template or f"{status}.html", "error.html"])

@@ -53,6 +53,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "ops.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    # Does nothing until LANGUAGES has a second one.
+    "ops.languages.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -111,6 +113,9 @@ THROTTLE_LOGIN_PATHS = ["login", "admin:login", "token", "password_reset"]
 CONTENT_SECURITY_POLICY_PATHS: dict[str, dict[str, list[str]]] = {}
 
 LANGUAGE_CODE = env.str("DJANGO_LANGUAGE_CODE")
+# The languages of your pages: with a second one, such as ("de", "Deutsch"), browsers choose.
+LANGUAGES = [(LANGUAGE_CODE, LANGUAGE_CODE)]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = CELERY_TIMEZONE = env.str("DJANGO_TIME_ZONE")
 USE_TZ = True
 SILENCED_SYSTEM_CHECKS: list[str] = []

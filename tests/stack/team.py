@@ -43,7 +43,7 @@ def tick():
     "views.py": """from django.conf import settings
 from django.http import JsonResponse
 from django.shortcuts import render
-from django.utils.translation import gettext, override
+from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 
 from shop.models import Note
@@ -51,8 +51,7 @@ from shop.tasks import write_note
 
 
 def home(request):
-    with override("de"):
-        return render(request, "shop/home.html", {"title": gettext("Basket")})
+    return render(request, "shop/home.html", {"title": gettext("Basket")})
 
 
 @csrf_exempt
@@ -164,6 +163,15 @@ EXTENSIONS = {
         # A compiled wheel, and one that is compiled while the image is built.
         (append("requirements/project.in", "lxml\npython-ldap\n"),),
         ("requirements/lock",),
+    ),
+    "a language": Extension(
+        (
+            replace(
+                BASE,
+                "LANGUAGES = [(LANGUAGE_CODE, LANGUAGE_CODE)]\n",
+                'LANGUAGES = [(LANGUAGE_CODE, "English"), ("de", "Deutsch")]\n',
+            ),
+        )
     ),
     "a Debian package": Extension(
         (append("requirements/apt.txt", "gettext  # translations\r\n\r\nlibldap2\r\n"),)

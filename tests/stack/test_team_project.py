@@ -100,9 +100,15 @@ def test_required_secret_is_not_generated_and_env_check_requires_it(
     assert "The key of the payment service." in refused.stdout
 
 
-def test_page_of_the_app_is_the_translated_home_page(deployed: Site) -> None:
-    page = deployed.get("/").text
+def test_page_of_the_app_is_the_home_page_in_the_language_of_the_browser(deployed: Site) -> None:
+    answer = deployed.get("/", headers={"Accept-Language": "de-AT, en;q=0.5"})
+    page = answer.text
     assert page.endswith(">Warenkorb\n")
+    assert answer.headers["Content-Language"] == "de"
+    assert "Accept-Language" in answer.headers["Vary"]
+    assert deployed.get("/").text.endswith(">Basket\n")
+    missing = deployed.get("/nowhere/", headers={"Accept": "text/html", "Accept-Language": "de"})
+    assert '<html lang="de">' in missing.text
     style = page.split('"')[1]
     answer = deployed.get(style)
     assert "navy" in answer.text and "immutable" in answer.headers["Cache-Control"]
@@ -138,7 +144,7 @@ def test_deploy_of_a_changed_page_fails_no_request(deployed: Site) -> None:
         with visitors(deployed):
             deployed.ctl("deploy", *QUICK)
         deployed.assert_both_run(release)
-        assert all(deployed.get("/").text.endswith(">WARENKORB\n") for _ in range(4))
+        assert all(deployed.get("/").text.endswith(">BASKET\n") for _ in range(4))
 
 
 # remove_demo: begin
