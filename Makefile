@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run shell manage env certs setup add test lint format lock push clean
+.PHONY: help run shell manage seed env certs setup add test lint format lock push clean
 .PHONY: test-app # remove_accounts
 .PHONY: dockerfile eb-bundle # remove_beanstalk
 .PHONY: test-unit test-stack test-databases chaos mutants words eb-rehearsal bench # remove_template
@@ -30,6 +30,9 @@ shell: .venv/.embedded ## Open a Python shell with the models of your apps
 
 manage: .venv/.embedded ## Run a management command: ARGS="migrate shop"
 	@.venv/bin/python manage.py $(ARGS)
+
+seed: .venv/.embedded ## Add example data by the function seed() of each app's seed.py: APP=shop
+	@.venv/bin/python manage.py seed $(APP)
 
 env: .venv/.embedded ## Write a .env with fresh secrets, for docker compose and make run
 	@.venv/bin/python manage.py env init

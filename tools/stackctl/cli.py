@@ -14,7 +14,9 @@ from ops.environment.cli import main as env_main
 from . import reports
 from .commands import backup as saving
 from .commands import check as checking
+from .commands import execute as executing
 from .commands import heal as healing
+from .commands import logs as logging
 from .commands import reload as reloading
 from .commands import restore as restoring
 from .commands import rotate as rotating
@@ -40,6 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# What follows the first argument is another program's.
+_REST_UNREAD = {"allow_extra_args": True, "allow_interspersed_args": False}
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 HealthSeconds = Annotated[
     float, typer.Option(help="Seconds that a new server may take to become healthy.", min=1)
@@ -116,6 +120,44 @@ def status(
 ) -> None:
     """Show each part of the stack and what is wrong with it. Exit code 1 when something is."""
     _run(as_json, lambda console: reports.status(console, watch, seconds))
+
+
+@app.command()
+def logs(
+    services: Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...")] = None,
+    request: Annotated[
+        str, typer.Option("--request", metavar="ID", help="All lines of one request, by time.")
+    ] = "",
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="2030-01-01T12:00:00Z, or a duration such as 10m.")
+    ] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines until Ctrl-C.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the containers' last lines, or every line of one request."""
+    names = services or ()
+    if (as_json and not request) or (follow and request):
+        raise typer.BadParameter("--json is for --request, and --follow is not.")
+    if request:
+        _run(as_json, lambda console: logging.of_request(console, request, since, names))
+    _run(as_json, lambda _: logging.follow(names, since, live=follow))
+
+
+@app.command("exec", context_settings=_REST_UNREAD)
+def execute(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="Its name, or `server` for any that runs.")],
+) -> None:
+    """Run a command in a running container: exec server ./manage.py showmigrations."""
+    _run(False, lambda _: executing.execute(service, context.args))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def shell(context: typer.Context) -> None:
+    """Open Django's shell in a running server; `-c CODE` runs one line."""
+    _run(False, lambda _: executing.shell(context.args))
 
 
 @app.command()

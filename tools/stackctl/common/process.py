@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from .faults import StackctlError
 
@@ -47,6 +47,19 @@ class Result:
     def text(self) -> str:
         """Return all that it printed, errors last."""
         return "\n".join(part for part in (self.out.strip(), self.err.strip()) if part)
+
+
+def become(*command: str) -> NoReturn:
+    """Let a program take this one's place, with its terminal and its exit code.
+
+    Raises:
+        StackctlError: it cannot be started.
+    """
+    os.chdir(ROOT)
+    try:
+        os.execvp(command[0], command)  # noqa: S606 (no shell)
+    except FileNotFoundError:
+        raise StackctlError(f"{command[0]} is not installed", "`./stackctl doctor`") from None
 
 
 def run(
