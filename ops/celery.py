@@ -32,7 +32,7 @@ def breaker_of(url: str) -> Breaker:
 
 
 class Application(Celery):
-    """Lets one process at a time ask a broker that is down."""
+    """Lets one process at a time try a broker that is down."""
 
     @contextmanager
     def asking(self) -> Iterator[None]:

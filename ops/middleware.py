@@ -21,7 +21,7 @@ class ProbeMiddleware:
     """Answer /livez and /readyz before anything else can refuse or redirect the request.
 
     Load balancers send their own idea of a Host header and use plain http, so neither
-    ALLOWED_HOSTS nor the redirect to https may refuse it. Neither probe asks the database:
+    ALLOWED_HOSTS nor the redirect to https may refuse it. Neither probe queries the database:
     its outage would take every server out of service at once.
     """
 

@@ -23,7 +23,7 @@ WARN_SECONDS = 5
 
 
 class RateThrottle(BaseThrottle, ABC):
-    """At most so many requests in any period, as near as two counters can tell.
+    """At most N requests in any period, as precisely as two counters can count.
 
     Each fixed period has a counter, which the cache adds to in one step, so that servers count
     together. Of the period before, that share counts which the sliding period still covers.

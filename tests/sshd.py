@@ -44,7 +44,7 @@ class Sshd:
         return [int(line) for line in listing.stdout.split()]
 
     def cut_connections(self) -> None:
-        """End all connections, as a lost network does; what they started goes on."""
+        """End all connections, as a lost network does; what they started continues."""
         for process in self.sessions():
             os.kill(process, signal.SIGKILL)
 

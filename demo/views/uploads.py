@@ -67,7 +67,7 @@ class UploadPages(PageNumberPagination):
 
 
 class OwnUploadsMixin:
-    """One's own uploads; those of others do not exist."""
+    """The user's own uploads; other users' are 404."""
 
     serializer_class = UploadSerializer
     request: Request
@@ -119,4 +119,4 @@ class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
 
 @extend_schema_view(get=schema.read_upload)
 class UploadView(OwnUploadsMixin, generics.RetrieveAPIView):
-    """One of one's own uploads."""
+    """One of the user's own uploads."""

@@ -136,7 +136,7 @@ def is_tls_fault(error: BaseException) -> bool:
 
 def where(connection: BaseDatabaseWrapper) -> str:
     """Name the database for a person: its kind, host and name, never its password."""
-    # Not connection.display_name, which may ask the server, and that may be away.
+    # Not connection.display_name, which may query the server, and that may be down.
     kind = KINDS[connection.vendor]
     target = connection.settings_dict
     place = f" at {target['HOST']}:{target['PORT'] or 'default port'}" if target["HOST"] else ""

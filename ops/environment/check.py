@@ -1,4 +1,4 @@
-"""The checks: all that is wrong with an environment, found at once."""
+"""The checks: all faults of an environment at once."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: where, what, and a hint. Never a secret's value."""
+    """A fault: where, what, and a hint. Never a secret's value."""
 
     name: str
     problem: str

@@ -60,7 +60,7 @@ def add(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], due: datetime
 
 
 def adopt(message: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Return the row of a message that came without one."""
+    """Create and return the row of a message that has none."""
     now = timezone.now()
     key = uuid.uuid5(uuid.NAMESPACE_OID, message)
     values = {"name": name, "args": dumps(list(args)), "kwargs": dumps(dict(kwargs))}

@@ -129,7 +129,7 @@ STATIC = {
 def test_static_bucket_and_static_url_must_be_set_together(
     changes: dict[str, str], layer: str, expected: str | None
 ) -> None:
-    """With only one of them, pages would link to files that are not there."""
+    """With only one of them, pages would link to missing files."""
     layer = layer if layer != "staging" else layer_of("mysite.settings.staging")
     result = [str(fault) for fault in environment.faults({**STATIC, **changes}, layer)]
 

@@ -274,7 +274,7 @@ def test_command_goes_on_when_the_connection_is_lost(
     _, err = in_progress.communicate(timeout=LIMIT)
 
     assert in_progress.returncode == 255
-    assert "the command goes on there" in err and f"--host {server.host} status" in err
+    assert "the command continues there" in err and f"--host {server.host} status" in err
     # Its lock is held until it ends, even without the program that passes signals on.
     pattern = f'"folder": "{server.clone}"'
     subprocess.run(["pkill", "-KILL", "--full", pattern], check=True)

@@ -27,7 +27,7 @@ if (document.getElementById("upload-form")) {
     return bytes < 1e6 ? `${Math.round(bytes / 1000)}${TIED}kB` : `${(bytes / 1e6).toFixed(1)}${TIED}MB`;
   }
 
-  // What is wrong, for a person: the server's own words where it has some.
+  // The error as text: the server's own message, if it sent one.
   function words(status, json, retryAfter) {
     if (status === 0) return "No connection: the image was not sent. Please try again.";
     if (status === 401 || (status === 403 && !json?.detail)) return "You are signed out. Reload the page and sign in.";

@@ -21,7 +21,7 @@ from tools.stackctl.docker import compose
 from tools.stackctl.releases import prebuilt, release
 
 PROGRAM = shutil.which("docker-registry") or shutil.which("registry")
-HELP = "no registry program is found. On Debian: apt-get install docker-registry"
+HELP = "no registry program is installed. On Debian: apt-get install docker-registry"
 USER, PASSWORD = "ci", "not-a-secret"
 # By bcrypt, the only kind that the registry reads.
 HTPASSWD = f"{USER}:$2b$04$ogy8kx0XubP29JBPxC2um.Pk4hr4NX3W2OeWAIJ6F2D4ubFH4ZIUa\n"

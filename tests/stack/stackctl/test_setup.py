@@ -16,7 +16,7 @@ from tests.waiting import eventually
 from tools.stackctl import cli
 
 IMAGE = f"{STACK_NAME}-empty-server"
-# The packages are there, so that the test needs no mirror each time; Docker is a script.
+# The packages are installed, so that the test needs no mirror each time; Docker is a script.
 DOCKERFILE = """FROM debian:trixie-slim
 ENV DEBIAN_FRONTEND=noninteractive
 RUN apt-get update && apt-get install --yes --no-install-recommends \\
@@ -195,7 +195,7 @@ def test_firewall_covers_published_ports_of_docker(machine: Machine) -> None:
     assert machine.reaches("192.0.2.1")
     assert not machine.reaches("192.0.2.1:8080")
     assert not machine.reaches("192.0.2.1:9000")
-    # Neither by the container's own address; the container reaches others, and SSH goes on.
+    # Neither by the container's own address; the container reaches others, and SSH keeps working.
     assert not machine.reaches("10.9.0.2:8000")
     assert machine.reaches("192.0.2.2:8000", network="app")
     assert machine.run("setup", "server", "--dry-run").code == 0

@@ -42,7 +42,7 @@ server_variable() {
 
 check_configuration() {
   "${command[@]}" --validate-config ||
-    fail "mysqld refuses its configuration (above); look at /etc/mysql/conf.d and the options."
+    fail "mysqld refuses its configuration (above); check /etc/mysql/conf.d and the options."
 }
 
 # mysqld will not run as root. Mounted directories may belong to anybody.
@@ -55,7 +55,7 @@ become_mysql() {
   exec setpriv --reuid=mysql --regid=mysql --init-groups "$0" "${command[@]}"
 }
 
-# Names and passwords stand in the SQL below as they are, as in the public image: whoever has a quote or a
+# Names and passwords are in the SQL below unescaped, as in the public image: whoever has a quote or a
 # backslash in one is to notice it here.
 
 # Passwords reach the client in a file descriptor, never among the arguments that a process list shows.

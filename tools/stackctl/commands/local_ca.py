@@ -124,7 +124,7 @@ def _authority(root: Path, console: Console) -> Pair:
     pair = _new_authority()
     _write(key, _pem_of(pair.key), 0o600)
     _write(certificate, pair.certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-    console.good(f"{_shown(certificate)}: an authority of this machine's own")
+    console.good(f"{_shown(certificate)}: this machine's own certificate authority")
     return pair
 
 

@@ -74,7 +74,7 @@ def run(
         code = ssh.relay(ssh.script({**order, "do": "run"}), console)
     if code == ExitCode.LOST:
         raise LostError(
-            f"the connection to {target.login} was lost; the command goes on there",
+            f"the connection to {target.login} was lost; the command continues there",
             f"`{here} status` shows whether it still runs, `{here} releases` how a deploy ended.",
         )
     sys.exit(code)
