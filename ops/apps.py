@@ -22,7 +22,7 @@ class OpsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signals, and the Celery application that tasks use; compile translations."""
-        from ops import celery, login_throttle, mail, registry  # noqa: F401
+        from ops import backups, celery, login_throttle, mail, registry  # noqa: F401
         from ops.health import checks  # noqa: F401
         from ops.logs import requests, tasks  # noqa: F401
         from ops.metrics import scrape  # noqa: F401
@@ -38,3 +38,7 @@ class OpsConfig(AppConfig):
         registry.add_periodic_work("the search for lost tasks", 5, rows.recover)
         registry.add_periodic_work("the removal of old tasks", 3600, rows.forget_old)
         registry.add_periodic_work("the removal of old mails", 3600, mail.forget_old)
+        registry.add_worker_metrics(backups.Backups())
+        registry.add_periodic_work(
+            "the watch for backups", backups.CHECK_SECONDS, backups.Watch().check
+        )

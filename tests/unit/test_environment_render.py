@@ -250,7 +250,7 @@ def test_fresh_env_has_new_secrets_each_time() -> None:
     texts = [dotenv.parse(render.fresh("production")[0]).values for _ in range(2)]
     names = [name for name in texts[0] if name in VARIABLES and VARIABLES[name].secret]
     assert names == [
-        *("DJANGO_SECRET_KEY", "STATS_PASSWORD"),
+        *("DJANGO_SECRET_KEY", "STATS_PASSWORD", "BACKUP_PASSWORD"),
         *("DB_PASSWORD", "REDIS_PASSWORD", "BROKER_PASSWORD"),
     ]
     values = [values[name] for values in texts for name in names]

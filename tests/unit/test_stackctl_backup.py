@@ -16,8 +16,8 @@ from tests.unit.scripted.backups import (
 from tests.unit.scripted.data import LIVE, unpacked
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.stack import Stack, fails, interrupts
-from tools.stackctl.commands import backup
-from tools.stackctl.commands.backup import DATABASE, EXTRAS, MANIFEST, MEDIA
+from tools.stackctl.commands import backup_files as files
+from tools.stackctl.commands.backup_files import DATABASE, EXTRAS, MANIFEST, MEDIA
 from tools.stackctl.inside.databases import MYSQL
 
 
@@ -36,7 +36,7 @@ def test_backup_saves_every_part_in_private_files(stack: Stack) -> None:
     assert manifest["release"] == "aaaa" and manifest["layer"] == "local"
     assert manifest["parts"][EXTRAS]["bytes"] == (path / EXTRAS).stat().st_size
     assert gzip.decompress((path / EXTRAS).read_bytes()) == b"GRANT"
-    assert backup.checked(path).database == "MySQL"
+    assert files.checked(path).database == "MySQL"
 
 
 def test_backup_has_every_file_that_its_rows_name(stack: Stack) -> None:
@@ -152,7 +152,7 @@ def test_backup_of_an_external_or_stopped_database_is_refused(
 
 def test_backup_requires_the_end_mark_at_the_end_of_the_dump(stack: Stack) -> None:
     stack.faults["database dump"] = lambda: Reply(
-        data=MYSQL.dump_end + b"\n" + b"a row\n" * backup.TAIL_BYTES
+        data=MYSQL.dump_end + b"\n" + b"a row\n" * files.TAIL_BYTES
     )
 
     assert save(stack).code == 1 and folders(stack) == []

@@ -21,7 +21,7 @@ from tests.unit.scripted.backups import (
 )
 from tests.unit.scripted.project import IMAGE, NAME
 from tests.unit.scripted.stack import Stack, fails
-from tools.stackctl.commands.backup import DATABASE, EXTRAS, MANIFEST, MEDIA
+from tools.stackctl.commands.backup_files import DATABASE, EXTRAS, MANIFEST, MEDIA
 
 
 def test_restore_saves_the_present_data_then_loads_then_switches(saved: Stack) -> None:

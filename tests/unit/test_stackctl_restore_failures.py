@@ -21,8 +21,8 @@ from tests.unit.scripted.backups import (
 )
 from tests.unit.scripted.data import LIVE
 from tests.unit.scripted.stack import Stack, fails, interrupts
-from tools.stackctl.commands import backup
-from tools.stackctl.commands.backup import DATABASE, MANIFEST
+from tools.stackctl.commands import backup_files as files
+from tools.stackctl.commands.backup_files import DATABASE, MANIFEST
 from tools.stackctl.common import process
 
 
@@ -111,7 +111,7 @@ def test_restore_of_an_incomplete_dump_changes_nothing(
     (path,) = folders(saved)
     (path / DATABASE).write_bytes(dump)
     parts: dict[str, Any] = json.loads((path / MANIFEST).read_text())["parts"]
-    parts[DATABASE]["sha256"] = backup._sha256(path / DATABASE)
+    parts[DATABASE]["sha256"] = files.sha256_of(path / DATABASE)
     rewritten(parts=parts)(saved, path)
 
     ended = restore(saved)

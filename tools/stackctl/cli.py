@@ -12,7 +12,7 @@ import typer
 from ops.environment.cli import main as env_main
 
 from . import reports
-from .commands import backup as saving
+from .commands import backups as saving
 from .commands import check as checking
 from .commands import execute as executing
 from .commands import heal as healing
@@ -21,6 +21,7 @@ from .commands import reload as reloading
 from .commands import restore as restoring
 from .commands import rotate as rotating
 from .commands import servers, stack
+from .commands import timer as timers
 from .common.ending import run as _run
 from .common.faults import ExitCode
 from .over_ssh import setup as preparing
@@ -283,10 +284,45 @@ def backup(
     verify: Annotated[
         bool, typer.Option("--verify", help="Load the backup into a scratch database, and compare.")
     ] = False,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="PLACE",
+            help="s3://BUCKET/FOLDER, sftp://USER@HOST/FOLDER or a folder, encrypted. Default: "
+            "BACKUP_TO, else backups/.",
+        ),
+    ] = "",
+    local: Annotated[
+        bool, typer.Option("--local", help="Save into backups/ in spite of BACKUP_TO.")
+    ] = False,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            help="Then remove all but the latest so many. Default: BACKUP_KEEP, else all stay.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    scheduled: Annotated[
+        bool,
+        typer.Option(
+            "--scheduled",
+            help="As a timer runs it: quiet, verified once a week, failures mailed to ADMINS.",
+        ),
+    ] = False,
+    install_timer: Annotated[
+        bool,
+        typer.Option(
+            "--install-timer", help="Install a systemd timer that makes one each night; as root."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Save the database, the media and the private files into backups/, with checksums."""
-    _run(as_json, lambda console: saving.backup(console, verify=verify))
+    """Save the database, the media and the private files, with checksums."""
+    if install_timer:
+        _run(as_json, timers.install)
+    options = saving.Options(verify, to, local, keep or 0, scheduled)
+    _run(as_json, lambda console: saving.backup(console, options))
 
 
 @app.command()
@@ -294,17 +330,26 @@ def restore(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="BACKUP", help="A backup's name or path. Without it, the error lists them."
+            metavar="BACKUP",
+            help="A backup's name or path, or latest. Without it, the error lists them.",
         ),
     ] = "",
     force: Annotated[
         bool,
         typer.Option("--force", help="Restore even while the stack runs, or from another layer."),
     ] = False,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="PLACE",
+            help="Where the backup is. Default: backups/, and what is not there in BACKUP_TO.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Restore a backup's database and files. The present data is saved first."""
-    _run(as_json, lambda console: restoring.restore(console, name, force=force))
+    _run(as_json, lambda console: restoring.restore(console, name, force=force, source=source))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from ops.environment.variable import Section
 
 from .application import DJANGO, LAYER, LIMITS, MONITORING, PROFILE_FIELDS
 from .backing import BROKER, DATABASE, REDIS
+from .backup import BACKUP
 from .mail import MAIL
 from .samples import SAMPLE_PASSWORD, SAMPLE_SECRET_KEY
 from .stack import STACK
@@ -42,6 +43,7 @@ _STACK: Final = (
     LIMITS,
     MONITORING,
     STACK,
+    BACKUP,
 )
 # The package of the project's settings.
 _PACKAGE: Final = next(

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.scripted.data import LIVE
 from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Ended, Stack
-from tools.stackctl.commands.backup import MANIFEST
+from tools.stackctl.commands.backup_files import MANIFEST
 
 SAVED = ["database dump", "database extras", "save media"]
 VERIFIED = [

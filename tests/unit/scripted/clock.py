@@ -27,6 +27,10 @@ class Clock:
         self.plans.append((self.now + seconds, action))
         self.plans.sort(key=lambda plan: plan[0])
 
+    def time(self) -> float:
+        """Return the present moment."""
+        return self.now
+
     def monotonic(self) -> float:
         """Return the present moment."""
         return self.now

@@ -57,6 +57,8 @@ class Engine(LockVolume):
         # The stop timeout of the latest restart.
         self.grace: list[str] = []
         self.configuration_error = ""
+        # The container that saves the files in another place, while it runs.
+        self.saving = ""
         # Why HAProxy cannot listen at an address and port.
         self.binds: dict[str, str] = {}
         # The error of compose; the output of `docker info`; ports of other stacks.
@@ -196,6 +198,8 @@ class Engine(LockVolume):
         match argv:
             case ["info", "--format", "{{json .}}"]:
                 return Reply(out=json.dumps(self.info))
+            case ["ps", "--filter", rule, "--format", "{{.Names}}"] if rule.startswith("name="):
+                return Reply(out=self.saving)
             case ["ps", "--filter", rule, "--format", "{{.Names}}"]:
                 return Reply(out=self.publishes.get(int(rule.removeprefix("publish=")), ""))
             case ["buildx", "version"]:

@@ -199,12 +199,12 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
             if not reply.code:
                 present[0].release_lock()
 
-    def pump_out(*command: str, sink: Callable[[bytes], object]) -> process.Result:
+    def pump_out(*command: str, sink: Callable[[bytes], object], **_: object) -> process.Result:
         reply = present[0].call(command)
         sink(reply.data)
         return process.Result(reply.code, "", reply.err)
 
-    def pump_in(*command: str, pieces: Iterable[bytes]) -> process.Result:
+    def pump_in(*command: str, pieces: Iterable[bytes], **_: object) -> process.Result:
         return call(*command, stdin=b"".join(pieces))
 
     for replacement in (run, follow, attended, pump_out, pump_in):

@@ -14,11 +14,14 @@ from ..common.faults import (
     InterruptedByUserError,
     NotWholeError,
     StackctlError,
+    UsageError,
 )
 from ..common.interrupt import Interrupt
 from ..docker import compose, engine, lock
 from ..inside import databases
-from . import backup, stack
+from ..remote import place as places
+from . import backup, remote_backup, stack
+from . import backup_files as files
 
 NOTHING = "nothing was changed"
 # What the scripts end with only when they know that the live data are as they were.
@@ -54,8 +57,14 @@ SWITCH = (
 )
 
 
-def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
+def restore(console: Console, wanted: str, *, force: bool, source: str = "") -> dict[str, Any]:
     """Restore the database and the files; the present data is saved first.
+
+    Args:
+        console: shows the steps.
+        wanted: the backup's name or path.
+        force: restore even while the stack runs, or from another layer.
+        source: the place of the backup; by default backups/, then BACKUP_TO.
 
     Raises:
         UsageError: there is no such backup.
@@ -64,9 +73,9 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
         NotWholeError: ended in the middle.
     """
     project = stack.load()
-    path = backup.find(project, wanted)
+    path = _located(project, wanted, source, console)
     with console.step(f"checking {path.name}"):
-        manifest = backup.checked(path)
+        manifest = files.checked(path)
     if manifest.layer != project.layer and not force:
         raise StackctlError(
             f"this backup is of the {manifest.layer} layer, and this is {project.layer}",
@@ -74,6 +83,7 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
         )
     with lock.held(project, "restore"):
         _refuse_running(project, force)
+        _refuse_while_saved(project)
         server = backup.own_database(project)
         if manifest.database != server.name:
             raise StackctlError(
@@ -89,6 +99,23 @@ def restore(console: Console, wanted: str, *, force: bool) -> dict[str, Any]:
     if not force:
         console.say("./stackctl up starts the stack, and migrates what the release needs")
     return {"path": str(path), **asdict(manifest), "before": str(saved), "code": int(ExitCode.OK)}
+
+
+def _located(project: compose.Project, wanted: str, source: str, console: Console) -> Path:
+    """Return a backup's folder, fetched from another place where this machine does not have it."""
+    place = places.read(source)
+    if place is None:
+        return files.find(project, wanted)
+    here = ""
+    if not source and wanted != files.LATEST:
+        try:
+            return files.find(project, wanted)
+        except UsageError as error:
+            here = f"{error.hint}\n"
+    try:
+        return remote_backup.fetch(project, place, wanted, console)
+    except UsageError as error:
+        raise UsageError(error.problem, f"{here}{error.hint}") from None
 
 
 def _start_database(project: compose.Project, console: Console) -> None:
@@ -113,7 +140,7 @@ class _Load:
     """
 
     def __init__(
-        self, project: compose.Project, path: Path, manifest: backup.Manifest, console: Console
+        self, project: compose.Project, path: Path, manifest: files.Manifest, console: Console
     ) -> None:
         """Find the database."""
         self.project, self.path, self.console = project, path, console
@@ -160,7 +187,7 @@ class _Load:
             self._into(self._command("prepare", name), self._extras())
             self._into(self._command("load", name, *role), self._dump())
         with self.console.step("unpacking the media and private files"):
-            self._into(self._media(STAGE), backup.unzipped(self.path / backup.MEDIA))
+            self._into(self._media(STAGE), files.unzipped(self.path / files.MEDIA))
 
     def _switch(self) -> None:
         with self.console.step("replacing the live data"):
@@ -193,22 +220,31 @@ class _Load:
         return self.project.once("sh", "-c", script)
 
     def _into(self, command: tuple[str, ...], pieces: Iterator[bytes]) -> None:
-        backup.done(process.pump_in(*command, pieces=pieces))
+        files.done(process.pump_in(*command, pieces=pieces))
 
     def _extras(self) -> Iterator[bytes]:
-        return iter(()) if self.former else backup.unzipped(self.path / backup.EXTRAS)
+        return iter(()) if self.former else files.unzipped(self.path / files.EXTRAS)
 
     def _dump(self) -> Iterator[bytes]:
         tail = b""
-        for piece in backup.unzipped(self.path / backup.DATABASE):
-            tail = (tail + piece)[-backup.TAIL_BYTES :]
+        for piece in files.unzipped(self.path / files.DATABASE):
+            tail = (tail + piece)[-files.TAIL_BYTES :]
             yield piece
         if self.server.dump_end not in tail:
-            raise StackctlError(f"{backup.DATABASE} is incomplete", "Choose another backup.")
+            raise StackctlError(f"{files.DATABASE} is incomplete", "Choose another backup.")
 
 
 def _cut(_: str) -> None:
     raise InterruptedByUserError("interrupted")
+
+
+def _refuse_while_saved(project: compose.Project) -> None:
+    if container := remote_backup.is_saving(project):
+        raise StackctlError(
+            f"a backup is being saved by the container {container}, which reads the files; "
+            "nothing was changed",
+            f"Wait until it has ended, or end it: docker stop {container}",
+        )
 
 
 def _refuse_running(project: compose.Project, force: bool) -> None:

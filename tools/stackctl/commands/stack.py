@@ -8,7 +8,7 @@ from typing import Any
 
 from ops.environment.variable import LAYERS
 
-from ..checks import parts, preflight, state
+from ..checks import backups, parts, preflight, state
 from ..checks.answers import get
 from ..checks.preflight import Check
 from ..common import process
@@ -19,6 +19,7 @@ from ..docker import compose, engine, lock
 from ..inside import passwords
 from ..releases import deploy, release
 from ..releases.record import Outcome
+from . import images
 
 # Docker marks a container healthy again after one good check, which runs every 5 s.
 RECOVERY_SECONDS = 20.0
@@ -51,6 +52,7 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
         attempt = None
         if build or not engine.image_id(project.latest):
             attempt = make_image(project, console)
+        images.build_missing(project, console)
         with console.step(f"starting {project.name}"):
             result = _start(project, console, recreate=not kept)
         if attempt:
@@ -233,6 +235,7 @@ def _stack_checks(project: compose.Project) -> list[Check]:
                 hint="./stackctl deploy resumes, ./stackctl rollback RELEASE goes back",
             )
         )
+    checks += backups.examine(project)
     balancer = seen.containers.get(compose.BALANCER)
     if balancer is not None and balancer.status == "running":
         checks.append(_site(project, balancer, well=all(check.ok for check in checks)))

@@ -60,12 +60,15 @@ class Console:
             file=cast(TextIO, ProgressStream(sys.stderr)), highlight=False, soft_wrap=True
         )
         self.live = self._err.is_terminal
+        # Only what is wrong, and what a command did in the end.
+        self.quiet = False
         self._status: Status | None = None
         self._step = ""
 
     def say(self, text: str) -> None:
         """Print an event."""
-        self._line(text)
+        if not self.quiet:
+            self._line(text)
 
     def good(self, text: str) -> None:
         """Print a success."""
@@ -99,7 +102,8 @@ class Console:
         else:
             self.say(f"{text} ...")
             yield
-        self.good(f"{text} ({time.monotonic() - started:.1f} s)")
+        if not self.quiet:
+            self.good(f"{text} ({time.monotonic() - started:.1f} s)")
 
     def lines(self, text: str) -> None:
         """Show a program's own output, indented."""

@@ -185,26 +185,32 @@ def _printed(file: IO[bytes]) -> bytes:
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
-def pump_out(*command: str, sink: Callable[[bytes], object]) -> Result:
+def pump_out(
+    *command: str, sink: Callable[[bytes], object], environ: Mapping[str, str] | None = None
+) -> Result:
     """Run a program whose output is data, handed to `sink` piece by piece; only errors are kept."""
-    return _pump(command, None, sink)
+    return _pump(command, None, sink, environ)
 
 
-def pump_in(*command: str, pieces: Iterable[bytes]) -> Result:
+def pump_in(
+    *command: str, pieces: Iterable[bytes], environ: Mapping[str, str] | None = None
+) -> Result:
     """Run a program that reads data, taken from `pieces`; only its errors are kept."""
-    return _pump(command, pieces, None)
+    return _pump(command, pieces, None, environ)
 
 
 def _pump(
     command: tuple[str, ...],
     pieces: Iterable[bytes] | None,
     sink: Callable[[bytes], object] | None,
+    environ: Mapping[str, str] | None,
 ) -> Result:
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(  # noqa: S603 (a fixed program, no shell)
                 command,
                 cwd=ROOT,
+                env={**os.environ, **(environ or {})},
                 stdin=subprocess.DEVNULL if pieces is None else subprocess.PIPE,
                 stdout=subprocess.DEVNULL if sink is None else subprocess.PIPE,
                 stderr=errors,

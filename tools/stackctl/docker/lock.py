@@ -149,12 +149,7 @@ def read_record(project: Project) -> str:
     """Return the record's text; empty when there is none."""
     if project.name in _records:
         return _records[project.name]
-    text = ""
-    # `docker run` would make it.
-    if process.run("docker", "volume", "inspect", volume_of(project)).ok:
-        script = f"[ ! -e {_RECORD} ] || cat {_RECORD}"
-        text = engine.docker("run", "--rm", "--quiet", *_options(project), "-c", script)
-    return text or _old_record(project)
+    return read_file(project, _RECORD) or _old_record(project)
 
 
 def write_record(project: Project, text: str) -> None:
@@ -165,6 +160,28 @@ def write_record(project: Project, text: str) -> None:
     """
     _store(project, _RECORD, text)
     _records[project.name] = text
+
+
+def read_file(project: Project, name: str) -> str:
+    """Return the text of a file in the stack's volume; empty when there is none."""
+    # `docker run` would make it.
+    if not process.run("docker", "volume", "inspect", volume_of(project)).ok:
+        return ""
+    script = f"[ ! -e {name} ] || cat {name}"
+    return engine.docker("run", "--rm", "--quiet", *_options(project), "-c", script)
+
+
+def write_file(project: Project, name: str, text: str) -> None:
+    """Write a file in the stack's volume, whole or not at all; for files that no lock protects.
+
+    Raises:
+        StackctlError: it cannot be written.
+    """
+    _make_volume(project)
+    command = ("docker", "run", "--rm", "--interactive", "--quiet", *_options(project))
+    done = process.run(*command, "-c", _STORE, "sh", name, stdin=text)
+    if not done.ok:
+        raise _not_stored(project, done)
 
 
 def remove(project: Project) -> None:
@@ -256,7 +273,11 @@ def _move_old_record(project: Project) -> None:
 def _store(project: Project, name: str, text: str) -> None:
     done = engine.execute(container_of(project), "sh", "-c", _STORE, "sh", name, stdin=text)
     if not done.ok:
-        raise StackctlError(
-            f"volume {volume_of(project)}: {done.text()}",
-            "`docker system df` shows what the engine's disk holds.",
-        )
+        raise _not_stored(project, done)
+
+
+def _not_stored(project: Project, done: process.Result) -> StackctlError:
+    return StackctlError(
+        f"volume {volume_of(project)}: {done.text()}",
+        "`docker system df` shows what the engine's disk holds.",
+    )

@@ -1,0 +1,1 @@
+"""Backups in another place, by restic in a container of its own (variants/backup/)."""
