@@ -23,12 +23,14 @@ class OpsConfig(AppConfig):
     def ready(self) -> None:
         """Connect the signals, and the Celery application that tasks use; compile translations."""
         from ops import backups, celery, login_throttle, mail, registry  # noqa: F401
+        from ops.database import limits
         from ops.health import checks  # noqa: F401
         from ops.logs import requests, tasks  # noqa: F401
         from ops.metrics import scrape  # noqa: F401
         from ops.tasks import rows, schedule
         from ops.worker import parking
 
+        limits.lift_in_commands()
         requests.complete_lines()
         # Now, if no model needed them, instead of with the first request.
         list(settings.LOCALE_PATHS)

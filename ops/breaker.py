@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from ops import tls
 from ops.threads import DaemonThreads
 
 T = TypeVar("T")
@@ -112,7 +113,8 @@ class Breaker:
         try:
             yield
         except away as error:
-            if not isinstance(error, but):
+            # Quick, and the same for every try: the fault of a handshake is better named each time.
+            if not isinstance(error, but) and not tls.is_fault(error):
                 self.open()
             raise
         else:

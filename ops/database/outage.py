@@ -1,12 +1,13 @@
 """The database from outside: is it away, and waiting until it is back."""
 
-import re
 import time
 from collections.abc import Callable
 
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ops import tls
 
 # remove_mysql: begin
 # MySQL's and its client's error numbers: the server is down, does not answer, or is full.
@@ -50,13 +51,6 @@ POSTGRESQL_REFUSAL = (
     "is not permitted to log in",
 )
 # remove_postgres: end
-# What the clients say of TLS that no waiting fixes; a handshake that was cut off is none.
-TLS_FAULT = re.compile(
-    r"certificate|private key file|ssl_?mode|(ssl|tls) (is|was) required|not support ssl"
-    r"|insecure transport|no pg_hba.*no encryption|wrong version number|handshake failure|\balert\b"
-    r"|verification failed|unsupported protocol",
-    re.IGNORECASE,
-)
 # remove_mysql: begin
 MYSQL_TLS = {
     2026,  # from the client, with its words
@@ -73,15 +67,11 @@ SQLITE_OUTAGE = {
 }
 
 
+TLS_VARIABLES = ("DB_SSL_MODE", "DB_SSL_CA")
 KINDS = {
     "mysql": "MySQL",  # remove_mysql
     "postgresql": "PostgreSQL",  # remove_postgres
     "sqlite": "SQLite",
-}
-# A URL's options of TLS: the mode, the authority, and what the mode is where TLS is needed.
-TLS_OPTIONS = {
-    "mysql": ("ssl_mode", "ssl_ca", "REQUIRED"),  # remove_mysql
-    "postgresql": ("sslmode", "sslrootcert", "require"),  # remove_postgres
 }
 
 
@@ -131,7 +121,7 @@ def is_tls_fault(error: BaseException) -> bool:
     if isinstance(code, int) and code not in MYSQL_TLS:
         return False
     # remove_mysql: end
-    return bool(TLS_FAULT.search(str(error)))
+    return tls.is_fault(error)
 
 
 def where(connection: BaseDatabaseWrapper) -> str:
@@ -191,26 +181,12 @@ def refusal(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
     if "invalid connection option" in str(error):
         return f"DATABASE_URL has an invalid option after its ?: {error}".strip()
     if is_tls_fault(error):
-        hint = tls_hint(connection.vendor, str(error).lower())
-        return f"the {where(connection)} and its client do not agree on TLS: {error}. {hint}"
+        return (
+            f"the {where(connection)} and its client do not agree on TLS: {error}. "
+            f"{tls.reason(error, *TLS_VARIABLES)} (docs/databases.md)."
+        )
     return (
         f"the {where(connection)} refused user {connection.settings_dict['USER']!r}: {error}. "
         "Check the user, the password and the database's name (DATABASE_URL, or DB_USER, "
         "DB_PASSWORD and DB_NAME). A database volume keeps the password of its first start."
-    )
-
-
-def tls_hint(vendor: str, words: str) -> str:
-    """Return the next step for a fault of TLS, by the client's words in small letters."""
-    mode, authority, required = TLS_OPTIONS[vendor]
-    if "insecure transport" in words or "no encryption" in words:
-        return f"The server requires TLS: append to DATABASE_URL ?{mode}={required}."
-    if "required" in words or "not support ssl" in words:
-        return (
-            f"The server offers no TLS: enable it there, or remove {mode} and {authority} from "
-            "DATABASE_URL."
-        )
-    return (
-        f"Check {mode} in DATABASE_URL; {authority}=PATH there names the authority that signed the "
-        "server's certificate, and the certificate must be valid for the host."
     )

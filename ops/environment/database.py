@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from . import database_tls
 from .fault import Fault, InvalidValueError
 from .variable import ROOT, SHARED, Value, did_you_mean
 
@@ -148,13 +149,14 @@ def faults(values: Mapping[str, Value], layer: str) -> list[Fault]:
     """Return what is wrong with what names the database; it needs no package."""
     way = _way(values, layer)
     if way == "DATABASE_URL":
-        return _url_faults(str(values[way]))
+        url_faults = _url_faults(str(values[way]))
+        return url_faults or database_tls.faults(_engine(way, values), values)
     if way:
         return [
             Fault(name, f"it is not set, and {_shown(way, values)} needs it", f"Set {name}.")
             for name in _needed(way, values).values()
             if not values[name]
-        ]
+        ] + database_tls.faults(_engine(way, values), values)
     if layer in SHARED:
         return [Fault("DATABASE_URL", f"no database is named for {layer}", _HINT)]
     return []
@@ -169,6 +171,7 @@ def settings(values: Mapping[str, Value], layer: str) -> Settings:
         named = _from_group(way, values)
     else:
         named = _settings("sqlite", {"NAME": "var/db.sqlite3"}, _request_seconds(values))
+    named["OPTIONS"] |= database_tls.options(_engine(way, values), values)
     return _with_common(named, values)
 
 
@@ -217,12 +220,23 @@ def _shown(way: str, values: Mapping[str, Value]) -> str:
     return f"{way}={values[way]}" if way == "DB_ENGINE" else way
 
 
+def _engine(way: str, values: Mapping[str, Value]) -> str:
+    """Return the engine of the database that this way names; SQLite where none does."""
+    if way == "DATABASE_URL":
+        url = str(values[way])
+        return "sqlite" if url == _IN_MEMORY else _SCHEMES[url.partition("://")[0]]
+    # remove_beanstalk: begin
+    if way == "RDS_HOSTNAME":
+        return "postgres" if values["RDS_PORT"] == 5432 else "mysql"
+    # remove_beanstalk: end
+    return str(values["DB_ENGINE"]) if way else "sqlite"
+
+
 def _from_group(way: str, values: Mapping[str, Value]) -> Settings:
-    engine, port = str(values["DB_ENGINE"]), values["DB_PORT"]
+    engine, port = _engine(way, values), values["DB_PORT"]
     # remove_beanstalk: begin
     if way == "RDS_HOSTNAME":
         port = values["RDS_PORT"]
-        engine = "postgres" if port == 5432 else "mysql"
     # remove_beanstalk: end
     named = {key: values[name] for key, name in _needed(way, values).items()}
     if engine != "sqlite":

@@ -18,8 +18,9 @@ from .variable import ROOT, Variable
 
 SUFFIX: Final = "_FILE"
 MOUNTED: Final = Path("/run/secrets")
-# No secret is larger; a path such as /dev/zero must not fill the memory.
-_LARGEST: Final = 64 * 1024
+# No secret is larger, nor a cloud's bundle of authorities (170 KB); a path such as /dev/zero must
+# not fill the memory.
+_LARGEST: Final = 512 * 1024
 
 
 def text_of(variable: Variable, environ: Mapping[str, str]) -> str | Fault:

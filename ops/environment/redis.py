@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from . import authority
 from .fault import Fault
 from .variable import SHARED, Value
 
@@ -44,12 +45,23 @@ def redis_url(environment: Environment, database: int) -> str:
         return ""
     parts = urlsplit(url)
     number = int(parts.path.strip("/") or 0) + database
-    return urlunsplit(parts._replace(path=f"/{number}"))
+    query = parts.query
+    if parts.scheme == "rediss":
+        # Every client reads these from the URL: cache, counter, and Celery for broker and results.
+        file = authority.file_of("REDIS_SSL_CA", str(values["REDIS_SSL_CA"]))
+        tls = {"ssl_cert_reqs": "required", **({"ssl_ca_certs": file} if file else {})}
+        query = urlencode({**tls, **dict(parse_qsl(query))}, safe="/")
+    return urlunsplit(parts._replace(path=f"/{number}", query=query))
 
 
 def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fault]:
     """Return what is wrong with how Redis is named, beyond each variable's own faults."""
-    if layer not in SHARED or broken & {*_WAYS, "REDIS_PASSWORD", "BROKER"}:
+    if broken & {*_WAYS, "REDIS_PASSWORD", "REDIS_SSL_CA", "BROKER"}:
+        return []
+    if values["REDIS_SSL_CA"] and not str(values["REDIS_URL"]).startswith("rediss:"):
+        hint = "Set REDIS_URL=rediss://..., or remove REDIS_SSL_CA."
+        return [Fault("REDIS_SSL_CA", "it is set, and REDIS_URL names no Redis with TLS", hint)]
+    if layer not in SHARED:
         return []
     if values["BROKER"] == "redis" and not any(values[name] for name in _WAYS):
         problem = f"no Redis is named for {layer}: tasks would never run"

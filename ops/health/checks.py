@@ -15,13 +15,26 @@ from django.db.migrations.executor import MigrationExecutor
 from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable
 
-from ops import registry
+from ops import registry, tls
 from ops.celery import app
+from ops.database.outage import TLS_VARIABLES
 from ops.storage.local import is_local
 from ops.worker import beats
 
 # health_check grants a second on top, so that an answer takes two at most.
 TIMEOUT = datetime.timedelta(seconds=1)
+
+
+def no_answer(error: Exception, mode: str, authority: str) -> str:
+    """Return what the page shows of an error: that of TLS is named, with its variables."""
+    return tls.reason(error, mode, authority) or "does not answer"
+
+
+def broker_variables() -> tuple[str, str]:
+    """Return the variables that decide on TLS with the broker."""
+    if settings.CELERY_BROKER_URL.startswith("redis"):
+        return "REDIS_URL", "REDIS_SSL_CA"
+    return "CELERY_BROKER_URL", "CELERY_BROKER_URL"
 
 
 @dataclasses.dataclass
@@ -36,7 +49,7 @@ class DatabaseCheck(HealthCheck):
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
         except Exception as error:
-            raise ServiceUnavailable("does not answer") from error
+            raise ServiceUnavailable(no_answer(error, *TLS_VARIABLES)) from error
         finally:
             connection.close()
 
@@ -73,7 +86,7 @@ class CacheCheck(HealthCheck):
             cache.set(self.key, "up", timeout=5)
             value = cache.get(self.key)
         except Exception as error:
-            raise ServiceUnavailable("does not answer") from error
+            raise ServiceUnavailable(no_answer(error, "REDIS_URL", "REDIS_SSL_CA")) from error
         if value != "up":
             raise ServiceUnavailable("did not return the value that was written")
 
@@ -114,7 +127,7 @@ class BrokerCheck(HealthCheck):
         try:
             app.queue_length()
         except Exception as error:
-            raise ServiceUnavailable("does not answer") from error
+            raise ServiceUnavailable(no_answer(error, *broker_variables())) from error
 
 
 @dataclasses.dataclass

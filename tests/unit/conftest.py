@@ -19,6 +19,7 @@ from tools.stackctl.docker import compose, lock
 
 # tests/stack runs database tests in the image, which has no stackctl.
 if find_spec("typer"):
+    from tests.authorities import authority  # noqa: F401
     from tests.unit.scripted.backups import saved  # noqa: F401
     from tests.unit.scripted.stack import scripted, stack  # noqa: F401
 

@@ -269,22 +269,22 @@ def test_database_that_refuses_the_login_fails_without_waiting(
 POSTGRESQL = 'connection to server at "10.0.0.2", port 5432 failed: '
 # Messages of libmariadb 3.4 and libpq 17 for real servers.
 TLS_FAULTS = [
-    ((2026, "TLS/SSL error: self-signed certificate in certificate chain"), "ssl_ca=PATH"),
-    ((2026, "TLS/SSL error: Hostname verification failed"), "ssl_ca=PATH"),
-    ((2026, "TLS/SSL error: unsupported protocol"), "Check ssl_mode"),
-    ((2026, "TLS/SSL error: SSL is required, but the server does not support it"), "offers no TLS"),
-    ((3159, "Connections using insecure transport are prohibited"), "?ssl_mode=REQUIRED"),
-    (("Unknown ssl_mode specification",), "Check ssl_mode"),
+    ((2026, "TLS/SSL error: self-signed certificate in certificate chain"), "check DB_SSL_CA"),
+    ((2026, "TLS/SSL error: Hostname verification failed"), "another host"),
+    ((2026, "TLS/SSL error: unsupported protocol"), "check DB_SSL_MODE"),
+    ((2026, "TLS/SSL error: SSL is required, but the server does not support it"), "offers none"),
+    ((3159, "Connections using insecure transport are prohibited"), "set DB_SSL_MODE"),
+    (("Unknown ssl_mode specification",), "check DB_SSL_MODE"),
 ]
 POSTGRESQL_TLS_FAULTS = [
-    ("server does not support SSL, but SSL was required", "offers no TLS"),
-    ("SSL error: certificate verify failed", "sslrootcert=PATH"),
-    ('root certificate file "/nowhere" does not exist', "sslrootcert=PATH"),
-    ('server certificate for "a" does not match host name "b"', "sslrootcert=PATH"),
-    ('private key file "/k.pem" has group or world access', "Check sslmode"),
-    ("SSL error: sslv3 alert handshake failure", "Check sslmode"),
-    ("FATAL:  no pg_hba.conf entry for host, no encryption", "?sslmode=require"),
-    ('invalid sslmode value: "requir"', "Check sslmode"),
+    ("server does not support SSL, but SSL was required", "offers none"),
+    ("SSL error: certificate verify failed", "check DB_SSL_CA"),
+    ('root certificate file "/nowhere" does not exist', "check DB_SSL_CA"),
+    ('server certificate for "a" does not match host name "b"', "another host"),
+    ('private key file "/k.pem" has group or world access', "check DB_SSL_MODE"),
+    ("SSL error: sslv3 alert handshake failure", "check DB_SSL_MODE"),
+    ("FATAL:  no pg_hba.conf entry for host, no encryption", "set DB_SSL_MODE"),
+    ('invalid sslmode value: "requir"', "check DB_SSL_MODE"),
 ]
 
 

@@ -1,5 +1,9 @@
 """Redis URLs, from REDIS_URL or from REDIS_HOST and any REDIS_PASSWORD."""
 
+import ssl
+from pathlib import Path
+
+import kombu.utils.url
 import pytest
 from redis.connection import parse_url
 
@@ -31,10 +35,35 @@ def faults(**environ: str) -> list[str]:
 
 def test_broker_cache_and_counter_use_separate_redis_databases() -> None:
     """Clearing the cache must not clear the rate counters."""
-    urls = [url(number, REDIS_URL="rediss://:x@h:6380/4") for number in (BROKER, CACHE, COUNTER)]
+    urls = [url(number, REDIS_URL="redis://:x@h:6380/4") for number in (BROKER, CACHE, COUNTER)]
 
-    assert urls == ["rediss://:x@h:6380/4", "rediss://:x@h:6380/5", "rediss://:x@h:6380/6"]
+    assert urls == ["redis://:x@h:6380/4", "redis://:x@h:6380/5", "redis://:x@h:6380/6"]
     assert url(CACHE, REDIS_URL="redis://h") == "redis://h/1"
+
+
+def test_every_client_of_a_redis_with_tls_verifies_its_certificate(authority: Path) -> None:
+    """Without the option Celery's client would accept any certificate."""
+    plain = url(BROKER, REDIS_URL="rediss://:x@h/4")
+    assert plain == "rediss://:x@h/4?ssl_cert_reqs=required"
+
+    named = url(BROKER, REDIS_URL="rediss://:x@h/4", REDIS_SSL_CA=str(authority))
+    assert named == f"rediss://:x@h/4?ssl_cert_reqs=required&ssl_ca_certs={authority}"
+    assert kombu.utils.url.parse_url(named)["ssl"] == {
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        "ssl_ca_certs": str(authority),
+    }
+    assert parse_url(named)["ssl_ca_certs"] == str(authority)
+
+
+def test_options_in_redis_url_override_those_of_the_stack(authority: Path) -> None:
+    given = "rediss://h/4?ssl_cert_reqs=none"
+    assert url(BROKER, REDIS_URL=given) == given
+
+
+def test_redis_authority_without_tls_is_a_fault(authority: Path) -> None:
+    named = {"REDIS_SSL_CA": str(authority)}
+    assert faults(**named, REDIS_URL="redis://:x@h") == ["REDIS_SSL_CA"]
+    assert faults(**named, REDIS_URL="rediss://:x@h") == []
 
 
 def test_redis_url_supports_any_password() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ops.environment import validators
+from ops.environment import authority, validators
+from ops.environment.database_tls import MODES
 from ops.environment.variable import Kind, Section, Variable
 
 from .samples import SAMPLE_PASSWORD
@@ -21,10 +22,7 @@ DATABASE: Final = Section(
             help="The database's "
             "URL: mysql://user:password@host:3306/name, "  # remove_mysql
             "postgres://user:password@host:5432/name, "  # remove_postgres
-            "or sqlite:///path. With TLS: "
-            "mysql://...?ssl_mode=VERIFY_IDENTITY&ssl_ca=PATH"  # remove_mysql
-            ", postgres://...?sslmode=verify-full&sslrootcert=PATH"  # remove_postgres
-            ".",
+            "or sqlite:///path.",
             secret=True,
         ),
         Variable(
@@ -56,6 +54,22 @@ DATABASE: Final = Section(
         Variable(name="DB_HOST", help="The database's host name."),
         Variable(
             name="DB_PORT", kind=Kind.PORT, help="The database's port; default: the engine's."
+        ),
+        Variable(
+            name="DB_SSL_MODE",
+            kind=Kind.CHOICE,
+            help="TLS to the database, in the engine's own words. With DB_SSL_CA alone it is the "
+            "strictest, the last of them.",
+            choices=tuple(mode for modes in MODES.values() for mode in modes),
+            aliases={mode.casefold(): mode for modes in MODES.values() for mode in modes},
+        ),
+        Variable(
+            name="DB_SSL_CA",
+            help="Who signs the database's certificate: a file's path from the project's root, or "
+            "the certificates (PEM). DB_SSL_CA_FILE names a file of this machine. Default: the "
+            "authorities that the system trusts.",
+            secret=True,
+            validate=authority.check,
         ),
         # remove_beanstalk: begin
         Variable(name="RDS_HOSTNAME", help="Set by Elastic Beanstalk for a coupled database."),
@@ -127,6 +141,13 @@ REDIS: Final = Section(
             help="Redis' password.",
             secret=True,
             sample=SAMPLE_PASSWORD,
+        ),
+        Variable(
+            name="REDIS_SSL_CA",
+            help="Who signs Redis' certificate, where REDIS_URL begins with rediss://; as "
+            "DB_SSL_CA.",
+            secret=True,
+            validate=authority.check,
         ),
     ),
 )
