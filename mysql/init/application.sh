@@ -1,8 +1,8 @@
 #!/bin/bash
-# Run once, on an empty volume: makes the application's user, to whom its own database belongs and nothing
-# else. The image would make one by MYSQL_USER and MYSQL_PASSWORD, but puts both into its SQL as they are: a
+# Run once, on an empty volume: makes the application's user, to whom rows of its own database are open and nothing
+# else (rights). The image would make one by MYSQL_USER and MYSQL_PASSWORD, but puts both into its SQL as they are: a
 # quote in a password ends its first start, and a backslash makes it another password.
-set -eu
+set -euo pipefail
 
 secret=/run/secrets/DB_PASSWORD
 [ ! -f $secret ] || DB_PASSWORD=$(cat $secret)
@@ -31,15 +31,11 @@ if [ "${LAYER:-}" = local ]; then
     tests=$'\n'"GRANT ALL ON ${own%\`}%\`.* TO $(text "$DB_USER")@'%';"
 fi
 
-# The grants on performance_schema say who holds a lock that a migration waits for (ops/database/lock_waits.py), but not
-# what that session runs or writes.
 # By standard input: no password is among a process's arguments. The image made root's, and the database.
-MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql --protocol=socket --user=root --default-character-set=utf8mb4 <<SQL
+{
+    cat <<SQL
 SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES';
-CREATE USER $(text "$DB_USER")@'%' IDENTIFIED BY $(text "$DB_PASSWORD");
-GRANT ALL ON $(named "$MYSQL_DATABASE").* TO $(text "$DB_USER")@'%';
-GRANT SELECT ON performance_schema.metadata_locks TO $(text "$DB_USER")@'%';
-GRANT SELECT ON performance_schema.data_lock_waits TO $(text "$DB_USER")@'%';
-GRANT SELECT (THREAD_ID, PROCESSLIST_ID, PROCESSLIST_USER, PROCESSLIST_HOST, PROCESSLIST_COMMAND,
-    PROCESSLIST_TIME) ON performance_schema.threads TO $(text "$DB_USER")@'%';$tests
+CREATE USER $(text "$DB_USER")@'%' IDENTIFIED BY $(text "$DB_PASSWORD");$tests
 SQL
+    rights
+} | MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql --protocol=socket --user=root --default-character-set=utf8mb4

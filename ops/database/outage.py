@@ -78,6 +78,9 @@ KINDS = {
 class DatabaseNotReadyError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
+    # Whether it answered, and refused the user.
+    refused = False
+
 
 def is_outage(error: DatabaseError) -> bool:
     """Return whether `error` means that the database is down, rather than an invalid query."""
@@ -159,7 +162,9 @@ def wait_for_database(
             ) from None
         except DatabaseError as error:
             if not is_outage(error):
-                raise DatabaseNotReadyError(refusal(connection, error)) from None
+                reason = DatabaseNotReadyError(refusal(connection, error))
+                reason.refused = not tls.is_fault(error)
+                raise reason from None
             if not announced:
                 say(f"waiting up to {seconds:g} s for the {where(connection)}")
                 announced = True

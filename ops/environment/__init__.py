@@ -8,7 +8,12 @@ from .broker import (
     broker_url,
 )
 from .check import faults
-from .database import database_settings, without_time_limits
+from .database import (
+    MIGRATION_USER,
+    database_settings,
+    migration_login,
+    without_time_limits,
+)
 from .loader import ignored_layer, layer_of, load, read_dotenv
 from .redis import BROKER, CACHE, COUNTER, redis_url
 from .typed import Environment
@@ -18,6 +23,7 @@ __all__ = [
     "CACHE",
     "COUNTER",
     "KAFKA_SCHEME",  # remove_kafka
+    "MIGRATION_USER",
     "Environment",
     "broker_url",
     "database_settings",
@@ -25,6 +31,7 @@ __all__ = [
     "ignored_layer",
     "layer_of",
     "load",
+    "migration_login",
     "read_dotenv",
     "redis_url",
     "without_time_limits",

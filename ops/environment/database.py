@@ -91,6 +91,10 @@ _MYSQL_TLS: Final = ("ca", "capath", "cert", "key")
 # What ends a long statement; see without_time_limits.
 _TIME_LIMITS: Final = frozenset({"read_timeout", "write_timeout", "options"})
 
+# docker compose's database, and who migrates there (rights, in its folder).
+SERVICE: Final = "db"
+MIGRATION_USER: Final = "migration"
+
 # As SQLAlchemy and django-environ write it; not a URL.
 _IN_MEMORY: Final = "sqlite://:memory:"
 
@@ -143,6 +147,16 @@ def without_time_limits(settings: Settings) -> Settings:
     options = settings.get("OPTIONS", {})
     kept = {name: value for name, value in options.items() if name not in _TIME_LIMITS}
     return {**settings, "OPTIONS": kept}
+
+
+def migration_login(environment: Environment) -> Settings:
+    """Return Django's USER and PASSWORD for a migration; nothing where DB_USER migrates too."""
+    values = environment.values
+    user, password = values["DB_MIGRATION_USER"], values["DB_MIGRATION_PASSWORD"]
+    own = _way(values, environment.layer) == "DB_ENGINE" and values["DB_HOST"] == SERVICE
+    if own and values["DB_USER"] != MIGRATION_USER:
+        user = user or MIGRATION_USER
+    return {"USER": user, "PASSWORD": password} if user and password else {}
 
 
 def faults(values: Mapping[str, Value], layer: str) -> list[Fault]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from . import dotenv
 from .check import COMMAND
-from .contract import CONTRACT, SUPERUSER, VARIABLES
+from .contract import CONTRACT, MIGRATE_ONLY, VARIABLES
 from .fault import InvalidValueError
 from .files import MOUNTED
 from .names import FORMER
@@ -129,7 +129,7 @@ EXCLUDED: Final = (
     | BUILD_STEPS_ONLY
     | HOST_ONLY
     | SET_BY_PLATFORM
-    | frozenset(SUPERUSER)
+    | frozenset(MIGRATE_ONLY)
 )
 
 
@@ -243,7 +243,7 @@ def compose() -> str:
     return _COMPOSE.format(
         command=COMMAND,
         application=_passed(passed_on()),
-        superuser=_passed(SUPERUSER),
+        superuser=_passed(MIGRATE_ONLY),
         checked=_passed([*stack, *FORMER]),
         mounts="\n".join(mounts),
     )

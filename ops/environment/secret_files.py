@@ -8,10 +8,11 @@ has a volume with its copies, which only its user can read.
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import Final
 
-from .contract import SUPERUSER, VARIABLES
+from .contract import MIGRATE_ONLY, VARIABLES
 from .files import MOUNTED, content, is_mounted
 from .variable import Scope
 
@@ -23,13 +24,16 @@ _APPLICATION: Final = frozenset(
     for name, variable in VARIABLES.items()
     if variable.secret and variable.scope is Scope.DJANGO
 )
+# The password of the stack's own migration user: random, unless the environment has another.
+MIGRATION: Final = "DB_MIGRATION_PASSWORD"
 # Printed before the names of those that changed, so that stackctl recreates the servers.
 CHANGED: Final = "The application's secrets in files, changed: "
 # Each reader's user, and its secrets.
 READERS: Final = {
-    "application": (10001, _APPLICATION.difference(SUPERUSER)),
+    # Before migrate, which gets the same password.
+    "db": (999, frozenset({"DB_PASSWORD", MIGRATION})),
+    "application": (10001, _APPLICATION.difference(MIGRATE_ONLY)),
     "migrate": (10001, _APPLICATION),
-    "db": (999, frozenset({"DB_PASSWORD"})),
     "redis": (999, frozenset({"REDIS_PASSWORD"})),
     "broker": (999, frozenset({"BROKER_PASSWORD"})),
     "haproxy": (99, frozenset({"STATS_PASSWORD"})),
@@ -43,21 +47,35 @@ def main() -> None:
         folder = VOLUMES / reader
         # Only Compose's service env-check has them.
         if folder.is_dir():
-            changed[reader] = {name for name in names if _copy(name, folder / name, user)}
+            changed[reader] = {
+                name for name in names if _copy(_text(name, reader), folder / name, user)
+            }
     if changed["application"]:
         print(CHANGED + ", ".join(sorted(changed["application"])))
 
 
-def _copy(name: str, target: Path, user: int) -> bool:
+def _text(name: str, reader: str) -> str | None:
+    """Return what a reader gets for a secret; None where it gets no file."""
+    if is_mounted(VARIABLES[name]):
+        return content(MOUNTED / name)
+    if name != MIGRATION:
+        return None
+    if given := os.environ.get(name):
+        # Migrate has the variable itself.
+        return given if reader == "db" else None
+    kept = VOLUMES / "db" / name
+    return content(kept) if kept.exists() else secrets.token_urlsafe(32)
+
+
+def _copy(text: str | None, target: Path, user: int) -> bool:
     """Copy one, and return whether it changed."""
     before = target.read_text(encoding="utf-8") if target.exists() else None
-    text = content(MOUNTED / name) if is_mounted(VARIABLES[name]) else None
     if text is None:
         target.unlink(missing_ok=True)
         return before is not None
     if text == before:
         return False
-    new = target.with_name(f"{name}.new")
+    new = target.with_name(f"{target.name}.new")
     new.unlink(missing_ok=True)
     new.touch(0o600, exist_ok=False)
     new.write_text(text, encoding="utf-8")

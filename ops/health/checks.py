@@ -27,6 +27,10 @@ TIMEOUT = datetime.timedelta(seconds=1)
 
 def no_answer(error: Exception, mode: str, authority: str) -> str:
     """Return what the page shows of an error: that of TLS is named, with its variables."""
+    if mode == "REDIS_URL" and any(
+        isinstance(each, ConnectionResetError) for each in tls.chain(error)
+    ):
+        return "closes the connection; if it requires TLS, write rediss:// in REDIS_URL"
     return tls.reason(error, mode, authority) or "does not answer"
 
 
@@ -86,7 +90,8 @@ class CacheCheck(HealthCheck):
             cache.set(self.key, "up", timeout=5)
             value = cache.get(self.key)
         except Exception as error:
-            raise ServiceUnavailable(no_answer(error, "REDIS_URL", "REDIS_SSL_CA")) from error
+            variables = ("REDIS_URL", "REDIS_SSL_CA")
+            raise ServiceUnavailable(no_answer(error, *variables)) from error
         if value != "up":
             raise ServiceUnavailable("did not return the value that was written")
 

@@ -257,13 +257,10 @@ def migrations(stack: Stack, **operations: str) -> Iterator[None]:
 
 
 HALF_WAY_TABLES = """
-import django
-django.setup()
-from django.db import connection
-with connection.cursor() as cursor:
+with c.cursor() as cursor:
     for statement in {statements!r}:
         cursor.execute(statement)
-print([name for name in sorted(connection.introspection.table_names()) if "half_way" in name])
+print([name for name in sorted(c.introspection.table_names()) if "half_way" in name])
 """
 
 
@@ -273,7 +270,7 @@ TABLES_LEFT = {"mysql": ["half_way_bad", "half_way_good"], "postgres": ["half_wa
 
 def half_way_tables(stack: Stack, *statements: str) -> str:
     """Run statements, then return the tables that the half-way migrations created."""
-    return stack.python_in("server1", HALF_WAY_TABLES.format(statements=statements))
+    return stack.migrating(HALF_WAY_TABLES.format(statements=statements))
 
 
 def test_deploy_stops_at_a_bad_migration_without_failed_requests(

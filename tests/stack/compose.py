@@ -40,6 +40,13 @@ uwsgi_only = pytest.mark.skipif(
 )
 
 
+# Django, with a connection `c` of the migration user.
+MIGRATION_LOGIN = """
+import django; django.setup()
+from django.db import connection as c
+from ops.database.migration_login import wait_as_migration_user
+wait_as_migration_user(c, 60, print)
+"""
 # Characters that careless quoting would break.
 SPECIAL_CHARACTERS = "a\"b$c'd w#e\\f"
 
@@ -173,6 +180,11 @@ class Stack:
     def python_in(self, service: str, code: str) -> str:
         """Run Python code in the container of a service, and return its output."""
         return self.run_in(service, "python", "-c", code).strip()
+
+    def migrating(self, code: str) -> str:
+        """Run Python code as the database user that migrates, who may change tables."""
+        run = ("run", "--rm", "--no-deps", "-T", "migrate", "python", "-c", MIGRATION_LOGIN + code)
+        return self.compose(*run, stderr=subprocess.DEVNULL).stdout.strip()
 
     def logs(self, service: str) -> str:
         """Return the log of a service."""

@@ -1,4 +1,4 @@
-"""Runs inside a server: migrations of every kind while another session holds a lock.
+"""Runs as migrate does: migrations of every kind while another session holds a lock.
 
 Without an argument it runs all kinds in parallel processes. Prints JSON: how each ended, its
 messages, the rows afterwards, and the longest query of another session.

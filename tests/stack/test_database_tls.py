@@ -1,4 +1,4 @@
-"""Databases and a Redis that require TLS: right and wrong authority, no TLS, another host's name."""
+"""Databases and a Redis that require TLS: right and wrong authority, no TLS, another host."""
 
 import json
 from collections.abc import Iterator
@@ -121,6 +121,7 @@ def ask(image: str, network: str, folder: Path, engine: str, **environ: str) -> 
     given = {
         "DJANGO_SETTINGS_MODULE": "mysite.settings.dev",
         "DJANGO_SECRET_KEY": "x" * 30 + "0123456789abcdefghijklmnop",
+        "DJANGO_ALLOWED_HOSTS": "localhost",
         "DB_ENGINE": engine,
         "DB_NAME": "site",
         "DB_USER": "web",
@@ -179,8 +180,8 @@ def test_wrong_authority_is_named(
     strictest = {"mysql": "VERIFY_IDENTITY", "postgres": "verify-full"}[engine]
     given = {name: text.replace("strictest", strictest) for name, text in given.items()}
     words = ask(image, network, folder, engine, **given)
-    assert words["database"] == "TLS: the server's certificate is not trusted; check DB_SSL_CA"
-    assert words["cache"] == "TLS: the server's certificate is not trusted; check REDIS_SSL_CA"
+    assert "certificate is not trusted; check DB_SSL_CA" in words["database"]
+    assert "certificate is not trusted; check REDIS_SSL_CA" in words["cache"]
     assert words["broker"] == words["cache"]
     assert "do not agree on TLS" in words["start"] and "check DB_SSL_CA" in words["start"]
 
@@ -189,7 +190,7 @@ def test_missing_tls_is_named(engine: str, image: str, network: str, folder: Pat
     mode = {"mysql": "DISABLED", "postgres": "disable"}[engine]
     url = f"redis://:{PASSWORD}@redis.test"
     words = ask(image, network, folder, engine, DB_SSL_MODE=mode, REDIS_URL=url)
-    assert words["database"] == "TLS: the server requires it; set DB_SSL_MODE"
+    assert "the server requires it; set DB_SSL_MODE" in words["database"]
     assert "do not agree on TLS" in words["start"] and "set DB_SSL_MODE" in words["start"]
 
 

@@ -118,6 +118,14 @@ def test_application_user_has_only_its_own_database(postgres: Site) -> None:
 
     assert facts(postgres, f"{roles} WHERE rolname = current_user") == [False] * 5
     assert facts(postgres, may) == [True, False, False]
+    rows = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    rights = {*rows, "TRUNCATE", "REFERENCES", "TRIGGER"}
+    asked = ", ".join(
+        f"has_table_privilege('django_session', '{right}')" for right in sorted(rights)
+    )
+    assert facts(postgres, f"SELECT {asked}") == [right in rows for right in sorted(rights)]
+    create = "has_schema_privilege('public', 'CREATE'), has_database_privilege('mysite', 'CREATE')"
+    assert facts(postgres, f"SELECT {create}") == [False, False]
     # The superuser has no password, and cannot connect over the network.
     assert as_superuser(
         postgres, "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'postgres'"
@@ -281,7 +289,8 @@ ALTER ROLE reader IN DATABASE mysite SET statement_timeout = '5s';
 ALTER DATABASE mysite SET search_path = "$user", public, drill;
 COMMENT ON DATABASE mysite IS 'it''s';
 CREATE EXTENSION hstore;
-CREATE SCHEMA drill AUTHORIZATION mysite;
+CREATE SCHEMA drill AUTHORIZATION migration;
+GRANT USAGE ON SCHEMA drill TO mysite;
 CREATE TABLE drill.theirs (pairs hstore);
 INSERT INTO drill.theirs VALUES ('a=>1');
 GRANT SELECT ON drill.theirs TO mysite, reader;
@@ -310,7 +319,7 @@ APPLICATIONS = (
 def test_restore_brings_back_all_objects_and_settings(postgres: Site) -> None:
     """Later objects are removed, and the backup of the replaced state can be restored."""
     as_superuser(postgres, ADMINISTRATORS)
-    postgres.python_in("server1", f"{SETUP}for s in {APPLICATIONS!r}: c.cursor().execute(s)")
+    postgres.migrating(f"for s in {APPLICATIONS!r}: c.cursor().execute(s)")
     rows = count_rows(postgres, add=True)
     whole = cluster(postgres)
     assert "drill.counted" in whole and b"a large object".hex() in whole

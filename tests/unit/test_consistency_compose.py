@@ -11,7 +11,7 @@ import pytest
 
 from ops.environment import files, secret_files
 from ops.environment.contract import PROJECT, VARIABLES
-from ops.environment.render import SET_BY_IMAGE, SET_BY_SERVER, SUPERUSER, passed_on
+from ops.environment.render import MIGRATE_ONLY, SET_BY_IMAGE, SET_BY_SERVER, passed_on
 from ops.environment.variable import Scope
 from tests.tree import ROOT
 from tests.unit.config_files import (
@@ -131,13 +131,13 @@ def test_defaults_in_the_start_scripts_match_the_contract() -> None:
 def test_application_services_receive_application_variables_and_no_stack_variables() -> None:
     for name in (*SERVERS, "worker"):
         assert stack_environment(name) == {*passed_on(), *SET_BY_SERVER}
-    assert stack_environment("migrate") == {*passed_on(), *SUPERUSER}
+    assert stack_environment("migrate") == {*passed_on(), *MIGRATE_ONLY}
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
-    assert set(services()["env-check"]["environment"]) >= {*passed_on(), *SUPERUSER, *stack}
+    assert set(services()["env-check"]["environment"]) >= {*passed_on(), *MIGRATE_ONLY, *stack}
 
 
 def test_superuser_variables_reach_only_migrate_and_env_check() -> None:
-    assert services_with(SUPERUSER) == {"migrate", "env-check"}
+    assert services_with(MIGRATE_ONLY) == {"migrate", "env-check"}
 
 
 def test_each_server_has_its_own_profile_name() -> None:

@@ -161,7 +161,7 @@ def test_compose_file_passes_on_names_defaults_and_secret_files(
         Variable(name="MEDIA_ROOT", help=""),
     )
     monkeypatch.setattr(render, "VARIABLES", {variable.name: variable for variable in shop})
-    monkeypatch.setattr(render, "SUPERUSER", ("SHOP_ROOT", "SHOP_ROOT_PASSWORD"))
+    monkeypatch.setattr(render, "MIGRATE_ONLY", ("SHOP_ROOT", "SHOP_ROOT_PASSWORD"))
     monkeypatch.setattr(render, "FORMER", {"SHOP_DOOR": "SHOP_PORT"})
     monkeypatch.setattr(render, "GIVEN", {"SHOP_MODE": "open"})
 

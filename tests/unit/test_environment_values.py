@@ -212,6 +212,7 @@ def test_stack_scope_lists_variables_that_the_application_never_reads() -> None:
         "BACKUP_SSH_KEY",
         "BACKUP_TO",
         "DB_MEMORY",
+        "DB_SLOW_QUERY_SECONDS",
         "DIRECT_ADDRESS",
         "HAPROXY_BALANCE",
         "HTTP_ADDRESS",

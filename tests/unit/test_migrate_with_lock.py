@@ -106,7 +106,7 @@ def test_migrate_with_lock_drops_the_statement_time_limits(
 
     connection = SimpleNamespace(settings_dict={"OPTIONS": options})
     monkeypatch.setattr(migrate_with_lock, "connection", connection)
-    monkeypatch.setattr(migrate_with_lock, "wait_for_database", stop)
+    monkeypatch.setattr(migrate_with_lock, "wait_as_migration_user", stop)
 
     with pytest.raises(CommandError, match="the end of this test"):
         call_command("migrate_with_lock")

@@ -79,7 +79,7 @@ def test_each_secret_has_readers_by_default_the_application() -> None:
     # stackctl reads these on the host.
     in_containers = {name for name in SECRETS if not name.startswith("BACKUP_")}
     assert read == in_containers
-    own = {"STATS_PASSWORD", "DJANGO_SUPERUSER_PASSWORD"}
+    own = {"STATS_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DB_MIGRATION_PASSWORD"}
     assert secret_files.READERS["application"][1] == in_containers - own
 
 
@@ -120,6 +120,27 @@ def test_each_reader_receives_only_its_secret_files_and_loses_removed_ones(
     assert not [reader for reader, has in copies(mounted).items() if "REDIS_PASSWORD" in has]
     secret_files.main()
     assert capsys.readouterr().out == ""
+
+
+def test_migration_user_gets_a_random_password_that_lasts(
+    mounted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database and migrate have it, the servers do not."""
+    monkeypatch.delenv("DB_MIGRATION_PASSWORD", raising=False)
+    secret_files.main()
+    made = copies(mounted)["db"]["DB_MIGRATION_PASSWORD"]
+    assert len(made) > 30
+    has_it = {"db": {"DB_MIGRATION_PASSWORD": made}, "migrate": {"DB_MIGRATION_PASSWORD": made}}
+    assert {reader: has for reader, has in copies(mounted).items() if has} == has_it
+
+    secret_files.main()
+    assert copies(mounted)["db"] == has_it["db"]
+
+    # Migrate has a variable itself.
+    monkeypatch.setenv("DB_MIGRATION_PASSWORD", "given")
+    secret_files.main()
+    assert copies(mounted)["db"] == {"DB_MIGRATION_PASSWORD": "given"}
+    assert copies(mounted)["migrate"] == {}
 
 
 def test_secret_files_are_not_copied_outside_of_compose(

@@ -38,8 +38,6 @@ def test_management_command_has_no_time_limit(options: dict[str, Any], argv: lis
         ["manage.py", "test"],
     ],
 )
-def test_server_and_worker_keep_their_time_limits(
-    options: dict[str, Any], argv: list[str]
-) -> None:
+def test_server_and_worker_keep_their_time_limits(options: dict[str, Any], argv: list[str]) -> None:
     limits.lift_in_commands(argv)
     assert options["OPTIONS"] == OPTIONS

@@ -14,6 +14,7 @@ from ops.environment.cli import main as env_main
 from . import reports
 from .commands import backups as saving
 from .commands import check as checking
+from .commands import dbshell as opening
 from .commands import execute as executing
 from .commands import heal as healing
 from .commands import logs as logging
@@ -368,6 +369,16 @@ def rotate(
     """Replace a password of the stack, or Django's secret key, without failed requests."""
     limits = Limits(health_seconds, watch_seconds)
     _run(as_json, lambda console: rotating.rotate(console, name, limits))
+
+
+@app.command()
+def dbshell(
+    admin: Annotated[
+        bool, typer.Option("--admin", help="As the administrator, who may do everything.")
+    ] = False,
+) -> None:
+    """Open the database's client, as the application's user: rows only."""
+    _run(False, lambda console: opening.dbshell(console, admin=admin))
 
 
 @app.command()

@@ -21,13 +21,13 @@ from .uploads import UPLOADS, WORKER
 
 __all__ = [
     "CONTRACT",
+    "MIGRATE_ONLY",
     "PROFILE_FIELDS",
     "PROJECT",
     "PROJECT_FAULTS",
     "PROJECT_SECTION",
     "SAMPLE_PASSWORD",
     "SAMPLE_SECRET_KEY",
-    "SUPERUSER",
     "VARIABLES",
 ]
 
@@ -62,5 +62,7 @@ CONTRACT: Final[tuple[Section, ...]] = (*_STACK, PROJECT_SECTION) if PROJECT els
 VARIABLES: Final = {
     variable.name: variable for section in CONTRACT for variable in section.variables
 }
-# Migrate makes the first superuser; no other container has these.
-SUPERUSER: Final = tuple(name for name in VARIABLES if name.startswith("DJANGO_SUPERUSER_"))
+# Migrate makes the first superuser, and has a user of its own; no other container has these.
+MIGRATE_ONLY: Final = tuple(
+    name for name in VARIABLES if name.startswith(("DJANGO_SUPERUSER_", "DB_MIGRATION_"))
+)

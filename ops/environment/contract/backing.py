@@ -22,7 +22,7 @@ DATABASE: Final = Section(
             help="The database's "
             "URL: mysql://user:password@host:3306/name, "  # remove_mysql
             "postgres://user:password@host:5432/name, "  # remove_postgres
-            "or sqlite:///path.",
+            "or sqlite:///path. For TLS set DB_SSL_MODE and DB_SSL_CA.",
             secret=True,
         ),
         Variable(
@@ -82,6 +82,16 @@ DATABASE: Final = Section(
         Variable(name="RDS_USERNAME", help="The coupled database's user."),
         Variable(name="RDS_PASSWORD", help="The coupled database's password.", secret=True),
         # remove_beanstalk: end
+        Variable(
+            name="DB_MIGRATION_USER",
+            help="The user that migrates, where DB_USER may only read and write rows. The database "
+            "of docker compose has one already.",
+        ),
+        Variable(
+            name="DB_MIGRATION_PASSWORD",
+            help="The migration user's password. For docker compose's database it is made up.",
+            secret=True,
+        ),
         Variable(name="TEST_DB_NAME", help="The name of the database that the tests create."),
         Variable(
             name="DB_CONN_MAX_AGE",

@@ -135,6 +135,16 @@ STACK: Final = Section(
             validate=validators.memory,
         ),
         Variable(
+            name="DB_SLOW_QUERY_SECONDS",
+            kind=Kind.INT,
+            help="The database logs each statement that takes longer, with its values; 0: none. "
+            "docker compose logs db shows them.",
+            default="0",
+            minimum=0,
+            maximum=3600,
+            scope=Scope.STACK,
+        ),
+        Variable(
             name="DB_MEMORY",
             help="The memory limit of the database server.",
             default="2g",

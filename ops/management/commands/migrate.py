@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.management.commands import migrate
-from django.db import connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+
+from ops.database.migration_login import wait_as_migration_user
 
 
 class Command(migrate.Command):
@@ -16,7 +19,11 @@ class Command(migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate as Django does."""
-        adopt_users(connections[options["database"]])
+        connection = connections[options["database"]]
+        # Not for the tests' database, which belongs to the application's user.
+        if self._called_from_command_line and connection.alias == DEFAULT_DB_ALIAS:
+            wait_as_migration_user(connection, settings.DB_WAIT_SECONDS, self.stderr.write)
+        adopt_users(connection)
         super().handle(*args, **options)
 
 

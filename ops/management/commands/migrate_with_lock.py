@@ -11,7 +11,8 @@ from django.db import connection
 from ops import environment
 from ops.database.lock_waits import LockNotFreeError, short_lock_waits
 from ops.database.locks import exclusive_lock
-from ops.database.outage import DatabaseNotReadyError, wait_for_database
+from ops.database.migration_login import wait_as_migration_user
+from ops.database.outage import DatabaseNotReadyError
 from ops.superuser import SuperuserRefusedError, ensure_superuser
 
 # The exit code when a lock was in the way; tools/stackctl/releases/migrate.py knows it too.
@@ -46,7 +47,7 @@ class Command(BaseCommand):
         # They bound a web request; changing a large table may well take longer.
         connection.settings_dict.update(environment.without_time_limits(connection.settings_dict))
         try:
-            wait_for_database(connection, options["wait"], self.say)
+            wait_as_migration_user(connection, options["wait"], self.say)
             with exclusive_lock(connection, "migrate", options["lock_timeout"], self.say):
                 patience = settings.DB_LOCK_WAIT_SECONDS
                 with short_lock_waits(connection, patience, self.say) as migrate:

@@ -100,8 +100,7 @@ def run_as_administrator(site: Stack, sql: str) -> str:
 
 def create_objects(site: Stack) -> None:
     """Create one database object of each kind."""
-    execute = "import django; django.setup(); from django.db import connection as c"
-    site.python_in("server1", f"{execute}\nfor s in {APPLICATION_SQL!r}: c.cursor().execute(s)")
+    site.migrating(f"for s in {APPLICATION_SQL!r}: c.cursor().execute(s)")
     run_as_administrator(site, ADMINISTRATOR_SQL)
 
 

@@ -240,6 +240,8 @@ case $action in
         head -n 1 "$folder/extras" | client "$live"
         client "$live" <"$folder/new"
         client "$live" <"$folder/extras"
+        # A backup of an earlier release gives its user all rights again.
+        ! type -P rights >/dev/null || rights | client
         remove $replaced || true
         remove "$database" || true
         ;;
@@ -252,6 +254,17 @@ case $action in
 
     remove)
         remove "$database"
+        ;;
+
+    # The argument behind the database: `admin`, or the application's user.
+    shell)
+        rm -r "$folder"
+        if [ "${3:-}" != admin ]; then
+            account=("--user=$DB_USER" --protocol=tcp --host=127.0.0.1)
+            [ ! -f /run/secrets/DB_PASSWORD ] || DB_PASSWORD=$(cat /run/secrets/DB_PASSWORD)
+            export MYSQL_PWD=$DB_PASSWORD
+        fi
+        exec mysql "${account[@]}" --default-character-set=utf8mb4 "$live"
         ;;
 
     # MySQL keeps one former password; accepted already means that a run before this one was cut off.

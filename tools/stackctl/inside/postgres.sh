@@ -87,11 +87,11 @@ REVOKE ALL ON DATABASE :"database" FROM PUBLIC;'
             [ "${3:-}" != application ] || printf '%s\n' '\getenv user DB_USER' 'SET ROLE :"user";'
             cat
         } | client >/dev/null
-        # One of a stack with another DB_USER.
+        # One of a stack with another DB_USER. `migration` is the same in every stack (rights).
         client >/dev/null <<'END'
 \getenv user DB_USER
 SELECT format('REASSIGN OWNED BY %I TO %I', pg_get_userbyid(datdba), :'user') FROM pg_database
-    WHERE datname = current_database() AND pg_get_userbyid(datdba) <> :'user' \gexec
+    WHERE datname = current_database() AND pg_get_userbyid(datdba) NOT IN (:'user', 'migration') \gexec
 END
         ;;
 
@@ -119,6 +119,7 @@ END
                 exit 1
             fi
         done
+        ! type -P rights >/dev/null || rights
         remove $replaced || true
         ;;
 
@@ -137,6 +138,13 @@ END
 
     remove)
         remove "$database"
+        ;;
+
+    # The argument behind the database: `admin`, or else with the rights of the application's user.
+    shell)
+        export PGDATABASE=$live PGOPTIONS=
+        [ "${3:-}" = admin ] || export PGOPTIONS="-c role=$DB_USER"
+        exec psql --no-psqlrc
         ;;
 
     knows)

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Run once, on an empty volume: makes the application's user, to whom its own database belongs and nothing
-# else. The image's POSTGRES_USER stays the superuser, as which no client can sign in (pg_hba.conf).
+# Run once, on an empty volume: makes the application's user, to whom rows of its own database are open and
+# nothing else (rights). The image's POSTGRES_USER stays the superuser, as which no client can sign in (pg_hba.conf).
 set -eu
 
 secret=/run/secrets/DB_PASSWORD
@@ -32,3 +32,4 @@ ALTER ROLE :"user" CREATEDB;
 GRANT CONNECT ON DATABASE postgres TO :"user";
 \endif
 SQL
+rights
