@@ -74,7 +74,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def migrate_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the user that migrates."""
     monkeypatch.setattr(migration_login, "wait_for_database", database.wait)
-    wait_as_migration_user(database.connection, 1, database.said.append)  # type: ignore[arg-type]
+    wait_as_migration_user(database.connection, 1, database.said.append)
     return str(database.connection.settings_dict["USER"])
 
 

@@ -241,7 +241,7 @@ case $action in
         client "$live" <"$folder/new"
         client "$live" <"$folder/extras"
         # A backup of an earlier release gives its user all rights again.
-        ! type -P rights >/dev/null || rights | client
+        ! type -P rights >/dev/null || rights restored | client
         remove $replaced || true
         remove "$database" || true
         ;;

@@ -119,7 +119,7 @@ END
                 exit 1
             fi
         done
-        ! type -P rights >/dev/null || rights
+        ! type -P rights >/dev/null || rights restored
         remove $replaced || true
         ;;
 
