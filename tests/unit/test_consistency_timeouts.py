@@ -345,7 +345,8 @@ def test_haproxy_limits_in_docs_are_correct() -> None:
         f"within {header:g} s, a body of up to 15 KB (with the header) within {body:g} s"
         in reliability
     )
-    assert f"And {haproxy_value('frontend site', 'maxconn')} connections at once" in reliability
+    connections = haproxy_value("frontend site", "maxconn")
+    assert f"HAProxy accepts {connections} connections at once" in reliability
     assert slots == "10" and "has ten slots for such requests in each server" in reliability
     balancing = words("docs/load-balancing.md")
     assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in balancing
