@@ -15,6 +15,8 @@ from .target import parse
 
 # The command whose commit is this tree's. Others run what is checked out there.
 DEPLOY = "deploy"
+# Those that read from the terminal.
+_INTERACTIVE = ("exec", "shell", "dbshell")
 # Commands about this machine.
 _LOCAL = ("setup",)
 # Commands that need a terminal, which this connection does not have.
@@ -66,6 +68,11 @@ def run(
     with connection.connected(target) as ssh:
         order["subfolder"] = _git("rev-parse", "--show-prefix").rstrip("/")
         head = _checked(ssh, order)
+        if arguments[0] in _INTERACTIVE:
+            if head == "empty":
+                raise StackctlError(f"the clone of {target.text} is empty", f"Start it: {here} up")
+            folder = f"{target.folder}/{order['subfolder']}"
+            sys.exit(ssh.interact(folder, "./stackctl", *before, *arguments))
         if order["deploys"] or head == "empty":
             order["commit"] = _git("rev-parse", "HEAD^{commit}")
             _warn_of_changes(console, order["commit"])

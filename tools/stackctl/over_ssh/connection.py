@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,6 +106,16 @@ class Connection:
             raise StackctlError(
                 f"git cannot push to {self.target.repository}: {result.err.strip()[-500:]}", hint
             )
+
+    def interact(self, folder: str, *words: str) -> int:
+        """Run a command in a folder of the server with this terminal, and return its exit code.
+
+        It ends with the connection.
+        """
+        terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+        line = f"cd {shlex.quote(folder)} && exec {shlex.join(words)}"
+        command = (*self.client, *terminal, self.target.login, line)
+        return subprocess.run(command, check=False).returncode  # noqa: S603 (no shell here)
 
     def relay(self, command: tuple[str, ...], console: Console) -> int:
         """Run a command on the server with this program's outputs, and return its exit code.

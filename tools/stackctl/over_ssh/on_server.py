@@ -25,6 +25,8 @@ OLDEST_PYTHON = (3, 11)
 INTERRUPT = b"interrupt\n"
 # Commands that start the site, for which a missing `.env` would mean the local layer.
 STARTS = ("apply", "deploy", "up")
+# Options of commands that only a Ctrl-C ends.
+ENDLESS = {"--watch", "--follow", "-f"}
 LOCK = "stackctl.lock"
 Order = Mapping[str, Any]
 
@@ -139,7 +141,7 @@ def attend(child: subprocess.Popen[bytes], order: Order) -> None:
     for words in iter(lambda: os.read(0, len(INTERRUPT)), b""):
         if words == INTERRUPT:
             interrupt(child)
-    if "--watch" in order["arguments"]:
+    if ENDLESS & set(order["arguments"]):
         interrupt(child)
 
 

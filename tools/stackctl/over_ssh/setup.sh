@@ -211,8 +211,8 @@ start() {
     systemctl --quiet enable --now "$1"
 }
 
-# Nothing starts before there is a .env, and each timer tries again.
-timers() {
+# It starts once there is a .env, which the timer waits for.
+heal() {
     unit mysite-heal.service <<END || :
 [Unit]
 Description=Heals the mysite stack
@@ -239,33 +239,7 @@ OnCalendar=minutely
 [Install]
 WantedBy=timers.target
 END
-    unit mysite-backup.service <<END || :
-[Unit]
-Description=Backs up the mysite stack
-After=docker.service
-Wants=docker.service
-ConditionPathExists=$folder/.env
-
-[Service]
-Type=oneshot
-WorkingDirectory=$folder
-ExecStart=$folder/stackctl backup --verify
-User=$user
-END
-    unit mysite-backup.timer <<END || :
-[Unit]
-Description=Backs up the mysite stack every night
-
-[Timer]
-OnCalendar=*-*-* 03:30:00
-RandomizedDelaySec=15min
-Persistent=true
-
-[Install]
-WantedBy=timers.target
-END
     start mysite-heal.timer
-    start mysite-backup.timer
 }
 
 case $mode in plan | apply) ;; *) fail "plan or apply, not $mode" ;; esac
@@ -277,4 +251,4 @@ keys
 clone
 firewall
 upgrades
-timers
+heal
