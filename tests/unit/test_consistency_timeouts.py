@@ -395,3 +395,14 @@ def test_stackctl_parses_exit_code_and_messages_of_migrate(
     migrate_with_lock.Command().say("waiting")
 
     assert capsys.readouterr().out.splitlines()[-1].startswith(migrate.MESSAGE_PREFIX)
+
+
+def test_nginx_waits_as_long_for_a_server_to_read_as_to_answer() -> None:
+    """A server that hangs reads no more of a long body either."""
+    script = ". nginx/limits.sh; nginx_limits 77"
+    printed = subprocess.run(
+        ["sh", "-euc", script], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+
+    for direction in ("read", "send"):
+        assert f"\nproxy_{direction}_timeout 77s;\n" in printed
