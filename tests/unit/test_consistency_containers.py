@@ -156,6 +156,24 @@ def test_every_service_has_a_health_check_or_disables_it() -> None:
         assert "test" in own or own.get("disable"), name
 
 
+def test_folders_in_memory_have_room_and_sockets_in_them_are_private() -> None:
+    """Their files count towards mem_limit."""
+    folders = [
+        (name, folder, dict(option.split("=") for option in options.split(",")))
+        for name, service in all_services()
+        for folder, _, options in (mount.partition(":") for mount in service.get("tmpfs", ()))
+        if options
+    ]
+
+    assert {"worker", "haproxy", "db", "broker"} <= {name for name, _, _ in folders}
+    for name, folder, options in folders:
+        megabytes = number(r"^(\d+)m$", options["size"])
+        is_shared = folder.endswith("/tmp")
+        # The application may have a whole upload there.
+        assert (100 if is_shared and name in ("worker", "server1") else 1) <= megabytes <= 256
+        assert options["mode"][-1] == "0" or (is_shared and options["mode"] == "1777"), name
+
+
 def test_every_service_log_has_a_size_limit() -> None:
     for name, service in all_services():
         options = service["logging"]["options"]
