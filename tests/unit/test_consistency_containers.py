@@ -12,6 +12,7 @@ from tests.tree import ROOT
 from tests.unit.config_files import (
     dockerfile,
     haproxy_value,
+    mounts,
     seconds,
     services,
     text_of,
@@ -154,6 +155,14 @@ def test_every_service_has_a_health_check_or_disables_it() -> None:
         own = service.get("healthcheck", {"test": image[0]} if name.startswith("server") else {})
         assert own.get("disable") is (True if name in ONE_SHOTS else None), name
         assert "test" in own or own.get("disable"), name
+
+
+def test_servers_and_worker_share_the_files_of_users() -> None:
+    """A task reads what a request has written, and the other way round."""
+    for name, service in all_services():
+        if name == "worker" or name.startswith("server"):
+            shared = mounts(service)
+            assert (shared["/srv/media"], shared["/srv/private"]) == ("media", "private"), name
 
 
 def test_folders_in_memory_have_room_and_sockets_in_them_are_private() -> None:

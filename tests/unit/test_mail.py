@@ -1,6 +1,7 @@
 """Mails are written in the caller's transaction, and sent by a task."""
 
 import logging
+import smtplib
 import sys
 from email import message_from_bytes, policy
 from typing import Any
@@ -18,6 +19,7 @@ from ops.logs import admins
 from ops.logs.admins import AdminHandler
 from ops.models import Mail, Task
 from ops.settings.logs import logging_config
+from ops.tasks import rows
 from tests.unit.durable import Message
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("messages")]
@@ -53,9 +55,24 @@ def test_mail_of_a_rolled_back_transaction_is_not_sent(messages: list[Message]) 
     assert (Mail.objects.count(), Task.objects.count(), messages) == (0, 0, [])
 
 
+def test_mail_without_a_task_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would send it."""
+
+    def fail(*_: Any) -> None:
+        raise OperationalError("the database is down")
+
+    monkeypatch.setattr(rows, "add", fail)
+
+    with pytest.raises(OperationalError):
+        send_mail("Hello", "text", None, ["a@example.com"])
+    assert not Mail.objects.exists()
+
+
 def test_mail_without_recipients_is_not_written() -> None:
     assert EmailMessage("Hello").send() == 0
-    assert not Mail.objects.exists()
+    messages = [EmailMessage("Hello"), EmailMessage("Hello", to=["a@example.com"])]
+    assert outbox.get_connection().send_messages(messages) == 1
+    assert Mail.objects.get().recipients == ["a@example.com"]
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -164,3 +181,30 @@ def test_page_shows_mails_in_the_local_layer_only(
         assert '<a href="http://testserver/a/"' in page
         assert answer["Cache-Control"].startswith("max-age=0")
     assert ("/status/mails/" in client.get("/status/").content.decode()) is (shown and debug)
+
+
+@pytest.mark.parametrize(
+    ("codes", "final"),
+    [([500], True), ([550, 553], True), ([450], False), ([550, 451], False), ([499], False)],
+)
+def test_mail_is_given_up_only_when_every_recipient_is_refused_for_good(
+    codes: list[int], final: bool
+) -> None:
+    refused = {f"{code}@example.com": (code, b"no") for code in codes}
+
+    assert mail.is_final(smtplib.SMTPRecipientsRefused(refused)) is final
+    if len(codes) == 1:
+        assert mail.is_final(smtplib.SMTPDataError(codes[0], b"no")) is final
+
+
+def test_mail_that_is_kept_to_be_shown_is_sent_once(settings: Settings) -> None:
+    """The worker was lost after it had sent it."""
+    settings.SHOW_MAILS = True
+    settings.MAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    send_mail("Hello", "text", None, ["a@example.com"])
+    row = Mail.objects.get()
+
+    for _ in range(2):
+        mail.send(row.pk)
+
+    assert len(outbox.outbox) == 1 and Mail.objects.get().sent is not None
