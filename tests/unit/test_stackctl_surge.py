@@ -189,6 +189,30 @@ def test_failed_release_gives_back_the_requests_that_a_restarted_haproxy_sends_i
     assert roomy.serves("aaaa") and not roomy.replicas.others
 
 
+@pytest.mark.parametrize(("seconds", "code"), [(80, 3), (1000, 4)])
+def test_rollback_waits_for_an_haproxy_that_restarts(
+    roomy: Stack, seconds: float, code: int
+) -> None:
+    """Its running requests end first."""
+
+    def restart() -> Reply:
+        up_at = roomy.clock.now + seconds
+        roomy.balancer.silent = "Connection refused"
+
+        def pass_time(_: int) -> None:
+            if roomy.clock.now > up_at:
+                roomy.balancer.silent = ""
+
+        roomy.before = pass_time
+        return Reply(out="Connection refused")
+
+    roomy.faults["move server2 to bbbb"] = restart
+
+    assert roomy.deploy("bbbb").code == code
+    if code == 3:
+        assert roomy.serves("aaaa") and not roomy.replicas.others
+
+
 def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> None:
     def kill() -> None:
         raise Killed

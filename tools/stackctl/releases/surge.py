@@ -18,8 +18,8 @@ from ..docker import compose, engine
 POLL_SECONDS = 0.2
 # After REQUEST_SECONDS: no request of the application lives longer.
 MORE_SECONDS = 5.0
-# HAProxy takes 2 s to restart.
-BALANCER_SECONDS = 10.0
+# HAProxy restarts: the requests that run end first (BALANCER_GRACE_SECONDS).
+RESTART_SECONDS = 90.0
 # Read by supervisor/drain: nothing is running, nothing will come. A test runs the two together.
 MARK_DRAINED = ': >"$DRAIN_FILE.done"'
 # The memory of each process of a server, of shared pages its share; what the machine has left.
@@ -66,10 +66,14 @@ class Surge:
 
         Also those of servers that were not moved: an HAProxy that restarted chose one of the two.
         """
+        try:
+            _answering(self.balancer)
+        except StackctlError as error:
+            return [error]
         failed = []
         for server in reversed([one for one in self.new if one in self.project.servers]):
             try:
-                _move(self.project, self.balancer, server, self.old[server])
+                self.balancer.move(server, _address(self.project, self.old[server]))
             except StackctlError as error:
                 failed.append(error)
         return failed
@@ -160,12 +164,12 @@ def settle(
     ]
     if not double:
         return []
-    seen = balancer.servers()
+    seen = _answering(balancer)
     staying = _staying(project, replicas, seen, kept or {})
     for server in [name for name in double if name in (kept or {}) and name in seen]:
         # HAProxy has restarted meanwhile, and chose one of the two.
         if seen[server].address not in staying[server].addresses.values():
-            _move(project, balancer, server, staying[server])
+            balancer.move(server, _address(project, staying[server]))
     ending = [one for name in double for one in replicas[name] if one is not staying[name]]
     _end_requests([one for one in ending if one.service in seen], {s.port for s in seen.values()})
     identities = [one.id for one in ending]
@@ -213,20 +217,16 @@ def _end_requests(servers: list[engine.Container], ports: set[int]) -> None:
             engine.execute(one.id, "sh", "-c", MARK_DRAINED)
 
 
-def _move(
-    project: compose.Project, balancer: haproxy.Balancer, server: str, to: engine.Container
-) -> None:
-    """Have HAProxy send a server's requests to a container; one that restarts has some time.
+def _answering(balancer: haproxy.Balancer) -> dict[str, haproxy.BalancedServer]:
+    """Return the servers as HAProxy sees them; one that restarts has time for it.
 
     Raises:
-        StackctlError: HAProxy cannot be reached, or the container has ended.
+        StackctlError: HAProxy cannot be reached.
     """
-    address = _address(project, to)
-    deadline = time.monotonic() + BALANCER_SECONDS
+    deadline = time.monotonic() + RESTART_SECONDS
     while True:
         try:
-            balancer.move(server, address)
-            return
+            return balancer.servers()
         except StackctlError:
             if time.monotonic() > deadline:
                 raise
