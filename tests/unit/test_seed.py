@@ -83,6 +83,16 @@ def test_failed_seed_keeps_nothing_of_its_app(apps: Path) -> None:
     assert groups() == {"shop"}
 
 
+def test_seed_before_the_first_migration_names_the_command(apps: Path) -> None:
+    (apps / "shop" / "seed.py").write_text(
+        "from django.db import OperationalError\n\n\n"
+        "def seed():\n    raise OperationalError('no such table: shop_note')\n"
+    )
+
+    with pytest.raises(CommandError, match=r"shop: no such table: shop_note\..*manage\.py migrate"):
+        seed()
+
+
 def test_seed_is_refused_in_production_without_force(
     apps: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import OperationalError, ProgrammingError, transaction
 from django.utils.module_loading import module_has_submodule
 
 from ops.profile import active_profile
@@ -28,7 +28,8 @@ class Command(BaseCommand):
         """Seed each app in a transaction of its own; the first that fails ends the command.
 
         Raises:
-            CommandError: in production without --force, or there is nothing to call.
+            CommandError: in production without --force, there is nothing to call, or the database
+                refuses it.
         """
         if active_profile()["settings"] == "production" and not options["force"]:
             raise CommandError(
@@ -42,8 +43,13 @@ class Command(BaseCommand):
                 "(docs/your-app.md#seed-data)."
             )
         for label, seed in seeds.items():
-            with transaction.atomic():
-                result = seed()
+            try:
+                with transaction.atomic():
+                    result = seed()
+            except (OperationalError, ProgrammingError) as error:
+                raise CommandError(
+                    f"{label}: {error}. If a table is missing, run ./manage.py migrate first."
+                ) from error
             words = f": {result}" if result else ""
             self.stdout.write(f"{label}{words}")
 
