@@ -204,10 +204,3 @@ def test_exec_names_the_services_and_a_missing_command(fake: Engine) -> None:
     assert (unknown.code, empty.code) == (2, 2)
     assert "Services: haproxy, server1" in unknown.err
     assert "./manage.py check" in empty.err
-
-
-def test_shell_over_ssh_says_how_to_get_a_terminal() -> None:
-    ended = run(["--host", "admin@site.example", "shell"])
-
-    assert ended.code == 2
-    assert "ssh -t admin@site.example 'cd /srv/mysite && ./stackctl shell'" in ended.err

@@ -19,8 +19,6 @@ DEPLOY = "deploy"
 _INTERACTIVE = ("exec", "shell", "dbshell")
 # Commands about this machine.
 _LOCAL = ("setup",)
-# Commands that need a terminal, which this connection does not have.
-_AT_TERMINAL = ("shell",)
 
 
 def run(
@@ -46,11 +44,6 @@ def run(
     target = parse(host)
     if arguments[0] in _LOCAL:
         raise UsageError(f"{arguments[0]} runs here: ./stackctl {arguments[0]} {target.login}")
-    if arguments[0] in _AT_TERMINAL:
-        raise UsageError(
-            f"{arguments[0]} needs a terminal there",
-            f"ssh -t {target.login} 'cd {target.folder} && ./stackctl {arguments[0]}'",
-        )
     here = f"./stackctl --host {target.text}"
     order: dict[str, Any] = {
         "do": "check",
