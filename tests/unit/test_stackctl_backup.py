@@ -12,6 +12,7 @@ from tests.unit.scripted.backups import (
     VERIFIED,
     folders,
     save,
+    stop,
 )
 from tests.unit.scripted.data import LIVE, unpacked
 from tests.unit.scripted.model import Reply
@@ -156,3 +157,59 @@ def test_backup_requires_the_end_mark_at_the_end_of_the_dump(stack: Stack) -> No
     )
 
     assert save(stack).code == 1 and folders(stack) == []
+
+
+def test_keep_removes_old_backups_after_a_good_one_only(stack: Stack) -> None:
+    """What a restore replaced stays."""
+    for _ in range(3):
+        save(stack)
+    first = folders(stack)[0]
+    replaced = first.rename(first.with_name(f"{first.name}-before-restore"))
+    stack.faults["save media"] = fails("no volume")
+    before = folders(stack)
+    assert save(stack, "--keep", "1").code == 1 and folders(stack) == before
+
+    stack.faults.clear()
+    ended = save(stack, "--keep", "2")
+
+    names = [path.name for path in folders(stack)]
+    assert len(names) == 3 and replaced.name in names and ended.result["path"][-16:] in names
+    assert f"removed backups/{first.parent.name}/{before[1].name}" in ended.err
+
+
+def test_latest_is_the_newest_complete_backup(stack: Stack) -> None:
+    save(stack)
+    newest = save(stack).result["path"]
+    stop(stack)
+
+    ended = stack.run("restore", "latest", "--json")
+
+    assert ended.code == 0 and ended.result["path"] == newest
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem", "hint"),
+    [
+        ("BACKUP_TO=/mnt/x", "BACKUP_PASSWORD is not set", "openssl rand -hex 32"),
+        ("BACKUP_TO=nas", "BACKUP_TO: 'nas' is no place for backups", "s3://BUCKET/FOLDER"),
+        (
+            "BACKUP_TO=sftp://me@nas/x\nBACKUP_PASSWORD=x",
+            "BACKUP_SSH_KEY is not set",
+            "BACKUP_SSH_KEY_FILE=",
+        ),
+        (
+            "BACKUP_TO=sftp://me@nas/x\nBACKUP_PASSWORD=x\nBACKUP_SSH_KEY=k",
+            "BACKUP_SSH_HOST_KEY is not set",
+            "ssh-keyscan -t ed25519 nas",
+        ),
+    ],
+)
+def test_place_without_its_variables_is_refused(
+    stack: Stack, variables: str, problem: str, hint: str
+) -> None:
+    (stack.root / ".env").write_text(f"{variables}\n")
+
+    ended = save(stack)
+
+    assert ended.code == 1 and problem in ended.result["error"] and hint in ended.result["next"]
+    assert folders(stack) == [] and not stack.locks
