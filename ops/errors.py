@@ -14,7 +14,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import select_template
 from django.utils.cache import patch_vary_headers
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 from django.views import csrf
 from django.views.decorators.csrf import requires_csrf_token
 
@@ -45,7 +45,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 to a form without a valid token; with DEBUG the page says why."""
     if settings.DEBUG and wants_page(request):
         return csrf.csrf_failure(request, reason)
-    detail = _("This form is no longer valid. Allow cookies, reload the page, and send it again.")
+    detail = "This form is no longer valid. Allow cookies, reload the page, and send it again."
     return error(request, 403, detail, template="403_csrf.html")
 
 
@@ -68,11 +68,13 @@ def error(
     Args:
         request: decides between page and JSON, by its Accept header and path.
         status: the answer's status.
-        detail: what to say; by default the status' line of templates/errors.conf.
+        detail: what to say, in English; by default the status' line of templates/errors.conf. JSON
+            has it in the client's language; templates/error.html is English, as other servers
+            send it too.
         template: a page for this error alone; by default the status', such as 404.html.
         context: what such a page may also show.
     """
-    detail = detail or _(WORDS[str(status)])
+    detail = detail or WORDS[str(status)]
     response: HttpResponse
     if wants_page(request):
         page = select_template([template or f"{status}.html", "error.html"])
@@ -82,7 +84,7 @@ def error(
         response = HttpResponse(text, status=status)
         allow_styles(response)
     else:
-        response = JsonResponse({"detail": detail}, status=status)
+        response = JsonResponse({"detail": gettext(detail)}, status=status)
     patch_vary_headers(response, ["Accept"])
     return response
 

@@ -31,7 +31,7 @@ for variable in PROJECT:
 # Settings that a project may change. The validators are those of Django's project template.
 PINNED = {
     "LANGUAGE_CODE": "en-us",
-    "LANGUAGES": [("en-us", "English")],
+    "LANGUAGES": [("en-us", "en-us")],
     "LOGIN_URL": "login",
     "LOGIN_REDIRECT_URL": "status",
     "LOGOUT_REDIRECT_URL": "status",

@@ -1,5 +1,6 @@
 """Pages answer in the browser's language; a site of one language pays nothing for it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from ops.languages import LanguageMiddleware
+from tests.tree import ROOT
 
 GERMAN = "de-DE,de;q=0.9,en;q=0.5"
 
@@ -35,21 +37,31 @@ def get(path: str, accepted: str = GERMAN, accept: str = "text/html") -> Any:
         ("", "en-us", "Not found."),
     ],
 )
-def test_error_page_is_in_the_language_of_the_browser(
+def test_answer_is_in_the_language_that_the_client_accepts(
     accepted: str, language: str, words: str
 ) -> None:
-    answer = get("/nowhere/", accepted)
+    answer = get("/nowhere/", accepted, "application/json")
 
-    page = answer.content.decode()
-    assert f'<html lang="{language}">' in page and f"<h1>{words}</h1>" in page
+    assert answer.json() == {"detail": words}
     assert answer["Content-Language"] == language
     # A cache in front keeps an answer for each language.
     assert set(answer["Vary"].split(", ")) >= {"Accept", "Accept-Language"}
 
 
 @pytest.mark.usefixtures("german")
-def test_error_of_the_api_is_in_the_language_of_the_client() -> None:
-    assert get("/nowhere/", accept="application/json").json() == {"detail": "Nicht gefunden."}
+def test_error_page_that_other_servers_send_too_is_english_and_says_so() -> None:
+    page = get("/nowhere/").content.decode()
+
+    assert '<html lang="en">' in page and "<h1>Not found.</h1>" in page
+    assert "{%" not in (ROOT / "templates/error.html").read_text()
+
+
+@pytest.mark.usefixtures("german")
+def test_error_page_of_a_team_can_be_translated(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "404.html").write_text("{% load i18n %}{% translate detail %}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+
+    assert get("/nowhere/").content.decode() == "Nicht gefunden."
 
 
 @pytest.mark.usefixtures("german", "db")
@@ -65,4 +77,3 @@ def test_site_of_one_language_has_no_middleware_and_no_header_for_it(settings: S
     answer = get("/nowhere/")
     assert "Content-Language" not in answer.headers
     assert "Accept-Language" not in answer["Vary"]
-    assert '<html lang="en-us">' in answer.content.decode()
