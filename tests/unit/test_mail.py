@@ -162,6 +162,19 @@ def test_error_is_mailed_to_admins_once_a_minute(
         assert Mail.objects.count() == count
 
 
+def test_only_errors_are_mailed_to_admins_with_a_short_subject(settings: Settings) -> None:
+    settings.ADMINS = [("A", "a@example.com")]
+    logger = logging.Logger("of the test")
+    logger.addHandler(AdminHandler())
+
+    logger.warning("x")
+    assert not Mail.objects.exists()
+
+    logger.error("x" * 999)
+    message = message_from_bytes(bytes(Mail.objects.get().message), policy=policy.default)
+    assert message["Subject"].count("x") == 200
+
+
 @pytest.mark.parametrize(
     ("shown", "debug", "status"), [(True, True, 200), (True, False, 404), (False, True, 404)]
 )
