@@ -91,3 +91,14 @@ def test_result_of_a_lost_worker_is_ignored(commit: Any) -> None:
     second.refresh_from_db()
     assert second.status == Status.RUNNING
     assert rows.finish(second)
+
+
+def test_long_error_of_a_task_fits_into_its_column(commit: Any) -> None:
+    """MySQL and PostgreSQL would refuse it, and the task would run for ever."""
+    row = running(commit("a"))
+
+    assert rows.fail(row, OSError("x" * 999))
+
+    row.refresh_from_db()
+    assert row.status == Status.FAILED
+    assert len(row.error) == Task._meta.get_field("error").max_length == 200
