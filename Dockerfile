@@ -18,6 +18,8 @@ RUN --mount=type=cache,target=/root/.cache/pip,id=pip-debian-trixie \
     && CFLAGS=-g0 pip --python /opt/venv/bin/python install --require-hashes --requirement /tmp/requirements.txt \
     # Compiled: its sources have done their work.
     && find /opt/venv/lib -path '*/psycopg_c/*.[ch]' -delete \
+    # Sources of Django's translations: only the compiled ones are read.
+    && find /opt/venv/lib -path '*/site-packages/django/*.po' -delete \
     # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
     # description, the one that is used.
     && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \
