@@ -64,16 +64,22 @@ def network() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def database(network: str) -> Iterator[dict[str, str]]:
+def database(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Run MySQL instead of RDS; return the variables that Elastic Beanstalk sets."""
     password = SPECIAL_CHARACTERS + secrets.token_urlsafe(8)
     container = Container(f"{NAME}-db")
+    # As RDS has one user, with all rights on the database. The image's own script fails to create
+    # it with such a password.
+    literal = password.replace("\\", "\\\\").replace("'", "''")
+    user = tmp_path_factory.mktemp("mysql") / "user.sql"
+    user.write_text(
+        f"CREATE USER mysite IDENTIFIED BY '{literal}';\nGRANT ALL ON mysite.* TO mysite;\n"
+    )
     container.run(
         *("--network", network, "--env", "MYSQL_DATABASE=mysite", "--env", "DB_USER=mysite"),
         *("--env", f"DB_PASSWORD={password}", "--env", "MYSQL_RANDOM_ROOT_PASSWORD=yes"),
-        # The image's own script fails to create a user with such a password.
         *("--volume", f"{ROOT / 'mysql/conf.d'}:/etc/mysql/conf.d:ro"),
-        *("--volume", f"{ROOT / 'mysql/init'}:/docker-entrypoint-initdb.d:ro"),
+        *("--volume", f"{user}:/docker-entrypoint-initdb.d/user.sql:ro"),
         *("--tmpfs", "/var/lib/mysql:size=1g"),
         "mysql:9.7",
     )

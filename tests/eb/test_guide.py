@@ -21,6 +21,8 @@ def eb_commands() -> list[list[str]]:
     for name in FILES:
         text = (ROOT / name).read_text().replace("\\\n", " ")
         for command in LINE.findall(text) + INLINE.findall(text):
+            # Without the commands of the shell in it.
+            command = re.sub(r"\$\([^)]*\)", "", command)
             commands.append(command.partition(" #")[0].split())
     return commands
 

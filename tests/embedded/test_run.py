@@ -76,9 +76,8 @@ class Site:
         return self.log.read_text()
 
     def get(self, path: str) -> requests.Response:
-        """Send a GET request, each redirect over a new connection, since uWSGI closes them."""
-        address = f"http://127.0.0.1:{self.port}{path}"
-        return requests.get(address, headers={"Connection": "close"}, timeout=10)
+        """Send a GET request, and follow redirects."""
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
 
     def wait(self, seconds: float) -> None:
         """Wait until the site answers; fail with its output if it does not or has ended."""
@@ -127,6 +126,7 @@ def test_make_run_serves_a_fresh_clone(clone: Path) -> None:
         manage(clone, "shell", "--command", f"{GROUP}.create(name='kept')")
         # The diagram names the application server.
         assert "uWSGI" in site.get("/status/").text
+        assert site.get("/profile/").headers["Connection"] == "close"
         for path in ("/static/ops/status.css", "/static/admin/css/base.css"):
             assert site.get(path).status_code == 200
         (clone / "var" / "media" / "kept.txt").write_text("kept")

@@ -292,8 +292,13 @@ def test_every_metric_of_the_monitoring_page_exists(production: Stack, token: st
     }
     # A counter without a value is not exported yet.
     exported |= {"django_http_exceptions_total"}
+    # Nor are those of backups before the first one: stackctl/test_remote_backup.py reads them.
+    named = {
+        name
+        for name in NAME.findall((ROOT / "docs" / "monitoring.md").read_text())
+        if not name.startswith("mysite_backup_")
+    }
 
-    named = set(NAME.findall((ROOT / "docs" / "monitoring.md").read_text()))
     assert len(named) > 20
     missing = named - exported
     if APP_SERVER != "uwsgi":

@@ -54,7 +54,7 @@ def test_doctor_and_status_name_problems_and_their_next_steps_fix_them(site: Sit
         assert rows["worker"]["problem"].startswith("it is stopped: exit code 0")
         assert rows["redis"]["problem"] == "it is paused"
         assert rows["server2"]["problem"] == f"it is not connected to the network {PROJECT}_front"
-        assert rows["server1"]["problem"].endswith("(DB_CONN_MAX_AGE)")
+        assert rows["server1"]["problem"].endswith("what has changed: DB_CONN_MAX_AGE")
         assert "./stackctl deploy" in rows["server1"]["next"]
         assert rows["haproxy"]["ok"] and rows["db"]["ok"]
         assert all(rows[name]["next"] in table for name in ("worker", "redis", "server2"))
