@@ -55,7 +55,7 @@ def test_doctor_and_status_name_problems_and_their_next_steps_fix_them(site: Sit
         assert rows["redis"]["problem"] == "it is paused"
         assert rows["server2"]["problem"] == f"it is not connected to the network {PROJECT}_front"
         assert rows["server1"]["problem"].endswith("what has changed: DB_CONN_MAX_AGE")
-        assert "./stackctl deploy" in rows["server1"]["next"]
+        assert "./stackctl apply" in rows["server1"]["next"]
         assert rows["haproxy"]["ok"] and rows["db"]["ok"]
         assert all(rows[name]["next"] in table for name in ("worker", "redis", "server2"))
     for name in ("redis", "server2", "worker"):

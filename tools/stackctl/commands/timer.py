@@ -72,7 +72,7 @@ def units(name: str, layer: str, user: str, root: str) -> dict[str, str]:
     if not re.fullmatch(r"[\w./@+-]+", root):
         raise StackctlError(
             f"the folder {root} has characters that systemd's units give a meaning to",
-            "Move the clone to a folder such as /srv/mysite, and run ./stackctl adopt there.",
+            "Move it to /srv/mysite or similar, then run ./stackctl adopt there.",
         )
     values = {"name": name, "layer": layer, "user": user, "root": root, "hour": HOUR}
     return {
