@@ -46,11 +46,19 @@ def is_folder(text: str) -> bool:
 
 
 def validate(text: str) -> None:
-    """Accept a place for backups."""
+    """Accept a place for backups.
+
+    Raises:
+        InvalidValueError: as `repository`.
+    """
     repository(text)
 
 
 def time_of_day(text: str) -> None:
-    """Accept hours and minutes."""
+    """Accept hours and minutes, such as 03:00.
+
+    Raises:
+        InvalidValueError: it is neither.
+    """
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
         raise InvalidValueError(f"{text!r} is no time of day", "Write it as 03:00.")

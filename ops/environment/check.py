@@ -114,7 +114,11 @@ def _too_little_memory(values: Mapping[str, Value]) -> list[Fault]:
 
 
 def image_bytes(megapixels: int) -> int:
-    """Return the memory that decoding an image of that size may take."""
+    """Return how many bytes of memory decoding an image may take.
+
+    Args:
+        megapixels: its size in million pixels.
+    """
     # WebP takes the most: 16 bytes a pixel.
     return megapixels * 20_000_000 + 128 * 2**20
 

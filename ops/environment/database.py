@@ -295,7 +295,11 @@ def _from_url(url: str, seconds: int) -> Settings:
 
 
 def _check_url(url: str) -> None:
-    """Raise InvalidValueError for what is wrong with a URL, without repeating any of it."""
+    """Check a URL.
+
+    Raises:
+        InvalidValueError: it is not valid; the message repeats no part of it.
+    """
     if url == _IN_MEMORY:
         return
     scheme, separator, _ = url.partition("://")

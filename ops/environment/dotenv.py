@@ -122,7 +122,11 @@ def _assignment(line: str, where: str) -> tuple[str, str] | Fault:
 
 
 def write(value: str) -> str:
-    """Return a value quoted for `.env`; ValueError when no quoting can hold it."""
+    """Return a value quoted for `.env`.
+
+    Raises:
+        ValueError: no quoting can hold it.
+    """
     forms = (value, f"'{value}'", '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"')
     for form in forms:
         parsed = parse(f"X={form}")

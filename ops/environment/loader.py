@@ -87,9 +87,11 @@ def ignored_layer(root: Path = ROOT) -> str:
 
 
 def load(environ: MutableMapping[str, str] | None = None, root: Path = ROOT) -> Environment:
-    """Return the checked environment, `.env` included, or raise ImproperlyConfigured.
+    """Return the checked environment, `.env` included.
 
-    The message names all faults at once, each with its hint, and no secret's value.
+    Raises:
+        ImproperlyConfigured: it has faults; the message names them all, each with its hint, and no
+            secret's value.
     """
     environ = os.environ if environ is None else environ
     dotenv_file = read_dotenv(environ, root)

@@ -227,7 +227,11 @@ def _row(variable: Variable) -> str:
 
 
 def docs(current: str) -> str:
-    """Return the page with its tables renewed; ValueError when it has no place for them."""
+    """Return the page with its tables renewed.
+
+    Raises:
+        ValueError: it has no place for them.
+    """
     return _between(current, TABLE_BEGIN, TABLE_END, table())
 
 

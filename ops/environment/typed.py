@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The checked values of one environment, by the names of the contract."""
+    """The checked values of one environment, by the names of the contract.
+
+    Each method raises ImproperlyConfigured for a name that is not declared, or not of its type.
+    """
 
     layer: builtins.str
     # True while an image is built: secrets are throw-away values, and there is no database.
@@ -33,7 +36,7 @@ class Environment:
         return self._typed(name, builtins.bool)
 
     def int(self, name: builtins.str) -> builtins.int:
-        """Return a number."""
+        """Return a number, in the unit that its declaration says."""
         return self._typed(name, builtins.int)
 
     def list(self, name: builtins.str) -> builtins.list[builtins.str]:
@@ -45,7 +48,11 @@ class Environment:
         return self._typed(name, Path)
 
     def _typed(self, name: builtins.str, wanted: type[T]) -> T:
-        """Return a value, or raise ImproperlyConfigured for a name or type that is not declared."""
+        """Return a value.
+
+        Raises:
+            ImproperlyConfigured: the name or the type is not declared.
+        """
         if name not in self.values:
             raise _improper(
                 f"the settings read {name}, which is not declared. Declare it in "

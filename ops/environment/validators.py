@@ -1,4 +1,8 @@
-"""Checks of single values that go beyond their type. Each raises InvalidValueError with a hint."""
+"""Checks of single values that go beyond their type.
+
+Each function accepts a text, or raises InvalidValueError: the message says what is wrong with it,
+the hint what to write. They repeat no text that may be a secret.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +48,11 @@ def label(text: str) -> None:
 
 
 def stack_name(text: str) -> None:
-    """Accept what docker takes for images and compose projects alike."""
+    """Accept what docker takes for images and compose projects alike.
+
+    https://docs.docker.com/reference/cli/docker/image/tag/
+    https://docs.docker.com/reference/compose-file/version-and-name/
+    """
     if not _STACK_NAME.fullmatch(text):
         raise InvalidValueError(
             f"{text[:40]!r} is not valid in the names of images",
@@ -70,7 +78,10 @@ def module(text: str) -> None:
 
 
 def language(text: str) -> None:
-    """Accept a language code as Django writes them."""
+    """Accept a language code as Django writes them.
+
+    https://docs.djangoproject.com/en/5.2/ref/settings/#language-code
+    """
     if not _LANGUAGE.fullmatch(text):
         raise InvalidValueError(
             f"{text!r} is not a language code", "Write it as en-us, de or zh-hans."
@@ -102,7 +113,10 @@ def time_zone(text: str) -> None:
 
 
 def host(text: str) -> None:
-    """Accept a host name, a domain with a leading dot, an address, or *."""
+    """Accept a host name, a domain with a leading dot, an address, or *.
+
+    https://docs.djangoproject.com/en/5.2/ref/settings/#allowed-hosts
+    """
     if not _HOST.fullmatch(text):
         raise InvalidValueError(
             f"{text!r} is not a host name",
@@ -194,7 +208,10 @@ def proxy_network(text: str) -> None:
 
 
 def memory(text: str) -> None:
-    """Accept a size as docker compose writes it."""
+    """Accept an amount of memory in MiB or GiB, as docker compose writes it: 1500m, 2g.
+
+    https://docs.docker.com/reference/compose-file/extension/#specifying-byte-values
+    """
     if not re.fullmatch(r"[1-9][0-9]*[mg]", text):
         raise InvalidValueError(
             f"{text!r} is not an amount of memory", "Write megabytes or gigabytes: 1500m, 2g."
@@ -220,7 +237,10 @@ def basic_auth_user(text: str) -> None:
 
 
 def rate(text: str) -> None:
-    """Accept a number of requests in a time, or off."""
+    """Accept a number of requests per second, minute, hour or day, or off.
+
+    https://www.django-rest-framework.org/api-guide/throttling/#setting-the-throttling-policy
+    """
     if not _RATE.fullmatch(text):
         raise InvalidValueError(
             f"{text!r} is not a rate",
@@ -229,7 +249,7 @@ def rate(text: str) -> None:
 
 
 def redis_url(text: str) -> None:
-    """Accept the address of a Redis server; it is a secret, so never shown."""
+    """Accept the address of a Redis server."""
     parts = _split(text)
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
         raise InvalidValueError(
@@ -246,9 +266,9 @@ def redis_url(text: str) -> None:
 
 
 def url(text: str) -> None:
-    """Accept addresses with their schemes; they may hold passwords, so they are never shown.
+    """Accept addresses with their schemes. Celery tries several in order, with a ; between them.
 
-    Celery tries several in order, with a ; between them.
+    https://docs.celeryq.dev/en/stable/userguide/configuration.html#broker-url
     """
     if not all(_split(part).scheme for part in text.split(";")):
         raise InvalidValueError(
@@ -259,7 +279,10 @@ def url(text: str) -> None:
 
 
 def email_url(text: str) -> None:
-    """Accept the address of a mail server; it holds a password, so it is never shown."""
+    """Accept the address of a mail server.
+
+    https://django-environ.readthedocs.io/en/latest/types.html#environ-env-email-url
+    """
     parts = _split(text)
     if parts.scheme == "smtps":
         raise InvalidValueError(

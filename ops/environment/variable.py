@@ -84,7 +84,11 @@ class Variable:
         return self.layer_defaults.get(layer, self.default)
 
     def parse(self, text: str) -> Value:
-        """Turn the text into a value of this variable's kind, or raise InvalidValueError."""
+        """Turn the text into a value of this variable's kind.
+
+        Raises:
+            InvalidValueError: it is not of that kind, out of range, or `validate` refuses it.
+        """
         return _PARSERS[self.kind](self, text)
 
 

@@ -1,6 +1,7 @@
 """The components that /healthz checks.
 
 Each check has a short time limit: a component that hangs is down, and the answer still comes.
+A check's `run` raises ServiceUnavailable when its component is down; the page shows the message.
 """
 
 import dataclasses
@@ -114,7 +115,11 @@ class StorageCheck(HealthCheck):
             raise ServiceUnavailable("cannot be written") from error
 
     def ask_bucket(self) -> None:
-        """Request a file that does not exist."""
+        """Request a file that does not exist.
+
+        Raises:
+            ServiceUnavailable: the bucket does not answer.
+        """
         try:
             default_storage.exists("healthz")
         except Exception as error:
@@ -137,7 +142,7 @@ class BrokerCheck(HealthCheck):
 
 @dataclasses.dataclass
 class WorkerCheck(HealthCheck):
-    """A worker has said lately that it is well."""
+    """A worker has reported lately that it is healthy."""
 
     timeout = TIMEOUT
 
