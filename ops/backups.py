@@ -41,7 +41,7 @@ class Backups(Collector):
     """The times of backups, in seconds since 1970."""
 
     def collect(self) -> Iterator[Metric]:
-        """Read them."""
+        """Yield the metrics; none where no backup was made."""
         noted = known()
         for key, (name, text) in _TIMES.items():
             if noted.get(key):

@@ -27,6 +27,13 @@ class ExactDatabaseCache(DatabaseCache):
     def incr(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """Add to a number, holding its row until it is written.
 
+        https://docs.djangoproject.com/en/5.2/topics/cache/#cache-versioning
+
+        Args:
+            key: the number's.
+            delta: what is added.
+            version: the key's version; None for the cache's own.
+
         Raises:
             ValueError: there is no such key.
         """

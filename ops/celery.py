@@ -55,7 +55,12 @@ class Application(Celery):
             raise kombu.exceptions.OperationalError(str(error)) from None
 
     def send_task(self, *args: Any, **options: Any) -> Any:
-        """Send a task, quickly or not at all; a task that sends another has time."""
+        """Send a task, quickly or not at all; a task that sends another has time.
+
+        Raises:
+            kombu.exceptions.OperationalError: the broker is down.
+            RefusedError: Redis answered with an error, such as a full memory.
+        """
         if current_task:
             return super().send_task(*args, **options)
         with self.asking():

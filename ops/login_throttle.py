@@ -40,7 +40,12 @@ class LoginThrottleMiddleware:
 
 
 def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
-    """Return the answer 429: a page for browsers, JSON for other clients."""
+    """Return the answer 429: a page for browsers, JSON for other clients.
+
+    Args:
+        request: the attempt.
+        seconds: until the next attempt is accepted.
+    """
     unit = "second" if seconds == 1 else "seconds"
     detail = f"Too many attempts. Wait {seconds} {unit}, then try again."
     response = error(request, 429, detail, seconds=seconds)

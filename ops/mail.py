@@ -90,7 +90,7 @@ class StoredMessage(EmailMessage):
     """A mail whose text is already written."""
 
     def __init__(self, mail: Mail) -> None:
-        """Take what a mail server needs."""
+        """Keep what a mail server needs."""
         super().__init__(from_email=mail.sender, to=mail.recipients)
         self.raw = bytes(mail.message)
 

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class WorkerBeat(models.Model):
-    """When each worker was last seen to be well."""
+    """When each worker last reported that it is healthy."""
 
     name = models.CharField(max_length=128, primary_key=True)
     seen = models.DateTimeField()

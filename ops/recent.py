@@ -15,7 +15,7 @@ class Recent(Generic[T]):
     """
 
     def __init__(self, load: Callable[[], T], *, seconds: float) -> None:
-        """Cache the result of `load` for some seconds."""
+        """Cache the result of `load` for `seconds`."""
         self.load = load
         self.seconds = seconds
         self.lock = Lock()

@@ -23,7 +23,7 @@ class AskOnce(Retry):
     """
 
     def __init__(self) -> None:
-        """Make no repetition."""
+        """Allow no second try."""
         super().__init__(NoBackoff(), 0)
 
     def call_with_retry(self, *args: Any, **options: Any) -> Any:

@@ -15,6 +15,11 @@ class PytestRunner:
     """What TEST_RUNNER names.
 
     https://pytest-django.readthedocs.io/en/latest/faq.html#how-can-i-use-manage-py-test-with-pytest-django
+
+    Args:
+        verbosity: Django's, from 0 to 3.
+        failfast: whether the first failure ends the run.
+        options: Django's other options, of which `keepdb` is used.
     """
 
     def __init__(self, *, verbosity: int = 1, failfast: bool = False, **options: Any) -> None:
@@ -28,7 +33,14 @@ class PytestRunner:
         parser.add_argument("--keepdb", action="store_true", help="keep the tests' database")
 
     def run_tests(self, labels: Sequence[str], **options: Any) -> int:
-        """Run the tests of these apps, modules or files, by default those of the project's apps."""
+        """Run the tests of these apps, modules or files, by default those of the project's apps.
+
+        Returns:
+            pytest's exit code, which Django takes for the number of failures.
+
+        Raises:
+            CommandError: pytest is not installed.
+        """
         if not find_spec("pytest"):
             raise CommandError(
                 "pytest is not installed here. Run the tests on your machine (make test-app), or "

@@ -29,7 +29,7 @@ class UploadHandler(FileUploadHandler):
         self.file.write(raw_data)
 
     def file_complete(self, file_size: int) -> UploadedFile:
-        """Return it, to be read from its beginning."""
+        """Return the file of `file_size` bytes, to be read from its beginning."""
         self.file.seek(0)
         return UploadedFile(
             self.file,

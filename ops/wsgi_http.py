@@ -82,7 +82,7 @@ class Chunks:
     """
 
     def __init__(self, answer: Iterable[bytes]) -> None:
-        """Take the application's answer."""
+        """Keep the application's answer."""
         self.answer = answer
 
     def __iter__(self) -> Iterator[bytes]:

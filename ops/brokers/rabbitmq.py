@@ -17,7 +17,7 @@ CONFIRM_SECONDS = 2
 
 
 class Channel(pyamqp.Channel):
-    """Sends."""
+    """A channel that waits at most CONFIRM_SECONDS for a confirmation."""
 
     def basic_publish_confirm(self, *args: Any, **options: Any) -> Any:
         """Send a message, and return when RabbitMQ has it.
@@ -37,7 +37,7 @@ class Channel(pyamqp.Channel):
 
 
 class Connection(pyamqp.Connection):
-    """Makes such channels."""
+    """A connection that makes such channels."""
 
     Channel = Channel
 

@@ -247,6 +247,10 @@ class LockWaits:
             params: its parameters; with `many`, a row of them for each execution.
             many: whether it is executed for several rows.
             more: what Django's execute wrappers pass on.
+
+        Raises:
+            LockNotFreeError: as `retry`.
+            OperationalError: the database refused it, also for a lock that `retry_whole` waits for.
         """
         statement = partial(run, sql, params, many, more)
         if not self.connection.in_atomic_block:
@@ -266,7 +270,11 @@ class LockWaits:
         return self.retry(partial(self.in_savepoint, statement), lambda _: True)
 
     def without_limit(self, statement: Work) -> Any:
-        """Run a statement that blocks no reader and leaves a broken index when it gives up."""
+        """Run a statement without the time limit: it blocks no reader.
+
+        A limit would leave a broken index behind.
+        https://www.postgresql.org/docs/17/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
+        """
         self.past_django("SET lock_timeout = 0")
         try:
             return statement()
@@ -274,7 +282,11 @@ class LockWaits:
             self.past_django(self.server.limit)
 
     def in_savepoint(self, statement: Work) -> Any:
-        """Run a statement that leaves its transaction whole when it fails."""
+        """Run a statement that leaves its transaction whole when it fails.
+
+        Raises:
+            OperationalError: the statement failed; the savepoint has undone it.
+        """
         self.past_django("SAVEPOINT lock_waits")
         try:
             result = statement()
@@ -290,14 +302,23 @@ class LockWaits:
             cursor.execute(sql)
 
     def retry_whole(self, work: Work) -> None:
-        """Repeat what a lock timeout has undone as a whole."""
+        """Repeat what a lock timeout has undone as a whole.
+
+        Raises:
+            LockNotFreeError: as `retry`.
+        """
         self.retry(work, lambda _: self.whole)
 
     def retry(self, work: Work, may_repeat: Callable[[object], bool]) -> Any:
         """Repeat the work until no lock blocks it.
 
+        Args:
+            work: what is repeated.
+            may_repeat: called with the database's error code; false if the work cannot be repeated.
+
         Raises:
-            LockNotFreeError: one was for too long, or the work cannot be repeated.
+            LockNotFreeError: a lock was not free in time, or the work cannot be repeated.
+            OperationalError: another fault of the database.
         """
         deadline = None
         while True:
@@ -340,7 +361,7 @@ def short_lock_waits(
 
     Args:
         connection: the one that migrates.
-        seconds: how long to try for one lock.
+        seconds: to try for one lock.
         say: called with a line for the person who watches.
 
     Raises:

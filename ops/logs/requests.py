@@ -76,7 +76,13 @@ class LogRequests(RequestMiddleware):
         structlog.contextvars.clear_contextvars()
 
     def log(self, level: int, request: HttpRequest, response: HttpResponseBase) -> None:
-        """Write the line past structlog's logger, which would search the stack for its caller."""
+        """Write the line past structlog's logger, which would search the stack for its caller.
+
+        Args:
+            level: a level of the logging module, such as logging.INFO.
+            request: the request.
+            response: the response to it.
+        """
         fields: Any = {
             "code": response.status_code,
             "request": self.format_request(request),

@@ -24,7 +24,7 @@ _number = 0
 
 
 def take_place(number: int) -> None:
-    """Set this process's number, where its server offers no way to query it."""
+    """Set this process's number, from 1, where its server offers no way to query it."""
     global _number
     _number = number
 
@@ -45,7 +45,7 @@ def folder() -> str:
 
 
 def buckets(longest_seconds: int) -> tuple[float, ...]:
-    """Return a histogram's buckets of seconds, up to a time limit."""
+    """Return the upper bounds of a histogram's buckets, in seconds, up to `longest_seconds`."""
     return (*(step for step in STEPS + LONG_STEPS if step < longest_seconds), longest_seconds)
 
 

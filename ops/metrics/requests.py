@@ -59,7 +59,10 @@ class CountRequests:
 def series_of(
     view: str, method: str, status: int
 ) -> tuple[Callable[[float], None], Callable[[], None]]:
-    """Return the counters of a view: to look them up by their labels takes as long as to count."""
+    """Return the counters of a view, a method and an HTTP status.
+
+    It is cached: to look them up by their labels takes as long as to count.
+    """
     return DURATION.labels(view, method).observe, REQUESTS.labels(view, method, status).inc
 
 

@@ -21,6 +21,7 @@ READ_SECONDS = 5
 class BucketStorage(S3Storage):
     """A bucket; a server that hangs does not hold a request up for long, nor all workers.
 
+    While it is down, the methods below raise AwayError without a request.
     https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html
     """
 
@@ -42,7 +43,7 @@ class BucketStorage(S3Storage):
             return super()._open(name, mode)
 
     def _save(self, name: str, content: File) -> str:
-        """Keep a file."""
+        """Store a file, and return its name."""
         with STORAGE.call(*CONNECTION_ERRORS):
             return str(super()._save(name, content))
 

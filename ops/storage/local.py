@@ -34,6 +34,9 @@ def sync(path: Path) -> None:
     """Wait until the disk has what was written to a file or a folder.
 
     https://man7.org/linux/man-pages/man2/fsync.2.html
+
+    Raises:
+        OSError: it cannot be opened, or the disk does not take it.
     """
     opened = os.open(path, os.O_RDONLY)
     try:
@@ -43,7 +46,11 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's names to the disk, where the file system supports it."""
+    """Flush a folder's names to the disk, where the file system supports it.
+
+    Raises:
+        OSError: as `sync`.
+    """
     try:
         sync(folder)
     except OSError as error:

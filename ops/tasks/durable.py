@@ -95,7 +95,22 @@ class DurableTask(Task):
         countdown: float | None = None,
         **options: Any,
     ) -> Retry:
-        """Try again after a pause, with the same arguments: `raise self.retry(countdown=60)`."""
+        """Try again after a pause, with the same arguments: `raise self.retry(countdown=60)`.
+
+        https://docs.celeryq.dev/en/stable/reference/celery.app.task.html#celery.app.task.Task.retry
+
+        Args:
+            args: None: the arguments stay the same.
+            kwargs: likewise.
+            exc: what went wrong.
+            throw: whether to raise the error, rather than return it.
+            eta: when to try again, instead of `countdown`.
+            countdown: seconds until the next try; by default the task's own pause.
+            options: ignored.
+
+        Raises:
+            Retry: with `throw`.
+        """
         when = eta or countdown
         error = Retry("tried again", exc=exc, when=when)
         if throw:
@@ -103,7 +118,12 @@ class DurableTask(Task):
         return error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task if its row says so."""
+        """Run the task if its row says so.
+
+        Raises:
+            Retry: it failed, and is tried again.
+            Exception: what it raised, if it has failed for good.
+        """
         if self.request.called_directly:
             return self.run(*args, **kwargs)
         row = rows.claim(self.row_id(args, kwargs), self.request.id, self.lease())
@@ -145,7 +165,12 @@ class DurableTask(Task):
         return datetime.timedelta(seconds=(hard or rows.NO_LIMIT_SECONDS) + rows.GRACE_SECONDS)
 
     def pause_after(self, error: Exception, attempts: int) -> datetime.timedelta:
-        """Return the pause before the next try."""
+        """Return the pause before the next try.
+
+        Args:
+            error: of the last try; a Retry says the pause itself.
+            attempts: how often it was tried, from 1.
+        """
         when = error.when if isinstance(error, Retry) else None
         if isinstance(when, datetime.datetime):
             return max(when - timezone.now(), datetime.timedelta())

@@ -28,6 +28,6 @@ def beat(name: str) -> None:
 
 
 def fresh() -> int:
-    """Return how many workers are well."""
+    """Return how many workers are healthy."""
     since = timezone.now() - datetime.timedelta(seconds=STALE_SECONDS)
     return WorkerBeat.objects.filter(seen__gte=since).count()

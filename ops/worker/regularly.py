@@ -16,7 +16,13 @@ class Regularly(threading.Thread):
     """
 
     def __init__(self, what: str, seconds: float, work: Callable[[], object]) -> None:
-        """Describe it; `start` begins it."""
+        """Describe it; `start` begins it.
+
+        Args:
+            what: the thread's name, which the log shows.
+            seconds: the pause between two times.
+            work: what is done.
+        """
         # It never delays the worker's end.
         super().__init__(name=what, daemon=True)
         self.seconds = seconds
@@ -43,5 +49,5 @@ class Regularly(threading.Thread):
             connections.close_all()
 
     def stop(self) -> None:
-        """Do it no more."""
+        """Stop the work after the present round."""
         self.over.set()

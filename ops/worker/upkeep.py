@@ -79,7 +79,7 @@ class Upkeep(bootsteps.StartStopStep):
             consumer.call_soon(self.tick)
 
     def beat(self) -> None:
-        """Say that the worker is well, if it is."""
+        """Report that the worker is healthy, if it is."""
         self.end_with_parent()
         self.ask()
         if self.is_well():

@@ -32,7 +32,8 @@ class PartitionProgress:
 class Positions:
     """All partitions' progress, and what of it Kafka does not know yet.
 
-    Messages are fetched by the worker's main thread, and done in its pool's.
+    Partitions are numbered from 0; offsets and positions are those of PartitionProgress. Messages
+    are fetched by the worker's main thread, and done in its pool's.
     """
 
     def __init__(self) -> None:

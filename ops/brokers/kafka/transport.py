@@ -125,7 +125,11 @@ class Channel(confluentkafka.Channel):
             raise OperationalError(f"Kafka has not accepted a message: {error}") from error
 
     def write(self, topic: str, message: dict[str, Any]) -> None:
-        """Write a message; NoBrokersAvailable if Kafka has not said that it has it."""
+        """Write a message.
+
+        Raises:
+            NoBrokersAvailable: Kafka has not said that it has it.
+        """
         # Without its former place, if it is written again.
         text = dumps({name: part for name, part in message.items() if name != "place"})
         write(self.common_config, topic, str_to_bytes(text))
@@ -196,7 +200,7 @@ class Channel(confluentkafka.Channel):
         return payload
 
     def done(self, topic: str, partition: int, offset: int) -> None:
-        """Note that a message is done, and commit the positions."""
+        """Note that the message at an offset of a partition is done, and commit the positions."""
         self.positions.done(topic, partition, offset)
         self.commit()
 
@@ -227,7 +231,12 @@ class Channel(confluentkafka.Channel):
                 self.positions.confirmed(offset.topic, offset.partition, offset.offset)
 
     def drain_events(self, timeout: float | None = None, callback: Any = None) -> Any:
-        """Deliver a message within `timeout` seconds, and repeat what Kafka did not accept."""
+        """Deliver a message, and repeat what Kafka did not accept.
+
+        Args:
+            timeout: seconds to wait for a message.
+            callback: called with it.
+        """
         now = time.monotonic()
         if self.positions.owed and now - self.committed_at > RETRY_SECONDS:
             self.commit()
@@ -323,5 +332,13 @@ class Transport(confluentkafka.Transport):
     def drain_events(  # type: ignore[override]  # its two parents differ themselves
         self, connection: Any, timeout: float | None = None
     ) -> None:
-        """Deliver a message, or raise TimeoutError soon."""
+        """Deliver a message.
+
+        Args:
+            connection: the one that is polled.
+            timeout: seconds to wait; never more than WAIT_SECONDS.
+
+        Raises:
+            TimeoutError: no message came.
+        """
         super().drain_events(connection, timeout=min(timeout or WAIT_SECONDS, WAIT_SECONDS))

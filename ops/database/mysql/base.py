@@ -23,7 +23,10 @@ POLL_MILLISECONDS = 100
 
 
 class WatchedConnection(Connection):
-    """Gives up a statement once the database is known to hang."""
+    """Gives up a statement once the database is known to hang.
+
+    Each method that sends one raises what `query` does.
+    """
 
     watch: Callable[[], Callable[[], None]] | None = None
 
@@ -66,11 +69,11 @@ class WatchedConnection(Connection):
         self.query(b"DO 0")
 
     def commit(self) -> None:
-        """End a transaction well."""
+        """Commit the transaction."""
         self.query(b"COMMIT")
 
     def rollback(self) -> None:
-        """Take a transaction back."""
+        """Roll the transaction back."""
         self.query(b"ROLLBACK")
 
     def autocommit(self, enabled: bool) -> None:

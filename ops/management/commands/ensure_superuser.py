@@ -14,7 +14,11 @@ class Command(BaseCommand):
     help = "Creates the first superuser from DJANGO_SUPERUSER_*, unless there is a superuser."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print its name, or end with the reason why it cannot be created."""
+        """Create it, and print its name.
+
+        Raises:
+            CommandError: it cannot be created.
+        """
         try:
             name = ensure_superuser(environment.load())
         except SuperuserRefusedError as reason:

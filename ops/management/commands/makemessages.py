@@ -11,7 +11,7 @@ class Command(makemessages.Command):
     """Write texts to the folders of the project alone."""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it."""
+        """Leave the folder of compiled translations out, then do as Django does."""
         settings.LOCALE_PATHS = [
             path
             for path in settings.LOCALE_PATHS

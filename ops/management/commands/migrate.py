@@ -18,7 +18,11 @@ class Command(migrate.Command):
     """Adopt the users first."""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate as Django does."""
+        """Migrate as Django does.
+
+        Raises:
+            DatabaseNotReadyError: the database refused a user, or did not answer in time.
+        """
         connection = connections[options["database"]]
         # Not for the tests' database, which belongs to the application's user.
         if self._called_from_command_line and connection.alias == DEFAULT_DB_ALIAS:

@@ -43,7 +43,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it; a database that cannot be used ends the command with one clear message."""
+        """Migrate, with one clear message when the database cannot be used.
+
+        Raises:
+            CommandError: a lock was not free in time (exit code LOCK_NOT_FREE), the database is not
+                ready, or the superuser cannot be created.
+        """
         # They bound a web request; changing a large table may well take longer.
         connection.settings_dict.update(environment.without_time_limits(connection.settings_dict))
         try:
@@ -58,7 +63,14 @@ class Command(BaseCommand):
             raise CommandError(str(reason)) from None
 
     def migrate(self, verbosity: int) -> None:
-        """Migrate, and make what else the site needs in its database."""
+        """Migrate, and make what else the site needs in its database.
+
+        Args:
+            verbosity: Django's, from 0 to 3.
+
+        Raises:
+            SuperuserRefusedError: the first superuser cannot be created.
+        """
         call_command("migrate", interactive=False, verbosity=verbosity)
         # The cache's table, where the database is the cache; else nothing.
         call_command("createcachetable", verbosity=verbosity)

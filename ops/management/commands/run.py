@@ -29,7 +29,11 @@ class Command(BaseCommand):
     help = "Migrates, collects static files and serves the site with one uWSGI on 127.0.0.1."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it; each fault ends it with one clear message."""
+        """Start the site; each fault ends it with one clear message.
+
+        Raises:
+            CommandError: uWSGI is not installed, a port is in use, or the migration failed.
+        """
         uwsgi = Path(sys.executable).with_name("uwsgi")
         if not uwsgi.exists():
             raise CommandError(
@@ -110,7 +114,15 @@ def wait_for_application() -> None:
 
 
 def refuse_taken_port(name: str, port: int) -> None:
-    """Raise CommandError if something listens on the port already."""
+    """Check that nothing listens on the port already.
+
+    Args:
+        name: the variable that sets the port.
+        port: the TCP port.
+
+    Raises:
+        CommandError: something does, or this user may not listen on it.
+    """
     with socket.socket() as probe:
         # As servers do, so that a port whose last user has just ended counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -15,7 +15,11 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it; a bucket that cannot be used ends the command with one clear message."""
+        """Send the files, and print how many.
+
+        Raises:
+            CommandError: the bucket cannot be used.
+        """
         if not settings.STATIC_BUCKET:
             return
         try:

@@ -37,7 +37,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it."""
+        """Wait for the broker, then run Celery's worker until a signal."""
         # It warns of a deliberate choice: a task continues when the broker is lost.
         warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         app.conf.broker_heartbeat = HEARTBEAT_SECONDS
@@ -79,7 +79,15 @@ class Command(BaseCommand):
 
 
 def end(number: int, frame: object) -> None:
-    """End at once: nothing has begun."""
+    """End at once: nothing has begun.
+
+    Args:
+        number: the signal's number.
+        frame: what it interrupted.
+
+    Raises:
+        SystemExit: always, with the exit code 0.
+    """
     raise SystemExit(0)
 
 
