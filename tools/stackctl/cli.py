@@ -1,4 +1,7 @@
-"""The command line: what there is to say, and how each command ends."""
+"""The command line: what there is to say, and how each command ends.
+
+The commands' docstrings are the text of --help. Each ends by typer.Exit, with its exit code.
+"""
 
 from __future__ import annotations
 

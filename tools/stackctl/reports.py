@@ -24,7 +24,16 @@ from .releases import record, release
 
 
 def status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
-    """Print each part of the stack once, or every `seconds` until Ctrl-C."""
+    """Print each part of the stack.
+
+    Args:
+        console: where it is printed.
+        watch: whether to repeat until Ctrl-C.
+        seconds: between two checks, with `watch`.
+
+    Raises:
+        StackctlError: the project cannot be read, or the engine does not answer.
+    """
     project = stack.load()
     if watch and not console.as_json and console.out.is_terminal:
         with Live(console=console.out, auto_refresh=False, screen=False) as live:
@@ -42,7 +51,16 @@ def status(console: Console, watch: bool, seconds: float) -> dict[str, Any]:
 
 
 def watch_lines(console: Console, project: Any, seconds: float) -> dict[str, Any]:
-    """Print a line, or a JSON object, for each check, until Ctrl-C."""
+    """Print a line, or a JSON object, for each check, until Ctrl-C.
+
+    Args:
+        console: where it is printed.
+        project: the stack.
+        seconds: between two checks.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
     while True:
         seen = state.glance(project)
         checks = parts.examine(seen)
@@ -128,7 +146,11 @@ def version(console: Console) -> dict[str, Any]:
 
 
 def releases(console: Console) -> dict[str, Any]:
-    """Print the record of releases, the latest first."""
+    """Print the record of releases, the latest first.
+
+    Raises:
+        StackctlError: the project cannot be read, or the engine does not answer.
+    """
     project = stack.load()
     entries = list(reversed(record.read(project)))
     images = release.available(project)

@@ -13,10 +13,13 @@ MEMBER = "/etc/apache/member"
 
 
 class Apache:
-    """One running Apache."""
+    """One running Apache.
+
+    Each method raises StackctlError if it does not answer, or does not know the server.
+    """
 
     def __init__(self, container: str) -> None:
-        """Take the container's id."""
+        """Keep the container's id."""
         self.container = container
 
     def drain(self, server: str) -> None:

@@ -87,7 +87,7 @@ class Balancer:
 
     # remove_apache: end
     def __init__(self, container: str) -> None:
-        """Take the container's id."""
+        """Keep the container's id."""
         self.container = container
 
     def command(self, *lines: str) -> str:
@@ -186,7 +186,11 @@ class Balancer:
         return servers
 
     def drain(self, server: str) -> None:
-        """Send no new request to a server; running ones and the health checks continue."""
+        """Send no new request to a server; running ones and the health checks continue.
+
+        Raises:
+            StackctlError: HAProxy cannot be reached, or does not know the server.
+        """
         self._set(server, "drain")
         # remove_apache: begin
         if self.apache:
@@ -194,7 +198,11 @@ class Balancer:
         # remove_apache: end
 
     def ready(self, server: str) -> None:
-        """Let a server get requests again, once its health checks are good."""
+        """Let a server get requests again, once its health checks are good.
+
+        Raises:
+            StackctlError: HAProxy cannot be reached, or does not know the server.
+        """
         self._set(server, "ready")
         # remove_apache: begin
         if self.apache:
@@ -227,7 +235,11 @@ class Balancer:
             self._accepted(server, "; ".join(said) or "no answer", f"the address {address}")
 
     def busy_elsewhere(self, server: str) -> int:
-        """Return how many requests a server has that HAProxy does not see."""
+        """Return how many requests a server has that HAProxy does not see.
+
+        Raises:
+            StackctlError: the server that sees them does not answer.
+        """
         # remove_apache: begin
         if self.apache:
             return self.apache.busy(server)
@@ -272,7 +284,11 @@ class Balancer:
         self._accepted(server, self.command(*commands), state)
 
     def _accepted(self, server: str, answer: str, wanted: str) -> None:
-        """Raise StackctlError unless HAProxy took a command without a word."""
+        """Check that HAProxy took a command without a word.
+
+        Raises:
+            StackctlError: it answered with a fault.
+        """
         if answer.strip():
             raise StackctlError(
                 f"HAProxy refused to set {server} to {wanted}: {answer.strip()}",

@@ -43,7 +43,11 @@ def state_file(answer: str, servers: dict[tuple[str, str], Address]) -> str:
 
 
 def drained_by_hand(answer: str) -> Iterator[tuple[str, str]]:
-    """Yield the backend and server of each that a user took out of service, as it answers."""
+    """Yield the backend and server of each that a user took out of service, as it answers.
+
+    Raises:
+        ValueError: as `state_file`.
+    """
     for row in _rows(answer):
         if int(row[ADMIN]) & FORCED:
             yield row[BACKEND], row[SERVER]

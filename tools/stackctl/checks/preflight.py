@@ -341,7 +341,7 @@ def _port(address: str, port: int, name: str, ours: bool) -> Check:
 
 
 def bind_error(address: str, port: int) -> int | None:
-    """Return why nothing can listen there, as an errno; None when it can, or only root can."""
+    """Return why nothing can listen on a TCP port, as an errno; None when it can, or root can."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family) as probe:

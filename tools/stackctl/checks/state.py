@@ -144,7 +144,11 @@ def glance(project: compose.Project) -> StackStatus:
 
 
 def balancer_of(project: compose.Project) -> haproxy.Balancer:
-    """Return the running load balancer, or raise StackctlError."""
+    """Return the running load balancer.
+
+    Raises:
+        StackctlError: it does not run.
+    """
     containers = project.containers()
     container = containers.get(compose.BALANCER)
     if container is None or not container.running:
@@ -169,7 +173,11 @@ def unknown_server(name: str) -> StackctlError:
 
 
 def require_server(project: compose.Project, name: str) -> None:
-    """Raise UsageError when there is no such server."""
+    """Check that there is a server of this name.
+
+    Raises:
+        UsageError: there is none; the hint names the servers.
+    """
     if name not in project.servers:
         raise UsageError(
             f"there is no server called {name!r}", f"The servers: {', '.join(project.servers)}."

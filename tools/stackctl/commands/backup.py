@@ -45,7 +45,19 @@ def save(
 ) -> tuple[Path, Manifest]:
     """Save all parts; the database first, so that no row's file is missing.
 
-    With `lenient` a broken view, which may be the reason to restore, is left out with a warning.
+    Args:
+        project: the stack.
+        console: where progress is reported.
+        suffix: what the backup's name ends with, after its time.
+        verify: whether to load the backup once, and compare.
+        lenient: whether to leave out a broken view, which may be the reason to restore, with a
+            warning.
+
+    Returns:
+        The backup's folder, and its manifest.
+
+    Raises:
+        StackctlError: a part could not be saved or verified; nothing was kept.
     """
     with files.incomplete(project, suffix) as partial:
         check = save_database(project, partial, console, lenient=lenient)
@@ -63,7 +75,8 @@ def save_database(
     """Save the database and its extras; return what verifies them.
 
     Raises:
-        StackctlError: it does not run here, or could not be saved whole.
+        StackctlError: it does not run here, or could not be saved whole; what is returned raises it
+            when the backup differs from the database.
     """
     server = own_database(project)
     database = running_database(project)
@@ -84,7 +97,11 @@ def save_database(
 
 
 def complete(project: compose.Project, partial: Path, *, verified: bool) -> Manifest:
-    """Write the manifest of all parts that are in the folder."""
+    """Write the manifest of all parts that are in the folder.
+
+    Raises:
+        StackctlError: as `own_database`.
+    """
     manifest = _manifest(project, partial, own_database(project).name, verified=verified)
     files.write_manifest(partial, manifest)
     return manifest
@@ -153,7 +170,11 @@ def _read_files(archive: Path) -> None:
 
 
 def running_database(project: compose.Project) -> str:
-    """Return the database's container."""
+    """Return the id of the database's container.
+
+    Raises:
+        StackctlError: it does not run.
+    """
     container = project.containers().get(compose.DATABASE)
     if container is None or not container.running:
         raise StackctlError("the database is not running", "Start it: docker compose up -d db")

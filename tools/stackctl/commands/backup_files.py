@@ -121,7 +121,10 @@ def checked(path: Path) -> Manifest:
 
 @contextmanager
 def incomplete(project: compose.Project, suffix: str = "") -> Iterator[Path]:
-    """Give a folder for a new backup, whose name begins with a dot; what is left of it goes."""
+    """Yield a folder for a new backup, whose name begins with a dot.
+
+    It is removed in the end, unless it was renamed by then.
+    """
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     partial = folder(project.name) / f".{now}{suffix}{_PARTIAL}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -161,20 +164,34 @@ class Output:
     sum: Any = field(default_factory=hashlib.sha256)
 
     def add(self, piece: bytes) -> None:
-        """Take one more piece of it."""
+        """Add one more piece of it."""
         self.tail = (self.tail + piece)[-TAIL_BYTES:]
         self.sum.update(piece)
 
 
 def done(result: process.Result) -> process.Result:
-    """Return a program's result, which has to be a good one."""
+    """Return a program's result.
+
+    Raises:
+        StackctlError: the program failed.
+    """
     if not result.ok:
         raise StackctlError(result.err.strip()[-500:])
     return result
 
 
 def write(path: Path, *command: str, environ: Mapping[str, str] | None = None) -> Output:
-    """Write a program's output to a compressed file of the owner's; return what is known of it."""
+    """Write a program's output to a compressed file of the owner's; return what is known of it.
+
+    Args:
+        path: the file, which must not exist.
+        command: the program and its arguments.
+        environ: variables on top of this process's own.
+
+    Raises:
+        StackctlError: the program cannot be started, or failed.
+        OSError: the file cannot be written.
+    """
     output = Output()
 
     def keep(piece: bytes) -> None:
@@ -207,7 +224,12 @@ def _private(path: Path, content: bytes) -> None:
 
 
 def unzipped(path: Path) -> Iterator[bytes]:
-    """Read a part, piece by piece."""
+    """Yield a part's content, piece by piece.
+
+    Raises:
+        StackctlError: it cannot be unpacked.
+        OSError: it cannot be opened.
+    """
     with gzip.open(path, "rb") as file:
         try:
             yield from iter(_reader(file), b"")

@@ -86,7 +86,14 @@ def check(console: Console, bounds: Bounds) -> dict[str, Any]:
 def report(
     console: Console, findings: Sequence[Finding], pages: int, seconds: float
 ) -> dict[str, Any]:
-    """Print the findings of `pages` visited pages in `seconds`, and return them for scripts."""
+    """Print the findings, and return them for scripts.
+
+    Args:
+        console: where they are printed.
+        findings: the findings.
+        pages: how many pages were visited.
+        seconds: how long the check took.
+    """
     for one in findings if not console.as_json else ():
         for line in lines(one):
             console.out.print(line, markup=False, soft_wrap=True)
@@ -143,7 +150,7 @@ def environment() -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[str]:
-    """Return ports of this machine that are free now."""
+    """Return `count` TCP ports of this machine that are free now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [str(one.getsockname()[1]) for one in sockets]
     for one in sockets:
@@ -186,7 +193,11 @@ def removed(console: Console) -> Iterator[None]:
 
 
 def remove() -> None:
-    """Remove the stack with its data and images; what they are made of stays in the build cache."""
+    """Remove the stack with its data and images; what they are made of stays in the build cache.
+
+    Raises:
+        StackctlError: the engine cannot remove them.
+    """
     down = ("compose", "down", "--volumes", "--remove-orphans", "--timeout", "0")
     engine.docker(*down, seconds=compose.RECREATE_SECONDS)
     for name in ("base", "production"):
@@ -229,14 +240,18 @@ def crawl(
 
 
 def request_seconds() -> int:
-    """Return REQUEST_SECONDS."""
+    """Return REQUEST_SECONDS, in seconds."""
     return int(preflight.variable("REQUEST_SECONDS"))
 
 
 def located(
     project: compose.Project, site: dict[str, Any], events: list[dict[str, Any]]
 ) -> list[Finding]:
-    """Return the findings, with the lines of code that the containers have."""
+    """Return the findings, with the lines of code that the containers have.
+
+    Raises:
+        StackctlError: as `inside`.
+    """
     context = Path(project.services[compose.ENV_CHECK]["build"]["context"])
     adopted = context != process.ROOT
     prefix = f"{os.path.relpath(context, process.ROOT)}/" if adopted else ""
@@ -272,7 +287,11 @@ def inside(project: compose.Project, action: str, **given: Any) -> Any:
 
 
 def tracebacks(project: compose.Project) -> dict[str, str]:
-    """Return the exceptions in the servers' logs, by their request's id."""
+    """Return the exceptions in the servers' logs, by their request's id.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
     result = {}
     for server in project.servers:
         log = process.run("docker", "compose", "logs", "--no-log-prefix", server).out

@@ -117,14 +117,14 @@ class Healer:
     """One watched stack: what was done so far, and what was reported."""
 
     def __init__(self, project: compose.Project, console: Console, interrupt: Interrupt) -> None:
-        """Nothing has happened yet."""
+        """Begin with nothing tried or reported."""
         self.project, self.console, self.interrupt = project, console, interrupt
         self.tries: dict[str, Tries] = {}
         self._reported: dict[str, str] = {}
         self._stopped: set[tuple[str, str]] = set()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; a signal ends it."""
+        """Wait for `seconds`; a signal ends the wait."""
         until = time.monotonic() + seconds
         while not self.interrupt.requested and time.monotonic() < until:
             time.sleep(min(POLL_SECONDS, seconds))

@@ -80,7 +80,17 @@ def of_request(
 def matching(
     project: compose.Project, container: engine.Container, request: str, since: str
 ) -> Iterator[Line]:
-    """Yield the lines of a container that have an id, also those in its rotated files."""
+    """Yield the lines of a container that have an id, also those in its rotated files.
+
+    Args:
+        project: the stack.
+        container: the container.
+        request: the request's id.
+        since: a time (2030-01-01T12:00:00Z) or a duration (10m); empty for all that Docker has.
+
+    Raises:
+        StackctlError: docker cannot read the log, or `since` is neither.
+    """
     limit = ["--since", since] if since else []
     result = process.run(
         "docker", "logs", "--timestamps", *limit, container.id, seconds=READ_SECONDS

@@ -51,13 +51,22 @@ class Reload:
     """One reload of the stack's load balancer."""
 
     def __init__(self, project: compose.Project, console: Console, interrupt: Interrupt) -> None:
-        """Find the load balancer, or raise StackctlError when it does not run."""
+        """Find the load balancer.
+
+        Raises:
+            StackctlError: it does not run.
+        """
         self.project, self.console, self.interrupt = project, console, interrupt
         self.balancer = state.balancer_of(project)
         self.container = engine.one(self.balancer.container)
 
     def run(self) -> dict[str, Any]:
-        """Do it and return the result for scripts."""
+        """Reload, and return the result for scripts.
+
+        Raises:
+            StackctlError: refused, or a server that was in service is not any more.
+            InterruptedByUserError: the new configuration serves, but not everything was checked.
+        """
         with self.console.step(f"checking {configuration.SHOWN}"):
             wanted = configuration.check(self.container)
             if self.project.tls:

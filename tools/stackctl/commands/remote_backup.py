@@ -185,7 +185,11 @@ def forget(restic: Restic, keep: int) -> None:
 
 
 def snapshots(restic: Restic) -> list[Snapshot]:
-    """Return the backups in a place, the oldest first; of other stacks too."""
+    """Return the backups in a place, the oldest first; of other stacks too.
+
+    Raises:
+        StackctlError: the place cannot be read.
+    """
     listed = restic.json("snapshots", "--no-lock")
     with outputs.read("restic snapshots --json"):
         return [
@@ -261,6 +265,10 @@ def _text(restic: Restic, snapshot: str, source: str) -> str:
 
 
 def is_saving(project: compose.Project) -> str:
-    """Return the container that saves the files of this stack now; empty when none does."""
+    """Return the container that saves the files of this stack now; empty when none does.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
     name = f"{project.name}-backup"
     return engine.docker("ps", "--filter", f"name=^/{name}$", "--format", "{{.Names}}").strip()

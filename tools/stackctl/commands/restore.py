@@ -142,7 +142,11 @@ class _Load:
     def __init__(
         self, project: compose.Project, path: Path, manifest: files.Manifest, console: Console
     ) -> None:
-        """Find the database."""
+        """Find the database.
+
+        Raises:
+            StackctlError: it is not the stack's own, or does not run.
+        """
         self.project, self.path, self.console = project, path, console
         self.former = manifest.format == 1
         self.server = backup.own_database(project)

@@ -55,7 +55,7 @@ def rotate(console: Console, name: str, limits: Limits) -> dict[str, Any]:
 
 
 class _Rotation:
-    """One run."""
+    """One rotation of secrets."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class _Rotation:
             )
 
     def run(self) -> dict[str, Any]:
-        """Change them."""
+        """Change the secrets, and return the result for scripts."""
         # A roll brings all of `.env` to the servers, so each value in it has to be accepted.
         pending = [p for p in self.all if self._is_pending(p)]
         containers = self.project.containers()

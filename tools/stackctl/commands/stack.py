@@ -182,7 +182,11 @@ def down(console: Console, *, volumes: bool) -> dict[str, Any]:
 
 
 def adopt(console: Console) -> dict[str, Any]:
-    """Make this folder the stack's, whichever it belonged to."""
+    """Make this folder the stack's, whichever it belonged to.
+
+    Raises:
+        StackctlError: the project cannot be read, or another command holds the lock.
+    """
     project = load()
     with lock.held(project, "adopt", adopt=True) as before:
         pass
@@ -279,7 +283,11 @@ def _site(project: compose.Project, balancer: engine.Container, *, well: bool) -
 
 
 def make_image(project: compose.Project, console: Console) -> deploy.Attempt:
-    """Build this tree as what compose starts; what becomes of it is for the record."""
+    """Build this tree as what compose starts; what becomes of it is for the record.
+
+    Raises:
+        StackctlError, InterruptedByUserError: as `deploy.build`.
+    """
     release.keep_running_images(project)
     try:
         name = release.from_git().text
@@ -304,7 +312,11 @@ def _note(attempt: deploy.Attempt, *, started: bool) -> None:
 
 
 def culprits(project: compose.Project, *only: str) -> str:
-    """Return the last lines of each container, or of these, that ended badly or is not healthy."""
+    """Return the last lines of each container, or of these, that ended badly or is not healthy.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
     lines = []
     for name, container in sorted(project.containers().items()):
         if only and name not in only:

@@ -12,7 +12,15 @@ from .faults import ExitCode, StackctlError, from_system
 
 
 def run(as_json: bool, command: Callable[[Console], dict[str, Any]]) -> None:
-    """Run a command; a fault becomes its message and exit code, never a traceback."""
+    """Run a command; a fault becomes its message and exit code, never a traceback.
+
+    Args:
+        as_json: whether the result is printed as JSON.
+        command: returns its result, of which `code` is the exit code, if it has one.
+
+    Raises:
+        typer.Exit: always, with the exit code.
+    """
     console = Console(as_json=as_json)
     try:
         result = _with_system_errors(command, console)

@@ -41,7 +41,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Return whether it ended well."""
+        """Return whether its exit code is 0."""
         return self.code == 0
 
     def text(self) -> str:
@@ -154,11 +154,15 @@ def attended(*command: str, until: str, seconds: float) -> Iterator[Result]:
     """Run a program that ends with its standard input for the block's time.
 
     It ends too when stackctl is killed, and what the block has started has ended: a killed deploy
-    leaves a `docker compose up` that goes on. The block begins when it has printed `until`, or has
-    ended.
+    leaves a `docker compose up` that goes on.
+
+    Args:
+        command: the program and its arguments.
+        until: the block begins when the program has printed this, or has ended.
+        seconds: how long that may take.
 
     Raises:
-        StackctlError: it cannot be started, or neither comes within `seconds`.
+        StackctlError: it cannot be started, or takes too long.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = _start(command, None, True, out, err)
@@ -188,14 +192,33 @@ def _printed(file: IO[bytes]) -> bytes:
 def pump_out(
     *command: str, sink: Callable[[bytes], object], environ: Mapping[str, str] | None = None
 ) -> Result:
-    """Run a program whose output is data, handed to `sink` piece by piece; only errors are kept."""
+    """Run a program whose output is data, without a time limit; only its errors are kept.
+
+    Args:
+        command: the program and its arguments.
+        sink: called with each piece of the output, at most PIECE_BYTES; what it raises ends the
+            program, and passes through.
+        environ: variables on top of this process's own.
+
+    Raises:
+        StackctlError: it cannot be started.
+    """
     return _pump(command, None, sink, environ)
 
 
 def pump_in(
     *command: str, pieces: Iterable[bytes], environ: Mapping[str, str] | None = None
 ) -> Result:
-    """Run a program that reads data, taken from `pieces`; only its errors are kept."""
+    """Run a program that reads data, without a time limit; only its errors are kept.
+
+    Args:
+        command: the program and its arguments.
+        pieces: the data; what the iterator raises ends the program, and passes through.
+        environ: variables on top of this process's own.
+
+    Raises:
+        StackctlError: it cannot be started.
+    """
     return _pump(command, pieces, None, environ)
 
 

@@ -69,7 +69,13 @@ class Crawl:
         self.bad: set[str] = set()
 
     def run(self, context: BrowserContext, first: list[str], deadline: float) -> None:
-        """Visit pages until there is none left, or the plan's limits are reached."""
+        """Visit pages until there is none left, or the plan's limits are reached.
+
+        Args:
+            context: the browser's session.
+            first: the paths to begin with.
+            deadline: when to end, as time.monotonic() counts, in seconds.
+        """
         queue = deque((path, "", "") for path in first)
         seen = set(first)
         alike: Counter[str] = Counter()

@@ -57,7 +57,10 @@ Lines = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Project:
-    """One resolved compose project."""
+    """One resolved compose project.
+
+    Each method that runs docker raises StackctlError where the engine does not answer in time.
+    """
 
     name: str
     layer: str
@@ -284,7 +287,16 @@ class Project:
         )
 
     def ask(self, image: str, *command: str, seconds: float) -> process.Result:
-        """Run a command as migrate is run; what it prints as its answer is apart from the rest."""
+        """Run a command as migrate is run; what it prints as its answer is apart from the rest.
+
+        Args:
+            image: the application's image.
+            command: the program and its arguments.
+            seconds: how long it may take.
+
+        Raises:
+            StackctlError: it cannot be started, or takes too long.
+        """
         model = json.dumps(self._with_image(image, ""))
         return process.run(*self._once(), *command, stdin=model, seconds=seconds)
 
@@ -294,7 +306,10 @@ class Project:
 
     @property
     def recreate_seconds(self) -> float:
-        """Return how long a service may take to stop (docker-compose.yaml) and to be created."""
+        """Return how many seconds a service may take to stop and to be created.
+
+        A service's limits for its stop are in docker-compose.yaml.
+        """
         longest = max((one.request_seconds for one in self.containers().values()), default=0.0)
         return RECREATE_SECONDS + 2 * longest
 

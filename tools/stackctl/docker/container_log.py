@@ -13,6 +13,10 @@ def readable(log: str, count: int) -> str:
     """Return the last lines without JSON, and before them the last traceback if it is earlier.
 
     What went well is left out. Django's log has a traceback in two lines, uWSGI's once a start.
+
+    Args:
+        log: the log.
+        count: how many lines at most, an earlier traceback not counted.
     """
     seen: set[str] = set()
     parts: list[list[str]] = []

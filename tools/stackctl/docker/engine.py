@@ -1,4 +1,7 @@
-"""The Docker engine, its containers and images, through the docker client."""
+"""The Docker engine, its containers and images, through the docker client.
+
+All that ask the engine raise StackctlError where the client cannot be started, or takes too long.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ class Container:
 
     @property
     def request_seconds(self) -> float:
-        """Return how long a request may take in it, as when it was created."""
+        """Return how many seconds a request may take in it, as when it was created."""
         variable = VARIABLES["REQUEST_SECONDS"]
         return float(self.environ.get(variable.name) or variable.default)
 
@@ -145,7 +148,7 @@ def _last_line(checks: list[dict[str, Any]] | None) -> str:
 
 
 def holder_of(port: int) -> str:
-    """Return the name of the container that publishes a port, if one does."""
+    """Return the name of the container that publishes a TCP port, if one does."""
     result = process.run(
         "docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}", seconds=20
     )
@@ -153,7 +156,11 @@ def holder_of(port: int) -> str:
 
 
 def exit_code(container: str) -> int:
-    """Return how an ended container ended; 0 while it runs."""
+    """Return how an ended container ended; 0 while it runs.
+
+    Raises:
+        StackctlError: there is no such container, or the engine does not answer.
+    """
     with outputs.read("docker inspect"):
         return int(docker("inspect", "--format", "{{.State.ExitCode}}", container))
 
@@ -198,7 +205,11 @@ def remove(*identities: str) -> None:
 
 
 def rename(container: str, name: str) -> None:
-    """Give a container another name."""
+    """Give a container another name.
+
+    Raises:
+        StackctlError: there is no such container, or the name is in use.
+    """
     docker("rename", container, name)
 
 
@@ -227,6 +238,10 @@ def last_lines(container: str, count: int = 30) -> str:
     """Return a container's last log lines in words, without probes, which bury the reason.
 
     Of one that ended and was started again they are the lines before its last end.
+
+    Args:
+        container: its id.
+        count: how many lines.
     """
     ended = process.run(
         *("docker", "inspect", "--format"),
@@ -244,7 +259,14 @@ def execute(
     stdin: str | None = None,
     seconds: float = process.ANSWER_SECONDS,
 ) -> process.Result:
-    """Run a command in a container."""
+    """Run a command in a container, and return its result, whatever it is.
+
+    Args:
+        container: its id.
+        command: the program and its arguments; never a secret among them.
+        stdin: what it reads; nothing by default.
+        seconds: how long it may take.
+    """
     return process.run("docker", "exec", "-i", container, *command, stdin=stdin, seconds=seconds)
 
 
@@ -259,7 +281,11 @@ def image_id(name: str) -> str:
 
 
 def image_release(name: str) -> str:
-    """Return the release that an image was built as; `unreleased` when it does not say."""
+    """Return the release that an image was built as; `unreleased` when it does not say.
+
+    Raises:
+        StackctlError: there is no such image, or the engine does not answer.
+    """
     label = docker(
         *("image", "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", name)
     )
@@ -268,7 +294,11 @@ def image_release(name: str) -> str:
 
 
 def tags(repository: str) -> dict[str, str]:
-    """Return the tags of an image's name, each with its image's id, the newest image first."""
+    """Return the tags of an image's name, each with its image's id, the newest image first.
+
+    Raises:
+        StackctlError: the engine does not answer.
+    """
     listing = docker(
         *("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", repository),
     )
@@ -278,17 +308,25 @@ def tags(repository: str) -> dict[str, str]:
 
 
 def tag(image: str, name: str) -> None:
-    """Give an image a further name; one that has it loses it."""
+    """Give an image a further name; one that has it loses it.
+
+    Raises:
+        StackctlError: there is no such image, or the engine does not answer.
+    """
     docker("image", "tag", image, name)
 
 
 def untag(name: str) -> bool:
-    """Take a name off an image, which goes with its last one; false when it is in use."""
+    """Remove a name of an image, and the image with its last name; false when it is in use."""
     return process.run("docker", "image", "rm", name).ok
 
 
 def docker(*arguments: str, seconds: float = process.ANSWER_SECONDS) -> str:
     """Run the docker client and return what it printed.
+
+    Args:
+        arguments: the client's.
+        seconds: how long it may take.
 
     Raises:
         StackctlError: it failed; its own words are the message.

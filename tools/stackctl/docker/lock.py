@@ -2,7 +2,8 @@
 
 The lock is a container with a fixed name that ends with its standard input, so it is freed however
 its holder ends. The record and the owner are files in the volume that it mounts. All of it is in
-the engine: two clones, two users and a remote DOCKER_HOST share it.
+the engine: two clones, two users and a remote DOCKER_HOST share it. Each function that asks the
+engine raises StackctlError where it does not answer.
 """
 
 from __future__ import annotations

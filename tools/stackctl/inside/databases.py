@@ -18,7 +18,7 @@ _INSIDE: Final = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class DatabaseServer:
-    """One kind of server."""
+    """A kind of database server."""
 
     # For people and for a backup's manifest.
     name: str

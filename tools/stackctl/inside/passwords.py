@@ -76,7 +76,11 @@ class Password:
         return result.code == 0
 
     def accept(self, project: compose.Project, password: str) -> None:
-        """Have the server accept a password, and the former one until it is retired."""
+        """Have the server accept a password, and the former one until it is retired.
+
+        Raises:
+            StackctlError: the service is not running, or refuses.
+        """
         clients = project.containers()
         addresses = [
             address
@@ -87,7 +91,11 @@ class Password:
         self._done(self._run(project, "accept", "", *addresses, password=password))
 
     def retire(self, project: compose.Project, password: str) -> None:
-        """Have the server refuse every password but this one."""
+        """Have the server refuse every password but this one.
+
+        Raises:
+            StackctlError: the service is not running, or refuses.
+        """
         self._done(self._run(project, "retire", password=password))
 
     def _run(self, project: compose.Project, *arguments: str, password: str) -> process.Result:

@@ -52,7 +52,7 @@ class Connection:
     """A server, reached by ssh."""
 
     def __init__(self, target: Target, client: tuple[str, ...]) -> None:
-        """Take the client's command with its options."""
+        """Keep the client's command with its options."""
         self.target, self.client = target, client
 
     def script(self, order: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,7 +14,11 @@ class Commands(TyperGroup):
     """The commands, of this machine or a server."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Hand a server's command over unread: the stack there may be of another version."""
+        """Hand a server's command over unread: the stack there may be of another version.
+
+        Raises:
+            typer.Exit, SystemExit: it has run there, with its exit code.
+        """
         host, project_name = ctx.params["host"], ctx.params["project_name"]
         if not host:
             return super().resolve_command(ctx, args)

@@ -2,6 +2,8 @@
 
 It needs git, Docker and Python's standard library. `check` changes nothing; `run` checks out a
 commit, and runs the clone's own stackctl until its end, also when the connection is lost.
+
+Whatever the server lacks is raised as Refused, with the next step; `main` alone catches it.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Refused(Exception):  # noqa: N818 (no error of this program)
 
 
 def main(order: Order) -> int:
-    """Do what the client ordered, and return the exit code.
+    """Do what the client ordered, and return the exit code; what is refused is printed, and is 1.
 
     Args:
         order: `do` (check or run), the clone's `folder`, the stack's `subfolder` in it, stackctl's
@@ -64,11 +66,7 @@ def main(order: Order) -> int:
 
 
 def check(order: Order) -> None:
-    """Check what the command needs.
-
-    Raises:
-        Refused: something is missing.
-    """
+    """Check what the command needs."""
     folder, version = order["folder"], sys.version_info
     if version < OLDEST_PYTHON:
         raise Refused(
@@ -89,7 +87,7 @@ def check(order: Order) -> None:
 
 
 def check_start(order: Order) -> None:
-    """Check what the start of a site needs besides."""
+    """Check what the start of a site also needs."""
     if order["command"] not in STARTS:
         return
     if not shutil.which("docker"):
@@ -112,7 +110,7 @@ def check_start(order: Order) -> None:
 
 
 def run(order: Order) -> int:
-    """Check out the commit, run stackctl, and return its exit code."""
+    """Check out the commit, run stackctl, and return its exit code; 128 and more after a signal."""
     with Path(git_folder(), LOCK).open("a+") as lock:
         if order["commit"]:
             hold(lock, order)
@@ -136,7 +134,7 @@ def run(order: Order) -> int:
 
 
 def attend(child: subprocess.Popen[bytes], order: Order) -> None:
-    """Pass on each Ctrl-C. Without the client, the command goes on, unless it would never end."""
+    """Pass on each Ctrl-C. Without the client the command continues, unless it would never end."""
     # Unbuffered: Python aborts where a thread is inside sys.stdin while it ends.
     for words in iter(lambda: os.read(0, len(INTERRUPT)), b""):
         if words == INTERRUPT:
@@ -152,11 +150,7 @@ def interrupt(child: subprocess.Popen[bytes]) -> None:
 
 
 def hold(lock: IO[str], order: Order) -> None:
-    """Lock the clone: no other client may check out another commit while a command uses this one.
-
-    Raises:
-        Refused: another one does.
-    """
+    """Lock the clone: no other client may check out a commit while a command uses this one."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -189,11 +183,7 @@ def wait(order: Order) -> str:
 
 
 def check_out(order: Order) -> None:
-    """Check out the commit.
-
-    Raises:
-        Refused: the present one has commits that it lacks, or git refuses.
-    """
+    """Check out the commit, unless the present one has commits that it lacks."""
     commit = order["commit"]
     if not (order["diverged"] or empty()):
         lacks = git("log", "--oneline", "--max-count=5", "HEAD", "--not", commit)
@@ -221,7 +211,7 @@ def git(*arguments: str, fails: str | None = None) -> str:
 
     Args:
         arguments: its arguments.
-        fails: what a failure means; empty: nothing, and the answer is empty too.
+        fails: what a failure means, for the message; empty: nothing, and the answer is empty too.
     """
     done = called("git", *arguments)
     if done.returncode and fails != "":

@@ -145,7 +145,8 @@ class Attempt:
     def begun(self) -> Iterator[None]:
         """Record its begin before anything is touched, and its end whatever the block raises.
 
-        Should stackctl be killed, the next command reads from the record what was in progress.
+        What it raises passes through. Should stackctl be killed, the next command reads from the
+        record what was in progress.
         """
         last = record.unfinished(self.project)
         self._resumed = last is not None
@@ -204,6 +205,9 @@ def remember_present(project: compose.Project) -> None:
 
     What an unfinished attempt left is on record by that attempt. Of servers that differ, without a
     record, the release that was built first served before.
+
+    Raises:
+        StackctlError: the engine does not answer, or the record cannot be written.
     """
     running = {c.release: c.image for c in release.keep_running_images(project).values()}
     known = record.releases(project)

@@ -1,4 +1,7 @@
-"""What a release is called, and its images: named by git, kept by tag, the oldest removed."""
+"""What a release is called, and its images: named by git, kept by tag, the oldest removed.
+
+Each function that asks the engine raises StackctlError where it does not answer.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,11 @@ class Name:
 
 
 def named(text: str) -> Name:
-    """Return a release's name that a person gave, or raise UsageError."""
+    """Return a release's name that a person gave.
+
+    Raises:
+        UsageError: docker refuses it as a tag, or it is `latest`.
+    """
     if not NAME.fullmatch(text) or text == "latest":
         raise UsageError(
             f"{text!r} cannot be a release's name",

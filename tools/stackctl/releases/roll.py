@@ -221,7 +221,17 @@ class Roll:
     ) -> bool:
         """Bring one server to the image; false when it was given back untouched.
 
-        One that goes `back` has to serve; only a new release must have all components up.
+        Args:
+            server: the server.
+            image: the image's id.
+            release: the release that it was built as.
+            back: whether this is a rollback: the server has to serve, and need not have all
+                components up.
+            interruptible: whether an interrupt ends the wait for its requests.
+
+        Raises:
+            ServerFailedError: it does not come up with the image, or answers wrongly.
+            StackctlError: HAProxy or the engine does not answer.
         """
         with self.console.step(f"{server}: draining"):
             drained = self.drain(server, interruptible=interruptible)
@@ -243,7 +253,11 @@ class Roll:
         return True
 
     def drain(self, server: str, *, interruptible: bool = True) -> bool:
-        """Take a server out of service and wait for its requests to end; false when interrupted."""
+        """Take a server out of service and wait for its requests to end; false when interrupted.
+
+        Raises:
+            StackctlError: HAProxy cannot be reached, or does not know the server.
+        """
         container = self.project.containers().get(server)
         seconds = longest_request(container) if container else 0.0
         deadline = time.monotonic() + seconds
@@ -282,7 +296,12 @@ class Roll:
             engine.execute(container.id, "sh", "-c", MARK_DRAINED)
 
     def worker(self, service: str, image: str, *, remember: bool = True) -> None:
-        """Bring a service that answers no requests to the image."""
+        """Bring a service that answers no requests to the image.
+
+        Raises:
+            ServerFailedError: it does not come up with the image.
+            StackctlError: the engine does not answer.
+        """
         if remember:
             self._remember(service)
         with self.console.step(f"{service}: starting"):

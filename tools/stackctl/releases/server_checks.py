@@ -53,7 +53,11 @@ class ServerFailedError(Exception):
 
 @dataclass
 class ServerChecks:
-    """What a new server has to pass; a check that fails raises ServerFailedError."""
+    """What a new server has to pass.
+
+    Each check raises ServerFailedError when the server fails it, and StackctlError when HAProxy or
+    the engine does not answer, or HAProxy does not know the server.
+    """
 
     project: compose.Project
     balancer: haproxy.Balancer

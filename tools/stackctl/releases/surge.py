@@ -45,7 +45,11 @@ class Surge:
     moved: list[str] = field(default_factory=list)
 
     def start(self, services: Iterable[str]) -> str:
-        """Start one more container of each service; return compose's error, or nothing."""
+        """Start one more container of each service; return compose's error, or nothing.
+
+        Raises:
+            StackctlError: the engine does not answer.
+        """
         before = self.project.containers()
         self.old = {service: before[service] for service in services}
         result = self.project.start_another(self.old)
@@ -57,7 +61,11 @@ class Surge:
         return "" if result.ok and self.new.keys() == self.old.keys() else result.text()
 
     def move(self, server: str) -> None:
-        """Have HAProxy send a server's requests to its new container."""
+        """Have HAProxy send a server's requests to its new container.
+
+        Raises:
+            StackctlError: the container has no address, or HAProxy cannot be reached or refuses it.
+        """
         self.moved.append(server)
         self.balancer.move(server, _address(self.project, self.new[server]))
 
@@ -79,7 +87,11 @@ class Surge:
         return failed
 
     def remove_new(self) -> None:
-        """Remove the new servers that never got a request."""
+        """Remove the new servers that never got a request.
+
+        Raises:
+            StackctlError: the engine cannot remove one.
+        """
         servers = [name for name in self.new if name in self.project.servers]
         unused = [self.new[name].id for name in servers if name not in self.moved]
         if unused:

@@ -111,7 +111,13 @@ def fault(place: str, code: int, text: str) -> StackctlError:
 
 
 def silent(place: str, seconds: float, lines: Iterable[str]) -> StackctlError:
-    """Return the error for a place that does not answer in time."""
+    """Return the error for a place that does not answer in time.
+
+    Args:
+        place: BACKUP_TO.
+        seconds: how long it had.
+        lines: what restic has printed.
+    """
     lines = list(lines)
     # Keys and buckets that a server refuses are tried again too.
     if any(re.search(pattern, "\n".join(lines), re.IGNORECASE) for pattern, *_ in _KNOWN):

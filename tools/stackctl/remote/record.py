@@ -38,7 +38,18 @@ def write(project: compose.Project, **news: object) -> None:
 def note_success(
     project: compose.Project, place: str, name: str, *, verified: bool, scheduled: bool
 ) -> None:
-    """Note a good backup."""
+    """Note a good backup.
+
+    Args:
+        project: the stack.
+        place: BACKUP_TO.
+        name: the backup's name.
+        verified: whether it was loaded, and compared.
+        scheduled: whether a timer made it.
+
+    Raises:
+        StackctlError: as `write`.
+    """
     now = time.time()
     news: dict[str, object] = {"place": place, "name": name, "succeeded": now, "problem": ""}
     news |= {"verified": now} if verified else {}
@@ -46,5 +57,9 @@ def note_success(
 
 
 def note_failure(project: compose.Project, error: StackctlError) -> None:
-    """Note why there is no backup."""
+    """Note why there is no backup.
+
+    Raises:
+        StackctlError: as `write`.
+    """
     write(project, failed=time.time(), problem=error.problem, next=error.hint, scheduled=True)

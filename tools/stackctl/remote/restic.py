@@ -29,7 +29,11 @@ class Restic:
     """Runs restic for one stack and one place."""
 
     def __init__(self, project: compose.Project, place: Place) -> None:
-        """Nothing is started yet."""
+        """Keep the place, and ask for the machine's name.
+
+        Raises:
+            StackctlError: the engine does not answer.
+        """
         self.project, self.place = project, place
         # The machine's own name, by which restic knows its locks.
         name = engine.docker("info", "--format", "{{.Name}}").strip()
