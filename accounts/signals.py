@@ -31,7 +31,7 @@ def compare_with_saved(
 
 @receiver(post_save)
 def revoke(instance: Model, using: str, **_: Any) -> None:
-    """Delete the user's tokens."""
+    """Delete the user's tokens, if `compare_with_saved` says so."""
     if vars(instance).pop("_revokes_tokens", False):
         Token.objects.using(using).filter(user_id=instance.pk).delete()
 

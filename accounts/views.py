@@ -36,7 +36,7 @@ class SignInView(views.LoginView):
     redirect_authenticated_user = True
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add whether it does."""
+        """Add whether the site sends mails."""
         return super().get_context_data(sends_mail=mail.is_sent(), **kwargs)
 
 
@@ -44,7 +44,7 @@ class PasswordResetView(views.PasswordResetView):
     """The page that sends a link to set a new password, or says that this site sends none."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer."""
+        """Answer with the form, or with the page that says why there is none."""
         if mail.is_sent():
             return super().dispatch(request, *args, **kwargs)
         return TemplateResponse(

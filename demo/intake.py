@@ -26,6 +26,10 @@ def store_upload(owner: AbstractBaseUser, file: File, info: ImageInfo) -> Upload
         owner: whose it is.
         file: the image, with the name that the user gave it.
         info: what `images.examine` returned.
+
+    Raises:
+        django.db.Error: the row cannot be written.
+        OSError: the file cannot be stored; S3's client has its own errors.
     """
     upload = Upload(
         id=uuid.uuid4(),

@@ -42,7 +42,7 @@ class Upload(models.Model):
     """A image that a user has sent, and what the worker has made of it (demo.tasks)."""
 
     class Status(models.TextChoices):
-        """What became of it."""
+        """How far its task is."""
 
         QUEUED = "queued"
         DONE = "done"

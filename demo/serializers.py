@@ -64,7 +64,11 @@ class NewUploadSerializer(serializers.Serializer):
     )
 
     def validate_image(self, file: UploadedFile) -> UploadedFile:
-        """Refuse what is too large."""
+        """Check the size: UPLOAD_MAX_MB is in megabytes, of 1,000,000 bytes each.
+
+        Raises:
+            ValidationError: the image is too large; its code is `too_large`.
+        """
         if (file.size or 0) > settings.UPLOAD_MAX_MB * 1_000_000:
             raise serializers.ValidationError(too_large(), code="too_large")
         return file

@@ -40,7 +40,12 @@ class UploadTask(DurableTask):
 # Longer than an image may take (demo/uploads/limits.py).
 @shared_task(base=UploadTask, soft_time_limit=20, time_limit=25)
 def process_upload(upload_id: str) -> None:
-    """Make an upload's thumbnail and checksum."""
+    """Make an upload's thumbnail and checksum.
+
+    Raises:
+        ImageError: the upload fails for good, without another try.
+        OSError: the task is tried again; S3's client has its own errors.
+    """
     upload = Upload.objects.filter(pk=upload_id).exclude(status=Status.DONE).first()
     if upload is None:
         logger.info("upload %s: nothing to do", upload_id)

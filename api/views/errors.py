@@ -26,6 +26,10 @@ class NoSuchEndpointView(APIView):
         return response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Count the request against its client's limit, then refuse it."""
+        """Count the request against its client's limit, then refuse it.
+
+        Raises:
+            NotFound: always, unless the limit is reached (Throttled).
+        """
         super().initial(request, *args, **kwargs)
         raise exceptions.NotFound

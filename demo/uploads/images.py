@@ -64,7 +64,7 @@ def examine(file: IO[bytes], max_megapixels: int) -> ImageInfo:
 
 
 def header(file: IO[bytes]) -> IO[bytes]:
-    """Return the beginning of an image; all of a WebP, whose parts are counted at once."""
+    """Return an image's first HEADER_BYTES; all of a WebP, whose parts are counted at once."""
     file.seek(0)
     beginning = file.read(HEADER_BYTES)
     return io.BytesIO(beginning + file.read() if beginning.startswith(b"RIFF") else beginning)
@@ -84,6 +84,10 @@ def format_of(image: Image.Image) -> str:
 
 def shrink(file: IO[bytes], max_megapixels: int) -> Thumbnail:
     """Make a thumbnail: upright, in the colours of the web, without metadata.
+
+    Args:
+        file: the image, of any content.
+        max_megapixels: its largest size in million pixels.
 
     Raises:
         ImageError: as `examine`.
@@ -123,7 +127,16 @@ def web_colours(image: Image.Image, image_format: str) -> Image.Image:
 
 @contextmanager
 def opened(file: IO[bytes], max_megapixels: int) -> Iterator[Image.Image]:
-    """Open an image; whatever a decoder makes of a damaged one is an ImageError."""
+    """Open an image.
+
+    Args:
+        file: the image, of any content.
+        max_megapixels: its largest size in million pixels.
+
+    Raises:
+        ImageError: it is not supported or too large, or a decoder failed, in the block too.
+        SoftTimeLimitExceeded, MemoryError: pass through, for the worker.
+    """
     file.seek(0)
     try:
         # Pillow's own limit on pixels is a second one; below it, it warns.

@@ -32,6 +32,10 @@ DONE, REFUSED, FAILED = b"d", b"r", b"f"
 def within_limits(work: Callable[[], bytes], max_megapixels: int) -> bytes:
     """Return what `work` returns in a process of its own.
 
+    Args:
+        work: what is done there.
+        max_megapixels: the largest image, in million pixels, which decides on the memory.
+
     Raises:
         ImageError: `work` raised it, or used more time or memory than is allowed.
         OSError: another error, or a machine that is too busy; the image is not to blame.
@@ -73,7 +77,11 @@ def within_limits(work: Callable[[], bytes], max_megapixels: int) -> bytes:
 
 
 def read(reader: int) -> bytes | None:
-    """Return all that the child writes; None if it takes too long."""
+    """Return all that the child writes; None if it takes longer than SECONDS.
+
+    Args:
+        reader: the file descriptor of the pipe's end.
+    """
     deadline = time.monotonic() + SECONDS
     blocks: list[bytes] = []
     while select.select([reader], [], [], max(0, deadline - time.monotonic()))[0]:
@@ -85,7 +93,13 @@ def read(reader: int) -> bytes | None:
 
 
 def run(work: Callable[[], bytes], writer: int, max_megapixels: int) -> NoReturn:
-    """Work in the child, write the answer, and end without a trace of the parent's clean-up."""
+    """Work in the child, write the answer, and end without a trace of the parent's clean-up.
+
+    Args:
+        work: what is done.
+        writer: the file descriptor of the pipe's end.
+        max_megapixels: the largest image, in million pixels.
+    """
     status = 1
     try:
         # Should the parent be killed while this process waits.
@@ -105,7 +119,13 @@ def run(work: Callable[[], bytes], writer: int, max_megapixels: int) -> NoReturn
 
 
 def limit(max_megapixels: int) -> None:
-    """Limit this process; at the end of its time the kernel kills it."""
+    """Limit this process; at the end of its time the kernel kills it.
+
+    https://docs.python.org/3/library/resource.html#resource.setrlimit
+
+    Args:
+        max_megapixels: the largest image, in million pixels.
+    """
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     pages = Path("/proc/self/statm")
     if pages.exists():

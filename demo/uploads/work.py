@@ -34,6 +34,10 @@ def work_on(upload: Upload) -> dict[str, str]:
 def shrink_within_limits(content: bytes, max_megapixels: int) -> Thumbnail:
     """Make a thumbnail in a process of its own.
 
+    Args:
+        content: the image.
+        max_megapixels: its largest size in million pixels.
+
     Raises:
         ImageError: as `images.shrink`, or it takes too much time or memory.
         OSError: the machine is too busy.

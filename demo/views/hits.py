@@ -41,7 +41,11 @@ class HitsView(APIView):
         return self.answer(counters.increment)
 
     def answer(self, ask: Callable[[str], int]) -> Response:
-        """Return the count and the server's name."""
+        """Return the count and the server's name.
+
+        Raises:
+            CounterAwayError: the counter does not answer.
+        """
         try:
             hits = ask(VISITS)
         except counters.CounterUnavailableError as error:

@@ -55,7 +55,11 @@ class UploadPages(PageNumberPagination):
     max_page_size = 100
 
     def get_page_size(self, request: Request) -> int:
-        """Return how many; refuse what is no such number."""
+        """Return how many uploads a page has.
+
+        Raises:
+            ValidationError: page_size is not a number from 1 to 100.
+        """
         text = request.query_params.get(self.page_size_query_param, str(self.page_size))
         # As ASCII: int() takes the digits of every script. Nine of them: it refuses thousands.
         digits = text.lstrip("0")[:9] or "0"
@@ -73,7 +77,7 @@ class OwnUploadsMixin:
     request: Request
 
     def get_queryset(self) -> QuerySet[Upload]:
-        """Return them, newest first."""
+        """Return the user's uploads, newest first."""
         return Upload.objects.filter(owner=self.request.user.pk)
 
 
@@ -85,7 +89,13 @@ class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
     pagination_class = UploadPages
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Keep an image and queue it: 201, before it is processed."""
+        """Keep an image and queue it: 201, before it is processed.
+
+        Raises:
+            ValidationError: it is not accepted as an image.
+            TooLargeError, ParseError: as `uploaded_file`.
+            StorageUnavailableError: the disk or S3 is down.
+        """
         file = self.uploaded_file(request)
         try:
             info = images.examine(file, settings.UPLOAD_MAX_MEGAPIXELS)
@@ -101,7 +111,13 @@ class UploadListView(OwnUploadsMixin, generics.ListCreateAPIView):
         return Response(UploadSerializer(upload).data, status=status.HTTP_201_CREATED)
 
     def uploaded_file(self, request: Request) -> Any:
-        """Return the file that was sent, if its size is accepted."""
+        """Return the file that was sent, if its size is accepted.
+
+        Raises:
+            TooLargeError: the body is larger than UPLOAD_MAX_MB allows.
+            ParseError: the request ended too early.
+            ValidationError: there is no file.
+        """
         if int(request.META.get("CONTENT_LENGTH") or 0) > (
             settings.UPLOAD_MAX_MB * 1_000_000 + FORM_BYTES
         ):

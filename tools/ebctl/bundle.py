@@ -95,7 +95,11 @@ def runs(entry: zipfile.ZipInfo) -> bool:
 
 
 def from_tree(root: Path) -> Bundle:
-    """Return what `git archive` would send of a working tree, were it committed now."""
+    """Return what `git archive` would send of a working tree, were it committed now.
+
+    Raises:
+        EbctlError: it is no git clone, or there is no git.
+    """
     listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = [name for name in listed.split("\0") if name and (root / name).is_file()]
     files = {}

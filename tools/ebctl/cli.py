@@ -76,7 +76,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_lint(arguments: argparse.Namespace) -> int:
-    """Print every finding."""
+    """Print every finding.
+
+    Raises:
+        EbctlError: there is no bundle to read.
+    """
     # Loaded here: it brings cfn-lint, which the other commands do without.
     from tools.ebctl.lint import findings_in
 
@@ -116,7 +120,11 @@ def run_bundle(arguments: argparse.Namespace) -> int:
 
 
 def run_https(arguments: argparse.Namespace) -> int:
-    """Write the listener's file and say what comes next."""
+    """Write the listener's file and say what comes next.
+
+    Raises:
+        EbctlError: as `certificate.write`.
+    """
     target = certificate.write(ROOT, arguments.arn)
     print(f"Wrote {target.relative_to(ROOT)}")
     print("Next: commit it, then eb deploy ENVIRONMENT")

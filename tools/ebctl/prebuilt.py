@@ -44,7 +44,7 @@ def check_image(image: str) -> None:
 
 
 def dockerrun(image: str, port: int) -> str:
-    """Return the file that says which image runs, and on which port it listens."""
+    """Return the file that says which image runs, and on which TCP port it listens."""
     content = {
         "AWSEBDockerrunVersion": "1",
         "Image": {"Name": image, "Update": "true"},

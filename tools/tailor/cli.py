@@ -16,7 +16,14 @@ from tools.tailor.versions import SurveyError
 
 
 def main(template: Path) -> None:
-    """Make the project that copier's answers describe, or write its generated files."""
+    """Make the project that copier's answers describe, or write its generated files.
+
+    Args:
+        template: the template's folder.
+
+    Raises:
+        SystemExit: something is in the way; the message says what.
+    """
     if sys.argv[1:] == ["generate"]:
         generate()
         return

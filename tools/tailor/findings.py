@@ -19,7 +19,11 @@ INLINE: Final = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>")
 
 
 def findings(survey: Survey) -> Iterator[str]:
-    """Yield one or two sentences each."""
+    """Yield one or two sentences each.
+
+    Raises:
+        SurveyError: the project's URLs are no Python.
+    """
     root = survey.root
     for name in FILES:
         if (root / name).exists():

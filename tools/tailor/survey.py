@@ -262,7 +262,11 @@ def parsed(path: Path) -> ast.Module:
 def chain(
     root: Path, module: str, seen: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, ast.Module]]:
-    """Yield a settings module's tree after those that it imports by `*`."""
+    """Yield a settings module's tree after those that it imports by `*`.
+
+    Raises:
+        SurveyError: one of them is no Python.
+    """
     path = file_of(root, module)
     if module in seen or not path.is_file():
         return

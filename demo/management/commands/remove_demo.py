@@ -38,7 +38,11 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="even with uncommitted changes")
 
     def handle(self, *args: Any, force: bool, **options: Any) -> None:
-        """Cut out the marked parts, write the generated files again, then remove the files."""
+        """Cut out the marked parts, write the generated files again, then remove the files.
+
+        Raises:
+            CommandError: there are uncommitted changes, or git or `manage.py env write` failed.
+        """
         root = Path(settings.BASE_DIR)
         if not force and changed(root):
             raise CommandError(
@@ -56,7 +60,11 @@ class Command(BaseCommand):
 
 
 def run(root: Path, *command: str) -> str:
-    """Return what a command prints."""
+    """Return what a command prints.
+
+    Raises:
+        CommandError: it failed.
+    """
     done = subprocess.run(  # noqa: S603 (all of it is written here)
         command, cwd=root, capture_output=True, text=True, check=False
     )
@@ -66,12 +74,20 @@ def run(root: Path, *command: str) -> str:
 
 
 def changed(root: Path) -> bool:
-    """Return whether there is work that is not committed."""
+    """Return whether there is work that is not committed.
+
+    Raises:
+        CommandError: as `run`.
+    """
     return bool(run(root, "git", "status", "--porcelain"))
 
 
 def tracked(root: Path) -> list[Path]:
-    """Return the project's text files but the demo's own."""
+    """Return the project's text files but the demo's own.
+
+    Raises:
+        CommandError: as `run`.
+    """
     # -z: git would quote names that are not ASCII.
     patterns = ("-e", "remove_demo", "-e", "^pillow==", "-e", "uploads by")
     names = run(root, "git", "grep", "--name-only", "-I", "-z", "--untracked", *patterns)

@@ -88,7 +88,14 @@ def check_file(name: str, text: str) -> Found:
 
 
 def check_key(name: str, key: str, value: nodes.Node, line: int) -> Found:
-    """Yield what one key of a file holds, and what is wrong with it."""
+    """Yield what one key of a file holds, and what is wrong with it.
+
+    Args:
+        name: the file's path in the bundle.
+        key: the key.
+        value: its value.
+        line: the line of the key, from 1.
+    """
     if key not in KEYS:
         hint = did_you_mean(key, KEYS)
         yield Finding(name, line, f"{key!r} is not known here.{hint}", "key")
