@@ -64,7 +64,7 @@ class NewUploadSerializer(serializers.Serializer):
     )
 
     def validate_image(self, file: UploadedFile) -> UploadedFile:
-        """Check the size: UPLOAD_MAX_MB is in megabytes, of 1,000,000 bytes each.
+        """Check the size against UPLOAD_MAX_MB, in megabytes of 1,000,000 bytes.
 
         Raises:
             ValidationError: the image is too large; its code is `too_large`.

@@ -113,7 +113,7 @@ class Breaker:
         try:
             yield
         except away as error:
-            # Quick, and the same for every try: the fault of a handshake is better named each time.
+            # A failed TLS handshake is quick, and its error names the cause: no need to open.
             if not isinstance(error, but) and not tls.is_fault(error):
                 self.open()
             raise
@@ -156,7 +156,7 @@ class Breaker:
                 finally:
                     self.give_back(away=not answered)
             else:
-                # Another one connects or checks; longer than this, it hangs there.
+                # Another process connects or checks; after this time it hangs.
                 blocked = blocked or now
                 if now - blocked > CHECK_SECONDS + POLL_SECONDS:
                     self.open()

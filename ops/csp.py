@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # Policies as headers, by what decides them (`policy_key`).
 built: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 HEADERS = (HEADER, HEADER_REPORT_ONLY)
-# What a nonce is after the response, which can no longer allow it.
+# The nonce after the response, whose policy can no longer allow it.
 TOO_LATE = CheckableLazyObject(CSPMiddleware._csp_nonce_post_response)
 
 

@@ -78,7 +78,7 @@ class RateThrottle(BaseThrottle, ABC):
             return False
         if keys[1] not in counts:
             cache.add(keys[1], 0, timeout=2 * period)
-        # Of those who come at once, the last ones see that they are too many.
+        # Atomic: of requests at the same moment, only those over the limit are refused.
         if before * share + cache.incr(keys[1]) > limit:
             self.wait_seconds = period - into
             return False
@@ -104,7 +104,7 @@ def wait(before: int, current: int, limit: int, period: int, into: float) -> flo
         into: seconds since this period began.
     """
     if current + 1 <= limit and before:
-        # The share of the period before has to shrink to what is free.
+        # Until the former period's share has shrunk to what is free.
         return max(1.0, period * (1 - (limit - current - 1) / before) - into)
     # Into the next period, until this one's share has shrunk.
     return max(1.0, period - into + period * (1 - (limit - 1) / max(current, 1)))

@@ -156,7 +156,7 @@ def wait_for_database(
             connection.ensure_connection()
             return
         except TypeError as error:
-            # Of an option that the client does not know.
+            # The client does not know an option.
             raise DatabaseNotReadyError(
                 f"DATABASE_URL has an invalid option after its ?: {error}"
             ) from None

@@ -21,9 +21,9 @@ MODES: Final[Mapping[str, tuple[str, ...]]] = {
     "postgres": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     # remove_postgres: end
 }
-# So many, the last ones, check who signed the server's certificate.
+# How many of the modes, from the end, verify the server's certificate.
 _VERIFYING: Final = 2
-# What a URL calls the same, after its question mark.
+# The same in the query of a URL.
 _IN_URL: Final = frozenset(
     {
         *("ssl_mode", "ssl_ca"),  # remove_mysql

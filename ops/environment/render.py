@@ -165,7 +165,7 @@ def _sample_entry(variable: Variable) -> str:
         lines.append(f"# required in: {', '.join(_ordered(variable.required_in))}")
         lines.append(f"{variable.name}=")
     else:
-        # A sample that stood here would be copied.
+        # Nobody may copy a sample secret from here.
         shown = "" if variable.secret else dotenv.write(variable.default_in("local"))
         lines.append(f"#{variable.name}={shown}")
     return "\n".join(lines)

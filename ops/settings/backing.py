@@ -16,7 +16,7 @@ FILES = "filesystem://localhost//"
 # (ops/breaker.py).
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 0.5
-# A worker waits for its next message within this.
+# A worker's wait for its next message has to fit into this.
 WORKER_ANSWER_SECONDS = 2
 
 # A worker and an AMQP broker each notice after two of these that the other has vanished.

@@ -11,7 +11,7 @@ from ops.logs.tokens import without_tokens
 
 # Of a request, what may be sent. Not its body, its cookies or its query, in which secrets may be.
 REQUEST_PARTS = {"method", "url"}
-# What they log as an error is sent as the exception that it is.
+# The errors that these log are sent already, as exceptions.
 LOGGED_TWICE = ("django_structlog.middlewares.request", "django_structlog.celery.receivers")
 
 

@@ -12,13 +12,12 @@ from django.conf import settings
 
 from ops.recent import Recent
 
-# How long a server may take to say whether it is ready.
 PROBE_SECONDS = 1.0
-# How long the answers are kept.
+# Each server is asked once a second, however many pages are open.
 KEEP_SECONDS = 1.0
 
 UP, DRAINING, DOWN = "up", "draining", "down"
-# What load balancers take the answers of /readyz for.
+# By the status of /readyz, as load balancers read it.
 STATES = {200: UP, 404: DRAINING}
 
 
@@ -98,7 +97,7 @@ def probe(server: ServerEntry) -> ServerHealth:
     return ServerHealth(server, state, f"/readyz answers {status}" if state == DOWN else "")
 
 
-# A name that the name server is slow about cannot be given up; its thread is left alone meanwhile.
+# A slow name lookup cannot be cancelled, so it keeps its thread until it ends.
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="servers")
 _running: "dict[ServerEntry, Future[ServerHealth]]" = {}
 

@@ -20,8 +20,8 @@ from tools.ebctl.faults import EbctlError
 # Elastic Beanstalk's own limit. https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/applications-sourcebundle.html
 LARGEST_BYTES = 512 * 1024 * 1024
 
-# What zipfile raises of a damaged archive: of its structure and checksums, of each way to compress,
-# of an end that comes too early, of a password (RuntimeError), and of what it does not know.
+# What zipfile raises for an archive that is damaged, cut off, encrypted (RuntimeError), or of
+# an unknown kind (NotImplementedError).
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
     *(RuntimeError, NotImplementedError, ValueError),

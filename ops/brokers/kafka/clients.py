@@ -80,8 +80,8 @@ def write(config: dict[str, Any], topic: str, text: bytes) -> None:
     if not reports:
         raise NoBrokersAvailable("no answer to a message")
     if fault := reports[0]:
-        # It could no longer detect duplicates, and writes nothing from then on. Its
-        # refusals have this code, and are not called fatal themselves.
+        # After a fatal error the producer writes nothing more. Its refusals have this code,
+        # without being fatal themselves.
         if fault.fatal() or fault.code() == KafkaError._FATAL:
             kept.drop(producer)
         raise NoBrokersAvailable(fault)

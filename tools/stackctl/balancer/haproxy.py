@@ -32,12 +32,12 @@ START = "/usr/local/etc/haproxy/start"
 MASTER_SOCKET = "/var/lib/haproxy/master.sock"
 CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"
 STATE_FILE = "/var/lib/haproxy/server-state"
-# How many requests at once a worker gives each server in the moment that it is replaced. They wait
-# in the server then, health checks behind them: few enough to be worked off before a check is over.
+# How many requests at once a worker sends each server while it is replaced: few enough that
+# the health checks, which queue behind them, do not time out.
 FORMER_LIMIT = 32
 # What `set server ... addr` answers: the address is another one now, or was that one already.
 MOVED = ("IP changed", "nothing changed")
-# One that is stopped or hangs takes connections and says nothing. The master answers a reload when
+# An HAProxy that hangs accepts connections and does not answer. The master answers a reload when
 # the new process is up.
 ANSWER_SECONDS = 10
 MASTER_SECONDS = 50

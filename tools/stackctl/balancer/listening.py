@@ -15,7 +15,7 @@ from ..common.faults import StackctlError
 from ..docker import engine
 
 BIND = Path(__file__).parents[1] / "inside/bind.pl"
-# Of the address families those that are bound by address and port.
+# The address families that have an address and a port.
 _FAMILY = re.compile(r"^(?:tcp|ipv4|ipv6)@")
 
 

@@ -236,7 +236,7 @@ def changed_variables(
     if service not in project.services:
         return []
     present = project.environment(service)
-    # Those that are not set any more are there without a value.
+    # Compose lists variables that are no longer set, without a value.
     names = project.services[service].get("environment") or {}
     return sorted(n for n in names if container.environ.get(n, "") != present.get(n, ""))
 

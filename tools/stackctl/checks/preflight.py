@@ -49,8 +49,8 @@ PORT_ADDRESSES: Final[dict[str, str]] = {
     "APACHE_PORT": "DIRECT_ADDRESS",  # remove_apache
 }
 
-# What git wrote under a umask of 027 or 077 is so in all folders: one that a container mounts, and
-# one that goes into the images.
+# git writes all files under the same umask (027, 077), so two show it: one that a container
+# mounts, and one that is in the images.
 SAMPLES: Final = ("haproxy/haproxy.cfg", "supervisor/entrypoint")
 # Nothing that git ignores, such as .env.
 READABLE: Final = """git ls-files -z | xargs -0 chmod a+rX

@@ -24,8 +24,8 @@ MOUNTED = "".join(
 )
 # Where a restore unpacks, and where it puts what was there; left behind only by a crash.
 STAGED, REPLACED = ".restoring", ".replaced"
-# 1 says that a file came, grew or went meanwhile, on a site that takes uploads. Those that the rows
-# of the dump name were whole before it.
+# tar ends with 1 when a file changed meanwhile, as uploads do. The files that rows of the dump
+# name were complete before.
 # https://www.gnu.org/software/tar/manual/html_section/Synopsis.html
 _NAMES = [Path(folder).name for folder in FOLDERS]
 _LEFT_OUT = " ".join(f"--exclude {n}/{left}" for n in _NAMES for left in (STAGED, REPLACED))

@@ -39,7 +39,7 @@ from . import stack
 NAME: Final = "check-" + hashlib.sha256(str(process.ROOT).encode()).hexdigest()[:8]
 SCRIPT: Final = Path(__file__).parents[1] / "inside/site.py"
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-# What .env decides here as well; all else of the stack's is the check's own, and yours stays yours.
+# The stack's variables that .env decides here too, as it does all of the project's own.
 CHOSEN: Final = {
     *("DB_ENGINE", "BROKER", "APP_SERVER", "WEB_CONCURRENCY", "REQUEST_SECONDS", "TASK_SECONDS"),
     *("APP_MEMORY", "DB_MEMORY", "CSP_MODE", "UPLOAD_MAX_MB"),

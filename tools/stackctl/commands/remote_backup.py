@@ -25,7 +25,7 @@ from . import backup as saving
 from . import backup_files as files
 
 _DUMP, _FILES = "/srv/dump", "/srv/files"
-# Each check reads another part of the data; all of it has been read after so many.
+# Each check reads another tenth of the data.
 CHECKS = 10
 
 
@@ -34,7 +34,6 @@ class Snapshot:
     """One backup in a place."""
 
     name: str
-    # The stack that it is of.
     project: str
     id: str
 

@@ -33,7 +33,7 @@ def drain(console: Console, server: str, *, force: bool) -> dict[str, Any]:
     with lock.held(project, f"drain {server}"), interrupt.noted(console.warn):
         balancer = state.balancer_of(project)
         _seen(balancer, server)
-        # Another proxy is no server: it needs one as HAProxy does.
+        # Not another proxy: it needs a server too.
         seen = balancer.servers().values()
         others = [s for s in seen if s.up and s.name in project.servers and s.name != server]
         if not others and not force:
@@ -64,7 +64,7 @@ def ready(console: Console, server: str) -> dict[str, Any]:
         balancer = state.balancer_of(project)
         with console.step(f"{server}: back into service"):
             if _seen(balancer, server).status.startswith("MAINT"):
-                # From maintenance it would count as up before any check; so checks come first.
+                # After maintenance HAProxy would count it as up before any check.
                 balancer.drain(server)
                 _wait(balancer, server, ("DRAIN",))
             balancer.ready(server)

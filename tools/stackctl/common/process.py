@@ -27,7 +27,7 @@ PIECE_BYTES = 1 << 20
 _POLL_SECONDS = 0.2
 _ATTEND_SECONDS = 0.01
 _TERM_SECONDS = 10
-# The standard inputs of attended programs, which what is started meanwhile keeps open.
+# The standard inputs of attended programs: programs that start meanwhile keep them open.
 _inherited: set[int] = set()
 
 

@@ -229,7 +229,7 @@ def _policy(event: Event, place: str, where: Where) -> Parts:
     if event["source"] == "inline" and event["directive"] in INLINE:
         what = INLINE[event["directive"]][0]
     else:
-        # One line of a template loads it; without one a rule for all of its kind is the line.
+        # The template's line that loads it tells findings apart; else the policy's source does.
         what = f"{event['source'] if place else source} ({directive})"
     return f"the Content-Security-Policy {how} {quoted(what)} on {{pages}}", place, []
 

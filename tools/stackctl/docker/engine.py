@@ -224,7 +224,7 @@ def was_stopped(container: Container) -> bool:
     Raises:
         StackctlError: the engine does not answer, which says nothing of the container.
     """
-    # Without an end it would wait for more; `0s` is cut to the second, before the beginning.
+    # Without --until the client waits for more events; `0s` is rounded to the second, too early.
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     events = docker(
         *("events", "--since", container.finished, "--until", now),

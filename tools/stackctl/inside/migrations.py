@@ -239,7 +239,7 @@ def main() -> None:
     result = state()
     if sys.argv[1] == "lint":
         result |= lint(result["applied"], result["unapplied"])
-    # Whatever a settings module or the linter printed before, without an end to its line.
+    # On a line of its own, whatever was printed before.
     print(f"\n{sys.argv[2]}{json.dumps(result)}", flush=True)
 
 

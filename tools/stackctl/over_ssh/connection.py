@@ -26,10 +26,10 @@ from .target import Target
 
 SCRIPT = Path(__file__).with_name("on_server.py")
 CONNECT_SECONDS = 20
-# A connection that is lost without a word is noticed after three of them.
+# ssh ends a silent connection after three of them (ServerAliveCountMax).
 ALIVE_SECONDS = 15
 PUSH_SECONDS = 1800.0
-# Should this program be killed, its connection ends after them.
+# How long the shared connection stays when this program is killed.
 PERSIST_SECONDS = 60
 _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 # What to do about what ssh says, in the order of its steps.

@@ -371,7 +371,7 @@ def show(error: Exception, console: Console) -> str:
             console.say(error.hint)
         return error.problem
     if not isinstance(error, ServerFailedError):
-        # A fault of this program; who mends it needs to see where.
+        # A fault of this program, which needs its traceback.
         console.lines("".join(traceback.format_exception(error)))
         return f"{type(error).__name__}: {error}"
     reason = f"{error.server}: {error.reason}"
