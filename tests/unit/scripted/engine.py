@@ -274,7 +274,7 @@ class Engine(LockVolume):
             case ["volume", "create", *options]:
                 return self.create_volume(options)
             case ["volume", "rm", name]:
-                self.step("remove the record")
+                self.step(f"remove the volume {name}")
                 self.volumes.pop(name, None)
                 return Reply()
             case ["rm", name]:

@@ -19,6 +19,7 @@ from ..docker import compose, engine, lock
 from ..inside import passwords
 from ..releases import deploy, release
 from ..releases.record import Outcome
+from ..remote import restic
 from . import images
 
 # Docker marks a container healthy again after one good check, which runs every 5 s.
@@ -178,6 +179,7 @@ def down(console: Console, *, volumes: bool) -> dict[str, Any]:
     if volumes:
         # The lock, which had to end first, mounts it.
         lock.remove(project)
+        restic.remove_cache(project)
     return {"project": project.name, "running": False, "volumes_removed": volumes}
 
 

@@ -25,6 +25,16 @@ _CACHE = "/cache"
 _SSH = ("--option", "sftp.args=-E /proc/1/fd/2")
 
 
+def cache_of(project: compose.Project) -> str:
+    """Return the volume with what restic keeps of the places."""
+    return f"{project.name}_backup-cache"
+
+
+def remove_cache(project: compose.Project) -> None:
+    """Remove the volume, where there is one."""
+    process.run("docker", "volume", "rm", cache_of(project))
+
+
 class Restic:
     """Runs restic for one stack and one place."""
 
@@ -185,7 +195,7 @@ class Restic:
             # Files of any user are read and written.
             *("--cap-drop", "ALL", "--cap-add", "DAC_OVERRIDE"),
             *("--security-opt", "no-new-privileges:true", "--log-driver", "none"),
-            *("--volume", f"{self.project.name}_backup-cache:{_CACHE}"),
+            *("--volume", f"{cache_of(self.project)}:{_CACHE}"),
             *("--env", f"RESTIC_CACHE_DIR={_CACHE}"),
             # --volume would create one that is missing: an unmounted disk would fill this one's.
             *(["--mount", f"type=bind,source={folder},target={MOUNTED}"] if folder else []),
