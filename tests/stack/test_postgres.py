@@ -5,6 +5,8 @@ import hashlib
 import json
 import secrets
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor  # remove_demo
@@ -135,6 +137,22 @@ def test_application_user_has_only_its_own_database(postgres: Site) -> None:
     )
     assert refused.returncode != 0
     assert "refused user 'postgres'" in refused.stdout
+
+
+def test_dbshell_ends_at_the_first_error_of_a_file(postgres: Site) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.stackctl", "dbshell"],
+        input="SELECT 'before';\nDROP TABLE django_session;\nSELECT 'behind';\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=postgres.tree,
+        env=postgres.environment,
+    )
+
+    assert done.returncode != 0
+    assert "must be owner of table django_session" in done.stderr
+    assert "before" in done.stdout and "behind" not in done.stdout
 
 
 def test_postgres_uses_checksums_and_the_builtin_collation(postgres: Site) -> None:

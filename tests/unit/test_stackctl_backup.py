@@ -127,6 +127,10 @@ def test_backup_on_a_full_disk_is_not_kept(stack: Stack, monkeypatch: pytest.Mon
         (lambda s: s.containers.pop("db"), "the database is not running"),
         (lambda s: setattr(s.containers["db"], "status", "exited"), "the database is not running"),
         (
+            lambda s: s.containers["db"].environ.pop("MYSQL_DATABASE"),
+            "the running database is not MySQL",
+        ),
+        (
             lambda s: (s.root / ".env").write_text("DB_HOST=elsewhere\n"),
             "the application's database is not the one of this stack",
         ),

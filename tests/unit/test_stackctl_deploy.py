@@ -361,16 +361,17 @@ def test_deploy_allows_any_migration_of_an_empty_database(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "words"),
+    ("image", "variable", "words"),
     [
-        ("mysql:9.7", "MySQL cannot roll back a schema change"),
-        ("postgres:17", "PostgreSQL has rolled it back"),
+        ("mysql:9.7", "MYSQL_DATABASE", "MySQL cannot roll back a schema change"),
+        ("postgres:17", "POSTGRES_DB", "PostgreSQL has rolled it back"),
     ],
 )
 def test_failed_migration_is_recorded_with_the_applied_migrations(
-    stack: Stack, image: str, words: str
+    stack: Stack, image: str, variable: str, words: str
 ) -> None:
     stack.extra["db"] = {"image": image}
+    stack.containers["db"].environ[variable] = NAME
     stack.data.accepted["postgres.sh"] = ["a-password"]
     stack.data.migrations["bbbb"] = ["shop.0002", "shop.0003", "shop.0004"]
     stack.data.migration_fails = (1, 1, "Applying shop.0003...\nOperationalError: no column")

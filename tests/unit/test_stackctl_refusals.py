@@ -77,6 +77,11 @@ REFUSALS: dict[str, tuple[Callable[[Stack], object], str, str]] = {
         "needs what is not running: db;",
         "docker compose up --detach --wait --no-deps db",
     ),
+    "another database": (
+        lambda s: s.containers["db"].environ.pop("MYSQL_DATABASE"),
+        "the running database is not MySQL, which the present DB_ENGINE selects",
+        "docs/update.md, Move to the other database",
+    ),
     "old redis": (
         lambda s: s.containers["redis"].environ.pop("REDIS_USERNAME"),
         "redis' container is of an earlier release",

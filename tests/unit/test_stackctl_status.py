@@ -128,6 +128,22 @@ def test_haproxy_is_not_recreated_in_a_new_network_before_the_servers(
     assert status(machine)["haproxy"].hint.startswith("docker compose up --detach --no-deps --forc")
 
 
+@pytest.mark.parametrize("service", ["server2", "db"])
+def test_next_step_after_a_change_of_the_database_server_is_to_move_its_data(
+    machine: Machine, service: str
+) -> None:
+    services = {**machine.project.services}
+    services["server2"] = {**services["server2"], "environment": {"DB_ENGINE": "mysql"}}
+    machine.project = compose.Project("project", "local", {"name": "project", "services": services})
+    machine.change_quietly(
+        service,
+        environ={"DB_ENGINE": "postgres", "POSTGRES_DB": "shop"},
+        config_hash="former",
+    )
+
+    assert "docs/update.md, Move to the other database" in status(machine)[service].hint
+
+
 @pytest.mark.parametrize(
     ("service", "hint"),
     [
@@ -140,11 +156,15 @@ def test_haproxy_is_not_recreated_in_a_new_network_before_the_servers(
 def test_changed_variables_are_named_without_their_values(
     machine: Machine, service: str, hint: str
 ) -> None:
-    environment = {"SAME": "a$$b", "DB_PASSWORD": "new-secret", "ADDED": "1", "EMPTY": None}
+    environment = {
+        **{"SAME": "a$$b", "DB_PASSWORD": "new-secret", "ADDED": "1", "EMPTY": None},
+        "MYSQL_DATABASE": "shop",
+    }
     services = {**machine.project.services}
     services[service] = {**services[service], "environment": environment}
     machine.project = compose.Project("project", "local", {"name": "project", "services": services})
     environ = {"SAME": "a$b", "DB_PASSWORD": "old-secret", "RELEASE": "old"}
+    environ["MYSQL_DATABASE"] = "shop"
     machine.change_quietly(service, environ=environ, config_hash="former")
 
     row = status(machine)[service]

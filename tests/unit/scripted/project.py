@@ -35,7 +35,7 @@ def project(root: Path, port: int, extra: dict[str, dict[str, Any]]) -> dict[str
         "migrate": application,
         "env-check": {**application, "build": {"context": "."}},
         "haproxy": {"image": "haproxy:3.0", "ports": ports, "networks": {"backend": None}},
-        "db": {"image": "mysql:9.7", "environment": password},
+        "db": {"image": "mysql:9.7", "environment": {**password, "MYSQL_DATABASE": "shop"}},
         "redis": {"image": "redis:8.0", "environment": redis},
     }
     for name, changes in extra.items():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ..common.faults import StackctlError
 from ..docker import compose, engine
-from ..inside import passwords
+from ..inside import databases, passwords
 from . import state
 from .preflight import Check
 
@@ -214,6 +214,8 @@ def _drift(
     if passwords.is_rotated(project, container):
         return None
     names = changed_variables(service, container, project)
+    if service == compose.DATABASE and (problem := databases.problem_of(project, container)):
+        return problem, databases.MOVE
     differs = ", ".join(names) or "a compose file, or a variable that has no value now"
     if service in (*project.servers, *project.workers):
         rotated = [p.name for p in passwords.PASSWORDS.values() if p.is_changed(project, names)]
@@ -223,6 +225,8 @@ def _drift(
         first = project.step_before_recreating(service, seen.containers)
         command = compose.recreate_command(service)
         hint = f"{first}{command} brings the present one, with a short interruption"
+    if "DB_ENGINE" in names:
+        hint = databases.MOVE
     return (
         f"it runs with its former configuration; what has changed: {differs}",
         hint,

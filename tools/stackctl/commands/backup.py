@@ -170,14 +170,16 @@ def _read_files(archive: Path) -> None:
 
 
 def running_database(project: compose.Project) -> str:
-    """Return the id of the database's container.
+    """Return the database's container.
 
     Raises:
-        StackctlError: it does not run.
+        StackctlError: it does not run, or is of another kind than the variables select.
     """
     container = project.containers().get(compose.DATABASE)
     if container is None or not container.running:
         raise StackctlError("the database is not running", "Start it: docker compose up -d db")
+    if problem := databases.problem_of(project, container):
+        raise StackctlError(problem, databases.MOVE)
     return container.id
 
 

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..docker import compose, engine
+
 # The databases into which a backup is loaded: to verify it, and before it replaces the live one.
 VERIFIED: Final = "stackctl_verify"
 RESTORED: Final = "stackctl_restore"
+# The next step where the database's container is of another kind.
+MOVE: Final = (
+    "To move its data: docs/update.md, Move to the other database. Else set the former DB_ENGINE."
+)
 _INSIDE: Final = Path(__file__).parent
 
 
@@ -24,6 +30,8 @@ class DatabaseServer:
     name: str
     # The image's name, without registry and tag.
     image: str
+    # The variable of its container with the database's name.
+    variable: str
     # What runs in its container.
     script: str
     # The last line of every complete dump.
@@ -39,13 +47,14 @@ class DatabaseServer:
 
 # remove_mysql: begin
 MYSQL: Final = DatabaseServer(
-    "MySQL", "mysql", "mysql.sh", b"-- Dump completed", undoes_changes=False
+    "MySQL", "mysql", "MYSQL_DATABASE", "mysql.sh", b"-- Dump completed", undoes_changes=False
 )
 # remove_mysql: end
 # remove_postgres: begin
 POSTGRESQL: Final = DatabaseServer(
     "PostgreSQL",
     "postgres",
+    "POSTGRES_DB",
     "postgres.sh",
     b"-- PostgreSQL database dump complete",
     undoes_changes=True,
@@ -53,6 +62,19 @@ POSTGRESQL: Final = DatabaseServer(
 # remove_postgres: end
 # The first one is meant where nothing says which.
 SERVERS: Final = (MYSQL, POSTGRESQL)
+
+
+def problem_of(project: compose.Project, container: engine.Container) -> str:
+    """Return what is wrong with a database's container of another kind of server, or nothing.
+
+    Args:
+        project: the stack, with its present variables.
+        container: the database's.
+    """
+    server = server_of(str(project.services.get(compose.DATABASE, {}).get("image", "")))
+    if server is None or server.variable in container.environ:
+        return ""
+    return f"the running database is not {server.name}, which the present DB_ENGINE selects"
 
 
 def server_of(image: str) -> DatabaseServer | None:

@@ -7,7 +7,7 @@ from ..checks import state
 from ..common.console import Console
 from ..common.faults import StackctlError
 from ..docker import compose, engine
-from ..inside import passwords
+from ..inside import databases, passwords
 from . import record, surge
 
 
@@ -111,7 +111,8 @@ def require_backing(project: compose.Project, console: Console) -> None:
     One that is down is no reason to refuse: the release may be what it waits for.
 
     Raises:
-        StackctlError: one has no container, or Redis' is of an earlier release.
+        StackctlError: one has no container, the database is of another kind, or Redis' container
+            is of an earlier release.
     """
     containers = project.containers()
     missing = [name for name in project.backing if name not in containers]
@@ -121,6 +122,9 @@ def require_backing(project: compose.Project, console: Console) -> None:
             f"refused, because the release needs what is not running: {names}; nothing was changed",
             f"Start it first: docker compose up --detach --wait --no-deps {names}",
         )
+    database = containers.get(compose.DATABASE)
+    if database and (problem := databases.problem_of(project, database)):
+        raise StackctlError(f"refused, because {problem}; nothing was changed", databases.MOVE)
     old = containers.get(compose.REDIS)
     if old is not None and passwords.REDIS.is_own(project) and "REDIS_USERNAME" not in old.environ:
         raise StackctlError(
