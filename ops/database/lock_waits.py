@@ -273,7 +273,6 @@ class LockWaits:
         """Run a statement without the time limit: it blocks no reader.
 
         A limit would leave a broken index behind.
-        https://www.postgresql.org/docs/17/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
         """
         self.past_django("SET lock_timeout = 0")
         try:
