@@ -142,7 +142,7 @@ END
 
     # The argument behind the database: `admin`, or else with the rights of the application's user.
     shell)
-        export PGDATABASE=$live PGOPTIONS= PSQL_HISTORY=/dev/null
+        export PGDATABASE=$live PGOPTIONS='' PSQL_HISTORY=/dev/null
         [ "${3:-}" = admin ] || export PGOPTIONS="-c role=$DB_USER"
         # SQL from a file ends at its first error.
         [ -t 0 ] && end=0 || end=1
