@@ -115,10 +115,12 @@ def test_defaults_in_the_dockerfiles_match_the_contract(layer: str) -> None:
 def test_defaults_in_the_start_scripts_match_the_contract() -> None:
     folders = ("haproxy", "nginx", "redis", "supervisor", "uwsgi", "variants")
     scripts = [
-        text
+        content.decode()
         for folder in folders
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and (text := path.read_text()).startswith(("#!/bin/", "# shellcheck"))
+        if path.is_file()
+        # Not as text: compiled modules may be next to them.
+        and (content := path.read_bytes()).startswith((b"#!/bin/", b"# shellcheck"))
     ]
     defaults = re.findall(r"\$\{(\w+):[-=](\w+)\}", "\n".join(scripts))
     known = {
