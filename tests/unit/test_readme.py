@@ -8,10 +8,12 @@ import textwrap
 from typing import Any
 
 import pytest
+import typer
 from celery.schedules import crontab
 
 from ops.environment.contract import VARIABLES
 from tests.tree import ROOT, tracked_files
+from tools.stackctl.cli import app
 
 PAGES = [
     ROOT / "README.md",
@@ -43,6 +45,20 @@ def test_make_targets_in_docs_exist() -> None:
 
     assert {"run", "test", "bench", "help"} <= named
     assert named <= targets
+
+
+def test_stackctl_commands_and_options_in_docs_exist() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    text = "\n".join(page.read_text() for page in (*PAGES, *(ROOT / "docs").glob("*.md")))
+    named = re.findall(r"\./stackctl(?: --host \S+)? +([a-z]+)([^\n`#|<>;&()]*)", text)
+
+    assert len(named) > 50
+    assert {name for name, _ in named} <= set(commands)
+    for name, arguments in named:
+        known = {text for option in commands[name].params for text in option.opts}
+        # The arguments of these are another program's.
+        if name not in {"env", "exec", "shell"}:
+            assert set(re.findall(r"(?<!\S)--[a-z-]+", arguments)) <= known
 
 
 def test_folders_and_dockerfiles_in_docs_exist() -> None:
