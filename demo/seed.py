@@ -15,7 +15,7 @@ OWNER = "example"
 
 
 def seed() -> str:
-    """Add them, and return what was added. Nobody can sign in as the user."""
+    """Add them, and return what was added. The user has no password to sign in with."""
     users = get_user_model().objects
     owner = users.filter(username=OWNER).first() or users.create_user(OWNER)
     if Upload.objects.filter(owner=owner).exists():

@@ -64,7 +64,7 @@ class Watch:
         if failed > self.since:
             self.since = failed
             report(f"The backup failed: {noted.get('problem')}", str(noted.get("next") or ""))
-        # Only where a timer makes them: nobody knows when the next one by hand comes.
+        # Only where a timer makes them: backups by hand have no schedule.
         late = now - float(noted.get("succeeded") or noted.get("failed") or now)
         if noted.get("scheduled") and late > OVERDUE_SECONDS and now > self.complained + 86_400:
             self.complained = now

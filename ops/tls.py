@@ -1,4 +1,4 @@
-"""Faults of TLS with a database or Redis, told from an outage: no waiting ends them."""
+"""Faults of TLS with a database or Redis. They are no outage: no waiting ends them."""
 
 import re
 from collections.abc import Iterator

@@ -170,6 +170,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory, remove_test_images: None) -> 
 
 
 @pytest.fixture(scope="session")
+def production_image(tree: Path) -> str:
+    """Build the production image, and return its name."""
+    stack = Stack(tree, "production")
+    stack.compose("build", "env-check")
+    return stack.image
+
+
+@pytest.fixture(scope="session")
 def local(tree: Path) -> Iterator[Stack]:
     """Start the local layer as `docker compose up` does, with a shorter drain."""
     # All tests sign in from one address.

@@ -244,7 +244,7 @@ class LockWaits:
         Args:
             run: executes it: `run(sql, params, many, more)`.
             sql: the statement.
-            params: its parameters; with `many`, a row of them for each execution.
+            params: its parameters; with `many`, a sequence of them for each execution.
             many: whether it is executed for several rows.
             more: what Django's execute wrappers pass on.
 

@@ -165,7 +165,7 @@ def _sample_entry(variable: Variable) -> str:
         lines.append(f"# required in: {', '.join(_ordered(variable.required_in))}")
         lines.append(f"{variable.name}=")
     else:
-        # Nobody may copy a sample secret from here.
+        # A sample secret would be copied into production.
         shown = "" if variable.secret else dotenv.write(variable.default_in("local"))
         lines.append(f"#{variable.name}={shown}")
     return "\n".join(lines)

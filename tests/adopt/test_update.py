@@ -22,7 +22,7 @@ CHANGED = (
         "tests/lint",
         "pyproject.toml",
     ),
-    *("ops/apps.py", "ops/cache.py", "ops/celery.py", "tools/stackctl/cli.py"),
+    *("ops/apps.py", "ops/cache.py", "ops/celery.py", "tools/stackctl/cli/app.py"),
     *("requirements/lock", "ops/environment/broker.py"),
 )
 REMOVED = ".devcontainer/devcontainer.json"

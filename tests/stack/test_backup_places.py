@@ -100,7 +100,7 @@ def test_wrong_password_and_wrong_keys_are_named(
 
     with pytest.raises(StackctlError, match="BACKUP_PASSWORD is not the password") as raised:
         opened(monkeypatch, {**sftp, "BACKUP_PASSWORD": "another secret"})
-    assert "nobody can read them without it" in raised.value.hint
+    assert "they cannot be read without it" in raised.value.hint
     assert "another secret" not in f"{raised.value.problem}{raised.value.hint}"
     with pytest.raises(StackctlError, match="refuses the key in BACKUP_SSH_KEY"):
         opened(monkeypatch, {**sftp, "BACKUP_SSH_KEY_FILE": str(tmp_path / "host")})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.authorities import Authority
-from tests.stack.compose import STACK_NAME, Stack, docker
+from tests.stack.compose import STACK_NAME, docker
 from tests.waiting import eventually
 
 PASSWORD = "s3cret"
@@ -65,14 +65,6 @@ print(json.dumps(words))
 
 
 @pytest.fixture(scope="module")
-def image(tree: Path) -> str:
-    """Build the production image of this tree."""
-    stack = Stack(tree, "production")
-    stack.compose("build", "env-check")
-    return stack.image
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the servers' certificate, its authority and another one."""
     folder = tmp_path_factory.mktemp("certs")
@@ -94,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def network(folder: Path, image: str) -> Iterator[str]:
+def network(folder: Path, production_image: str) -> Iterator[str]:
     """Start the servers on a network of their own, on which each has two names."""
     name = f"{STACK_NAME}-tls"
     docker("network", "create", name)
@@ -116,7 +108,9 @@ def network(folder: Path, image: str) -> Iterator[str]:
         docker("network", "rm", name)
 
 
-def ask(image: str, network: str, folder: Path, engine: str, **environ: str) -> dict[str, str]:
+def ask(
+    production_image: str, network: str, folder: Path, engine: str, **environ: str
+) -> dict[str, str]:
     """Return what the application says of its components, and a migration at its start."""
     given = {
         "DJANGO_SETTINGS_MODULE": "mysite.settings.dev",
@@ -133,35 +127,37 @@ def ask(image: str, network: str, folder: Path, engine: str, **environ: str) -> 
     options = [word for name, text in given.items() for word in ("-e", f"{name}={text}")]
     done = docker(
         *("run", "--rm", "--network", network, "--volume", f"{folder}:/certs:ro"),
-        *(*options, "--entrypoint", "python", image, "-c", ASK),
+        *(*options, "--entrypoint", "python", production_image, "-c", ASK),
     )
     return json.loads(done.splitlines()[-1])
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest, image: str, network: str, folder: Path) -> str:
+def engine(
+    request: pytest.FixtureRequest, production_image: str, network: str, folder: Path
+) -> str:
     """Return an engine once its server and Redis answer."""
     tls = {"DB_SSL_CA": "/certs/ca.pem", "REDIS_SSL_CA": "/certs/ca.pem"}
 
     def is_up() -> bool:
-        return set(ask(image, network, folder, request.param, **tls).values()) == {"up"}
+        return set(ask(production_image, network, folder, request.param, **tls).values()) == {"up"}
 
     eventually(is_up, seconds=120, what=f"{request.param} and Redis answer with TLS")
     return str(request.param)
 
 
 def test_right_authority_is_accepted_as_text_too(
-    engine: str, image: str, network: str, folder: Path
+    engine: str, production_image: str, network: str, folder: Path
 ) -> None:
     text = (folder / "ca.pem").read_text()
-    words = ask(image, network, folder, engine, DB_SSL_CA=text, REDIS_SSL_CA=text)
+    words = ask(production_image, network, folder, engine, DB_SSL_CA=text, REDIS_SSL_CA=text)
     assert set(words.values()) == {"up"}
 
 
 def test_tls_without_verification_accepts_any_certificate(
-    engine: str, image: str, network: str, folder: Path
+    engine: str, production_image: str, network: str, folder: Path
 ) -> None:
-    words = ask(image, network, folder, engine, DB_SSL_MODE=REQUIRED[engine])
+    words = ask(production_image, network, folder, engine, DB_SSL_MODE=REQUIRED[engine])
     assert words["database"] == words["start"] == "up"
 
 
@@ -175,30 +171,32 @@ def test_tls_without_verification_accepts_any_certificate(
     ],
 )
 def test_wrong_authority_is_named(
-    engine: str, image: str, network: str, folder: Path, given: dict[str, str]
+    engine: str, production_image: str, network: str, folder: Path, given: dict[str, str]
 ) -> None:
     strictest = {"mysql": "VERIFY_IDENTITY", "postgres": "verify-full"}[engine]
     given = {name: text.replace("strictest", strictest) for name, text in given.items()}
-    words = ask(image, network, folder, engine, **given)
+    words = ask(production_image, network, folder, engine, **given)
     assert "certificate is not trusted; check DB_SSL_CA" in words["database"]
     assert "certificate is not trusted; check REDIS_SSL_CA" in words["cache"]
     assert words["broker"] == words["cache"]
     assert "do not agree on TLS" in words["start"] and "check DB_SSL_CA" in words["start"]
 
 
-def test_missing_tls_is_named(engine: str, image: str, network: str, folder: Path) -> None:
+def test_missing_tls_is_named(
+    engine: str, production_image: str, network: str, folder: Path
+) -> None:
     mode = {"mysql": "DISABLED", "postgres": "disable"}[engine]
     url = f"redis://:{PASSWORD}@redis.test"
-    words = ask(image, network, folder, engine, DB_SSL_MODE=mode, REDIS_URL=url)
+    words = ask(production_image, network, folder, engine, DB_SSL_MODE=mode, REDIS_URL=url)
     assert "the server requires it; set DB_SSL_MODE" in words["database"]
     assert "do not agree on TLS" in words["start"] and "set DB_SSL_MODE" in words["start"]
 
 
 def test_certificate_for_another_host_is_named(
-    engine: str, image: str, network: str, folder: Path
+    engine: str, production_image: str, network: str, folder: Path
 ) -> None:
     words = ask(
-        *(image, network, folder, engine),
+        *(production_image, network, folder, engine),
         DB_HOST=f"other-{engine}",
         DB_SSL_CA="/certs/ca.pem",
         REDIS_URL=f"rediss://:{PASSWORD}@other-redis",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.compose import STACK_NAME, Stack, docker
+from tests.stack.compose import STACK_NAME, docker
 from tests.tree import ROOT
 
 # Pure Python packages that the image does not have.
@@ -57,14 +57,6 @@ SERVERS = {
         {"POSTGRES_USER": "tester", "POSTGRES_PASSWORD": PASSWORD},
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def image(tree: Path) -> str:
-    """Build the production image of this tree."""
-    stack = Stack(tree, "production")
-    stack.compose("build", "env-check")
-    return stack.image
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +115,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
 
 
 def test_unit_tests_pass_on_a_real_database(
-    database: tuple[str, str], image: str, packages: Path, files: list[str]
+    database: tuple[str, str], production_image: str, packages: Path, files: list[str]
 ) -> None:
     engine, server = database
     environment = {
@@ -155,7 +147,7 @@ def test_unit_tests_pass_on_a_real_database(
             *("docker", "run", "--rm", "--network", f"container:{server}"),
             *(word for name in environment for word in ("--env", name)),
             *(word for here, there in mounts.items() for word in ("-v", f"{here}:{there}:ro")),
-            *(image, "sh", "-c", RUN, WAIT),
+            *(production_image, "sh", "-c", RUN, WAIT),
             *("--quiet", "-p", "no:cacheprovider", "-m", "database", *files),
         ],
         env={**os.environ, **environment},

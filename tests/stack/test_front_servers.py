@@ -1,143 +1,17 @@
 """How the proxies handle requests and responses: headers, queueing, retries, stops."""
 
-import http.client
 import json
 import re
-import select
 import socket
 import subprocess
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from pathlib import Path
 
 import pytest
-import requests
 
-from tests.ports import free_port
-from tests.stack.bench import PORTS, SERVERS, Bench, container, shared
-from tests.stack.compose import STACK_NAME, docker
-from tests.stack.test_retries import echo
-from tests.tree import ROOT
+from tests.stack.bench import PORTS, SERVERS, Bench, container
+from tests.stack.compose import docker
 from tests.waiting import eventually
 from tools.stackctl.balancer.apache import MEMBER
-
-FORGED = {
-    "Forwarded": "for=203.0.113.9",
-    "X-Forwarded-For": "203.0.113.9",
-    "X-Forwarded-Host": "evil.example",
-    "X-Forwarded-Port": "4443",
-    "X-Forwarded-Prefix": "/evil",
-    "X-Forwarded-Proto": "https",
-    "X-Forwarded-Server": "evil.example",
-    "X-Forwarded-Ssl": "on",
-    "X-Real-IP": "203.0.113.9",
-    "X-Retry-On": "425",
-}
-SETS = {"x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-request-id"}
-
-
-@pytest.mark.parametrize("proxy", ["haproxy", "nginx-balancer"])
-def test_balancers_replace_forwarding_headers_of_clients(bench: Bench, proxy: str) -> None:
-    text = "".join(f"{name}: {value}\r\n" for name, value in FORGED.items())
-
-    # HAProxy balances between three servers, one of them Apache.
-    for headers in [echo(bench.ports[proxy], text) for _ in range(6)]:
-        forwarded = {
-            name: headers[name] for name in headers if name.startswith(("x-f", "x-re", "forw"))
-        }
-        # HAProxy sends it to Apache; no server reads it.
-        forwarded.pop("x-retry-on", None)
-        assert set(forwarded) <= SETS
-        assert forwarded["x-forwarded-proto"] == ["http"]
-        assert not set(FORGED.values()) & {
-            value for values in forwarded.values() for value in values
-        }
-
-
-# Sends requests from each address, which SIOCSIFADDR and SIOCSIFNETMASK add to the loopback.
-REQUEST_FROM_ADDRESSES = """
-import fcntl, http.client, socket, struct, sys
-port, *clients = sys.argv[1:]
-control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for number, client in enumerate(clients):
-    for code, text in ((0x8916, client), (0x891C, "255.255.255.255")):
-        name = b"lo:%d" % number
-        fcntl.ioctl(
-            control, code, struct.pack("16sHH4s8x", name, socket.AF_INET, 0, socket.inet_aton(text))
-        )
-    asked = http.client.HTTPConnection("127.0.0.1", int(port), source_address=(client, 0))
-    asked.request("GET", "/echo", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
-    sent = asked.getresponse().read().decode().lower()
-    print(client, *(line.split()[1] for line in sent.splitlines() if line.startswith("x-forw")))
-"""
-TRUSTED = ("127.0.0.9", "10.255.0.1", "172.16.0.9", "172.31.255.9", "192.168.255.9")
-UNTRUSTED = ("11.0.0.1", "172.15.255.9", "172.32.0.1", "192.167.0.1", "192.169.0.1", "203.0.113.5")
-
-
-@pytest.mark.parametrize("proxy", ["nginx", "apache"])
-def test_x_forwarded_for_is_trusted_only_from_private_networks(bench: Bench, proxy: str) -> None:
-    """Only the last address counts, since a client may have sent those before it."""
-    output = docker(
-        *("run", "--rm", "--network", f"container:{container(proxy)}", "--user", "0"),
-        *("--cap-add", "NET_ADMIN", "--entrypoint", "python3", f"{STACK_NAME}-base"),
-        *("-c", REQUEST_FROM_ADDRESSES, str(PORTS[proxy]), *TRUSTED, *UNTRUSTED),
-    )
-    clients = dict(line.split() for line in output.splitlines())
-
-    assert clients == {**dict.fromkeys(TRUSTED, "203.0.113.9"), **{one: one for one in UNTRUSTED}}
-
-
-# remove_beanstalk: begin
-# The nginx of an instance, with the files that the bundle adds to its `http` block.
-INSTANCE_NGINX = """
-events {}
-http {
-    include /bundle/*.conf;
-    server {
-        listen 8000;
-        return 200 "x-forwarded-for: $remote_addr";
-    }
-}
-"""
-
-
-def test_beanstalk_instance_trusts_x_forwarded_for_only_from_private_networks(bench: Bench) -> None:
-    """The address range of a VPC can be any of them."""
-    trusted, untrusted = TRUSTED[1:], (TRUSTED[0], *UNTRUSTED)
-    output = docker(
-        *("run", "--rm", "--user", "0", "--cap-add", "NET_ADMIN", "--entrypoint", "sh"),
-        *("--volume", f"{ROOT / '.platform/nginx/conf.d'}:/bundle:ro", f"{STACK_NAME}-base"),
-        *("-euc", 'echo "$0" >/tmp/nginx.conf; nginx -c /tmp/nginx.conf; python3 -c "$@"'),
-        *(INSTANCE_NGINX, REQUEST_FROM_ADDRESSES, "8000", *trusted, *untrusted),
-    )
-    clients = dict(line.split() for line in output.splitlines())
-
-    assert clients == {**dict.fromkeys(trusted, "203.0.113.9"), **{one: one for one in untrusted}}
-
-
-# remove_beanstalk: end
-@pytest.mark.parametrize("proxy", ["nginx", "apache"])
-def test_servers_keep_valid_request_ids_and_replace_others(bench: Bench, proxy: str) -> None:
-    kept = ("a" * 8, "Z9._-" + "b" * 59)
-    invalid = ("", "a" * 7, "a" * 65, "with space", 'with"quote', "with/slash")
-
-    def forwarded_id(identity: str) -> str:
-        text = bench.get(proxy, "/echo", headers={"X-Request-ID": identity}).text
-        (value,) = re.findall(r"(?im)^x-request-id: (.*?)\r?$", text)
-        return value
-
-    assert tuple(map(forwarded_id, kept)) == kept
-    new_ids = [forwarded_id(identity) for identity in invalid]
-    assert all(re.fullmatch("[0-9a-f]{32}", identity) for identity in new_ids)
-    assert len(set(new_ids)) == len(invalid)
-
-
-def test_nginx_joins_cookie_headers(bench: Bench) -> None:
-    """Without this, uWSGI would keep only the last header, and the user would be signed out."""
-    headers = echo(bench.ports["nginx"], "Cookie: sessionid=1\r\nCookie: csrftoken=2\r\n")
-
-    assert headers["cookie"] == ["sessionid=1; csrftoken=2"]
 
 
 def test_nginx_forwards_requests_after_one_without_a_response(bench: Bench) -> None:
@@ -325,100 +199,6 @@ def test_server_whose_probe_does_not_answer_200_gets_no_new_request(
     finally:
         bench.exec("server1", "rm", "/tmp/drains")
     bench.wait_for_all()
-
-
-def test_long_bodies_use_the_upload_backend_and_static_files_refuse_them(bench: Bench) -> None:
-    body = bytes(40_000)
-    assert bench.request("POST", "haproxy", "/who", data=body).status_code == 200
-    refused = bench.request("POST", "haproxy", "/static/who", data=body)
-    assert refused.status_code == 413
-
-    def backends() -> dict[str, str]:
-        records = [json.loads(line) for line in bench.log("haproxy") if line.startswith('{"time')]
-        return {r["path"]: r["backend"] for r in records if r["method"] == "POST"}
-
-    eventually(
-        lambda: backends().get("/who") == "upload_backend", seconds=5, what="the upload is logged"
-    )
-
-
-def test_long_bodies_go_to_the_server_with_the_fewest_uploads(bench: Bench) -> None:
-    """Round robin would also use the server with the slow client."""
-    head = b"POST /who/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", bench.ports["haproxy"])) as slow:
-        slow.sendall(head + bytes(40_000))
-        eventually(lambda: bench.uploads() == 1, seconds=5, what="it is running")
-        others = {
-            bench.request("POST", "haproxy", "/who", data=bytes(40_000)).text for _ in range(4)
-        }
-        slow.sendall(bytes(20_000))
-        answer = http.client.HTTPResponse(slow)
-        answer.begin()
-        slow_server = answer.read().decode()
-
-    assert {slow_server, *others} == {*SERVERS} and len(others) == 1
-
-
-def test_haproxy_sends_a_server_at_most_ten_long_bodies(bench: Bench) -> None:
-    """The others wait for the queue's time."""
-    head = b"POST /who/ten HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
-    with ExitStack() as opened:
-        clients = [
-            opened.enter_context(
-                socket.create_connection(("127.0.0.1", bench.ports["haproxy"]), timeout=20)
-            )
-            for _ in range(10 * len(SERVERS) + 3)
-        ]
-        for client in clients:
-            client.sendall(head + bytes(40_000))
-        refused, _, _ = select.select(clients, [], [], 20)
-        eventually(
-            lambda: len(select.select(clients, [], [], 0)[0]) == 3,
-            seconds=5,
-            what="three requests have left the queue",
-        )
-        assert bench.uploads() == 10 * len(SERVERS) and refused
-        for client in clients:
-            with suppress(OSError):
-                client.sendall(bytes(20_000))
-        statuses = Counter(client.recv(12) for client in clients)
-
-    assert statuses == {b"HTTP/1.1 503": 3, b"HTTP/1.1 200": 10 * len(SERVERS)}
-
-
-def test_source_hash_gives_a_client_one_server_for_pages_files_and_uploads(
-    bench: Bench, tree: Path
-) -> None:
-    port, name = free_port(), container("by-source")
-    docker(
-        *("run", "--detach", "--name", name, "--network", bench.network),
-        *("--publish", f"127.0.0.1:{port}:8080", "--tmpfs", "/var/lib/haproxy:uid=99,gid=99"),
-        *("--volume", f"{tree}/haproxy:/config:ro", *shared(tree)),
-        *("--env", "HAPROXY_BALANCE=source", "--env", "WEB_CONCURRENCY=2"),
-        *("--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p", "--entrypoint", "/config/start"),
-        *("haproxy:3.0", "docker-entrypoint.sh", "haproxy", "-f", "/config/haproxy.cfg"),
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        eventually(
-            lambda: requests.get(f"{url}/readyz", timeout=10).status_code == 200,
-            seconds=20,
-            what="HAProxy answers",
-        )
-        answers = [
-            answer.text
-            for _ in range(4)
-            for answer in (
-                requests.get(f"{url}/who", timeout=10),
-                requests.post(f"{url}/who", timeout=10),
-                requests.get(f"{url}/static/who", timeout=10),
-                requests.post(f"{url}/who", data=bytes(40_000), timeout=10),
-            )
-        ]
-    finally:
-        docker("rm", "--force", name)
-
-    assert len(set(answers)) == 1 and answers[0] in SERVERS
 
 
 def test_haproxy_health_check_fails_when_no_server_is_up(bench: Bench) -> None:

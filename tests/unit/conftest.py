@@ -21,7 +21,7 @@ from tools.stackctl.docker import compose, lock
 if find_spec("typer"):
     from tests.authorities import authority  # noqa: F401
     from tests.unit.scripted.backups import saved  # noqa: F401
-    from tests.unit.scripted.stack import scripted, stack  # noqa: F401
+    from tests.unit.scripted.stack import roomy, scripted, stack  # noqa: F401
 
 
 # Unit tests use only variables of the stack. Remove others before tests are parametrized.

@@ -10,8 +10,8 @@ import typer
 
 from tests.tree import ROOT
 from tests.waiting import eventually
-from tools.stackctl.cli import _run
 from tools.stackctl.commands import backup, restore
+from tools.stackctl.common.ending import run
 from tools.stackctl.common.faults import from_system
 from tools.stackctl.docker import compose
 
@@ -54,7 +54,7 @@ def test_os_error_is_reported_with_the_next_step(
         raise error
 
     with pytest.raises(typer.Exit) as ended:
-        _run(False, fails)
+        run(False, fails)
 
     output = capsys.readouterr()
     assert ended.value.exit_code == 1

@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests import sshd
+from tests.program import Ended, run_stackctl
 from tests.waiting import eventually
-from tools.stackctl import cli
 from tools.stackctl.common import process
 from tools.stackctl.over_ssh import on_server
 
@@ -76,15 +77,6 @@ class Server:
         return self.run("--host", self.host, *arguments)
 
 
-@dataclass
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 def git(clone: Path, *arguments: str) -> str:
     """Run git in a clone, and return what it prints."""
     identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com")
@@ -114,18 +106,9 @@ def server(
     (clone / ".env").touch()
     monkeypatch.setattr(process, "ROOT", here)
 
-    def run(*arguments: str) -> Ended:
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main(arguments)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return Ended(code, *capfd.readouterr())
-
     with sshd.running(tmp_path, f"{programs}:{os.environ['PATH']}") as ssh:
         monkeypatch.setenv("GIT_SSH_COMMAND", ssh.client)
-        server = Server(ssh, tmp_path, clone, here, run)
+        server = Server(ssh, tmp_path, clone, here, partial(run_stackctl, capfd))
         server.commit("one")
         yield server
 

@@ -22,7 +22,7 @@ BACKUP: Final = Section(
         Variable(
             name="BACKUP_PASSWORD",
             help="Encrypts the backups in BACKUP_TO. Keep a copy in another place: without it "
-            "nobody can read them.",
+            "they cannot be read.",
             secret=True,
             generated=True,
             scope=Scope.STACK,

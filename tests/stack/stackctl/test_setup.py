@@ -6,14 +6,16 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests import sshd
+from tests.program import Ended, run_stackctl
 from tests.stack.compose import STACK_NAME
 from tests.waiting import eventually
-from tools.stackctl import cli
+from tools.stackctl.over_ssh import setup
 
 IMAGE = f"{STACK_NAME}-empty-server"
 # The packages are installed, so that the test needs no mirror each time; Docker is a script.
@@ -90,15 +92,6 @@ class Machine:
         ).stdout
 
 
-@dataclass
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 def docker(*arguments: str, stdin: str = "") -> str:
     """Run the docker client."""
     return subprocess.run(
@@ -118,16 +111,7 @@ def machine(
     sshd.make_keys(tmp_path)
     container = docker("create", "--privileged", "--publish", "127.0.0.1::22", IMAGE)
 
-    def run(*arguments: str) -> Ended:
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main(arguments)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return Ended(code, *capfd.readouterr())
-
-    machine = Machine(container, tmp_path, run)
+    machine = Machine(container, tmp_path, partial(run_stackctl, capfd))
     try:
         docker("cp", f"{tmp_path}/host", f"{container}:/etc/ssh/ssh_host_ed25519_key")
         docker("start", container)
@@ -162,7 +146,7 @@ def test_setup_shows_its_changes_then_makes_them_once(machine: Machine) -> None:
     again = machine.run("setup", "server", "--yes", "--json")
     assert (again.code, json.loads(again.out)["changes"]) == (0, [])
     # Also where the plan is not asked first.
-    script = Path(cli.preparing.SCRIPT).read_text()
+    script = Path(setup.SCRIPT).read_text()
     assert machine("sh", "-s", "--", "apply", stdin=script).returncode == 0
     assert machine.files() == after
 

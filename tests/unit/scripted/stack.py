@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import signal
@@ -11,14 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer.main
 
+from tests.program import Ended
 from tests.unit.scripted.balancer import Answer, Site
 from tests.unit.scripted.clock import Clock
 from tests.unit.scripted.engine import APPLICATION, Engine
@@ -46,21 +44,6 @@ get_command = cache(typer.main.get_command)
 
 class Killed(BaseException):
     """The end of the process, as with kill -9."""
-
-
-@dataclass
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """Return the JSON output."""
-        results: dict[str, Any] = json.loads(self.out)
-        return results
 
 
 def run(argv: Sequence[str]) -> Ended:
@@ -227,3 +210,14 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 def stack(scripted: Callable[[], Stack]) -> Stack:
     """Return a healthy stack: two servers and a worker of release `aaaa`."""
     return scripted()
+
+
+# KiB of memory for two servers and a worker twice: they use 300,000.
+ENOUGH = 600_000
+
+
+@pytest.fixture
+def roomy(stack: Stack) -> Stack:
+    """Return a stack on a machine with memory for all servers twice."""
+    stack.replicas.available = ENOUGH
+    return stack

@@ -14,6 +14,7 @@ from typing import Any
 from ..common import process
 from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError, from_system
+from ..common.interrupt import handling
 from ..docker import compose, lock
 from ..remote import place as places
 from ..remote import record
@@ -64,7 +65,7 @@ def backup(console: Console, options: Options) -> dict[str, Any]:
 def _backup(project: compose.Project, console: Console, options: Options) -> dict[str, Any]:
     place = None if options.local else places.read(options.to)
     keep = options.keep or int(places.setting("BACKUP_KEEP") or 0)
-    # One in backups/ by hand is nobody's routine.
+    # One in backups/ by hand has no schedule.
     noted = options.scheduled or bool(place and not options.to)
     known = record.read(project) if noted else {}
     verify = options.verify or (options.scheduled and _is_due(known))
@@ -114,10 +115,5 @@ def _ended_by_signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, end) for number in signals}
-    try:
+    with handling((signal.SIGTERM, signal.SIGHUP), end):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -62,7 +62,7 @@ def save(
     if created:
         console.warn(
             f"these are the first backups in {place.name}: keep a copy of BACKUP_PASSWORD in "
-            "another place, since nobody can read them without it"
+            "another place, since they cannot be read without it"
         )
     with files.incomplete(project) as partial:
         # The upload may take hours, and needs no lock: it only reads.

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def handling(
+    signals: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Handle signals during the block, and as before after it."""
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 class Interrupt:
@@ -26,9 +39,5 @@ class Interrupt:
                 self.requested = True
                 say("interrupted: stopping as soon as every server is in service again")
 
-        before = {number: signal.signal(number, note) for number in SIGNALS}
-        try:
+        with handling(SIGNALS, note):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -22,6 +22,7 @@ from typing import Any
 from ..common import process
 from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError
+from ..common.interrupt import handling
 from .target import Target
 
 SCRIPT = Path(__file__).with_name("on_server.py")
@@ -134,13 +135,8 @@ class Connection:
             with suppress(OSError):
                 os.write(channel, b"interrupt\n")
 
-        before = {number: signal.signal(number, forward) for number in _FORWARDED}
-        try:
+        with handling(_FORWARDED, forward), ssh.stdin:
             return ssh.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            ssh.stdin.close()
 
 
 @contextmanager

@@ -98,12 +98,12 @@ def _confirm(target: Target, options: Options) -> None:
     """Ask whether to go on.
 
     Raises:
-        StackctlError: no, or nobody can answer.
+        StackctlError: no, or there is no terminal to ask in.
     """
     if options.yes:
         return
     if not sys.stdin.isatty():
-        raise StackctlError("nobody confirms the changes; nothing was changed", "Add --yes.")
+        raise StackctlError("the changes are not confirmed; nothing was changed", "Add --yes.")
     sys.stderr.write(f"Do this on {target.login}? The lines with + are changes. [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -88,8 +88,8 @@ def fault(place: str, code: int, text: str) -> StackctlError:
     if code == WRONG_PASSWORD:
         return StackctlError(
             f"BACKUP_PASSWORD is not the password of the backups in {place}",
-            "Set the one that they were made with; nobody can read them without it. To start "
-            "afresh, name another folder in BACKUP_TO.",
+            "Set the one that they were made with; they cannot be read without it. To start "
+            "again, name another folder in BACKUP_TO.",
         )
     if code == NO_REPOSITORY:
         return StackctlError(

@@ -17,7 +17,7 @@ from ..common.faults import StackctlError, UsageError
 # Where the container has a place that is a folder of this machine.
 MOUNTED = "/target"
 _WRITE_ONE = (
-    "Write one into .env, and keep a copy in another place, since nobody can read the backups "
+    "Write one into .env, and keep a copy in another place, since the backups cannot be read "
     "without it:\n"
     'echo "BACKUP_PASSWORD=$(openssl rand -hex 32)" >>.env'
 )
