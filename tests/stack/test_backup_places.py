@@ -170,8 +170,13 @@ def saved_slowly(restic: Restic, dump: Path) -> tuple[list[process.Result], Thre
     return ended, thread
 
 
-def test_killed_backup_leaves_no_lock_for_the_next_one(
-    monkeypatch: pytest.MonkeyPatch, sftp: dict[str, str], dump: Path
+@pytest.mark.parametrize(("end", "leaves_a_lock"), [("kill", True), ("stop", False)])
+def test_backup_that_was_ended_leaves_no_lock_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+    sftp: dict[str, str],
+    dump: Path,
+    end: str,
+    leaves_a_lock: bool,
 ) -> None:
     restic = opened(monkeypatch, sftp, create=True)
     upload(restic, "20300101T000000Z", dump)
@@ -181,9 +186,9 @@ def test_killed_backup_leaves_no_lock_for_the_next_one(
         upload(restic, "20300103T000000Z", dump)
 
     assert f"docker stop {restic.saving}" in raised.value.hint
-    docker("kill", restic.saving)
+    docker(end, restic.saving)
     saving.join(60)
-    assert not ended[0].ok and locks(restic)
+    assert not ended[0].ok and bool(locks(restic)) == leaves_a_lock
     (dump / "large").unlink()
     restic = opened(monkeypatch, sftp)
     assert not locks(restic)

@@ -184,8 +184,8 @@ class Restic:
         """Return the command that runs a program of the image.
 
         It has this machine's network: what `ssh` and `curl` reach here, it reaches. Without `init`
-        restic is process 1, which no restic that saved was: its locks count as those of a process
-        that has ended.
+        restic is process 1 with few others next to it: a lock of one that saved counts as that of a
+        process that has ended (variants/backup/save).
         """
         folder = self.place.folder
         return (
