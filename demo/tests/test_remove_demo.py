@@ -2,13 +2,15 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from demo.management.commands.remove_demo import PART, cut, run, tracked
-from tests.tree import ROOT
+from demo.management.commands.remove_demo import PART, cut, run, still_used, tracked
+from tests.tree import ROOT, copy_tree
 from tools.tailor import marks
 
 MARK = re.compile(r"# remove_([a-z-]+)(?:: begin)?$", re.MULTILINE)
@@ -105,6 +107,32 @@ def test_python_files_parse_without_the_marked_lines_of_any_part() -> None:
             ast.parse(marks.cut(text, part), f"{path} without {part}")
             checked += 1
     assert checked > 15
+
+
+def test_lines_that_use_the_demo_without_a_mark_are_named(tmp_path: Path) -> None:
+    run(tmp_path, "git", "init", "--quiet")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/models.py").write_text("import os\nfrom demo.models import Upload\n")
+    (tmp_path / "shop/urls.py").write_text('path("demos/", include("demo.urls"))\n')
+    (tmp_path / "shop/apps.py").write_text('APPS = ["demos", "shop"]\nimport demography\n')
+
+    assert still_used(tmp_path).splitlines() == [
+        "shop/models.py:2: from demo.models import Upload",
+        'shop/urls.py:1: path("demos/", include("demo.urls"))',
+    ]
+
+
+def test_python_files_without_the_demo_are_as_make_format_writes_them(tmp_path: Path) -> None:
+    tree = copy_tree(tmp_path)
+    run(tree, "git", "init", "--quiet")
+    for path in tracked(tree):
+        cut(path, [])
+    for name in tomllib.loads(PART.read_text())["files"]:
+        subprocess.run(["rm", "-r", tree / name], check=True)
+
+    ruff = Path(sys.executable).with_name("ruff")
+    run(tree, str(ruff), "check", "--no-cache", ".")
+    run(tree, str(ruff), "format", "--no-cache", "--check", ".")
 
 
 def test_files_that_remove_demo_deletes_exist() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.eb import slow_requests  # remove_demo
 from tests.eb.conftest import SPECIAL_CHARACTERS
 from tests.eb.docker import Container
 from tests.eb.fake_beanstalk import (
@@ -28,17 +29,6 @@ from tests.eb.rehearsal import (
     REGION,
     Rehearsal,
 )
-
-# remove_demo: begin
-from tests.eb.slow_requests import (
-    HITS,
-    SECONDS,
-    BrowserVisit,
-    LockedCounter,
-    slow_clients,
-)
-
-# remove_demo: end
 from tests.waiting import eventually
 from tools.ebctl import bundle, prebuilt
 
@@ -167,9 +157,9 @@ def test_eb_deploy_and_rollback_fail_no_request(deployed: Rehearsal) -> None:
     with edited_file(style, "/* The next release. */\n" + style.read_text()):
         second = deployed.commit("the next release")
     before = count_visits(deployed, "POST")
-    reader = BrowserVisit()
-    load = deployed.load(reader, *slow_clients())
-    with LockedCounter(Container(f"{NAME}-db")), load:
+    reader = slow_requests.BrowserVisit()
+    load = deployed.load(reader, *slow_requests.slow_clients())
+    with slow_requests.LockedCounter(Container(f"{NAME}-db")), load:
         load.warm_up()
         waits = len(balancer.waits)
         with deployed.calls() as calls:
@@ -180,14 +170,14 @@ def test_eb_deploy_and_rollback_fail_no_request(deployed: Rehearsal) -> None:
         assert rollback.returncode == 0, rollback.stdout
         assert deployed.releases() == {first}
 
-    slow = [outcome for outcome in load.outcomes if outcome.seconds > SECONDS / 2]
+    slow = [outcome for outcome in load.outcomes if outcome.seconds > slow_requests.SECONDS / 2]
     print(load.summary(), f"{len(slow)} slow", [f"{wait:.1f}" for wait in balancer.waits[waits:]])
     assert calls == DEPLOY_CALLS
     assert UPDATED in done.stdout
     assert not load.failed, load.summary()
     # Instances were deregistered during slow requests, and finished them.
     assert len(slow) > 10
-    assert max(balancer.waits[waits:]) > SECONDS / 2
+    assert max(balancer.waits[waits:]) > slow_requests.SECONDS / 2
     # Every answered visit was counted once.
     counted = [o for o in load.outcomes if (o.request.method, o.status) == ("POST", 200)]
     assert count_visits(deployed, "GET") == before + len(counted)
@@ -198,7 +188,7 @@ def test_eb_deploy_and_rollback_fail_no_request(deployed: Rehearsal) -> None:
 
 def count_visits(deployed: Rehearsal, method: str) -> int:
     """Return the number of visits; with POST, count one first."""
-    address = f"http://127.0.0.1:{deployed.port}{HITS}"
+    address = f"http://127.0.0.1:{deployed.port}{slow_requests.HITS}"
     return int(requests.request(method, address, timeout=30).json()["hits"])
 
 

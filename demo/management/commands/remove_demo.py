@@ -20,6 +20,9 @@ from tools.tailor import marks
 PART = Path(__file__).resolve().parents[2] / "part.toml"
 # The load tests' figures, which have no marks.
 FIGURES = re.compile(r"^\| [0-9,]+ (?:uploads|visits counted) .*\n", re.M)
+# How a module uses the demo, and the folders in which tests and tools may name any app.
+USE = re.compile(r"""^\s*(?:from|import) demo\b|["']demo["'.]""")
+STACK = {"benchmarks", "demo", "ops", "tests", "tools"}
 NEXT = """The demo is removed. Next:
 1. Check the changes: git status
 2. Check them: make test-unit
@@ -41,7 +44,8 @@ class Command(BaseCommand):
         """Cut out the marked parts, write the generated files again, then remove the files.
 
         Raises:
-            CommandError: there are uncommitted changes, or git or `manage.py env write` failed.
+            CommandError: there are uncommitted changes, git or `manage.py env write` failed, or the
+                team's own files use the demo still.
         """
         root = Path(settings.BASE_DIR)
         if not force and changed(root):
@@ -56,6 +60,11 @@ class Command(BaseCommand):
         for name in part["files"]:
             path = root / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if users := still_used(root):
+            raise CommandError(
+                f"The demo is removed, but these lines use it:\n{users}\nRemove them, too. Then "
+                "check: ./manage.py check"
+            )
         self.stdout.write(NEXT)
 
 
@@ -80,6 +89,23 @@ def changed(root: Path) -> bool:
         CommandError: as `run`.
     """
     return bool(run(root, "git", "status", "--porcelain"))
+
+
+def still_used(root: Path) -> str:
+    """Return the lines of the team's modules that name the demo.
+
+    Raises:
+        CommandError: as `run`.
+    """
+    names = run(root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    modules = [Path(name) for name in names.split("\0") if name.endswith(".py")]
+    return "\n".join(
+        f"{module}:{number}: {line.strip()}"
+        for module in modules
+        if module.parts[0] not in STACK and (root / module).exists()
+        for number, line in enumerate((root / module).read_text().splitlines(), start=1)
+        if USE.search(line)
+    )
 
 
 def tracked(root: Path) -> list[Path]:

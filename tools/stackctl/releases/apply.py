@@ -35,7 +35,10 @@ def apply(console: Console, limits: Limits) -> dict[str, Any]:
         force = secrets_changed or record.unfinished(project) is not None
         names = _changed(project)
         if not force and deploy.is_running(project, image):
-            console.good("every server and worker runs with the present variables; nothing to do")
+            console.good(
+                "every server and worker runs with the present variables; nothing to do "
+                "(./stackctl env check names those that nothing reads)"
+            )
             return {**deploy.result(attempt, changed=False), "variables": names}
         also = ["a secret in a file"] * secrets_changed
         console.say(f"changed: {', '.join([*names, *also]) or 'the compose files'}")
