@@ -10,6 +10,7 @@ import pytest
 from ops.environment.contract import VARIABLES
 from tests.tree import ROOT
 from tests.unit.config_files import (
+    ALL,
     dockerfile,
     haproxy_value,
     mounts,
@@ -18,7 +19,8 @@ from tests.unit.config_files import (
     text_of,
     uwsgi_option,
 )
-from tests.unit.test_consistency_compose import ONE_SHOTS, all_services
+from tests.unit.test_consistency_compose import ONE_SHOTS, all_services, started
+from tools.stackctl.docker import journal
 
 # In one process, so that docker compose resolves the files once for all tests.
 pytestmark = pytest.mark.xdist_group("compose")
@@ -188,6 +190,14 @@ def test_every_service_log_has_a_size_limit() -> None:
         options = service["logging"]["options"]
         megabytes = int(options["max-size"].removesuffix("m")) * int(options["max-file"])
         assert 0 < megabytes <= 50, name
+
+
+def test_every_service_logs_to_the_journal_with_the_labels_that_stackctl_searches() -> None:
+    for name, service in started(**ALL, LOG_DRIVER="journald").items():
+        labels = service["logging"]["options"]["labels"].split(",")
+        assert service["logging"]["driver"] == journal.DRIVER, name
+        fields = [label.upper().replace(".", "_") for label in labels]
+        assert fields == [journal.PROJECT, journal.SERVICE], name
 
 
 def test_every_long_running_service_is_restarted_unless_stopped() -> None:

@@ -21,6 +21,15 @@ STACK: Final = Section(
             scope=Scope.STACK,
         ),
         Variable(
+            name="LOG_DRIVER",
+            kind=Kind.CHOICE,
+            help="Where the containers' logs are kept: json-file (Docker, until the container is "
+            "removed) or journald (the machine's journal; docs/monitoring.md).",
+            choices=("json-file", "journald"),
+            default="json-file",
+            scope=Scope.STACK,
+        ),
+        Variable(
             name="HAPROXY_BALANCE",
             kind=Kind.CHOICE,
             help="How HAProxy chooses a server: roundrobin, leastconn (the fewest "

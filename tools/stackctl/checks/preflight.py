@@ -26,7 +26,7 @@ from ..balancer import certificate
 from ..common import process
 from ..common.faults import StackctlError
 from ..common.outputs import fields
-from ..docker import compose, engine
+from ..docker import compose, engine, journal
 from ..inside.passwords import DB, REDIS
 
 ENGINE: Final = (25,)
@@ -117,6 +117,8 @@ def examine() -> tuple[list[Check], compose.Project | None]:
         checks += _ports(project, engine_answers=daemon.ok)
         if daemon.ok:
             checks += refused_passwords(project)
+        if daemon.ok and journal.has_logs_of(project):
+            checks.append(journal_check(root))
         if project.tls and daemon.ok:
             checks.append(_certificate(project))
     checks.append(_disk(root))
@@ -264,6 +266,18 @@ def _certificate(project: compose.Project) -> Check:
         return Check("certificate", certificate.check(project))
     except StackctlError as error:
         return Check("certificate", problem=error.problem, hint=error.hint)
+
+
+def journal_check(root: str) -> Check:
+    """Return whether a journal receives logs, where the engine runs on this machine."""
+    if not Path(root or "-").is_dir() or journal.answers():
+        return Check("log driver", "journald")
+    return Check(
+        "log driver",
+        problem=f"LOG_DRIVER is journald, and nothing listens at {journal.SOCKET}",
+        hint="sudo systemctl start systemd-journald. On a system without systemd, remove "
+        "LOG_DRIVER from .env.",
+    )
 
 
 def refused_passwords(project: compose.Project) -> list[Check]:

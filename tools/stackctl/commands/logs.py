@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 from ..common import process
 from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError, UsageError
-from ..docker import compose, engine
+from ..docker import compose, engine, journal
 from . import stack
 
 # HAProxy's ids are UUIDs; their beginning is enough.
 REQUEST_ID = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{7,35}")
-# A container's log is 30 MB at most (docker-compose.common.yaml).
+# A container's log is 30 MB at most (variants/logs/json-file.yaml).
 READ_SECONDS = 120.0
 TAIL = "200"
 
@@ -32,7 +32,7 @@ class Line:
 def of_request(
     console: Console, request: str, since: str, services: Sequence[str]
 ) -> dict[str, Any]:
-    """Print the lines of one request from all containers that exist, in the order of their times.
+    """Print the lines of one request from all logs that are kept, in the order of their times.
 
     Args:
         console: where they go.
@@ -52,6 +52,45 @@ def of_request(
     project = stack.load()
     for name in services:
         require_service(project, name)
+    read = from_journal if journal.has_logs_of(project) else from_containers
+    lines = read(project, request, since, services)
+    if not console.as_json:
+        width = max(len(line.container) for line in lines)
+        for line in lines:
+            console.out.print(
+                f"{line.time[:23]}Z {line.container:{width}} | {line.text}",
+                markup=False,
+                soft_wrap=True,
+            )
+    return {"lines": [asdict(line) for line in lines], "code": int(ExitCode.OK)}
+
+
+def from_journal(
+    project: compose.Project, request: str, since: str, services: Sequence[str]
+) -> list[Line]:
+    """Return a request's lines from the journal, which has those of removed containers too.
+
+    Raises:
+        StackctlError: it has none, or cannot be read.
+    """
+    lines = sorted(Line(*found) for found in journal.matching(project, request, since, services))
+    if not lines:
+        raise StackctlError(
+            f"no line in the journal has {request}",
+            "`journalctl --disk-usage` says how much it keeps, and docs/monitoring.md how to find "
+            "an id. What a container wrote before LOG_DRIVER=journald is lost.",
+        )
+    return lines
+
+
+def from_containers(
+    project: compose.Project, request: str, since: str, services: Sequence[str]
+) -> list[Line]:
+    """Return a request's lines from the containers that exist.
+
+    Raises:
+        StackctlError: they have none, or docker cannot read them.
+    """
     containers = [
         container
         for container in engine.containers(project.name)
@@ -64,17 +103,10 @@ def of_request(
         raise StackctlError(
             f"no line of the {len(containers)} containers has {request}",
             "Docker keeps 30 MB of each container's log, and removes it with the container: a "
-            "deploy does that. docs/monitoring.md says how to find an id.",
+            "deploy does that, unless LOG_DRIVER=journald. docs/monitoring.md says how to find an "
+            "id.",
         )
-    if not console.as_json:
-        width = max(len(line.container) for line in lines)
-        for line in lines:
-            console.out.print(
-                f"{line.time[:23]}Z {line.container:{width}} | {line.text}",
-                markup=False,
-                soft_wrap=True,
-            )
-    return {"lines": [asdict(line) for line in lines], "code": int(ExitCode.OK)}
+    return lines
 
 
 def matching(
