@@ -80,8 +80,6 @@ def running_worker(project: Path) -> Iterator[subprocess.Popen[bytes]]:
         [sys.executable, "manage.py", "worker"],
         cwd=project,
         env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
