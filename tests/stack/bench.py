@@ -61,6 +61,7 @@ class Bench:
     def rows(self) -> list[dict[str, str]]:
         """Return the rows of the stats page of HAProxy."""
         page = requests.get(self.stats, auth=("u", "p"), timeout=10)
+        page.raise_for_status()
         return list(csv.DictReader(io.StringIO(page.text.lstrip("# "))))
 
     def wait_for_all(self) -> None:
