@@ -218,6 +218,7 @@ def test_stack_scope_lists_variables_that_the_application_never_reads() -> None:
         "HTTP_ADDRESS",
         "HTTP_IPV6_ADDRESS",
         "HTTP_PORT",
+        "LOG_DRIVER",
         "NGINX_BALANCE",
         "NGINX_BALANCER",
         "NGINX_BALANCER_ADDRESS",
