@@ -21,6 +21,8 @@ from .variable import LAYERS, ROOT, Scope
 SAMPLE_PATH = ROOT / ".env.sample"
 DOCS_PATH = ROOT / "docs" / "environment.md"
 COMPOSE_PATH = ROOT / "docker-compose.environment.yaml"
+# The machine's IPv6 addresses (if6_seq_show in Linux' net/ipv6/addrconf.c).
+ADDRESSES = Path("/proc/net/if_inet6")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +134,8 @@ def _warnings(dotenv_file: dotenv.DotEnv) -> list[Fault]:
 
 def _init(arguments: argparse.Namespace) -> int:
     path: Path = arguments.path
-    text, unknown = render.fresh(arguments.layer)
+    ipv6 = arguments.layer != "local" and _has_ipv6()
+    text, unknown = render.fresh(arguments.layer, ipv6=ipv6)
     try:
         # O_EXCL: an existing file, or a link of that name, is left as it is.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -143,10 +146,19 @@ def _init(arguments: argparse.Namespace) -> int:
     print(
         f"Wrote {path} for the {arguments.layer} layer, with fresh secrets, readable only by you."
     )
+    if ipv6:
+        print("Visitors come by IPv6 too (HTTP_IPV6_ADDRESS).")
     if unknown:
         print(f"Fill in these values: {', '.join(unknown)}.")
     print(f"Then: {render.COMMAND} check")
     return 0
+
+
+def _has_ipv6() -> bool:
+    """Return whether this machine has an IPv6 address that other networks can reach."""
+    lines = ADDRESSES.read_text().splitlines() if ADDRESSES.exists() else []
+    # The fourth column is the scope, 00 for global.
+    return any(line.split()[3] == "00" for line in lines)
 
 
 def _get(arguments: argparse.Namespace) -> int:

@@ -277,8 +277,13 @@ def _between(current: str, begin: str, end: str, text: str) -> str:
     return before + text + after
 
 
-def fresh(layer: str) -> tuple[str, list[str]]:
-    """Return the text of a new `.env`, and the variables that only a person can know."""
+def fresh(layer: str, *, ipv6: bool) -> tuple[str, list[str]]:
+    """Return the text of a new `.env`, and the variables that only a person can know.
+
+    Args:
+        layer: the layer of the stack.
+        ipv6: whether visitors can reach this machine by IPv6.
+    """
     lines = [
         f"# Written by `{COMMAND} init`. It holds secrets: keep it out of git and images.",
         "# .env.sample shows all variables.",
@@ -299,6 +304,12 @@ def fresh(layer: str) -> tuple[str, list[str]]:
         ]
         for name, value in _STACK_SERVERS.items():
             lines.append(f"{name}={value or secrets.token_urlsafe(32)}")
+    if ipv6:
+        lines += [
+            "",
+            "# Without it, visitors reach the site by IPv4 alone.",
+            "HTTP_IPV6_ADDRESS=[::]",
+        ]
     return "\n".join(lines) + "\n", unknown
 
 

@@ -58,6 +58,28 @@ def test_env_check_of_a_fresh_clone_prints_one_line(run: Run) -> None:
     assert done.stdout == "The environment is valid for the local layer (django, stack).\n"
 
 
+GLOBAL = "fd000000000000000000000000000002 04 40 00 82     eth0\n"
+LINK = "fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n"
+LOOPBACK = "00000000000000000000000000000001 01 80 10 80       lo\n"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "reachable"),
+    [(LINK + GLOBAL + LOOPBACK, True), (LINK + LOOPBACK, False), ("", False), (None, False)],
+)
+def test_env_init_lets_visitors_in_by_ipv6_where_the_machine_has_it(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, addresses: str | None, reachable: bool
+) -> None:
+    if addresses is not None:
+        (project / "if_inet6").write_text(addresses)
+    monkeypatch.setattr(cli, "ADDRESSES", project / "if_inet6")
+
+    done = run("init", "--layer", "production")
+
+    assert ("\nHTTP_IPV6_ADDRESS=[::]\n" in (project / ".env").read_text()) is reachable
+    assert ("by IPv6 too" in done.stdout) is reachable
+
+
 @pytest.mark.parametrize(
     ("environ", "fault"),
     [

@@ -194,8 +194,9 @@ def test_docs_page_without_table_marks_is_refused() -> None:
 
 
 @pytest.mark.parametrize("layer", ["local", "dev", "production"])
-def test_fresh_env_is_valid_except_for_values_to_fill_in(layer: str) -> None:
-    text, unknown = render.fresh(layer)
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_fresh_env_is_valid_except_for_values_to_fill_in(layer: str, ipv6: bool) -> None:
+    text, unknown = render.fresh(layer, ipv6=ipv6)
     result = dotenv.parse(text)
     assert result.faults == ()
     faults = environment.faults(result.values, layer, dotenv=result)
@@ -206,6 +207,7 @@ def test_fresh_env_is_valid_except_for_values_to_fill_in(layer: str) -> None:
     filled = {**result.values, "DJANGO_ALLOWED_HOSTS": "www.example.com"}
     assert environment.faults(filled, layer) == []
     assert result.values["LAYER"] == layer
+    assert ("HTTP_IPV6_ADDRESS" in result.values) is ipv6
     # In the local layer, application and servers use the samples.
     assert ("DB_PASSWORD" in result.values) is (layer != "local")
 
@@ -221,7 +223,7 @@ def test_fresh_env_is_valid_except_for_values_to_fill_in(layer: str) -> None:
 def test_fresh_env_is_valid_with_every_broker_and_database(
     layer: str, name: str, choice: str
 ) -> None:
-    result = dotenv.parse(render.fresh(layer)[0]).values
+    result = dotenv.parse(render.fresh(layer, ipv6=False)[0]).values
     filled = {**result, "DJANGO_ALLOWED_HOSTS": "www.example.com", name: choice}
     assert environment.faults(filled, layer) == []
 
@@ -247,7 +249,7 @@ def test_env_get_prints_normalized_values_and_refuses_secrets(
 
 
 def test_fresh_env_has_new_secrets_each_time() -> None:
-    texts = [dotenv.parse(render.fresh("production")[0]).values for _ in range(2)]
+    texts = [dotenv.parse(render.fresh("production", ipv6=False)[0]).values for _ in range(2)]
     names = [name for name in texts[0] if name in VARIABLES and VARIABLES[name].secret]
     assert names == [
         *("DJANGO_SECRET_KEY", "STATS_PASSWORD", "BACKUP_PASSWORD"),

@@ -74,7 +74,7 @@ def loaded(folder: Path, text: str, **environ: str) -> environment.Environment:
 
 @pytest.mark.parametrize("layer", ["dev", "production"])
 def test_local_settings_do_not_read_the_dotenv_of_another_layer(tmp_path: Path, layer: str) -> None:
-    text, _ = render.fresh(layer)
+    text, _ = render.fresh(layer, ipv6=False)
     text += "DJANGO_ALLOWED_HOSTS=www.example.com\nDATABASE_URL=mysql://u:p@h/n\nODD LINE\n"
 
     result = loaded(tmp_path, text)
@@ -117,7 +117,7 @@ def test_local_settings_use_external_servers_of_dotenv(tmp_path: Path) -> None:
 
 
 def test_production_settings_read_the_dotenv_of_production(tmp_path: Path) -> None:
-    text, _ = render.fresh("production")
+    text, _ = render.fresh("production", ipv6=False)
     module = {"DJANGO_SETTINGS_MODULE": "mysite.settings.production"}
 
     result = loaded(tmp_path, f"{text}DJANGO_ALLOWED_HOSTS=www.example.com\n", **module)

@@ -242,6 +242,21 @@ def test_preflight_reports_all_faults_at_once(machine: Machine, used_port: int) 
     assert "4 faults" in output and "DB_PASSWORD" not in output
 
 
+@pytest.mark.parametrize(("version", "enough"), [("26.1.5", False), ("27.0.0", True)])
+def test_preflight_refuses_ipv6_with_an_engine_that_cannot(
+    machine: Machine, version: str, enough: bool
+) -> None:
+    machine.environ = {"HTTP_IPV6_ADDRESS": "[::1]"}
+    machine.docker(info=json.dumps({"ServerVersion": version}))
+
+    output = machine.refused("doctor") if not enough else machine.run("doctor").out
+
+    assert (f"HTTP_IPV6_ADDRESS needs Engine 27 or newer, and this is {version}" in output) is (
+        not enough
+    )
+    assert ("by IPv4 alone" in output) is not enough
+
+
 def test_preflight_reports_a_used_port_and_suggests_another(
     machine: Machine, used_port: int
 ) -> None:

@@ -30,6 +30,8 @@ from ..docker import compose, engine, journal
 from ..inside.passwords import DB, REDIS
 
 ENGINE: Final = (25,)
+# It chooses a network's IPv6 addresses by itself.
+IPV6_ENGINE: Final = (27,)
 COMPOSE: Final = (2, 30)
 # Room for two releases' images and a build's cache.
 DISK_BYTES: Final = 2 * 10**9
@@ -182,6 +184,13 @@ def _engine() -> tuple[Check, str]:
         problem = f"Engine {version} is too old: {_dotted(ENGINE)} or newer is needed"
         hint = f"Upgrade Docker: {engine.INSTALL}"
         return Check("engine", problem=problem, hint=hint), ""
+    if variable("HTTP_IPV6_ADDRESS") and engine.version_numbers(version) < IPV6_ENGINE:
+        needed = f"HTTP_IPV6_ADDRESS needs Engine {_dotted(IPV6_ENGINE)} or newer"
+        hint = (
+            f"Upgrade Docker: {engine.INSTALL}. Or empty the variable in .env: visitors then come "
+            "by IPv4 alone."
+        )
+        return Check("engine", problem=f"{needed}, and this is {version}", hint=hint), ""
     return Check("engine", f"Engine {version}"), info.get("DockerRootDir") or ""
 
 
