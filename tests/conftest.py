@@ -23,7 +23,7 @@ NEED_A_BROWSER = (
     HERE / "adopt/test_check.py",
     HERE / "adopt/test_wagtail.py",
 )
-SHARED_STACKS = ("bench", "loaded", "local", "production", "site")
+SHARED_STACKS = ("bench", "clone", "loaded", "local", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"

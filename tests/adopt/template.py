@@ -74,6 +74,6 @@ def copy_template(
     return run_copier(target.parent, "copy", *options, *data, template, str(target), check=check)
 
 
-def update_project(folder: Path) -> CommandResult:
+def update_project(folder: Path, *options: str) -> CommandResult:
     """Update a project to the newest version."""
-    return run_copier(folder, "update", "--trust", "--defaults")
+    return run_copier(folder, "update", "--trust", "--defaults", *options)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.adopt.store import create_store
 from tests.adopt.template import (
     commit,
     copy_template,
@@ -180,10 +181,21 @@ def test_project_from_a_relative_path_can_be_updated(
     copy_template("source", tmp_path / "shop", {})
     commit(tmp_path / "shop")
 
-    update_project(tmp_path / "shop")
+    update_project(tmp_path / "shop", "--data", "beanstalk=true")
 
+    assert (tmp_path / "shop/.ebextensions").is_dir()
     answers = (tmp_path / "shop/.copier-answers.yml").read_text()
     assert f'_src_path: "{tmp_path / "source"}"\n' in answers
+
+
+def test_existing_project_is_adopted_by_copier(template: str, tmp_path: Path) -> None:
+    folder = create_store(tmp_path / "store")
+
+    copy_template(template, folder / "stack", {"project": "..", "name": "bakery_stack"})
+
+    assert run_command(folder, "git", "status", "--porcelain").output == "?? stack/\n"
+    assert (folder / "stack/bakery_stack/settings/base.py").is_file()
+    run_command(folder / "stack", "docker", "compose", "config", "--quiet")
 
 
 def test_folder_with_files_is_refused_and_left_unchanged(template: str, tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from ops.environment.contract import VARIABLES
 from tests.debugger import line_number, stop_at_breakpoint
 from tests.ports import free_port
 from tests.smtp import hanging_server, mail_server
-from tests.tree import copy_tree
 from tests.waiting import eventually
 
 NEW_APP = {
@@ -39,12 +38,6 @@ urlpatterns = [path("shop/", shop)]
 }
 GROUP = "__import__('django.contrib.auth.models').contrib.auth.models.Group.objects"
 SHOP_URL = ("urlpatterns = [\n", 'urlpatterns = [\n    path("", include("shop.urls")),\n')
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create a fresh clone without a virtual environment, in a path with a space."""
-    return copy_tree(tmp_path_factory.mktemp("clone") / "my site")
 
 
 def environment(port: int) -> dict[str, str]:
@@ -331,7 +324,8 @@ def test_debugger_attaches_again_after_an_edit(clone: Path) -> None:
     """Every request stops at the breakpoint, since there is one worker."""
     module, port = clone / "ops/profile.py", free_port()
     line = line_number(module.read_text(), '"server": settings.PROFILE')
-    with running_site(clone, seconds=30, DEBUGGER_PORT=str(port)) as site:
+    variables = {"DEBUGGER_PORT": str(port), "REQUEST_SECONDS": "600"}
+    with running_site(clone, seconds=30, **variables) as site:
 
         def stops() -> bool:
             response = stop_at_breakpoint(port, str(module), line, lambda: site.get("/profile/"))

@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from ops.environment.contract import VARIABLES
+from tests import documents
 from tests.ports import free_port
 from tests.team_values import required_values
 from tests.tree import ROOT
@@ -157,6 +158,19 @@ class Stack:
     def output(self, *arguments: str, check: bool = True) -> str:
         """Run `docker compose`, and return only its standard output, without warnings."""
         return self.compose(*arguments, check=check, stderr=subprocess.PIPE).stdout
+
+    def run_documented(
+        self,
+        command: str,
+        changes: Mapping[str, str] | None = None,
+        *,
+        code: int = 0,
+        typed: str = "",
+    ) -> str:
+        """Run a command of the docs, and return its output: tests/documents.py."""
+        return documents.run_documented(
+            self.tree, self.environment, command, changes, code=code, typed=typed
+        )
 
     def ask(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Run a stackctl command with --json, and return its parsed output."""

@@ -26,6 +26,7 @@ from tests.stack.postgres import (
     sorted_lines,
 )
 from tests.stack.stackctl.site import Site, count_rows, removed_afterwards
+from tests.stack.stackctl.test_documented_commands import check_data_of_django
 from tests.stack.stackctl.test_rotate import check_rotate_all
 from tests.stack.test_data import check_refused_password
 from tests.stack.test_migrations import (
@@ -153,6 +154,50 @@ def test_dbshell_ends_at_the_first_error_of_a_file(postgres: Site) -> None:
     assert done.returncode != 0
     assert "must be owner of table django_session" in done.stderr
     assert "before" in done.stdout and "behind" not in done.stdout
+
+
+TEMPORARY = "GRANT TEMPORARY ON DATABASE mysite TO mysite"
+FORMER_RIGHTS = "REASSIGN OWNED BY migration TO mysite"
+TEST_DATABASES = "ALTER ROLE mysite CREATEDB; GRANT CONNECT ON DATABASE postgres TO mysite"
+# What needs the rights that these give.
+WITH_RIGHTS = """
+CREATE TEMPORARY TABLE drill_temporary (i int);
+CREATE DATABASE test_mysite; DROP DATABASE test_mysite;
+ALTER TABLE django_session ADD drill int; ALTER TABLE django_session DROP drill;
+"""
+# The rights on tables return when the database starts.
+WITHOUT_RIGHTS = """
+ALTER ROLE mysite NOCREATEDB; REVOKE CONNECT ON DATABASE postgres FROM mysite;
+REVOKE TEMPORARY ON DATABASE mysite FROM mysite;
+"""
+
+
+def test_grants_give_the_rights_that_the_docs_name(postgres: Site) -> None:
+    postgres.run_documented(f"./stackctl dbshell --admin <<<'{TEMPORARY}'")
+    command = "docker compose exec db psql -U postgres --command="
+    postgres.run_documented(f"{command}'{TEST_DATABASES}'")
+    try:
+        postgres.run_documented(f"./stackctl dbshell --admin <<<'{FORMER_RIGHTS}'")
+        postgres.run_documented("./stackctl dbshell", typed=WITH_RIGHTS)
+    finally:
+        postgres.run_documented("./stackctl dbshell --admin", typed=WITHOUT_RIGHTS)
+        postgres.compose("restart", "db")
+        postgres.compose("up", "--detach", "--wait")
+
+
+def test_data_are_dumped_and_loaded_by_django(postgres: Site) -> None:
+    check_data_of_django(postgres)
+
+
+def test_dump_of_an_adopted_project_belongs_to_the_migration_user(postgres: Site) -> None:
+    dump = postgres.tree / "backups/dump.sql"
+    dump.write_text("CREATE TABLE drill_loaded (i int);\n")
+    load = "docker compose exec -T db psql -U postgres --command='SET ROLE migration' --file=-"
+    postgres.run_documented(f"{load} bakery_stack <backups/dump.sql", {"bakery_stack": "mysite"})
+    dump.unlink()
+    owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'drill_loaded'"
+    assert as_superuser(postgres, owner) == "migration"
+    as_superuser(postgres, "DROP TABLE drill_loaded")
 
 
 def test_postgres_uses_checksums_and_the_builtin_collation(postgres: Site) -> None:

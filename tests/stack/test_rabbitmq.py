@@ -99,6 +99,9 @@ def test_broker_variable_selects_rabbitmq_and_the_stack_is_healthy(rabbitmq: Sta
     assert rabbitmq.inspect("broker", "{{.Config.Image}}") == "rabbitmq:4.0"
     queue = queues(rabbitmq)["celery"]
     assert (queue["type"], queue["durable"], queue["messages"]) == ("quorum", True, 0)
+    listed = "docker compose exec broker rabbitmqctl list_queues --vhost mysite"
+    assert "celery\t0" in rabbitmq.run_documented(listed)
+    assert "Server startup complete" in rabbitmq.run_documented("docker compose logs broker")
 
 
 def test_task_with_a_countdown_runs_after_its_delay(rabbitmq: Stack) -> None:

@@ -17,6 +17,7 @@ from tests.waiting import eventually
 # team's additions must not fail them.
 UNIT_TESTS = (
     "consistency_tree",
+    "documented_commands",
     "environment_check",
     "environment_combinations",
     "environment_names",

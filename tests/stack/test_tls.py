@@ -366,7 +366,7 @@ def test_reload_refuses_the_key_of_another_certificate_and_keeps_the_previous_on
         check = doctor(tls)["certificate"]
         # Compose also reports it, and does not change the running HAProxy.
         started = tls.stack.compose("up", "--detach", "--wait", "haproxy", check=False)
-        logged = tls.stack.logs("certificates")
+        logged = tls.stack.run_documented("docker compose logs certificates")
 
     result = json.loads(refused.stdout.splitlines()[-1])
     assert refused.returncode == result["code"] == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import run_documented
 from tests.tree import ROOT, copy_tree, tracked_files
 from tools.ebctl import bundle, certificate, cli, dockerfile, prebuilt
 from tools.ebctl.faults import EbctlError
@@ -220,16 +221,19 @@ def test_prebuilt_bundle_refuses_an_image_without_a_digest(
     assert not target.exists()
 
 
-def test_make_eb_bundle_runs_ebctl_bundle(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["make", "--dry-run", "eb-bundle", f"IMAGE={DIGEST}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("make eb-bundle IMAGE=REPOSITORY@sha256:...", "--image REPOSITORY@sha256:..."),
+        ("make eb-bundle WORKER=1", "--worker"),
+    ],
+)
+def test_make_eb_bundle_runs_ebctl_bundle(tmp_path: Path, command: str, options: str) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "ebctl").write_text('#!/bin/sh\necho "$*"\n')
+    (tmp_path / "ebctl").chmod(0o755)
 
-    assert f"./ebctl bundle --image '{DIGEST}'" in done.stdout
+    assert run_documented(tmp_path, os.environ, command).split() == ["bundle", *options.split()]
 
 
 # HTTPS

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import run_documented
 from tests.tree import ROOT
 
 GENERATED = (
@@ -54,9 +55,24 @@ def test_make_lock_installs_the_new_lock_file(tmp_path: Path) -> None:
     os.utime(locked, (1, 1))
     os.utime(installed, (2, 2))
 
-    subprocess.run(["make", "-s", "lock"], cwd=tmp_path, check=True)
+    run_documented(tmp_path, os.environ, "make lock")
 
     assert installed.read_text() == "old\nnew\n"
+    installed.unlink()
+    run_documented(tmp_path, os.environ, "make setup")
+    assert installed.read_text() == "old\nnew\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "options"), [("make certs", ""), ("make certs FORCE=1", "--force")]
+)
+def test_make_certs_runs_stackctl(tmp_path: Path, command: str, options: str) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    script(tmp_path / "stackctl", 'echo "$*"')
+
+    said = run_documented(tmp_path, os.environ, command)
+
+    assert said.split() == ["certs", *options.split()]
 
 
 def test_make_format_prints_only_problems_that_it_does_not_fix(tmp_path: Path) -> None:

@@ -136,6 +136,15 @@ def test_restore_needs_force_for_a_backup_of_another_layer(saved: Stack) -> None
     assert restore(saved, "--force").code == 0 and is_restored(saved)
 
 
+def test_restore_of_another_stacks_backup_takes_its_folder(saved: Stack) -> None:
+    other = folders(saved)[0].parents[1] / "former-production" / "20300101T120000Z"
+    shutil.move(folders(saved)[0], other)
+
+    ended = saved.run("restore", "backups/former-production/20300101T120000Z", "--force", "--json")
+
+    assert ended.code == 0 and is_restored(saved)
+
+
 def test_restore_without_a_name_lists_the_backups(saved: Stack) -> None:
     ended = saved.run("restore", "--json")
 

@@ -1,0 +1,113 @@
+"""Each command of README and docs has a row in tests/commands.toml, whose test has its words."""
+
+import re
+import tomllib
+from fnmatch import fnmatchcase
+from functools import cache
+
+import pytest
+
+from tests.documents import ASSIGNMENTS, commands, commands_of
+from tests.tree import ROOT
+from tests.unit.config_files import text_of
+
+TABLE: dict[str, dict[str, list[str]]] = tomllib.loads(text_of("tests/commands.toml"))
+RUN = {**TABLE["tests"], **TABLE["stand-ins"]}
+# Each command with its tests, and the words in which each test runs it.
+ROWS: dict[str, list[tuple[str, str]]] = {}
+for test, listed in RUN.items():
+    for row in listed:
+        command, _, words = row.partition(" => ")
+        ROWS.setdefault(command, []).append((test, words or command))
+NOT_HERE = [row for listed in TABLE["not-here"].values() for row in listed]
+
+
+def matches(command: str, row: str) -> bool:
+    """Return whether a row without a test is this command's; only the * at its end is special."""
+    return fnmatchcase(command, f"{row[:-1].replace('[', '[[]')}*" if row.endswith("*") else row)
+
+
+@cache
+def source(test: str) -> str:
+    """Return the text of a test's file, of the tests' modules that it imports, and of fixtures."""
+    path = ROOT / "tests" / test.partition("::")[0]
+    text = path.read_text()
+    names = re.findall(r"^from (tests(?:\.\w+)*) import (?:\(([^)]*)\)|(.*))", text, re.MULTILINE)
+    modules = {ROOT / f"{name.replace('.', '/')}.py" for name, _, _ in names}
+    modules |= {
+        ROOT / f"{name.replace('.', '/')}/{module}.py"
+        for name, several, one in names
+        for module in re.findall(r"\w+", several or one)
+    }
+    fixtures = [folder / "conftest.py" for folder in path.parents if ROOT in folder.parents]
+    files = [file for file in (*modules, *fixtures) if file.is_file()]
+    return text + "".join(file.read_text() for file in sorted(files))
+
+
+def words_of(command: str) -> list[str]:
+    """Return the words of a command that are not a program's, an example's or a file's name."""
+    variables = re.findall(r"([A-Z][A-Z0-9_]*)=", ASSIGNMENTS.match(f"{command} ")[0])  # type: ignore[index]
+    words = ASSIGNMENTS.sub("", f"{command} ", count=1).split()
+    programs = 2 if words[:2] == ["docker", "compose"] else 1
+    text = " ".join(words[programs:])
+    return variables + re.findall(r"(?<!\S)(?:--?)?[a-z][a-z-]*(?=[\s=]|$)", text)
+
+
+def test_each_command_of_the_docs_has_a_row() -> None:
+    assert len(commands()) > 300
+    missing = {
+        command: pages
+        for command, pages in commands().items()
+        if command not in ROWS and not any(matches(command, row) for row in NOT_HERE)
+    }
+    assert missing == {}, "name the test of each in tests/commands.toml, or why there is none"
+
+
+def test_each_row_is_of_a_command_of_the_docs() -> None:
+    assert [command for command in ROWS if command not in commands()] == []
+    assert [row for row in NOT_HERE if not any(matches(each, row) for each in commands())] == []
+    assert [row for row in NOT_HERE if row in ROWS] == []
+
+
+@pytest.mark.parametrize("test", RUN)
+def test_test_of_a_row_exists(test: str) -> None:
+    file, _, name = test.partition("::")
+    assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text()
+
+
+@pytest.mark.parametrize("command", ROWS)
+def test_tests_of_a_command_have_its_words(command: str) -> None:
+    for test, words in ROWS[command]:
+        # After => also words with other characters.
+        wanted = words_of(words) if words == command else words.split()
+        missing = [
+            word
+            for word in wanted
+            if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", source(test))
+        ]
+        assert missing == [], f"{test} does not run it so; if it has other words, add => and them"
+
+
+def test_commands_are_found_in_blocks_and_between_backticks() -> None:
+    page = """
+Run `docker compose up --build`, `stackctl up` and `manage.py NAME`; not `docker compose` or `git`.
+
+    sudo ./stackctl status   # a comment
+    cd shop && make run
+    TOKEN=$(curl -s x | cut -d y)
+    cat >file <<END
+    docker of the file
+    END
+    docker run \\
+        --rm image
+    17 3 * * * cd /srv && ./stackctl backup --scheduled
+    DB_NAME=x
+
+    import docker
+    docker.run()
+"""
+    assert list(commands_of(page)) == [
+        *("./stackctl status", "cd shop", "make run", "curl -s x | cut -d y", "cat >file <<END"),
+        *("docker run --rm image", "cd /srv", "./stackctl backup --scheduled"),
+        *("docker compose up --build", "./stackctl up", "./manage.py NAME"),
+    ]
