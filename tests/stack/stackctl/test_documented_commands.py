@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack.compose import docker
-from tests.stack.stackctl.site import ANY, PROJECT, Site, visitors
+from tests.stack.stackctl.site import ANY, PROJECT, Site
 from tests.waiting import eventually
 
 # Commands that only read, with a text that they print.
@@ -220,20 +220,6 @@ def test_adopt_of_the_own_stack_changes_nothing(site: Site) -> None:
     before = running(site)
     assert str(site.tree) in site.run_documented("./stackctl adopt")
     assert running(site) == before
-
-
-def test_apply_brings_a_changed_variable_without_failed_requests(site: Site) -> None:
-    release = site.release()
-    # It stays: a second `apply` would take as long.
-    site.environment["CSP_MODE"] = "report-only"
-
-    with visitors(site):
-        said = site.run_documented("./stackctl apply")
-
-    assert "CSP_MODE" in said and "report-only" not in said
-    site.assert_both_run(release)
-    for _ in range(4):
-        assert "Content-Security-Policy-Report-Only" in site.get("/status/").headers
 
 
 def test_backup_goes_to_a_named_place(site: Site, tmp_path: Path) -> None:

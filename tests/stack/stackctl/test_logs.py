@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests import journald
-from tests.stack.stackctl.site import ANY, PROJECT, QUICK, Site
+from tests.stack.stackctl.site import ANY, PROJECT, QUICK, Site, visitors
 from tests.waiting import eventually
 
 # Docker splits lines of more than 16 KB.
@@ -39,7 +39,8 @@ def test_log_lines_of_a_request_outlive_a_deploy_in_the_journal(site: Site) -> N
     """A long line is found whole, and the other log driver has neither."""
     with journald.running():
         with in_journal(site):
-            site.ask("apply", *QUICK)
+            with visitors(site):
+                site.ask("apply", *QUICK)
             answer = site.get("/profile/")
             request = answer.headers["X-Request-ID"]
             served = answer.json()["server"].replace("set", "server")
