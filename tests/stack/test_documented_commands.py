@@ -1,6 +1,7 @@
 """Commands of the docs for the local layer, as they are written there."""
 
 import json  # remove_demo
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,34 +16,38 @@ PASSWORD = "secret-of-tests"
 FORGET = (
     "import django; django.setup()\n"
     "from django.contrib.auth import get_user_model\n"
-    "users = get_user_model().objects.filter(username='me')\n"
+    "users = get_user_model().objects.filter(username__in=['me', 'you'])\n"
     "print(users.filter(is_superuser=True).count()); users.delete()"
 )
 
 
 @pytest.fixture(scope="module")
-def superuser(local: Stack) -> Iterator[None]:
-    """Create a superuser at a terminal, and remove it afterwards."""
-    shown = terminal.answer(
-        documented("docker compose exec server1 ./manage.py createsuperuser").split(),
-        {"Username": "me", "Email": "me@example.com", "Password:": PASSWORD, "again": PASSWORD},
-        folder=local.tree,
-        environment=local.environment,
-    )
-    assert "Superuser created successfully" in shown
+def superusers(local: Stack) -> Iterator[None]:
+    """Create superusers at a terminal, and remove them afterwards."""
+    for name, command in {
+        "me": "docker compose exec server1 ./manage.py createsuperuser",
+        "you": "./stackctl exec server ./manage.py createsuperuser",
+    }.items():
+        program = documented(command).replace("./stackctl", f"{sys.executable} -m tools.stackctl")
+        shown = terminal.answer(
+            program.split(),
+            {"Username": name, "Email": "me@example.com", "Password:": PASSWORD, "again": PASSWORD},
+            folder=local.tree,
+            environment=local.environment,
+        )
+        assert "Superuser created successfully" in shown
     yield
-    assert local.python_in("server1", FORGET) == "1"
+    assert local.python_in("server1", FORGET) == "2"
 
 
-@pytest.mark.usefixtures("superuser")
-def test_created_superuser_gets_a_token(local: Stack) -> None:
+def test_created_superuser_gets_a_token(local: Stack, superusers: None) -> None:
     answer = local.post("/api/token/", data={"username": "me", "password": PASSWORD})
 
     assert len(answer.json()["token"]) == 40
 
 
 # remove_demo: begin
-@pytest.mark.usefixtures("superuser")
+@pytest.mark.usefixtures("superusers")
 def test_image_is_uploaded_and_listed_by_the_commands_of_the_docs(local: Stack) -> None:
     port = {"localhost:8080": f"localhost:{local.http_port}"}
     sign_in = "curl -s localhost:8080/api/token/ -d username=me -d password=secret"

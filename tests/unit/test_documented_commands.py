@@ -1,9 +1,11 @@
 """Each command of README and docs has a row in tests/commands.toml, whose test has its words."""
 
+import ast
 import re
 import tomllib
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -28,20 +30,57 @@ def matches(command: str, row: str) -> bool:
 
 
 @cache
+def imported(path: Path) -> set[Path]:
+    """Return the modules of tests that a file imports, and the fixtures' files above it."""
+    lines = re.findall(
+        r"^from (tests(?:\.\w+)*) import (?:\(([^)]*)\)|(.*))", path.read_text(), re.MULTILINE
+    )
+    names = [
+        f"{package}{end}"
+        for package, several, one in lines
+        for end in ("", *(f".{name}" for name in re.findall(r"\w+", several or one)))
+    ]
+    files = {ROOT / f"{name.replace('.', '/')}.py" for name in names}
+    files |= {folder / "conftest.py" for folder in path.parents if ROOT in folder.parents}
+    return {file for file in files if file.is_file()}
+
+
+@cache
+def definitions(path: Path) -> dict[str, list[ast.AST]]:
+    """Return each function, method and value of a file by its name, for a class what calls run."""
+    body = ast.parse(path.read_text()).body
+    methods = [node for each in body if isinstance(each, ast.ClassDef) for node in each.body]
+    result: dict[str, list[ast.AST]] = {}
+    for node in (*body, *methods):
+        if isinstance(node, ast.FunctionDef):
+            result.setdefault(node.name, []).append(node)
+        elif isinstance(node, ast.ClassDef):
+            called = [m for m in node.body if getattr(m, "name", "") in {"__init__", "__call__"}]
+            result.setdefault(node.name, []).extend(called)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    result.setdefault(target.id, []).append(node)
+    return result
+
+
+@cache
 def source(test: str) -> str:
-    """Return the text of a test's file, of the tests' modules that it imports, and of fixtures."""
-    path = ROOT / "tests" / test.partition("::")[0]
-    text = path.read_text()
-    names = re.findall(r"^from (tests(?:\.\w+)*) import (?:\(([^)]*)\)|(.*))", text, re.MULTILINE)
-    modules = {ROOT / f"{name.replace('.', '/')}.py" for name, _, _ in names}
-    modules |= {
-        ROOT / f"{name.replace('.', '/')}/{module}.py"
-        for name, several, one in names
-        for module in re.findall(r"\w+", several or one)
-    }
-    fixtures = [folder / "conftest.py" for folder in path.parents if ROOT in folder.parents]
-    files = [file for file in (*modules, *fixtures) if file.is_file()]
-    return text + "".join(file.read_text() for file in sorted(files))
+    """Return the text of a test, and of the functions, fixtures and values that it uses."""
+    file, _, name = test.partition("::")
+    files, todo = [ROOT / "tests" / file], [name]
+    for path in files:
+        files += sorted(imported(path) - set(files))
+    texts: dict[str, str] = {}
+    while todo:
+        name = todo.pop()
+        # The first: a name of the test's own file hides that of another.
+        nodes = next((each for path in files if (each := definitions(path).get(name))), [])
+        texts[name] = "\n".join(map(ast.unparse, nodes))
+        used = [part for node in nodes for part in ast.walk(node)]
+        names = {getattr(part, key, "") for part in used for key in ("id", "attr", "arg")}
+        todo += [each for each in names if each and each not in texts]
+    return "\n".join(texts.values())
 
 
 def words_of(command: str) -> list[str]:

@@ -243,9 +243,11 @@ def test_certificate_arn_adds_a_valid_https_listener(tmp_path: Path) -> None:
     folder = copy_tree(tmp_path / "tree")
     git(folder, "init", "--quiet")
     arn = "arn:aws:acm:eu-central-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
-    written = certificate.write(folder, arn)
 
-    assert arn in written.read_text()
+    command = (sys.executable, "-m", "tools.ebctl", "https", arn)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+    assert arn in (folder / certificate.TARGET).read_text()
     assert findings_in(folder) == []
 
 
