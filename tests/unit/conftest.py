@@ -20,7 +20,7 @@ from tools.stackctl.docker import compose, lock
 # tests/stack runs database tests in the image, which has no stackctl.
 if find_spec("typer"):
     from tests.authorities import authority  # noqa: F401
-    from tests.unit.scripted.backups import saved  # noqa: F401
+    from tests.unit.scripted.backups import away, saved  # noqa: F401
     from tests.unit.scripted.stack import roomy, scripted, stack  # noqa: F401
 
 

@@ -3,8 +3,8 @@
 tests/stack/test_migrations.py uses real servers and real locks.
 """
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +26,14 @@ from ops.database.lock_waits import (
 )
 
 SECONDS = 10
+# https://dev.mysql.com/doc/mysql-errors/9.7/en/server-error-reference.html
+# https://www.postgresql.org/docs/17/errcodes-appendix.html
+CODES = {
+    ("mysql", "timeout"): 1205,
+    ("mysql", "deadlock"): 1213,
+    ("postgresql", "timeout"): "55P03",
+    ("postgresql", "deadlock"): "40P01",
+}
 ROWS = [
     ("shop_order", 7, "site", "10.0.0.5", "Sleep", 42),
     ("shop_order", 9, "report", "10.0.0.6", "Query", 3),
@@ -43,7 +51,7 @@ class DriverError(Exception):
 
 def blocked(vendor: str, kind: str = "timeout") -> OperationalError:
     """Return Django's error of a lock timeout or a deadlock."""
-    code = getattr(SERVERS[vendor], kind)
+    code = CODES[vendor, kind]
     if vendor == "mysql":
         return OperationalError(code, "Lock wait timeout exceeded")
     error = OperationalError("canceling statement due to lock timeout")
@@ -256,7 +264,10 @@ def test_statement_in_a_retryable_transaction_is_not_retried_alone(case: Case) -
 
 
 def test_mysql_ddl_ends_the_retry_of_the_whole_transaction() -> None:
-    for sql in ("ALTER TABLE thing", "  create table x", "RENAME TABLE x", "TRUNCATE thing"):
+    for sql in (
+        *("ALTER TABLE thing", "  create table x", "DROP TABLE x", "RENAME TABLE x"),
+        "TRUNCATE thing",
+    ):
         case = Case("mysql")
         case.begin_transaction(whole=True)
         assert case.execute(Work(blocked("mysql")), sql) == "result"
@@ -315,7 +326,15 @@ def test_only_operations_in_a_transaction_are_retried_as_a_whole(
     repeated: bool,
 ) -> None:
     """In a non-atomic migration, `atomic` of the operation decides."""
-    monkeypatch.setattr(lock_waits, "atomic", lambda alias: nullcontext())
+    began: list[str] = []
+
+    @contextmanager
+    def atomic(alias: str) -> Iterator[None]:
+        """Begin a transaction, and undo it at an error."""
+        began.append(alias)
+        yield
+
+    monkeypatch.setattr(lock_waits, "atomic", atomic)
     editor: Any = SimpleNamespace(atomic_migration=False)
     operation = RunSQL("SELECT 1")
     retried_as_whole: list[bool] = []
@@ -344,6 +363,8 @@ def test_only_operations_in_a_transaction_are_retried_as_a_whole(
         assert case.waits.whole is True
 
     assert retried_as_whole == ([True, True, False] if repeated else [False])
+    # One for each try, so that the first has left nothing.
+    assert began == (["default"] * 2 if repeated else [])
     # The operation in memory is unchanged.
     assert operation.atomic is operation_atomic
 
@@ -394,6 +415,11 @@ def test_migrating_connection_has_the_lock_timeout_and_is_watched(
         assert migrate(Work(blocked(case.vendor))) is None
 
     assert (len(connection_created.receivers), len(pre_migrate.receivers)) == receivers
+
+
+def test_lock_holders_are_looked_up_while_a_statement_waits() -> None:
+    """It waits for a second; a slower watcher would never see who blocks it."""
+    assert 2 * lock_waits.POLL_SECONDS < lock_waits.TRY_SECONDS
 
 
 def test_lock_holders_are_watched_until_the_end(

@@ -44,6 +44,33 @@ def test_sign_in_over_the_limit_is_429_with_retry_after(client: Client, path: st
     assert 1 <= int(third["Retry-After"]) <= 120
 
 
+@pytest.mark.parametrize("path", LOGIN_PATHS)
+def test_sign_in_is_accepted_after_retry_after(
+    client: Client, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whole seconds, and not a part of one too early."""
+    now = 1_000_000_030.6
+    monkeypatch.setattr(throttling, "time", lambda: now)
+    while post(client, path) != 429:
+        pass
+    seconds = int(client.post(path, ATTEMPT)["Retry-After"])
+
+    now += seconds
+
+    assert post(client, path) != 429
+
+
+def test_requests_to_the_api_are_no_sign_in_attempts(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {"anon": "9/minute", "user": "off", "login": "2/minute"}
+    monkeypatch.setattr(api_settings, "DEFAULT_THROTTLE_RATES", rates)
+    for _ in range(5):
+        assert client.get("/api/orders/").status_code == 200
+
+    assert post(client, "/accounts/login/") == 200
+
+
 def test_sign_in_attempts_on_all_login_paths_count_together(client: Client) -> None:
     assert [post(client, path) for path in LOGIN_PATHS] == [400, 200, 429]
 
@@ -85,7 +112,8 @@ def test_login_forms_and_other_pages_are_not_limited(client: Client) -> None:
     assert client.post("/api/orders/").status_code == 200
     assert client.post("/accounts/logout/").status_code == 302
     for path in ("/accounts/login/", "/admin/login/"):
-        assert client.get(path).status_code == 200
+        for method in (client.get, client.head, client.options):
+            assert method(path).status_code != 429
 
 
 def test_sign_in_limit_is_per_client_address(client: Client) -> None:

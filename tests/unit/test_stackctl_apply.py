@@ -7,7 +7,7 @@ import pytest
 from ops.environment.secret_files import CHANGED
 from tests.unit.scripted.engine import APPLICATION
 from tests.unit.scripted.model import Reply
-from tests.unit.scripted.project import NAME
+from tests.unit.scripted.project import IMAGE, NAME
 from tests.unit.scripted.stack import Ended, Killed, Stack, fails, interrupts
 
 VALUE = "smtp://user:a-password@mail.example.com"
@@ -126,22 +126,55 @@ def kills() -> None:
 
 
 @pytest.mark.parametrize("cut_off", [interrupts, kills])
-def test_apply_resumes_an_apply_that_was_cut_off(
-    changed: Stack, cut_off: Callable[[], None]
-) -> None:
-    """Also where only the content of a secret's file tells the servers apart."""
-    changed.environment_check = Reply(out=CHANGED)
-    changed.faults["move server1 to aaaa"] = cut_off
-    first = apply(changed)
-    changed.faults.clear()
-    changed.environment_check = Reply()
+def test_apply_resumes_an_apply_that_was_cut_off(roomy: Stack, cut_off: Callable[[], None]) -> None:
+    """Only the content of a secret's file, which no container shows, tells the servers apart."""
+    before = {container.id for container in roomy.containers.values()}
+    roomy.environment_check = Reply(out=CHANGED)
+    roomy.faults["move server1 to aaaa"] = cut_off
+    first = apply(roomy)
+    roomy.faults.clear()
+    roomy.environment_check = Reply()
     if cut_off is interrupts:
         assert first.code == 130 and "./stackctl apply resumes" in first.result["next"]
 
+    ended = apply(roomy)
+
+    assert ended.code == 0 and START in roomy.steps and roomy.serves("aaaa")
+    assert not before & {roomy.containers[name].id for name in APPLICATION}
+    assert roomy.record()[-1] == ("apply", "aaaa", "ok")
+
+
+def test_apply_names_a_variable_of_the_worker_alone(stack: Stack) -> None:
+    own = stack.model()["services"]["worker"]["environment"]
+    stack.extra["worker"] = {"environment": {**own, "WORKER_MEMORY": "9"}}
+
+    assert apply(stack).result["variables"] == ["WORKER_MEMORY"]
+
+
+def test_apply_starts_a_worker_that_is_missing(changed: Stack) -> None:
+    del changed.containers["worker"]
+
     ended = apply(changed)
 
-    assert ended.code == 0 and START in changed.steps
-    assert changed.serves("aaaa") and variables(changed) == {VALUE}
+    assert ended.code == 0 and ended.result["variables"] == ["EMAIL_URL"]
+    assert variables(changed) == {VALUE}
+
+
+def test_apply_is_refused_on_a_machine_with_an_old_engine(changed: Stack) -> None:
+    changed.info = {"ServerVersion": "20.10.5"}
+
+    ended = apply(changed)
+
+    assert ended.code == 1 and "20.10.5" in ended.err + ended.out and changed.steps == []
+
+
+def test_image_that_only_compose_names_can_be_rolled_back_to_after_apply(changed: Stack) -> None:
+    """`docker compose up --build` has left it no other name than `latest`."""
+    del changed.images[f"{IMAGE}:aaaa"]
+
+    assert apply(changed).code == 0
+
+    assert changed.images[f"{IMAGE}:aaaa"] == "sha256:aaaa"
 
 
 def test_rollback_after_apply_goes_to_the_release_before(changed: Stack) -> None:

@@ -155,13 +155,13 @@ def test_rotate_all_changes_every_secret_and_keeps_former_keys_valid(
 
 
 def test_rotate_keeps_only_the_latest_former_secret_keys(stack: Stack) -> None:
-    """Sessions were signed with them; the oldest key goes first."""
+    """Sessions were signed with them; the oldest of more than four goes first."""
     former: list[str] = []
-    for _ in range(rotate.KEPT_KEYS + 2):
+    for _ in range(6):
         former.insert(0, stack.values()["DJANGO_SECRET_KEY"])
         stack.rotate("secret-key")
 
-    assert stack.values()[rotate.FALLBACKS].split(",") == former[: rotate.KEPT_KEYS]
+    assert stack.values()[rotate.FALLBACKS].split(",") == former[:4]
 
 
 @pytest.mark.parametrize("service", ["server2", "worker"])
@@ -201,6 +201,16 @@ def test_rotate_completes_a_rotation_that_was_cut_off(
         assert stack.values()["DB_PASSWORD"] == begun["DB_PASSWORD"]
     if name != "db":
         assert stack.values()["DJANGO_SECRET_KEY"] != FORMER
+
+
+def test_new_secrets_cannot_be_guessed(stack: Stack) -> None:
+    """256 bits of a password, and what Django's own `startproject` has of a key at least."""
+    stack.rotate("all")
+
+    values = stack.values()
+    assert all(len(values[password.variable]) >= 43 for password in PASSWORDS.values())
+    assert len({values[name] for name in SECRETS}) == 4
+    assert len(values["DJANGO_SECRET_KEY"]) >= 50
 
 
 def test_rotate_keeps_the_former_password_when_the_server_refuses_the_new_one(
@@ -343,9 +353,14 @@ def test_rotate_refuses_a_secret_that_is_not_in_dotenv(
     monkeypatch.setenv("REDIS_PASSWORD_FILE", "/run/secrets/redis")
     refuse(stack, "redis", "REDIS_PASSWORD comes from REDIS_PASSWORD_FILE")
     monkeypatch.delenv("REDIS_PASSWORD_FILE")
+    dotenv_file.update({"REDIS_PASSWORD_FILE": "/run/secrets/redis"})
+    refuse(stack, "redis", "REDIS_PASSWORD comes from REDIS_PASSWORD_FILE")
+    dotenv_file.update({"REDIS_PASSWORD_FILE": ""})
 
     dotenv_file.update({"DJANGO_SECRET_KEY": f"{FORMER},{FORMER}"})
     refuse(stack, "secret-key", "DJANGO_SECRET_KEY has a comma")
+    dotenv_file.update({"DJANGO_SECRET_KEY": f"{FORMER} "})
+    refuse(stack, "secret-key", "a space at its end")
     stack.given["DJANGO_SECRET_KEY"] = "another"
     refuse(stack, "secret-key", "from elsewhere than .env")
 
@@ -378,10 +393,11 @@ def test_rotate_refuses_a_name_without_a_secret(stack: Stack) -> None:
     assert stack.values()["BROKER_PASSWORD"] == FORMER
 
 
-def test_rotate_refuses_new_secrets_while_the_stack_is_stopped(stack: Stack) -> None:
+@pytest.mark.parametrize("name", ["all", "secret-key", "db"])
+def test_rotate_refuses_new_secrets_while_the_stack_is_stopped(stack: Stack, name: str) -> None:
     stack.running = False
 
-    assert refuse(stack, "all", "not running").hint == "./stackctl up"
+    assert refuse(stack, name, "not running").hint == "./stackctl up"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from ops.environment import dotenv
 from tests.unit.scripted.model import Reply
-from tests.unit.scripted.stack import Ended, Stack
+from tests.unit.scripted.stack import Ended, Stack, interrupts
 
 
 def rotate(stack: Stack, name: str = "db") -> Ended:
@@ -52,6 +52,13 @@ def test_rotate_of_one_server_needs_no_other_that_is_down(
     assert stack.data.accepted["redis.sh"] == [written(stack)["REDIS_PASSWORD"]]
 
 
+@pytest.mark.parametrize("name", ["redis", "secret-key"])
+def test_rotation_is_recorded(stack: Stack, name: str) -> None:
+    assert rotate(stack, name).code == 0
+
+    assert stack.record()[-1] == (f"rotate {name}", "aaaa", "ok")
+
+
 @pytest.mark.parametrize("server", ["server1", "server2"])
 def test_rotate_is_refused_when_one_server_is_stopped(stack: Stack, server: str) -> None:
     stack.end(server)
@@ -72,6 +79,16 @@ def test_rotation_that_went_back_is_recorded_as_such(stack: Stack) -> None:
 
     assert ended.code == 1 and not stack.balancer.drained()
     assert stack.record()[-1] == ("rotate db", "aaaa", "rolled back")
+    assert rotate(stack).code == 0
+
+
+def test_interrupted_rotation_is_recorded_as_such(stack: Stack) -> None:
+    stack.faults["recreate server2 aaaa"] = interrupts
+
+    ended = rotate(stack)
+
+    assert ended.code == 130 and not stack.balancer.drained()
+    assert stack.record()[-1] == ("rotate db", "aaaa", "interrupted")
     assert rotate(stack).code == 0
 
 

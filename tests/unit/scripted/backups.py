@@ -11,6 +11,9 @@ from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Ended, Stack
 from tools.stackctl.commands.backup_files import MANIFEST
 
+# A place for backups.
+DISK = "/mnt/disk"
+PASSWORD = "correct horse"
 SAVED = ["database dump", "database extras", "save media"]
 VERIFIED = [
     *("database prepare stackctl_verify", "database load stackctl_verify"),
@@ -67,3 +70,23 @@ def rewritten(**changes: object) -> Callable[[Stack, Path], object]:
         (path / MANIFEST).write_text(json.dumps({**manifest, **changes}))
 
     return change
+
+
+def write_place(stack: Stack, *lines: str, to: str = DISK) -> None:
+    """Write `.env` with a place for backups."""
+    given = ("LAYER=local", f"BACKUP_TO={to}", f"BACKUP_PASSWORD='{PASSWORD}'", *lines, "")
+    (stack.root / ".env").write_text("\n".join(given))
+
+
+@pytest.fixture
+def away(stack: Stack) -> Stack:
+    """Return a stack whose backups go to a disk."""
+    (stack.root / "variants/backup").mkdir(parents=True)
+    (stack.root / "variants/backup/Dockerfile").touch()
+    write_place(stack)
+    return stack
+
+
+def names(stack: Stack, place: str = DISK) -> list[str]:
+    """Return the names of the backups in a place."""
+    return [one.tag for one in stack.places.repositories[place].snapshots]

@@ -17,6 +17,7 @@ from tests.unit.scripted.data import Data
 from tests.unit.scripted.model import Behaviour, Container, Reply, hash_of
 from tests.unit.scripted.project import IMAGE, NAME, project
 from tests.unit.scripted.replicas import Replicas
+from tests.unit.scripted.restic import Places
 from tests.unit.scripted.volume import PROJECT_LABEL, LockVolume
 
 # Formats of `docker inspect`: the last end of a container, and the environment of an image.
@@ -34,7 +35,10 @@ class Engine(LockVolume):
         self.root, self.clock, self.port = root, clock, port
         self.data = Data(self)
         self.replicas = Replicas(self)
+        self.places = Places(self)
         self.balancer = Balancer(self)
+        # The variables that the latest program got on top of stackctl's own.
+        self.environ: dict[str, str] = {}
         # All calls, and the changes as text.
         self.calls: list[str] = []
         self.steps: list[str] = []
@@ -188,12 +192,12 @@ class Engine(LockVolume):
                     )
                 return inside.execute(self, result, command, stdin)
             case ["docker", *rest]:
-                return self.docker(rest)
+                return self.docker(rest, stdin)
         pytest.fail(f"the scripted engine does not know: {argv}")
 
-    def docker(self, argv: list[str]) -> Reply:
+    def docker(self, argv: list[str], stdin: bytes) -> Reply:
         """Answer the docker client."""
-        if reply := self.replicas.docker(argv):
+        if reply := self.replicas.docker(argv) or self.places.docker(argv, stdin):
             return reply
         match argv:
             case ["info", "--format", "{{json .}}"]:
@@ -280,7 +284,7 @@ class Engine(LockVolume):
             case ["rm", name]:
                 return self.step("remove the lock") or Reply()
             case ["run", *options]:
-                return self.run_alone(options)
+                return self.run_alone(options, stdin)
         pytest.fail(f"the scripted engine does not know: docker {argv}")
 
     def revive(self, verb: str, identity: str) -> Reply:

@@ -24,7 +24,14 @@ def project(root: Path, port: int, extra: dict[str, dict[str, Any]]) -> dict[str
             if name in VARIABLES
         },
     }
-    application = {"image": IMAGE, "environment": given, "networks": {"backend": None}}
+    volumes = [
+        {"type": "volume", "source": name, "target": f"/srv/{name}"}
+        for name in ("media", "private")
+    ]
+    application = {
+        **{"image": IMAGE, "environment": given, "networks": {"backend": None}},
+        "volumes": volumes,
+    }
     ports = [{"host_ip": "127.0.0.1", "target": 8080, "published": str(port)}]
     password = {"DB_PASSWORD": given["DB_PASSWORD"]}
     redis = {"REDIS_PASSWORD": given["REDIS_PASSWORD"], "REDIS_USERNAME": "shop"}
@@ -41,4 +48,5 @@ def project(root: Path, port: int, extra: dict[str, dict[str, Any]]) -> dict[str
     for name, changes in extra.items():
         services[name] = {**services.get(name, {}), **changes}
     networks = {"backend": {"name": f"{NAME}_backend"}}
-    return {"name": NAME, "services": services, "networks": networks}
+    named = {name: {"name": f"{NAME}_{name}"} for name in ("media", "private")}
+    return {"name": NAME, "services": services, "networks": networks, "volumes": named}

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
@@ -145,9 +145,20 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         if name.startswith("tools.stackctl.") and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", clock)
 
-    def call(*command: str, stdin: bytes = b"", seconds: float = math.inf) -> process.Result:
+    def reply_of(
+        command: tuple[str, ...], stdin: bytes, environ: Mapping[str, str] | None
+    ) -> Reply:
+        present[0].environ = dict(environ or {})
+        return present[0].call(command, stdin)
+
+    def call(
+        *command: str,
+        stdin: bytes = b"",
+        seconds: float = math.inf,
+        environ: Mapping[str, str] | None = None,
+    ) -> process.Result:
         begin = clock.now
-        reply = present[0].call(command, stdin)
+        reply = reply_of(command, stdin, environ)
         if clock.now - begin > seconds:
             raise process._too_slow(command, seconds)
         return process.Result(reply.code, reply.out, reply.err)
@@ -156,9 +167,10 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         *command: str,
         stdin: str | None = None,
         seconds: float = process.ANSWER_SECONDS,
+        environ: Mapping[str, str] | None = None,
         **_: object,
     ) -> process.Result:
-        return call(*command, stdin=(stdin or "").encode(), seconds=seconds)
+        return call(*command, stdin=(stdin or "").encode(), seconds=seconds, environ=environ)
 
     def follow(
         *command: str,
@@ -166,9 +178,11 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         stdin: str | None = None,
         seconds: float,
         cut_short: Callable[[], bool] = lambda: False,
+        environ: Mapping[str, str] | None = None,
         **_: object,
     ) -> process.Result:
-        result = call(*command, stdin=(stdin or "").encode(), seconds=seconds)
+        sent = (stdin or "").encode()
+        result = call(*command, stdin=sent, seconds=seconds, environ=environ)
         for line in result.out.splitlines():
             on_line(line)
         return process.Result(-15, result.out, "") if cut_short() else result
@@ -182,13 +196,19 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
             if not reply.code:
                 present[0].release_lock()
 
-    def pump_out(*command: str, sink: Callable[[bytes], object], **_: object) -> process.Result:
-        reply = present[0].call(command)
+    def pump_out(
+        *command: str,
+        sink: Callable[[bytes], object],
+        environ: Mapping[str, str] | None = None,
+    ) -> process.Result:
+        reply = reply_of(command, b"", environ)
         sink(reply.data)
         return process.Result(reply.code, "", reply.err)
 
-    def pump_in(*command: str, pieces: Iterable[bytes], **_: object) -> process.Result:
-        return call(*command, stdin=b"".join(pieces))
+    def pump_in(
+        *command: str, pieces: Iterable[bytes], environ: Mapping[str, str] | None = None
+    ) -> process.Result:
+        return call(*command, stdin=b"".join(pieces), environ=environ)
 
     for replacement in (run, follow, attended, pump_out, pump_in):
         monkeypatch.setattr(process, replacement.__name__, replacement)

@@ -36,7 +36,7 @@ class LockVolume(ABC):
     def step(self, name: str) -> Reply | None:
         """Record a change; return its failure if a test sets one."""
 
-    def run_alone(self, argv: list[str]) -> Reply:
+    def run_alone(self, argv: list[str], stdin: bytes) -> Reply:
         """Run a container that mounts the volume."""
         try:
             given = RUN.parse_args(argv)
@@ -49,6 +49,8 @@ class LockVolume(ABC):
                 return Reply(125, err=f"docker: bind source path does not exist: {source}")
         if given.name in self.locks:
             return Reply(125, err=f'Conflict. The container name "/{given.name}" is already in use')
+        if given.rest[2:3] == ["sh"] and given.interactive:
+            return self.stored(given.rest[3], stdin.decode())
         if given.entrypoint != "sh" or given.rest[:1] != ["-c"] or len(given.rest) != 2:
             return Reply(127, err=f"{given.entrypoint}: {given.rest}: not found")
         if given.name:
@@ -77,8 +79,9 @@ class LockVolume(ABC):
             source = mounts.get(clone.MOUNT, "").replace(self.clone, self.engine_root)
             out = f"1 2 0:1 {source} {clone.MOUNT} ro - ext4 /dev/sda ro\n"
             out += f"owner {files.get('owner', '').strip()}\n"
-        if "releases.jsonl" in script:
-            out += files.get("releases.jsonl", "")
+        for name in ("releases.jsonl", "backup.json"):
+            if name in script:
+                out += files.get(name, "")
         return f"{out}held\n" if "echo held" in script else out
 
     def listed(self, argv: list[str]) -> Reply:
@@ -113,6 +116,13 @@ class LockVolume(ABC):
         whole = [line for line in text.splitlines() if line.endswith("}")]
         done = f" {json.loads(whole[-1])['outcome']}" if whole else ""
         if reply := self.step(f"write {name.partition('.')[0]}{done}"):
+            return reply
+        self.volumes[VOLUME][name] = text
+        return Reply()
+
+    def stored(self, name: str, text: str) -> Reply:
+        """Write a file of the volume that no lock protects."""
+        if reply := self.step(f"write {name.partition('.')[0]}"):
             return reply
         self.volumes[VOLUME][name] = text
         return Reply()
