@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import sshd
+from tests.documents import run_documented
 from tests.program import Ended, run_stackctl
 from tests.waiting import eventually
 from tools.stackctl.common import process
@@ -284,6 +285,14 @@ def test_command_goes_on_when_the_connection_is_lost(
     (server.clone / "gate").unlink()
     eventually((server.clone / "var-ended").exists, seconds=LIMIT, what="it ends")
     eventually(lambda: server("deploy").code == 0, seconds=LIMIT, what="its lock is free")
+
+
+def test_host_key_is_what_ssh_keyscan_prints(server: Server) -> None:
+    changes = {"PORT": str(server.ssh.port), "HOST": "127.0.0.1"}
+    command = "ssh-keyscan -p PORT -t ed25519 HOST"
+    printed = run_documented(server.here, os.environ, command, changes)
+
+    assert (server.folder / "known_hosts").read_text().rpartition(" ")[0] in printed
 
 
 def test_unknown_host_key_is_refused(server: Server) -> None:
