@@ -17,6 +17,7 @@ from .files import MOUNTED
 from .variable import ROOT
 
 _PEM: Final = "-----BEGIN CERTIFICATE-----"
+_STARTS: Final = "A certificate begins with"
 
 
 def check(text: str) -> None:
@@ -25,6 +26,10 @@ def check(text: str) -> None:
     Raises:
         InvalidValueError: the file cannot be read, or it has no certificate.
     """
+    if "-----BEGIN " in text and _PEM not in text:
+        raise InvalidValueError(
+            "it has no certificate, but a key or something else", f"{_STARTS} {_PEM}."
+        )
     try:
         certificates = text if _PEM in text else (ROOT / text).read_text("ascii")
     except (OSError, ValueError) as error:
@@ -36,9 +41,7 @@ def check(text: str) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates)
     except (ssl.SSLError, ValueError):
-        raise InvalidValueError(
-            "it has no valid certificate", f"A certificate begins with {_PEM}."
-        ) from None
+        raise InvalidValueError("it has no valid certificate", f"{_STARTS} {_PEM}.") from None
 
 
 def file_of(name: str, text: str) -> str:

@@ -26,7 +26,7 @@ _VERIFYING: Final = 2
 # The same in the query of a URL.
 _IN_URL: Final = frozenset(
     {
-        *("ssl_mode", "ssl_ca"),  # remove_mysql
+        *("ssl_mode", "ssl_ca", "ssl_capath", "ssl_cert", "ssl_key"),  # remove_mysql
         *("sslmode", "sslrootcert"),  # remove_postgres
     }
 )

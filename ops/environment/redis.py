@@ -23,6 +23,10 @@ COUNTER: Final = 2
 SERVICE: Final = "redis"
 USER: Final = "mysite"
 
+# Each would switch off, or replace, what REDIS_SSL_CA is for.
+_TLS_IN_URL: Final = frozenset(
+    {"ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data"}
+)
 _WAYS: Final = ("REDIS_URL", "REDIS_HOST", "CELERY_BROKER_URL")
 _HINT: Final = "Set REDIS_URL (or REDIS_URL_FILE), or REDIS_HOST with REDIS_PASSWORD."
 
@@ -61,6 +65,9 @@ def faults(values: Mapping[str, Value], layer: str, broken: set[str]) -> list[Fa
     if values["REDIS_SSL_CA"] and not str(values["REDIS_URL"]).startswith("rediss:"):
         hint = "Set REDIS_URL=rediss://..., or remove REDIS_SSL_CA."
         return [Fault("REDIS_SSL_CA", "it is set, and REDIS_URL names no Redis with TLS", hint)]
+    query = parse_qsl(urlsplit(str(values["REDIS_URL"])).query, keep_blank_values=True)
+    if values["REDIS_SSL_CA"] and (twice := sorted(key for key, _ in query if key in _TLS_IN_URL)):
+        return [Fault("REDIS_SSL_CA", f"REDIS_URL has {twice[0]} too", f"Remove {twice[0]} there.")]
     if layer not in SHARED:
         return []
     if values["BROKER"] == "redis" and not any(values[name] for name in _WAYS):

@@ -471,6 +471,19 @@ def test_only_servers_have_the_former_password_until_it_is_retired(postgres: Sit
     assert own != other == "127.0.0.1"
 
 
+def test_no_password_is_in_the_log_of_slow_statements(postgres: Site) -> None:
+    script = (ROOT / "tools/stackctl/inside/postgres.sh").read_text()
+    as_superuser(postgres, "ALTER ROLE postgres SET log_min_duration_statement = 0")
+    try:
+        postgres.run_in("db", "env", f"SCRIPT={script}", "timeout", "30", "bash", "-c", ROTATE)
+        postgres.run_in("db", "rights")
+    finally:
+        as_superuser(postgres, "ALTER ROLE postgres RESET log_min_duration_statement")
+    logged = postgres.logs("db")
+    assert "statement: SELECT pg_reload_conf()" in logged
+    assert "PASSWORD '" not in logged
+
+
 def test_rotate_all_fails_no_request_and_keeps_users_signed_in(postgres: Site) -> None:
     check_rotate_all(postgres)
 

@@ -177,7 +177,7 @@ def test_database_of_an_earlier_release_gets_the_migration_user(production: Stac
     user = "print(c.settings_dict['USER'])"
     production.run_in(
         *("db", "mysql", "--user=stackctl", "--execute"),
-        "DROP USER migration; GRANT ALL ON mysite.* TO mysite",
+        f"DROP USER migration; GRANT ALL ON mysite.* TO mysite; {OLD_TRIGGER}",
     ) if DB_ENGINE == "mysql" else production.run_in(
         *("db", "psql", "--username=postgres", "mysite", "--command"),
         "REASSIGN OWNED BY migration TO mysite; DROP OWNED BY migration; DROP ROLE migration",
@@ -190,6 +190,31 @@ def test_database_of_an_earlier_release_gets_the_migration_user(production: Stac
 
     assert production.migrating(user).splitlines()[-1] == "migration"
     check_rights(production)
+    if DB_ENGINE == "mysql":
+        check_old_trigger(production)
+
+
+OLD_TRIGGER = """
+CREATE TABLE mysite.drill_old (n int);
+CREATE DEFINER = mysite TRIGGER mysite.drill_old BEFORE INSERT ON mysite.drill_old
+ FOR EACH ROW SET NEW.n = 7;
+"""
+
+
+def check_old_trigger(stack: Stack) -> None:
+    """Run a trigger that the application's user created: it runs with that user's rights."""
+    try:
+        said = stack.python_in(
+            "server1",
+            "import django; django.setup()\nfrom django.db import connection as c\n"
+            "cursor = c.cursor(); cursor.execute('INSERT INTO drill_old VALUES (1)')\n"
+            "cursor.execute('SELECT n FROM drill_old'); print(*cursor.fetchone())",
+        )
+        assert said.strip() == "7"
+    finally:
+        stack.migrating("c.cursor().execute('DROP TABLE drill_old')")
+        revoke = "REVOKE TRIGGER ON mysite.* FROM mysite"
+        stack.run_in("db", "mysql", "--user=stackctl", "--execute", revoke)
 
 
 def check_rights(stack: Stack) -> None:

@@ -66,6 +66,18 @@ def test_redis_authority_without_tls_is_a_fault(authority: Path) -> None:
     assert faults(**named, REDIS_URL="rediss://:x@h") == []
 
 
+@pytest.mark.parametrize(
+    "option", ["ssl_cert_reqs=none", "ssl_check_hostname=false", "ssl_ca_certs=/x"]
+)
+def test_tls_options_in_redis_url_next_to_an_authority_are_a_fault(
+    option: str, authority: Path
+) -> None:
+    """The authority would be ignored."""
+    url = f"rediss://:x@h/4?{option}"
+    assert faults(REDIS_SSL_CA=str(authority), REDIS_URL=url) == ["REDIS_SSL_CA"]
+    assert faults(REDIS_URL=url) == []
+
+
 def test_redis_url_supports_any_password() -> None:
     parsed = parse_url(url(COUNTER, REDIS_HOST="redis", REDIS_PASSWORD=AWKWARD))
 

@@ -99,6 +99,7 @@ def test_authority_can_come_from_a_mounted_file(authority: Path) -> None:
     [
         ("nowhere/ca.pem", "cannot be read here: No such file"),
         ("pyproject.toml", "no valid certificate"),
+        ("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----", "no certificate, but a key"),
         ("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----", "no valid certificate"),
     ],
 )
@@ -108,11 +109,12 @@ def test_authority_without_a_certificate_is_a_fault(name: str, given: str, probl
     assert re.search(f"{name}: .*{problem}", text)
 
 
-def test_tls_options_in_the_url_and_in_a_variable_are_a_fault(authority: Path) -> None:
+@pytest.mark.parametrize("option", ["ssl_mode", "ssl_ca", "ssl_capath", "ssl_cert", "ssl_key"])
+def test_tls_options_in_the_url_and_in_a_variable_are_a_fault(option: str, authority: Path) -> None:
     """One of them would be ignored."""
-    url = "mysql://u:p@h/n?ssl_mode=REQUIRED"
+    url = f"mysql://u:p@h/n?{option}=x"
     text = faults(DATABASE_URL=url, DB_SSL_CA=str(authority))
-    assert "DATABASE_URL has ssl_mode too" in text
+    assert f"DATABASE_URL has {option} too" in text
 
 
 def test_sqlite_ignores_tls(authority: Path) -> None:

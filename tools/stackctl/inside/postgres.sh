@@ -71,8 +71,8 @@ END
     prepare)
         remove "$database"
         {
-            # An error would put a role's password, as it is kept, into the log.
-            echo 'SET log_min_error_statement = panic; SET client_min_messages = warning;'
+            # An error or a slow statement would put a role's password, as it is kept, into the log.
+            echo 'SET log_min_error_statement = panic; SET log_min_duration_statement = -1; SET client_min_messages = warning;'
             # shellcheck disable=SC2016 # psql's backticks and variables
             echo '\getenv user DB_USER
 CREATE DATABASE :"database" TEMPLATE template0 OWNER :"user";
@@ -178,6 +178,7 @@ END
 \getenv user DB_USER
 \getenv password PASSWORD
 SET log_min_error_statement = panic;
+SET log_min_duration_statement = -1;
 ALTER ROLE :"user" PASSWORD :'password';
 END
         ;;

@@ -16,13 +16,14 @@ tests=false
 [ "${LAYER:-}" != local ] || tests=true
 
 # psql reads the values from its environment: no password is among a process's arguments, nor in the log,
-# should a statement fail.
+# should a statement fail or be slow.
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set tests=$tests --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
 \getenv superuser POSTGRES_USER
 \getenv database POSTGRES_DB
 \getenv user DB_USER
 \getenv password POSTGRES_PASSWORD
 SET log_min_error_statement = panic;
+SET log_min_duration_statement = -1;
 CREATE ROLE :"user" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'password';
 ALTER ROLE :"superuser" PASSWORD NULL;
 ALTER DATABASE :"database" OWNER TO :"user";
