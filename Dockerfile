@@ -35,7 +35,8 @@ RUN [ "$BROKER" != kafka ] \
 
 FROM debian:trixie-slim AS mysite-base
 COPY requirements/apt.txt /tmp/apt.txt
-RUN sed -i 's/[#\r].*//' /tmp/apt.txt && apt-get update \
+# upgrade: fixes that Debian has published since its image was built.
+RUN sed -i 's/[#\r].*//' /tmp/apt.txt && apt-get update && apt-get upgrade -y \
     && xargs -a /tmp/apt.txt apt-get install -y --no-install-recommends \
         ca-certificates libmariadb3 libnginx-mod-http-brotli-static libpq5 libpython3.13 nginx python3 \
     && rm -rf /var/lib/apt/lists/* /tmp/apt.txt /etc/nginx/sites-enabled /var/log/nginx/* \

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
-from tests.waiting import eventually
+from tests.stack.stackctl.registry import needs_registry, serving
 from tools.stackctl.common.console import Console
 from tools.stackctl.common.faults import StackctlError
 from tools.stackctl.common.interrupt import Interrupt
 from tools.stackctl.docker import compose
 from tools.stackctl.releases import prebuilt, release
 
-PROGRAM = shutil.which("docker-registry") or shutil.which("registry")
-HELP = "no registry program is installed. On Debian: apt-get install docker-registry"
 USER, PASSWORD = "ci", "not-a-secret"
 # By bcrypt, the only kind that the registry reads.
 HTPASSWD = f"{USER}:$2b$04$ogy8kx0XubP29JBPxC2um.Pk4hr4NX3W2OeWAIJ6F2D4ubFH4ZIUa\n"
-pytestmark = pytest.mark.skipif(not (PROGRAM or os.environ.get("REQUIRE_STACK_TESTS")), reason=HELP)
+pytestmark = needs_registry
 
 
 def docker(*arguments: str, stdin: bytes = b"") -> str:
@@ -37,36 +30,11 @@ def docker(*arguments: str, stdin: bytes = b"") -> str:
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Run a registry on 127.0.0.1, to which the engine speaks http, and return its address."""
-    assert PROGRAM, HELP
+    """Run a registry that asks for a password, and return its address."""
     # The sign-in is kept here, and not in the user's own configuration.
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    port = free_port()
-    (tmp_path / "htpasswd").write_text(HTPASSWD)
-    (tmp_path / "config.yml").write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/images}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-        f"auth: {{htpasswd: {{realm: test, path: {tmp_path}/htpasswd}}}}\n"
-    )
-    log = (tmp_path / "log").open("wb")
-    with (
-        log,
-        subprocess.Popen([PROGRAM, "serve", "config.yml"], cwd=tmp_path, stderr=log) as server,
-    ):
-        try:
-            eventually(lambda: asks_for_password(port), seconds=30, what="the registry answers")
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.terminate()
-
-
-def asks_for_password(port: int) -> bool:
-    """Return whether the registry refuses a request without a password."""
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
-    except urllib.error.HTTPError as error:
-        return error.code == 401
-    return False
+    with serving(tmp_path, HTPASSWD) as address:
+        yield address
 
 
 def sign_in(registry: str) -> None:

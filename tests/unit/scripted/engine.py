@@ -364,10 +364,10 @@ class Engine(LockVolume):
                     if which in ("*", name)
                 ]
                 return Reply(out="\n".join(lines))
-            case ["build", service]:
+            case ["build", *cached, service] if cached in ([], ["--no-cache"]):
                 described = model["services"][service]
                 release = described["build"]["args"]["RELEASE"]
-                if reply := self.step(f"build {release}"):
+                if reply := self.step(f"build {release}{' without cache' if cached else ''}"):
                     return reply
                 self.build(release)
                 return Reply(out="#1 building\n")

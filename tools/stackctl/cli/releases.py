@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import reports
+from ..commands import outdated as updating
 from ..commands import rotate as rotating
 from ..common.ending import run
 from ..releases import apply as applying
@@ -26,6 +27,10 @@ def deploy(
             metavar="REPOSITORY@sha256:...", help="Pull an image that CI built, and build none."
         ),
     ] = "",
+    pull: Annotated[
+        bool,
+        typer.Option("--pull", help="Build on fresh base images and Debian packages."),
+    ] = False,
     allow_incompatible: Annotated[
         bool,
         typer.Option(help="Apply migrations that the running release is not compatible with."),
@@ -40,7 +45,7 @@ def deploy(
 ) -> None:
     """Build this tree and deploy it: new servers start, then replace the present ones."""
     limits = Limits(health_seconds, watch_seconds, in_place)
-    options = deploying.Options(name, image, allow_incompatible, force, limits)
+    options = deploying.Options(name, image, pull, allow_incompatible, force, limits)
     run(as_json, lambda console: deploying.deploy(console, options))
 
 
@@ -75,6 +80,12 @@ def rollback(
 def releases(as_json: Json = False) -> None:
     """List the releases on record, the latest first."""
     run(as_json, reports.releases)
+
+
+@app.command()
+def outdated() -> None:
+    """List what is old in each image, or has known faults. Exit code 1 when something is."""
+    run(False, updating.outdated)
 
 
 @app.command()

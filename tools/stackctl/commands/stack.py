@@ -17,7 +17,7 @@ from ..common.faults import ExitCode, StackctlError
 from ..common.interrupt import Interrupt
 from ..docker import compose, engine, lock
 from ..inside import passwords
-from ..releases import deploy, release
+from ..releases import deploy, rebuild, release
 from ..releases.record import Outcome
 from ..remote import restic
 from . import images
@@ -292,7 +292,7 @@ def make_image(project: compose.Project, console: Console) -> deploy.Attempt:
     """
     release.keep_running_images(project)
     try:
-        name = release.from_git().text
+        name = rebuild.named(project, "", pull=False).text
     except StackctlError:
         name = "unreleased"
     interrupt = Interrupt()

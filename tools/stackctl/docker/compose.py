@@ -234,8 +234,18 @@ class Project:
             and container.config_hash == self.config_hash(service)
         )
 
-    def build(self, image: str, release: str, on_line: Lines, cut_short: Callable[[], bool]) -> str:
+    def build(
+        self,
+        image: str,
+        release: str,
+        on_line: Lines,
+        cut_short: Callable[[], bool],
+        *,
+        fresh: bool = False,
+    ) -> str:
         """Build the application's image under the name `image`; compose's own name stays.
+
+        With `fresh`, each step runs again: Debian's packages are the newest.
 
         Returns the new image's id.
 
@@ -244,7 +254,7 @@ class Project:
         """
         result = process.follow(
             *self._renamed(),
-            *("--progress", "plain", "build", ENV_CHECK),
+            *("--progress", "plain", "build", *(["--no-cache"] if fresh else []), ENV_CHECK),
             stdin=json.dumps(self._with_image(image, release)),
             on_line=on_line,
             seconds=BUILD_SECONDS,

@@ -22,7 +22,7 @@ from ..common.faults import (
 )
 from ..common.interrupt import Interrupt
 from ..docker import compose, engine, lock
-from . import migrate, prebuilt, record, refusals, release
+from . import migrate, prebuilt, rebuild, record, refusals, release
 from .record import Outcome
 from .roll import Roll
 from .server_checks import Limits, ServerFailedError
@@ -36,6 +36,8 @@ class Options:
     release: str = ""
     # REPOSITORY@sha256:..., in place of a build.
     image: str = ""
+    # Builds on fresh base images and Debian packages.
+    pull: bool = False
     allow_incompatible: bool = False
     force: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -55,7 +57,7 @@ def deploy(console: Console, options: Options) -> dict[str, Any]:
     interrupt = Interrupt()
     pulled = ""
     if options.image:
-        prebuilt.check(options.image, options.release)
+        prebuilt.check(options.image, options.release, pull=options.pull)
     with console.step("checking this machine and the stack"):
         project = preflight.require()
     with lock.held(project, "deploy"), interrupt.noted(console.warn):
@@ -63,14 +65,18 @@ def deploy(console: Console, options: Options) -> dict[str, Any]:
         if options.image:
             name, pulled = prebuilt.pull(project, options.image, console, interrupt)
         else:
-            name = release.named(options.release) if options.release else release.from_git()
+            name = rebuild.named(project, options.release, pull=options.pull)
         if name.dirty:
             console.warn(f"the tree has uncommitted changes: this release is {name.text}")
         remember_present(project)
         last = record.unfinished(project)
         attempt = Attempt(project, "deploy", name.text, console)
         with attempt.begun():
-            attempt.image = pulled or build(project, name.text, console, interrupt)
+            if options.pull:
+                rebuild.pull_base_images(project, console, interrupt)
+            attempt.image = pulled or build(
+                project, name.text, console, interrupt, fresh=options.pull
+            )
             with console.step("checking the environment with it"):
                 force = project.check_environment(attempt.image) or options.force
             if not (force or last) and is_running(project, attempt.image):
@@ -272,8 +278,17 @@ def running_releases(project: compose.Project) -> dict[str, str]:
     }
 
 
-def build(project: compose.Project, name: str, console: Console, interrupt: Interrupt) -> str:
+def build(
+    project: compose.Project,
+    name: str,
+    console: Console,
+    interrupt: Interrupt,
+    *,
+    fresh: bool = False,
+) -> str:
     """Build the release's image and return its id; what compose starts stays as it is.
+
+    With `fresh`, nothing of an earlier build is used.
 
     Raises:
         StackctlError: the build failed.
@@ -281,7 +296,9 @@ def build(project: compose.Project, name: str, console: Console, interrupt: Inte
     """
     with console.step(f"building {name}"):
         image = project.build(
-            release.image_of(project, name), name, console.detail, lambda: interrupt.requested
+            *(release.image_of(project, name), name, console.detail),
+            lambda: interrupt.requested,
+            fresh=fresh,
         )
     if interrupt.requested:
         raise InterruptedByUserError("interrupted while building; nothing was changed")

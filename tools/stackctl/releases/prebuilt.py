@@ -18,12 +18,17 @@ _REFERENCE = re.compile(r"(?P<repository>\w[\w.:/-]*)@sha256:[0-9a-f]{64}")
 _REFUSED = ("unauthorized", "denied", "no basic auth", "authentication required")
 
 
-def check(reference: str, name: str) -> None:
+def check(reference: str, name: str, *, pull: bool = False) -> None:
     """Check the options of a deploy.
 
     Raises:
-        UsageError: the image is not named by its digest, or the release by hand.
+        UsageError: the image is not named by its digest, the release by hand, or a build wanted.
     """
+    if pull:
+        raise UsageError(
+            "--pull is for a build, and --image builds none",
+            "`make push` builds on fresh base images; deploy the image that it prints.",
+        )
     if not _REFERENCE.fullmatch(reference):
         raise UsageError(
             f"{reference!r} is no image with a digest: a tag may name another image tomorrow",
@@ -61,7 +66,7 @@ def pull(
     if interrupt.requested:
         raise InterruptedByUserError("interrupted while pulling; nothing was changed")
     if not result.ok:
-        raise _not_pulled(reference, result.out)
+        raise not_pulled(reference, result.out)
     image = engine.image_id(reference)
     name = engine.image_release(image)
     if name == "unreleased":
@@ -75,7 +80,8 @@ def pull(
     return release.Name(name), image
 
 
-def _not_pulled(reference: str, output: str) -> StackctlError:
+def not_pulled(reference: str, output: str) -> StackctlError:
+    """Return the fault of a pull that failed, by what docker printed."""
     lines = [line for line in output.splitlines() if line.strip()]
     words = lines[-1].strip() if lines else "docker gives no reason"
     hint = "Does this machine reach the registry? Is the image of this machine's platform?"
