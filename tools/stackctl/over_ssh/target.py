@@ -44,7 +44,7 @@ def parse(text: str) -> Target:
         UsageError: it is none.
     """
     login, folder = text, FOLDER
-    if match := re.match(r"((?:[^\[:]*\[[^]]*\])|[^:]*):(.*)", text, re.DOTALL):
+    if match := re.match(r"((?:[^\[:]*\[[^]]*\])|[^\[:]*):(.*)", text, re.DOTALL):
         login, folder = match[1], match[2]
     match = LOGIN.fullmatch(login)
     if not match or login.startswith("-"):
