@@ -11,7 +11,10 @@ from tools.stackctl.docker import engine
 
 SUPERVISORCTL = ("supervisorctl", "-c", "/srv/project/supervisor/supervisord.conf")
 # The command of the entrypoint.
-SUPERVISORD = f". /srv/project/nginx/limits.sh; exec supervisord -c {SUPERVISORCTL[-1]}"
+SUPERVISORD = (
+    ". /srv/project/nginx/limits.sh; export PYTHONPATH=/srv/project/supervisor; "
+    f"exec supervisord -c {SUPERVISORCTL[-1]}"
+)
 HEALTHCHECK = "/srv/project/supervisor/healthcheck"
 
 
@@ -132,6 +135,43 @@ def test_nginx_refuses_no_connection_while_its_killed_master_is_restarted(
     assert int(refused) == 0
     assert pid_of(production, "nginx") not in (0, killed)
     production.wait_for_both()
+
+
+# Starts supervisord with programs that have no pipe to it, whose end it would see; prints the path
+# of each, and for how many seconds the stop of all takes.
+STOP_OF_EIGHT = """
+import os, pathlib, subprocess, tempfile, time
+folder = pathlib.Path(tempfile.mkdtemp())
+(folder / "programs.conf").write_text("".join(
+    f"[program:{number}]\\npriority = {number}\\n"
+    f"command = sh -c 'echo {number}:$PYTHONPATH >>{folder}/log; exec sleep 60 >/dev/null 2>&1'\\n"
+    for number in range(8)
+))
+head, _, _ = pathlib.Path("supervisor/supervisord.conf").read_text().partition("[include]")
+head = head.replace("/run/mysite", str(folder))
+(folder / "own.conf").write_text(head + "[include]\\nfiles = programs.conf\\n")
+supervisord = subprocess.Popen(
+    ["supervisord", "--configuration", folder / "own.conf"],
+    env={**os.environ, "PYTHONPATH": "/srv/project/supervisor"},
+    stdout=subprocess.DEVNULL,
+)
+log = folder / "log"
+while not log.exists() or len(log.read_text().split()) < 8:
+    time.sleep(0.1)
+begin = time.monotonic()
+supervisord.terminate()
+supervisord.wait()
+print(*sorted(log.read_text().split()), time.monotonic() - begin)
+"""
+
+
+def test_supervisord_stops_each_program_without_a_pause(production: Stack) -> None:
+    *started, seconds = production.run_in("server1", "python", "-c", STOP_OF_EIGHT).split()
+
+    # The path to its extension is none of the programs'.
+    assert started == [f"{number}:" for number in range(8)]
+    # Its own loop takes up to a second for each.
+    assert float(seconds) < 4
 
 
 def test_health_check_fails_on_an_error_page_of_nginx(production: Stack) -> None:
