@@ -52,16 +52,40 @@ def test_run_passes_its_input_and_none_by_default() -> None:
     assert process.run("printf", r"\377").out == "\ufffd"
 
 
+def test_run_all_runs_programs_at_the_same_time_and_returns_their_results_in_order(
+    root: Path,
+) -> None:
+    meet = "touch $0; until [ -e $1 ]; do sleep 0.01; done; echo $0; exit $2"
+
+    first, second = process.run_all(
+        ("sh", "-c", meet, "a", "b", "0"), ("sh", "-c", meet, "b", "a", "3"), seconds=20
+    )
+
+    assert (first.out, first.code) == ("a\n", 0)
+    assert (second.out, second.code) == ("b\n", 3)
+    assert process.run_all() == []
+
+
 CHILD = "sleep 60 & echo $! >child; "
 
 
-@pytest.mark.parametrize("how", ["run", "follow"])
+def test_run_all_ends_every_program_when_one_cannot_be_started(root: Path) -> None:
+    with pytest.raises(StackctlError, match="no-such-program cannot be started"):
+        process.run_all(("sh", "-c", "echo $$ >child; exec sleep 60"), ("no-such-program",))
+
+    child = root / "child"
+    assert not child.exists() or has_ended(child)
+
+
+@pytest.mark.parametrize("how", ["run", "run_all", "follow"])
 def test_program_that_times_out_is_ended_with_its_children(root: Path, how: str) -> None:
     command = ("sh", "-c", CHILD + "wait", "and", "more")
 
     with pytest.raises(StackctlError) as slow:
         if how == "run":
             process.run(*command, seconds=0.5)
+        elif how == "run_all":
+            process.run_all(("true",), command, seconds=0.5)
         else:
             process.follow(*command, on_line=print, seconds=0.5)
 
@@ -83,7 +107,7 @@ def test_program_that_ignores_sigterm_is_killed(
     assert has_ended(root / "child")
 
 
-@pytest.mark.parametrize("how", ["run", "follow", "attended", "pump_out", "pump_in"])
+@pytest.mark.parametrize("how", ["run", "run_all", "follow", "attended", "pump_out", "pump_in"])
 def test_missing_program_is_named(how: str) -> None:
     def attended() -> None:
         with process.attended("no-such-program", until="x", seconds=1):
@@ -91,6 +115,7 @@ def test_missing_program_is_named(how: str) -> None:
 
     calls: dict[str, Callable[[], object]] = {
         "run": lambda: process.run("no-such-program"),
+        "run_all": lambda: process.run_all(("true",), ("no-such-program",)),
         "follow": lambda: process.follow("no-such-program", on_line=print, seconds=1),
         "attended": attended,
         "pump_out": lambda: process.pump_out("no-such-program", sink=print),

@@ -118,10 +118,11 @@ def test_haproxy_is_not_recreated_in_a_new_network_before_the_servers(
     assert machine.recreated is False
     assert f"./stackctl deploy first, then {recreate}" in capsys.readouterr().err
 
-    monkeypatch.setattr(engine, "one", lambda _: machine.containers["haproxy"])
     monkeypatch.setattr(compose.Project, "site", lambda _: address.Site("", 80))
     machine.change_quietly("haproxy", published=frozenset({80}))
-    refusals.require_present_balancer(machine.project, haproxy.Balancer("h"), Console())
+    refusals.require_present_balancer(
+        machine.project, haproxy.Balancer("h"), machine.containers, Console()
+    )
     assert "./stackctl deploy first, then docker compose up" in capsys.readouterr().err
     for name in machine.project.servers:
         machine.change_quietly(name, networks=frozenset({"project_front"}), config_hash="present")

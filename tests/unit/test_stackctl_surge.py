@@ -71,10 +71,21 @@ def test_second_server_follows_after_the_watch_of_the_first(roomy: Stack) -> Non
 def test_former_container_ends_after_its_last_request(roomy: Stack) -> None:
     roomy.replicas.requests = {roomy.containers["server2"].id: roomy.clock.now + 19}
     at: list[float] = []
-    roomy.faults[END[0]] = lambda: at.append(roomy.clock.now)
+    roomy.faults["stop former server2"] = lambda: at.append(roomy.clock.now)
 
     assert roomy.deploy("bbbb").code == 0
     assert at[0] >= 1019 and "mark server2 drained" in roomy.steps
+
+
+def test_other_former_containers_do_not_wait_for_a_long_request(roomy: Stack) -> None:
+    roomy.replicas.requests = {roomy.containers["server1"].id: roomy.clock.now + 19}
+    at: dict[str, float] = {}
+    for names in ("server2 worker", "server1"):
+        step = f"stop former {names}"
+        roomy.faults[step] = partial(lambda name: at.update({name: roomy.clock.now}), names)
+
+    assert roomy.deploy("bbbb").code == 0
+    assert at["server2 worker"] < 1015 < 1019 <= at["server1"]
 
 
 def test_former_container_stops_gracefully_when_a_request_does_not_end(roomy: Stack) -> None:
@@ -82,7 +93,8 @@ def test_former_container_stops_gracefully_when_a_request_does_not_end(roomy: St
 
     assert roomy.deploy("bbbb").code == 0 and roomy.serves("bbbb")
     # Without the mark it waits for the request itself.
-    assert "mark server2 drained" not in roomy.steps and END[0] in roomy.steps
+    assert "mark server2 drained" not in roomy.steps
+    assert "stop former server2" in roomy.steps
 
 
 def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> None:

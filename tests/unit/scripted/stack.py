@@ -172,6 +172,11 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     ) -> process.Result:
         return call(*command, stdin=(stdin or "").encode(), seconds=seconds, environ=environ)
 
+    def run_all(
+        *commands: Sequence[str], seconds: float = process.ANSWER_SECONDS
+    ) -> list[process.Result]:
+        return [call(*command, seconds=seconds) for command in commands]
+
     def follow(
         *command: str,
         on_line: Callable[[str], object],
@@ -210,7 +215,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     ) -> process.Result:
         return call(*command, stdin=b"".join(pieces), environ=environ)
 
-    for replacement in (run, follow, attended, pump_out, pump_in):
+    for replacement in (run, run_all, follow, attended, pump_out, pump_in):
         monkeypatch.setattr(process, replacement.__name__, replacement)
 
     def make() -> Stack:

@@ -29,6 +29,9 @@ from ..common.outputs import fields
 from ..docker import compose, engine, journal
 from ..inside.passwords import DB, REDIS
 
+INFO: Final = ("docker", "info", "--format", "{{json .}}")
+COMPOSE_VERSION: Final = ("docker", "compose", "version", "--short")
+BUILDX_VERSION: Final = ("docker", "buildx", "version")
 ENGINE: Final = (25,)
 # It chooses a network's IPv6 addresses by itself.
 IPV6_ENGINE: Final = (27,)
@@ -103,13 +106,14 @@ def examine() -> tuple[list[Check], compose.Project | None]:
     client = _client()
     if not client.ok:
         return [client, _environment(layer, None), _disk("")], None
-    daemon, root = _engine()
-    plugins = [_compose(), _buildx()]
+    answers = process.run_all(INFO, COMPOSE_VERSION, BUILDX_VERSION, compose.CONFIG, seconds=30)
+    daemon, root = _engine(answers[0])
+    plugins = [_compose(answers[1]), _buildx(answers[2])]
     checks = [daemon, *plugins, _readable()]
     project: compose.Project | None = None
     if plugins[0].ok:
         try:
-            project = compose.load(layer)
+            project = compose.read(layer, answers[3])
         except StackctlError as error:
             # The environment's check reports a misspelt layer, and better.
             if layer in LAYERS:
@@ -172,9 +176,8 @@ def _client() -> Check:
     )
 
 
-def _engine() -> tuple[Check, str]:
-    """Ask the daemon; also return where it keeps its data, if it says so."""
-    result = process.run("docker", "info", "--format", "{{json .}}", seconds=30)
+def _engine(result: process.Result) -> tuple[Check, str]:
+    """Return whether the daemon answers, and where it keeps its data, if it says so."""
     info = fields(result.out)
     version = str(info.get("ServerVersion") or "")
     if not result.ok or not version:
@@ -213,8 +216,7 @@ def _no_engine(errors: str) -> Check:
     )
 
 
-def _compose() -> Check:
-    result = process.run("docker", "compose", "version", "--short", seconds=30)
+def _compose(result: process.Result) -> Check:
     hint = "Install the Compose plugin: https://docs.docker.com/compose/install/"
     if not result.ok:
         problem = f"Compose {_dotted(COMPOSE)} or newer is needed, and none is installed"
@@ -226,8 +228,7 @@ def _compose() -> Check:
     return Check("compose", f"Compose {version}")
 
 
-def _buildx() -> Check:
-    result = process.run("docker", "buildx", "version", seconds=30)
+def _buildx(result: process.Result) -> Check:
     if result.ok:
         words = result.out.split()
         return Check("buildx", f"Buildx {words[1]}" if len(words) > 1 else "Buildx")

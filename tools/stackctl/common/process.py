@@ -12,8 +12,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
@@ -91,6 +91,36 @@ def run(
             _end(process)
             raise
         return Result(process.returncode, _text(out), _text(err))
+
+
+def run_all(*commands: Sequence[str], seconds: float = ANSWER_SECONDS) -> list[Result]:
+    """Run programs at the same time, and return the result of each, in order.
+
+    Args:
+        commands: each a program and its arguments; never a secret among them.
+        seconds: how long all of them may take.
+
+    Raises:
+        StackctlError: one cannot be started, or takes too long; none runs any more.
+    """
+    deadline = time.monotonic() + seconds
+    with ExitStack() as files:
+        started: list[tuple[subprocess.Popen[str], IO[bytes], IO[bytes]]] = []
+        try:
+            for command in commands:
+                out = files.enter_context(tempfile.TemporaryFile())
+                err = files.enter_context(tempfile.TemporaryFile())
+                started.append((_start(tuple(command), None, False, out, err), out, err))
+            for command, (process, _, _) in zip(commands, started, strict=True):
+                try:
+                    process.wait(max(deadline - time.monotonic(), 0))
+                except subprocess.TimeoutExpired:
+                    raise _too_slow(tuple(command), seconds) from None
+        except BaseException:
+            for process, _, _ in started:
+                _end(process)
+            raise
+        return [Result(process.returncode, _text(out), _text(err)) for process, out, err in started]
 
 
 def follow(

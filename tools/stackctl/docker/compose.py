@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from . import engine
 from .address import HTTP, HTTPS, OWN, Published, Site
 from .unreadable import refused
 
+# Prints the project as compose resolves it here.
+CONFIG = ("docker", "compose", "config", "--format", "json")
 # A line of `docker compose config --hash`.
 HASH = re.compile(r"^(\S+) ([0-9a-f]{64})\s*$", re.MULTILINE)
 # The services behind the load balancer, in the order of a deploy.
@@ -222,20 +225,31 @@ class Project:
         text = engine.docker("compose", "--profile", "*", "config", "--hash", services)
         return {match[1]: match[2] for match in HASH.finditer(text)}
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprints of all services, as they are at the first use.
+
+        Raises:
+            StackctlError: compose does not give them.
+        """
+        return self.config_hashes()
+
     def copies(self) -> dict[str, int]:
         """Return the services that have more than one container, each with how many it has."""
         count = Counter(container.service for container in engine.containers(self.name))
         return {service: number for service, number in count.items() if number > 1}
 
-    def runs(self, service: str, image: str) -> bool:
-        """Return whether a service runs this image with the present configuration."""
-        container = self.containers().get(service)
-        return (
-            container is not None
-            and container.running
-            and container.image == image
-            and container.config_hash == self.config_hash(service)
-        )
+    def running(self, image: str) -> list[str]:
+        """Return the servers and workers that run this image with the present configuration."""
+        containers = self.containers()
+        return [
+            service
+            for service in (*self.servers, *self.workers)
+            if service in containers
+            and containers[service].running
+            and containers[service].image == image
+            and containers[service].config_hash == self.fingerprints.get(service, "")
+        ]
 
     def build(
         self,
@@ -414,7 +428,15 @@ def load(layer: str) -> Project:
     Raises:
         StackctlError: compose refuses its files or variables.
     """
-    result = process.run("docker", "compose", "config", "--format", "json")
+    return read(layer, process.run(*CONFIG))
+
+
+def read(layer: str, result: process.Result) -> Project:
+    """Return the project that CONFIG printed.
+
+    Raises:
+        StackctlError: compose refuses its files or variables.
+    """
     if not result.ok:
         raise refused(result.err.strip())
     with outputs.read("docker compose config --format json"):

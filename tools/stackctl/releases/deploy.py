@@ -307,7 +307,7 @@ def build(
 
 def is_running(project: compose.Project, image: str) -> bool:
     """Return whether all of the application runs this image with the present configuration."""
-    return all(project.runs(name, image) for name in (*project.servers, *project.workers))
+    return set(project.running(image)) >= {*project.servers, *project.workers}
 
 
 def migrate_first(

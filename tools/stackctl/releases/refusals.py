@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..balancer import haproxy
 from ..checks import state
 from ..common.console import Console
@@ -25,27 +27,30 @@ def require(project: compose.Project, console: Console) -> haproxy.Balancer:
         console.warn(
             f"the {last.action} of {last.release} was interrupted ({last.time}, {last.who})"
         )
-    for name in surge.settle(project, state.balancer_of(project)):
+    balancer = state.balancer_of(project)
+    for name in surge.settle(project, balancer):
         console.say(f"{name}: removed; an interrupted deploy had left it")
-    balancer = require_whole_stack(project, cut_off=last is not None and last.cut_off)
-    require_present_balancer(project, balancer, console)
-    require_backing(project, console)
+    containers = require_whole_stack(project, cut_off=last is not None and last.cut_off)
+    require_present_balancer(project, balancer, containers, console)
+    require_backing(project, containers, console)
     return balancer
 
 
-def require_whole_stack(project: compose.Project, *, cut_off: bool) -> haproxy.Balancer:
-    """Return the load balancer; refuse to roll a stack that is not all in service.
+def require_whole_stack(
+    project: compose.Project, *, cut_off: bool
+) -> Mapping[str, engine.Container]:
+    """Return the containers by service; refuse to roll a stack that is not all in service.
 
     Args:
         project: the stack.
         cut_off: an earlier attempt was, and may have left any server drained or down.
 
     Raises:
-        StackctlError: it does not run, a server is down, or an earlier drain is unfinished.
+        StackctlError: HAProxy does not answer, a server is down, or an earlier drain is unfinished.
     """
-    balancer = state.balancer_of(project)
     problems = []
-    for server in state.read_status(project).servers.values():
+    status = state.read_status(project)
+    for server in status.servers.values():
         seen = server.balancer
         if seen is None:
             unknown = state.unknown_server(server.name)
@@ -67,11 +72,14 @@ def require_whole_stack(project: compose.Project, *, cut_off: bool) -> haproxy.B
             "refused, because not every server is in service; nothing was changed",
             "\n".join(problems),
         )
-    return balancer
+    return status.containers
 
 
 def require_present_balancer(
-    project: compose.Project, balancer: haproxy.Balancer, console: Console
+    project: compose.Project,
+    balancer: haproxy.Balancer,
+    containers: Mapping[str, engine.Container],
+    console: Console,
 ) -> None:
     """Refuse where HAProxy is another than the checks of a release suppose; warn of an old one.
 
@@ -79,10 +87,9 @@ def require_present_balancer(
         StackctlError: the site is not where it will be requested, or a server outside the project
             would keep answering with the release before.
     """
-    container = engine.one(balancer.container)
     problems = []
     site = project.site()
-    if site.port not in container.published:
+    if site.port not in containers[compose.BALANCER].published:
         problems.append(
             f"it does not publish port {site.port}, where the site is to be ({site.url})"
         )
@@ -98,14 +105,16 @@ def require_present_balancer(
             "Recreate it first, with a short interruption: "
             f"{compose.recreate_command(compose.BALANCER)}",
         )
-    containers, hashes = project.containers(), project.config_hashes()
+    hashes = project.fingerprints
     for name in compose.PROXIES:
         if name in containers and containers[name].config_hash != hashes.get(name):
             first = project.step_before_recreating(name, containers)
             _warn_of_old(name, console, first)
 
 
-def require_backing(project: compose.Project, console: Console) -> None:
+def require_backing(
+    project: compose.Project, containers: Mapping[str, engine.Container], console: Console
+) -> None:
     """Refuse to roll onto a database, cache or broker that was never started; warn of an old one.
 
     One that is down is no reason to refuse: the release may be what it waits for.
@@ -114,7 +123,6 @@ def require_backing(project: compose.Project, console: Console) -> None:
         StackctlError: one has no container, the database is of another kind, or Redis' container
             is of an earlier release.
     """
-    containers = project.containers()
     missing = [name for name in project.backing if name not in containers]
     if missing:
         names = " ".join(missing)
@@ -132,9 +140,8 @@ def require_backing(project: compose.Project, console: Console) -> None:
             "that servers sign in as; nothing was changed",
             f"Recreate it first: docker compose up --detach --wait --no-deps {compose.REDIS}",
         )
-    hashes = project.config_hashes()
     for name in project.backing:
-        other = containers[name].config_hash != hashes.get(name)
+        other = containers[name].config_hash != project.fingerprints.get(name)
         if other and not passwords.is_rotated(project, containers[name]):
             _warn_of_old(name, console)
 

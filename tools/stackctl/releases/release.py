@@ -137,7 +137,7 @@ def keep_running_images(project: compose.Project) -> dict[str, engine.Container]
         for name, container in project.containers().items()
         if name in (*project.servers, *project.workers) and container.running
     }
-    for container in running.values():
+    for container in {one.image: one for one in running.values()}.values():
         name = image_of(project, container.release)
         if engine.image_id(name) != container.image:
             engine.tag(container.image, name)

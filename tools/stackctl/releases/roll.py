@@ -52,22 +52,16 @@ class Roll:
 
     def _all(self, image: str, release: str, *, force: bool) -> bool:
         self.present = engine.image_id(self.project.latest)
-        self.checks.note_ailing()
         containers = self.project.containers()
+        self.checks.note_ailing(containers)
         running = {name for name, container in containers.items() if container.running}
         out = [s for s in self.project.servers if s not in running or not self.checks.seen(s).up]
         for server in out:
             self.server(server, image, release)
-        others = [
-            server
-            for server in self.project.servers
-            if server not in out and self._is_due(server, image, release, force=force)
-        ]
-        workers = [
-            service
-            for service in self.project.workers
-            if self._is_due(service, image, release, force=force)
-        ]
+        left = [server for server in self.project.servers if server not in out]
+        due = self._due([*left, *self.project.workers], image, release, force=force)
+        others = [service for service in due if service in self.project.servers]
+        workers = [service for service in due if service not in self.project.servers]
         if others and not self._replace(others, workers, image, release):
             return False
         for service in workers:
@@ -78,20 +72,27 @@ class Roll:
         engine.tag(image, self.project.latest)
         return True
 
-    def _is_due(self, service: str, image: str, release: str, *, force: bool) -> bool:
-        if not force and self.project.runs(service, image):
-            self.console.say(f"{service}: runs {release} already")
-            return False
-        return True
+    def _due(self, services: list[str], image: str, release: str, *, force: bool) -> list[str]:
+        """Return those of the services that do not run the image yet, and say which do."""
+        if force:
+            return services
+        done = self.project.running(image)
+        for service in services:
+            if service in done:
+                self.console.say(f"{service}: runs {release} already")
+        return [service for service in services if service not in done]
 
     def _replace(self, servers: list[str], workers: list[str], image: str, release: str) -> bool:
         """Replace servers that are in service; false when interrupted before all were.
 
         Workers that may have two containers for a while start next to the present ones, too.
         """
-        reason = "" if self.limits.in_place else reason_in_place(self.project)
+        containers = self.project.containers()
+        reason = "" if self.limits.in_place else reason_in_place(self.project, containers)
         if not self.limits.in_place and not reason:
-            return self._surge(servers, next_to(self.project, workers), image, release)
+            second = next_to(self.project, workers, containers)
+            chosen = {name: containers[name] for name in (*servers, *second)}
+            return self._surge(servers, chosen, image, release)
         if reason:
             self.console.say(f"each server is drained and recreated in place: {reason}")
         return all(
@@ -99,16 +100,18 @@ class Roll:
             for server in servers
         )
 
-    def _surge(self, servers: list[str], workers: list[str], image: str, release: str) -> bool:
-        """Start all services next to the present ones, and have HAProxy send the requests there.
+    def _surge(
+        self, servers: list[str], present: dict[str, engine.Container], image: str, release: str
+    ) -> bool:
+        """Start a container next to each present one, and have HAProxy send the requests there.
 
         The first server is watched before the others follow.
         """
-        surge = self.surge = Surge(self.project, self.balancer)
-        names, all_names = ", ".join(servers), ", ".join((*servers, *workers))
+        surge = self.surge = Surge(self.project, self.balancer, present)
+        names, all_names = ", ".join(servers), ", ".join(present)
         with self.console.step(f"{all_names}: starting {release} next to the running release"):
             engine.tag(image, self.project.latest)
-            error = surge.start((*servers, *workers))
+            error = surge.start()
             # Should stackctl be killed now, a plain `docker compose up` keeps what serves.
             engine.tag(self.present, self.project.latest)
             if error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,8 @@ class ServerChecks:
                 )
             time.sleep(POLL_SECONDS)
 
-    def note_ailing(self) -> None:
+    def note_ailing(self, containers: Mapping[str, engine.Container]) -> None:
         """Note the components that are down now, as the first server that runs reports them."""
-        containers = self.project.containers()
         for server in self.project.servers:
             if server in containers and containers[server].running:
                 answers = self._asked(containers[server].id, (HEALTH,))

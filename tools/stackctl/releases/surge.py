@@ -40,18 +40,17 @@ class Surge:
 
     project: compose.Project
     balancer: haproxy.Balancer
-    old: dict[str, engine.Container] = field(default_factory=dict)
+    # Those that serve, by service.
+    old: dict[str, engine.Container]
     new: dict[str, engine.Container] = field(default_factory=dict)
     moved: list[str] = field(default_factory=list)
 
-    def start(self, services: Iterable[str]) -> str:
+    def start(self) -> str:
         """Start one more container of each service; return compose's error, or nothing.
 
         Raises:
             StackctlError: the engine does not answer.
         """
-        before = self.project.containers()
-        self.old = {service: before[service] for service in services}
         result = self.project.start_another(self.old)
         replicas = self.project.replicas()
         for service, old in self.old.items():
@@ -114,12 +113,15 @@ class Surge:
         )
 
 
-def next_to(project: compose.Project, services: Iterable[str]) -> list[str]:
+def next_to(
+    project: compose.Project,
+    services: Iterable[str],
+    containers: Mapping[str, engine.Container],
+) -> list[str]:
     """Return those of the workers that may have two containers for a while.
 
     A service of the team's own may be the only one that may run, or publish a port.
     """
-    containers = project.containers()
     return [
         name
         for name in services
@@ -130,17 +132,17 @@ def next_to(project: compose.Project, services: Iterable[str]) -> list[str]:
     ]
 
 
-def reason_in_place(project: compose.Project) -> str:
+def reason_in_place(project: compose.Project, containers: Mapping[str, engine.Container]) -> str:
     """Return why servers cannot start next to the present ones; nothing where they can."""
-    containers = project.containers()
     for name in compose.PROXIES:
         if name != compose.BALANCER and name in containers and containers[name].running:
             return f"{name} sends requests to both containers of a server"
     used = available = 0
-    for name in (*project.servers, *next_to(project, project.workers)):
-        if name in containers and containers[name].running:
-            mine, available = memory(engine.execute(containers[name].id, "sh", "-c", MEMORY).out)
-            used += mine
+    doubled = (*project.servers, *next_to(project, project.workers, containers))
+    running = [containers[n].id for n in doubled if n in containers and containers[n].running]
+    for answer in engine.execute_in_each(running, "sh", "-c", MEMORY):
+        mine, available = memory(answer.out)
+        used += mine
     # Twice: while a server starts, it may take more than it does later.
     if not used or available < 2 * used:
         return (
@@ -169,9 +171,10 @@ def settle(
         StackctlError: one cannot be stopped.
     """
     replicas = project.replicas()
+    containers = {name: compose.oldest_running(several) for name, several in replicas.items()}
     double = [
         name
-        for name in (*project.servers, *next_to(project, project.workers))
+        for name in (*project.servers, *next_to(project, project.workers, containers))
         if len(replicas.get(name, ())) > 1
     ]
     if not double:
@@ -183,10 +186,8 @@ def settle(
         if seen[server].address not in staying[server].addresses.values():
             balancer.move(server, _address(project, staying[server]))
     ending = [one for name in double for one in replicas[name] if one is not staying[name]]
-    _end_requests([one for one in ending if one.service in seen], {s.port for s in seen.values()})
-    identities = [one.id for one in ending]
-    engine.stop(*identities, seconds=project.recreate_seconds)
-    engine.remove(*identities)
+    _stop(ending, seen, {s.port for s in seen.values()}, project.recreate_seconds)
+    engine.remove(*(one.id for one in ending))
     for name in double:
         # The name that compose gave the first one.
         first = f"{project.name}-{name}-1"
@@ -219,14 +220,37 @@ def _staying(
     return staying
 
 
-def _end_requests(servers: list[engine.Container], ports: set[int]) -> None:
-    """Wait until servers that get no new requests have none left, as long as one may run."""
-    deadline = time.monotonic() + max(map(longest_request, servers), default=0.0)
-    for one in servers:
-        while _connections(one, ports) and time.monotonic() < deadline:
+def _stop(
+    ending: list[engine.Container], servers: Collection[str], ports: set[int], seconds: float
+) -> None:
+    """Stop containers, a server as soon as it has no request left; it gets no new ones.
+
+    Args:
+        ending: the containers.
+        servers: the services of those that answer requests.
+        ports: where they listen.
+        seconds: how long a stop may take.
+
+    Raises:
+        StackctlError: one cannot be stopped.
+    """
+    busy = [one for one in ending if one.service in servers and one.running]
+    deadline = time.monotonic() + max(map(longest_request, busy), default=0.0)
+    left = ending
+    while left:
+        if busy and time.monotonic() < deadline:
+            tables = engine.execute_in_each([one.id for one in busy], "cat", "/proc/net/tcp")
+            rows = zip(busy, tables, strict=True)
+            quiet = [one for one, table in rows if not _connections(table.out, ports)]
+            engine.execute_in_each([one.id for one in quiet], "sh", "-c", MARK_DRAINED)
+            busy = [one for one in busy if one not in quiet]
+        else:
+            busy = []
+        if now := [one.id for one in left if one not in busy]:
+            engine.stop(*now, seconds=seconds)
+            left = busy
+        else:
             time.sleep(POLL_SECONDS)
-        if one.running and time.monotonic() < deadline:
-            engine.execute(one.id, "sh", "-c", MARK_DRAINED)
 
 
 def _answering(balancer: haproxy.Balancer) -> dict[str, haproxy.BalancedServer]:
@@ -260,10 +284,14 @@ def _address(project: compose.Project, container: engine.Container) -> str:
     )
 
 
-def _connections(container: engine.Container, ports: set[int]) -> int:
-    """Return how many connections to a server's port are open from other containers."""
-    rows = engine.execute(container.id, "cat", "/proc/net/tcp").out.splitlines()
-    open_rows = [row.split() for row in rows if f" {ESTABLISHED} " in row]
+def _connections(table: str, ports: set[int]) -> int:
+    """Return how many connections to a server's port are open from other containers.
+
+    Args:
+        table: its /proc/net/tcp.
+        ports: where it listens.
+    """
+    open_rows = [row.split() for row in table.splitlines() if f" {ESTABLISHED} " in row]
     return sum(
         int(local.rpartition(":")[2], 16) in ports and not remote.startswith(LOOPBACK)
         for _, local, remote, *_ in open_rows
