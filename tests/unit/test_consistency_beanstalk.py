@@ -132,6 +132,23 @@ def test_rolling_update_keeps_the_minimum_number_of_instances() -> None:
 
     assert number(ROLLING, "MinInstancesInService") == least
     assert number(ROLLING, "MaxBatchSize") < least
+    # In as many zones, so that one of them may fail.
+    assert settings()["aws:autoscaling:asg", "Availability Zones"] == f"Any {least}"
+
+
+def test_rolling_update_waits_for_the_deploy_of_a_new_instance() -> None:
+    (minutes,) = re.findall(r"^PT(\d+)M$", settings()[ROLLING, "Timeout"])
+
+    assert 60 * int(minutes) > number("aws:elasticbeanstalk:command", "Timeout")
+
+
+def test_requests_that_visitors_got_wrong_are_no_ill_health() -> None:
+    content = yaml.safe_load(text_of(".ebextensions/health.config"))["option_settings"]
+    document = content["aws:elasticbeanstalk:healthreporting:system"]["ConfigDocument"]
+
+    rules = document["Rules"]["Environment"]
+    assert rules["Application"]["ApplicationRequests4xx"] == {"Enabled": False}
+    assert rules["ELB"]["ELBRequests4xx"] == {"Enabled": False}
 
 
 # No server of this project reads these; the files say why each has its value.
@@ -210,6 +227,9 @@ def test_autoscaling_thresholds_do_not_oscillate() -> None:
     after = number(trigger, "UpperThreshold") * least / (least + 1)
     assert number(trigger, "LowerThreshold") < after / 1.5
     assert least < number("aws:autoscaling:asg", "MaxSize")
+    # Both say for how many minutes the load has to last, so that a spike adds no instance.
+    periods = number(trigger, "EvaluationPeriods")
+    assert 1 < periods * number(trigger, "Period") == number(trigger, "BreachDuration")
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,13 @@ def test_mail_without_recipients_is_not_written() -> None:
     assert Mail.objects.get().recipients == ["a@example.com"]
 
 
+@pytest.mark.parametrize("field", ["to", "cc", "bcc"])
+def test_mail_is_written_for_every_kind_of_recipient(field: str) -> None:
+    assert EmailMessage("Hello", **{field: ["a@example.com"]}).send() == 1
+
+    assert Mail.objects.get().recipients == ["a@example.com"]
+
+
 @pytest.mark.parametrize("silent", [True, False])
 def test_site_without_a_mail_server_refuses_mails(settings: Settings, silent: bool) -> None:
     settings.EMAIL_HOST = ""

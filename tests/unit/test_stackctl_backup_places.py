@@ -122,7 +122,8 @@ SSH_SAYS = "subprocess ssh: Permission denied (publickey).\nFatal: unable to ope
         (1, "{half", f"{TO}: {{half", "try again"),
         # ssh says why, restic only that it ended; what a stop makes it say is no reason.
         (1, "ssh: connect to host nas: No route\nFatal: EOF", f"{TO}: connect to host nas", ""),
-        (1, "Fatal: first\nFatal: second\nsignal interrupt received", f"{TO}: second", ""),
+        (1, "Fatal: first\nFatal: second", f"{TO}: second", ""),
+        (1, "lost connection\nsignal interrupt received, exiting", f"{TO}: lost connection", ""),
         (1, "", f"{TO}: it printed nothing", ""),
     ],
 )

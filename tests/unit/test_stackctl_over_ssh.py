@@ -157,13 +157,10 @@ def test_other_commands_run_the_commit_that_is_checked_out(server: Server) -> No
     server("deploy")
     server.commit("two")
 
-    ended = server("-p", "other", "status", "--watch")
+    ended = server.run("--host", server.host, "-p", "other", "status", "--watch")
 
-    assert (
-        f"ran --project-name other status --watch at {first}"
-        in server.run("--host", server.host, "-p", "other", "status", "--watch").out
-    )
-    assert ended.code == 2 or ended.out
+    assert ended.code == 0
+    assert f"ran --project-name other status --watch at {first} " in ended.out
 
 
 @pytest.mark.parametrize("command", ["exec", "shell"])
@@ -318,8 +315,8 @@ def test_server_that_does_not_answer_is_named(server: Server) -> None:
 
     ended = server("status")
 
-    assert ended.code == 1 and "server is not reached" in ended.err and "Is the" not in ended.out
-    assert "Does sshd run there" in ended.err
+    assert ended.code == 1 and ended.out == ""
+    assert "server is not reached" in ended.err and "Does sshd run there" in ended.err
 
 
 @pytest.mark.parametrize(

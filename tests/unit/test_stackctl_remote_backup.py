@@ -274,6 +274,13 @@ def test_good_backup_is_noted_for_the_worker(away: Stack) -> None:
     assert 0 <= away.clock.now - known["succeeded"] < 10
 
 
+@pytest.mark.parametrize("text", ["[1]", "{half", ""])
+def test_damaged_note_is_replaced(away: Stack, text: str) -> None:
+    away.volumes.setdefault(VOLUME, {})["backup.json"] = text
+
+    assert save(away).code == 0 and noted(away)["place"] == DISK
+
+
 def test_failed_backup_is_noted_when_a_timer_runs_it(away: Stack) -> None:
     save(away, "--scheduled")
     away.faults["restic save"] = fails("Fatal: the server went away")
