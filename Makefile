@@ -48,6 +48,8 @@ test: lint .venv/.test ## Run all tests: unit tests anywhere, container tests wh
 
 # remove_accounts: begin
 test-app: .venv/.embedded ## Run your apps' tests on SQLite; APP=shop for those of one app
+	@for app in $(APP); do [ -e "$${app%%::*}" ] || { \
+		echo "There is no '$$app'. Apps: $(APPS). A new one: ./manage.py startapp NAME" >&2; exit 2; }; done
 	@.venv/bin/pytest $(or $(APP), $(APPS))
 
 # remove_accounts: end
@@ -100,6 +102,7 @@ dockerfile: ## Write Dockerfile: Dockerfile.base and Dockerfile.production joine
 # remove_beanstalk: end
 
 push: ## Build the production image and push it with SBOM and provenance: IMAGE=registry/name:tag
+	@[ -n '$(IMAGE)' ] || { echo 'Name the image: make push IMAGE=registry/name:tag' >&2; exit 2; }
 	@# The engine's own builder makes no attestations.
 	@docker buildx inspect push >/dev/null 2>&1 || docker buildx create --name push --driver docker-container
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } | docker buildx build --builder push --pull --push \

@@ -58,6 +58,12 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as fault:
         sys.exit(f"manage.py: {fault}")
+    except Exception as error:
+        from ops import mistakes
+
+        if "--traceback" in sys.argv or not (message := mistakes.message(error)):
+            raise
+        sys.exit(f"manage.py: {message}")
 
 
 if __name__ == "__main__":

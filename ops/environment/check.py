@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from . import broker, database, mail, names, redis, static
 from .contract import PROJECT_FAULTS, VARIABLES
 from .dotenv import DotEnv
-from .fault import Fault, InvalidValueError
+from .fault import Fault, InvalidValueError, with_explanations
 from .files import is_unreadable, text_of
 from .variable import SHARED, Kind, Scope, Value, Variable
 
@@ -168,7 +168,7 @@ def examine(
     faults += _across(values, layer, scopes, building, broken)
     if installed and not building and Scope.DJANGO in scopes:
         faults += broker.client_faults(values, broken)
-    faults += names.near_misses(environ, dotenv.values, scopes)
+    faults = with_explanations(faults, names.near_misses(environ, dotenv.values, scopes))
     return Examination(values, tuple(faults), building)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -13,10 +13,18 @@ class Fault:
     name: str
     problem: str
     hint: str
+    # The variable that is missing because of it, whose own fault is not worth a second message.
+    explains: str = ""
 
     def __str__(self) -> str:
         """Return the fault as one line, with its hint on a second."""
         return f"{self.name}: {self.problem}\n    {self.hint}"
+
+
+def with_explanations(faults: Iterable[Fault], explanations: Collection[Fault]) -> list[Fault]:
+    """Return faults and what explains some of them, each mistake once."""
+    named = {name for fault in explanations for name in (fault.name, fault.explains)}
+    return [*(fault for fault in faults if fault.name not in named), *explanations]
 
 
 class InvalidValueError(ValueError):

@@ -114,4 +114,5 @@ def _near(name: str, wanted: set[str], in_dotenv: bool) -> Fault | None:
             return None
     if not close:
         return None
-    return Fault(name, f"it is not used, and {close[0]} is not set", f"Did you mean {close[0]}?")
+    problem = f"it is not used, and {close[0]} is not set"
+    return Fault(name, problem, f"Did you mean {close[0]}?", explains=close[0].removesuffix(SUFFIX))

@@ -115,9 +115,22 @@ def did_you_mean(text: str, names: Iterable[str]) -> str:
 
 def _text(variable: Variable, text: str) -> str:
     value = _stripped(variable, text)
-    if variable.validate is not None:
-        variable.validate(value)
+    _validate(variable, value)
     return value
+
+
+def _validate(variable: Variable, value: str) -> None:
+    try:
+        if variable.validate is not None:
+            variable.validate(value)
+    except InvalidValueError:
+        raise
+    except Exception as error:
+        # Not its text, in which the value may be.
+        raise InvalidValueError(
+            f"its validate() raises {type(error).__name__}",
+            "Let it raise InvalidValueError(problem, hint) for a wrong value (docs/your-app.md).",
+        ) from error
 
 
 def _stripped(variable: Variable, text: str) -> str:

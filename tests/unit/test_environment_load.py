@@ -1,9 +1,13 @@
 """The environment that the settings read."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -97,12 +101,59 @@ def test_settings_cannot_read_an_undeclared_variable_or_another_type(tmp_path: P
     """Stack variables are undeclared too; manage.py prints the message without a traceback."""
     env = environment.load({"UNDECLARED": "1"}, tmp_path)
     for name in ("UNDECLARED", "STATS_PASSWORD"):
-        with pytest.raises(ImproperlyConfigured, match=f"{name}, which is not declared. Declare"):
+        with pytest.raises(
+            ImproperlyConfigured, match=f"{name}, which is not declared. D"
+        ) as stack:
             env.str(name)
+        assert str(stack.value).startswith("tests/unit/test_environment_load.py line ")
+    with pytest.raises(ImproperlyConfigured, match="Did you mean RUN_PORT"):
+        env.int("RUN_PROT")
     with pytest.raises(ImproperlyConfigured, match="as str, and it is declared as true or false"):
         env.str("DJANGO_DEBUG")
     with pytest.raises(ImproperlyConfigured, match="as int, "):
         env.int("DJANGO_DEBUG")  # a bool is an int, but not this one
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda env: env.int("RUN_PORT", default=1), 'Write env.int("RUN_PORT").'),
+        (lambda env: env.bool("RUN_PORT", True), 'Write env.int("RUN_PORT").'),
+        (lambda env: env.list("DJANGO_ALLOWED_HOSTS", cast=int), "takes a name and nothing else"),
+        (
+            lambda env: env.str("SHOP_KEY", default="hidden"),
+            'Write env.str("SHOP_KEY"); its default',
+        ),
+        (lambda env: env.str(default="hidden"), 'Write env.str("NAME")'),
+        (lambda env: env("SHOP_KEY", default="hidden"), 'Write env.str("SHOP_KEY"); its default'),
+        (lambda env: env("RUN_PORT"), 'read by its methods. Write env.int("RUN_PORT").'),
+        (lambda env: env["RUN_PORT"], 'Write env.int("RUN_PORT").'),
+        (lambda env: env.integer("RUN_PORT"), "env has no 'integer'. Write env.int(NAME)."),
+        (lambda env: env.float("X"), "Write float(env.str(NAME))."),
+        (lambda env: env.db(), "environment.database_settings(env)"),
+        (lambda env: env.email_url(), "the stack's settings read EMAIL_URL"),
+        (lambda env: env.read_env(), "the stack reads .env"),
+        (lambda env: env.lst("X"), "Did you mean list?"),
+        (lambda env: env.decimal("X"), "It has str, bool, int, list, path."),
+    ],
+)
+def test_calls_of_django_environ_are_answered_with_the_right_call(
+    tmp_path: Path, call: Callable[[Any], object], says: str
+) -> None:
+    env = environment.load({}, tmp_path)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        call(env)
+
+    message = str(caught.value)
+    assert message.startswith("tests/unit/test_environment_load.py line ") and says in message
+    assert "hidden" not in message
+
+
+def test_environment_can_be_copied_and_asked_for_protocols(tmp_path: Path) -> None:
+    env = environment.load({}, tmp_path)
+
+    assert copy.deepcopy(env) == pickle.loads(pickle.dumps(env)) == env
+    assert not hasattr(env, "__html__")
 
 
 def test_repr_of_the_environment_has_no_secret(tmp_path: Path) -> None:
@@ -134,21 +185,20 @@ def test_load_raises_all_faults_in_one_message_without_secrets(tmp_path: Path) -
         environment.load(environ, tmp_path)
     message = str(caught.value)
     for part in (
-        "production layer: 8 faults",
+        "production layer: 7 faults",
         ".env line 2: ",
         "DJANGO_SECRET_KEY: ",
         "DJANGO_ALLOWED_HOSTS: ",
         "DJANGO_DEBUG: ",
         "WEB_CONCURRENCY: 'many' is not a whole number",
         "Use a whole number from 1 to 64.",
-        "DATABASE_URL: no database is named",
         "REDIS_URL: no Redis is named",
         "DATABSE_URL: ",
         "Did you mean DATABASE_URL?",
     ):
         assert part in message
     assert "hidden" not in message
-    assert len(message.splitlines()) == 1 + 2 * 8
+    assert len(message.splitlines()) == 1 + 2 * 7
 
 
 def test_process_overrides_dotenv_and_dotenv_overrides_the_default(tmp_path: Path) -> None:

@@ -96,13 +96,69 @@ def test_project_superuser_variable_reaches_only_migrate(clone: Path) -> None:
 
 
 def test_missing_or_invalid_project_variables_are_reported_with_the_next_step(clone: Path) -> None:
-    message = env(clone, "check", "--layer", "production", code=1, SHOP_LIMIT="few", SHOP_KEYS="x")
+    message = env(clone, "check", "--layer", "production", code=1, SHOP_LIMIT="few")
 
     assert "SHOP_KEY: it is not set, and production requires it" in message
     assert "Set SHOP_KEY, or SHOP_KEY_FILE to a file that holds it: The payment" in message
     assert "SHOP_LIMIT: 'few' is not a whole number" in message
     assert "SHOP_SIZE: it is not set" in message
+
+
+def test_misspelt_required_variable_is_one_fault(clone: Path) -> None:
+    message = env(clone, "check", "--layer", "production", code=1, SHOP_KEYS="x")
+
+    assert "SHOP_KEYS: it is not used, and SHOP_KEY is not set" in message
     assert "Did you mean SHOP_KEY?" in message
+    assert "SHOP_KEY: " not in message
+
+
+def test_wrong_default_is_one_fault_for_all_layers(tmp_path: Path) -> None:
+    declare(tmp_path, "VARIABLES = [Variable(name='SHOP', help='', kind=Kind.INT, default='x')]")
+    _, (fault,) = project.read("mysite", (), tmp_path)
+    assert fault.problem == "its default is not valid: 'x' is not a whole number"
+
+    layers = "layer_defaults={'dev': 'x', 'test': 'x'}"
+    declare(
+        tmp_path,
+        f"VARIABLES = [Variable(name='SHOP', help='', kind=Kind.INT, default='1', {layers})]",
+    )
+    _, (fault,) = project.read("mysite", (), tmp_path)
+    assert fault.problem.startswith("its default in dev, test is not valid")
+
+
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        ("SHOP = env.int('SHOP', default=5)", 'Your settings read it: env.int("SHOP_LIMIT").'),
+        ("from ops import environment; env = environment.load()", "This file only declares"),
+        ("from ops.settings.stack import env", "This file only declares"),
+        ("import os; SHOP = os.environ['SHOP']", "This file only declares"),
+        ("from decouple import config", "read without any package"),
+        ("X = Scope", "Import it: from ops.environment.variable import Scope."),
+        ("X = Kind.INTEGER", "Use Kind.TEXT, "),
+        ("X = Variable('SHOP')", "Its arguments, each by its name: name, kind, "),
+        ("X = Variable(name='SHOP', help='', type=int)", "layer_defaults, required_in, secret"),
+    ],
+)
+def test_error_in_the_declarations_names_the_right_form(clone: Path, text: str, step: str) -> None:
+    declare(clone, text)
+
+    message = env(clone, "check", code=1)
+
+    assert "mysite/environment.py line 2: " in message and step in message
+
+
+def test_other_exception_of_validate_is_a_fault_without_the_value(clone: Path) -> None:
+    declare(
+        clone,
+        "def check(text):\n    raise ValueError(text)\n"
+        "VARIABLES = [Variable(name='SHOP', help='', validate=check)]",
+    )
+
+    message = env(clone, "check", code=1, SHOP="hidden")
+
+    assert "SHOP: its validate() raises ValueError" in message and "InvalidValueError" in message
+    assert "hidden" not in message
 
 
 def test_env_init_leaves_project_secrets_to_fill_in(clone: Path) -> None:
@@ -179,6 +235,12 @@ def test_project_variable_cannot_have_a_name_of_the_stack(clone: Path, name: str
         ("VARIABLES = [Variable(name='SHOP', help=None)]", "help is not text"),
         ("VARIABLES = [Variable(name='SHOP', help='', kind='int')]", "Kind.TEXT, Kind."),
         ("VARIABLES = [Variable(name='SHOP', help='', required_in='dev')]", "set of layers"),
+        ("VARIABLES = [Variable(name='SHOP', help='', required_in=None)]", "set of layers"),
+        ("VARIABLES = [Variable(name='SHOP', help='', layer_defaults='1')]", "is not a dict"),
+        ("VARIABLES = [Variable(name='SHOP', help='', choices='a,b')]", "is not a tuple"),
+        ("VARIABLES = [Variable(name='SHOP', help='', choices=('a',))]", "Add kind=Kind.CHOICE"),
+        ("VARIABLES = [Variable(name='SHOP', help='', minimum='1')]", "minimum is not a number"),
+        ("VARIABLES = [Variable(name='SHOP', help='', maximum=1)]", "Add kind=Kind.INT"),
         ("VARIABLES = [Variable(name='SHOP', help='', secret=True, default='x')]", "secret"),
         ("VARIABLES = [Variable(name='SHOP', help='', kind=Kind.INT, default='x')]", "not valid"),
         ("VARIABLES = [Variable(name='SHOP', help='', kind=Kind.BOOL)]", "needs a default"),

@@ -221,3 +221,29 @@ def test_make_add_locks_a_package_and_takes_back_one_that_does_not_exist(tmp_pat
     assert add("nonsense") != 0 != add("")
     assert project.read_text() == "# yours\nhttpx\ndjango>=5\n"
     assert [path.name for path in project.parent.iterdir() if path.suffix == ".bak"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("test-app", "APP=ovn"), "There is no 'ovn'. Apps: shop. A new one: ./manage.py startapp"),
+        (("test-app", "APP=shop ovn/tests.py::test_x"), "There is no 'ovn/tests.py::test_x'."),
+        (("push",), "Name the image: make push IMAGE=registry/name:tag"),
+        (("add",), "Name the package: make add PACKAGE=httpx"),
+    ],
+)
+def test_missing_or_wrong_argument_is_answered_with_the_next_step(
+    tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("shop/apps.py", "requirements/embedded.txt", ".venv/.embedded"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    script(tmp_path / ".venv/bin/pytest", "echo ran")
+
+    done = subprocess.run(
+        ["make", "-s", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2 and says in done.stderr
+    assert not done.stdout

@@ -1,0 +1,124 @@
+"""Mistakes in settings and URLs that Django reports by a traceback of its own code.
+
+`./manage.py` prints them as one message. An error inside a module that exists keeps its traceback.
+"""
+
+import difflib
+import linecache
+import os
+import pkgutil
+import traceback
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+from django.apps import AppConfig
+from django.urls import include
+
+from ops.environment import places
+from ops.environment.variable import ROOT
+
+_IMPORT = ("<frozen importlib", import_module.__code__.co_filename)
+_CREATE = AppConfig.create.__func__.__code__
+_GETENV = type(os.environ).__getitem__.__code__
+
+
+def message(error: Exception) -> str:
+    """Return what is wrong, where, and the next step; nothing for an error of another kind."""
+    if isinstance(error, SyntaxError):
+        return _syntax(error)
+    frames = [
+        frame
+        for frame in traceback.walk_tb(error.__traceback__)
+        if not frame[0].f_code.co_filename.startswith(_IMPORT)
+    ]
+    raised_in = frames[-1][0]
+    if isinstance(error, ImportError) and raised_in.f_code is _CREATE:
+        return _app(raised_in.f_locals["entry"], error)
+    if isinstance(error, ModuleNotFoundError) and raised_in.f_code is include.__code__:
+        caller, line = frames[-2]
+        where = places.named(caller.f_code.co_filename, line)
+        return _urls(raised_in.f_locals["urlconf_module"], where)
+    return "" if isinstance(error, ImportError) else _settings(error, frames)
+
+
+def _syntax(error: SyntaxError) -> str:
+    """Return what Python prints of it, without the lines that lead to the file."""
+    if not (error.filename and error.lineno and error.filename.startswith(f"{ROOT}{os.sep}")):
+        return ""
+    code = "".join(traceback.format_exception_only(error)[1:]).rstrip()
+    return f"{places.named(error.filename, error.lineno)} is no valid Python:\n{code}"
+
+
+def _app(entry: str, error: ImportError) -> str:
+    where = places.of_setting("INSTALLED_APPS", entry)
+    if not isinstance(error, ModuleNotFoundError):
+        return f"{where}: {error}"
+    step = "Correct the name. A package: `make add PACKAGE=...`."
+    if where == "INSTALLED_APPS":
+        step = "If these are two names, add the comma between them."
+    elif entry.isidentifier():
+        step += f" A new app: remove the line, `./manage.py startapp {entry}`, add it again."
+    return f"{where}: there is no app {entry!r}.{near(entry)}\n    {step}"
+
+
+def _urls(name: str, where: str) -> str:
+    return (
+        f"{where}: include() names {name!r}, and there is no such module.{near(name)}\n"
+        "    Correct the name, or add the file."
+    )
+
+
+def _settings(error: Exception, frames: list[tuple[FrameType, int]]) -> str:
+    """Name the line of the settings that cannot be executed."""
+    module = os.environ["DJANGO_SETTINGS_MODULE"]
+    package = f"{module.rpartition('.')[0]}."
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in frames]
+    # Not a call of a function of theirs later.
+    loading = any(
+        name == module and frame.f_code.co_name == "<module>"
+        for name, (frame, _) in zip(names, frames, strict=True)
+    )
+    if not loading:
+        return ""
+    frame, line = [
+        place for name, place in zip(names, frames, strict=True) if name.startswith(package)
+    ][-1]
+    path = frame.f_code.co_filename
+    where = places.named(path, line)
+    if isinstance(error, KeyError) and frames[-1][0].f_code is _GETENV and frames[-2][0] is frame:
+        return _variable(str(error.args[0]), where)
+    return (
+        f"{where}: {type(error).__name__}: {error}\n"
+        f"    {linecache.getline(path, line).strip()}\n"
+        "    Correct the line; --traceback shows the calls that it leads to."
+    )
+
+
+def _variable(name: str, where: str) -> str:
+    return (
+        f"{where}: {name} is not set in the environment.\n"
+        f'    Declare it in your environment.py, and read it by env.str("{name}") '
+        "(docs/your-app.md): it is then checked at the start, and passed to the containers."
+    )
+
+
+def near(name: str) -> str:
+    """Return a question, with a space before it, that names the closest module; or nothing.
+
+    Args:
+        name: a dotted name of a module, or of what a module defines.
+    """
+    parent: Any = None
+    parts = name.split(".")
+    for index, part in enumerate(parts):
+        folders = None if parent is None else getattr(parent, "__path__", [])
+        names = {module.name for module in pkgutil.iter_modules(folders)} | {*dir(parent)}
+        if part not in names:
+            close = difflib.get_close_matches(part, sorted(names), n=1, cutoff=0.7)
+            return f" Did you mean {'.'.join([*parts[:index], *close])!r}?" if close else ""
+        try:
+            parent = import_module(".".join(parts[: index + 1]))
+        except ImportError:
+            return ""
+    return ""

@@ -1,0 +1,123 @@
+"""Mistakes in settings and URLs: manage.py prints one message, and no traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tree import ROOT
+
+APPS = "from mysite.settings.local import *\nINSTALLED_APPS = [*INSTALLED_APPS, {}]\n"
+
+
+def check(folder: Path, settings: str, *options: str, **files: str) -> str:
+    """Run `manage.py check` with other settings, which must fail, and return its messages."""
+    package = folder / "broken"
+    package.mkdir()
+    for name, text in {"local": settings, **files}.items():
+        (package / f"{name}.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", *options],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(folder),
+            "DJANGO_SETTINGS_MODULE": "broken.local",
+            "DJANGO_READ_DOTENV": "false",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("entry", "parts"),
+    [
+        ("'bakry'", ("there is no app 'bakry'.\n", "./manage.py startapp bakry", "make add")),
+        ("'acounts'", ("there is no app 'acounts'. Did you mean 'accounts'?",)),
+        ("'django.contrib.site'", ("Did you mean 'django.contrib.sites'?",)),
+        ("'accounts.app.X'", ("there is no app 'accounts.app.X'. Did you mean 'accounts.apps'?",)),
+        ("'accounts.apps.Acounts'", ("does not contain a 'Acounts' class",)),
+        ("'django.contrib.sites' 'x'", ("If these are two names, add the comma",)),
+    ],
+)
+def test_unknown_app_is_one_message_with_place_and_next_step(
+    tmp_path: Path, entry: str, parts: tuple[str, ...]
+) -> None:
+    message = check(tmp_path, APPS.format(entry))
+
+    assert message.startswith("manage.py: INSTALLED_APPS")
+    assert "'x'" in entry or f"{tmp_path}/broken/local.py line 2" in message
+    assert all(part in message for part in parts), message
+    assert "Traceback" not in message
+
+
+def test_import_error_inside_an_app_keeps_its_traceback(tmp_path: Path) -> None:
+    message = check(tmp_path, APPS.format("'broken.shop'"), shop="import nothing_of_that_name\n")
+
+    assert "Traceback" in message and "broken/shop.py" in message
+    assert message.endswith("ModuleNotFoundError: No module named 'nothing_of_that_name'\n")
+
+
+def test_error_in_a_models_module_keeps_its_traceback(tmp_path: Path) -> None:
+    message = check(tmp_path, APPS.format("'broken'"), models="1 / 0\n", __init__="")
+
+    assert "Traceback" in message and message.endswith("ZeroDivisionError: division by zero\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("X = evn.str('X')", ("NameError: name 'evn' is not defined\n    X = evn.str('X')",)),
+        ("import os; X = os.environ['SHOP']", ("SHOP is not set", 'env.str("SHOP")')),
+        ("X = env.int('RUN_PORT', default=1)", ('Write env.int("RUN_PORT").',)),
+    ],
+)
+def test_error_in_the_settings_is_one_message_with_its_line(
+    tmp_path: Path, line: str, parts: tuple[str, ...]
+) -> None:
+    message = check(tmp_path, f"from mysite.settings.local import *\n{line}\n")
+
+    assert message.startswith(f"manage.py: {tmp_path}/broken/local.py line 2: ")
+    assert all(part in message for part in parts), message
+    assert "Traceback" not in message
+
+
+def test_option_traceback_shows_all_of_an_error_in_the_settings(tmp_path: Path) -> None:
+    message = check(tmp_path, "X = evn.str('X')\n", "--traceback")
+
+    assert "Traceback" in message and "line 1, in <module>" in message
+
+
+def test_included_urls_that_do_not_exist_are_one_message(tmp_path: Path) -> None:
+    message = check(
+        tmp_path,
+        "from mysite.settings.local import *\nROOT_URLCONF = 'broken.urls'\n",
+        urls="from django.urls import include, path\n"
+        "urlpatterns = [path('', include('accounts.urlz'))]\n",
+    )
+
+    assert f"{tmp_path}/broken/urls.py line 2: include() names 'accounts.urlz'" in message
+    assert "Did you mean 'accounts.urls'?" in message
+    assert "Traceback" not in message
+
+
+def test_syntax_error_of_a_project_file_is_shown_without_the_calls(tmp_path: Path) -> None:
+    """One of a package keeps its traceback, as here, where the project is another folder."""
+    message = check(tmp_path, APPS.format("'broken.shop'"), shop="x = (\n")
+    assert "Traceback" in message
+
+    from ops import mistakes
+
+    try:
+        compile("x = (\n", str(ROOT / "shop/models.py"), "exec")
+    except SyntaxError as error:
+        text = mistakes.message(error)
+    assert text.startswith("shop/models.py line 1 is no valid Python:\n")
+    assert text.endswith("SyntaxError: '(' was never closed")
