@@ -6,7 +6,7 @@ from ops import environment
 from ops.environment.check import PUBLISHED
 from ops.environment.contract import VARIABLES
 from tests.unit.environments import names
-from tools.stackctl.checks.preflight import PORT_NAMES
+from tools.stackctl.checks.ports import PORT_NAMES
 
 
 def test_published_ports_must_differ() -> None:

@@ -1,6 +1,7 @@
 """`stackctl doctor`: each check with its fact, its problem and the next step."""
 
 import json
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from tests.unit.scripted.model import Reply
 from tests.unit.scripted.stack import Stack
 from tests.unit.test_stackctl_cut_off import Make, on_second_release
 from tests.unit.test_stackctl_preflight import Machine
-from tools.stackctl.checks import preflight
+from tools.stackctl.checks import ports
 
 Row = dict[str, Any]
 
@@ -173,15 +174,21 @@ def test_doctor_reports_who_uses_a_port(
         checks = stack.run("doctor", "--json").result["checks"]
         return [row for row in checks if row["name"].startswith("port ")]
 
-    monkeypatch.setattr(preflight, "bind_error", REAL_BIND_ERROR)
+    monkeypatch.setattr(ports, "bind_error", REAL_BIND_ERROR)
     assert rows() == [ok_row(f"port {stack.port}", "HTTP_PORT, held by this stack")]
 
-    ports = stack.model()["services"]["haproxy"]["ports"]
+    present = stack.model()["services"]["haproxy"]["ports"]
     other = {"host_ip": "127.0.0.1", "target": 8888, "published": str(used_port)}
-    stack.extra["haproxy"] = {"ports": [*ports, other]}
-    step = f"Choose another: STATS_PORT={used_port + 1} ./stackctl up"
+    stack.extra["haproxy"] = {"ports": [*present, other]}
     name = f"port {used_port}"
+    step = rows()[1]["next"]
+    assert re.fullmatch(
+        r"Choose another: put STATS_PORT=\d+ into .env, then run ./stackctl up", step
+    )
     assert rows()[1] == failed_row(name, f"{name} is in use by another program", step)
+    monkeypatch.setenv("STATS_PORT", "1")
+    assert re.fullmatch(r"Choose another: STATS_PORT=\d+ ./stackctl up", rows()[1]["next"])
+    monkeypatch.delenv("STATS_PORT")
 
     stack.publishes = {used_port: "blog-web-1"}
     assert rows()[1] == failed_row(name, f"{name} is in use by the container blog-web-1", step)
@@ -193,7 +200,7 @@ def test_doctor_reports_who_uses_a_port(
     assert check["problem"] == f"port {stack.port} is in use by another program"
 
 
-REAL_BIND_ERROR = preflight.bind_error
+REAL_BIND_ERROR = ports.bind_error
 
 
 @pytest.mark.parametrize(
@@ -203,14 +210,14 @@ REAL_BIND_ERROR = preflight.bind_error
 def test_doctor_reports_an_address_of_another_machine(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, target: int, variable: str
 ) -> None:
-    monkeypatch.setattr(preflight, "bind_error", REAL_BIND_ERROR)
+    monkeypatch.setattr(ports, "bind_error", REAL_BIND_ERROR)
     stack.end("haproxy")
     published = {"host_ip": "192.0.2.1", "target": target, "published": "4000"}
     stack.extra["haproxy"] = {"ports": [published]}
 
     check = doctor(stack)["port 4000"]
 
-    name = preflight.PORT_NAMES[target]
+    name = ports.PORT_NAMES[target]
     assert check["problem"].startswith("cannot listen on 192.0.2.1:4000: Cannot assign")
     assert check["next"] == (
         f"{variable} must be an address of this machine; {name} sets the port."
@@ -225,11 +232,11 @@ def test_privileged_port_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None
 
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         port = server.getsockname()[1]
-        assert preflight.bind_error("[::1]", port) and preflight.bind_error("::1", port)
-    assert preflight.bind_error("[::1]", port) is None
+        assert ports.bind_error("[::1]", port) and ports.bind_error("::1", port)
+    assert ports.bind_error("[::1]", port) is None
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
-    assert preflight.bind_error("127.0.0.1", 80) is None
+    assert ports.bind_error("127.0.0.1", 80) is None
 
 
 @pytest.mark.parametrize(("root", "disk"), [("", "root"), ("/nosuch", "root"), ("data", "data")])

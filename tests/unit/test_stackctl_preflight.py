@@ -1,14 +1,16 @@
 """The preflight checks of stackctl, with a fake `docker`."""
 
+import errno
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -16,7 +18,8 @@ from tests.packages import only
 from tests.ports import free_port
 from tests.tree import ROOT
 from tests.unit.scripted.stack import Ended, run
-from tools.stackctl.checks import preflight
+from tools.stackctl.checks import ports, preflight
+from tools.stackctl.docker.compose import Project, Published
 
 GOOD = {
     "info": json.dumps({"ServerVersion": "28.1.0"}),
@@ -55,7 +58,7 @@ esac
 
     def model(self) -> dict[str, Any]:
         """Return a compose project as `docker compose config` prints it."""
-        ports = {8080: self.http_port, 8888: self.stats_port}
+        published = {8080: self.http_port, 8888: self.stats_port}
         return {
             "name": "fake",
             "services": {
@@ -64,7 +67,7 @@ esac
                 "haproxy": {
                     "ports": [
                         {"host_ip": "127.0.0.1", "target": target, "published": str(port)}
-                        for target, port in ports.items()
+                        for target, port in published.items()
                     ]
                 },
             },
@@ -266,7 +269,23 @@ def test_preflight_reports_a_used_port_and_suggests_another(
     output = machine.refused("up")
 
     assert f"port {used_port} is in use by another program" in output
-    assert f"HTTP_PORT={used_port + 1} ./stackctl up" in output
+    suggested = re.search(r"put HTTP_PORT=(\d+) into .env, then run \./stackctl up", output)
+    assert suggested and ports.bind_error("127.0.0.1", int(suggested[1])) is None
+
+
+def test_suggested_port_is_none_of_the_stack_and_the_command_is_the_one_that_was_run(
+    machine: Machine, used_port: int
+) -> None:
+    """Nor a port of a part that is off, such as HTTPS without a certificate."""
+    machine.http_port = used_port
+    following = [used_port + step for step in (1, 2)]
+    machine.environ = dict(zip(("STATS_PORT", "HTTPS_PORT"), map(str, following), strict=True))
+    machine.docker()
+
+    output = machine.refused("deploy")
+
+    suggested = re.search(r"put HTTP_PORT=(\d+) into .env, then run \./stackctl deploy", output)
+    assert suggested and int(suggested[1]) not in following
 
 
 def test_preflight_of_a_misspelt_layer_reports_only_that(machine: Machine) -> None:
@@ -333,8 +352,33 @@ def test_suggested_chmod_command_changes_only_files_tracked_by_git(tmp_path: Pat
     assert modes == {"a": 0o755, "a/b": 0o755, "a/b/c": 0o644, ".env": 0o600}
 
 
+def publishing(*published: Published) -> Project:
+    """Return a project that publishes ports and runs no container."""
+    return Mock(Project, ports=lambda: published, containers=dict)
+
+
+def test_two_used_ports_get_two_suggestions(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = {4000: errno.EADDRINUSE, 4001: errno.EADDRINUSE}
+    monkeypatch.setattr(ports, "bind_error", lambda _, port: used.get(port))
+    project = publishing(
+        Published("haproxy", "127.0.0.1", 4000, 8080),
+        # The same by IPv6 gets the same.
+        Published("haproxy", "[::1]", 4000, 8080),
+        Published("haproxy", "127.0.0.1", 4001, 8888),
+    )
+
+    hints = [check.hint for check in ports.examine(project, "up", engine_answers=False)]
+
+    assert re.findall(r"put (\w+=\d+)", " ".join(hints)) == [
+        "HTTP_PORT=4002",
+        "HTTP_PORT=4002",
+        "STATS_PORT=4003",
+    ]
+
+
 def test_preflight_reports_an_address_of_another_machine() -> None:
-    check = preflight._port("192.0.2.1", free_port(), "HTTP_PORT", ours=False)
+    published = Published("haproxy", "192.0.2.1", free_port(), 8080)
+    (check,) = ports.examine(publishing(published), "up", engine_answers=False)
 
     assert "cannot listen on 192.0.2.1" in check.problem and "HTTP_ADDRESS" in check.hint
 
@@ -346,7 +390,16 @@ def test_preflight_accepts_a_port_whose_last_user_has_just_ended() -> None:
         with socket.create_connection(("127.0.0.1", port)):
             server.accept()[0].close()
 
-    assert preflight._port("127.0.0.1", port, "HTTP_PORT", ours=False).ok
+    published = Published("haproxy", "127.0.0.1", port, 8080)
+    (check,) = ports.examine(publishing(published), "up", engine_answers=False)
+    assert check.ok
+
+
+def test_used_port_of_a_service_of_the_team_is_named_by_the_service(used_port: int) -> None:
+    published = Published("search", "127.0.0.1", used_port, 9200)
+    (check,) = ports.examine(publishing(published), "up", engine_answers=False)
+
+    assert "`ports:` of search" in check.hint and "stackctl" not in check.hint
 
 
 def test_stackctl_env_runs_the_environment_check(machine: Machine) -> None:

@@ -10,6 +10,7 @@ from tests.unit.test_stackctl_parts import balanced, container
 from tools.stackctl import reports
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.checks import preflight
+from tools.stackctl.checks.check import Check
 from tools.stackctl.commands import servers, stack
 from tools.stackctl.common import process
 from tools.stackctl.common.console import Console
@@ -80,8 +81,8 @@ class Machine(Stack):
         }
         model = {"name": "project", "services": services}
         self.project = compose.Project("project", "local", model)
-        monkeypatch.setattr(preflight, "require", lambda: self.project)
-        monkeypatch.setattr(preflight, "examine", lambda: ([preflight.Check("engine")], None))
+        monkeypatch.setattr(preflight, "require", lambda _: self.project)
+        monkeypatch.setattr(preflight, "examine", lambda *_: ([Check("engine")], None))
         monkeypatch.setattr(stack, "load", lambda: self.project)
         monkeypatch.setattr(engine, "image_id", lambda name: self.images.get(name, ""))
         monkeypatch.setattr(engine, "tag", self.tag)
@@ -94,7 +95,7 @@ class Machine(Stack):
         monkeypatch.setattr(compose.Project, "up", self.start)
         monkeypatch.setattr(release, "from_git", lambda: release.Name("new"))
         monkeypatch.setattr(deploy, "build", self.build)
-        monkeypatch.setattr(stack, "_site", lambda *_, **__: preflight.Check("site", "answers"))
+        monkeypatch.setattr(stack, "_site", lambda *_, **__: Check("site", "answers"))
 
     def tag(self, image: str, name: str) -> None:
         """Tag an image."""
@@ -128,7 +129,7 @@ class Machine(Stack):
         """Run `stackctl up`."""
         return stack.up(Console(as_json=True), build=build)
 
-    def checks(self) -> dict[str, preflight.Check]:
+    def checks(self) -> dict[str, Check]:
         """Return the checks of `stackctl doctor` for the stack."""
         return {check.name: check for check in stack._stack_checks(self.project)}
 
@@ -166,7 +167,7 @@ def test_up_and_doctor_warn_of_a_redirect_to_https_without_a_certificate(
 ) -> None:
     production = compose.Project("project", "production", machine.project.model)
     machine.project = production
-    monkeypatch.setattr(preflight, "examine", lambda: ([preflight.Check("engine")], production))
+    monkeypatch.setattr(preflight, "examine", lambda *_: ([Check("engine")], production))
 
     assert machine.up()["code"] == 0
     assert "every page redirects to https" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from tests.unit.test_stackctl_stack import KILLED, Machine
 from tools.stackctl import cli, reports
 from tools.stackctl.balancer import haproxy
 from tools.stackctl.checks import parts, state
-from tools.stackctl.checks.preflight import Check
+from tools.stackctl.checks.check import Check
 from tools.stackctl.commands import stack
 from tools.stackctl.common import process
 from tools.stackctl.common.console import Console

@@ -15,7 +15,7 @@ from rich.text import Text
 from ops import VERSION
 
 from .checks import parts, state
-from .checks.preflight import Check
+from .checks.check import Check
 from .commands import stack
 from .common.console import Console
 from .common.faults import ExitCode

@@ -23,7 +23,7 @@ from tests.unit.scripted.engine import APPLICATION, Engine
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.project import IMAGE
 from tools.stackctl import cli
-from tools.stackctl.checks import preflight
+from tools.stackctl.checks import ports
 from tools.stackctl.common import process
 
 
@@ -138,7 +138,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     # No terminal: prompts get no answer.
     monkeypatch.setattr("sys.stdin", io.StringIO())
     # The site of the scripted HAProxy uses the port.
-    monkeypatch.setattr(preflight, "bind_error", lambda *_: None)
+    monkeypatch.setattr(ports, "bind_error", lambda *_: None)
     present: list[Stack] = []
     clock = Clock()
     for name, module in list(sys.modules.items()):

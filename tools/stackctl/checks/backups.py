@@ -7,7 +7,7 @@ from typing import Final
 
 from ..docker import compose
 from ..remote import record
-from .preflight import Check
+from .check import Check
 
 # As ops/backups.py has it.
 OVERDUE_HOURS: Final = 26

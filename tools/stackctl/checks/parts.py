@@ -12,7 +12,7 @@ from ..common.faults import StackctlError
 from ..docker import compose, engine
 from ..inside import databases, passwords
 from . import state
-from .preflight import Check
+from .check import Check
 
 # In the order of a request; then whatever else there is.
 ORDER = compose.PROXIES

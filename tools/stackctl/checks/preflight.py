@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ops.environment import faults as environment_faults
 from ops.environment.check import ALL_SCOPES
 from ops.environment.check import warnings as environment_warnings
-from ops.environment.contract import VARIABLES
-from ops.environment.fault import Fault
+from ops.environment.fault import Fault, with_explanations
 from ops.environment.files import SUFFIX
 from ops.environment.loader import find_dotenv
 from ops.environment.names import near_misses
@@ -28,6 +24,9 @@ from ..common.faults import StackctlError
 from ..common.outputs import fields
 from ..docker import compose, engine, journal
 from ..inside.passwords import DB, REDIS
+from . import ports
+from .check import Check
+from .variables import layer_of_stack, variable
 
 INFO: Final = ("docker", "info", "--format", "{{json .}}")
 COMPOSE_VERSION: Final = ("docker", "compose", "version", "--short")
@@ -38,21 +37,6 @@ IPV6_ENGINE: Final = (27,)
 COMPOSE: Final = (2, 30)
 # Room for two releases' images and a build's cache.
 DISK_BYTES: Final = 2 * 10**9
-# By the port in the container.
-PORT_NAMES: Final = {
-    8080: "HTTP_PORT",
-    8443: "HTTPS_PORT",
-    8888: "STATS_PORT",
-    8090: "NGINX_BALANCER_PORT",  # remove_nginx-balancer
-    7999: "NGINX_PORT",  # remove_apache
-    8002: "APACHE_PORT",  # remove_apache
-}
-# The variable of a port's address, where it is not HTTP_ADDRESS.
-PORT_ADDRESSES: Final[dict[str, str]] = {
-    "NGINX_BALANCER_PORT": "NGINX_BALANCER_ADDRESS",  # remove_nginx-balancer
-    "NGINX_PORT": "DIRECT_ADDRESS",  # remove_apache
-    "APACHE_PORT": "DIRECT_ADDRESS",  # remove_apache
-}
 
 # git writes all files under the same umask (027, 077), so two show it: one that a container
 # mounts, and one that is in the images.
@@ -64,44 +48,12 @@ git ls-tree -d -r -z --name-only HEAD | xargs -0 chmod a+rx"""
 _DESKTOP = "Docker Desktop: start the application"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check; `problem` is empty when it passed."""
+def examine(command: str = "up") -> tuple[list[Check], compose.Project | None]:
+    """Run all checks; also return the project if compose can read it.
 
-    name: str
-    fact: str = ""
-    problem: str = ""
-    hint: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Return whether it is right."""
-        return not self.problem
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for scripts."""
-        return {
-            "name": self.name,
-            "ok": self.ok,
-            "fact": self.fact,
-            "problem": self.problem,
-            "next": self.hint,
-        }
-
-
-def layer_of_stack() -> str:
-    """Return LAYER: the process's environment, else `.env`, else local."""
-    return variable("LAYER")
-
-
-def variable(name: str) -> str:
-    """Return a variable's text: the process's environment, else `.env`, else its default."""
-    dotenv_file = find_dotenv(os.environ, "local", process.ROOT)
-    return os.environ.get(name) or dotenv_file.values.get(name) or VARIABLES[name].default
-
-
-def examine() -> tuple[list[Check], compose.Project | None]:
-    """Run all checks; also return the project if compose can read it."""
+    Args:
+        command: the stackctl command to run once they pass, for the next steps.
+    """
     layer = layer_of_stack()
     client = _client()
     if not client.ok:
@@ -120,7 +72,7 @@ def examine() -> tuple[list[Check], compose.Project | None]:
                 checks.append(Check("compose files", problem=error.problem, hint=error.hint))
     checks.append(_environment(layer, project))
     if project is not None:
-        checks += _ports(project, engine_answers=daemon.ok)
+        checks += ports.examine(project, command, engine_answers=daemon.ok)
         if daemon.ok:
             checks += refused_passwords(project)
         if daemon.ok and journal.has_logs_of(project):
@@ -131,13 +83,16 @@ def examine() -> tuple[list[Check], compose.Project | None]:
     return checks, project
 
 
-def require() -> compose.Project:
+def require(command: str) -> compose.Project:
     """Return the project once every check passes.
+
+    Args:
+        command: the stackctl command that needs it, for the next steps.
 
     Raises:
         StackctlError: a check failed; it names all that did.
     """
-    checks, project = examine()
+    checks, project = examine(command)
     failed = [check for check in checks if not check.ok]
     if failed or project is None:
         raise StackctlError(*_message(failed))
@@ -255,9 +210,7 @@ def _environment(layer: str, project: compose.Project | None) -> Check:
     mounted = {name for name in given if name.endswith(SUFFIX) and not own.get(name)}
     errors = [fault for fault in errors if fault.name not in mounted]
     # Once more without compose's defaults, which hide that the right name is not set.
-    errors += [
-        fault for fault in near_misses(own, dotenv.values, ALL_SCOPES) if fault not in errors
-    ]
+    errors = with_explanations(errors, near_misses(own, dotenv.values, ALL_SCOPES))
     if layer not in LAYERS:
         # What another layer would want is of no use to a user who misspelt this one.
         errors = [fault for fault in errors if fault.name == "LAYER"]
@@ -326,57 +279,6 @@ def _given_by_compose(
         for name, text in GIVEN.items()
         if not (environ.get(name) or environ.get(f"{name}_FILE"))
     }
-
-
-def _ports(project: compose.Project, *, engine_answers: bool) -> list[Check]:
-    containers = project.containers().values() if engine_answers else ()
-    ours = {port for container in containers if container.running for port in container.published}
-    return [
-        _port(
-            *(published.address, published.port, PORT_NAMES.get(published.target, "the port")),
-            published.port in ours,
-        )
-        for published in project.ports()
-    ]
-
-
-def _port(address: str, port: int, name: str, ours: bool) -> Check:
-    label = f"port {port}"
-    if ours:
-        return Check(label, f"{name}, held by this stack")
-    error = bind_error(address, port)
-    default = "HTTP_IPV6_ADDRESS" if ":" in address else "HTTP_ADDRESS"
-    if error is None:
-        return Check(label, f"{name}, free")
-    if error == errno.EADDRINUSE:
-        holder = engine.holder_of(port)
-        who = f"the container {holder}" if holder else "another program"
-        return Check(
-            label,
-            problem=f"port {port} is in use by {who}",
-            hint=f"Choose another: {name}={port + 1} ./stackctl up",
-        )
-    return Check(
-        label,
-        problem=f"cannot listen on {address}:{port}: {os.strerror(error)}",
-        hint=f"{PORT_ADDRESSES.get(name, default)} must be an address of this machine; "
-        f"{name} sets the port.",
-    )
-
-
-def bind_error(address: str, port: int) -> int | None:
-    """Return why nothing can listen on a TCP port, as an errno; None when it can, or root can."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            # As servers do, so that a port whose last user has just ended counts as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address.strip("[]"), port))
-    except PermissionError:
-        return None  # a port below 1024: the engine, which is root, may
-    except OSError as error:
-        return error.errno
-    return None
 
 
 def _disk(root: str) -> Check:

@@ -28,6 +28,7 @@ from ops.environment.contract import PROJECT, VARIABLES
 from ops.environment.files import SUFFIX, text_of
 
 from ..checks import preflight
+from ..checks.variables import variable
 from ..common import outputs, process
 from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError
@@ -68,7 +69,7 @@ def check(console: Console, bounds: Bounds) -> dict[str, Any]:
     """
     browser = find_browser(console)
     os.environ.update(environment())
-    project = preflight.require()
+    project = preflight.require("check")
     started = time.monotonic()
     with alone(), removed(console):
         stack.up(console, build=True)
@@ -241,7 +242,7 @@ def crawl(
 
 def request_seconds() -> int:
     """Return REQUEST_SECONDS, in seconds."""
-    return int(preflight.variable("REQUEST_SECONDS"))
+    return int(variable("REQUEST_SECONDS"))
 
 
 def located(

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ..checks import preflight
+from ..checks.variables import variable
 from ..common import process
 from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError, UsageError
@@ -95,7 +95,7 @@ def make(console: Console, names: Sequence[str], *, force: bool) -> dict[str, An
 def _url(name: str) -> str:
     """Return the site's address by a name of its certificate."""
     host = f"[{name}]" if ":" in name else name.replace("*", "www")
-    return f"https://{host}:{preflight.variable('HTTPS_PORT')}/"
+    return f"https://{host}:{variable('HTTPS_PORT')}/"
 
 
 def _print_next_steps(console: Console, authority: Path, folder: Path, url: str) -> None:

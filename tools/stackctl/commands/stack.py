@@ -10,7 +10,8 @@ from ops.environment.variable import LAYERS
 
 from ..checks import backups, parts, preflight, state
 from ..checks.answers import get
-from ..checks.preflight import Check
+from ..checks.check import Check
+from ..checks.variables import layer_of_stack
 from ..common import process
 from ..common.console import Console
 from ..common.faults import ExitCode, StackctlError
@@ -35,7 +36,7 @@ def load() -> compose.Project:
     """
     if not shutil.which("docker"):
         raise StackctlError("Docker is not installed", f"Install it: {engine.INSTALL}")
-    return compose.load(preflight.layer_of_stack())
+    return compose.load(layer_of_stack())
 
 
 def up(console: Console, *, build: bool) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def up(console: Console, *, build: bool) -> dict[str, Any]:
         StackctlError: something is not right for a start, or a service does not come up.
     """
     with console.step("checking this machine"):
-        project = preflight.require()
+        project = preflight.require("up")
     for warning in preflight.warnings(project):
         console.warn(str(warning))
     with lock.held(project, "up"):

@@ -23,7 +23,7 @@ def apply(console: Console, limits: Limits) -> dict[str, Any]:
     """
     interrupt = Interrupt()
     with console.step("checking this machine and the stack"):
-        project = preflight.require()
+        project = preflight.require("apply")
     with lock.held(project, record.APPLY), interrupt.noted(console.warn):
         balancer = refusals.require(project, console)
         image, name = release.present(project, "nothing was changed", "apply")

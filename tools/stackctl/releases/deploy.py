@@ -59,7 +59,7 @@ def deploy(console: Console, options: Options) -> dict[str, Any]:
     if options.image:
         prebuilt.check(options.image, options.release, pull=options.pull)
     with console.step("checking this machine and the stack"):
-        project = preflight.require()
+        project = preflight.require("deploy")
     with lock.held(project, "deploy"), interrupt.noted(console.warn):
         balancer = refusals.require(project, console)
         if options.image:
@@ -98,7 +98,7 @@ def rollback(console: Console, wanted: str, limits: Limits) -> dict[str, Any]:
     """
     interrupt = Interrupt()
     with console.step("checking this machine and the stack"):
-        project = preflight.require()
+        project = preflight.require("rollback")
     with lock.held(project, "rollback"), interrupt.noted(console.warn):
         balancer = refusals.require(project, console)
         remember_present(project)
