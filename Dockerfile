@@ -73,11 +73,13 @@ HEALTHCHECK --interval=5s --timeout=5s --retries=3 --start-period=60s --start-in
 
 # The production layer.
 
-# Hashed static files and compiled translations (ops/messages.py), made without any secret.
+# Django's system checks; hashed static files and compiled translations (ops/messages.py), made without
+# any secret.
 FROM mysite-base AS mysite-collected
 COPY . /srv/project
-RUN DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production \
-    python manage.py collectstatic --noinput --verbosity 0
+RUN export DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production \
+    && python manage.py check --deploy \
+    && python manage.py collectstatic --noinput --verbosity 0
 
 # gzip and brotli variants. The cache key of COPY is the content, so this runs again only when a
 # static file has changed, not after every change of code.

@@ -27,6 +27,7 @@ class OpsConfig(AppConfig):
         from ops.health import checks  # noqa: F401
         from ops.logs import requests, tasks  # noqa: F401
         from ops.metrics import scrape  # noqa: F401
+        from ops.tasks import checks as schedule_checks  # noqa: F401
         from ops.tasks import rows, schedule
         from ops.worker import parking
 

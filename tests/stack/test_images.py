@@ -150,8 +150,9 @@ def test_rebuild_after_an_edit_repeats_only_copy_and_collectstatic(
     assert tail == mark
     assert {step.split()[0] for step in uncached_steps(output)} == {"COPY", "RUN"}
     assert [step for step in uncached_steps(output) if step.startswith("RUN")] == [
-        "RUN DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production"
-        " python manage.py collectstatic --noinput --verbosity 0"
+        "RUN export DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production"
+        " && python manage.py check --deploy"
+        " && python manage.py collectstatic --noinput --verbosity 0"
     ]
 
 

@@ -332,9 +332,10 @@ def test_missing_variable_is_named_without_a_traceback(stack: Path) -> None:
     assert "books.settings reads SITE_DB, which is not set" in done.stderr
 
 
-def test_collectstatic_runs_in_a_build_without_variables(stack: Path) -> None:
+@pytest.mark.parametrize("command", ["check --deploy", "collectstatic --noinput --dry-run"])
+def test_commands_of_a_build_run_without_variables(stack: Path, command: str) -> None:
     done = subprocess.run(
-        [sys.executable, "manage.py", "collectstatic", "--noinput", "--dry-run"],
+        [sys.executable, "manage.py", *command.split()],
         cwd=stack,
         env={
             "PATH": os.environ["PATH"],
