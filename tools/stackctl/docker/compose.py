@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -225,15 +224,6 @@ class Project:
         text = engine.docker("compose", "--profile", "*", "config", "--hash", services)
         return {match[1]: match[2] for match in HASH.finditer(text)}
 
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        """Return the fingerprints of all services, as they are at the first use.
-
-        Raises:
-            StackctlError: compose does not give them.
-        """
-        return self.config_hashes()
-
     def copies(self) -> dict[str, int]:
         """Return the services that have more than one container, each with how many it has."""
         count = Counter(container.service for container in engine.containers(self.name))
@@ -241,14 +231,14 @@ class Project:
 
     def running(self, image: str) -> list[str]:
         """Return the servers and workers that run this image with the present configuration."""
-        containers = self.containers()
+        containers, hashes = self.containers(), self.config_hashes()
         return [
             service
             for service in (*self.servers, *self.workers)
             if service in containers
             and containers[service].running
             and containers[service].image == image
-            and containers[service].config_hash == self.fingerprints.get(service, "")
+            and containers[service].config_hash == hashes.get(service, "")
         ]
 
     def build(

@@ -105,7 +105,7 @@ def require_present_balancer(
             "Recreate it first, with a short interruption: "
             f"{compose.recreate_command(compose.BALANCER)}",
         )
-    hashes = project.fingerprints
+    hashes = project.config_hashes()
     for name in compose.PROXIES:
         if name in containers and containers[name].config_hash != hashes.get(name):
             first = project.step_before_recreating(name, containers)
@@ -140,8 +140,9 @@ def require_backing(
             "that servers sign in as; nothing was changed",
             f"Recreate it first: docker compose up --detach --wait --no-deps {compose.REDIS}",
         )
+    hashes = project.config_hashes()
     for name in project.backing:
-        other = containers[name].config_hash != project.fingerprints.get(name)
+        other = containers[name].config_hash != hashes.get(name)
         if other and not passwords.is_rotated(project, containers[name]):
             _warn_of_old(name, console)
 
