@@ -1,7 +1,7 @@
 # Every task, one line each: `make help`. Needs Python 3.11 or newer; the container tests also need Docker.
 
 .DEFAULT_GOAL := help
-.PHONY: help run shell manage seed env certs setup add test lint format lock push clean
+.PHONY: help run shell manage seed env certs setup add test lint format lock push sbom clean
 .PHONY: test-app # remove_accounts
 .PHONY: dockerfile eb-bundle # remove_beanstalk
 .PHONY: test-unit test-stack test-databases chaos mutants words eb-rehearsal bench # remove_template
@@ -108,6 +108,9 @@ push: ## Build the production image and push it with SBOM and provenance: IMAGE=
 	@{ cat Dockerfile.base; echo; cat Dockerfile.production; } | docker buildx build --builder push --pull --push \
 		--sbom=true --provenance=mode=max --build-arg RELEASE=$$(git rev-parse --short=12 HEAD) --tag '$(IMAGE)' --file - .
 	@docker buildx imagetools inspect '$(IMAGE)' --format '$(IMAGE)@{{.Manifest.Digest}}'
+
+sbom: ## Write var/sbom.json: the packages of the image that runs, in the format of CycloneDX
+	@./stackctl sbom --output var/sbom.json
 
 # remove_beanstalk: begin
 eb-bundle: ## Write a bundle for `eb deploy --archive`: of a prebuilt image (IMAGE=name@sha256:...), of the worker (WORKER=1)

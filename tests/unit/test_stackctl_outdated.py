@@ -234,3 +234,40 @@ def test_image_that_was_built_here_cannot_be_compared(
 
     with pytest.raises(StackctlError, match="built on this machine"):
         registry.has_newer("redis:8.0", "sha256:id")
+
+
+def test_sbom_has_the_python_and_debian_packages(
+    current: Stack, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    package = debian_packages.Package("libc6", "2.41-12+deb13u1", "amd64")
+    monkeypatch.setattr(debian_packages, "installed", lambda _: [package])
+    path = current.root / "sbom.json"
+
+    assert current.run("sbom", "--output", str(path)).code == 0
+
+    written = json.loads(path.read_text())
+    assert written["bomFormat"] == "CycloneDX"
+    described = written["metadata"]["component"]
+    assert (described["name"], described["version"]) == (IMAGE, "aaaa")
+    assert [one["purl"] for one in written["components"]] == [
+        "pkg:pypi/django@5.2.1",
+        "pkg:deb/debian/libc6@2.41-12%2Bdeb13u1?arch=amd64",
+    ]
+    assert not recwarn.list
+
+
+def test_sbom_is_printed_without_a_file(current: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian_packages, "installed", lambda _: [])
+
+    ended = current.run("sbom")
+
+    assert ended.code == 0 and json.loads(ended.out)["bomFormat"] == "CycloneDX"
+
+
+def test_dpkg_output_is_read(printing: Callable[..., list[tuple[str, ...]]]) -> None:
+    printing(process.Result(0, "apt 3.0.4 amd64\ntzdata 2026b-1 all\n", ""))
+
+    assert debian_packages.installed("image") == [
+        debian_packages.Package("apt", "3.0.4", "amd64"),
+        debian_packages.Package("tzdata", "2026b-1", "all"),
+    ]

@@ -9,6 +9,7 @@ import typer
 from .. import reports
 from ..commands import outdated as updating
 from ..commands import rotate as rotating
+from ..commands import sbom as listing
 from ..common.ending import run
 from ..releases import apply as applying
 from ..releases import deploy as deploying
@@ -86,6 +87,16 @@ def releases(as_json: Json = False) -> None:
 def outdated() -> None:
     """List what is old in each image, or has known faults. Exit code 1 when something is."""
     run(False, updating.outdated)
+
+
+@app.command()
+def sbom(
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Default: standard output.")
+    ] = "",
+) -> None:
+    """Write the image's Python and Debian packages as a CycloneDX document."""
+    run(False, lambda console: listing.sbom(console, output))
 
 
 @app.command()

@@ -1,12 +1,13 @@
-"""Debian's packages of an image that have an update; apt answers, in a container of the image."""
+"""Debian's packages of an image, and which have an update; asked in a container of the image."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from ..common import process
+from ..common import outputs, process
 from ..common.faults import StackctlError
+from ..docker import engine
 
 APT_SECONDS = 300.0
 NO_APT = 64
@@ -24,6 +25,30 @@ class Update:
     old: str
     new: str
     security: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """An installed package."""
+
+    name: str
+    version: str
+    architecture: str
+
+
+def installed(image: str) -> list[Package]:
+    """Return the packages of an image.
+
+    Raises:
+        StackctlError: no container of the image starts, or it has no dpkg.
+    """
+    form = "${Package} ${Version} ${Architecture}\\n"
+    listed = engine.docker(
+        *("run", "--rm", "--quiet", "--network", "none", "--entrypoint", "dpkg-query"),
+        *(image, "--show", "--showformat", form),
+    )
+    with outputs.read("docker run dpkg-query"):
+        return [Package(*line.split()) for line in listed.splitlines()]
 
 
 def updates(image: str) -> list[Update]:

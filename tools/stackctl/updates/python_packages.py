@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def install(console: Console) -> None:
             done = process.run("requirements/install", "outdated", seconds=compose.BUILD_SECONDS)
         if not done.ok:
             raise StackctlError("pip-audit is not installed", done.text())
+        invalidate_caches()
 
 
 def installed(image: str) -> dict[str, str]:
