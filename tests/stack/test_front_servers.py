@@ -1,5 +1,6 @@
 """How the proxies handle requests and responses: headers, queueing, retries, stops."""
 
+import http.client
 import json
 import re
 import socket
@@ -94,6 +95,33 @@ def test_stopping_proxy_finishes_running_requests(bench: Bench, proxy: str, meth
         assert docker("inspect", "--format", "{{.State.ExitCode}}", container(proxy)) == "0"
     finally:
         docker("start", container(proxy))
+    bench.wait_for_all()
+
+
+def test_stopping_haproxy_accepts_connections_until_visitors_have_none_open(bench: Bench) -> None:
+    """Its port is free only for the next container: refused meanwhile is lost."""
+    kept = http.client.HTTPConnection("127.0.0.1", bench.ports["haproxy"], timeout=30)
+
+    def ask() -> str | None:
+        kept.request("GET", "/who")
+        answer = kept.getresponse()
+        answer.read()
+        return answer.getheader("Connection")
+
+    assert ask() is None
+    docker("kill", "--signal", "SIGUSR1", container("haproxy"))
+    try:
+        # A new visitor is served, but keeps no connection.
+        eventually(
+            lambda: bench.get("haproxy", "/who").headers.get("Connection") == "close",
+            seconds=5,
+            what="HAProxy closes connections",
+        )
+        assert not has_ended("haproxy")
+        assert ask() == "close"
+        eventually(lambda: has_ended("haproxy"), seconds=70, what="HAProxy has ended")
+    finally:
+        docker("start", container("haproxy"))
     bench.wait_for_all()
 
 

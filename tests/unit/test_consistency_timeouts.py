@@ -242,7 +242,11 @@ def test_haproxy_finishes_requests_on_reload_and_stop(chain: Chain) -> None:
     hard_stop = chain.haproxy("global", "hard-stop-after")
 
     assert chain.haproxy("backend retry_backend", "timeout server") < hard_stop
-    assert hard_stop < chain.grace("haproxy")
+    # Before that it waits for kept connections, which end by themselves.
+    written = re.search(r"^IDLE_SECONDS=(\d+)$", (ROOT / "haproxy/serve").read_text(), re.MULTILINE)
+    assert written
+    assert float(written[1]) > haproxy_seconds("defaults", "timeout http-keep-alive")
+    assert hard_stop + float(written[1]) < chain.grace("haproxy")
 
 
 def test_reload_waits_until_the_former_haproxy_process_has_ended(chain: Chain) -> None:
