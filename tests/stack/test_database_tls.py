@@ -21,7 +21,7 @@ SERVERS = {
             "MYSQL_DATABASE": "site",
             "MYSQL_USER": "web",
             "MYSQL_PASSWORD": PASSWORD,
-            "MYSQL_RANDOM_ROOT_PASSWORD": "yes",
+            "MYSQL_ROOT_PASSWORD": PASSWORD,
             "MYSQL_INITDB_SKIP_TZINFO": "yes",
         },
         COPY.format("mysql")
@@ -205,3 +205,39 @@ def test_certificate_for_another_host_is_named(
     assert "for another host; check the host and DB_SSL_MODE" in words["database"]
     assert "for another host; check the host and REDIS_URL" in words["cache"]
     assert "another host" in words["start"]
+
+
+# remove_mysql: begin
+SWITCH = (
+    "SET GLOBAL require_secure_transport = {0}; SET GLOBAL tls_version = '{1}'; "
+    "ALTER INSTANCE RELOAD TLS NO ROLLBACK ON ERROR"
+)
+
+
+def test_required_tls_is_refused_where_mysql_offers_none(
+    production_image: str, network: str, folder: Path
+) -> None:
+    """MySQL's client alone would go on without TLS."""
+
+    def switch(required: str, versions: str) -> None:
+        root = ("mysql", "--user=root", f"--password={PASSWORD}", "--execute")
+        docker("exec", f"{network}-mysql", *root, SWITCH.format(required, versions))
+
+    def words(**environ: str) -> dict[str, str]:
+        authority = {"REDIS_SSL_CA": "/certs/ca.pem"}
+        return ask(production_image, network, folder, "mysql", **authority, **environ)
+
+    required = {"DB_SSL_MODE": "REQUIRED"}
+    # The password is known to the server from then on: it accepts it without TLS too.
+    eventually(lambda: words(**required)["database"] == "up", seconds=120, what="MySQL answers")
+    switch("OFF", "")
+    try:
+        assert words()["database"] == "up"
+        said = words(**required)
+    finally:
+        switch("ON", "TLSv1.2,TLSv1.3")
+    assert "TLS: the server offers none" in said["database"]
+    assert "TLS: the server offers none" in said["start"]
+
+
+# remove_mysql: end

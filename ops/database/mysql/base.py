@@ -15,7 +15,7 @@ from ops.database.outage import mysql_outage
 from ops.database.watched import Watched
 
 # What MySQL's client says when there is no connection through TCP, and of one that was lost.
-NO_CONNECTION, LOST = 2003, 2013
+NO_CONNECTION, LOST, NO_TLS = 2003, 2013, 2026
 # Below it are the server's own errors.
 FIRST_CLIENT_ERROR = 2000
 # Between two checks while a statement runs.
@@ -50,6 +50,20 @@ class WatchedConnection(Connection):
             raise self.OperationalError(LOST, str(error)) from None
         self.read_query_result()
         DATABASE.close()
+
+    def require_tls(self) -> None:
+        """Close a connection without TLS: the client requires it only where it verifies.
+
+        Raises:
+            OperationalError: the server offers none.
+        """
+        super().query("SHOW STATUS LIKE 'Ssl_cipher'")
+        ((_, cipher),) = self.store_result().fetch_row()
+        if not cipher:
+            self.close()
+            raise self.OperationalError(
+                NO_TLS, "SSL is required, but the server does not support it"
+            )
 
     def wait(self, check: Callable[[], None]) -> None:
         """Return when there is something to read."""
@@ -88,6 +102,8 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
     def connect_now(self, conn_params: dict[str, Any]) -> Any:
         """Return a connection; with a `read_timeout` its statements are watched."""
         connection = WatchedConnection(**conn_params)
+        if conn_params.get("ssl_mode") == "REQUIRED":
+            connection.require_tls()
         # As Django's own, for strings that Django has marked as safe.
         connection.encoders.pop(bytes, None)
         if limit := conn_params.get("read_timeout"):
