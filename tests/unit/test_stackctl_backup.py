@@ -4,6 +4,8 @@ import gzip
 import json
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,22 @@ def test_backup_has_every_file_that_its_rows_name(stack: Stack) -> None:
     rows = gzip.decompress((path / DATABASE).read_bytes()).decode().splitlines()[:-1]
     files = unpacked(gzip.decompress((path / MEDIA).read_bytes()))
     assert rows == ["a.png", "b.png"] and set(rows) <= set(files)
+
+
+def test_backup_removes_what_a_killed_one_left_and_nothing_of_a_running_one(stack: Stack) -> None:
+    """What is left has the database, not encrypted."""
+    save(stack)
+    parent = folders(stack)[0].parent
+    killed = parent / ".20200101T000000Z.partial"
+    killed.mkdir()
+    (killed / DATABASE).touch()
+
+    project: Any = SimpleNamespace(name=parent.name)
+    with files.incomplete(project, "-running") as running:
+        assert not killed.exists()
+        save(stack)
+        assert running.is_dir()
+    assert not running.exists()
 
 
 def test_backup_with_verify_is_loaded_and_compared(stack: Stack) -> None:

@@ -7,6 +7,7 @@ manifest.json, which describes them. It appears under its name only when it is c
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import json
@@ -16,7 +17,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,16 +124,38 @@ def checked(path: Path) -> Manifest:
 def incomplete(project: compose.Project, suffix: str = "") -> Iterator[Path]:
     """Yield a folder for a new backup, whose name begins with a dot.
 
-    It is removed in the end, unless it was renamed by then.
+    It is removed in the end, unless it was renamed by then; those of backups that were killed, too.
     """
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    partial = folder(project.name) / f".{now}{suffix}{_PARTIAL}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
+    parent = folder(project.name)
+    with _locked(parent):
+        for left in parent.glob(f".*{_PARTIAL}"):
+            with suppress(OSError), _locked(left, wait=False):
+                shutil.rmtree(left)
+        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        partial = parent / f".{now}{suffix}{_PARTIAL}"
+        partial.mkdir(mode=0o700)
+        held = ExitStack()
+        held.enter_context(_locked(partial))
+    with held:
+        try:
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a folder's lock, which ends with this process however it ends.
+
+    Raises:
+        BlockingIOError: another process has it, and this one does not wait.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        yield partial
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(descriptor)
 
 
 def name_of(partial: Path) -> str:
