@@ -5,6 +5,7 @@ Without database and Django they start within seconds, and a test chooses the re
 
 import csv
 import io
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -108,6 +109,12 @@ class Bench:
     def log(self, service: str) -> list[str]:
         """Return the log lines of a proxy."""
         return docker("logs", container(service)).splitlines()
+
+    def errors(self, service: str) -> list[str]:
+        """Return what a proxy has printed to standard error."""
+        command = ["docker", "logs", container(service)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stderr.splitlines()
 
     def exec(self, server: str, *command: str) -> str:
         """Run a command in a container."""

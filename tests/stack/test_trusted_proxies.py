@@ -35,8 +35,15 @@ def gateway(bench: Bench) -> str:
 
 
 @contextmanager
-def haproxy(name: str, tree: Path, **environment: str) -> Iterator[int]:
-    """Run a HAProxy with these variables next to the bench's, and yield its port."""
+def haproxy(name: str, tree: Path, *options: str, **environment: str) -> Iterator[int]:
+    """Run a HAProxy with these variables next to the bench's, and yield its port.
+
+    Args:
+        name: of its container.
+        tree: the project.
+        options: more options of `docker run`.
+        environment: its variables.
+    """
     port = free_port()
     values = {
         **{"HAPROXY_BALANCE": "roundrobin", "WEB_CONCURRENCY": "2", "SERVER_COUNT": "2"},
@@ -46,7 +53,7 @@ def haproxy(name: str, tree: Path, **environment: str) -> Iterator[int]:
         *("run", "--detach", "--name", container(name), "--network", NAME),
         *("--network-alias", name, "--publish", f"127.0.0.1:{port}:8080"),
         *("--tmpfs", "/var/lib/haproxy:uid=99,gid=99", "--volume", f"{tree}/haproxy:/config:ro"),
-        *shared(tree),
+        *(*shared(tree), *options),
         *(word for key, value in values.items() for word in ("--env", f"{key}={value}")),
         *("--entrypoint", "/config/start", "haproxy:3.0", "docker-entrypoint.sh"),
         *("haproxy", "-f", "/config/haproxy.cfg"),

@@ -46,6 +46,9 @@ def answer(connection: socket.socket, request: bytes) -> None:
         connection.sendall(OK % (len(request), request))
     if "/who" in line:
         connection.sendall(OK % (len(NAME), NAME.encode()))
+    if "/moved" in line:
+        to = b"http://server1:7999/elsewhere"
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % to)
     if "/cut" in line:
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
     if "/hung" in line:
