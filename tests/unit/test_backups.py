@@ -74,7 +74,8 @@ def test_overdue_backup_is_reported_once_a_day(
         "The last good backup is 27 hours old. Does its timer run? docs/backups.md"
     ]
 
-    later = time.time() + 90_000
-    monkeypatch.setattr(backups.time, "time", lambda: later)
-    watch.check()
-    assert len(caplog.records) == 2
+    began = time.time()
+    for hours, lines in ((1, 1), (23, 1), (25, 2), (48, 2), (50, 3)):
+        monkeypatch.setattr(backups.time, "time", lambda at=began + hours * 3600: at)
+        watch.check()
+        assert len(caplog.records) == lines, hours
