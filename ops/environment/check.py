@@ -34,6 +34,8 @@ PUBLISHED: Final[Mapping[str, str]] = {
     "HTTP_PORT": "",
     "STATS_PORT": "",
     "HTTPS_PORT": "TLS_CERTIFICATE",
+    "PROMETHEUS_PORT": "MONITORING",
+    "GRAFANA_PORT": "MONITORING",
     "NGINX_PORT": "APACHE",  # remove_apache
     "APACHE_PORT": "APACHE",  # remove_apache
 }

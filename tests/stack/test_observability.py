@@ -49,6 +49,7 @@ SPELLINGS = (
     f"http://server1:{PORT}/metrics",
 )
 NAME = re.compile(r"\b((?:django|uwsgi|celery|mysite|haproxy)_[a-z_]+)\b")
+MONITORING = ("variants/monitoring/alerts.yml", "variants/monitoring/grafana/dashboards/stack.json")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -282,7 +283,7 @@ def test_haproxy_exports_metrics(production: Stack) -> None:
 
 
 def test_every_metric_of_the_monitoring_page_exists(production: Stack, token: str) -> None:
-    """Every metric that docs/monitoring.md names."""
+    """Every metric that docs/monitoring.md, an alert or the dashboard names."""
     upload(production, token)  # remove_demo
     production.get("/nowhere/")
     exported = {
@@ -295,7 +296,8 @@ def test_every_metric_of_the_monitoring_page_exists(production: Stack, token: st
     # Nor are those of backups before the first one: stackctl/test_remote_backup.py reads them.
     named = {
         name
-        for name in NAME.findall((ROOT / "docs" / "monitoring.md").read_text())
+        for page in ("docs/monitoring.md", *MONITORING)
+        for name in NAME.findall((ROOT / page).read_text())
         if not name.startswith("mysite_backup_")
     }
 

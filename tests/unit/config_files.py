@@ -230,6 +230,7 @@ def compose(**variables: str) -> dict[str, Any]:
 ALL = {
     "APACHE": "1",
     "NGINX_BALANCER": "1",
+    "MONITORING": "grafana",
     "BROKER": "rabbitmq",
     "SERVER_COUNT": "6",
     "TLS_CERTIFICATE": "certs/x",

@@ -36,16 +36,18 @@ def test_each_layer_publishes_the_ports_of_the_contract(layer: str) -> None:
     assert given["DJANGO_ALLOWED_HOSTS"] == VARIABLES["DJANGO_ALLOWED_HOSTS"].default_in("local")
 
 
-def test_only_load_balancers_publish_ports_and_direct_ports_are_on_localhost() -> None:
+def test_only_load_balancers_publish_ports_and_other_ports_are_on_localhost() -> None:
     """With Apache, it and one nginx have a direct port, to compare them."""
     ports = {name for name in services() if published(name, **ALL)}
-    assert ports == {"haproxy", "apache", "server1", "nginx-balancer"}
+    assert ports == {"haproxy", "apache", "server1", "nginx-balancer", "prometheus", "grafana"}
     direct = VARIABLES["DIRECT_ADDRESS"].default
     assert direct == VARIABLES["NGINX_BALANCER_ADDRESS"].default == "127.0.0.1"
     for name, variable, port in (
         ("apache", "APACHE_PORT", 8002),
         ("server1", "NGINX_PORT", 7999),
         ("nginx-balancer", "NGINX_BALANCER_PORT", 8090),
+        ("prometheus", "PROMETHEUS_PORT", 9090),
+        ("grafana", "GRAFANA_PORT", 3000),
     ):
         assert published(name, **ALL) == {(direct, VARIABLES[variable].default, port)}
     assert published("server1", LAYER="local") == set()

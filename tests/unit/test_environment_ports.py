@@ -21,6 +21,8 @@ def test_published_ports_must_differ() -> None:
         ("HTTPS_PORT", {"TLS_CERTIFICATE": "certs/localhost"}),
         ("NGINX_PORT", {"APACHE": "1"}),
         ("APACHE_PORT", {"APACHE": "1"}),
+        ("PROMETHEUS_PORT", {"MONITORING": "prometheus"}),
+        ("GRAFANA_PORT", {"MONITORING": "grafana"}),
     ],
 )
 def test_port_of_an_optional_service_must_differ_when_it_is_on(

@@ -76,6 +76,15 @@ def compose(name: str) -> set[str]:
     return {key for group in groups for one in group.values() if one for key in one}
 
 
+def prometheus(name: str) -> set[str]:
+    """Return the settings of Prometheus, those of its jobs among them."""
+    content: dict[str, Any] = yaml.safe_load(text_of(name))
+    jobs = content.pop("scrape_configs")
+    sections = [*jobs, *(part for part in content.values() if isinstance(part, dict))]
+    alone = {key for key, part in content.items() if not isinstance(part, dict)}
+    return alone | {key for section in sections for key in section}
+
+
 def beanstalk(name: str) -> set[str]:
     """Return the settings of a file of .ebextensions."""
     content: dict[str, Any] = yaml.safe_load(text_of(name))
@@ -87,6 +96,7 @@ def settings() -> dict[str, set[str]]:
     """Return the settings of each configuration file."""
     result = {"haproxy/haproxy.cfg": haproxy(), "variants/apache/httpd.conf": httpd()}
     result["variants/gunicorn/config.py"] = assigned("variants/gunicorn/config.py")
+    result["variants/monitoring/prometheus.yml"] = prometheus("variants/monitoring/prometheus.yml")
     for name in map(str, tracked_files()):
         if name.startswith(("nginx/", "variants/nginx-balancer/", ".platform/")) and name.endswith(
             ".conf"

@@ -74,6 +74,29 @@ STACK: Final = Section(
             scope=Scope.STACK,
         ),
         # remove_nginx-balancer: end
+        Variable(
+            name="MONITORING",
+            kind=Kind.CHOICE,
+            help="prometheus adds Prometheus with the stack's alerts, grafana both it and Grafana "
+            "with a dashboard (docs/monitoring.md).",
+            choices=("0", "prometheus", "grafana"),
+            default="0",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="PROMETHEUS_PORT",
+            kind=Kind.PORT,
+            help="With MONITORING, this machine's own port for Prometheus.",
+            default="9090",
+            scope=Scope.STACK,
+        ),
+        Variable(
+            name="GRAFANA_PORT",
+            kind=Kind.PORT,
+            help="With MONITORING=grafana, this machine's own port for Grafana.",
+            default="3000",
+            scope=Scope.STACK,
+        ),
         # remove_apache: begin
         Variable(
             name="NGINX_PORT",

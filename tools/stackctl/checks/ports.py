@@ -18,6 +18,8 @@ PORT_NAMES: Final = {
     8080: "HTTP_PORT",
     8443: "HTTPS_PORT",
     8888: "STATS_PORT",
+    9090: "PROMETHEUS_PORT",
+    3000: "GRAFANA_PORT",
     8090: "NGINX_BALANCER_PORT",  # remove_nginx-balancer
     7999: "NGINX_PORT",  # remove_apache
     8002: "APACHE_PORT",  # remove_apache
