@@ -21,7 +21,7 @@ def configured(name: str) -> dict[str, Any]:
 
 
 def test_prometheus_scrapes_the_metrics_port_of_every_service_that_has_one() -> None:
-    (job,) = configured("prometheus.yml")["scrape_configs"]
+    job, _ = configured("prometheus.yml")["scrape_configs"]
     (found,) = job["dns_sd_configs"]
     servers = {name for name in services(**ALL) if name.startswith("server")}
 
