@@ -79,6 +79,8 @@ def prometheus(production: Stack) -> Iterator[Prometheus]:
 def test_prometheus_scrapes_every_server_the_worker_and_haproxy(prometheus: Prometheus) -> None:
     assert prometheus.answering() == SERVICES
     assert {one["health"] for one in prometheus.ask("targets")["activeTargets"]} == {"up"}
+    query = ("promtool", "query", "instant", "http://127.0.0.1:9090", "up")
+    assert prometheus.stack.run_in("prometheus", *query).count("=> 1 ") == len(SERVICES)
 
 
 def test_prometheus_has_loaded_every_alert(prometheus: Prometheus) -> None:
@@ -86,6 +88,8 @@ def test_prometheus_has_loaded_every_alert(prometheus: Prometheus) -> None:
 
     assert [rule["name"] for rule in loaded] == [rule["alert"] for rule in ALERTS]
     assert {(rule["health"], rule.get("lastError", "")) for rule in loaded} == {("ok", "")}
+    check = ("promtool", "check", "rules", "/etc/prometheus/alerts.yml")
+    assert "SUCCESS" in prometheus.stack.run_in("prometheus", *check)
 
 
 @pytest.mark.parametrize("expression", QUERIES)
