@@ -48,6 +48,8 @@ def run_load(stack: Stack, target: Target, url: str, *, seconds: int, connection
             *("run", "--rm", "--name", stack.load_container),
             *("--network", f"container:{stack.container(target.service)}"),
             *(stack.image("load"), "wrk", "--threads", "1", "--connections", str(connections)),
+            # As browsers do.
+            *("--header", "Accept-Encoding: gzip, deflate, br, zstd"),
             *("--duration", f"{seconds}s", "--timeout", f"{TIMEOUT_SECONDS}s", "--latency", url),
         ],
         timeout=seconds + 60,

@@ -2,6 +2,8 @@
 
 import gzip
 import re
+import uuid
+from collections.abc import Mapping
 
 import pytest
 import requests
@@ -12,6 +14,7 @@ from tests.stack.test_recovery import processes
 from tests.waiting import eventually
 
 SERVERS = ("server1", "server2")
+BROWSER = "gzip, deflate, br, zstd"
 
 
 def requests_served(stack: Stack) -> float:
@@ -86,6 +89,49 @@ def test_static_files_are_precompressed(production: Stack, stylesheet: str, codi
     assert len(body) < len(plain.content)
     if coding == "gzip":
         assert gzip.decompress(body) == plain.content
+
+
+def fetch(stack: Stack, path: str, **headers: str) -> tuple[Mapping[str, str], bytes]:
+    """Return a response's headers and its body as it was sent, for a browser by default."""
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = requests.get(
+        stack.url(path), headers={"Accept-Encoding": BROWSER, **headers}, stream=True, timeout=10
+    )
+    return response.headers, response.raw.read(decode_content=False)
+
+
+def test_haproxy_keeps_hashed_files_for_browsers(production: Stack, stylesheet: str) -> None:
+    first, body = fetch(production, stylesheet)
+    again, kept = fetch(production, stylesheet)
+
+    assert kept == body
+    assert again["Content-Encoding"] == "br" and "Age" in again
+    assert again["X-Request-ID"] != first["X-Request-ID"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity", "gzip, br;q=0"])
+def test_clients_without_br_neither_get_nor_replace_the_kept_file(
+    production: Stack, stylesheet: str, coding: str
+) -> None:
+    # HAProxy has no file of this name yet.
+    path = f"{stylesheet}?{uuid.uuid4()}"
+    own, kept, again = (
+        fetch(production, path, Accept_Encoding=accepted)[0]
+        for accepted in (coding, BROWSER, coding)
+    )
+
+    assert "Age" not in own and "Age" not in again
+    assert own.get("Content-Encoding", "identity") == coding.partition(",")[0]
+    assert again.get("Content-Encoding") == own.get("Content-Encoding")
+    assert kept["Content-Encoding"] == "br"
+
+
+def test_haproxy_keeps_no_unhashed_file_and_answers_no_range(
+    production: Stack, stylesheet: str
+) -> None:
+    for _ in range(2):
+        assert "Age" not in fetch(production, "/static/ops/status.css")[0]
+        assert "Age" not in fetch(production, stylesheet, Range="bytes=0-9")[0]
 
 
 def test_hashed_files_are_cached_for_a_year(production: Stack, stylesheet: str) -> None:
