@@ -121,7 +121,11 @@ def test_haproxy_is_not_recreated_in_a_new_network_before_the_servers(
     monkeypatch.setattr(compose.Project, "site", lambda _: address.Site("", 80))
     machine.change_quietly("haproxy", published=frozenset({80}))
     refusals.require_present_balancer(
-        machine.project, haproxy.Balancer("h"), machine.containers, Console()
+        machine.project,
+        haproxy.Balancer("h"),
+        machine.containers,
+        machine.project.config_hashes(),
+        Console(),
     )
     assert "./stackctl deploy first, then docker compose up" in capsys.readouterr().err
     for name in machine.project.servers:

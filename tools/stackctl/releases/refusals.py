@@ -31,8 +31,9 @@ def require(project: compose.Project, console: Console) -> haproxy.Balancer:
     for name in surge.settle(project, balancer):
         console.say(f"{name}: removed; an interrupted deploy had left it")
     containers = require_whole_stack(project, cut_off=last is not None and last.cut_off)
-    require_present_balancer(project, balancer, containers, console)
-    require_backing(project, containers, console)
+    hashes = project.config_hashes()
+    require_present_balancer(project, balancer, containers, hashes, console)
+    require_backing(project, containers, hashes, console)
     return balancer
 
 
@@ -79,6 +80,7 @@ def require_present_balancer(
     project: compose.Project,
     balancer: haproxy.Balancer,
     containers: Mapping[str, engine.Container],
+    hashes: Mapping[str, str],
     console: Console,
 ) -> None:
     """Refuse where HAProxy is another than the checks of a release suppose; warn of an old one.
@@ -105,7 +107,6 @@ def require_present_balancer(
             "Recreate it first, with a short interruption: "
             f"{compose.recreate_command(compose.BALANCER)}",
         )
-    hashes = project.config_hashes()
     for name in compose.PROXIES:
         if name in containers and containers[name].config_hash != hashes.get(name):
             first = project.step_before_recreating(name, containers)
@@ -113,7 +114,10 @@ def require_present_balancer(
 
 
 def require_backing(
-    project: compose.Project, containers: Mapping[str, engine.Container], console: Console
+    project: compose.Project,
+    containers: Mapping[str, engine.Container],
+    hashes: Mapping[str, str],
+    console: Console,
 ) -> None:
     """Refuse to roll onto a database, cache or broker that was never started; warn of an old one.
 
@@ -140,7 +144,6 @@ def require_backing(
             "that servers sign in as; nothing was changed",
             f"Recreate it first: docker compose up --detach --wait --no-deps {compose.REDIS}",
         )
-    hashes = project.config_hashes()
     for name in project.backing:
         other = containers[name].config_hash != hashes.get(name)
         if other and not passwords.is_rotated(project, containers[name]):
