@@ -6,13 +6,8 @@ import select
 import socket
 from collections import Counter
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
-import requests
-
-from tests.ports import free_port
-from tests.stack.bench import SERVERS, Bench, container, shared
-from tests.stack.compose import docker
+from tests.stack.bench import SERVERS, Bench
 from tests.waiting import eventually
 
 
@@ -73,38 +68,3 @@ def test_haproxy_sends_a_server_at_most_ten_long_bodies(bench: Bench) -> None:
         statuses = Counter(client.recv(12) for client in clients)
 
     assert statuses == {b"HTTP/1.1 503": 3, b"HTTP/1.1 200": 10 * len(SERVERS)}
-
-
-def test_source_hash_gives_a_client_one_server_for_pages_files_and_uploads(
-    bench: Bench, tree: Path
-) -> None:
-    port, name = free_port(), container("by-source")
-    docker(
-        *("run", "--detach", "--name", name, "--network", bench.network),
-        *("--publish", f"127.0.0.1:{port}:8080", "--tmpfs", "/var/lib/haproxy:uid=99,gid=99"),
-        *("--volume", f"{tree}/haproxy:/config:ro", *shared(tree)),
-        *("--env", "HAPROXY_BALANCE=source", "--env", "WEB_CONCURRENCY=2"),
-        *("--env", "STATS_USER=u", "--env", "STATS_PASSWORD=p", "--entrypoint", "/config/start"),
-        *("haproxy:3.0", "docker-entrypoint.sh", "haproxy", "-f", "/config/haproxy.cfg"),
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        eventually(
-            lambda: requests.get(f"{url}/readyz", timeout=10).status_code == 200,
-            seconds=20,
-            what="HAProxy answers",
-        )
-        answers = [
-            answer.text
-            for _ in range(4)
-            for answer in (
-                requests.get(f"{url}/who", timeout=10),
-                requests.post(f"{url}/who", timeout=10),
-                requests.get(f"{url}/static/who", timeout=10),
-                requests.post(f"{url}/who", data=bytes(40_000), timeout=10),
-            )
-        ]
-    finally:
-        docker("rm", "--force", name)
-
-    assert len(set(answers)) == 1 and answers[0] in SERVERS
