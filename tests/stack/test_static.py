@@ -86,6 +86,8 @@ def test_static_files_are_precompressed(production: Stack, stylesheet: str, codi
     body = packed.raw.read(decode_content=False)
 
     assert packed.headers["Content-Encoding"] == coding
+    # A cache on the way keeps the forms apart.
+    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
     assert len(body) < len(plain.content)
     if coding == "gzip":
         assert gzip.decompress(body) == plain.content

@@ -69,7 +69,7 @@ def test_static_files_of_both_releases_are_served_during_a_deploy(production: St
         # Clients may still have the old page open.
         assert statuses(production, old) == {200}
         kept = production.get(old, headers={"Accept-Encoding": "br"})
-        assert kept.headers["Content-Encoding"] == "br"
+        assert (kept.headers["Content-Encoding"], kept.headers["Vary"]) == ("br", "Accept-Encoding")
         assert "immutable" in kept.headers["Cache-Control"]
         assert kept.headers["X-Content-Type-Options"] == "nosniff"
     finally:
