@@ -156,8 +156,8 @@ def _refuse(method: str, arguments: tuple[object, ...]) -> NoReturn:
     step = f"Write {_call(name, method or 'str')}"
     if name not in VARIABLES or name in {variable.name for variable in PROJECT}:
         step += (
-            "; its default, type and choices belong to its Variable(...) in mysite/environment.py "
-            "(docs/your-app.md)"
+            "; its default, type and choices belong to its Variable(...) in "
+            "mysite/environment.py (docs/your-app.md)"
         )
     raise _improper(f"{problem}. {step}.")
 
