@@ -79,6 +79,18 @@ def test_backup_of_another_stack_is_restored_by_its_project(empty: Stack) -> Non
     assert empty.data.rows == {LIVE: ["a.png"]}
 
 
+def test_backup_of_another_stack_is_not_confused_with_one_of_the_same_second(empty: Stack) -> None:
+    repository = empty.places.repositories[DISK]
+    newest = names(empty)[-1]
+    files = repository.snapshots[0].files
+    repository.snapshots.append(Snapshot("d" * 64, "other", newest, files))
+    assert restore(empty, newest)[0] == 0
+    assert empty.data.rows == {LIVE: ["b.png"]}
+
+    assert restore(empty, f"other/{newest}", "--force")[0] == 0
+    assert empty.data.rows == {LIVE: ["a.png"]}
+
+
 def test_unknown_backup_lists_those_of_the_place(empty: Stack) -> None:
     empty.places.repositories[DISK].snapshots.append(
         Snapshot("e" * 64, "shop", "before-the-move", {})

@@ -217,7 +217,8 @@ def fetch(project: compose.Project, place: Place, wanted: str, console: Console)
         restic.build()
         restic.open(create=False)
         found = _chosen(snapshots(restic), project, wanted, place)
-    target = files.folder(project.name) / found.name
+    # Two stacks may have saved in the same second.
+    target = files.folder(found.project) / found.name
     if target.exists():
         return target
     with console.step(f"fetching {found.name}"), files.incomplete(project) as partial:
