@@ -149,8 +149,7 @@ def run_bench(tree: Path) -> Iterator[Bench]:
         services = (*SERVERS, "apache", "haproxy", "nginx-balancer", "nginx")
         cleanup.callback(docker, "rm", "--force", "--volumes", *map(container, services))
         for server in SERVERS:
-            script = ("python3", "-u", "tests/stack/upstream.py", server)
-            run(server, *project, "--entrypoint", script[0], base, *script[1:])
+            start_upstream(tree, server)
         run(
             "apache",
             *("--publish", published["apache"], "--tmpfs", "/run/apache:uid=10001,gid=10001"),
@@ -211,6 +210,13 @@ def start(tree: Path, service: str, *arguments: str) -> None:
     """Start the container of a service."""
     options = ("--name", container(service), "--network", NAME, "--network-alias", service)
     docker("run", "--detach", *options, *arguments)
+
+
+def start_upstream(tree: Path, name: str) -> None:
+    """Start a scripted upstream server."""
+    project = ("--volume", f"{tree}:/srv/project:ro", "--workdir", "/srv/project")
+    script = ("-u", "tests/stack/upstream.py", name)
+    start(tree, name, *project, "--entrypoint", "python3", f"{STACK_NAME}-base", *script)
 
 
 def reaches_a_server(bench: Bench, proxy: str) -> bool:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.stack.bench import Bench, container, start
+from tests.stack.bench import Bench, container, start_upstream
 from tests.stack.compose import STACK_NAME, docker
 from tests.stack.test_trusted_proxies import haproxy
 from tests.waiting import eventually
@@ -36,11 +36,7 @@ def servers_of_clients(balancer: str) -> dict[str, list[str]]:
 
 def test_source_hash_moves_only_the_clients_of_a_server_that_goes(bench: Bench, tree: Path) -> None:
     """Of three servers: of two, all clients of the one that goes have the other anyway."""
-    start(
-        *(tree, "server3", "--volume", f"{tree}:/srv/project:ro", "--workdir", "/srv/project"),
-        *("--entrypoint", "python3", f"{STACK_NAME}-base"),
-        *("-u", "tests/stack/upstream.py", "server3"),
-    )
+    start_upstream(tree, "server3")
     try:
         with haproxy("by-source", tree, HAPROXY_BALANCE="source", SERVER_COUNT="3"):
             before = servers_of_clients("by-source")

@@ -1,0 +1,56 @@
+"""A recreated server gets its requests at its new address, from every backend of HAProxy."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.stack.bench import Bench, container, start_upstream
+from tests.stack.compose import STACK_NAME, docker
+from tests.stack.test_trusted_proxies import haproxy
+from tests.waiting import eventually
+
+ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+LONG_BODY = bytes(40_000)
+
+
+@contextmanager
+def address_occupied(bench: Bench) -> Iterator[None]:
+    """Start a container, which gets the address that was freed last."""
+    name = container("other")
+    run = ("run", "--detach", "--name", name, "--network", bench.network, "--entrypoint", "sleep")
+    docker(*run, f"{STACK_NAME}-base", "300")
+    try:
+        yield
+    finally:
+        docker("rm", "--force", name)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("GET", "/who", None), ("GET", "/static/who", None), ("POST", "/who", LONG_BODY)],
+    ids=["page", "file", "long body"],
+)
+def test_recreated_server_gets_requests_at_its_new_address(
+    bench: Bench, tree: Path, method: str, path: str, body: bytes | None
+) -> None:
+    start_upstream(tree, "server3")
+    try:
+        with haproxy("recreated", tree, SERVER_COUNT="3") as port:
+
+            def is_serving() -> bool:
+                url = f"http://127.0.0.1:{port}{path}"
+                answers = {requests.request(method, url, data=body, timeout=10) for _ in range(9)}
+                return "server3" in {answer.text for answer in answers}
+
+            eventually(is_serving, seconds=20, what="server3 gets requests")
+            before = docker("inspect", "--format", ADDRESS, container("server3"))
+            docker("rm", "--force", "--volumes", container("server3"))
+            with address_occupied(bench):
+                start_upstream(tree, "server3")
+                assert docker("inspect", "--format", ADDRESS, container("server3")) != before
+                eventually(is_serving, seconds=20, what="server3 gets requests at its new address")
+    finally:
+        docker("rm", "--force", "--volumes", container("server3"))
