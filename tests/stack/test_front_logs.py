@@ -31,7 +31,7 @@ def test_haproxy_logs_only_json_lines(bench: Bench) -> None:
 
 
 def test_apache_reports_no_errors_of_its_start_and_of_valid_requests(bench: Bench) -> None:
-    """Such as of a machine without a name, and of a path with two slashes."""
+    """Such as of a path with two slashes."""
     before = bench.errors("apache")
     with socket.create_connection(("127.0.0.1", bench.ports["apache"]), timeout=10) as client:
         client.sendall(b"GET //who HTTP/1.0\r\nHost: localhost\r\n\r\n")
