@@ -22,7 +22,7 @@ class OpsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signals, and the Celery application that tasks use; compile translations."""
-        from ops import backups, celery, login_throttle, mail, registry  # noqa: F401
+        from ops import backups, celery, dotted_names, login_throttle, mail, registry  # noqa: F401
         from ops.database import limits
         from ops.health import checks  # noqa: F401
         from ops.logs import requests, tasks  # noqa: F401

@@ -13,7 +13,9 @@ from types import FrameType
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import Settings, settings
 from django.urls import include
+from rest_framework.settings import import_from_string
 
 from ops.environment import places
 from ops.environment.variable import ROOT
@@ -39,6 +41,12 @@ def message(error: Exception) -> str:
         caller, line = frames[-2]
         where = places.named(caller.f_code.co_filename, line)
         return _urls(raised_in.f_locals["urlconf_module"], where)
+    if raised_in.f_code is import_from_string.__code__:
+        return f"{places.of_setting('REST_FRAMEWORK', raised_in.f_locals['val'])}: {error}"
+    if isinstance(error, ValueError) and raised_in.f_code is Settings.__init__.__code__:
+        return f"{os.environ['DJANGO_SETTINGS_MODULE']}: {error}. Correct the setting."
+    if isinstance(error, ModuleNotFoundError):
+        return _module(error)
     return "" if isinstance(error, ImportError) else _settings(error, frames)
 
 
@@ -67,6 +75,29 @@ def _urls(name: str, where: str) -> str:
         f"{where}: include() names {name!r}, and there is no such module.{near(name)}\n"
         "    Correct the name, or add the file."
     )
+
+
+def _module(error: ModuleNotFoundError) -> str:
+    """Name the setting with a module's name, such as ROOT_URLCONF, that a library imports."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    while frames and frames[-1].f_code.co_filename.startswith("<frozen importlib"):
+        frames.pop()
+    if not frames or frames[-1].f_code is not import_module.__code__:
+        return ""
+    name = frames[-1].f_locals["name"]
+    if not settings.configured:
+        return f"DJANGO_SETTINGS_MODULE or --settings: there is no module {name!r}.{near(name)}"
+    setting = next((one for one in dir(settings) if name in _texts(getattr(settings, one))), "")
+    if not setting:
+        return ""
+    return (
+        f"{places.of_setting(setting, name)}: there is no module {name!r}.{near(name)}\n"
+        "    Correct the name, or add the module."
+    )
+
+
+def _texts(value: object) -> list[object]:
+    return [*value] if isinstance(value, list | tuple) else [value]
 
 
 def _settings(error: Exception, frames: list[tuple[FrameType, int]]) -> str:
@@ -116,7 +147,8 @@ def near(name: str) -> str:
         names = {module.name for module in pkgutil.iter_modules(folders)} | {*dir(parent)}
         if part not in names:
             close = difflib.get_close_matches(part, sorted(names), n=1, cutoff=0.7)
-            return f" Did you mean {'.'.join([*parts[:index], *close])!r}?" if close else ""
+            whole = ".".join([*parts[:index], *close, *parts[index + 1 :]])
+            return f" Did you mean {whole!r}?" if close else ""
         try:
             parent = import_module(".".join(parts[: index + 1]))
         except ImportError:

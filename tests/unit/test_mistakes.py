@@ -42,7 +42,10 @@ def check(folder: Path, settings: str, *options: str, **files: str) -> str:
         ("'bakry'", ("there is no app 'bakry'.\n", "./manage.py startapp bakry", "make add")),
         ("'acounts'", ("there is no app 'acounts'. Did you mean 'accounts'?",)),
         ("'django.contrib.site'", ("Did you mean 'django.contrib.sites'?",)),
-        ("'accounts.app.X'", ("there is no app 'accounts.app.X'. Did you mean 'accounts.apps'?",)),
+        (
+            "'accounts.app.X'",
+            ("there is no app 'accounts.app.X'. Did you mean 'accounts.apps.X'?",),
+        ),
         ("'accounts.apps.Acounts'", ("does not contain a 'Acounts' class",)),
         ("'django.contrib.sites' 'x'", ("If these are two names, add the comma",)),
     ],
@@ -93,6 +96,58 @@ def test_option_traceback_shows_all_of_an_error_in_the_settings(tmp_path: Path) 
     message = check(tmp_path, "X = evn.str('X')\n", "--traceback")
 
     assert "Traceback" in message and "line 1, in <module>" in message
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("ROOT_URLCONF = 'mysite.url'", ("ROOT_URLCONF in", "Did you mean 'mysite.urls'?")),
+        ("TIME_ZONE = 'Europe/Berln'", ("broken.local: Incorrect timezone setting",)),
+        (
+            "REST_FRAMEWORK['DEFAULT_PERMISSION_CLASSES'] = ['rest_framework.permissions.Is']",
+            ("REST_FRAMEWORK in", "for API setting 'DEFAULT_PERMISSION_CLASSES'"),
+        ),
+        (
+            "CELERY_IMPORTS = ['shop.jobs']\n"
+            "CELERY_BEAT_SCHEDULE = {'x': {'task': 'shop.x', 'schedule': 5}}",
+            ("CELERY_IMPORTS in", "line 2: there is no module 'shop.jobs'."),
+        ),
+        ("MIDDLEWARE += ['accounts.midleware.X']", ("ops.E003", "MIDDLEWARE in", "line 2")),
+        (
+            "MIDDLEWARE += ['ops.middleware.ProbMiddleware']",
+            ("there is no 'ops.middleware.ProbMiddleware'. Did you mean 'ops.middleware.Probe",),
+        ),
+        ("AUTHENTICATION_BACKENDS = ['x']", ("ops.E003", "there is no 'x'.")),
+        ("STORAGES['default'] = {'BACKEND': 'x.Y'}", ("ops.E003", "there is no 'x.Y'.")),
+        (
+            "TEMPLATES[0]['OPTIONS']['context_processors'] += ['accounts.apps.cart']",
+            ("ops.E003", "TEMPLATES in", "'accounts.apps.cart'"),
+        ),
+    ],
+)
+def test_name_of_a_module_that_does_not_exist_is_one_message_with_the_setting(
+    tmp_path: Path, line: str, parts: tuple[str, ...]
+) -> None:
+    message = check(tmp_path, f"from mysite.settings.local import *\n{line}\n")
+
+    assert all(part in message for part in parts), message
+    assert "Traceback" not in message
+
+
+def test_misspelt_settings_module_is_one_message(tmp_path: Path) -> None:
+    message = check(tmp_path, "", "--settings=mysite.settings.prodction")
+
+    assert message == (
+        "manage.py: DJANGO_SETTINGS_MODULE or --settings: there is no module "
+        "'mysite.settings.prodction'. Did you mean 'mysite.settings.production'?\n"
+    )
+
+
+def test_import_error_inside_a_middleware_module_keeps_its_traceback(tmp_path: Path) -> None:
+    settings = "from mysite.settings.local import *\nMIDDLEWARE += ['broken.shop.X']\n"
+    message = check(tmp_path, settings, shop="import nothing_of_that_name\n")
+
+    assert "Traceback" in message and "broken/shop.py" in message
 
 
 def test_included_urls_that_do_not_exist_are_one_message(tmp_path: Path) -> None:
