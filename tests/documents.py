@@ -64,7 +64,8 @@ def run_documented(
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", text],
         cwd=folder,
-        env=environment,
+        # As typed, not as a part of `make test`, whose make would name its folders.
+        env={name: text for name, text in environment.items() if not name.startswith("MAKE")},
         input=typed,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
