@@ -155,7 +155,8 @@ def test_next_step_after_a_change_of_the_database_server_is_to_move_its_data(
         ("server2", "./stackctl rotate db"),
         ("worker", "./stackctl rotate db"),
         ("haproxy", "docker compose up --detach --no-deps haproxy"),
-        ("db", "docker compose up --detach --no-deps db"),
+        # Its volume keeps the former password, whatever its container is started with.
+        ("db", "./stackctl rotate db"),
     ],
 )
 def test_changed_variables_are_named_without_their_values(
@@ -323,3 +324,16 @@ def test_last_line_of_the_latest_health_check_is_parsed() -> None:
 
     assert engine._last_line(log) == "ERROR: no answer"
     assert engine._last_line(None) == engine._last_line([]) == ""
+
+
+def test_next_step_after_a_change_of_the_password_of_postgres_is_to_rotate_it(
+    machine: Machine,
+) -> None:
+    services = {**machine.project.services}
+    given = {"POSTGRES_DB": "shop", "POSTGRES_PASSWORD": "new-secret"}
+    services["db"] = {**services["db"], "image": "postgres:17", "environment": given}
+    machine.project = compose.Project("project", "local", {"name": "project", "services": services})
+    environ = {"POSTGRES_DB": "shop", "POSTGRES_PASSWORD": "old-secret"}
+    machine.change_quietly("db", environ=environ, config_hash="former")
+
+    assert status(machine)["db"].hint.startswith("./stackctl rotate db ")

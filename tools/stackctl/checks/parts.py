@@ -217,9 +217,9 @@ def _drift(
     if service == compose.DATABASE and (problem := databases.problem_of(project, container)):
         return problem, databases.MOVE
     differs = ", ".join(names) or "a compose file, or a variable that has no value now"
-    if service in (*project.servers, *project.workers):
-        rotated = [p.name for p in passwords.PASSWORDS.values() if p.is_changed(project, names)]
-        how = f"rotate {rotated[0]}" if rotated else "apply" if names else "deploy"
+    rotated = [p for p in passwords.PASSWORDS.values() if p.is_changed(project, names)]
+    if service in (*project.servers, *project.workers, *(p.service for p in rotated)):
+        how = f"rotate {rotated[0].name}" if rotated else "apply" if names else "deploy"
         hint = f"./stackctl {how} brings the present one, without failed requests"
     else:
         first = project.step_before_recreating(service, seen.containers)

@@ -32,6 +32,16 @@ class Password:
     url: str
     host: tuple[str, str]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The variables of containers that have it."""
+        own = {self.variable}
+        # remove_postgres: begin
+        if self.service == compose.DATABASE:
+            own.add("POSTGRES_PASSWORD")
+        # remove_postgres: end
+        return frozenset(own)
+
     def is_own(self, project: compose.Project) -> bool:
         """Return whether the application uses the stack's own server."""
         given = project.environment(project.servers[0])
@@ -41,7 +51,9 @@ class Password:
     def is_changed(self, project: compose.Project, variables: Collection[str]) -> bool:
         """Return whether these variables change the password of the stack's own server."""
         return (
-            self.variable in variables and self.service in project.services and self.is_own(project)
+            not self.names.isdisjoint(variables)
+            and self.service in project.services
+            and self.is_own(project)
         )
 
     def command(self, project: compose.Project, *arguments: str) -> tuple[str, ...]:
@@ -126,14 +138,11 @@ def is_rotated(project: compose.Project, container: engine.Container) -> bool:
     changed = {name for name, text in present.items() if container.environ.get(name) != text}
     for password in PASSWORDS.values():
         if password.service == container.service:
-            own = {password.variable}
-            # remove_postgres: begin
-            if password is DB:
-                own.add("POSTGRES_PASSWORD")
-            # remove_postgres: end
             value = project.secret(password.variable)
             try:
-                return bool(changed) and changed <= own and password.accepts(project, value)
+                return (
+                    bool(changed) and changed <= password.names and password.accepts(project, value)
+                )
             except StackctlError:
                 return False
     return False
