@@ -48,6 +48,9 @@ def options(engine: str, values: Mapping[str, Value]) -> dict[str, Any]:
     # remove_mysql: begin
     # https://mysqlclient.readthedocs.io/user_guide.html
     if engine == "mysql":
+        # Whatever the mode, its client uses TLS where it has an authority.
+        if mode in MODES[engine][:2]:
+            file = ""
         return {"ssl_mode": mode, **({"ssl": {"ca": file}} if file else {})}
     # remove_mysql: end
     return {}

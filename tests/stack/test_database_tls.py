@@ -182,12 +182,13 @@ def test_wrong_authority_is_named(
     assert "do not agree on TLS" in words["start"] and "check DB_SSL_CA" in words["start"]
 
 
+@pytest.mark.parametrize("given", [{}, {"DB_SSL_CA": "/certs/ca.pem"}], ids=["", "authority"])
 def test_missing_tls_is_named(
-    engine: str, production_image: str, network: str, folder: Path
+    engine: str, production_image: str, network: str, folder: Path, given: dict[str, str]
 ) -> None:
-    mode = {"mysql": "DISABLED", "postgres": "disable"}[engine]
+    off = {"DB_SSL_MODE": {"mysql": "DISABLED", "postgres": "disable"}[engine], **given}
     url = f"redis://:{PASSWORD}@redis.test"
-    words = ask(production_image, network, folder, engine, DB_SSL_MODE=mode, REDIS_URL=url)
+    words = ask(production_image, network, folder, engine, **off, REDIS_URL=url)
     assert "the server requires it; set DB_SSL_MODE" in words["database"]
     assert "do not agree on TLS" in words["start"] and "set DB_SSL_MODE" in words["start"]
 

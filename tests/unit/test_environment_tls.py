@@ -53,6 +53,12 @@ def test_authority_alone_means_the_strictest_mode(
     assert options(**way, DB_SSL_CA=file) == expected[engine]
 
 
+@pytest.mark.parametrize("mode", ["DISABLED", "PREFERRED"])
+def test_mode_without_tls_gives_mysql_no_authority(mode: str, authority: Path) -> None:
+    way = WAYS["mysql"][0]
+    assert options(**way, DB_SSL_MODE=mode, DB_SSL_CA=str(authority)) == {"ssl_mode": mode}
+
+
 @pytest.mark.parametrize(("engine", "way"), EVERY_WAY)
 def test_mode_without_authority_trusts_those_of_the_system(
     engine: str, way: dict[str, str]
