@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
-from .fault import InvalidValueError
+from .fault import Fault, InvalidValueError
+from .variable import Value
 
 _FORMS: Final = (
     "s3://BUCKET/FOLDER, s3:https://SERVER/BUCKET/FOLDER, sftp://USER@HOST:PORT/FOLDER or a folder "
@@ -62,3 +64,14 @@ def time_of_day(text: str) -> None:
     """
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
         raise InvalidValueError(f"{text!r} is no time of day", "Write it as 03:00.")
+
+
+def warnings(values: Mapping[str, Value]) -> list[Fault]:
+    """Return what lets the stack start, but make no backup in BACKUP_TO."""
+    if not values["BACKUP_TO"] or values["BACKUP_PASSWORD"]:
+        return []
+    hint = (
+        'Write one, and keep a copy in another place: echo "BACKUP_PASSWORD=$(openssl rand -hex '
+        '32)" >>.env'
+    )
+    return [Fault("BACKUP_PASSWORD", "it is not set, and encrypts the backups in BACKUP_TO", hint)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from . import broker, database, mail, names, redis, static
+from . import backup_target, broker, database, mail, names, redis, static
 from .contract import PROJECT_FAULTS, VARIABLES
 from .dotenv import DotEnv
 from .fault import Fault, InvalidValueError, with_explanations
@@ -77,6 +77,7 @@ def warnings(environ: Mapping[str, str], layer: str) -> list[Fault]:
     return [
         *_redirects_nowhere(values),
         *mail.warnings(values),
+        *backup_target.warnings(values),
         *_too_little_memory(values),  # remove_demo
     ]
 

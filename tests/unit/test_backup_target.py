@@ -3,6 +3,7 @@
 import pytest
 
 from ops.environment.backup_target import is_folder, is_sftp, repository
+from ops.environment.check import warnings
 from ops.environment.fault import InvalidValueError
 
 
@@ -39,3 +40,16 @@ def test_what_is_no_place_is_refused_with_the_forms(text: str) -> None:
     with pytest.raises(InvalidValueError) as raised:
         repository(text)
     assert "s3://BUCKET/FOLDER" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({"BACKUP_TO": "/mnt/backups"}, True),
+        ({"BACKUP_TO": "/mnt/backups", "BACKUP_PASSWORD": "x" * 20}, False),
+        ({"BACKUP_PASSWORD": "x" * 20}, False),
+        ({}, False),
+    ],
+)
+def test_place_without_a_password_is_warned_of(given: dict[str, str], warned: bool) -> None:
+    assert ("BACKUP_PASSWORD" in [fault.name for fault in warnings(given, "local")]) is warned
