@@ -162,6 +162,7 @@ class BadRelease:
 
 
 LAST_LINES = "the last lines of server1"
+UNLESS_BUILDING = 'import os\n\nif "DJANGO_BUILD" not in os.environ:\n'
 BAD_RELEASES = (
     BadRelease(
         *("bad-settings", "mysite/settings/production.py"),
@@ -171,7 +172,8 @@ BAD_RELEASES = (
     ),
     BadRelease(
         *("bad-urls", "mysite/urls.py"),
-        *("urlpatterns = [", "import no_such_view\n\nurlpatterns = ["),
+        # The build's own check does not see it.
+        *("urlpatterns = [", f"{UNLESS_BUILDING}    import no_such_view\n\nurlpatterns = ["),
         (LAST_LINES, "No module named 'no_such_view'"),
     ),
     BadRelease(
