@@ -11,7 +11,8 @@ from typing import Any
 
 from celery import Task
 from celery.beat import ScheduleEntry
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
 
 from ops.celery import app
 from ops.environment import places
@@ -32,36 +33,42 @@ def check_schedule(**_: Any) -> list[CheckMessage]:
     if not isinstance(schedule, dict):
         return [Error("CELERY_BEAT_SCHEDULE is not a dict.", hint=_EXAMPLE, id="ops.E002")]
     return [
-        Error(
+        message(
             f"{places.of_setting('CELERY_BEAT_SCHEDULE', name)}: entry {name!r}: {problem}.",
             hint=hint,
-            id="ops.E002",
+            id="ops.W002" if message is Warning else "ops.E002",
         )
         for name, entry in schedule.items()
-        for problem, hint in _faults(name, entry)
+        for message, problem, hint in _faults(name, entry)
     ]
 
 
-def _faults(name: str, fields: Any) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with an entry, and the next step."""
+def _faults(name: str, fields: Any) -> Iterator[tuple[type[CheckMessage], str, str]]:
+    """Yield what is wrong with an entry, how bad it is, and the next step."""
     if not isinstance(fields, Mapping):
-        yield "it is not a dict", _EXAMPLE
+        yield Error, "it is not a dict", _EXAMPLE
         return
     when = fields.get("schedule")
     if not (isinstance(when, int | float | timedelta) or hasattr(when, "is_due")):
-        yield f"its schedule is {when!r}", "Use a number of seconds, a timedelta or crontab(...)."
+        hint = "Use a number of seconds, a timedelta or crontab(...)."
+        yield Error, f"its schedule is {when!r}", hint
         return
     try:
         entry = ScheduleEntry(name=name, app=app, **fields)
     except TypeError as error:
-        yield str(error), _EXAMPLE
+        yield Error, str(error), _EXAMPLE
         return
     if not isinstance(entry.args, tuple | list):
-        yield f"its args is {entry.args!r}, which is no tuple", "Mind the comma: (1,)."
-    elif (task := _task(entry.task)) is None:
-        yield f"there is no task {entry.task!r}", _step(str(entry.task))
+        yield Error, f"its args is {entry.args!r}, which is no tuple", "Mind the comma: (1,)."
+    elif (task := _task(entry.task)) is None and _is_function(entry.task):
+        # An app may leave its tasks to Celery only where a setting says so.
+        hint = "Give it @shared_task, or remove the entry."
+        yield Warning, f"{entry.task} is no task, so no worker runs it", hint
+    elif task is None:
+        yield Error, f"there is no task {entry.task!r}", _step(str(entry.task))
     elif problem := _arguments(task, entry):
-        yield f"the task {entry.task} has other arguments: {problem}", "Correct args and kwargs."
+        hint = "Correct args and kwargs."
+        yield Error, f"the task {entry.task} has other arguments: {problem}", hint
 
 
 def _task(name: Any) -> Task | None:
@@ -76,6 +83,13 @@ def _task(name: Any) -> Task | None:
         finally:
             os.environ[SKIP_CHECKS] = before
     return app.tasks.get(name)
+
+
+def _is_function(name: Any) -> bool:
+    try:
+        return callable(import_string(name))
+    except (ImportError, AttributeError):
+        return False
 
 
 def _step(name: str) -> str:

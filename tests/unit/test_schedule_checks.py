@@ -67,6 +67,16 @@ def test_wrong_entry_is_an_error_that_names_it_and_the_next_step(
     assert all(part in message for part in parts), message
 
 
+def test_function_that_is_no_task_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"task": "tests.unit.test_schedule_checks.messages", "schedule": 60}
+    monkeypatch.setattr(app.conf, "beat_schedule", {"orders": entry})
+
+    (found,) = [one for one in run_checks() if one.id in ("ops.E002", "ops.W002")]
+
+    assert found.id == "ops.W002" and not found.is_serious()
+    assert "no worker runs it" in found.msg and "@shared_task" in str(found.hint)
+
+
 def test_schedule_of_another_type_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     (message,) = messages(monkeypatch, [("orders", {"task": "tests.count_orders"})])
 
