@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.stack.compose import DB_ENGINE, Stack, contains_secret, docker, mysql_only
+from tests.waiting import eventually
 
 APPLICATION = ("server1", "server2")
 
@@ -198,6 +199,9 @@ OLD_TRIGGER = """
 CREATE TABLE mysite.drill_old (n int);
 CREATE DEFINER = mysite TRIGGER mysite.drill_old BEFORE INSERT ON mysite.drill_old
  FOR EACH ROW SET NEW.n = 7;
+CREATE TABLE mysite.drill_ticks (n int);
+CREATE DEFINER = mysite EVENT mysite.drill_tick ON SCHEDULE EVERY 1 SECOND
+ DO INSERT INTO mysite.drill_ticks VALUES (1);
 """
 
 
@@ -211,9 +215,19 @@ def check_old_trigger(stack: Stack) -> None:
             "cursor.execute('SELECT n FROM drill_old'); print(*cursor.fetchone())",
         )
         assert said.strip() == "7"
+        # An event likewise.
+        stack.migrating("c.cursor().execute('DELETE FROM drill_ticks')")
+        ticks = ("-N", "--execute", "SELECT COUNT(*) FROM mysite.drill_ticks")
+        eventually(
+            lambda: int(stack.run_in("db", "mysql", "--user=stackctl", *ticks)) > 0,
+            seconds=10,
+            what="the event runs",
+        )
     finally:
+        stack.migrating("c.cursor().execute('DROP EVENT drill_tick')")
+        stack.migrating("c.cursor().execute('DROP TABLE drill_ticks')")
         stack.migrating("c.cursor().execute('DROP TABLE drill_old')")
-        revoke = "REVOKE TRIGGER ON mysite.* FROM mysite"
+        revoke = "REVOKE TRIGGER, EVENT ON mysite.* FROM mysite"
         stack.run_in("db", "mysql", "--user=stackctl", "--execute", revoke)
 
 

@@ -79,3 +79,16 @@ def test_overdue_backup_is_reported_once_a_day(
         monkeypatch.setattr(backups.time, "time", lambda at=began + hours * 3600: at)
         watch.check()
         assert len(caplog.records) == lines, hours
+
+
+def test_failed_backup_does_not_hide_that_the_last_good_one_is_old(
+    record: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A timer that runs each day and fails each day."""
+    now = time.time()
+    note(record, succeeded=now - 27 * 3600, failed=now - 3600, scheduled=True)
+
+    backups.Watch().check()
+
+    (line,) = caplog.records
+    assert "The last good backup is 27 hours old" in line.getMessage()
