@@ -55,7 +55,7 @@ def printing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, .
 
 
 def unanswered(*_: object) -> None:
-    raise StackctlError("nobody answers", "Connect it.")
+    raise StackctlError("it is unreachable", "Connect it.")
 
 
 def test_stack_that_is_up_to_date_ends_with_0(current: Stack) -> None:
@@ -146,7 +146,7 @@ def test_question_without_an_answer_is_not_up_to_date(
     ended = current.run("outdated")
 
     assert ended.code == 1
-    assert "  not answered: nobody answers\n" in ended.out and "-> Connect it.\n" in ended.out
+    assert "  not answered: it is unreachable\n" in ended.out and "-> Connect it.\n" in ended.out
 
 
 def test_stack_without_images_names_up(current: Stack) -> None:
