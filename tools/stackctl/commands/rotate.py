@@ -24,6 +24,7 @@ from ..common.interrupt import Interrupt
 from ..docker import compose, lock
 from ..inside.passwords import BROKER, DB, PASSWORDS, REDIS, Password
 from ..releases import deploy, record, refusals, release
+from ..releases.attempt import Attempt
 from ..releases.record import Outcome
 from ..releases.roll import Roll
 from ..releases.server_checks import Limits
@@ -116,7 +117,7 @@ class _Rotation:
             self.project, "no new secret was written", "rotate"
         )
         done = [p for p in self.all if p in fresh or p in pending]
-        attempt = deploy.Attempt(
+        attempt = Attempt(
             self.project, f"{record.ROTATE} {self.name}", self.release, self.console, self.image
         )
         with attempt.begun():
@@ -158,13 +159,13 @@ class _Rotation:
         except StackctlError:
             return False
 
-    def _sign_with_new_key(self, balancer: Any, attempt: deploy.Attempt) -> None:
+    def _sign_with_new_key(self, balancer: Any, attempt: Attempt) -> None:
         before = self._value(KEY)
         fallbacks = [key for key in (before, *self._fallbacks()) if key != self.new_key]
         self._write({KEY: self.new_key, FALLBACKS: ",".join(fallbacks[:KEPT_KEYS])})
         self._roll(balancer, attempt)
 
-    def _roll(self, balancer: Any, attempt: deploy.Attempt) -> None:
+    def _roll(self, balancer: Any, attempt: Attempt) -> None:
         """Recreate the servers and workers with the present `.env`."""
         roll = Roll(self.project, balancer, self.console, self.interrupt, self.limits)
         next_step = f"./stackctl rotate {self.name} completes it; until then both secrets work."

@@ -19,6 +19,7 @@ from ..common.interrupt import Interrupt
 from ..docker import compose, engine, lock
 from ..inside import passwords
 from ..releases import deploy, rebuild, release
+from ..releases.attempt import Attempt
 from ..releases.record import Outcome
 from ..remote import restic
 from . import images
@@ -285,7 +286,7 @@ def _site(project: compose.Project, balancer: engine.Container, *, well: bool) -
     )
 
 
-def make_image(project: compose.Project, console: Console) -> deploy.Attempt:
+def make_image(project: compose.Project, console: Console) -> Attempt:
     """Build this tree as what compose starts; what becomes of it is for the record.
 
     Raises:
@@ -300,10 +301,10 @@ def make_image(project: compose.Project, console: Console) -> deploy.Attempt:
     with interrupt.noted(console.warn):
         image = deploy.build(project, name, console, interrupt)
     engine.tag(image, project.latest)
-    return deploy.Attempt(project, "up", name, console, image)
+    return Attempt(project, "up", name, console, image)
 
 
-def _note(attempt: deploy.Attempt, *, started: bool) -> None:
+def _note(attempt: Attempt, *, started: bool) -> None:
     """Put a build on record: only one that the servers were well with is a target for rollbacks."""
     project = attempt.project
     containers = project.containers()

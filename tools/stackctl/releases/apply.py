@@ -10,6 +10,7 @@ from ..common.console import Console
 from ..common.interrupt import Interrupt
 from ..docker import compose, lock
 from . import deploy, record, refusals, release
+from .attempt import Attempt, result
 from .server_checks import Limits
 
 
@@ -30,7 +31,7 @@ def apply(console: Console, limits: Limits) -> dict[str, Any]:
         deploy.remember_present(project)
         with console.step("checking the environment"):
             secrets_changed = project.check_environment(image)
-        attempt = deploy.Attempt(project, record.APPLY, name, console, image)
+        attempt = Attempt(project, record.APPLY, name, console, image)
         # One that was cut off may have copied new secrets that not every server has read.
         force = secrets_changed or record.unfinished(project) is not None
         names = _changed(project)
@@ -39,12 +40,12 @@ def apply(console: Console, limits: Limits) -> dict[str, Any]:
                 "every server and worker runs with the present variables; nothing to do "
                 "(./stackctl env check names those that nothing reads)"
             )
-            return {**deploy.result(attempt, changed=False), "variables": names}
+            return {**result(attempt, changed=False), "variables": names}
         also = ["a secret in a file"] * secrets_changed
         console.say(f"changed: {', '.join([*names, *also]) or 'the compose files'}")
         with attempt.begun():
             deploy.roll_out(attempt, balancer, interrupt, limits, force=force)
-        return {**deploy.result(attempt, changed=True), "variables": names}
+        return {**result(attempt, changed=True), "variables": names}
 
 
 def _changed(project: compose.Project) -> list[str]:
