@@ -71,7 +71,9 @@ CHILD = "sleep 60 & echo $! >child; "
 
 def test_run_all_ends_every_program_when_one_cannot_be_started(root: Path) -> None:
     with pytest.raises(StackctlError, match="no-such-program cannot be started"):
-        process.run_all(("sh", "-c", "echo $$ >child; exec sleep 60"), ("no-such-program",))
+        process.run_all(
+            ("sh", "-c", "echo $$ >pid; mv pid child; exec sleep 60"), ("no-such-program",)
+        )
 
     child = root / "child"
     assert not child.exists() or has_ended(child)
