@@ -29,17 +29,19 @@ def logging_config(*, level: str, json: bool, mail_admins: bool = False) -> dict
     # Python's warnings as lines like all others.
     logging.captureWarnings(True)
     plain = structlog.stdlib.ProcessorFormatter
-    line = formatter(plain, structlog.dev.ConsoleRenderer(colors=False))
-    if json:
-        line = formatter(JSONLines, structlog.processors.format_exc_info, RENDER)
-    # For people, without a traceback's variables.
-    text = structlog.dev.ConsoleRenderer(
-        colors=False, exception_formatter=structlog.dev.plain_traceback
+    # For people. Without a traceback's variables, which structlog shows where `rich` is installed:
+    # they can be passwords.
+    text = formatter(
+        plain,
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
     )
+    line = formatter(JSONLines, structlog.processors.format_exc_info, RENDER) if json else text
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": line, "text": formatter(plain, text)},
+        "formatters": {"line": line, "text": text},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
             "admins": {"class": "ops.logs.admins.AdminHandler", "formatter": "text"},

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -247,3 +248,20 @@ def test_log_lines_have_no_token_of_a_password_reset_link(json: bool) -> None:
     assert token not in "".join(lines)
     assert [line.count("/reset/MQ/***/") for line in lines] == [2, 2, 1]
     assert "user-0123456789abcdef" in lines[0]
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_logged_traceback_has_no_values_of_variables(json: bool) -> None:
+    config = logging_config(level="INFO", json=json)["formatters"]["line"]
+    formatter = config.pop("()")(**config)
+    try:
+        password = "".join(["correct", "-horse"])
+        int(password and "x")
+    except ValueError:
+        record = logging.makeLogRecord(
+            {"msg": "GET %s", "args": ("/",), "exc_info": sys.exc_info()}
+        )
+
+    line = formatter.format(record)
+    assert "ValueError: invalid literal" in line
+    assert "correct-horse" not in line
