@@ -1,19 +1,23 @@
-"""Mistakes in settings and URLs that Django reports by a traceback of its own code.
+"""Mistakes in a project's modules that Django reports by a traceback of its own code.
 
-`./manage.py` prints them as one message. An error inside a module that exists keeps its traceback.
+`./manage.py` prints them as one message: a name in the settings, or the line that fails while a
+module is imported. An error inside a function keeps its traceback.
 """
 
 import difflib
+import inspect
 import linecache
 import os
 import pkgutil
 import traceback
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import Settings, settings
+from django.db.migrations.exceptions import NodeNotFoundError
 from django.urls import include
 from rest_framework.settings import import_from_string
 
@@ -24,11 +28,16 @@ _IMPORT = ("<frozen importlib", import_module.__code__.co_filename)
 _CREATE = AppConfig.create.__func__.__code__
 _GETENV = type(os.environ).__getitem__.__code__
 
+# The project's own code; an adopted project's is next to the stack's folder.
+_ROOTS = {ROOT, Path(os.environ.get("SOURCE_ROOT") or ROOT)}
+
 
 def message(error: Exception) -> str:
     """Return what is wrong, where, and the next step; nothing for an error of another kind."""
     if isinstance(error, SyntaxError):
         return _syntax(error)
+    if isinstance(error, NodeNotFoundError):
+        return f"{error}.\n    Correct its `dependencies`, or add the file of the one it needs."
     frames = [
         frame
         for frame in traceback.walk_tb(error.__traceback__)
@@ -45,14 +54,14 @@ def message(error: Exception) -> str:
         return f"{places.of_setting('REST_FRAMEWORK', raised_in.f_locals['val'])}: {error}"
     if isinstance(error, ValueError) and raised_in.f_code is Settings.__init__.__code__:
         return f"{os.environ['DJANGO_SETTINGS_MODULE']}: {error}. Correct the setting."
-    if isinstance(error, ModuleNotFoundError):
-        return _module(error)
-    return "" if isinstance(error, ImportError) else _settings(error, frames)
+    if isinstance(error, ModuleNotFoundError) and (text := _module(error)):
+        return text
+    return _line(error, frames)
 
 
 def _syntax(error: SyntaxError) -> str:
     """Return what Python prints of it, without the lines that lead to the file."""
-    if not (error.filename and error.lineno and error.filename.startswith(f"{ROOT}{os.sep}")):
+    if not (error.filename and error.lineno and _in_project(error.filename)):
         return ""
     code = "".join(traceback.format_exception_only(error)[1:]).rstrip()
     return f"{places.named(error.filename, error.lineno)} is no valid Python:\n{code}"
@@ -100,30 +109,48 @@ def _texts(value: object) -> list[object]:
     return [*value] if isinstance(value, list | tuple) else [value]
 
 
-def _settings(error: Exception, frames: list[tuple[FrameType, int]]) -> str:
-    """Name the line of the settings that cannot be executed."""
-    module = os.environ["DJANGO_SETTINGS_MODULE"]
-    package = f"{module.rpartition('.')[0]}."
-    names = [str(frame.f_globals.get("__name__")) for frame, _ in frames]
-    # Not a call of a function of theirs later.
-    loading = any(
-        name == module and frame.f_code.co_name == "<module>"
-        for name, (frame, _) in zip(names, frames, strict=True)
-    )
-    if not loading:
+def _line(error: Exception, frames: list[tuple[FrameType, int]]) -> str:
+    """Name the project's line that fails while its module is imported, or its app gets ready."""
+    package = f"{os.environ['DJANGO_SETTINGS_MODULE'].rpartition('.')[0]}."
+    own = [
+        (frame, line)
+        for frame, line in frames
+        if _in_project(frame.f_code.co_filename)
+        or str(frame.f_globals.get("__name__")).startswith(package)
+    ]
+    if not own or not _is_declaration(own[-1][0]):
         return ""
-    frame, line = [
-        place for name, place in zip(names, frames, strict=True) if name.startswith(package)
-    ][-1]
+    frame, line = own[-1]
     path = frame.f_code.co_filename
     where = places.named(path, line)
     if isinstance(error, KeyError) and frames[-1][0].f_code is _GETENV and frames[-2][0] is frame:
         return _variable(str(error.args[0]), where)
+    step = "Correct the line."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        step = f"Correct the name.{near(error.name)} A package: `make add PACKAGE=...`."
     return (
         f"{where}: {type(error).__name__}: {error}\n"
         f"    {linecache.getline(path, line).strip()}\n"
-        "    Correct the line; --traceback shows the calls that it leads to."
+        f"    {step} `./manage.py check --traceback` shows the calls that it leads to."
     )
+
+
+def _in_project(path: str) -> bool:
+    """Return whether a file is the team's: neither the stack's nor an installed package's."""
+    file = Path(path)
+    return (
+        any(file.is_relative_to(root) for root in _ROOTS)
+        and not file.is_relative_to(ROOT / "ops")
+        and "site-packages" not in file.parts
+    )
+
+
+def _is_declaration(frame: FrameType) -> bool:
+    """Return whether the code of a module, a class or `AppConfig.ready` runs, no other function."""
+    code = frame.f_code
+    in_function = code.co_flags & inspect.CO_OPTIMIZED
+    ready = code.co_name == "ready" and isinstance(frame.f_locals.get("self"), AppConfig)
+    return ready or not in_function
 
 
 def _variable(name: str, where: str) -> str:

@@ -78,7 +78,9 @@ def _task(name: Any) -> Task | None:
         before = os.environ.get(SKIP_CHECKS, "")
         os.environ[SKIP_CHECKS] = "1"
         try:
-            # As a worker does: tasks.py of each app, CELERY_IMPORTS and CELERY_INCLUDE.
+            # As a worker does: tasks.py of each app, CELERY_IMPORTS and CELERY_INCLUDE. The first
+            # raises the error of a tasks.py; the signal of the second would also log its traceback.
+            app.autodiscover_tasks(force=True)
             app.loader.import_default_modules()
         finally:
             os.environ[SKIP_CHECKS] = before

@@ -1,4 +1,4 @@
-"""Mistakes in settings and URLs: manage.py prints one message, and no traceback."""
+"""Mistakes in a project's modules: manage.py prints one message, and no traceback."""
 
 import os
 import subprocess
@@ -61,17 +61,83 @@ def test_unknown_app_is_one_message_with_place_and_next_step(
     assert "Traceback" not in message
 
 
-def test_import_error_inside_an_app_keeps_its_traceback(tmp_path: Path) -> None:
-    message = check(tmp_path, APPS.format("'broken.shop'"), shop="import nothing_of_that_name\n")
+@pytest.mark.parametrize(
+    ("setting", "shop", "line", "parts"),
+    [
+        (
+            "INSTALLED_APPS += ['broken.shop']",
+            "import nothing_of_that_name\n",
+            1,
+            ("No module named 'nothing_of_that_name'\n", "make add PACKAGE=..."),
+        ),
+        (
+            "MIDDLEWARE += ['broken.shop.X']",
+            "import django.contrib.site\n",
+            1,
+            ("Did you mean 'django.contrib.sites'?",),
+        ),
+        (
+            "INSTALLED_APPS += ['broken.shop']",
+            "class Order:\n    price = pric\n",
+            2,
+            ("NameError", "    price = pric\n"),
+        ),
+        (
+            "ROOT_URLCONF = 'broken.shop'",
+            "from django.urls import path\nurlpatterns = [path('', 'shop.home')]\n",
+            2,
+            ("TypeError: view must be a callable", "    urlpatterns = [path("),
+        ),
+    ],
+)
+def test_error_while_a_module_is_imported_is_one_message_with_its_line(
+    tmp_path: Path, setting: str, shop: str, line: int, parts: tuple[str, ...]
+) -> None:
+    settings = f"from mysite.settings.local import *\n{setting}\n"
+    message = check(tmp_path, settings, shop=shop)
 
-    assert "Traceback" in message and "broken/shop.py" in message
-    assert message.endswith("ModuleNotFoundError: No module named 'nothing_of_that_name'\n")
+    assert message.startswith(f"manage.py: {tmp_path}/broken/shop.py line {line}: "), message
+    assert all(part in message for part in parts), message
+    assert "Traceback" not in message
 
 
-def test_error_in_a_models_module_keeps_its_traceback(tmp_path: Path) -> None:
-    message = check(tmp_path, APPS.format("'broken'"), models="1 / 0\n", __init__="")
+def test_error_in_tasks_is_one_message_with_its_line(tmp_path: Path) -> None:
+    schedule = "CELERY_BEAT_SCHEDULE = {'x': {'task': 'broken.tasks.x', 'schedule': 5}}\n"
+    settings = APPS.format("'broken'") + schedule
+    message = check(tmp_path, settings, tasks="def x(: ...\n", __init__="")
+
+    assert message.count("SyntaxError") == 1, message
+
+
+def test_error_while_an_app_gets_ready_is_one_message_with_its_line(tmp_path: Path) -> None:
+    apps = (
+        "from django.apps import AppConfig\n"
+        "class Shop(AppConfig):\n"
+        "    name = 'broken'\n"
+        "    def ready(self):\n"
+        "        from broken import cheks\n"
+    )
+    message = check(tmp_path, APPS.format("'broken'"), apps=apps, __init__="")
+
+    assert message.startswith(f"manage.py: {tmp_path}/broken/apps.py line 5: ImportError: ")
+    assert "Traceback" not in message
+
+
+def test_error_inside_a_function_keeps_its_traceback(tmp_path: Path) -> None:
+    shop = "def total(prices):\n    return 1 / prices\nTOTAL = total(0)\n"
+    message = check(tmp_path, APPS.format("'broken.shop'"), shop=shop)
 
     assert "Traceback" in message and message.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_dependency_on_a_migration_that_does_not_exist_is_one_message() -> None:
+    from django.db.migrations.exceptions import NodeNotFoundError
+
+    from ops import mistakes
+
+    error = NodeNotFoundError("Migration shop.0002_a dependencies reference ...", ("shop", "0009"))
+    assert mistakes.message(error).startswith("Migration shop.0002_a")
+    assert "Correct its `dependencies`" in mistakes.message(error)
 
 
 @pytest.mark.parametrize(
@@ -141,13 +207,6 @@ def test_misspelt_settings_module_is_one_message(tmp_path: Path) -> None:
         "manage.py: DJANGO_SETTINGS_MODULE or --settings: there is no module "
         "'mysite.settings.prodction'. Did you mean 'mysite.settings.production'?\n"
     )
-
-
-def test_import_error_inside_a_middleware_module_keeps_its_traceback(tmp_path: Path) -> None:
-    settings = "from mysite.settings.local import *\nMIDDLEWARE += ['broken.shop.X']\n"
-    message = check(tmp_path, settings, shop="import nothing_of_that_name\n")
-
-    assert "Traceback" in message and "broken/shop.py" in message
 
 
 def test_included_urls_that_do_not_exist_are_one_message(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ class Command(BaseCommand):
             app.conf.broker_transport_options[name] = WORKER_SILENCE_SECONDS
         if "socket_timeout" in app.conf.broker_transport_options:
             app.conf.broker_transport_options["socket_timeout"] = WORKER_ANSWER_SECONDS
+        # An error in a tasks.py ends here, without the traceback that Celery's signal would log.
+        app.autodiscover_tasks(force=True)
         self.wait_for_broker()
         app.steps["worker"].add(Upkeep)
         pool = ["--pool", "solo"] if options["single"] else []
