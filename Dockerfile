@@ -20,6 +20,9 @@ RUN --mount=type=cache,target=/root/.cache/pip,id=pip-debian-trixie \
     && find /opt/venv/lib -path '*/psycopg_c/*.[ch]' -delete \
     # Sources of Django's translations: only the compiled ones are read.
     && find /opt/venv/lib -path '*/site-packages/django/*.po' -delete \
+    # Source maps, larger than the scripts that they explain: empty, since collectstatic asks for them.
+    && find /opt/venv/lib -path '*/static/*.map' -exec truncate --size 0 {} + \
+    && rm -rf /opt/venv/lib/python3*/site-packages/supervisor/tests \
     # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
     # description, the one that is used.
     && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \
