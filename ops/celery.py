@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import kombu
 import kombu.exceptions
 import redis
 from celery import Celery, current_task, signals
@@ -67,20 +68,23 @@ class Application(Celery):
             return super().send_task(*args, **options)
 
     def queue_length(self) -> int:
-        """Return how many messages wait at the broker.
+        """Return how many messages wait at the broker, in all queues that a worker reads.
 
         Raises:
             kombu.exceptions.OperationalError: the broker is down; OSError may say so too.
         """
         with self.asking(), self.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
-            with connection.channel() as channel:
-                try:
-                    declared = channel.queue_declare(self.conf.task_default_queue, passive=True)
-                except connection.channel_errors:
-                    # No queue: nothing was sent yet, or all was fetched.
-                    return 0
-                return int(declared.message_count)
+            return sum(messages_in(connection, queue) for queue in self.amqp.queues)
+
+
+def messages_in(connection: kombu.Connection, queue: str) -> int:
+    """Return how many messages wait in a queue; none if there is no such queue yet."""
+    with connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+        except connection.channel_errors:
+            return 0
 
 
 def configuration() -> dict[str, Any]:

@@ -66,6 +66,7 @@ class Task(models.Model):
         ordering = ("due", "id")
         indexes = (
             models.Index(fields=["status", "due"], name="ops_task_status_due"),
+            models.Index(fields=["status", "sent", "due"], name="ops_task_status_sent"),
             models.Index(fields=["status", "lease"], name="ops_task_status_lease"),
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from celery.exceptions import WorkerLostError
 from django.db import DatabaseError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Max, Q
 from django.utils import timezone
 from kombu.utils.json import dumps, loads
 
@@ -31,10 +31,12 @@ NO_LIMIT_SECONDS = 3600
 GRACE_SECONDS = 5
 # A worker is lost that is killed or cut off from the broker. The task itself may be the cause.
 MAX_LOSSES = 2
-# A message counts as lost after the first when the broker's queue is empty, and after the second
-# even if the queue is long. To send one that is not lost does no harm.
+# A message counts as lost after the first when the broker's queue is empty. In a long queue it is
+# after the second, if a worker has received a later one, and after the third in any case. To send
+# one that is not lost does no harm, but to send all of a long queue would fill the broker.
 LOST_SECONDS = 5
 QUEUED_LOST_SECONDS = 300
+QUEUED_LOST_AT_LAST = datetime.timedelta(days=1)
 # Rows that are sent, or deleted, at a time.
 ROUND = 1000
 # How long rows of ended tasks are kept.
@@ -64,7 +66,9 @@ def adopt(message: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any
     now = timezone.now()
     key = uuid.uuid5(uuid.NAMESPACE_OID, message)
     values = {"name": name, "args": dumps(list(args)), "kwargs": dumps(dict(kwargs))}
-    Task.objects.get_or_create(pk=key, defaults={**values, "due": now, "sent": now})
+    # When it was sent is not known; `_received_until` must not take it for a new one.
+    due = now - QUEUED_LOST_AT_LAST
+    Task.objects.get_or_create(pk=key, defaults={**values, "due": due, "sent": now})
     return str(key)
 
 
@@ -156,9 +160,13 @@ def recover() -> int:
         django.db.Error: the database is down.
     """
     now = timezone.now()
-    patience = QUEUED_LOST_SECONDS if app.queue_length() else LOST_SECONDS
+    until = now - datetime.timedelta(seconds=LOST_SECONDS)
+    if app.queue_length():
+        at_last = now - QUEUED_LOST_AT_LAST
+        received = max(at_last, _received_until() or at_last)
+        until = min(now - datetime.timedelta(seconds=QUEUED_LOST_SECONDS), received)
     requeue_lost(Q(lease__lt=now))
-    return _send(Q(sent__lt=now - datetime.timedelta(seconds=patience)))
+    return _send(Q(sent__lt=until))
 
 
 def forget_old() -> int:
@@ -181,13 +189,26 @@ def requeue_lost(which: Q) -> None:
     running.update(status=Status.WAITING, sent=None, lease=None, losses=F("losses") + 1)
 
 
+def _received_until() -> datetime.datetime | None:
+    """Return when the latest task was due that a worker has begun; None if there was none.
+
+    Its message was sent then or later, and a broker keeps the order of messages: each that was
+    sent earlier is received too, or lost.
+    """
+    dues = [
+        Task.objects.filter(status=status).aggregate(Max("due"))["due__max"]
+        for status in (Status.RUNNING, Status.DONE, Status.FAILED)
+    ]
+    return max(filter(None, dues), default=None)
+
+
 def _send(which: Q) -> int:
     now = timezone.now()
     # What this release does not know waits for a worker that does.
     known = Task.objects.filter(which, name__in=list(app.tasks))
-    due = known.filter(status=Status.WAITING, due__lte=now).order_by("due")
+    due = known.filter(status=Status.WAITING, due__lte=now)
     count = 0
-    for task in due[:ROUND]:
+    for task in due.order_by("sent", "due")[:ROUND]:
         # Only if no other worker has sent it since.
         unsent = Task.objects.filter(pk=task.pk, status=Status.WAITING, sent=task.sent)
         if not unsent.update(sent=now):

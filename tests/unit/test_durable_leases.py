@@ -7,7 +7,7 @@ import pytest
 
 from ops.models import Task
 from ops.tasks import rows
-from tests.unit.durable import FAILURES, RUNS, Message, later, receive, running
+from tests.unit.durable import FAILURES, RUNS, Message, later, noted, receive, running
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("messages")]
 
@@ -22,15 +22,61 @@ def test_lost_task_message_is_sent_again(messages: list[Message], commit: Any) -
     assert len(messages) == 2
 
 
-def test_task_message_in_a_long_queue_counts_as_lost_later(
-    monkeypatch: pytest.MonkeyPatch, commit: Any
-) -> None:
+@pytest.fixture
+def long_queue(messages: list[Message], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let other messages wait."""
     monkeypatch.setattr(rows.app, "queue_length", lambda: 1)
-    row = commit("a")
-    later(row, rows.LOST_SECONDS + 1)
+
+
+@pytest.mark.usefixtures("long_queue")
+@pytest.mark.parametrize("ended", [False, True])
+def test_task_message_in_a_long_queue_is_lost_once_a_later_one_was_received(
+    commit: Any, *, ended: bool
+) -> None:
+    later(commit("a"), rows.QUEUED_LOST_SECONDS + 1)
+    later_sent = commit("b")
     assert rows.recover() == 0
-    later(row, rows.QUEUED_LOST_SECONDS)
+
+    if ended:
+        receive(later_sent)
+    else:
+        running(later_sent)
     assert rows.recover() == 1
+
+
+@pytest.mark.usefixtures("long_queue")
+def test_task_message_in_a_long_queue_is_not_lost_at_once(commit: Any) -> None:
+    later(commit("a"), rows.QUEUED_LOST_SECONDS - 1)
+    running(commit("b"))
+    assert rows.recover() == 0
+
+
+@pytest.mark.usefixtures("long_queue")
+def test_backlog_of_hours_is_not_sent_again(messages: list[Message], commit: Any) -> None:
+    for what in "abc":
+        later(commit(what), 3600)
+    later(running(commit("first")), 3700)
+
+    assert rows.recover() == 0
+    assert len(messages) == 4
+
+
+@pytest.mark.usefixtures("long_queue")
+def test_message_of_a_task_without_a_row_says_nothing_of_the_backlog(commit: Any) -> None:
+    later(commit("a"), 3600)
+    noted.apply(["of an earlier release"], task_id="old", headers={})
+
+    assert rows.recover() == 0
+
+
+@pytest.mark.usefixtures("long_queue")
+def test_task_message_counts_as_lost_at_last(commit: Any) -> None:
+    row = commit("a")
+    later(row, rows.QUEUED_LOST_AT_LAST.total_seconds() - 60)
+    assert rows.recover() == 0
+    later(row, 120)
+    assert rows.recover() == 1
+    assert rows.recover() == 0
 
 
 def test_running_task_is_requeued_only_after_its_lease(commit: Any) -> None:
