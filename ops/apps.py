@@ -29,7 +29,7 @@ class OpsConfig(AppConfig):
         from ops.metrics import scrape  # noqa: F401
         from ops.tasks import checks as schedule_checks  # noqa: F401
         from ops.tasks import rows, schedule
-        from ops.worker import parking
+        from ops.worker import parking, sessions
 
         limits.lift_in_commands()
         requests.complete_lines()
@@ -41,6 +41,7 @@ class OpsConfig(AppConfig):
         registry.add_periodic_work("the search for lost tasks", 5, rows.recover)
         registry.add_periodic_work("the removal of old tasks", 3600, rows.forget_old)
         registry.add_periodic_work("the removal of old mails", 3600, mail.forget_old)
+        registry.add_periodic_work("the removal of ended sessions", 3600, sessions.remove_ended)
         registry.add_worker_metrics(backups.Backups())
         registry.add_periodic_work(
             "the watch for backups", backups.CHECK_SECONDS, backups.Watch().check

@@ -17,6 +17,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from ops import breaker
+from ops.database import rounds
 from ops.models import Mail
 from ops.settings.mail import SMTP
 from ops.tasks import DurableTask, rows
@@ -156,4 +157,4 @@ def is_final(error: smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError) -> bo
 
 def forget_old() -> int:
     """Delete mails that could not be sent, and those kept to be shown; return how many."""
-    return Mail.objects.filter(created__lt=timezone.now() - KEEP).delete()[0]
+    return rounds.delete(Mail.objects.filter(created__lt=timezone.now() - KEEP))

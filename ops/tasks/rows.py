@@ -18,6 +18,7 @@ from django.utils import timezone
 from kombu.utils.json import dumps, loads
 
 from ops.celery import app
+from ops.database import rounds
 from ops.models import Task
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ MAX_LOSSES = 2
 LOST_SECONDS = 5
 QUEUED_LOST_SECONDS = 300
 QUEUED_LOST_AT_LAST = datetime.timedelta(days=1)
-# Rows that are sent, or deleted, at a time.
+# Rows that are sent at a time.
 ROUND = 1000
 # How long rows of ended tasks are kept.
 KEEP_DONE = datetime.timedelta(days=7)
@@ -174,11 +175,7 @@ def forget_old() -> int:
     now = timezone.now()
     old = Q(status=Status.DONE, finished__lt=now - KEEP_DONE)
     old |= Q(status=Status.FAILED, finished__lt=now - KEEP_FAILED)
-    ended = Task.objects.filter(old)
-    count = 0
-    while keys := list(ended.values_list("pk", flat=True)[:ROUND]):
-        count += Task.objects.filter(pk__in=keys).delete()[0]
-    return count
+    return rounds.delete(Task.objects.filter(old))
 
 
 def requeue_lost(which: Q) -> None:

@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from mysite.celery import app
 from ops.breaker import BROKER
+from ops.database import rounds
 from ops.models import Task
 from ops.tasks import rows
 from tests.unit.durable import FAILURES, RUNS, Message, later, noted, plain, receive, running
@@ -196,7 +197,7 @@ def test_retry_requeues_a_failed_task(commit: Any) -> None:
 def test_rows_of_finished_tasks_are_deleted_after_7_days_and_of_failed_after_90(
     monkeypatch: pytest.MonkeyPatch, commit: Any, error: str, days: int
 ) -> None:
-    monkeypatch.setattr(rows, "ROUND", 2)
+    monkeypatch.setattr(rounds, "ROUND", 2)
     for _ in range(3):
         receive(commit("a", error=error))
     Task.objects.update(finished=timezone.now() - datetime.timedelta(days=days - 1))

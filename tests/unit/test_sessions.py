@@ -1,0 +1,65 @@
+"""Sessions that have ended are removed by the workers."""
+
+import datetime
+from pathlib import Path
+
+import pytest
+from django.contrib.sessions.backends import db, file
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+from pytest_django import Settings
+
+from ops import registry
+from ops.database import rounds
+from ops.worker import sessions
+
+
+def end(*keys: str) -> None:
+    """Let sessions have ended a second ago."""
+    Session.objects.filter(pk__in=keys).update(
+        expire_date=timezone.now() - datetime.timedelta(seconds=1)
+    )
+
+
+def store() -> str:
+    """Begin a session, and return its key."""
+    session = db.SessionStore()
+    session.create()
+    return str(session.session_key)
+
+
+@pytest.mark.django_db
+def test_workers_remove_ended_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "ROUND", 2)
+    ended = [store() for _ in range(5)]
+    kept = store()
+    end(*ended)
+
+    assert registry.periodic_work["the removal of ended sessions"].work() == 5
+    assert list(Session.objects.values_list("pk", flat=True)) == [kept]
+
+
+def test_sessions_in_files_are_removed_by_their_own_engine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
+    # The engine keeps the folder of its first use.
+    monkeypatch.setattr(file.SessionStore, "_storage_path", str(tmp_path), raising=False)
+    session = file.SessionStore()
+    session["name"] = "value"
+    session.set_expiry(-1)
+    session.save()
+
+    assert len(list(tmp_path.iterdir())) == 1
+    sessions.remove_ended()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_project_without_sessions_has_none_to_remove(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Importing the engine would raise: it has a model of an app that is not installed.
+    settings.SESSION_ENGINE = "no.such.engine"
+    monkeypatch.setattr(sessions.apps, "is_installed", lambda name: False)
+
+    assert sessions.remove_ended() == 0
