@@ -7,7 +7,6 @@ import pytest
 from tests.stack.bench import PORTS, Bench, container
 from tests.stack.compose import STACK_NAME, docker
 from tests.stack.test_retries import echo
-from tests.tree import ROOT
 
 FORGED = {
     "Forwarded": "for=203.0.113.9",
@@ -79,37 +78,6 @@ def test_x_forwarded_for_is_trusted_only_from_private_networks(bench: Bench, pro
     clients = dict(line.split() for line in output.splitlines())
 
     assert clients == {**dict.fromkeys(TRUSTED, "203.0.113.9"), **{one: one for one in UNTRUSTED}}
-
-
-# remove_beanstalk: begin
-# The nginx of an instance, with the files that the bundle adds to its `http` block.
-INSTANCE_NGINX = """
-events {}
-http {
-    include /bundle/*.conf;
-    server {
-        listen 8000;
-        return 200 "x-forwarded-for: $remote_addr";
-    }
-}
-"""
-
-
-def test_beanstalk_instance_trusts_x_forwarded_for_only_from_private_networks(bench: Bench) -> None:
-    """The address range of a VPC can be any of them."""
-    trusted, untrusted = TRUSTED[1:], (TRUSTED[0], *UNTRUSTED)
-    output = docker(
-        *("run", "--rm", "--user", "0", "--cap-add", "NET_ADMIN", "--entrypoint", "sh"),
-        *("--volume", f"{ROOT / '.platform/nginx/conf.d'}:/bundle:ro", f"{STACK_NAME}-base"),
-        *("-euc", 'echo "$0" >/tmp/nginx.conf; nginx -c /tmp/nginx.conf; python3 -c "$@"'),
-        *(INSTANCE_NGINX, REQUEST_FROM_ADDRESSES, "8000", *trusted, *untrusted),
-    )
-    clients = dict(line.split() for line in output.splitlines())
-
-    assert clients == {**dict.fromkeys(trusted, "203.0.113.9"), **{one: one for one in untrusted}}
-
-
-# remove_beanstalk: end
 
 
 @pytest.mark.parametrize("proxy", ["nginx", "apache"])

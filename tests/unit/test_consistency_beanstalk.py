@@ -3,7 +3,6 @@
 Only AWS reads these files; the rehearsal in tests/eb covers a part of them.
 """
 
-import json
 import os
 import re
 import shutil
@@ -16,9 +15,7 @@ import yaml
 from ops.environment.contract import VARIABLES
 from tests.tree import ROOT
 from tests.unit.config_files import (
-    directives_of,
     limits,
-    nginx_directives,
     nginx_value,
     seconds,
     supervisor_sections,
@@ -31,7 +28,6 @@ from tools.ebctl.lint.settings import BALANCER_TIMES, INSTANCE_SECONDS, SECRETS,
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 ROLLING = "aws:autoscaling:updatepolicy:rollingupdate"
 HOOK = ".platform/hooks/postdeploy/limits"
-ERRORS = ".platform/nginx/conf.d/elasticbeanstalk/errors.conf"
 # Seconds for which the platform's server block keeps idle connections; it cannot be changed.
 PLATFORM_KEEPALIVE = 60
 # The default timeout of `docker stop`.
@@ -99,32 +95,6 @@ def test_limits_hook_sets_nginx_limits_from_environment_properties(
     assert f"client_max_body_size {derived['BODY_MAX_BYTES']};" in written
     assert f"the limit is {derived['UPLOAD_MAX_MB']} MB" in written
     assert (tmp_path / "called").read_text() == "nginx -q -t\nsystemctl reload nginx\n"
-
-
-def test_error_responses_of_instance_nginx_match_those_of_the_container() -> None:
-    pages = {
-        item.arguments[0]: item.arguments[1]
-        for item in nginx_directives(ERRORS)
-        if item.name == "error_page"
-    }
-    answers = {
-        item.blocks[-1].removeprefix("location "): item.arguments
-        for item in nginx_directives(ERRORS)
-        if item.name == "return"
-    }
-
-    kept_out = {
-        item.blocks[-1].removeprefix("location ")
-        for item in nginx_directives(ERRORS)
-        if item.arguments == ("Cache-Control", "no-store", "always")
-    }
-
-    assert kept_out == set(pages.values())
-    details = {item.name: item.arguments[0] for item in directives_of("templates/errors.conf")}
-    for status, location in pages.items():
-        code, body = answers[location]
-        assert code == status
-        assert json.loads(body.removesuffix("\\n")) == {"detail": details[status]}
 
 
 def test_rolling_update_keeps_the_minimum_number_of_instances() -> None:
