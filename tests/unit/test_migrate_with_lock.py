@@ -112,3 +112,41 @@ def test_migrate_with_lock_drops_the_statement_time_limits(
         call_command("migrate_with_lock")
 
     assert begun == [{"charset": "utf8mb4"}]
+
+
+@pytest.mark.parametrize("migrations", [True, False])
+def test_migrate_with_lock_names_an_app_whose_models_have_no_migration(
+    tmp_path: Path, *, migrations: bool
+) -> None:
+    for app in ("shop", "site-packages/package"):
+        folder = tmp_path / app
+        (folder / "migrations").mkdir(parents=True)
+        (folder / "__init__.py").touch()
+        if migrations:
+            (folder / "migrations/__init__.py").touch()
+        else:
+            (folder / "migrations").rmdir()
+        (folder / "models.py").write_text(
+            "from django.db import models\nclass Note(models.Model): text = models.TextField()\n"
+        )
+    (tmp_path / "local.py").write_text(
+        "from mysite.settings.test import *\nINSTALLED_APPS += ['shop', 'package']\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate_with_lock", "--verbosity=0"],
+        cwd=ROOT,
+        env=environment(f"sqlite:///{tmp_path}/db.sqlite3")
+        | {
+            "DJANGO_SETTINGS_MODULE": "local",
+            "SOURCE_ROOT": str(tmp_path),
+            "PYTHONPATH": f"{tmp_path}:{tmp_path}/site-packages",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert " ".join(done.stdout.split()) == (
+        "migrate: the models of shop have changes that no migration has: run "
+        "./manage.py makemigrations shop, commit the new file, and migrate again"
+    )

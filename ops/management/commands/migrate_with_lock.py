@@ -13,6 +13,7 @@ from ops.database.lock_waits import LockNotFreeError, short_lock_waits
 from ops.database.locks import exclusive_lock
 from ops.database.migration_login import wait_as_migration_user
 from ops.database.outage import DatabaseNotReadyError
+from ops.database.unmigrated import own_apps_without_migration
 from ops.superuser import SuperuserRefusedError, ensure_superuser
 
 # The exit code when a lock was in the way; tools/stackctl/releases/migrate.py knows it too.
@@ -72,6 +73,11 @@ class Command(BaseCommand):
             SuperuserRefusedError: the first superuser cannot be created.
         """
         call_command("migrate", interactive=False, verbosity=verbosity)
+        for app in own_apps_without_migration():
+            self.say(
+                f"the models of {app} have changes that no migration has: run "
+                f"./manage.py makemigrations {app}, commit the new file, and migrate again"
+            )
         # The cache's table, where the database is the cache; else nothing.
         call_command("createcachetable", verbosity=verbosity)
         if made := ensure_superuser(environment.load()):
