@@ -3,7 +3,8 @@
 -- the leftmost of them; where a value is no address, what is right of it.
 
 local trusted = {}
-for network in (os.getenv("TRUSTED_PROXIES") or ""):gmatch("[^%s,]+") do
+-- haproxy/start writes it.
+for network in io.lines("/var/lib/haproxy/trusted-proxies") do
     trusted[#trusted + 1] = core.parse_addr(network)
 end
 

@@ -150,14 +150,16 @@ def test_haproxy_keeps_connections_to_itself_only_for_repeatable_requests(bench:
     assert added("POST", "retry_backend") == (10, 0)
 
 
-@pytest.mark.parametrize("proxy", ["nginx", "nginx-balancer"])
-def test_request_without_a_host_reaches_no_site(bench: Bench, proxy: str) -> None:
+@pytest.mark.parametrize(
+    ("proxy", "name"), [("nginx", "_"), ("nginx-balancer", "_"), ("apache", "apache")]
+)
+def test_request_without_a_host_reaches_no_site(bench: Bench, proxy: str, name: str) -> None:
     """`_` is no valid name. Without one uWSGI would put its container's name in its place."""
     with socket.create_connection(("127.0.0.1", bench.ports[proxy]), timeout=10) as connection:
         connection.sendall(b"GET /echo HTTP/1.0\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
-    assert re.findall(r"(?im)^host: (\S*)\r?$", answer) == ["_"]
+    assert re.findall(r"(?im)^host: (\S*)\r?$", answer) == [name]
 
 
 @pytest.mark.parametrize("proxy", PORTS)

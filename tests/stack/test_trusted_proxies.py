@@ -105,7 +105,7 @@ def nginx(bench: Bench, gateway: str, tree: Path) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def trusting(gateway: str, tree: Path, proxied: Front) -> Iterator[int]:
     """Run a HAProxy that trusts this machine, the proxy in front and OTHERS; yield its port."""
-    trusted = f"{gateway}, {proxied.address},{OTHERS}"
+    trusted = f"{gateway},{proxied.address} , {OTHERS}"
     with haproxy("trusting", tree, TRUSTED_PROXIES=trusted) as port:
         yield port
 
@@ -129,8 +129,21 @@ def parsed(echoed: str) -> dict[str, list[str]]:
     return headers
 
 
+NO_ADDRESSES = [
+    *("localhost", "203.0.113", "203.0.113.256", "203.0.113.1000", "1.2.3.4.5", "1.2.3..4"),
+    *(".1.2.3.4", "1.2.3.4.", "-1.2.3.4", "203.0.113.7/8", "203.0.113.7:x", "[203.0.113.7]"),
+    *(
+        '"203.0.113.7"',
+        "203.0.113.7;6.6.6.6",
+        "2001:db8::7%eth0",
+        "::g",
+        "2001:db8",
+        "2001:db8:::7",
+    ),
+]
 CLAIMS = [
     *((CLIENT, CLIENT), (f"6.6.6.6, {CLIENT}", CLIENT), (f"{CLIENT},{PROXY}", CLIENT)),
+    ("203.0.113.255", "203.0.113.255"),
     (f"6.6.6.6, {CLIENT}, {PROXY}, 2001:db8:1::9", CLIENT),
     ("2001:db8::7", "2001:db8::7"),
     ("[2001:db8::7]:443", "2001:db8::7"),
@@ -140,12 +153,11 @@ CLAIMS = [
     pytest.param(", ".join([*["6.6.6.6"] * 900, CLIENT]), CLIENT, id="a long list"),
     # Proxies alone: the one that is farthest away.
     (f"{PROXY}, 10.1.2.4", PROXY),
-    # What is left of no address is not believed.
+    *((text, None) for text in ("", "unknown", "1.2.3.4.5")),
+    # What is no address, and what is left of it, is not believed.
     (f"{CLIENT}, unknown, {PROXY}", PROXY),
-    *((text, None) for text in ("", "unknown", "localhost", "203.0.113", "203.0.113.256")),
-    *((text, None) for text in ("203.0.113.7/8", "2001:db8::7%eth0", "::g")),
-    *((text, None) for text in ("203.0.113.7:x", "[203.0.113.7]")),
-    *((text, None) for text in ('"203.0.113.7"', "203.0.113.7;6.6.6.6", "-1.2.3.4", "1.2.3.4.5")),
+    (f"{CLIENT}\r\nX-Forwarded-For: unknown, {PROXY}", PROXY),
+    *((f"{text}, {PROXY}", PROXY) for text in NO_ADDRESSES),
 ]
 
 
@@ -166,8 +178,9 @@ def test_client_is_the_rightmost_address_that_is_no_trusted_proxy(
     ("claimed", "client"),
     [
         ("[2001:db8::7]", "2001:db8::7"),
-        (f"::ffff:{CLIENT}", CLIENT),
-        *((text, None) for text in (f"{CLIENT}, ", f"0{CLIENT}", f"{CLIENT} 6.6.6.6")),
+        *((f"::{prefix}:{CLIENT}", CLIENT) for prefix in ("ffff", "FFFF")),
+        (f"{CLIENT}, ", None),
+        *((f"{text}, {PROXY}", PROXY) for text in ("03.0.113.7", f"{CLIENT} 6.6.6.6")),
     ],
 )
 def test_haproxy_reads_unusual_addresses_or_ignores_them(
@@ -188,19 +201,31 @@ def test_each_request_of_a_connection_has_its_own_client(trusting: int, gateway:
     assert seen == ["203.0.113.1", "2001:db8::2", gateway]
 
 
+@pytest.mark.parametrize("networks", ["", " , "])
+def test_a_list_without_networks_trusts_nobody(
+    bench: Bench, gateway: str, tree: Path, networks: str
+) -> None:
+    with haproxy("distrusting", tree, TRUSTED_PROXIES=networks) as port:
+        headers = received(port, f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: https")
+
+    assert (headers["x-forwarded-for"], headers["x-forwarded-proto"]) == ([gateway], ["http"])
+
+
 @pytest.mark.parametrize("proxy", ["trusting", "nginx"])
 @pytest.mark.parametrize(
     ("claimed", "scheme"),
     [
         *(("https", "https"), ("HTTPS", "https"), ("http, https", "https"), ("http", "http")),
         *(("https, http", "http"), ("on", "http"), ("https, ", "http"), ("", "http")),
+        ("xhttps", "http"),
         ("http\r\nX-Forwarded-Proto: https", "https"),
     ],
 )
 def test_scheme_is_the_last_one_that_a_trusted_proxy_reports(
     request: pytest.FixtureRequest, proxy: str, claimed: str, scheme: str
 ) -> None:
-    headers = received(request.getfixturevalue(proxy), f"X-Forwarded-Proto: {claimed}")
+    lines = (f"X-Forwarded-For: {CLIENT}", f"X-Forwarded-Proto: {claimed}")
+    headers = received(request.getfixturevalue(proxy), *lines)
 
     assert headers["x-forwarded-proto"] == [scheme]
 
@@ -235,6 +260,19 @@ def logged_client(name: str, path: str) -> str:
     lines = docker("logs", container(name)).splitlines()
     records = [json.loads(line) for line in lines if line.startswith('{"time')]
     return "".join(record["client"] for record in records if record["path"] == path)
+
+
+@pytest.mark.parametrize(("proxy", "name"), [("trusting", "trusting"), ("nginx", "trusting-nginx")])
+def test_log_names_the_client_of_a_trusted_proxy(
+    request: pytest.FixtureRequest, proxy: str, name: str
+) -> None:
+    url = f"http://127.0.0.1:{request.getfixturevalue(proxy)}/echo/logged"
+    httpx.get(url, headers={"X-Forwarded-For": CLIENT})
+
+    logged = eventually(
+        lambda: logged_client(name, "/echo/logged"), seconds=10, what="the log line"
+    )
+    assert logged == CLIENT
 
 
 @pytest.mark.parametrize("family", VISITORS)
@@ -307,18 +345,26 @@ def test_proxy_protocol_gives_the_client_address(
         *((version1(CLIENT, 443), "https"), (version2(CLIENT, 443), "https")),
         *((version2(CLIENT, tls=1), "https"), (version2(CLIENT, tls=0), "http")),
         *((version2(CLIENT, tls=5), "https"), (version1(CLIENT, 80), "http")),
+        # Of the flags, only the lowest bit says that there was TLS.
+        (version2(CLIENT, tls=0x12), "http"),
     ],
 )
 def test_proxy_protocol_reports_tls_of_the_proxy(protocol: int, header: bytes, scheme: str) -> None:
-    assert received(protocol, before=header)["x-forwarded-proto"] == [scheme]
+    forged = "https" if scheme == "http" else "http"
+    headers = received(protocol, f"X-Forwarded-Proto: {forged}", before=header)
+
+    assert headers["x-forwarded-proto"] == [scheme]
 
 
-def test_headers_of_a_trusted_proxy_before_that_of_the_proxy_protocol_count(protocol: int) -> None:
-    claimed = ("X-Forwarded-For: 2001:db8::7", "X-Forwarded-Proto: https")
-    headers = received(protocol, *claimed, before=version1(PROXY))
+@pytest.mark.parametrize(("port", "claimed"), [(8080, "HTTPS"), (443, "HTTP")])
+def test_headers_of_a_trusted_proxy_before_that_of_the_proxy_protocol_count(
+    protocol: int, port: int, claimed: str
+) -> None:
+    lines = ("X-Forwarded-For: 2001:db8::7", f"X-Forwarded-Proto: {claimed}")
+    headers = received(protocol, *lines, before=version1(PROXY, port))
 
     assert headers["x-forwarded-for"] == ["2001:db8::7"]
-    assert headers["x-forwarded-proto"] == ["https"]
+    assert headers["x-forwarded-proto"] == [claimed.lower()]
 
 
 def test_trusted_proxy_without_the_proxy_protocol_is_refused(protocol: int) -> None:
