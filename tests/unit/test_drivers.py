@@ -185,8 +185,8 @@ def test_mysql_driver_sends_its_own_words_as_watched_statements(connection: Any)
     connection.commit()
     connection.rollback()
     connection.autocommit(True)
-    connection.in_transaction = False
-    connection.autocommit(True)
+    # It is so already.
+    connection.autocommit(False)
 
     assert connection.sent == [b"DO 0", b"COMMIT", b"ROLLBACK", b"SET autocommit = 1"]
 
