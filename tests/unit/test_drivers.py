@@ -27,7 +27,6 @@ class Client:
         """Connect."""
         self.options, self.open = options, True
         self.sent: list[bytes] = []
-        self.encoders: dict[type, object] = {bytes: repr, str: repr}
         self.ends = socket.socketpair()
         self.in_transaction = True
 

@@ -104,8 +104,6 @@ class DatabaseWrapper(Watched, base.DatabaseWrapper):
         connection = WatchedConnection(**conn_params)
         if conn_params.get("ssl_mode") == "REQUIRED":
             connection.require_tls()
-        # As Django's own, for strings that Django has marked as safe.
-        connection.encoders.pop(bytes, None)
         if limit := conn_params.get("read_timeout"):
             connection.watch = lambda: DATABASE.watch(
                 lambda: self.answers(conn_params), seconds=float(limit)
