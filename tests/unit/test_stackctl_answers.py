@@ -112,6 +112,12 @@ HEALTH = {"database": {"status": "down", "error": "gone"}, "cache": {"status": "
         ("/readyz", 404, "x" * 999, f"/readyz answers 404: {'x' * 300}"),
         ("/", 404, "", ""),
         ("/", 500, "<title> Odd </title>", "/ answers 500: Odd"),
+        (
+            "/",
+            500,
+            "Error at /\nno such column\n\nIn template home.html:\n <title>{{ title }}</title>",
+            "/ answers 500: Error at /\nno such column",
+        ),
         ("/healthz", 503, {"components": HEALTH}, f"{WAS_UP}: database (gone)"),
         ("/healthz", 503, {"components": {"storage": {"status": "down"}}}, ""),
         ("/healthz", 503, {"components": {"disk": {"status": "down"}}}, f"{WAS_UP}: disk (down)"),

@@ -93,6 +93,8 @@ def problem(path: str, answer: dict[str, Any], release: str, ailing: frozenset[s
 
 def said(body: str) -> str:
     """Return what an error's answer says, of a page its title."""
-    if title := TITLE.search(body):
+    body = body.strip()
+    # Django's report in plain text, with DEBUG on, quotes templates that have a title too.
+    if body.startswith("<") and (title := TITLE.search(body)):
         return title[1].strip()
-    return str(fields(body).get("detail") or body[:300].strip())
+    return str(fields(body).get("detail") or body.partition("\n\n")[0][:300])
