@@ -73,10 +73,14 @@ def introduce(folder: Path, port: int) -> None:
 
 
 def configure_server(folder: Path, port: int, path: str) -> None:
-    """Write the server's configuration, with the PATH of its commands."""
+    """Write the server's configuration, with the PATH of its commands.
+
+    Their HOME has no .bashrc, which may take longer than a test.
+    """
     (folder / "server").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host\nUsePAM no\nPidFile none\n"
-        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nSetEnv PATH={path}\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\n"
+        f"SetEnv PATH={path} HOME={folder}\n"
     )
 
 

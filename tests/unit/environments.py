@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterable
 
 from ops import environment
 from ops.environment.check import ALL_SCOPES
 from tests.tree import ROOT
+from tests.unit.forks import run_forked
 
 KEY = "k3y-" + "abcdefghij" * 6
 GOOD = {
@@ -31,11 +31,10 @@ def names(
 
 def run_python(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a new process, with the test settings and these variables."""
-    return subprocess.run(
-        [sys.executable, "-c", program],
+    done = run_forked(
+        *("-c", program),
         cwd=ROOT,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "mysite.settings.test", **variables},
-        capture_output=True,
-        text=True,
-        check=True,
     )
+    assert done.returncode == 0, done.stderr
+    return done

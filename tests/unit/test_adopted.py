@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ops.environment import Environment
 from ops.settings import adopted
 from ops.settings.mail import own_mail_settings
 from tests.tree import ROOT
+from tests.unit.forks import run_forked
 from tools.tailor.adopt import write_layers
 
 SETTINGS = """
@@ -196,8 +196,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(stack: Path, layer: str, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the stack's folder."""
-    return subprocess.run(
-        [sys.executable, *command],
+    return run_forked(
+        *command,
         cwd=stack,
         env={
             "PATH": os.environ["PATH"],
@@ -210,9 +210,6 @@ def run(stack: Path, layer: str, *command: str, **more: str) -> subprocess.Compl
             "SHELF": "A7",
             **more,
         },
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 
@@ -334,8 +331,8 @@ def test_missing_variable_is_named_without_a_traceback(stack: Path) -> None:
 
 @pytest.mark.parametrize("command", ["check --deploy", "collectstatic --noinput --dry-run"])
 def test_commands_of_a_build_run_without_variables(stack: Path, command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *command.split()],
+    done = run_forked(
+        *("manage.py", *command.split()),
         cwd=stack,
         env={
             "PATH": os.environ["PATH"],
@@ -343,8 +340,5 @@ def test_commands_of_a_build_run_without_variables(stack: Path, command: str) ->
             "DJANGO_BUILD": "1",
             "STATIC_ROOT": str(stack.parent / "built"),
         },
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert not done.returncode, done.stderr[-2000:]

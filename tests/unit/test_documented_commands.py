@@ -65,21 +65,35 @@ def definitions(path: Path) -> dict[str, list[ast.AST]]:
 
 
 @cache
+def definitions_for(file: str) -> dict[str, list[ast.AST]]:
+    """Return what a test file can use; its own definitions hide those of other files."""
+    files = [ROOT / "tests" / file]
+    for path in files:
+        files += sorted(imported(path) - set(files))
+    every = [definitions(path).items() for path in reversed(files)]
+    return {name: nodes for items in every for name, nodes in items if nodes}
+
+
+@cache
+def text_and_names(node: ast.AST) -> tuple[str, set[str]]:
+    """Return the text of a definition, and the names in it."""
+    keys = ("id", "attr", "arg")
+    names = {getattr(part, key, "") for part in ast.walk(node) for key in keys}
+    return ast.unparse(node), names - {"", None}
+
+
+@cache
 def source(test: str) -> str:
     """Return the text of a test, and of the functions, fixtures and values that it uses."""
     file, _, name = test.partition("::")
-    files, todo = [ROOT / "tests" / file], [name]
-    for path in files:
-        files += sorted(imported(path) - set(files))
+    known, todo = definitions_for(file), {name}
     texts: dict[str, str] = {}
     while todo:
         name = todo.pop()
-        # The first: a name of the test's own file hides that of another.
-        nodes = next((each for path in files if (each := definitions(path).get(name))), [])
-        texts[name] = "\n".join(map(ast.unparse, nodes))
-        used = [part for node in nodes for part in ast.walk(node)]
-        names = {getattr(part, key, "") for part in used for key in ("id", "attr", "arg")}
-        todo += [each for each in names if each and each not in texts]
+        used = [text_and_names(node) for node in known.get(name, ())]
+        texts[name] = "\n".join(text for text, _ in used)
+        todo.update(*(names for _, names in used))
+        todo -= texts.keys()
     return "\n".join(texts.values())
 
 

@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.tree import ROOT
+from tests.unit.forks import run_forked
 
 PASSWORD = "a-good-pass-phrase-7"
 
@@ -115,8 +114,8 @@ def project(tmp_path: Path) -> Path:
 
 def in_project(folder: Path, *command: str, **variables: str) -> str:
     """Run a Python command that must succeed in the project, and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, *command],
+    done = run_forked(
+        *command,
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
@@ -125,9 +124,6 @@ def in_project(folder: Path, *command: str, **variables: str) -> str:
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
             **variables,
         },
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout

@@ -3,8 +3,6 @@
 import gzip
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +15,7 @@ from ops import environment
 from ops.environment.fault import InvalidValueError
 from ops.environment.validators import dsn
 from tests.tree import ROOT
+from tests.unit.forks import run_forked
 
 FAIL_TWICE = """
 import sentry_sdk
@@ -92,8 +91,8 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
 
 def run(code: str, folder: Path, **environment: str) -> str:
     """Run code with the local settings and return its output."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+    done = run_forked(
+        *("-c", code),
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
@@ -103,9 +102,6 @@ def run(code: str, folder: Path, **environment: str) -> str:
             "DJANGO_DEBUG": "false",
             **environment,
         },
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -2,8 +2,6 @@
 
 import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from pytest_django import Settings
 
 from ops import messages
 from tests.tree import copy_tree
+from tests.unit.forks import run_forked
 
 # Copies the source; refuses one with the word `broken`, as gettext does.
 MSGFMT = """#!/bin/sh
@@ -169,16 +168,13 @@ def test_language_code_selects_the_translation_while_models_load(
         path.parent.mkdir(parents=True)
         path.write_bytes(catalog(b"Basket", f"Basket in {code}".encode()))
 
-    printed = subprocess.run(
-        [
-            *(sys.executable, "manage.py", "shell", "--verbosity", "0", "--command"),
-            "from django.utils.translation import gettext; print(gettext('Basket'))",
-        ],
+    done = run_forked(
+        *("manage.py", "shell", "--verbosity", "0", "--command"),
+        "from django.utils.translation import gettext; print(gettext('Basket'))",
         cwd=tree,
         env={"PATH": os.environ["PATH"], "DJANGO_LANGUAGE_CODE": language},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    )
 
-    assert printed.strip() == ("Basket" if language == "en-us" else f"Basket in {language}")
+    assert done.stdout.strip() == ("Basket" if language == "en-us" else f"Basket in {language}"), (
+        done.stderr
+    )

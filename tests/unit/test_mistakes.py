@@ -1,13 +1,12 @@
 """Mistakes in a project's modules: manage.py prints one message, and no traceback."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.tree import ROOT
+from tests.unit.forks import run_forked
 
 APPS = "from mysite.settings.local import *\nINSTALLED_APPS = [*INSTALLED_APPS, {}]\n"
 
@@ -18,8 +17,8 @@ def check(folder: Path, settings: str, *options: str, **files: str) -> str:
     package.mkdir()
     for name, text in {"local": settings, **files}.items():
         (package / f"{name}.py").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check", *options],
+    done = run_forked(
+        *("manage.py", "check", *options),
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
@@ -27,10 +26,6 @@ def check(folder: Path, settings: str, *options: str, **files: str) -> str:
             "DJANGO_SETTINGS_MODULE": "broken.local",
             "DJANGO_READ_DOTENV": "false",
         },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
     )
     assert done.returncode == 1, done.stderr
     return done.stderr

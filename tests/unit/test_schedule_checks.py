@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from django.core.checks import run_checks
 from ops.celery import app
 from ops.tasks import DurableTask, checks
 from tests.tree import ROOT
+from tests.unit.forks import run_forked
 
 
 @shared_task(name="tests.count_orders")
@@ -106,14 +106,10 @@ def run_check(lines: str) -> subprocess.CompletedProcess[str]:
         "import sys\nassert 'ops.mail' in sys.modules\n"
         "from django.core.management import call_command\ncall_command('check')\n"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code],
+    return run_forked(
+        *("-c", code),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "mysite.settings.test"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
     )
 
 

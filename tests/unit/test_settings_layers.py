@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ import pytest
 from ops.environment.contract import SAMPLE_SECRET_KEY
 from tests.team_values import required_values
 from tests.tree import ROOT
+from tests.unit.forks import run_forked
 
 SECRET_KEY = "k3y-" + "abcdefghij" * 6
 REQUIRED = {
@@ -68,8 +68,8 @@ def run(
     *command: str, layer: str = "local", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a Python command in a layer, with only PATH of this environment."""
-    return subprocess.run(
-        [sys.executable, *command],
+    return run_forked(
+        *command,
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
@@ -78,9 +78,6 @@ def run(
             **(required_values() if layer != "test" else {}),
             **environment,
         },
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

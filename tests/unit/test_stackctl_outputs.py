@@ -42,7 +42,11 @@ def printing(
         mark = next((word for word in command if word.startswith("answer-")), "")
         return process.Result(code, out if isinstance(out, str) else out(mark), "its errors")
 
+    def run_all(*commands: tuple[str, ...], **_: Any) -> list[process.Result]:
+        return [run(*command) for command in commands]
+
     monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(process, "run_all", run_all)
 
 
 def answer(**changes: object) -> str:

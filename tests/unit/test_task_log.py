@@ -2,8 +2,6 @@
 
 import logging
 import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from mysite.celery import app
 from tests.orders import ship
 from tests.team_values import required_values
 from tests.tree import ROOT
+from tests.unit.forks import run_forked
 
 PASSED = "__django_structlog__"
 
@@ -90,17 +89,15 @@ app.task(one).apply()
 
 def test_end_of_a_task_is_one_log_line() -> None:
     """Celery's own line, without the request id, is off."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_ONE_TASK],
+    done = run_forked(
+        *("-c", RUN_ONE_TASK),
         cwd=ROOT,
         env={
             **{"PATH": os.environ["PATH"], "DJANGO_READ_DOTENV": "false"},
             **{"DJANGO_SETTINGS_MODULE": "mysite.settings.local", **required_values()},
         },
-        capture_output=True,
-        text=True,
-        check=True,
     )
+    assert done.returncode == 0, done.stderr
 
     (line,) = [line for line in done.stderr.splitlines() if "succeeded" in line]
     assert "task_succeeded" in line

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tools.ebctl.lint import nodes
 from tools.ebctl.lint.finding import Finding
+
+if TYPE_CHECKING:
+    from cfnlint.runner import Runner
 
 REGION = "us-east-1"
 # The keys of a .config file that are a template's sections.
@@ -47,6 +50,15 @@ def own_resources() -> dict[str, dict[str, Any]]:
     return content
 
 
+@cache
+def runner() -> Runner:
+    """Return cfn-lint; its rules read 100 files, once for all templates of a process."""
+    from cfnlint.config import ConfigMixIn
+    from cfnlint.runner import Runner
+
+    return Runner(ConfigMixIn(regions=[REGION]))
+
+
 def check(sections: Sequence[Section]) -> Iterator[Finding]:
     """Yield what CloudFormation would refuse in the sections of all files."""
     usable = []
@@ -62,11 +74,10 @@ def check(sections: Sequence[Section]) -> Iterator[Finding]:
 
 def lint(sections: Sequence[Section]) -> Iterator[Finding]:
     """Yield what cfn-lint calls an error; its warnings are advice on valid templates."""
-    from cfnlint.api import lint as cfn_lint
-    from cfnlint.config import ManualArgs
+    from cfnlint.decode.decode import decode_str
 
-    matches = cfn_lint(json.dumps(template(sections)), config=ManualArgs(regions=[REGION]))
-    for match in matches:
+    content, faults = decode_str(json.dumps(template(sections)))
+    for match in faults or runner().validate_template(content or {}):
         path = [str(part) for part in getattr(match, "path", None) or []]
         message = " ".join(str(match.message).split())
         if not match.rule.id.startswith("E") or all(word in message for word in GROUP_FORMATS):
