@@ -17,6 +17,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import Settings, settings
+from django.contrib.staticfiles.storage import HashedFilesMixin
 from django.db.migrations.exceptions import NodeNotFoundError
 from django.urls import include
 from rest_framework.settings import import_from_string
@@ -50,6 +51,8 @@ def message(error: Exception) -> str:
         caller, line = frames[-2]
         where = places.named(caller.f_code.co_filename, line)
         return _urls(raised_in.f_locals["urlconf_module"], where)
+    if isinstance(error, ValueError) and raised_in.f_code is HashedFilesMixin.hashed_name.__code__:
+        return _static(str(error))
     if raised_in.f_code is import_from_string.__code__:
         return f"{places.of_setting('REST_FRAMEWORK', raised_in.f_locals['val'])}: {error}"
     if isinstance(error, ValueError) and raised_in.f_code is Settings.__init__.__code__:
@@ -77,6 +80,14 @@ def _app(entry: str, error: ImportError) -> str:
     elif entry.isidentifier():
         step += f" A new app: remove the line, `./manage.py startapp {entry}`, add it again."
     return f"{where}: there is no app {entry!r}.{near(entry)}\n    {step}"
+
+
+def _static(reason: str) -> str:
+    """Return the next step for a file that collectstatic misses; it has named the one above."""
+    return (
+        f"{reason.partition(' with <')[0]}, to which the static file named above refers.\n"
+        "    Correct that url() or import, or add the file to the folder static of an app."
+    )
 
 
 def _urls(name: str, where: str) -> str:

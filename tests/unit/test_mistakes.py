@@ -11,14 +11,20 @@ from tests.unit.forks import run_forked
 APPS = "from mysite.settings.local import *\nINSTALLED_APPS = [*INSTALLED_APPS, {}]\n"
 
 
-def check(folder: Path, settings: str, *options: str, **files: str) -> str:
+def check(
+    folder: Path,
+    settings: str,
+    *options: str,
+    command: tuple[str, ...] = ("check",),
+    **files: str,
+) -> str:
     """Run `manage.py check` with other settings, which must fail, and return its messages."""
     package = folder / "broken"
     package.mkdir()
     for name, text in {"local": settings, **files}.items():
         (package / f"{name}.py").write_text(text)
     done = run_forked(
-        *("manage.py", "check", *options),
+        *("manage.py", *command, *options),
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
@@ -102,6 +108,24 @@ def test_error_in_tasks_is_one_message_with_its_line(tmp_path: Path) -> None:
     message = check(tmp_path, settings, tasks="def x(: ...\n", __init__="")
 
     assert message.count("SyntaxError") == 1, message
+
+
+def test_static_file_that_another_refers_to_is_named_without_a_traceback(tmp_path: Path) -> None:
+    static = tmp_path / "static"
+    static.mkdir()
+    (static / "site.css").write_text("p { background: url('logo.png') }")
+    storage = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    message = check(
+        tmp_path,
+        "from mysite.settings.local import *\n"
+        f"STATICFILES_DIRS = [{str(static)!r}]\nSTATIC_ROOT = {str(tmp_path / 'root')!r}\n"
+        f"STORAGES['staticfiles'] = {{'BACKEND': {storage!r}}}\n",
+        command=("collectstatic", "--noinput"),
+    )
+
+    assert message.startswith("Post-processing 'site.css' failed!")
+    assert "manage.py: The file 'logo.png' could not be found, to which" in message
+    assert "Traceback" not in message
 
 
 def test_error_while_an_app_gets_ready_is_one_message_with_its_line(tmp_path: Path) -> None:
