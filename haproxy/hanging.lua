@@ -23,6 +23,8 @@ end
 core.register_task(function()
     local files = core.backends.static_backend.servers
     local dynamic = core.backends.dynamic_backend.servers
+    -- Only where SLOW_PATHS is set.
+    local slow = core.backends.slow_backend and core.backends.slow_backend.servers or {}
     -- Until it is up again: its requests are cut once. The checks of dynamic_backend may be good before those of files.
     local hanging = {}
     while true do
@@ -33,6 +35,7 @@ core.register_task(function()
             elseif stats.status == "DOWN" and TIMED_OUT[stats.check_status] and not hanging[name] then
                 hanging[name] = true
                 cut(dynamic[name])
+                cut(slow[name])
                 -- remove_apache: begin
                 -- Apache passes requests on to all servers and notices one that accepts them and hangs only after its
                 -- ProxyTimeout. Its own check notices an address without a server (L4TOUT).

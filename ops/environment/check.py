@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from . import backup_target, broker, database, mail, names, redis, static
+from . import backup_target, broker, database, mail, names, redis, slow_paths, static
 from .contract import PROJECT_FAULTS, VARIABLES
 from .dotenv import DotEnv
 from .fault import Fault, InvalidValueError, with_explanations
@@ -267,6 +267,7 @@ def _across(
             result += broker.faults(values, layer, broken)
             result += mail.faults(values, layer, broken)
         result += static.faults(values, layer, broken)
+        result += slow_paths.faults(values, broken)
     if Scope.STACK in scopes:
         result += _ports(values, broken)
         result += _proxies(values, broken)

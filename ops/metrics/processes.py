@@ -19,6 +19,10 @@ STEPS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 2
 LONG_STEPS = (500, 1000, 2500, 5000, 10_000, 25_000, 50_000)
 
 
+# The workers of SLOW_PATHS have files of their own: a server has at most 64 workers.
+SLOW_POOL = "slow"
+_FIRST = 100 if os.environ.get("APP_POOL") == SLOW_POOL else 0
+
 # gunicorn's worker 2 and similar: those know their number only from the process that started them.
 _number = 0
 
@@ -30,13 +34,16 @@ def take_place(number: int) -> None:
 
 
 def place() -> int:
-    """Return this process's place among those of its server; 0 for the one that started them."""
+    """Return this process's place among those of its server; 0 for the one that started them.
+
+    In the pool of SLOW_PATHS both begin at 100.
+    """
     if _number:
-        return _number
+        return _FIRST + _number
     # uWSGI makes the module; elsewhere there is none.
     if uwsgi := sys.modules.get("uwsgi"):
-        return int(uwsgi.worker_id())
-    return current_process_index() or 0
+        return _FIRST + int(uwsgi.worker_id())
+    return _FIRST + (current_process_index() or 0)
 
 
 def folder() -> str:

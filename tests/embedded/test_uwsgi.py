@@ -60,6 +60,8 @@ class Server:
     def __init__(self, folder: Path, **variables: str) -> None:
         """Start it with its socket as standard input, as supervisor does."""
         self.folder, self.socket, self.log = folder, folder / "app.sock", folder / "log"
+        given = {"WEB_CONCURRENCY": "2", "REQUEST_SECONDS": "9"}
+        given["POOL_FILES"] = str(folder / "uwsgi")
         with socket.socket(socket.AF_UNIX) as listening, self.log.open("wb") as log:
             listening.bind(str(self.socket))
             listening.listen(64)
@@ -73,7 +75,7 @@ class Server:
                     *("--ini", str(folder / "uwsgi/uwsgi.ini")),
                 ],
                 cwd=folder,
-                env={**os.environ, "WEB_CONCURRENCY": "2", "REQUEST_SECONDS": "9", **variables},
+                env={**os.environ, **given, **variables},
                 stdin=listening.fileno(),
                 stdout=log,
                 stderr=subprocess.STDOUT,

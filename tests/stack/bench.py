@@ -24,12 +24,13 @@ from tools.stackctl.balancer.haproxy import CONFIG
 NAME = f"{STACK_NAME}-bench"
 SERVERS = ("server1", "server2")
 # Different from all values in the files.
-REQUEST_SECONDS, UPLOAD_MAX_MB = 29, 37
+REQUEST_SECONDS, UPLOAD_MAX_MB, SLOW_REQUEST_SECONDS = 29, 37, 43
 # The ports of the proxies; the stats page of HAProxy is published too.
 PORTS = {"haproxy": 8080, "apache": 8002, "nginx-balancer": 8090, "nginx": 7999}
-# The nginx of a server, and a scripted application.
+# The nginx of a server, and two scripted applications: of SLOW_PATHS, and of all other pages.
 NGINX = """
 python -u tests/stack/upstream.py application /run/mysite/app.sock &
+python -u tests/stack/upstream.py slow /run/mysite/slow.sock &
 exec /srv/project/nginx/start
 """
 
@@ -140,6 +141,8 @@ def run_bench(tree: Path) -> Iterator[Bench]:
         f"REQUEST_SECONDS={REQUEST_SECONDS}",
         "--env",
         f"UPLOAD_MAX_MB={UPLOAD_MAX_MB}",
+        *("--env", "SLOW_PATHS=/slow/", "--env", "SLOW_CONCURRENCY=1"),
+        *("--env", f"SLOW_REQUEST_SECONDS={SLOW_REQUEST_SECONDS}"),
     )
     with ExitStack() as cleanup:
         with suppress(Exception):

@@ -50,6 +50,23 @@ def test_only_orphans_of_that_name_end(image: str, tree: Path) -> None:
     assert run(image, tree, script) == ["soon", "1", "1"]
 
 
+@pytest.mark.parametrize(("pool", "left"), [("slow", "0"), ("", "1")])
+def test_orphans_of_the_other_pool_of_workers_are_left_alone(
+    image: str, tree: Path, pool: str, left: str
+) -> None:
+    """Its living master is a child of PID 1 too."""
+    script = f"""
+    (orphan app -); (export APP_POOL=slow; orphan app -)
+    wait_for app 2
+    APP_POOL={pool} /supervisor/end-orphans app TERM
+    wait_for app 1
+    cd "$(dirname "$(grep -ls "^Name:.app$" /proc/[0-9]*/status)")"
+    tr '\\0' '\\n' <environ | grep -c APP_POOL=slow
+    """
+
+    assert run(image, tree, script) == [left]
+
+
 def test_orphan_that_ignores_the_signal_is_killed_after_five_seconds(
     image: str, tree: Path
 ) -> None:

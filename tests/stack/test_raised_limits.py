@@ -6,6 +6,7 @@ For the limits of the proxies, see tests/stack/test_timeouts.py and test_error_p
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import requests
@@ -14,10 +15,12 @@ from tests.ports import free_port
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
-REQUEST_SECONDS, UPLOAD_MAX_MB = 33, 37
+REQUEST_SECONDS, UPLOAD_MAX_MB, SLOW_REQUEST_SECONDS = 33, 37, 37
 APP_SERVERS = ("uwsgi", "gunicorn")
 # The memory of a server, which is less than all uploads together.
-MEMORY, UPLOADS = "320m", 12
+MEMORY, UPLOADS = "400m", 12
+# How many connections the slow workers have.
+SLOW_CONNECTIONS = "grep -c ' 03 .*/run/mysite/slow.sock' /proc/net/unix || true"
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,8 @@ def servers(production: Stack) -> Iterator[dict[str, str]]:
             ),
             *("--env", f"REQUEST_SECONDS={REQUEST_SECONDS}"),
             *("--env", f"UPLOAD_MAX_MB={UPLOAD_MAX_MB}"),
+            *("--env", "SLOW_PATHS=/loadtest/reports/"),
+            *("--env", f"SLOW_REQUEST_SECONDS={SLOW_REQUEST_SECONDS}"),
             *("--env", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
             *(
                 "--env",
@@ -76,7 +81,7 @@ def test_concurrent_uploads_are_buffered_on_disk_not_in_memory(
 ) -> None:
     """All uploads together are larger than the memory of the container."""
     size = UPLOAD_MAX_MB * 1_000_000
-    assert UPLOADS * size > 320 * 2**20
+    assert UPLOADS * size > 400 * 2**20
     for app_server, url in servers.items():
         name = container(production, app_server)
         with ThreadPoolExecutor(UPLOADS) as pool:
@@ -94,20 +99,60 @@ def test_concurrent_uploads_are_buffered_on_disk_not_in_memory(
         assert f"the limit is {UPLOAD_MAX_MB} MB" in refused.json()["detail"]
 
 
-def test_request_may_take_request_seconds(servers: dict[str, str]) -> None:
+def ask(url: str) -> tuple[int, float]:
+    """Return the status of a page, and how many seconds it took."""
+    begun = time.monotonic()
+    return requests.get(url, timeout=60).status_code, time.monotonic() - begun
+
+
+def test_request_may_take_request_seconds_and_slow_paths_longer(servers: dict[str, str]) -> None:
     """A longer request gets 502."""
+    limits = {
+        "/loadtest/slow/30000": 0,
+        "/loadtest/hang": REQUEST_SECONDS,
+        f"/loadtest/reports/{REQUEST_SECONDS + 2}000": 0,
+        "/loadtest/reports/hang": SLOW_REQUEST_SECONDS,
+    }
+    pages = [(f"{url}{path}", limit) for path, limit in limits.items() for url in servers.values()]
+    with ThreadPoolExecutor(len(pages)) as pool:
+        answers = list(pool.map(ask, (url for url, _ in pages)))
 
-    def ask(url: str) -> tuple[int, float]:
-        begun = time.monotonic()
-        return requests.get(url, timeout=60).status_code, time.monotonic() - begun
+    for (url, limit), (status, took) in zip(pages, answers, strict=True):
+        assert status == (502 if limit else 200), url
+        # uWSGI and gunicorn check once a second, and a busy machine is slow.
+        assert not limit or limit - 1 <= took < limit + 5, url
 
-    slow = [f"{url}/loadtest/slow/30000" for url in servers.values()]
-    hang = [f"{url}/loadtest/hang" for url in servers.values()]
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(ask, [*slow, *hang]))
 
-    assert [status for status, _ in answers] == [200, 200, 502, 502]
-    # uWSGI and gunicorn check once a second, and a busy machine is slow.
-    assert all(REQUEST_SECONDS - 1 <= took < REQUEST_SECONDS + 5 for _, took in answers[2:]), (
-        answers
-    )
+def test_slow_pages_keep_no_worker_of_other_pages(servers: dict[str, str]) -> None:
+    """All slow workers are busy, and other pages are sent at a fixed rate."""
+    reports = [f"{url}/loadtest/reports/4000" for url in servers.values()] * 2
+    with ThreadPoolExecutor(40) as pool:
+        running = [pool.submit(ask, url) for url in reports]
+        fast = []
+        for _ in range(15):
+            time.sleep(0.1)
+            fast += [pool.submit(ask, f"{url}/livez") for url in servers.values()]
+        assert not any(one.done() for one in running)
+        answers = [one.result() for one in fast]
+
+        assert {status for status, _ in answers} == {200}
+        assert max(took for _, took in answers) < 2
+        assert {one.result()[0] for one in running} == {200}
+
+
+def runs_slow_page(name: str) -> bool:
+    """Return whether a slow worker of this container has a request."""
+    return docker("exec", name, "sh", "-c", SLOW_CONNECTIONS).strip() != "0"
+
+
+def test_stop_waits_for_a_running_slow_page(production: Stack, servers: dict[str, str]) -> None:
+    """The last test here: it stops both servers."""
+    names = [container(production, name) for name in APP_SERVERS]
+    with ThreadPoolExecutor(len(servers)) as pool:
+        running = [pool.submit(ask, f"{url}/loadtest/reports/5000") for url in servers.values()]
+        for name in names:
+            eventually(partial(runs_slow_page, name), seconds=5, what="the slow page runs")
+        docker("stop", "--timeout", "60", *names)
+
+        assert [one.result()[0] for one in running] == [200] * len(names)
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", *names).split() == ["0", "0"]

@@ -17,6 +17,9 @@ POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
 LONG = POST % (5_000_000, bytes(40_000))
 NEVER = GET % b"/never"
 UPLOAD = POST.replace(b"/echo", b"/never") % (40_000, bytes(40_000))
+SLEEP = b"/slow/sleep/%d" % (REQUEST_SECONDS + 17)
+FORM = POST.replace(b"/echo", SLEEP) % (9, b"x" * 9)
+LONG_FORM = POST.replace(b"/echo", SLEEP) % (40_000, bytes(40_000))
 # (proxy, what the client sends before it is silent, the status that ends the connection (0: closed
 # without a response), seconds until then).
 CASES = {
@@ -43,6 +46,16 @@ CASES = {
         for proxy in ("haproxy", "nginx-balancer", "apache", "nginx")
     },
     "nginx: application": ("nginx", NEVER, 504, REQUEST_SECONDS + 5),
+    # SLOW_PATHS: longer than HAProxy waits for any other page.
+    **{
+        f"{proxy}: {name}": (proxy, request, 200, REQUEST_SECONDS + 17)
+        for proxy, name, request in (
+            ("haproxy", "page of a slow path", GET % SLEEP),
+            ("haproxy", "form of a slow path", FORM),
+            ("haproxy", "upload of a slow path", LONG_FORM),
+            ("nginx", "page of a slow path", GET % SLEEP),
+        )
+    },
 }
 # Allowance for a busy machine.
 LATE_SECONDS = 4

@@ -46,7 +46,7 @@ def number(namespace: str, name: str) -> int:
 
 
 def test_slow_request_times_out_first_in_the_innermost_server() -> None:
-    instance = int(limits()["BALANCER_SECONDS"])
+    instance = int(limits()["INSTANCE_SECONDS"])
 
     assert int(limits()["NGINX_SECONDS"]) < instance
     assert instance == int(limits()["REQUEST_SECONDS"]) + INSTANCE_SECONDS
@@ -63,15 +63,22 @@ def test_nginx_keepalive_outlasts_the_balancer_idle_timeout() -> None:
 def test_container_without_requests_stops_before_docker_kills_it() -> None:
     """The platform stops it without requests; supervisor needs a second for each program."""
     drain = number("aws:elasticbeanstalk:application:environment", "DRAIN_SECONDS")
-    # Of the application servers a container runs one.
-    programs = len(supervisor_sections()) - len(VARIABLES["APP_SERVER"].choices) + 1
+    # Of the application servers a container runs one. The workers of SLOW_PATHS end at once.
+    programs = len(supervisor_sections()) - 2 * len(VARIABLES["APP_SERVER"].choices) + 1
 
     assert drain + 2 * programs < DOCKER_STOP
     assert f"after {DOCKER_STOP} s" in text_of(".ebextensions/application.config")
 
 
 @pytest.mark.parametrize("event", ["hooks", "confighooks"])
-@pytest.mark.parametrize("given", [{}, {"REQUEST_SECONDS": "33", "UPLOAD_MAX_MB": "37"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"REQUEST_SECONDS": "33", "UPLOAD_MAX_MB": "37"},
+        {"SLOW_PATHS": "/reports/", "SLOW_REQUEST_SECONDS": "44"},
+    ],
+)
 def test_limits_hook_sets_nginx_limits_from_environment_properties(
     tmp_path: Path, given: dict[str, str], event: str
 ) -> None:
@@ -89,9 +96,10 @@ def test_limits_hook_sets_nginx_limits_from_environment_properties(
     done = run(str(tmp_path / f"current/.platform/{event}/postdeploy/limits"), tmp_path)
 
     assert done.returncode == 0, done.stderr
-    derived = limits(**{name: int(value) for name, value in given.items()})
+    derived = limits(**given)
+    longest = int(given.get("SLOW_REQUEST_SECONDS", derived["REQUEST_SECONDS"]))
     written = (tmp_path / "limits.conf").read_text()
-    assert f"proxy_read_timeout {derived['BALANCER_SECONDS']}s;" in written
+    assert f"proxy_read_timeout {longest + INSTANCE_SECONDS}s;" in written
     assert f"client_max_body_size {derived['BODY_MAX_BYTES']};" in written
     assert f"the limit is {derived['UPLOAD_MAX_MB']} MB" in written
     assert (tmp_path / "called").read_text() == "nginx -q -t\nsystemctl reload nginx\n"

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("compose")
 LAYERS = ("local", "dev", "production")
 SERVERS = tuple(f"server{number}" for number in range(1, 7))
 # ${NAME}, ${NAME:-default}, and every other form that compose supports.
-USE = re.compile(r"(?<!\$)\$\{?(\w+)([^}]*)\}?")
+USE = re.compile(r"(?<!\$)\$\{?(\w+)([^}$]*)\}?")
 
 # Compose defaults for servers of the stack; the application has no default for these.
 STACK_SERVER_DEFAULTS = {
@@ -51,6 +51,8 @@ ONE_SHOTS = {"base", "certbot", "certificates", "env-check", "migrate"}
 WITH_TLS = ("TLS_CERTIFICATE", ":+s")
 # Each adds to a file's name where it is set.
 CHOOSES_A_FILE = (WITH_TLS, ("HTTP_IPV6_ADDRESS", ":+v6"))
+# Whether a second duration counts.
+ADDS_A_DURATION = ("SLOW_PATHS", ":+")
 
 
 def started(**variables: str) -> dict[str, dict[str, Any]]:
@@ -75,7 +77,7 @@ def variable_uses() -> list[tuple[str, str]]:
     for name in COMPOSE_FILES:
         lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith("#")]
         result += USE.findall("\n".join(lines))
-    return [use for use in result if use not in CHOOSES_A_FILE]
+    return [use for use in result if use not in (*CHOOSES_A_FILE, ADDS_A_DURATION)]
 
 
 def stack_environment(service: str) -> set[str]:
@@ -198,7 +200,9 @@ def test_haproxy_receives_only_the_variables_that_its_configuration_reads() -> N
 
     derived = limits().keys() & read
     # HTTP_PORT is for the address that its start prints.
-    assert derived and read - derived | {"REQUEST_SECONDS", "HTTP_PORT"} == set(
+    slow = {"SLOW_PATHS", "SLOW_REQUEST_SECONDS", "SLOW_CONCURRENCY"}
+    assert {"SLOW_PREFIXES", "SLOW_CONCURRENCY"} <= derived
+    assert read - derived | {"REQUEST_SECONDS", "HTTP_PORT", *slow} == set(
         services()["haproxy"]["environment"]
     )
     # These two are set only with a certificate, the third only with itself.

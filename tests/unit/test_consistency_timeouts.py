@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from django.conf import settings
 
-from ops import breaker, environment
+from ops import breaker
 from ops.database import lock_waits
 from ops.environment.contract import VARIABLES
 from ops.management.commands import migrate_with_lock
@@ -23,9 +23,7 @@ from ops.storage import bucket as bucket_storage
 from ops.worker.beats import EVERY_SECONDS, STALE_SECONDS
 from tests.tree import ROOT
 from tests.unit.config_files import (
-    ALL,
     dockerfile,
-    filled,
     haproxy_seconds,
     haproxy_sections,
     haproxy_value,
@@ -34,11 +32,11 @@ from tests.unit.config_files import (
     limits,
     nginx_value,
     seconds,
-    services,
     supervisor_programs,
     text_of,
     uwsgi_option,
 )
+from tests.unit.time_limits import APP_SERVERS, Chain
 from tools.stackctl.commands import reload
 from tools.stackctl.releases import migrate
 
@@ -46,51 +44,6 @@ from tools.stackctl.releases import migrate
 pytestmark = pytest.mark.xdist_group("compose")
 
 SERVERS = tuple(f"server{number}" for number in range(1, 7))
-APP_SERVERS = VARIABLES["APP_SERVER"].choices
-
-
-class Chain:
-    """The limits of each server, in seconds, for one REQUEST_SECONDS."""
-
-    def __init__(self, request: int) -> None:
-        """Derive the limits, as the start scripts do."""
-        self.request = request
-        self.values = limits(REQUEST_SECONDS=request)
-
-    def seconds(self, text: str, unit: str = "s") -> float:
-        """Return a duration of a configuration file."""
-        return seconds(filled(text, self.values), unit)
-
-    def haproxy(self, section: str, keyword: str) -> float:
-        """Return a duration of haproxy.cfg, where a bare number means milliseconds."""
-        return self.seconds(haproxy_value(section, keyword), unit="ms")
-
-    def written(self, script: str) -> float:
-        """Return the response timeout that an nginx start script sets."""
-        (name,) = re.findall(r"nginx_limits (\S+)", text_of(script))
-        return self.seconds(name)
-
-    def stop_wait(self, program: str) -> float:
-        """Return how long supervisor waits for a program to end."""
-        return self.seconds(supervisor_programs()[program]["stopwaitsecs"])
-
-    def grace(self, service: str) -> float:
-        """Return the stop_grace_period of a service."""
-        return seconds(
-            services(**ALL, REQUEST_SECONDS=str(self.request))[service]["stop_grace_period"]
-        )
-
-    def database(self, url: str) -> dict[str, int]:
-        """Return the timeouts in the settings of this database."""
-        environ = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "mysite.settings.local"}
-        environ |= {"DJANGO_READ_DOTENV": "false", "REQUEST_SECONDS": str(self.request)}
-        options = environment.database_settings(environment.load(environ))["OPTIONS"]
-        result = {name: value for name, value in options.items() if name.endswith("timeout")}
-        for text in (options.get("options", ""), options.get("init_command", "")):
-            for name, value in re.findall(r"(\w+_timeout)=(\d+)", text):
-                # PostgreSQL counts in milliseconds, MySQL in seconds.
-                result[name] = int(value) // 1000 if url.startswith("postgres") else int(value)
-        return result
 
 
 VARIABLE = VARIABLES["REQUEST_SECONDS"]
@@ -103,7 +56,7 @@ def chain(request: pytest.FixtureRequest) -> Chain:
 
 
 def test_default_limits_of_servers_match_the_contract() -> None:
-    for name in ("REQUEST_SECONDS", "UPLOAD_MAX_MB"):
+    for name in ("REQUEST_SECONDS", "UPLOAD_MAX_MB", "SLOW_REQUEST_SECONDS", "SLOW_CONCURRENCY"):
         assert limits()[name] == VARIABLES[name].default
 
 
@@ -233,7 +186,7 @@ def test_haproxy_detects_a_drain_before_it_ends() -> None:
 def test_stop_grace_period_covers_drain_nginx_and_application_server(
     chain: Chain, server: str, app_server: str
 ) -> None:
-    assert set(supervisor_programs()) == {"drain", "nginx", *APP_SERVERS}
+    assert set(supervisor_programs()) == {"drain", "nginx", *APP_SERVERS, "slow"}
     stops = sum(map(chain.stop_wait, ("drain", "nginx", app_server)))
     assert stops < chain.grace(server)
 

@@ -1,7 +1,11 @@
 """Metrics that need no server; tests/embedded has those of uWSGI."""
 
+import json
 import socket
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +18,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import Metric
 
 from ops.celery import app
-from ops.metrics import PATH, PORT, backlog, jobs, processes
+from ops.metrics import PATH, PORT, backlog, jobs, processes, uwsgi
 from ops.metrics.jobs import Queue
 from ops.models import ParkedTask
 from tests.orders import ship
@@ -55,6 +59,66 @@ def test_last_duration_buckets_are_the_time_limits() -> None:
     done = run_python(program, REQUEST_SECONDS="300", TASK_SECONDS="7000")
 
     assert done.stdout.splitlines() == ["100.0 250.0 300.0 inf", "2500.0 5000.0 7000.0 inf"]
+
+
+@contextmanager
+def stats_socket(path: Path, *states: str) -> Iterator[None]:
+    """Answer once like uWSGI's stats socket, with a worker in each of these states."""
+    counts = dict.fromkeys(("requests", "harakiri_count", "exceptions", "respawn_count", "rss"), 7)
+    workers = [{"id": n, "status": state, **counts} for n, state in enumerate(states, 1)]
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(1)
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.sendall(json.dumps({"workers": workers}).encode())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield
+        thread.join()
+
+
+def test_uwsgi_metrics_name_the_pool_of_slow_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Worker 1 of the others answers the scrape."""
+    options = {"stats": str(tmp_path / "uwsgi-stats.sock").encode()}
+    module = SimpleNamespace(opt=options, worker_id=lambda: 1, sockets=())
+    monkeypatch.setitem(sys.modules, "uwsgi", module)
+    with ExitStack() as sockets:
+        sockets.enter_context(stats_socket(tmp_path / "uwsgi-stats.sock", "busy", "busy", "idle"))
+        sockets.enter_context(stats_socket(tmp_path / "slow-stats.sock", "busy", "busy"))
+        families = list(uwsgi.UwsgiWorkers().collect())
+
+    assert len({family.name for family in families}) == len(families)
+    samples = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    slow, busy = ("pool", "slow"), ("state", "busy")
+    assert samples["uwsgi_workers", busy] == 1
+    assert samples["uwsgi_workers", slow, busy] == 2
+    assert samples["uwsgi_worker_harakiri_total", slow, ("worker", "2")] == 7
+    assert ("uwsgi_worker_harakiri_total", slow, ("worker", "3")) not in samples
+    assert samples["uwsgi_worker_resident_memory_bytes", ("worker", "3")] == 7
+
+
+def test_workers_of_the_two_pools_count_in_different_files() -> None:
+    """Two processes that write one file would lose counts."""
+    program = """if True:
+        from ops.metrics import processes
+        print(processes.place())
+        for number in (1, 64):
+            processes.take_place(number)
+            print(processes.place())
+    """
+    places = {pool: run_python(program, APP_POOL=pool).stdout.split() for pool in ("", "slow")}
+
+    assert places == {"": ["0", "1", "64"], "slow": ["100", "101", "164"]}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")

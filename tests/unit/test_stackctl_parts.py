@@ -282,6 +282,38 @@ def test_ready_sets_maxconn_so_that_the_server_serves_its_queue(
     ]
 
 
+MOVED = "IP changed from '172.18.0.3' to '172.18.0.9' by 'stats socket command'\n\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        (3 * MOVED + "No such backend.\n\n", False),
+        (4 * MOVED, False),
+        (2 * MOVED + "No such backend.\n\n", True),
+        (3 * MOVED + "No such server.\n\n", True),
+    ],
+)
+def test_server_is_moved_in_the_backend_of_slow_paths_if_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, answer: str, refused: bool
+) -> None:
+    output: list[str] = []
+
+    def command(_: haproxy.Balancer, *lines: str) -> str:
+        output.extend(lines)
+        return answer
+
+    monkeypatch.setattr(haproxy.Balancer, "command", command)
+
+    if refused:
+        with pytest.raises(StackctlError, match="refused to set server1"):
+            haproxy.Balancer("id").move("server1", "172.18.0.9")
+    else:
+        haproxy.Balancer("id").move("server1", "172.18.0.9")
+
+    assert output[-1] == "set server slow_backend/server1 addr 172.18.0.9"
+
+
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [("2.40.3-3", (2, 40, 3)), ("v2.30.0", (2, 30, 0)), ("28.5.2+dfsg4", (28, 5, 2)), ("x", ())],

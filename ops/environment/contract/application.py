@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ops.environment import validators
+from ops.environment import slow_paths, validators
 from ops.environment.variable import SHARED, Kind, Scope, Section, Variable
 
 from .samples import SAMPLE_SECRET_KEY
@@ -283,6 +283,29 @@ DJANGO: Final = Section(
             default="20",
             minimum=20,
             maximum=600,
+        ),
+        Variable(
+            name="SLOW_PATHS",
+            kind=Kind.LIST,
+            help="Beginnings of paths whose pages have SLOW_REQUEST_SECONDS, and workers of their "
+            "own: /reports/,/exports/ (docs/long-requests.md).",
+            validate=slow_paths.prefix,
+        ),
+        Variable(
+            name="SLOW_REQUEST_SECONDS",
+            kind=Kind.INT,
+            help="Time limit of a request to SLOW_PATHS in seconds.",
+            default="300",
+            minimum=20,
+            maximum=600,
+        ),
+        Variable(
+            name="SLOW_CONCURRENCY",
+            kind=Kind.INT,
+            help="Workers for SLOW_PATHS in each server, next to those of WEB_CONCURRENCY.",
+            default="2",
+            minimum=1,
+            maximum=63,
         ),
         Variable(
             name="DJANGO_READ_DOTENV",

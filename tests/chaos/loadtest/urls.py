@@ -96,6 +96,9 @@ urlpatterns = [
     *site_urls,
     path("loadtest/slow/<int:milliseconds>", slow),
     path("loadtest/hang", hang),
+    # With SLOW_PATHS.
+    path("loadtest/reports/<int:milliseconds>", slow),
+    path("loadtest/reports/hang", hang),
     path("loadtest/refuse", refuse),
     path("loadtest/upload", upload),
     path("loadtest/stream/<int:pieces>", stream),

@@ -54,5 +54,14 @@ FAULTS: dict[str, Fault] = {
         5,
         "the instance's nginx waits 57 s",
     ),
+    "slow paths with a timeout longer than that of the load balancer": (
+        alone(
+            f"{ENVIRONMENT}    SLOW_PATHS: /reports/\n"
+            "  aws:elbv2:loadbalancer:\n    IdleTimeout: 310\n"
+        ),
+        "together",
+        5,
+        "a request may take 300 s",
+    ),
     "invalid property name": (property_("MY-NAME: a"), "property", 3, "name"),
 }

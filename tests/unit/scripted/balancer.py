@@ -130,6 +130,8 @@ class Balancer:
                 return "\n"
             case ["set", "server", place, "addr", address]:
                 backend, _, name = place.partition("/")
+                if backend == "slow_backend":
+                    return "No such backend.\n\n"
                 if name not in self.names:
                     return "No such server.\n\n"
                 if backend == BACKENDS[0]:

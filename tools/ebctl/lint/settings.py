@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from ops.environment.contract import VARIABLES
 from tools.ebctl.lint import known, nodes
 from tools.ebctl.lint.finding import Finding, did_you_mean
 
@@ -196,18 +197,28 @@ def breach(by_name: ByName) -> Iterator[Finding]:
 
 def slow_requests(by_name: ByName) -> Iterator[Finding]:
     """Yield a time of the load balancer that is shorter than a request: it follows no variable."""
-    request = by_name.get((PROPERTIES, "REQUEST_SECONDS"))
+    longest = longest_request(by_name)
     for key in BALANCER_TIMES:
         limit = by_name.get(key)
-        if not (request and limit and numeric(request) and numeric(limit)):
+        if not (longest and limit and numeric(limit)):
             continue
-        needed = int(request.value) + INSTANCE_SECONDS
+        needed = longest + INSTANCE_SECONDS
         if int(limit.value) <= needed:
             message = (
-                f"a request may take {request.value} s, and the instance's nginx waits {needed} s "
+                f"a request may take {longest} s, and the instance's nginx waits {needed} s "
                 "for it; set this to more"
             )
             yield limit.finding(message, "together")
+
+
+def longest_request(by_name: ByName) -> int:
+    """Return how many seconds a request may take; 0 where these properties do not say it."""
+    slow = by_name.get((PROPERTIES, "SLOW_PATHS"))
+    name = "SLOW_REQUEST_SECONDS" if slow and slow.value.strip(" ,") else "REQUEST_SECONDS"
+    given = by_name.get((PROPERTIES, name))
+    if given:
+        return int(given.value) if numeric(given) else 0
+    return int(VARIABLES[name].default) if name == "SLOW_REQUEST_SECONDS" else 0
 
 
 def managed_updates(by_name: ByName) -> Iterator[Finding]:

@@ -25,6 +25,9 @@ BACKEND = "dynamic_backend"
 # The backends with health checks of their own; upload_backend tracks the first.
 CHECKED = (BACKEND, "static_backend")
 ALL = (*CHECKED, "upload_backend")
+# Only with SLOW_PATHS; it tracks the first too.
+SLOW = "slow_backend"
+NO_BACKEND = "No such backend."
 SOCKET = "/var/lib/haproxy/admin.sock"
 # Runs a command with the password that the configuration takes from a file.
 START = "/usr/local/etc/haproxy/start"
@@ -229,9 +232,11 @@ class Balancer:
         Raises:
             StackctlError: HAProxy cannot be reached, or refuses it.
         """
-        commands = [f"set server {backend}/{server} addr {address}" for backend in ALL]
+        commands = [f"set server {backend}/{server} addr {address}" for backend in (*ALL, SLOW)]
         said = [line for line in self.command(*commands).splitlines() if line.strip()]
-        if len(said) != len(ALL) or not all(line.startswith(MOVED) for line in said):
+        if said[-1:] == [NO_BACKEND]:
+            said.pop()
+        if len(said) < len(ALL) or not all(line.startswith(MOVED) for line in said):
             self._accepted(server, "; ".join(said) or "no answer", f"the address {address}")
 
     def busy_elsewhere(self, server: str) -> int:

@@ -328,8 +328,8 @@ class Project:
 
         A service's limits for its stop are in docker-compose.yaml.
         """
-        longest = max((one.request_seconds for one in self.containers().values()), default=0.0)
-        return RECREATE_SECONDS + 2 * longest
+        longest = max((one.stop_seconds for one in self.containers().values()), default=0.0)
+        return RECREATE_SECONDS + longest
 
     def recreate(self, service: str) -> process.Result:
         """Recreate a service's container from the image that `latest` names now.

@@ -63,8 +63,23 @@ class Container:
     @property
     def request_seconds(self) -> float:
         """Return how many seconds a request may take in it, as when it was created."""
-        variable = VARIABLES["REQUEST_SECONDS"]
-        return float(self.environ.get(variable.name) or variable.default)
+        return self._seconds("SLOW_REQUEST_SECONDS" if self._has_slow_paths else "REQUEST_SECONDS")
+
+    @property
+    def stop_seconds(self) -> float:
+        """Return how many seconds a stop may take beyond what is the same for all containers.
+
+        That is what follows from variables in the stop_grace_period of a server.
+        """
+        slow = self._seconds("SLOW_REQUEST_SECONDS") if self._has_slow_paths else 0.0
+        return 2 * self._seconds("REQUEST_SECONDS") + slow
+
+    @property
+    def _has_slow_paths(self) -> bool:
+        return bool(self.environ.get("SLOW_PATHS", "").strip(" ,"))
+
+    def _seconds(self, name: str) -> float:
+        return float(self.environ.get(name) or VARIABLES[name].default)
 
 
 def version_numbers(text: str) -> tuple[int, ...]:

@@ -1,0 +1,61 @@
+"""SLOW_PATHS in HAProxy and in a server's nginx: which workers get a page, and how many at once."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.stack.bench import Bench
+from tests.waiting import eventually
+
+# What nginx and HAProxy have to read alike. tests/stack/bench.py names the prefix.
+SLOW, FAST = "slow", "application"
+PATHS = {
+    "/slow/who": SLOW,
+    "/slow/who?q=/fast/": SLOW,
+    "//slow///who": SLOW,
+    "/%73low/who": SLOW,
+    "/slow%2fwho": SLOW,
+    "/slow/static/who": SLOW,
+    "/slowly/who": FAST,
+    "/Slow/who": FAST,
+    "/who/slow/": FAST,
+    "/who?/slow/": FAST,
+}
+
+
+@pytest.mark.parametrize(("path", "pool"), PATHS.items())
+def test_nginx_and_haproxy_choose_the_same_workers(bench: Bench, path: str, pool: str) -> None:
+    assert bench.get("nginx", path).text == pool
+
+    identity = bench.get("haproxy", path).headers["X-Request-ID"]
+    backend = eventually(
+        lambda: backends(bench).get(identity), seconds=5, what="HAProxy logs the request"
+    )
+    assert backend == ("slow_backend" if pool == SLOW else "dynamic_backend")
+
+
+def backends(bench: Bench) -> dict[str, str]:
+    """Return the backend of each request that HAProxy has logged, by its id."""
+    records = [json.loads(line) for line in bench.log("haproxy") if line.startswith('{"time')]
+    return {record["request_id"]: record["backend"] for record in records}
+
+
+def test_busy_slow_workers_refuse_slow_pages_and_leave_the_others_alone(bench: Bench) -> None:
+    """Each of two servers has one slow worker here."""
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(bench.get, "haproxy", "/slow/sleep/3?busy") for _ in range(2)]
+        eventually(
+            lambda: sum("/slow/sleep/3?busy" in line for line in bench.received()) == 2,
+            seconds=5,
+            what="all slow workers are busy",
+        )
+        refused = pool.submit(bench.get, "haproxy", "/slow/who")
+        fast = [bench.get("haproxy", "/who") for _ in range(20)]
+
+        assert not any(one.done() for one in running)
+        assert {answer.status_code for answer in fast} == {200}
+        assert max(answer.elapsed.total_seconds() for answer in fast) < 1
+        assert refused.result().status_code == 503
+        assert refused.result().headers["Retry-After"] == "5"
+        assert {one.result().text for one in running} == {"slept"}
