@@ -1,18 +1,23 @@
 """How the proxies handle requests and responses: headers, queueing, retries, stops."""
 
+import csv
 import http.client
 import json
 import re
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+import requests
 
-from tests.stack.bench import PORTS, SERVERS, Bench, container
-from tests.stack.compose import docker
+from tests.stack.bench import NAME, PORTS, SERVERS, Bench, container
+from tests.stack.compose import STACK_NAME, docker
+from tests.stack.test_trusted_proxies import haproxy
 from tests.waiting import eventually
 from tools.stackctl.balancer.apache import MEMBER
+from tools.stackctl.balancer.haproxy import Balancer
 
 
 def test_nginx_forwards_requests_after_one_without_a_response(bench: Bench) -> None:
@@ -175,8 +180,8 @@ def test_redirect_of_a_server_is_forwarded_unchanged(bench: Bench, proxy: str) -
 def test_haproxy_sends_a_server_at_most_one_request_per_worker(bench: Bench) -> None:
     """HAProxy queues the others; its three servers have two workers each."""
     with ThreadPoolExecutor(8) as pool:
-        requests = [pool.submit(bench.get, "haproxy", "/sleep/0.7?limit") for _ in range(8)]
-        answers = [one.result() for one in requests]
+        running = [pool.submit(bench.get, "haproxy", "/sleep/0.7?limit") for _ in range(8)]
+        answers = [one.result() for one in running]
     assert {answer.status_code for answer in answers} == {200}
     ids = {answer.headers["X-Request-ID"] for answer in answers}
 
@@ -196,11 +201,22 @@ def drain(bench: Bench, server: str, status: str) -> None:
     bench.exec(server, "sh", "-c", script, status)
 
 
-@pytest.mark.parametrize("status", ["404 Not Found", "301 Moved Permanently"])
+def file_servers(bench: Bench) -> set[str]:
+    """Return the servers that send files; Apache has none."""
+    answers = [bench.get("haproxy", "/static/who") for _ in range(9)]
+    return {answer.text for answer in answers if answer.status_code == 200}
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [("404 Not Found", "NOLB"), ("301 Moved Permanently", "DOWN")]
+)
 def test_server_whose_probe_does_not_answer_200_gets_no_new_request(
-    bench: Bench, status: str
+    bench: Bench, status: str, shown: str
 ) -> None:
-    """HAProxy and Apache return it to service when its probe succeeds again."""
+    """HAProxy and Apache return it to service when its probe succeeds again.
+
+    The stats page distinguishes a server that drains from one that fails.
+    """
     drain(bench, "server1", status)
     try:
         for proxy in ("haproxy", "apache"):
@@ -208,6 +224,13 @@ def test_server_whose_probe_does_not_answer_200_gets_no_new_request(
         # The backend of long bodies tracks the same health checks.
         uploads = [bench.request("POST", "haproxy", "/who", data=bytes(40_000)) for _ in range(4)]
         assert {answer.text for answer in uploads} == {"server2"}
+        # The backend of files has its own.
+        eventually(
+            lambda: file_servers(bench) == {"server2"},
+            seconds=10,
+            what="the other server sends all files",
+        )
+        assert {r["status"] for r in bench.rows() if r["svname"] == "server1"} == {shown}
     finally:
         bench.exec("server1", "rm", "/tmp/drains")
     bench.wait_for_all()
@@ -249,6 +272,33 @@ def test_balancers_retry_refused_connections_on_the_other_server(bench: Bench) -
     finally:
         docker("start", container("server1"))
     bench.wait_for_all()
+
+
+def test_first_refused_connection_takes_a_server_out(bench: Bench, tree: Path) -> None:
+    """A server that refuses is always free: until a check sees it, most tries would go there."""
+    holder = ("--network", NAME, "--network-alias", "server3", "--entrypoint", "sleep")
+    docker("run", "--detach", "--name", container("server3"), *holder, f"{STACK_NAME}-base", "300")
+    upstream = ("--network", f"container:{container('server3')}", "--entrypoint", "python3")
+    project = ("--volume", f"{tree}:/srv/project:ro", f"{STACK_NAME}-base")
+    script = ("-u", "/srv/project/tests/stack/upstream.py", "server3")
+    docker("run", "--detach", "--name", container("listens"), *upstream, *project, *script)
+    try:
+        with haproxy("refusals", tree, SERVER_COUNT="3") as port:
+            balancer = Balancer(container("refusals"))
+            eventually(lambda: balancer.servers()["server3"].up, seconds=20, what="server3 is up")
+            # Its address stays, and refuses.
+            docker("kill", container("listens"))
+            urls = [f"http://127.0.0.1:{port}{path}" for path in ("/who", "/static/who")]
+            answers = {requests.get(url, timeout=10).text for _ in range(30) for url in urls}
+            text = balancer.command("show stat").removeprefix("# ")
+    finally:
+        docker("rm", "--force", "--volumes", container("listens"), container("server3"))
+
+    rows = csv.DictReader(text.splitlines())
+    sent_elsewhere = [int(row["wredis"]) for row in rows if row["svname"] == "server3"]
+    assert answers == {*SERVERS}
+    # Of each backend; none where a check was first.
+    assert len(sent_elsewhere) == 3 and max(sent_elsewhere) <= 1, sent_elsewhere
 
 
 def test_haproxy_ends_requests_of_a_server_each_time_it_hangs(bench: Bench) -> None:
