@@ -69,6 +69,8 @@ def test_wrong_query_is_no_outage(kind: type[DatabaseError]) -> None:
         ('FATAL:  role "web" does not exist', False),
         ('FATAL:  pg_hba.conf rejects connection for host "10.0.0.2", user "web"', False),
         ('FATAL:  permission denied for database "site"', False),
+        ('FATAL:  role "web" is not permitted to log in', False),
+        ("fe_sendauth: no password supplied", False),
     ],
 )
 def test_postgresql_outage_is_recognized_by_its_message(text: str, expected: bool) -> None:
@@ -330,6 +332,12 @@ def test_user_that_pg_hba_rejects_is_reported_as_refused_and_not_as_tls_error(cl
 )
 def test_tls_handshake_that_is_cut_off_is_an_outage(words: tuple[object, ...]) -> None:
     assert is_outage(OperationalError(*words))
+
+
+def test_name_of_a_server_is_no_fault_of_tls() -> None:
+    words = "Can't connect to MySQL server on 'certificates:3306' (111)"
+
+    assert is_outage(OperationalError(2003, words))
 
 
 def test_unknown_option_of_the_mysql_client_is_named(clock: Clock) -> None:

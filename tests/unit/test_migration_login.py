@@ -51,16 +51,23 @@ class Database:
         """Note the users that it accepts."""
         self.users = users
         self.said: list[str] = []
+        self.signed_in = ""
+        # Whether it answers the others.
+        self.refuses = True
         self.connection = SimpleNamespace(
-            settings_dict={"USER": "web", "PASSWORD": "x", "HOST": "db"}, close=lambda: None
+            settings_dict={"USER": "web", "PASSWORD": "x", "HOST": "db"}, close=self.close
         )
 
     def wait(self, connection: Any, *_: object) -> None:
-        user = connection.settings_dict["USER"]
-        if user not in self.users:
-            error = DatabaseNotReadyError(f"refused {user}")
-            error.refused = True
+        self.signed_in = self.signed_in or connection.settings_dict["USER"]
+        if self.signed_in not in self.users:
+            error = DatabaseNotReadyError(f"refused {self.signed_in}")
+            error.refused = self.refuses
+            self.signed_in = ""
             raise error
+
+    def close(self) -> None:
+        self.signed_in = ""
 
 
 @pytest.fixture
@@ -80,7 +87,7 @@ def migrate_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_migration_user_migrates(named: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database("web", "migration")
-    assert migrate_on(database, monkeypatch) == "migration"
+    assert migrate_on(database, monkeypatch) == database.signed_in == "migration"
     assert database.connection.settings_dict["PASSWORD"] == "y"
     assert database.said == []
 
@@ -92,6 +99,18 @@ def test_application_user_migrates_a_database_of_an_earlier_release(
     assert migrate_on(database, monkeypatch) == "web"
     assert database.connection.settings_dict["PASSWORD"] == "x"
     assert "no user migration yet" in database.said[0] and "no-deps db" in database.said[0]
+
+
+def test_database_that_stops_answering_is_an_error(
+    named: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage does not say that there is no migration user."""
+    database = Database("web")
+    database.refuses = False
+
+    with pytest.raises(DatabaseNotReadyError):
+        migrate_on(database, monkeypatch)
+    assert database.said == []
 
 
 def test_refused_application_user_is_reported_before_migrating(
