@@ -30,7 +30,7 @@ STACKCTL = """#!/bin/sh
 trap 'echo interrupted there; exit 130' INT
 echo "ran $* at $(git rev-parse --short=12 HEAD) for $STACKCTL_WHO"
 echo progress >&2
-case "$1" in exec | shell) exec cat ;; esac
+case "$1" in exec | shell | dbshell) exec cat ;; esac
 touch var-began
 n=0; while [ -e gate ] && [ $n -lt 600 ]; do n=$((n+1)); sleep 0.05; done
 touch var-ended
@@ -100,7 +100,7 @@ def server(
     (programs / "docker").chmod(0o755)
     # A shim of pyenv takes eight times as long.
     (programs / "python3").symlink_to(Path(sys.executable).resolve())
-    here, clone = tmp_path / "here", tmp_path / "srv"
+    here, clone = tmp_path / "here", tmp_path / "the clone"
     for folder in (here, clone):
         subprocess.run(["git", "init", "--quiet", "--initial-branch=main", folder], check=True)
     (here / "stackctl").write_text(STACKCTL)
@@ -128,6 +128,7 @@ def in_progress(server: Server) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-c", script, str(server.here), "--host", server.host, "deploy"],
         cwd=ROOT,
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -165,7 +166,7 @@ def test_other_commands_run_the_commit_that_is_checked_out(server: Server) -> No
     assert f"ran --project-name other status --watch at {first} " in ended.out
 
 
-@pytest.mark.parametrize("command", ["exec", "shell"])
+@pytest.mark.parametrize("command", ["exec", "shell", "dbshell"])
 def test_interactive_commands_read_what_is_typed_here(server: Server, command: str) -> None:
     assert "is empty" in server(command).err
     server("deploy")
@@ -221,9 +222,10 @@ def test_local_edits_on_the_server_are_kept_and_named(server: Server) -> None:
     server("deploy")
     (server.clone / "README").write_text("edited there")
 
-    ended = server("deploy")
+    ended = server("deploy", "--json")
 
     assert ended.code == 1 and " M README" in ended.err and "git stash" in ended.err
+    assert " M README" in json.loads(ended.out)["error"]
     assert (server.clone / "README").read_text() == "edited there"
 
 
@@ -257,12 +259,37 @@ def test_deploy_is_refused_while_a_command_of_the_server_holds_the_lock(server: 
     ended = server("deploy")
 
     assert ended.code == 1 and "`stackctl backup` of bo@srv is running there" in ended.err
+    # Of another stack of that server.
+    (server.folder / "locks").write_text("other-production-stackctl\t`stackctl backup` of bo@srv\n")
+    assert server("deploy").code == 0
 
 
-def test_interrupt_reaches_the_command_on_the_server(
-    server: Server, in_progress: subprocess.Popen[str]
+def test_shallow_clone_names_the_command_that_completes_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_progress.send_signal(signal.SIGINT)
+    server.commit("two")
+    shallow = server.folder / "shallow"
+    clone = ["git", "clone", "--quiet", "--depth=1", server.here.as_uri(), str(shallow)]
+    subprocess.run(clone, check=True)
+    monkeypatch.setattr(process, "ROOT", shallow)
+
+    ended = server("deploy")
+
+    assert ended.code == 1 and "git fetch --unshallow" in ended.err
+
+
+def test_no_connection_stays_after_a_command(server: Server) -> None:
+    assert server("deploy").code == 0
+
+    eventually(lambda: not server.ssh.sessions(), seconds=LIMIT, what="the connection is closed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_reaches_the_command_on_the_server(
+    server: Server, in_progress: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    # As a terminal does: ssh is not to end by it.
+    os.killpg(in_progress.pid, number)
     out, err = in_progress.communicate(timeout=LIMIT)
 
     assert in_progress.returncode == 130

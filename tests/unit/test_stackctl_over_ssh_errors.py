@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,33 @@ def test_clone_of_another_project_is_named(clone: Path) -> None:
 
     assert ended.returncode == 1
     assert ended.stderr == f"error: {clone} has no stackctl: is it another project's clone?\n"
+
+
+@pytest.mark.parametrize("option", ["--watch", "--follow", "-f"])
+def test_command_that_only_an_interrupt_ends_ends_with_its_client(clone: Path, option: str) -> None:
+    (clone / "stackctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    (clone / "stackctl").chmod(0o755)
+
+    # The client is gone: the program's input has ended.
+    ended = on_the_server(order(clone, "status", arguments=["status", option]))
+
+    assert ended.returncode == 128 + signal.SIGINT
+
+
+def test_lock_of_the_clone_names_only_its_present_holder(clone: Path) -> None:
+    (clone / "stackctl").write_text(STACKCTL)
+    (clone / "stackctl").chmod(0o755)
+    for who in ("ann@pc", "bo@pc"):
+        assert on_the_server(order(clone, "env", commit="HEAD", who=who)).returncode == 0
+
+    lock = (clone / ".git" / on_server.LOCK).read_text()
+    assert lock.startswith("`stackctl --host` of bo@pc uses this clone since") and "ann" not in lock
+
+
+def test_clone_of_another_user_is_refused(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Root may write anywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("/.git"))
+
+    with pytest.raises(Refused, match="this user may not write") as raised:
+        on_server.check(order(clone, "status"))
+    assert f"chown --recursive $USER {clone}" in raised.value.hint

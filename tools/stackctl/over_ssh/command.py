@@ -59,7 +59,7 @@ def run(
         "setup": f"Prepare the server: ./stackctl setup {target.login}",
     }
     with connection.connected(target) as ssh:
-        order["subfolder"] = _git("rev-parse", "--show-prefix").rstrip("/")
+        order["subfolder"] = _git("rev-parse", "--show-prefix")
         head = _checked(ssh, order)
         if arguments[0] in _INTERACTIVE:
             if head == "empty":
