@@ -136,9 +136,8 @@ def run(order: Order) -> int:
 def attend(child: subprocess.Popen[bytes], order: Order) -> None:
     """Pass on each Ctrl-C. Without the client the command continues, unless it would never end."""
     # Unbuffered: Python aborts where a thread is inside sys.stdin while it ends.
-    for words in iter(lambda: os.read(0, len(INTERRUPT)), b""):
-        if words == INTERRUPT:
-            interrupt(child)
+    for _ in iter(lambda: os.read(0, len(INTERRUPT)), b""):
+        interrupt(child)
     if ENDLESS & set(order["arguments"]):
         interrupt(child)
 
@@ -193,7 +192,7 @@ def check_out(order: Order) -> None:
                 "Merge them first (git pull). To deploy without them, write --allow-diverged "
                 "before the command.",
             )
-    git("checkout", "--quiet", "--detach", commit, fails="git cannot check out the commit")
+    git("checkout", "--quiet", commit, fails="git cannot check out the commit")
 
 
 def empty() -> bool:
