@@ -149,7 +149,7 @@ def test_stop_waits_for_a_running_slow_page(production: Stack, servers: dict[str
     """The last test here: it stops both servers."""
     names = [container(production, name) for name in APP_SERVERS]
     with ThreadPoolExecutor(len(servers)) as pool:
-        running = [pool.submit(ask, f"{url}/loadtest/reports/5000") for url in servers.values()]
+        running = [pool.submit(ask, f"{url}/loadtest/reports/3000") for url in servers.values()]
         for name in names:
             eventually(partial(runs_slow_page, name), seconds=5, what="the slow page runs")
         docker("stop", "--timeout", "60", *names)

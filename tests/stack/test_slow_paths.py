@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.stack.bench import Bench
+from tests.stack.bench import SLOW_REQUEST_SECONDS, Bench, container
+from tests.stack.compose import docker
 from tests.waiting import eventually
 
 # What nginx and HAProxy have to read alike. tests/stack/bench.py names the prefix.
@@ -59,3 +60,19 @@ def test_busy_slow_workers_refuse_slow_pages_and_leave_the_others_alone(bench: B
         assert refused.result().status_code == 503
         assert refused.result().headers["Retry-After"] == "5"
         assert {one.result().text for one in running} == {"slept"}
+
+
+def test_slow_page_of_a_hanging_server_is_answered_by_the_other(bench: Bench) -> None:
+    """Long before its time limit: hanging.lua ends it there, and HAProxy sends it again."""
+    docker("kill", "--signal", "STOP", container("server1"))
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            # One for each server.
+            asked = [pool.submit(bench.get, "haproxy", "/slow/sleep/1?hang") for _ in range(2)]
+            answers = [one.result() for one in asked]
+    finally:
+        docker("kill", "--signal", "CONT", container("server1"))
+    bench.wait_for_all()
+
+    assert {answer.text for answer in answers} == {"slept"}
+    assert max(answer.elapsed.total_seconds() for answer in answers) < SLOW_REQUEST_SECONDS / 2
