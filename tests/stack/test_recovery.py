@@ -12,7 +12,7 @@ from tools.stackctl.docker import engine
 SUPERVISORCTL = ("supervisorctl", "-c", "/srv/project/supervisor/supervisord.conf")
 # The command of the entrypoint.
 SUPERVISORD = (
-    ". /srv/project/nginx/limits.sh; export PYTHONPATH=/srv/project/supervisor; "
+    ". /srv/project/nginx/limits.sh; export PYTHONPATH=/srv/project/supervisor SLOW_PROGRAM=; "
     f"exec supervisord -c {SUPERVISORCTL[-1]}"
 )
 HEALTHCHECK = "/srv/project/supervisor/healthcheck"
