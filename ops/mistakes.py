@@ -29,6 +29,8 @@ _IMPORT = ("<frozen importlib", import_module.__code__.co_filename)
 _CREATE = AppConfig.create.__func__.__code__
 _GETENV = type(os.environ).__getitem__.__code__
 
+_PACKAGE = "A package: `make setup` installs the locked ones, `make add PACKAGE=...` adds one."
+
 # The project's own code; an adopted project's is next to the stack's folder.
 _ROOTS = {ROOT, Path(os.environ.get("SOURCE_ROOT") or ROOT)}
 
@@ -74,7 +76,7 @@ def _app(entry: str, error: ImportError) -> str:
     where = places.of_setting("INSTALLED_APPS", entry)
     if not isinstance(error, ModuleNotFoundError):
         return f"{where}: {error}"
-    step = "Correct the name. A package: `make add PACKAGE=...`."
+    step = f"Correct the name. {_PACKAGE}"
     if where == "INSTALLED_APPS":
         step = "If these are two names, add the comma between them."
     elif entry.isidentifier():
@@ -138,7 +140,7 @@ def _line(error: Exception, frames: list[tuple[FrameType, int]]) -> str:
         return _variable(str(error.args[0]), where)
     step = "Correct the line."
     if isinstance(error, ModuleNotFoundError) and error.name:
-        step = f"Correct the name.{near(error.name)} A package: `make add PACKAGE=...`."
+        step = f"Correct the name.{near(error.name)} {_PACKAGE}"
     return (
         f"{where}: {type(error).__name__}: {error}\n"
         f"    {linecache.getline(path, line).strip()}\n"

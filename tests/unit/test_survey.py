@@ -55,7 +55,7 @@ def test_survey_reads_a_startproject_project_and_reports_unpinned_packages(tmp_p
     result = survey_of(tmp_path, {})
     assert set(result.settings.values()) == {"store.settings"} and result.urls == "store.urls"
     assert [line.partition(":")[0] for line in findings(result)] == [
-        "2 packages have no version (django, djangorestframework)"
+        "Packages without a version: 2 (django, djangorestframework)"
     ]
 
 
@@ -292,7 +292,7 @@ def test_survey_refuses_a_project_without_readable_requirements(
         ({"Dockerfile": ""}, "Dockerfile stays as it is"),
         ({"shop/urls.py": 'urlpatterns = [path("", home)]\n'}, "/ is yours"),
         ({"shop/urls.py": 'urlpatterns = [path("profile/", me)]\n'}, "/profile is the stack's"),
-        ({"shop/a.html": "<script>1</script><script src=a></script>"}, "1 inline scripts"),
+        ({"shop/a.html": "<script>1</script><script src=a></script>"}, "Inline scripts: 1."),
         ({"shop/models.py": 'cursor.execute("PRAGMA x")\n'}, "shop/models.py has SQL"),
         ({"shop/settings.py": f'{SETTINGS}INDEX_DIR = "/srv/i"\n'}, "INDEX_DIR: servers can write"),
         (

@@ -30,7 +30,7 @@ def findings(survey: Survey) -> Iterator[str]:
             yield f"{name} stays as it is; the stack has its own in its folder."
     if unpinned := [line for line in survey.packages if not re.search("[=<>~@]", line)]:
         yield (
-            f"{len(unpinned)} packages have no version ({', '.join(unpinned[:3])}): `make lock` "
+            f"Packages without a version: {len(unpinned)} ({', '.join(unpinned[:3])}). `make lock` "
             "pins the newest that fit."
         )
     for lock in LOCKS:
@@ -57,13 +57,12 @@ def findings(survey: Survey) -> Iterator[str]:
                 "another."
             )
     if count := sum(len(INLINE.findall(text)) for text in texts(survey, ".html")):
-        yield f"{count} inline scripts: browsers only report them while CSP_MODE=report-only."
+        yield f"Inline scripts: {count}. Browsers only report them while CSP_MODE=report-only."
     for source in sources(root):
         if match := SQLITE.search(source.read_text(errors="replace")):
             yield (
                 f"{source.relative_to(root)} has SQL that only SQLite supports ({match[0]}). "
-                f"Change "
-                "it for the stack's database."
+                "Change it for the stack's database."
             )
     if survey.folders:
         yield (
