@@ -100,8 +100,14 @@ def test_new_project_keeps_the_demo_on_request(template: str, tmp_path: Path) ->
 
     run_command(folder, "tests/lint")
     run_command(folder, sys.executable, "-m", "pytest", "-q", "-x", "accounts", "api", "demo")
-    run_command(folder, sys.executable, "manage.py", "remove_demo")
+    done = run_command(folder, sys.executable, "manage.py", "remove_demo")
     commit(folder)
+
+    # An update would bring it back.
+    assert "demo: false\n" in (folder / ".copier-answers.yml").read_text()
+    next_step = re.findall("make (.+)", done.output)
+    assert next_step, done.output
+    run_command(folder, "make", "--dry-run", *next_step[0].split())
 
     assert find_words(folder, PART_WORDS["demo"]) == []
     run_command(folder, "tests/lint")

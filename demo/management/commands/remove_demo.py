@@ -23,9 +23,11 @@ FIGURES = re.compile(r"^\| [0-9,]+ (?:uploads|visits counted) .*\n", re.M)
 # How a module uses the demo, and the folders in which tests and tools may name any app.
 USE = re.compile(r"""^\s*(?:from|import) demo\b|["']demo["'.]""")
 STACK = {"benchmarks", "demo", "ops", "tests", "tools"}
+# What copier asked: an update brings what the answers say.
+ANSWERS = ".copier-answers.yml"
 NEXT = """The demo is removed. Next:
 1. Check the changes: git status
-2. Check them: make test-unit
+2. Check the project: make lint test-app
 3. Where the demo has run, its tables stay in the database. To drop them, run this SQL:
    DROP TABLE demo_upload, demo_counter; DELETE FROM django_migrations WHERE app = 'demo';"""
 
@@ -56,6 +58,7 @@ class Command(BaseCommand):
         part = tomllib.loads(PART.read_text())
         for path in tracked(root):
             cut(path, part["packages"])
+        decline(root / ANSWERS)
         run(root, sys.executable, "manage.py", "env", "write")
         for name in part["files"]:
             path = root / name
@@ -66,6 +69,13 @@ class Command(BaseCommand):
                 "check: ./manage.py check"
             )
         self.stdout.write(NEXT)
+
+
+def decline(answers: Path) -> None:
+    """Answer copier's question about the demo with no, where copier made the project."""
+    if answers.exists():
+        text = answers.read_text()
+        answers.write_text(re.sub("^demo: true$", "demo: false", text, flags=re.M))
 
 
 def run(root: Path, *command: str) -> str:
