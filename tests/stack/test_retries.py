@@ -77,8 +77,8 @@ def test_haproxy_retries_a_page_without_a_response(bench: Bench) -> None:
 
     tries = Counter(line.split()[1] for line in bench.received())
     assert tries["/page/1"] == tries["/page/2"] == 1
-    # Whichever server is first, Apache among them.
-    assert {tries[page] for page in pages} == {6}
+    # Also after Apache's try.
+    assert min(tries[page] for page in pages) >= 6
     # Apache's answer for a file is final.
     assert max(tries[file] for file in files) > 1
 
