@@ -11,6 +11,7 @@ import pytest
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from ops.database.locks import exclusive_lock
+from ops.environment.contract import VARIABLES
 from tests.tree import ROOT, copy_tree
 from tests.waiting import eventually
 
@@ -44,7 +45,9 @@ class Start:
         programs = folder / "programs"
         programs.mkdir(parents=True)
         supervisord = programs / "supervisord"
-        supervisord.write_text(f'#!/bin/sh\necho "{STARTED}, release $RELEASE"\n')
+        supervisord.write_text(
+            f'#!/bin/sh\necho "slow workers: $SLOW_PROGRAM."\necho "{STARTED}, release $RELEASE"\n'
+        )
         supervisord.chmod(0o755)
         python = programs / "python"
         python.write_text(
@@ -107,6 +110,19 @@ def test_server_does_not_migrate_by_default(tmp_path: Path) -> None:
     assert start.ended() == 0
     assert STARTED in start.said
     assert not (tmp_path / "db.sqlite3").exists()
+
+
+@pytest.mark.parametrize("app_server", VARIABLES["APP_SERVER"].choices)
+@pytest.mark.parametrize("paths", ["", " , ", "/reports/"])
+def test_server_has_a_second_pool_of_workers_only_with_slow_paths(
+    tmp_path: Path, app_server: str, paths: str
+) -> None:
+    start = Start(tmp_path / "one", "serve", APP_SERVER=app_server, SLOW_PATHS=paths)
+
+    assert start.ended() == 0
+    program = f"programs/slow-{app_server}.conf"
+    assert f"slow workers: {program if '/' in paths else ''}." in start.said
+    assert (ROOT / "supervisor" / program).is_file()
 
 
 def test_server_migrates_before_it_starts_with_run_migrations(tmp_path: Path) -> None:
