@@ -54,7 +54,7 @@ def test_survey_reads_a_startproject_project_and_reports_unpinned_packages(tmp_p
     (tmp_path / "requirements.txt").write_text("django\ndjangorestframework\n")
     result = survey_of(tmp_path, {})
     assert set(result.settings.values()) == {"store.settings"} and result.urls == "store.urls"
-    assert [line.partition(":")[0] for line in findings(result)] == [
+    assert [line.partition(". ")[0] for line in findings(result)] == [
         "Packages without a version: 2 (django, djangorestframework)"
     ]
 
