@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 # What most starts import and what reads no settings.
 PACKAGES = (
     *("celery.app.task", "celery.schedules", "django.contrib.admin.options", "django.core.wsgi"),
-    *("django.core.management", "django.test", "jinja2", "PIL.Image", "prometheus_client", "redis"),
+    *("django.core.management", "django.test", "jinja2", "prometheus_client", "redis"),
     *("requests", "structlog", "yaml"),
 )
 
