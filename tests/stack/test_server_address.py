@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import requests
 
 from tests.stack.bench import Bench, container, start_upstream
@@ -29,30 +28,33 @@ def address_occupied(bench: Bench) -> Iterator[None]:
         docker("rm", "--force", name)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [("GET", "/who", None), ("GET", "/static/who", None), ("POST", "/who", LONG_BODY)],
-    ids=["page", "file", "long body"],
-)
-def test_recreated_server_gets_requests_at_its_new_address(
-    bench: Bench, tree: Path, method: str, path: str, body: bytes | None
-) -> None:
+# Of each backend: a page, a slow one, a file and a long body.
+REQUESTS: list[tuple[str, str, bytes | None]] = [
+    *(("GET", "/who", None), ("GET", "/slow/who", None), ("GET", "/static/who", None)),
+    ("POST", "/who", LONG_BODY),
+]
+
+
+def test_recreated_server_gets_requests_at_its_new_address(bench: Bench, tree: Path) -> None:
     start_upstream(tree, "server3")
     try:
-        with haproxy("recreated", tree, SERVER_COUNT="3") as port:
+        with haproxy("recreated", tree, SERVER_COUNT="3", SLOW_PATHS="/slow/") as port:
 
-            def is_serving() -> bool:
+            def is_serving(method: str, path: str, body: bytes | None) -> bool:
                 url = f"http://127.0.0.1:{port}{path}"
                 answers = {requests.request(method, url, data=body, timeout=10) for _ in range(9)}
                 return "server3" in {answer.text for answer in answers}
 
-            eventually(is_serving, seconds=20, what="server3 gets requests")
+            def gets_all() -> bool:
+                return all(is_serving(*request) for request in REQUESTS)
+
+            eventually(gets_all, seconds=20, what="server3 gets requests")
             before = docker("inspect", "--format", ADDRESS, container("server3"))
             docker("rm", "--force", "--volumes", container("server3"))
             with address_occupied(bench):
                 start_upstream(tree, "server3")
                 assert docker("inspect", "--format", ADDRESS, container("server3")) != before
-                eventually(is_serving, seconds=20, what="server3 gets requests at its new address")
+                eventually(gets_all, seconds=20, what="server3 gets requests at its new address")
     finally:
         docker("rm", "--force", "--volumes", container("server3"))
 

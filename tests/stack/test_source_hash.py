@@ -9,7 +9,7 @@ from tests.stack.test_trusted_proxies import haproxy
 from tests.waiting import eventually
 
 CLIENTS = [f"127.0.{number}.1" for number in range(1, 31)]
-# Prints which servers answered each client: a page, a form, a file and a long body.
+# Prints which servers answered each client: a page, a slow one, a form, a file and a long body.
 REQUEST_FROM_CLIENTS = """
 import http.client, json, sys
 
@@ -19,7 +19,7 @@ def answer(client, method, path, body):
     return connection.getresponse().read().decode()
 
 requests = [("GET", "/who", None), ("POST", "/who", b"a=b"), ("GET", "/static/who", None)]
-requests.append(("POST", "/who", bytes(40_000)))
+requests += [("GET", "/slow/who", None), ("POST", "/who", bytes(40_000))]
 print(json.dumps({c: sorted({answer(c, *one) for one in requests}) for c in sys.argv[1:]}))
 """
 
@@ -38,7 +38,8 @@ def test_source_hash_moves_only_the_clients_of_a_server_that_goes(bench: Bench, 
     """Of three servers: of two, all clients of the one that goes have the other anyway."""
     start_upstream(tree, "server3")
     try:
-        with haproxy("by-source", tree, HAPROXY_BALANCE="source", SERVER_COUNT="3"):
+        variables = {"HAPROXY_BALANCE": "source", "SERVER_COUNT": "3", "SLOW_PATHS": "/slow/"}
+        with haproxy("by-source", tree, **variables):
             before = servers_of_clients("by-source")
             assert {len(names) for names in before.values()} == {1}, before
             assert {names[0] for names in before.values()} == {"server1", "server2", "server3"}
