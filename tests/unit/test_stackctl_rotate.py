@@ -410,12 +410,12 @@ def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_dotenv_update_keeps_other_lines(env: Path) -> None:
-    env.write_text("# A=comment\nA='old' # why\nexport B=1\nA=later")
+    env.write_text("# A=comment\nA='old' # why\nexport B=1\nA=later\nexport D=old")
 
-    dotenv_file.update({"A": "it's", "C": "new"})
+    dotenv_file.update({"A": "it's", "C": "new", "D": "2"})
 
-    assert env.read_text() == '# A=comment\nA="it\'s"\nexport B=1\nC=new\n'
-    assert dict(dotenv.read(env).values) == {"A": "it's", "B": "1", "C": "new"}
+    assert env.read_text() == '# A=comment\nA="it\'s"\nexport B=1\nD=2\nC=new\n'
+    assert dict(dotenv.read(env).values) == {"A": "it's", "B": "1", "C": "new", "D": "2"}
 
 
 def test_dotenv_update_creates_a_private_file(env: Path) -> None:
