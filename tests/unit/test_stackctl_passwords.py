@@ -18,7 +18,7 @@ from tools.stackctl.docker import compose
 from tools.stackctl.docker.engine import Container
 from tools.stackctl.inside import ask
 from tools.stackctl.inside.databases import MYSQL, POSTGRESQL
-from tools.stackctl.inside.passwords import DB, REDIS, is_rotated
+from tools.stackctl.inside.passwords import DB, PASSWORDS, REDIS, Password, is_rotated
 
 # How redis.sh and postgres.sh end.
 REFUSED_BY_A_SCRIPT = 3
@@ -65,6 +65,7 @@ def project(image: str = "mysql:9.7", **environment: str) -> compose.Project:
     services.pop("server10")
     services["server2"] = {"image": "fake-local", "environment": environment}
     services["db"] = {"image": image, "environment": environment}
+    services["redis"] = {"image": "redis:8.0"}
     return compose.Project("project", "local", {"name": "project", "services": services})
 
 
@@ -128,6 +129,26 @@ def test_password_check_of_a_server_that_is_down_is_an_error(
     assert caught.value.problem == "db is not running"
     assert caught.value.hint == "Start the stack: ./stackctl up"
     assert programs.calls == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "environment", "changed"),
+    [
+        ({"DB_PASSWORD", "POSTGRES_PASSWORD"}, {}, [DB]),
+        ({"REDIS_PASSWORD", "DB_NAME"}, {}, [REDIS]),
+        ({"DB_NAME"}, {}, []),
+        # This stack has no broker of its own.
+        ({"BROKER_PASSWORD"}, {}, []),
+        ({"REDIS_PASSWORD"}, {"REDIS_HOST": "cache.example.com"}, []),
+        ({"DB_PASSWORD"}, {"DATABASE_URL": "mysql://u:p@db.example.com/n"}, []),
+    ],
+)
+def test_changed_password_is_that_of_a_server_of_the_stack(
+    variables: set[str], environment: dict[str, str], changed: list[Password]
+) -> None:
+    stack = project(**environment)
+
+    assert [one for one in PASSWORDS.values() if one.is_changed(stack, variables)] == changed
 
 
 @pytest.mark.parametrize(
