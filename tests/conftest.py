@@ -97,7 +97,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def tests_in(items: list[pytest.Item], folders: tuple[Path, ...]) -> list[pytest.Item]:
     """Return the tests in these folders and files."""
-    return [item for item in items if set(folders) & {item.path, *item.path.parents}]
+    paths = {item.path for item in items}
+    within = {path for path in paths if set(folders) & {path, *path.parents}}
+    return [item for item in items if item.path in within]
 
 
 def skip_unless(items: list[pytest.Item], is_available: Callable[[], object], hint: str) -> None:

@@ -171,6 +171,9 @@ from ops.environment.variable import SHARED, Variable
 VARIABLES = (Variable(name="SHELF", help="The first shelf.", required_in=SHARED),)
 """
 
+# In one process, so that each layer starts once for all tests.
+pytestmark = pytest.mark.xdist_group("adopted")
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:

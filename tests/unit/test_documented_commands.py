@@ -23,6 +23,9 @@ for test, listed in RUN.items():
         ROWS.setdefault(command, []).append((test, words or command))
 NOT_HERE = [row for listed in TABLE["not-here"].values() for row in listed]
 
+# In one process, so that each file of tests is read once.
+pytestmark = pytest.mark.xdist_group("documented")
+
 
 def matches(command: str, row: str) -> bool:
     """Return whether a row without a test is this command's; only the * at its end is special."""

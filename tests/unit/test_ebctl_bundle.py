@@ -26,6 +26,9 @@ LARGEST = 1_000_000
 DIGEST = f"registry.example.org:5000/team/mysite@sha256:{'0123456789abcdef' * 4}"
 EXPANDED = "commit='$Format:%h$'"
 
+# In one process, so that one clone is made; and where cfn-lint's rules are read once.
+pytestmark = pytest.mark.xdist_group("faults")
+
 
 def git(folder: Path, *arguments: str) -> str:
     """Run git and return what it printed."""

@@ -127,6 +127,9 @@ option_settings:
 """,
 }
 
+# In the process of test_ebctl_lint.py, where cfn-lint's rules are read once.
+pytestmark = pytest.mark.xdist_group("faults")
+
 
 @pytest.mark.parametrize("kind", VALID)
 def test_lint_finds_nothing_in_a_valid_file(kind: str) -> None:

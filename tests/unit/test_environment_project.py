@@ -27,7 +27,10 @@ GOOD = """VARIABLES = (
 )
 """
 COMPOSE = [path.name for path in ROOT.glob("docker-compose*.yaml")]
-COPIED = ("ops", "mysite", "manage.py", "docs", ".env.sample", *COMPOSE)
+COPIED = (
+    *("ops/__init__.py", "ops/environment", "ops/settings", "mysite/__init__.py", "manage.py"),
+    *("docs/environment.md", ".env.sample", *COMPOSE),
+)
 
 
 def declare(folder: Path, text: str) -> None:
@@ -40,8 +43,9 @@ def declare(folder: Path, text: str) -> None:
 def clone(tmp_path: Path) -> Path:
     """Copy the files that `./manage.py env` needs, and declare three project variables."""
     for name in COPIED:
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+        source, target = ROOT / name, tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
     declare(tmp_path, GOOD)
     return tmp_path
 

@@ -156,22 +156,26 @@ def catalog(original: bytes, translated: bytes) -> bytes:
     return header + table + b"".join(text + b"\0" for text in texts)
 
 
-@pytest.mark.parametrize("language", ["de", "fr", "en-us"])
-def test_language_code_selects_the_translation_while_models_load(
-    tmp_path: Path, language: str
-) -> None:
-    """The name of a many-to-many relation is translated before any app is ready."""
-    tree = copy_tree(tmp_path / "site")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project with two compiled translations."""
+    tree = copy_tree(tmp_path_factory.mktemp("site"))
     (tree / "api/locale").mkdir()
     for code in ("de", "fr"):
         path = tree / f"var/messages/api/locale/{code}/LC_MESSAGES/django.mo"
         path.parent.mkdir(parents=True)
         path.write_bytes(catalog(b"Basket", f"Basket in {code}".encode()))
+    return tree
 
+
+@pytest.mark.xdist_group("site")
+@pytest.mark.parametrize("language", ["de", "fr", "en-us"])
+def test_language_code_selects_the_translation_while_models_load(site: Path, language: str) -> None:
+    """The name of a many-to-many relation is translated before any app is ready."""
     done = run_forked(
         *("manage.py", "shell", "--verbosity", "0", "--command"),
         "from django.utils.translation import gettext; print(gettext('Basket'))",
-        cwd=tree,
+        cwd=site,
         env={"PATH": os.environ["PATH"], "DJANGO_LANGUAGE_CODE": language},
     )
 

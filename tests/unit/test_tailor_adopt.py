@@ -18,6 +18,9 @@ from tests.tree import ROOT
 from tests.unit.forks import run_forked
 from tools.tailor import adopt, project
 
+# In one process, so that one project adopts the stack for all tests.
+pytestmark = pytest.mark.xdist_group("tailor")
+
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
