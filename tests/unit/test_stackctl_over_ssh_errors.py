@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,15 @@ def test_clone_of_another_project_is_named(clone: Path) -> None:
     assert ended.stderr == f"error: {clone} has no stackctl: is it another project's clone?\n"
 
 
+@pytest.fixture
+def default_interrupt() -> Iterator[None]:
+    """Let programs be interrupted, also where the tests run in the background of a script."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("default_interrupt")
 @pytest.mark.parametrize("option", ["--watch", "--follow", "-f"])
 def test_command_that_only_an_interrupt_ends_ends_with_its_client(clone: Path, option: str) -> None:
     (clone / "stackctl").write_text("#!/bin/sh\nexec sleep 60\n")
