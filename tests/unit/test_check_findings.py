@@ -248,11 +248,22 @@ def test_csp_rule_is_for_the_common_path_of_all_pages_that_need_it() -> None:
     ],
 )
 def test_csp_rule_uses_the_policy_keyword_for_a_source(source: str, allowed: str) -> None:
-    seen = blocked("/", "img-src", source, enforced=False)
+    seen = blocked("/map/", "img-src", source, enforced=False)
 
     ((problem, *changes),) = report_of(seen)
-    assert problem == f"the Content-Security-Policy would block {allowed} (img-src) on /"
-    assert changes[-1].endswith(f'= {{"/": {{"img-src": ["{allowed}"]}}}}')
+    assert problem == f"the Content-Security-Policy would block {allowed} (img-src) on /map/"
+    assert changes[-1].endswith(f'= {{"/map/": {{"img-src": ["{allowed}"]}}}}')
+
+
+@pytest.mark.parametrize("pages", [("/",), ("/a/", "/b/")])
+def test_csp_rule_for_the_home_page_warns_that_it_counts_on_every_page(
+    pages: tuple[str, ...],
+) -> None:
+    ((_, *changes),) = report_of(*(blocked(page, "img-src", "blob") for page in pages))
+
+    assert changes[-1].endswith(
+        '= {"/": {"img-src": ["blob:"]}}  # on every page, the admin\'s too'
+    )
 
 
 def test_project_with_its_own_csp_gets_no_rule_of_the_stack() -> None:
