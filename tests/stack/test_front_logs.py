@@ -18,7 +18,8 @@ def test_haproxy_logs_only_json_lines(bench: Bench) -> None:
     # The health check of its container, its stats page and its metrics are no visits.
     bench.exec("haproxy", "bash", "/config/healthcheck")
     bench.rows()
-    bench.exec("haproxy", "bash", "-c", "echo GET / HTTP/1.0 >/dev/tcp/127.0.0.1/9145")
+    metrics = r"exec 3<>/dev/tcp/127.0.0.1/9145; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3"
+    bench.exec("haproxy", "bash", "-c", metrics)
     path = f"/who/{'x' * 4000}"
     assert bench.get("haproxy", path).text in SERVERS
 
