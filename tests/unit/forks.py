@@ -38,7 +38,7 @@ def run_forked(
     """
     with TemporaryDirectory() as folder:
         outputs = [f"{folder}/out", f"{folder}/err"]
-        process = _server()
+        process = _server(os.getpid())
         assert process.stdin and process.stdout
         json.dump([arguments, str(cwd), dict(env), outputs, seconds], process.stdin)
         print(file=process.stdin, flush=True)
@@ -48,7 +48,8 @@ def run_forked(
 
 
 @cache
-def _server() -> subprocess.Popen[str]:
+def _server(_: int) -> subprocess.Popen[str]:
+    """Return the server of this process: `make mutants` forks for each mutant."""
     command = [sys.executable, "-P", __file__]
     env = {"PATH": os.environ["PATH"]}
     pipe = subprocess.PIPE
