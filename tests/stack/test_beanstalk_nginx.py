@@ -47,14 +47,20 @@ def answer(path, length=0):
     text = response.read().decode()
     return response.status, dict(response.getheaders()), text, time.monotonic() - began
 
+def workers():
+    master = pathlib.Path("/run/nginx.pid").read_text().strip()
+    return set(pathlib.Path(f"/proc/{master}/task/{master}/children").read_text().split())
+
 answers = {"before the hook": answer("/", 40_000_000)}
+former = workers()
 program("/opt/elasticbeanstalk/bin/get-config", '[ "$3" = UPLOAD_MAX_MB ] && echo 37')
 program("/usr/local/bin/systemctl", 'exec nginx -s "$1"')
 subprocess.run([".platform/hooks/postdeploy/limits"], check=True)
-# nginx reloads in the background.
-latest = time.monotonic() + 10
-while "limit" not in str(answers.get("too large")) and time.monotonic() < latest:
-    answers["too large"] = answer("/", 40_000_000)
+# nginx reloads in the background: until then a former worker may answer.
+latest = time.monotonic() + 20
+while former & workers() and time.monotonic() < latest:
+    time.sleep(0.05)
+answers["too large"] = answer("/", 40_000_000)
 answers["down"] = answer("/")
 # The kernel answers no further connection.
 full = socket.create_server(("127.0.0.1", 8001), backlog=0)
