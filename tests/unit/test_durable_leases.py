@@ -70,6 +70,15 @@ def test_message_of_a_task_without_a_row_says_nothing_of_the_backlog(commit: Any
 
 
 @pytest.mark.usefixtures("long_queue")
+def test_task_message_counts_as_lost_at_last_also_after_an_older_one_was_received(
+    commit: Any,
+) -> None:
+    later(receive(commit("a")), rows.QUEUED_LOST_AT_LAST.total_seconds() + 7200)
+    later(commit("b"), rows.QUEUED_LOST_AT_LAST.total_seconds() + 3600)
+    assert rows.recover() == 1
+
+
+@pytest.mark.usefixtures("long_queue")
 def test_task_message_counts_as_lost_at_last(commit: Any) -> None:
     row = commit("a")
     later(row, rows.QUEUED_LOST_AT_LAST.total_seconds() - 60)
