@@ -12,7 +12,7 @@ from django.db.migrations.state import ProjectState
 def own_apps_without_migration() -> list[str]:
     """Return the labels of the project's apps whose models differ from their migrations.
 
-    An installed package may differ too, and nobody here could mend it.
+    An installed package may differ too, but its migrations are not the project's.
     """
     loader = MigrationLoader(None)
     detector = MigrationAutodetector(loader.project_state(), ProjectState.from_apps(apps))

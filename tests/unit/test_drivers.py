@@ -295,7 +295,7 @@ def test_postgres_sends_nothing_to_a_database_that_is_known_to_hang(postgres: Mo
         run(postgres, connection, gives_up(7))
     assert connection.ready == [1] and not connection.open
 
-    # Whoever gives a limit waits that long, such as for the end of a connection.
+    # A caller that gives a limit waits that long, such as for the end of a connection.
     assert run(postgres, connection, gives_up(7), timeout=3) == "rows"
 
 
