@@ -254,7 +254,8 @@ def policy_change(event: Event, pages: Sequence[str], where: Where) -> list[str]
         rule = json.dumps({path: {directive: [source]}})
         change = f"{SETTINGS}: CONTENT_SECURITY_POLICY_PATHS = {rule}"
         # A rule counts for all that begins with its path.
-        change += "  # on every page, the admin's too" * (path == "/")
+        if path == "/":
+            change += "  # on every page, the admin's too"
     if event["source"] == "inline" and event["directive"] in INLINE:
         return [INLINE[event["directive"]][1], change]
     return ["copy it into your static files", change] if "://" in source else [change]
