@@ -48,7 +48,6 @@ def main() -> None:
     environment.read_dotenv()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings.local")
 
-    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
     try:
@@ -56,8 +55,6 @@ def main() -> None:
             # Settings check the environment too, but a misspelt settings module never gets there.
             environment.load()
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as fault:
-        sys.exit(f"manage.py: {fault}")
     except Exception as error:
         from ops import mistakes
 

@@ -12,6 +12,11 @@ from django.utils.module_loading import import_string
 from ops.environment import places
 from ops.mistakes import near
 
+_LISTS = (
+    *("MIDDLEWARE", "AUTHENTICATION_BACKENDS", "FILE_UPLOAD_HANDLERS"),
+    *("DATABASE_ROUTERS", "PASSWORD_HASHERS"),
+)
+
 
 @register("settings")
 def check_names(**_: object) -> list[CheckMessage]:
@@ -29,9 +34,14 @@ def check_names(**_: object) -> list[CheckMessage]:
 
 def _names() -> Iterator[tuple[str, str]]:
     """Yield each setting with a name in it."""
-    for setting in ("MIDDLEWARE", "AUTHENTICATION_BACKENDS", "FILE_UPLOAD_HANDLERS"):
+    for setting in _LISTS:
         for name in getattr(settings, setting):
-            yield setting, name
+            # A router may be an object.
+            if isinstance(name, str):
+                yield setting, name
+    for setting in ("EMAIL_BACKEND", "MESSAGE_STORAGE"):
+        yield setting, getattr(settings, setting)
+    yield "SESSION_ENGINE", f"{settings.SESSION_ENGINE}.SessionStore"
     for validator in settings.AUTH_PASSWORD_VALIDATORS:
         yield "AUTH_PASSWORD_VALIDATORS", validator["NAME"]
     for storage in settings.STORAGES.values():

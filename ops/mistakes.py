@@ -9,7 +9,9 @@ import inspect
 import linecache
 import os
 import pkgutil
+import sys
 import traceback
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -18,8 +20,15 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import Settings, settings
 from django.contrib.staticfiles.storage import HashedFilesMixin
-from django.db.migrations.exceptions import NodeNotFoundError
+from django.core.exceptions import ImproperlyConfigured
+from django.db.migrations.exceptions import (
+    BadMigrationError,
+    CircularDependencyError,
+    NodeNotFoundError,
+)
+from django.template.library import InvalidTemplateLibrary
 from django.urls import include
+from django.views.debug import SafeExceptionReporterFilter
 from rest_framework.settings import import_from_string
 
 from ops.environment import places
@@ -31,6 +40,13 @@ _GETENV = type(os.environ).__getitem__.__code__
 
 _PACKAGE = "A package: `make setup` installs the locked ones, `make add PACKAGE=...` adds one."
 
+_MIGRATIONS = {
+    NodeNotFoundError: "{}.\n    Correct its `dependencies`, or add the file of the one it needs.",
+    BadMigrationError: "{}.\n    Add it, or move the file if it is no migration.",
+    CircularDependencyError: "These migrations depend on each other: {}.\n"
+    "    Correct their `dependencies`.",
+}
+
 # The project's own code; an adopted project's is next to the stack's folder.
 _ROOTS = {ROOT, Path(os.environ.get("SOURCE_ROOT") or ROOT)}
 
@@ -39,8 +55,10 @@ def message(error: Exception) -> str:
     """Return what is wrong, where, and the next step; nothing for an error of another kind."""
     if isinstance(error, SyntaxError):
         return _syntax(error)
-    if isinstance(error, NodeNotFoundError):
-        return f"{error}.\n    Correct its `dependencies`, or add the file of the one it needs."
+    if type(error) in _MIGRATIONS:
+        return _MIGRATIONS[type(error)].format(error)
+    if isinstance(error, InvalidTemplateLibrary) and isinstance(error.__context__, ImportError):
+        return message(error.__context__)
     frames = [
         frame
         for frame in traceback.walk_tb(error.__traceback__)
@@ -61,6 +79,10 @@ def message(error: Exception) -> str:
         return f"{os.environ['DJANGO_SETTINGS_MODULE']}: {error}. Correct the setting."
     if isinstance(error, ModuleNotFoundError) and (text := _module(error)):
         return text
+    if isinstance(error, ImproperlyConfigured):
+        # The stack's names the place. While a package is imported a setting is wrong, not the line.
+        own = Path(raised_in.f_code.co_filename).is_relative_to(ROOT / "ops")
+        return str(error) if own or _imports_package(frames) else _line(error, frames) or str(error)
     return _line(error, frames)
 
 
@@ -77,7 +99,9 @@ def _app(entry: str, error: ImportError) -> str:
     if not isinstance(error, ModuleNotFoundError):
         return f"{where}: {error}"
     step = f"Correct the name. {_PACKAGE}"
-    if where == "INSTALLED_APPS":
+    if len(entry) == 1:
+        step = 'A string in place of a list adds its letters: write INSTALLED_APPS += ["shop"].'
+    elif where == "INSTALLED_APPS":
         step = "If these are two names, add the comma between them."
     elif entry.isidentifier():
         step += f" A new app: remove the line, `./manage.py startapp {entry}`, add it again."
@@ -119,7 +143,12 @@ def _module(error: ModuleNotFoundError) -> str:
 
 
 def _texts(value: object) -> list[object]:
-    return [*value] if isinstance(value, list | tuple) else [value]
+    """Return a setting's texts, those in lists and dicts too."""
+    if isinstance(value, dict):
+        value = [*value.values()]
+    if not isinstance(value, list | tuple):
+        return [value]
+    return [text for one in value for text in _texts(one)]
 
 
 def _line(error: Exception, frames: list[tuple[FrameType, int]]) -> str:
@@ -141,11 +170,30 @@ def _line(error: Exception, frames: list[tuple[FrameType, int]]) -> str:
     step = "Correct the line."
     if isinstance(error, ModuleNotFoundError) and error.name:
         step = f"Correct the name.{near(error.name)} {_PACKAGE}"
+    elif isinstance(error, AttributeError) and error.name:
+        step += _question(error.name, dir(error.obj))
+    elif isinstance(error, NameError) and error.name:
+        step += _question(error.name, {**frame.f_builtins, **frame.f_globals, **frame.f_locals})
+    # Checks import neither migrations nor commands.
+    command = sys.argv[1] if {"migrations", "commands"} & {*Path(path).parts} else "check"
     return (
-        f"{where}: {type(error).__name__}: {error}\n"
+        f"{where}: {type(error).__name__}: {_without_secrets(str(error))}\n"
         f"    {linecache.getline(path, line).strip()}\n"
-        f"    {step} `./manage.py check --traceback` shows the calls that it leads to."
+        f"    {step} `./manage.py {command} --traceback` shows the calls that it leads to."
     )
+
+
+def _imports_package(frames: list[tuple[FrameType, int]]) -> bool:
+    codes = [frame.f_code for frame, _ in frames]
+    return any(c.co_name == "<module>" and "site-packages" in c.co_filename for c in codes)
+
+
+def _without_secrets(text: str) -> str:
+    """Hide values that a conversion such as int() quotes, of variables with a secret's name."""
+    for name, value in os.environ.items():
+        if len(value) >= 4 and SafeExceptionReporterFilter.hidden_settings.search(name):
+            text = text.replace(value, SafeExceptionReporterFilter.cleansed_substitute)
+    return text
 
 
 def _in_project(path: str) -> bool:
@@ -174,6 +222,11 @@ def _variable(name: str, where: str) -> str:
     )
 
 
+def _question(name: str, names: Iterable[str], whole: str = "{}") -> str:
+    close = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.7)
+    return f" Did you mean {whole.format(*close)!r}?" if close else ""
+
+
 def near(name: str) -> str:
     """Return a question, with a space before it, that names the closest module; or nothing.
 
@@ -186,9 +239,7 @@ def near(name: str) -> str:
         folders = None if parent is None else getattr(parent, "__path__", [])
         names = {module.name for module in pkgutil.iter_modules(folders)} | {*dir(parent)}
         if part not in names:
-            close = difflib.get_close_matches(part, sorted(names), n=1, cutoff=0.7)
-            whole = ".".join([*parts[:index], *close, *parts[index + 1 :]])
-            return f" Did you mean {whole!r}?" if close else ""
+            return _question(part, names, ".".join([*parts[:index], "{}", *parts[index + 1 :]]))
         try:
             parent = import_module(".".join(parts[: index + 1]))
         except ImportError:

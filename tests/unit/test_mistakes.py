@@ -22,6 +22,7 @@ def check(
     package = folder / "broken"
     package.mkdir()
     for name, text in {"local": settings, **files}.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / f"{name}.py").write_text(text)
     done = run_forked(
         *("manage.py", *command, *options),
@@ -49,6 +50,7 @@ def check(
         ),
         ("'accounts.apps.Acounts'", ("does not contain a 'Acounts' class",)),
         ("'django.contrib.sites' 'x'", ("If these are two names, add the comma",)),
+        ("*'xy'", ("there is no app 'x'.\n", "write INSTALLED_APPS += [")),
     ],
 )
 def test_unknown_app_is_one_message_with_place_and_next_step(
@@ -57,7 +59,7 @@ def test_unknown_app_is_one_message_with_place_and_next_step(
     message = check(tmp_path, APPS.format(entry))
 
     assert message.startswith("manage.py: INSTALLED_APPS")
-    assert "'x'" in entry or f"{tmp_path}/broken/local.py line 2" in message
+    assert "'x" in entry or f"{tmp_path}/broken/local.py line 2" in message
     assert all(part in message for part in parts), message
     assert "Traceback" not in message
 
@@ -84,6 +86,30 @@ def test_unknown_app_is_one_message_with_place_and_next_step(
             ("NameError", "    price = pric\n"),
         ),
         (
+            "INSTALLED_APPS += ['broken.shop']",
+            "from django.db import models\nname = models.Charfield()\n",
+            2,
+            ("Correct the line. Did you mean 'CharField'?",),
+        ),
+        (
+            "INSTALLED_APPS += ['broken.shop']",
+            "orders = []\nprint(ordes)\n",
+            2,
+            ("Correct the line. Did you mean 'orders'?",),
+        ),
+        (
+            "ROOT_URLCONF = 'broken.shop'",
+            "from django.urls import path\nurlpatterns = [path('<integer:pk>/', print)]\n",
+            2,
+            ("ImproperlyConfigured: URL route", "invalid converter 'integer'"),
+        ),
+        (
+            "TEMPLATES[0]['OPTIONS']['builtins'] = ['broken.shop']",
+            "import nothing_of_that_name\n",
+            1,
+            ("No module named 'nothing_of_that_name'\n",),
+        ),
+        (
             "ROOT_URLCONF = 'broken.shop'",
             "from django.urls import path\nurlpatterns = [path('', 'shop.home')]\n",
             2,
@@ -100,6 +126,41 @@ def test_error_while_a_module_is_imported_is_one_message_with_its_line(
     assert message.startswith(f"manage.py: {tmp_path}/broken/shop.py line {line}: "), message
     assert all(part in message for part in parts), message
     assert "Traceback" not in message
+
+
+def test_setting_that_a_package_misses_is_not_reported_as_the_line_that_imports_it(
+    tmp_path: Path,
+) -> None:
+    message = check(
+        tmp_path,
+        APPS.format("'broken'") + "AUTH_USER_MODEL = 'accounts.Usr'\n",
+        __init__="",
+        models="import django.contrib.auth.admin\n",
+    )
+
+    assert message == (
+        "manage.py: AUTH_USER_MODEL refers to model 'accounts.Usr' that has not been installed\n"
+    )
+
+
+def test_value_of_a_secret_is_not_in_the_message(tmp_path: Path) -> None:
+    line = "import os; os.environ['SHOP_KEY'] = 'pass' + 'word'; X = int(os.environ['SHOP_KEY'])"
+    message = check(tmp_path, f"from mysite.settings.local import *\n{line}\n")
+
+    assert "line 2: ValueError: invalid literal for int() with base 10: '***" in message
+    assert "password" not in message
+
+
+def test_calls_of_a_failing_command_are_shown_by_the_same_command(tmp_path: Path) -> None:
+    message = check(
+        tmp_path,
+        APPS.format("'broken'"),
+        command=("bake",),
+        __init__="",
+        **{"management/commands/bake": "from django.core.management import BaseComand\n"},
+    )
+
+    assert "`./manage.py bake --traceback` shows the calls" in message
 
 
 def test_error_in_tasks_is_one_message_with_its_line(tmp_path: Path) -> None:
@@ -147,6 +208,26 @@ def test_error_inside_a_function_keeps_its_traceback(tmp_path: Path) -> None:
     message = check(tmp_path, APPS.format("'broken.shop'"), shop=shop)
 
     assert "Traceback" in message and message.endswith("ZeroDivisionError: division by zero\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Migration 0001 in app broken has no Migration class.\n    Add it"),
+        (
+            "from django.db import migrations\n"
+            "class Migration(migrations.Migration):\n    dependencies = [('broken', '0001')]\n",
+            "These migrations depend on each other: broken.0001.\n    Correct their",
+        ),
+    ],
+)
+def test_broken_migration_is_one_message(tmp_path: Path, text: str, message: str) -> None:
+    files = {"__init__": "", "migrations/__init__": "", "migrations/0001": text}
+    settings = APPS.format("'broken'")
+
+    assert check(tmp_path, settings, command=("makemigrations",), **files).startswith(
+        f"manage.py: {message}"
+    )
 
 
 def test_dependency_on_a_migration_that_does_not_exist_is_one_message() -> None:
@@ -204,6 +285,18 @@ def test_option_traceback_shows_all_of_an_error_in_the_settings(tmp_path: Path) 
         ),
         ("AUTHENTICATION_BACKENDS = ['x']", ("ops.E003", "there is no 'x'.")),
         ("STORAGES['default'] = {'BACKEND': 'x.Y'}", ("ops.E003", "there is no 'x.Y'.")),
+        ("DATABASE_ROUTERS = [object(), 'x.Y']", ("ops.E003", "DATABASE_ROUTERS in")),
+        ("EMAIL_BACKEND = 'django.core.mail.backends.smpt.X'", ("ops.E003", "EMAIL_BACKEND in")),
+        ("PASSWORD_HASHERS = ['x.Y']", ("ops.E003", "PASSWORD_HASHERS in")),
+        ("MESSAGE_STORAGE = 'x.Y'", ("ops.E003", "MESSAGE_STORAGE in")),
+        (
+            "SESSION_ENGINE = 'django.contrib.sessions.backends.databse'",
+            ("ops.E003", "SESSION_ENGINE: there is no 'django.contrib.sessions.backends.databse."),
+        ),
+        (
+            "TEMPLATES[0]['OPTIONS']['builtins'] = ['accounts.tags']",
+            ("TEMPLATES in", "line 2: there is no module 'accounts.tags'."),
+        ),
         (
             "TEMPLATES[0]['OPTIONS']['context_processors'] += ['accounts.apps.cart']",
             ("ops.E003", "TEMPLATES in", "'accounts.apps.cart'"),
