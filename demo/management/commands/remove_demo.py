@@ -23,7 +23,7 @@ FIGURES = re.compile(r"^\| [0-9,]+ (?:uploads|visits counted) .*\n", re.M)
 # How a module uses the demo, and the folders in which tests and tools may name any app.
 USE = re.compile(r"""^\s*(?:from|import) demo\b|["']demo["'.]""")
 STACK = {"benchmarks", "demo", "ops", "tests", "tools"}
-# What copier asked: an update brings what the answers say.
+# copier's answers: an update adds the demo again while they say `demo: true`.
 ANSWERS = ".copier-answers.yml"
 NEXT = """The demo is removed. Next:
 1. Check the changes: git status
