@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from django.apps import apps
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
@@ -20,8 +20,13 @@ def own_apps_without_migration() -> list[str]:
     return [
         app.label
         for app in apps.get_app_configs()
-        if app.label in changed and any(app.get_models()) and _is_own(Path(app.path))
+        if app.label in changed and _has_tables(app) and _is_own(Path(app.path))
     ]
+
+
+def _has_tables(app: AppConfig) -> bool:
+    """Return whether migrations create tables for an app; not those of unmanaged models."""
+    return any(model._meta.managed for model in app.get_models())
 
 
 def _is_own(folder: Path) -> bool:

@@ -118,7 +118,7 @@ def test_migrate_with_lock_drops_the_statement_time_limits(
 def test_migrate_with_lock_names_an_app_whose_models_have_no_migration(
     tmp_path: Path, *, migrations: bool
 ) -> None:
-    for app in ("shop", "site-packages/package"):
+    for app in ("shop", "legacy", "site-packages/package"):
         folder = tmp_path / app
         (folder / "migrations").mkdir(parents=True)
         (folder / "__init__.py").touch()
@@ -127,10 +127,11 @@ def test_migrate_with_lock_names_an_app_whose_models_have_no_migration(
         else:
             (folder / "migrations").rmdir()
         (folder / "models.py").write_text(
-            "from django.db import models\nclass Note(models.Model): text = models.TextField()\n"
+            "from django.db import models\nclass Note(models.Model):\n"
+            f"    class Meta: managed = {app != 'legacy'}\n"
         )
     (tmp_path / "local.py").write_text(
-        "from mysite.settings.test import *\nINSTALLED_APPS += ['shop', 'package']\n"
+        "from mysite.settings.test import *\nINSTALLED_APPS += ['shop', 'legacy', 'package']\n"
     )
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate_with_lock", "--verbosity=0"],
