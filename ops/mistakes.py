@@ -80,7 +80,8 @@ def message(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and (text := _module(error)):
         return text
     if isinstance(error, ImproperlyConfigured):
-        # The stack's names the place. While a package is imported a setting is wrong, not the line.
+        # An error of the stack names its place. One that comes while a package is imported is of
+        # a setting, not of the line that imports it.
         own = Path(raised_in.f_code.co_filename).is_relative_to(ROOT / "ops")
         return str(error) if own or _imports_package(frames) else _line(error, frames) or str(error)
     return _line(error, frames)

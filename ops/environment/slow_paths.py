@@ -27,8 +27,8 @@ def prefix(text: str) -> None:
         )
     if text.startswith(_OTHERS):
         raise InvalidValueError(
-            f"{text[:80]!r} is not a page of the application, or a probe",
-            "Name the paths of slow pages alone.",
+            f"{text[:80]!r} has static files, uploads, metrics or a health check",
+            "Remove it: only pages of your apps can be slow pages.",
         )
 
 
