@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
@@ -18,9 +18,10 @@ from tests.waiting import eventually
 
 # Longer than any limit of HAProxy; a request without a response until then has failed.
 TIMEOUT_SECONDS = 40
-# Pauses between two requests of a client, in seconds.
-PAGE_PAUSE = 0.4
-WRITE_PAUSE = 0.8
+# Between the starts of two requests of a client, in seconds.
+PAGE_INTERVAL = 0.4
+WRITE_INTERVAL = 0.8
+SLOW_INTERVAL = 2.5
 # Bytes of a slow request body.
 SLOW_BODY_BYTES = 20
 
@@ -62,33 +63,47 @@ class Outcome:
 
 @dataclass
 class Client:
-    """A client that sends requests one after another and never retries."""
+    """Requests at a fixed rate, even while earlier ones are still running; none is retried.
+
+    An open loop: a load that waits for answers sends less when the site is slow, which hides it.
+    https://www.usenix.org/conference/nsdi-06/open-versus-closed-cautionary-tale
+    """
 
     requests: Iterator[Request]
+    # Whether the next request uses the same connection; while that is busy, a new one.
     keep_alive: bool = True
-    # Pause between two requests, in seconds.
-    pause: float = 0.1
+    # Seconds between the starts of two requests.
+    interval: float = 0.2
     # For requests over HTTPS.
     ssl_context: ssl.SSLContext | None = None
     outcomes: list[Outcome] = field(default_factory=list)
-    connection: http.client.HTTPConnection | None = None
+    idle: list[http.client.HTTPConnection] = field(default_factory=list)
 
     def run(self, port: int, over: threading.Event) -> None:
-        """Send requests until the load ends; the running request is finished."""
+        """Start each request in its own thread until the load ends, then wait for all responses."""
+        due = time.monotonic()
+        threads: list[threading.Thread] = []
         for request in self.requests:
-            if over.is_set():
+            if over.wait(max(0.0, due - time.monotonic())):
                 break
-            self.outcomes.append(self.ask(port, request))
-            over.wait(self.pause)
+            threads = [thread for thread in threads if thread.is_alive()]
+            threads.append(threading.Thread(target=self.record, args=(port, request)))
+            threads[-1].start()
+            due += self.interval
+        for thread in threads:
+            thread.join()
         self.close()
+
+    def record(self, port: int, request: Request) -> None:
+        """Send one request and record its outcome."""
+        self.outcomes.append(self.ask(port, request))
 
     def ask(self, port: int, request: Request) -> Outcome:
         """Send one request and read its whole response."""
         started = time.monotonic()
         status, error = 0, ""
+        connection = self.connection(port)
         try:
-            if self.connection is None:
-                self.connection = self.connect(port)
             headers = {} if self.keep_alive else {"Connection": "close"}
             if request.cookie:
                 headers["Cookie"] = request.cookie
@@ -96,19 +111,29 @@ class Client:
             if request.body_seconds:
                 body = slow_body(request.body_seconds)
                 headers["Content-Length"] = str(SLOW_BODY_BYTES)
-            self.connection.request(request.method, request.path, body=body, headers=headers)
-            answer = self.connection.getresponse()
+            connection.request(request.method, request.path, body=body, headers=headers)
+            answer = connection.getresponse()
             answer.read()
             status = answer.status
             if status != request.status:
                 # HAProxy's line has the same id.
                 error = f"request {answer.getheader('X-Request-ID')}"
-            if answer.will_close:
-                self.close()
+            # At most one is kept: HAProxy would close those that stay idle.
+            if not self.keep_alive or answer.will_close or self.idle:
+                connection.close()
+            else:
+                self.idle.append(connection)
         except (OSError, http.client.HTTPException) as reason:
             error = repr(reason)
-            self.close()
+            connection.close()
         return Outcome(request, started, time.monotonic() - started, status, error)
+
+    def connection(self, port: int) -> http.client.HTTPConnection:
+        """Return the idle connection, or a new one."""
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return self.connect(port)
 
     def connect(self, port: int) -> http.client.HTTPConnection:
         """Return a connection, which opens with its first request."""
@@ -119,32 +144,21 @@ class Client:
         )
 
     def close(self) -> None:
-        """Close the connection; the next request opens a new one."""
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+        """Close the idle connections."""
+        while self.idle:
+            self.idle.pop().close()
 
 
-class Arrivals(Client):
-    """Requests at a fixed rate, `pause` apart, even while earlier ones are still running."""
+class ClosedLoop(Client):
+    """Requests one after another without a pause: one is running at any time."""
 
     def run(self, port: int, over: threading.Event) -> None:
-        """Send each request in its own thread until the load ends, then wait for all responses."""
-        due = time.monotonic()
-        threads = []
+        """Send requests until the load ends; the running request is finished."""
         for request in self.requests:
-            if over.wait(max(0.0, due - time.monotonic())):
+            if over.is_set():
                 break
-            threads.append(threading.Thread(target=self.send_alone, args=(port, request)))
-            threads[-1].start()
-            due += self.pause
-        for thread in threads:
-            thread.join()
-
-    def send_alone(self, port: int, request: Request) -> None:
-        """Send one request over its own connection."""
-        visitor = Client(iter(()), keep_alive=False)
-        self.outcomes.append(visitor.ask(port, request))
+            self.record(port, request)
+        self.close()
 
 
 def slow_body(seconds: float) -> Iterator[bytes]:
@@ -168,25 +182,26 @@ def unique_orders() -> Iterator[Request]:
 def mixed_clients(static: str) -> list[Client]:
     """Return 32 clients: fast and slow pages, writes, files; kept and new connections.
 
-    One server can serve all of it while the other is replaced: the slow page occupies one worker,
-    all other requests two thirds of the second. More would test overload (test_overload.py).
+    One server can serve all of it while the other is replaced: the slow page occupies one worker
+    four fifths of the time, all other requests less of the second. More would test overload
+    (test_overload.py).
     """
     fast, slow = repeated("GET", "/profile/"), repeated("GET", "/loadtest/slow/2000")
     return [
-        *(Client(fast(), pause=PAGE_PAUSE) for _ in range(14)),
-        *(Client(fast(), pause=PAGE_PAUSE, keep_alive=False) for _ in range(4)),
-        *(Client(unique_orders(), pause=WRITE_PAUSE) for _ in range(6)),
-        *(Client(unique_orders(), pause=WRITE_PAUSE, keep_alive=False) for _ in range(2)),
-        *(Client(repeated("GET", static)()) for _ in range(4)),
-        *(Client(repeated("GET", static)(), keep_alive=False) for _ in range(1)),
-        Client(slow()),
+        *(Client(fast(), interval=PAGE_INTERVAL) for _ in range(14)),
+        *(Client(fast(), interval=PAGE_INTERVAL, keep_alive=False) for _ in range(4)),
+        *(Client(unique_orders(), interval=WRITE_INTERVAL) for _ in range(6)),
+        *(Client(unique_orders(), interval=WRITE_INTERVAL, keep_alive=False) for _ in range(2)),
+        *(Client(repeated("GET", static)(), interval=PAGE_INTERVAL) for _ in range(4)),
+        Client(repeated("GET", static)(), interval=PAGE_INTERVAL, keep_alive=False),
+        Client(slow(), interval=SLOW_INTERVAL),
     ]
 
 
 class Load(InBackground):
     """Run all clients in parallel during a `with` block."""
 
-    def __init__(self, port: int, clients: list[Client]) -> None:
+    def __init__(self, port: int, clients: Sequence[Client]) -> None:
         """Prepare the clients; entering the block starts them."""
         self.clients = clients
         tasks = [partial(client.run, port) for client in clients]

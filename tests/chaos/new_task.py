@@ -11,7 +11,7 @@ from tests.stack.compose import Stack
 from tests.stack.test_live_edit import edited
 
 # Four requests a second.
-PAUSE = 0.25
+INTERVAL = 0.25
 ACCEPTED = 202
 TASK = """
 from celery import shared_task
@@ -72,7 +72,7 @@ class TaskLoad(Load):
     def __init__(self, stack: Stack) -> None:
         """Prepare the client; entering the block starts it."""
         self.stack = stack
-        super().__init__(stack.http_port, [Client(task_requests(), pause=PAUSE)])
+        super().__init__(stack.http_port, [Client(task_requests(), interval=INTERVAL)])
 
     @property
     def accepted(self) -> set[str]:

@@ -14,7 +14,7 @@ import pytest
 from tests.chaos import release
 from tests.chaos.conftest import VISIBILITY_SECONDS, check_nothing_lost, check_writes
 from tests.chaos.disk import watched_disk
-from tests.chaos.load import Arrivals, Client, Load, Outcome, repeated
+from tests.chaos.load import Client, Load, Outcome, repeated
 from tests.chaos.new_task import TaskLoad, release_with_a_new_task
 from tests.chaos.release import (
     both_on,
@@ -44,7 +44,7 @@ def test_deploys_and_rollback_fail_no_request_and_lose_no_task(
 ) -> None:
     """Release r3 adds a task; after the rollback, r2 receives messages for it."""
     seconds = []
-    monitor = Load(loaded.http_port, [Client(repeated("GET", "/healthz")(), pause=0.5)])
+    monitor = Load(loaded.http_port, [Client(repeated("GET", "/healthz")(), interval=0.5)])
     tasks = TaskLoad(loaded)
     with load, monitor:
         load.warm_up()
@@ -119,7 +119,7 @@ def test_deploy_at_seventy_percent_of_the_capacity_fails_no_request(
     """Requests arrive at a fixed rate; half of the workers could not serve them."""
     page = repeated("GET", "/loadtest/slow/100")
     rate = 0.7 * CAPACITY_PER_SECOND
-    load = Load(loaded.http_port, [Arrivals(page(), pause=1 / rate)])
+    load = Load(loaded.http_port, [Client(page(), keep_alive=False, interval=1 / rate)])
     with load:
         load.over.wait(release.STEADY_SECONDS)
         released = time.monotonic()

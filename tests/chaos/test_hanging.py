@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.conftest import check_writes
-from tests.chaos.load import Arrivals, Load, Outcome, Request, repeated, unique_orders
+from tests.chaos.load import Client, Load, Outcome, Request, repeated, unique_orders
 from tests.chaos.recovery import RECOVERY_SECONDS, seconds_to_recover
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack, docker
@@ -48,7 +48,7 @@ def connect(stack: Stack, service: str) -> None:
     docker("network", "connect", "--alias", service, network, stack.container(service))
 
 
-def fixed_rate_visitors(static: str) -> list[Arrivals]:
+def fixed_rate_visitors(static: str) -> list[Client]:
     """Return requests of each kind, RATE a second in total."""
     sources = [
         repeated("GET", "/profile/"),
@@ -59,7 +59,7 @@ def fixed_rate_visitors(static: str) -> list[Arrivals]:
         unique_orders,
         lambda: itertools.repeat(Request("GET", "/profile/", cookie=SESSION)),
     ]
-    return [Arrivals(source(), pause=len(sources) / RATE) for source in sources]
+    return [Client(source(), keep_alive=False, interval=len(sources) / RATE) for source in sources]
 
 
 def needs_service(outcome: Outcome, service: str) -> bool:

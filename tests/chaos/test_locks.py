@@ -53,8 +53,8 @@ def test_migration_that_waits_for_a_lock_fails_no_request(
     load = Load(
         loaded.http_port,
         [
-            *(Client(repeated("GET", "/loadtest/parked")(), pause=0.9) for _ in range(10)),
-            *(Client(repeated("GET", "/profile/")(), pause=0.9) for _ in range(5)),
+            *(Client(repeated("GET", "/loadtest/parked")(), interval=1) for _ in range(10)),
+            *(Client(repeated("GET", "/profile/")(), interval=1) for _ in range(5)),
         ],
     )
     with load, migrations(loaded, locked=COLUMN):

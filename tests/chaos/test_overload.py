@@ -1,11 +1,11 @@
-"""More clients than the servers can serve."""
+"""More requests than the servers can serve."""
 
 import time
 from itertools import repeat
 
 import pytest
 
-from tests.chaos.load import Client, Load, Request
+from tests.chaos.load import Client, ClosedLoop, Load, Request
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
 from tests.waiting import eventually
@@ -15,13 +15,21 @@ pytestmark = pytest.mark.alone
 # Four workers at 50 ms a request: about 80 requests a second on any machine.
 SLOW_PAGE = Request("GET", "/loadtest/slow/50")
 WORKERS = 4
-# Long enough for the queue to overflow at ten times the capacity.
+# Four times as many requests arrive.
+ARRIVALS = 320
+VISITORS = 32
+# Long enough for the queue to overflow.
 SECONDS = 8.0
 
 
-def goodput(stack: Stack, visitors: int) -> tuple[float, Load]:
-    """Return the successful requests a second with this many clients, and the load."""
-    load = Load(stack.http_port, [Client(repeat(SLOW_PAGE), pause=0) for _ in range(visitors)])
+def overload() -> list[Client]:
+    """Return clients that send ARRIVALS requests a second."""
+    return [Client(repeat(SLOW_PAGE), interval=VISITORS / ARRIVALS) for _ in range(VISITORS)]
+
+
+def goodput(stack: Stack, clients: list[Client]) -> tuple[float, Load]:
+    """Return the successful requests a second with these clients, and the load."""
+    load = Load(stack.http_port, clients)
     started = time.monotonic()
     with load:
         load.over.wait(SECONDS)
@@ -32,16 +40,16 @@ def goodput(stack: Stack, visitors: int) -> tuple[float, Load]:
 
 
 def test_overload_sheds_requests_and_keeps_goodput(loaded: Stack, figures: Figures) -> None:
-    best, _ = goodput(loaded, WORKERS)
+    best, _ = goodput(loaded, [ClosedLoop(repeat(SLOW_PAGE)) for _ in range(WORKERS)])
     started = loaded.inspect("server1", "{{.State.StartedAt}}")
     taken_out = loaded.taken_out()
     assert {"server1", "server2"} <= {server for _, server in taken_out}
 
-    good, load = goodput(loaded, 40 * WORKERS)
+    good, load = goodput(loaded, overload())
 
     shed = [outcome for outcome in load.outcomes if outcome.failed]
     figures.add(
-        f"{len(load.clients)} clients where {WORKERS} can be served",
+        f"{ARRIVALS} requests a second arrive where {WORKERS} workers serve 80",
         "goodput at least 90 % of the best; the rest 503 within 2 s",
         load,
         f"{good:.0f} successful requests a second, {best:.0f} at capacity",
@@ -57,8 +65,7 @@ def test_overload_sheds_requests_and_keeps_goodput(loaded: Stack, figures: Figur
 
 
 def test_shed_request_gets_503_with_retry_after(loaded: Stack) -> None:
-    load = Load(loaded.http_port, [Client(repeat(SLOW_PAGE), pause=0) for _ in range(40 * WORKERS)])
-    with load:
+    with Load(loaded.http_port, overload()):
         (answer,) = eventually(
             # In a list, since a response with an error status is false.
             lambda: [a for a in [loaded.get("/profile/")] if a.status_code == 503],

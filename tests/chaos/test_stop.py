@@ -1,7 +1,7 @@
 """Servers that are stopped, restarted, recreated and killed under load."""
 
 from tests.chaos.conftest import check_nothing_lost, check_writes
-from tests.chaos.load import Load
+from tests.chaos.load import ClosedLoop, Load, mixed_clients
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack, docker
 
@@ -43,13 +43,15 @@ def test_recreating_a_server_fails_no_request(loaded: Stack, load: Load, figures
 
 
 def test_killing_a_server_fails_requests_as_control(
-    loaded: Stack, load: Load, figures: Figures
+    loaded: Stack, static: str, figures: Figures
 ) -> None:
     """The control: the load detects failed requests."""
-    for client in load.clients:
-        # Without pauses, more requests are running at the kill.
-        client.pause = 0
-    with load:
+    # Without pauses, more requests are running at the kill.
+    clients = [
+        ClosedLoop(client.requests, keep_alive=client.keep_alive)
+        for client in mixed_clients(static)
+    ]
+    with Load(loaded.http_port, clients) as load:
         load.warm_up()
         kills = 0
         while not (kills and load.failed) and kills < KILLS:

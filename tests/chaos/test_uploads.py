@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from demo.tests.images import make_costly_jpeg
 from tests.chaos.conftest import check_nothing_lost
-from tests.chaos.load import Client, Load, Request
+from tests.chaos.load import ClosedLoop, Load, Request
 from tests.chaos.reliability import Figures
 from tests.stack.compose import Stack
 from tests.stack.uploads import Uploader, check_uploads_survive_kills, states
@@ -65,7 +65,7 @@ def test_costly_images_fail_without_failed_requests(
 def test_concurrent_visits_are_counted_exactly(loaded: Stack, figures: Figures) -> None:
     before = loaded.get("/api/hits/").json()["hits"]
     count = Request("POST", "/api/hits/")
-    clients = [Client(iter([count] * (VISITS // VISITORS)), pause=0) for _ in range(VISITORS)]
+    clients = [ClosedLoop(iter([count] * (VISITS // VISITORS))) for _ in range(VISITORS)]
     load = Load(loaded.http_port, clients)
     with load:
         eventually(

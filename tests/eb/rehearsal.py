@@ -150,10 +150,10 @@ class Rehearsal:
         return Load(
             self.port,
             [
-                *(Client(page(), pause=0.1) for _ in range(5)),
-                *(Client(page(), keep_alive=False, pause=0.1) for _ in range(2)),
-                *(Client(status(), pause=0.2) for _ in range(2)),
-                *(Client(file(), pause=0.1) for _ in range(2)),
+                *(Client(page()) for _ in range(5)),
+                *(Client(page(), keep_alive=False) for _ in range(2)),
+                *(Client(status(), interval=0.4) for _ in range(2)),
+                *(Client(file()) for _ in range(2)),
                 *more,
             ],
         )

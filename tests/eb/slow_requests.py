@@ -12,7 +12,7 @@ import time
 import requests
 
 from tests.background import InBackground
-from tests.chaos.load import Client, Outcome, Request, repeated
+from tests.chaos.load import Client, ClosedLoop, Outcome, Request, repeated
 from tests.eb.docker import Container
 
 SECONDS = 2
@@ -42,8 +42,8 @@ class LockedCounter(InBackground):
 def slow_clients() -> list[Client]:
     """Return clients with slow requests, so few that each instance keeps a free worker."""
     return [
-        *(Client(repeated("POST", HITS)(), pause=0) for _ in range(3)),
-        Client(repeated("POST", HITS, body_seconds=SECONDS)(), keep_alive=False, pause=0),
+        *(ClosedLoop(repeated("POST", HITS)()) for _ in range(3)),
+        ClosedLoop(repeated("POST", HITS, body_seconds=SECONDS)(), keep_alive=False),
     ]
 
 
@@ -52,7 +52,7 @@ class BrowserVisit(Client):
 
     def __init__(self) -> None:
         """Request the status page repeatedly."""
-        super().__init__(repeated("GET", "/status/")(), keep_alive=False)
+        super().__init__(repeated("GET", "/status/")(), keep_alive=False, interval=0.5)
         self.seen: set[str] = set()
 
     def ask(self, port: int, request: Request) -> Outcome:

@@ -64,11 +64,11 @@ def log_records(stack: Stack, service: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stack.logs(service).splitlines() if line[:1] == "{"]
 
 
-def visitors(pause: float = 0.03) -> list[Client]:
+def visitors(interval: float = 0.1) -> list[Client]:
     """Return twelve clients with pages and refused writes, on kept and new connections."""
     page, write = Request("GET", "/profile/"), Request("POST", "/profile/", 405)
     return [
-        Client(repeat(page if number % 3 else write), keep_alive=number % 2 == 0, pause=pause)
+        Client(repeat(page if number % 3 else write), keep_alive=number % 2 == 0, interval=interval)
         for number in range(12)
     ]
 
@@ -76,7 +76,9 @@ def visitors(pause: float = 0.03) -> list[Client]:
 def writers() -> list[Client]:
     """Return ten clients with refused writes at a high rate."""
     write = Request("POST", "/profile/", 405)
-    return [Client(repeat(write), keep_alive=number % 2 == 0, pause=0.005) for number in range(10)]
+    return [
+        Client(repeat(write), keep_alive=number % 2 == 0, interval=0.05) for number in range(10)
+    ]
 
 
 def states(stack: Stack) -> set[str]:

@@ -217,7 +217,7 @@ def test_killed_master_is_restarted_without_orphans(uwsgi_and_gunicorn: Stack) -
         )
 
     killed = master()
-    clients = [Client(repeat(Request("GET", "/profile/")), pause=0.05) for _ in range(4)]
+    clients = [Client(repeat(Request("GET", "/profile/")), interval=0.05) for _ in range(4)]
     with Load(uwsgi_and_gunicorn.http_port, clients) as load:
         load.warm_up()
         uwsgi_and_gunicorn.run_in(SERVER, "sh", "-c", f"kill -9 {killed}")
@@ -228,7 +228,7 @@ def test_killed_master_is_restarted_without_orphans(uwsgi_and_gunicorn: Stack) -
 
 def test_stopping_the_gunicorn_server_fails_no_request(uwsgi_and_gunicorn: Stack) -> None:
     clients = [
-        Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0, pause=0.03)
+        Client(repeat(Request("GET", "/profile/")), keep_alive=number % 2 == 0, interval=0.1)
         for number in range(12)
     ]
     with Load(uwsgi_and_gunicorn.http_port, clients) as load:
