@@ -216,6 +216,18 @@ def test_next_command_first_recreates_the_server_that_a_killed_deploy_left_out(
     assert ended.code == 0 and all(serving)
 
 
+def test_killed_deploy_is_resumed_after_a_later_deploy_whose_build_fails(scripted: Make) -> None:
+    stack = on_second_release(scripted)
+    stack.cut_off("kill", 15, partial(stack.deploy, "cccc"))
+    stack.faults["build dddd"] = fails("no space left on device")
+    assert stack.deploy("dddd").code == 1 and stack.balancer.up() == ["server1"]
+
+    ended = rollback(stack)
+
+    assert "the deploy of cccc was interrupted (" in ended.err
+    assert ended.code == 0 and stack.serves("bbbb")
+
+
 def test_interrupt_waits_until_the_left_out_server_is_in_service_again(scripted: Make) -> None:
     stack = on_second_release(scripted)
     stack.cut_off("kill", 15, partial(stack.deploy, "cccc"))
