@@ -206,6 +206,25 @@ def test_operators_can_reload_through_the_fifo(server: Server) -> None:
     server.workers(but=before)
 
 
+def test_reload_waits_request_seconds_for_a_running_request(project: Path) -> None:
+    with (project / "uwsgi/uwsgi.ini").open("a") as file:
+        # It would end the request first.
+        file.write("harakiri = 60\n")
+    with running(project, REQUEST_SECONDS="4") as server:
+        server.workers()
+        connection = UnixConnection(server.socket)
+        connection.request("GET", "/hang")
+        eventually(server.fifo.exists, seconds=20, what="the FIFO")
+        began = monotonic()
+
+        server.fifo.write_text("r")
+
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            connection.getresponse()
+        # uWSGI looks once a second.
+        assert 3 <= monotonic() - began < 10
+
+
 def test_application_that_cannot_be_loaded_ends_uwsgi(project: Path) -> None:
     write(project / "ops/wsgi_http.py", "import nothing_of_this_name")
 
