@@ -227,6 +227,16 @@ def test_deploy_counts_5xx_responses_for_watch_seconds(stack: Stack) -> None:
     assert ended.code == 3 and "8 of its first 8 answers" in ended.result["error"]
 
 
+def test_5xx_responses_of_the_release_before_do_not_count_against_a_good_release(
+    stack: Stack,
+) -> None:
+    stack.behave("aaaa", errors=0.5)
+    stack.clock.now += 60
+
+    assert stack.deploy("bbbb").code == 0
+    assert stack.balancer.counts["server1", "5xx"] > 0
+
+
 def test_deploy_rolls_back_when_a_server_goes_down_during_the_watch(stack: Stack) -> None:
     def visit(path: str) -> tuple[int, str]:
         answer = stack.balancer.answer(path)
