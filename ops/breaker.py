@@ -47,6 +47,8 @@ class Breaker:
         self.name = name
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (open for the process's life)
         self._inside = threading.local()
+        self._forked()
+        os.register_at_fork(after_in_child=self._forked)
         self.close()
 
     @property
@@ -167,16 +169,24 @@ class Breaker:
         failed = self._read()[0]
         return bool(failed) and time.monotonic() - failed < PAUSE_SECONDS
 
+    def _forked(self) -> None:
+        """Begin without the lock, as the file's is the parent's."""
+        self._thread = threading.Lock()
+
     def _lock(self) -> bool:
-        """Take the lock if it is free: a process's own, not one that a fork inherits."""
+        """Take the lock if it is free: that among threads, then that among processes."""
+        if not self._thread.acquire(blocking=False):
+            return False
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
+            self._thread.release()
             return False
         return True
 
     def _unlock(self) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_UN)
+        self._thread.release()
 
     def _read(self) -> tuple[float, float]:
         failed, succeeded = RECORD.unpack(os.pread(self._file.fileno(), RECORD.size, 0))

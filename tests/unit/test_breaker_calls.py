@@ -1,5 +1,7 @@
 """Breakers: after a failed call, all processes refuse calls until one succeeds."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from ops import breaker
@@ -46,6 +48,15 @@ def test_breaker_refuses_other_processes_while_one_call_tries(shared: Breaker) -
     eventually(lambda: not shared._is_pause(), seconds=5, what="the end of the pause")
     with another_worker(shared), pytest.raises(AwayError), shared.call(OSError):
         pytest.fail("two have asked")
+
+
+def test_breaker_refuses_other_threads_while_one_call_tries(shared: Breaker) -> None:
+    """A file's lock is its process's, which all threads of it have."""
+    shared.open()
+    eventually(lambda: not shared._is_pause(), seconds=5, what="the end of the pause")
+    with ThreadPoolExecutor(1) as other, shared.call(OSError):
+        assert other.submit(shared.take).result() is False
+    assert shared.take()
 
 
 def test_breaker_ignores_an_old_failure(shared: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
