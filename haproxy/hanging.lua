@@ -25,6 +25,7 @@ core.register_task(function()
     local dynamic = core.backends.dynamic_backend.servers
     -- Only where SLOW_PATHS is set.
     local slow = core.backends.slow_backend and core.backends.slow_backend.servers or {}
+    local streams = core.backends.stream_backend and core.backends.stream_backend.servers or {} -- remove_asgi
     -- Until it is up again: its requests are cut once. The checks of dynamic_backend may be good before those of files.
     local hanging = {}
     while true do
@@ -36,6 +37,7 @@ core.register_task(function()
                 hanging[name] = true
                 cut(dynamic[name])
                 cut(slow[name])
+                cut(streams[name]) -- remove_asgi
                 -- remove_apache: begin
                 -- Apache passes requests on to all servers and notices one that accepts them and hangs only after its
                 -- ProxyTimeout. Its own check notices an address without a server (L4TOUT).

@@ -206,6 +206,11 @@ def _is_stack_only(way: str, values: Mapping[str, Value], layer: str) -> bool:
 def _with_common(settings: Settings, values: Mapping[str, Value]) -> Settings:
     # https://docs.djangoproject.com/en/5.2/ref/databases/#persistent-connections
     settings["CONN_MAX_AGE"] = values["DB_CONN_MAX_AGE"]
+    # remove_asgi: begin
+    # There each request has a thread of its own, which would leave its connection to nobody.
+    if values["APP_SERVER"] == "asgi":
+        settings["CONN_MAX_AGE"] = 0
+    # remove_asgi: end
     settings["CONN_HEALTH_CHECKS"] = True
     if values["TEST_DB_NAME"]:
         # https://docs.djangoproject.com/en/5.2/ref/settings/#test

@@ -13,6 +13,7 @@ from ops.environment import KAFKA_SCHEME  # remove_kafka
 # By the module that only this application server provides.
 APP_SERVERS = {
     "uwsgi": "uWSGI",
+    "uvicorn": "uvicorn",  # remove_asgi
     "gunicorn": "gunicorn",  # remove_gunicorn
 }
 # By the scheme of the broker's address; Redis and files need no box of their own.

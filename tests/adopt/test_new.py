@@ -20,6 +20,7 @@ from tools.tailor import names
 # Words that only files of this part may contain.
 PART_WORDS = {
     "apache": r"apache(?!/kafka)(?<!kafka.apache)|httpd",
+    "asgi": r"asgi(?!ref)|uvicorn|websocket",
     "beanstalk": r"beanstalk|ebctl|ebextensions|\.platform\b|\bRDS_",
     "demo": r"\bdemo\b|api/hits|api/uploads|thumbnail|pillow|megapixel|visit counter",
     "gunicorn": r"gunicorn",
@@ -31,7 +32,7 @@ PART_WORDS = {
 }
 # Words that only this repository may contain.
 TEMPLATE_WORDS = r"mysite|remove_[a-z-]+($| -->|: (begin|end))|benchmarks|mutants"
-ALL_VARIANTS = "[apache, gunicorn, nginx-balancer]"
+ALL_VARIANTS = "[apache, asgi, nginx-balancer]"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> str:
         (
             "a_book_club_of_sixty",
             {"broker": "kafka", "variants": ALL_VARIANTS, "beanstalk": "true"},
-            {"mysql", "kafka", "apache", "gunicorn", "nginx-balancer", "beanstalk"},
+            {"mysql", "kafka", "apache", "asgi", "gunicorn", "nginx-balancer", "beanstalk"},
         ),
     ],
     ids=["default", "postgres-rabbitmq", "all-variants"],

@@ -52,6 +52,12 @@ CASES: dict[str, tuple[str, str, dict[str, str], str]] = {
     "static": ("GET", "/static/staticfiles.json", {}, ""),
     "no such file": ("GET", "/static/none.css", {}, ""),
 }
+EXPECTED_STATUS = {
+    **dict.fromkeys(CASES, 200),
+    **{"redirect": 301, "redirect to sign in": 302, "unknown host": 400, "dots": 400},
+    **{"not found": 404, "escaped": 404, "a header of nginx's own": 404, "no such file": 404},
+    **{"not allowed": 405, "an unknown token": 401, "form": 400, "too large": 413},
+}
 ASK = """
 import http.client, json, sys
 def ask(server, method, path, headers, body):
@@ -141,12 +147,7 @@ def test_parity_cases_have_the_expected_status(answers: dict[str, Any]) -> None:
     """Otherwise both could give the same wrong response."""
     status = {name: uwsgi[0] for name, (uwsgi, _) in answers.items()}
 
-    assert status == {
-        **dict.fromkeys(CASES, 200),
-        **{"redirect": 301, "redirect to sign in": 302, "unknown host": 400, "dots": 400},
-        **{"not found": 404, "escaped": 404, "a header of nginx's own": 404, "no such file": 404},
-        **{"not allowed": 405, "an unknown token": 401, "form": 400, "too large": 413},
-    }
+    assert status == EXPECTED_STATUS
     assert [json.loads(body)["server"] for _, _, body in answers["slashes"]] == [*("set1", "set2")]
 
 

@@ -144,6 +144,10 @@ def test_gunicorn_limits_match_uwsgi(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+def test_asgi_runs_like_gunicorn() -> None:
+    assert supervisor_programs()["asgi"] == supervisor_programs()["gunicorn"]
+
+
 def test_gunicorn_gives_each_worker_a_number_that_no_other_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -299,7 +299,7 @@ def test_survey_refuses_a_project_without_readable_requirements(
             {"shop/settings.py": f'{SETTINGS}SEARCH = {{"a": {{"PATH": BASE_DIR / "index"}}}}\n'},
             "SEARCH: servers can write",
         ),
-        ({"requirements.txt": "Django==5.2\nchannels==4\n"}, "websockets are not served"),
+        ({"requirements.txt": "Django==5.2\nchannels==4\n"}, "WebSockets need APP_SERVER=asgi"),
         ({"requirements.txt": "Django==6.1\n"}, "Django 6.1 is required, which needs Python 3.12"),
     ],
 )

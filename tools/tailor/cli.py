@@ -100,6 +100,8 @@ def parts_of(answers: dict[str, Any]) -> set[str]:
         yes = {"accounts", *(part for part in ("beanstalk", "demo") if answers.get(part))}
     if answers["broker"] != "redis":
         yes.add("other_broker")
+    if "asgi" in answers["variants"]:
+        yes.add("gunicorn")
     return {answers["database"], answers["broker"], *answers["variants"], *yes}
 
 

@@ -70,7 +70,7 @@ def findings(survey: Survey) -> Iterator[str]:
             "Set each folder that your project writes to in the stack's settings/base.py."
         )
     if re.search(r"\b(channels|daphne)\b", " ".join(survey.packages).lower()):
-        yield "channels: the servers run WSGI, so websockets are not served."
+        yield "channels: WebSockets need APP_SERVER=asgi (--data 'variants=[asgi]')."
 
 
 def routes(tree: ast.Module) -> set[str]:

@@ -263,7 +263,7 @@ DJANGO: Final = Section(
             name="APP_SERVER",
             kind=Kind.CHOICE,
             help="The application server in each server container.",
-            choices=("uwsgi", "gunicorn"),
+            choices=("uwsgi", "gunicorn", "asgi"),
             default="uwsgi",
         ),
         Variable(

@@ -25,8 +25,8 @@ BACKEND = "dynamic_backend"
 # The backends with health checks of their own; upload_backend tracks the first.
 CHECKED = (BACKEND, "static_backend")
 ALL = (*CHECKED, "upload_backend")
-# Only with SLOW_PATHS; it tracks the first too.
-SLOW = "slow_backend"
+# Not in every configuration; they track the first too.
+OPTIONAL = ("slow_backend", "stream_backend")
 NO_BACKEND = "No such backend."
 SOCKET = "/var/lib/haproxy/admin.sock"
 # Runs a command with the password that the configuration takes from a file.
@@ -232,10 +232,10 @@ class Balancer:
         Raises:
             StackctlError: HAProxy cannot be reached, or refuses it.
         """
-        commands = [f"set server {backend}/{server} addr {address}" for backend in (*ALL, SLOW)]
+        backends = (*ALL, *OPTIONAL)
+        commands = [f"set server {backend}/{server} addr {address}" for backend in backends]
         said = [line for line in self.command(*commands).splitlines() if line.strip()]
-        if said[-1:] == [NO_BACKEND]:
-            said.pop()
+        said = [*said[: len(ALL)], *(line for line in said[len(ALL) :] if line != NO_BACKEND)]
         if len(said) < len(ALL) or not all(line.startswith(MOVED) for line in said):
             self._accepted(server, "; ".join(said) or "no answer", f"the address {address}")
 

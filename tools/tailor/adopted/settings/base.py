@@ -27,6 +27,7 @@ globals().update(adopted.kept(yours, globals()))
 ROOT_URLCONF = "mysite.urls"
 PROJECT_URLCONF = yours["ROOT_URLCONF"]
 WSGI_APPLICATION = "mysite.wsgi.application"
+ASGI_APPLICATION = yours.get("ASGI_APPLICATION", "mysite.asgi.application")  # remove_asgi
 # The dotted name of your Celery application, which then runs your tasks; empty: the stack's does.
 CELERY_APP = ""
 

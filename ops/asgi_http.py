@@ -1,0 +1,158 @@
+"""The ASGI application behind HTTP: what nginx says of the client, and streams with an end.
+
+https://asgi.readthedocs.io/en/stable/specs/www.html
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIHandler
+from django.utils.module_loading import import_string
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+# nginx sends these as headers, whatever a client sent by the same name (nginx/forward.conf).
+ADDRESS, PORT = b"nginx-remote-addr", b"nginx-server-port"
+EVENTS = b"text/event-stream"
+# After a deploy all browsers open their events again: each starts with a thread of its own, and
+# maybe a connection to the database.
+OPENING = asyncio.Semaphore(8)
+# Of RFC 6455's registry: the server restarts, connect again.
+SERVICE_RESTART = 1012
+POLL_SECONDS = 0.5
+# By then load balancers have seen that /readyz answers 404: clients reconnect to another server.
+DRAIN_SECONDS = 2.0
+
+
+def load() -> Any:
+    """Return the project's application, or Django's own where the settings name none."""
+    if path := getattr(settings, "ASGI_APPLICATION", None):
+        return import_string(path)
+    result = get_asgi_application()
+    # A mistake in a view keeps the server from starting.
+    import_module(settings.ROOT_URLCONF)
+    return result
+
+
+project = load()
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    """Answer a request of nginx's, or a WebSocket's."""
+    if scope["type"] == "lifespan":
+        await project(scope, receive, send)
+        return
+    if scope["type"] == "websocket" and isinstance(project, ASGIHandler):
+        # Django alone has no WebSockets, and would raise an error: 403.
+        await send({"type": "websocket.close"})
+        return
+    stream = Stream(send)
+    if accepts_events(scope):
+        await stream.wait_to_open()
+    try:
+        await project(of_client(scope), receive, stream.send)
+    finally:
+        stream.forget()
+
+
+def of_client(scope: Message) -> Message:
+    """Return the scope with the client's address and the port as nginx reports them."""
+    reported = {name: value.decode() for name, value in scope["headers"] if name in (ADDRESS, PORT)}
+    return {
+        **scope,
+        "headers": [one for one in scope["headers"] if one[0] not in (ADDRESS, PORT)],
+        "client": (reported.get(ADDRESS, ""), 0),
+        "server": ("nginx", int(reported.get(PORT) or 0)),
+    }
+
+
+def accepts_events(scope: Message) -> bool:
+    """Return whether a client asks for server-sent events, which HAProxy lets in without limit."""
+    return any(name == b"accept" and EVENTS in value.lower() for name, value in scope["headers"])
+
+
+class Stream:
+    """What a response or a WebSocket sends: an endless one gets an end when the server drains.
+
+    Then the application learns from `receive`, as ever, that its client is gone.
+    """
+
+    def __init__(self, send: Send) -> None:
+        """Keep where the messages go."""
+        self._send = send
+        self._last: Message | None = None
+        self._ended = False
+        self._opening = False
+        self._ending: asyncio.Task[None] | None = None
+
+    async def wait_to_open(self) -> None:
+        """Wait until few others are about to begin."""
+        await OPENING.acquire()
+        self._opening = True
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on, unless the stream has ended."""
+        self._opened()
+        if self._ended:
+            return
+        if message["type"] == "websocket.accept":
+            last = {"type": "websocket.close", "code": SERVICE_RESTART, "reason": "restart"}
+        elif message["type"] == "http.response.start" and is_events(message):
+            # nginx passes each event on at once.
+            message = {**message, "headers": [*message["headers"], (b"X-Accel-Buffering", b"no")]}
+            last = {"type": "http.response.body", "body": b"", "more_body": False}
+        else:
+            await self._send(message)
+            if message["type"] == "websocket.close" or not message.get("more_body", True):
+                self.forget()
+            return
+        await self._send(message)
+        self._last = last
+        draining().add_done_callback(self._end)
+
+    def forget(self) -> None:
+        """Stop waiting for the server's end."""
+        self._opened()
+        if self._last is not None:
+            draining().remove_done_callback(self._end)
+
+    def _opened(self) -> None:
+        if self._opening:
+            self._opening = False
+            OPENING.release()
+
+    def _end(self, _: asyncio.Task[None]) -> None:
+        self._ended = True
+        self._ending = asyncio.ensure_future(self._send_last())
+
+    async def _send_last(self) -> None:
+        # The client may be gone.
+        with suppress(OSError):
+            await self._send(self._last or {})
+
+
+def is_events(start: Message) -> bool:
+    """Return whether a response is a stream of server-sent events."""
+    kinds = [value for name, value in start["headers"] if name.lower() == b"content-type"]
+    return any(kind.lower().startswith(EVENTS) for kind in kinds)
+
+
+@cache
+def draining() -> "asyncio.Task[None]":
+    """Return what is done once the server drains; one for all streams of a worker."""
+    return asyncio.ensure_future(wait_for_drain())
+
+
+async def wait_for_drain() -> None:
+    """Return when load balancers send this server nothing new."""
+    while not settings.DRAIN_FILE.exists():
+        await asyncio.sleep(POLL_SECONDS)
+    await asyncio.sleep(DRAIN_SECONDS)

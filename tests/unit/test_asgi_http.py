@@ -1,0 +1,204 @@
+"""The ASGI application: values from nginx, and streams that end when the server drains."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+
+from ops import asgi_http
+from ops.asgi_http import Message, Receive, Send
+
+Project = Callable[[Message, Receive, Send], Coroutine[Any, Any, None]]
+EVENTS: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"Content-Type", b"text/event-stream")],
+}
+LAST = {"type": "http.response.body", "body": b"", "more_body": False}
+ACCEPT = {"type": "websocket.accept"}
+
+
+@pytest.fixture
+def drain_file(
+    monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path
+) -> Iterator[Path]:
+    """Return the file that makes this server drain; streams then end at once."""
+    settings.DRAIN_FILE = tmp_path / "drain"
+    monkeypatch.setattr(asgi_http, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(asgi_http, "DRAIN_SECONDS", 0.01)
+    asgi_http.draining.cache_clear()
+    yield settings.DRAIN_FILE
+    asgi_http.draining.cache_clear()
+
+
+def answered(
+    monkeypatch: pytest.MonkeyPatch, project: Project, **scope: object
+) -> tuple[list[Message], list[Message]]:
+    """Return the scopes that a project's application receives, and what its client receives."""
+    scopes: list[Message] = []
+    sent: list[Message] = []
+
+    async def own(scope: Message, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await project(scope, receive, send)
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr(asgi_http, "project", own)
+    given = {"type": "http", "headers": [], "client": None, "server": ("app.sock", None), **scope}
+    asyncio.run(asgi_http.application(given, receive, send))
+    return scopes, sent
+
+
+async def nothing(scope: Message, receive: Receive, send: Send) -> None:
+    """Answer nothing."""
+
+
+def until_drained(drain_file: Path, *messages: Message, late: Message) -> Project:
+    """Return an application that sends these, has the server drain, and sends one more."""
+
+    async def project(scope: Message, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+        drain_file.touch()
+        await asgi_http.draining()
+        await asyncio.sleep(0)
+        await send(late)
+
+    return project
+
+
+def test_asgi_uses_client_address_and_port_from_nginx(monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = [(b"nginx-remote-addr", b"192.0.2.7"), (b"nginx-server-port", b"9145")]
+
+    (scope,), _ = answered(monkeypatch, nothing, headers=[*headers, (b"host", b"localhost")])
+
+    assert scope["client"] == ("192.0.2.7", 0)
+    assert scope["server"][1] == 9145
+    assert scope["headers"] == [(b"host", b"localhost")]
+
+
+def test_asgi_without_nginx_has_no_client_address_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    (scope,), _ = answered(monkeypatch, nothing)
+
+    assert (scope["client"][0], scope["server"][1]) == ("", 0)
+
+
+def test_websocket_ends_with_service_restart_when_the_server_drains(
+    monkeypatch: pytest.MonkeyPatch, drain_file: Path
+) -> None:
+    project = until_drained(drain_file, ACCEPT, late={"type": "websocket.send", "text": "late"})
+
+    _, sent = answered(monkeypatch, project, type="websocket")
+
+    close = {"type": "websocket.close", "code": 1012, "reason": "restart"}
+    assert sent == [ACCEPT, close]
+
+
+def test_events_end_whole_and_unbuffered_when_the_server_drains(
+    monkeypatch: pytest.MonkeyPatch, drain_file: Path
+) -> None:
+    event = {"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True}
+    project = until_drained(drain_file, EVENTS, event, late=event)
+
+    _, (start, *rest) = answered(monkeypatch, project)
+
+    assert start["headers"] == [*EVENTS["headers"], (b"X-Accel-Buffering", b"no")]
+    assert rest == [event, LAST]
+
+
+def test_other_responses_run_to_their_end_when_the_server_drains(
+    monkeypatch: pytest.MonkeyPatch, drain_file: Path
+) -> None:
+    """A download that was cut off must not look whole."""
+    start = {**EVENTS, "headers": [(b"Content-Type", b"text/csv")]}
+    project = until_drained(drain_file, start, late=LAST)
+
+    _, sent = answered(monkeypatch, project)
+
+    assert sent == [start, LAST]
+
+
+def test_finished_stream_is_not_ended_again(
+    monkeypatch: pytest.MonkeyPatch, drain_file: Path
+) -> None:
+    async def finishing(scope: Message, receive: Receive, send: Send) -> None:
+        await send(EVENTS)
+        await send(LAST)
+
+    async def requests() -> None:
+        await asgi_http.application({"type": "http", "headers": []}, receive, send)
+        drain_file.touch()
+        await asgi_http.draining()
+        await asyncio.sleep(0)
+
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr(asgi_http, "project", finishing)
+    asyncio.run(requests())
+
+    assert sent[1:] == [LAST]
+
+
+def test_django_alone_refuses_websockets_without_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr(asgi_http, "project", asgi_http.get_asgi_application())
+    asyncio.run(asgi_http.application({"type": "websocket", "headers": []}, None, send))  # type: ignore[arg-type]
+
+    assert sent == [{"type": "websocket.close"}]
+
+
+def test_project_without_asgi_setting_is_djangos_own(settings: LazySettings) -> None:
+    """The file asgi.py is the team's, and an update adds none."""
+    del settings.ASGI_APPLICATION
+
+    assert type(asgi_http.load()) is asgi_http.ASGIHandler
+
+
+def test_few_streams_of_events_open_at_once(
+    monkeypatch: pytest.MonkeyPatch, drain_file: Path
+) -> None:
+    """Each starts in a thread, with a connection to the database."""
+    opening = most = 0
+
+    async def project(scope: Message, receive: Receive, send: Send) -> None:
+        nonlocal opening, most
+        opening += 1
+        most = max(most, opening)
+        await asyncio.sleep(0)
+        opening -= 1
+        await send(EVENTS)
+
+    async def nowhere(message: Message) -> None:
+        """Lose a message."""
+
+    async def requests() -> None:
+        scope = {"type": "http", "headers": [(b"accept", b"text/event-stream")]}
+        receive: Any = None
+        await asyncio.gather(*(asgi_http.application(scope, receive, nowhere) for _ in range(30)))
+
+    monkeypatch.setattr(asgi_http, "project", project)
+    monkeypatch.setattr(asgi_http, "OPENING", asyncio.Semaphore(3))
+    asyncio.run(requests())
+
+    assert most == 3
+    assert not asgi_http.OPENING.locked()
