@@ -16,6 +16,8 @@ _LISTS = (
     *("MIDDLEWARE", "AUTHENTICATION_BACKENDS", "FILE_UPLOAD_HANDLERS"),
     *("DATABASE_ROUTERS", "PASSWORD_HASHERS"),
 )
+# What a module that SESSION_ENGINE names has to define.
+_STORE = ".SessionStore"
 
 
 @register("settings")
@@ -23,7 +25,8 @@ def check_names(**_: object) -> list[CheckMessage]:
     """Refuse names of modules, classes and functions that do not exist."""
     return [
         Error(
-            f"{places.of_setting(setting, name)}: there is no {name!r}.{near(name)}",
+            f"{places.of_setting(setting, name.removesuffix(_STORE))}: there is no {name!r}."
+            f"{near(name)}",
             hint="Correct the name, or add what it names.",
             id="ops.E003",
         )
@@ -41,7 +44,7 @@ def _names() -> Iterator[tuple[str, str]]:
                 yield setting, name
     for setting in ("EMAIL_BACKEND", "MESSAGE_STORAGE"):
         yield setting, getattr(settings, setting)
-    yield "SESSION_ENGINE", f"{settings.SESSION_ENGINE}.SessionStore"
+    yield "SESSION_ENGINE", settings.SESSION_ENGINE + _STORE
     for validator in settings.AUTH_PASSWORD_VALIDATORS:
         yield "AUTH_PASSWORD_VALIDATORS", validator["NAME"]
     for storage in settings.STORAGES.values():
