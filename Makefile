@@ -125,7 +125,7 @@ eb-rehearsal: .venv/.test ## Rehearse eb create, eb deploy and failing deploys u
 	@.venv/bin/pytest tests/eb
 
 bench: .venv/.test ## Measure requests per second and CPU against peers, in one run
-	@.venv/bin/python -m benchmarks $(if $(TIERS),--tiers)
+	@.venv/bin/python -m benchmarks $(if $(TIERS),--tiers) $(if $(GROWTH),--growth)
 # remove_template: end
 
 # var/stackctl: the record of releases of a stack that an earlier stackctl started.

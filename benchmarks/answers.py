@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from benchmarks.engine import docker
+from benchmarks.release import ReleaseStack
 from benchmarks.stack import Stack
 from benchmarks.targets import PROFILE_PATH, Target
 
@@ -18,7 +19,7 @@ class WrongAnswerError(Exception):
     """The response of a target is wrong, so its speed must not be measured."""
 
 
-def static_path(stack: Stack) -> str:
+def static_path(stack: Stack | ReleaseStack) -> str:
     """Return the path of the static file with its hashed filename."""
     manifest = docker(["exec", stack.container("server1"), "cat", MANIFEST])
     return f"/static/{json.loads(manifest)['paths'][STATIC_FILE]}"

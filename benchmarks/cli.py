@@ -11,8 +11,9 @@ from benchmarks.answers import WrongAnswerError
 from benchmarks.cost import memory_mib
 from benchmarks.deploy import measure_deploy
 from benchmarks.engine import EngineError, require_engine
+from benchmarks.growth.curves import measure_growth
 from benchmarks.machine import machine_facts, versions
-from benchmarks.page import write_page
+from benchmarks.page import write_growth, write_page
 from benchmarks.release import running_release
 from benchmarks.report import json_report, text_report
 from benchmarks.rounds import Options, measure
@@ -27,6 +28,8 @@ def main() -> int:
     # SIGTERM also removes the containers.
     signal.signal(signal.SIGTERM, _end)
     try:
+        if arguments.growth:
+            return _run_growth()
         return _run(options, arguments.json, arguments.tiers)
     except (EngineError, WrongAnswerError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
@@ -66,6 +69,14 @@ def _run(options: Options, json_file: Path | None, tiers: bool) -> int:
     return 0
 
 
+def _run_growth() -> int:
+    facts = machine_facts(require_engine())
+    curves = measure_growth(_say)
+    print("\n\n".join(curve.table() for curve in curves))
+    write_growth(facts, curves)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -82,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tiers", action="store_true", help="only the servers, without a deploy and the worker"
+    )
+    parser.add_argument(
+        "--growth", action="store_true", help="only what grows with servers, connections and rows"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
     return parser

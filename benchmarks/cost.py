@@ -14,10 +14,12 @@ BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 def cpu_microseconds(stack: Stack, services: Iterable[str]) -> dict[str, float]:
     """Return the CPU time that each service's container has used since its start."""
-    return {
-        service: parse_cpu(docker(["exec", stack.container(service), "sh", "-c", READ_CPU]))
-        for service in services
-    }
+    return {service: container_cpu(stack.container(service)) for service in services}
+
+
+def container_cpu(identity: str) -> float:
+    """Return the CPU time, in microseconds, that a container has used since its start."""
+    return parse_cpu(docker(["exec", identity, "sh", "-c", READ_CPU]))
 
 
 def parse_cpu(text: str) -> float:

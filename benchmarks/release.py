@@ -27,6 +27,7 @@ class ReleaseStack:
             "HTTP_ADDRESS": "127.0.0.1",
             "HTTP_PORT": str(self.port),
             "STATS_PORT": str(_free_port()),
+            "SERVER_COUNT": "2",
             # Without the developer's .env, also in the checks of stackctl.
             "DJANGO_READ_DOTENV": "false",
         }
@@ -58,9 +59,28 @@ class ReleaseStack:
         record = json.loads(self.stackctl("releases", "--json"))
         return float(record["releases"][0]["seconds"])
 
-    def python(self, code: str) -> str:
+    @property
+    def servers(self) -> list[str]:
+        """Return the services that answer requests."""
+        return [f"server{number}" for number in range(1, int(self._env["SERVER_COUNT"]) + 1)]
+
+    def scale(self, servers: int) -> None:
+        """Change the number of servers, and have HAProxy send requests to each."""
+        self._env["SERVER_COUNT"] = str(servers)
+        self.stackctl("up")
+        self.compose("up", "--detach", "--wait", "--no-deps", "haproxy")
+
+    def container(self, service: str) -> str:
+        """Return the id of a service's container."""
+        return self.compose("ps", "--quiet", service).strip()
+
+    def python(self, code: str, *arguments: str) -> str:
         """Run Python code in server1, and return its output."""
-        return self.compose("exec", "-T", "server1", "python", "-c", code)
+        return self.compose("exec", "-T", "server1", "python", "-c", code, *arguments)
+
+    def in_migrate(self, *command: str) -> str:
+        """Run a command in a container of `migrate`, and return its output."""
+        return self.compose("run", "--rm", "--no-deps", "-T", "migrate", *command)
 
     def compose(self, *arguments: str) -> str:
         """Run a Compose command on this project, and return its output."""

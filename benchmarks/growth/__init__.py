@@ -1,0 +1,1 @@
+"""What becomes dearer as a site grows: `make bench GROWTH=1`."""
