@@ -4,10 +4,12 @@ import csv
 import http.client
 import json
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,33 @@ def test_stopping_haproxy_accepts_connections_until_visitors_have_none_open(benc
     finally:
         docker("start", container("haproxy"))
     bench.wait_for_all()
+
+
+def test_clients_that_keep_their_connections_keep_no_visitor_out(
+    bench: Bench, tree: Path, tmp_path: Path
+) -> None:
+    for folder in ("haproxy", "templates", "nginx"):
+        shutil.copytree(tree / folder, tmp_path / folder)
+    configuration = tmp_path / "haproxy" / "haproxy.cfg"
+    text = configuration.read_text()
+    for limit in ("maxconn 4000", "fe_conn gt 3000"):
+        assert text.count(limit) == 1
+        text = text.replace(limit, limit.removesuffix("00"))
+    configuration.write_text(text)
+
+    with haproxy("crowded", tmp_path) as port, ExitStack() as opened:
+        answers = []
+        for _ in range(60):
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            opened.callback(client.close)
+            client.request("GET", "/who")
+            answers.append(client.getresponse())
+            answers[-1].read()
+
+    assert {answer.status for answer in answers} == {200}
+    kept = [answer.getheader("Connection") is None for answer in answers]
+    # Of the forty that there may be, HAProxy keeps thirty.
+    assert kept == [True] * 30 + [False] * 30
 
 
 def has_ended(service: str) -> bool:

@@ -307,7 +307,10 @@ def test_haproxy_limits_in_docs_are_correct() -> None:
         in reliability
     )
     connections = haproxy_value("frontend site", "maxconn")
+    (crowded,) = re.findall(r"fe_conn gt (\d+)", " ".join(haproxy_sections()["frontend site"]))
     assert f"HAProxy accepts {connections} connections at once" in reliability
+    assert int(crowded) < int(connections)
+    assert f"From {crowded} on it closes each after its answer" in reliability
     assert slots == "10" and "has ten slots for such requests in each server" in reliability
     balancing = words("docs/load-balancing.md")
     assert f"after {hard_stop:g} s at the latest (`hard-stop-after`)" in balancing
