@@ -22,7 +22,10 @@ RUN --mount=type=cache,target=/root/.cache/pip,id=pip-debian-trixie \
     && find /opt/venv/lib -path '*/site-packages/django/*.po' -delete \
     # Source maps, larger than the scripts that they explain: empty, since collectstatic asks for them.
     && find /opt/venv/lib -path '*/static/*.map' -exec truncate --size 0 {} + \
-    && rm -rf /opt/venv/lib/python3*/site-packages/supervisor/tests \
+    # What only a debugger or a linker reads, in wheels too.
+    && find /opt/venv/lib -name '*.so' -exec strip --strip-unneeded {} + \
+    && find /opt/venv/lib -regex '.*/site-packages/\(csp\|jsonschema\|referencing\|supervisor\)/tests' -prune \
+        -exec rm -r {} + \
     # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
     # description, the one that is used.
     && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \
@@ -43,6 +46,8 @@ RUN sed -i 's/[#\r].*//' /tmp/apt.txt && apt-get update && apt-get upgrade -y \
     && xargs -a /tmp/apt.txt apt-get install -y --no-install-recommends \
         ca-certificates libmariadb3 libnginx-mod-http-brotli-static libpq5 libpython3.13 nginx python3 \
     && rm -rf /var/lib/apt/lists/* /tmp/apt.txt /etc/nginx/sites-enabled /var/log/nginx/* \
+    # Python's own tests and the words of help(), and what Debian kept of the state before.
+    && rm -rf /usr/lib/python3.13/test /usr/lib/python3.13/pydoc_data /var/cache/debconf/*-old /var/lib/dpkg/*-old \
     && groupadd --gid 10001 mysite \
     && useradd --uid 10001 --gid mysite --no-create-home --home-dir /srv/project \
         --shell /usr/sbin/nologin mysite \
@@ -99,6 +104,8 @@ ENV DJANGO_SETTINGS_MODULE=mysite.settings.production
 COPY --from=mysite-static /srv/static /srv/static
 COPY --from=mysite-collected /srv/messages /srv/messages
 COPY . /srv/project
+# Once, and not at each start: nobody can write there later. What does not compile fails where it is used.
+RUN python -m compileall -qq /srv || true
 # Elastic Beanstalk reads this line from the file; a port inherited from a base image does not count. # remove_beanstalk
 EXPOSE 7999
 USER 10001:10001

@@ -102,6 +102,7 @@ def test_production_image_contains_only_the_listed_files(packages: object) -> No
 
     assert names == {
         *(
+            "__pycache__",
             "accounts",
             "api",
             "demo",  # remove_demo
@@ -131,7 +132,21 @@ def test_image_declares_user_port_and_health_check(packages: object, layer: str)
     assert not any("SECRET" in line or "PASSWORD" in line for line in config["Env"])
 
 
-def test_rebuild_after_an_edit_repeats_only_copy_and_collectstatic(
+def test_modules_of_the_production_image_are_compiled(packages: object) -> None:
+    """Nobody can write there: each start of a process would compile them again."""
+    command = ("find", "/srv/project", "-name", "*.py", "-o", "-name", "*.pyc")
+    paths = [Path(line) for line in docker("run", "--rm", PRODUCTION, *command).splitlines()]
+    modules = {path for path in paths if path.suffix == ".py"}
+    compiled = {
+        path.parent.parent / f"{path.name.partition('.')[0]}.py"
+        for path in paths
+        if path.suffix == ".pyc"
+    }
+
+    assert modules and compiled == modules
+
+
+def test_rebuild_after_an_edit_repeats_only_copy_collectstatic_and_compile(
     packages: object, tree: Path
 ) -> None:
     """A build then takes seconds: no package is installed, no static file compressed again."""
@@ -152,7 +167,8 @@ def test_rebuild_after_an_edit_repeats_only_copy_and_collectstatic(
     assert [step for step in uncached_steps(output) if step.startswith("RUN")] == [
         "RUN export DJANGO_BUILD=1 DJANGO_SETTINGS_MODULE=mysite.settings.production"
         " && python manage.py check --deploy"
-        " && python manage.py collectstatic --noinput --verbosity 0"
+        " && python manage.py collectstatic --noinput --verbosity 0",
+        "RUN python -m compileall -qq /srv || true",
     ]
 
 
