@@ -95,7 +95,8 @@ def beanstalk(name: str) -> set[str]:
 def settings() -> dict[str, set[str]]:
     """Return the settings of each configuration file."""
     result = {"haproxy/haproxy.cfg": haproxy(), "variants/apache/httpd.conf": httpd()}
-    result["variants/gunicorn/config.py"] = assigned("variants/gunicorn/config.py")
+    for name in ("variants/gunicorn/config.py", "variants/asgi/config.py"):
+        result[name] = assigned(name)
     result["variants/monitoring/prometheus.yml"] = prometheus("variants/monitoring/prometheus.yml")
     for name in map(str, tracked_files()):
         if name.startswith(("nginx/", "variants/nginx-balancer/", ".platform/")) and name.endswith(

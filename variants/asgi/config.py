@@ -33,8 +33,9 @@ class worker_class(UvicornWorker):  # noqa: N801 (the setting)
         # A WebSocket is never silent for as long as nginx and HAProxy wait.
         "ws_ping_interval": SAME["timeout"] / 2,
         "ws_ping_timeout": SAME["timeout"] / 2,
-        # What runs longer is cancelled; streams have ended before (ops/asgi_http.py).
-        "timeout_graceful_shutdown": SAME["timeout"],
+        # What runs longer is cancelled. Streams have ended before (ops/asgi_http.py), but not
+        # where the code is edited while it runs.
+        "timeout_graceful_shutdown": SAME["timeout"] if SAME["preload_app"] else 1,
     }
 
 
