@@ -96,8 +96,8 @@ def test_production_image_contains_only_the_listed_files(packages: object) -> No
     def list_folder(folder: str) -> set[str]:
         return set(docker("run", "--rm", PRODUCTION, "ls", "-A", folder).split())
 
-    # The only optional part that runs in this image.
-    assert list_folder("/srv/project/variants") == {"gunicorn"}
+    # The optional parts that run in this image.
+    assert list_folder("/srv/project/variants") == {"asgi", "gunicorn"}
     names = list_folder("/srv/project")
 
     assert names == {
