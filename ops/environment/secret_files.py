@@ -26,15 +26,18 @@ _APPLICATION: Final = frozenset(
 )
 # The password of the stack's own migration user: random, unless the environment has another.
 MIGRATION: Final = "DB_MIGRATION_PASSWORD"
+# Of the user `exporter` in the database and in Redis, for MONITORING: random.
+EXPORTER: Final = "EXPORTER_PASSWORD"
 # Printed before the names of those that changed, so that stackctl recreates the servers.
 CHANGED: Final = "The application's secrets in files, changed: "
 # Each reader's user, and its secrets.
 READERS: Final = {
-    # Before migrate, which gets the same password.
-    "db": (999, frozenset({"DB_PASSWORD", MIGRATION})),
+    # Before the others that get the same passwords.
+    "db": (999, frozenset({"DB_PASSWORD", MIGRATION, EXPORTER})),
     "application": (10001, _APPLICATION.difference(MIGRATE_ONLY)),
     "migrate": (10001, _APPLICATION),
-    "redis": (999, frozenset({"REDIS_PASSWORD"})),
+    "redis": (999, frozenset({"REDIS_PASSWORD", EXPORTER})),
+    "exporter": (65534, frozenset({EXPORTER})),
     "broker": (999, frozenset({"BROKER_PASSWORD"})),
     "haproxy": (99, frozenset({"STATS_PASSWORD"})),
 }
@@ -56,6 +59,8 @@ def main() -> None:
 
 def _text(name: str, reader: str) -> str | None:
     """Return what a reader gets for a secret; None where it gets no file."""
+    if name == EXPORTER:
+        return _random(name)
     if is_mounted(VARIABLES[name]):
         return content(MOUNTED / name)
     if name != MIGRATION:
@@ -63,6 +68,11 @@ def _text(name: str, reader: str) -> str | None:
     if given := os.environ.get(name):
         # Migrate has the variable itself.
         return given if reader == "db" else None
+    return _random(name)
+
+
+def _random(name: str) -> str:
+    """Return the password that the database has already, or a new one."""
     kept = VOLUMES / "db" / name
     return content(kept) if kept.exists() else secrets.token_urlsafe(32)
 

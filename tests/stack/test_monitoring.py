@@ -10,17 +10,20 @@ import requests
 import yaml
 
 from tests.ports import free_port
-from tests.stack.compose import APP_SERVER, Stack, docker
+from tests.stack.compose import APP_SERVER, Stack, docker, mysql_only
+from tests.stack.test_privileges import check_unprivileged, networks
 from tests.tree import ROOT
 from tests.unit.config_files import services
 from tests.waiting import eventually
 
 FOLDER = ROOT / "variants" / "monitoring"
-ALERTS = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
+RULES = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
+ALERTS = [rule for rule in RULES if "alert" in rule]
 DASHBOARD = json.loads((FOLDER / "grafana/dashboards/stack.json").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-SERVICES = {"haproxy", "node-exporter", "server1", "server2", "worker"}
-CONTAINERS = ("prometheus", "node-exporter")
+EXPORTERS = ("redis-exporter", "db-exporter")
+SERVICES = {"haproxy", "node-exporter", "server1", "server2", "worker", *EXPORTERS}
+CONTAINERS = ("prometheus", "node-exporter", *EXPORTERS)
 # Series of a counter begin with its first event.
 WITHOUT_EVENTS = ("celery_task", "mysite_backup_")
 
@@ -90,6 +93,57 @@ def test_prometheus_has_loaded_every_alert(prometheus: Prometheus) -> None:
     assert {(rule["health"], rule.get("lastError", "")) for rule in loaded} == {("ok", "")}
     check = ("promtool", "check", "rules", "/etc/prometheus/alerts.yml")
     assert "SUCCESS" in prometheus.stack.run_in("prometheus", *check)
+
+
+def test_exporters_read_the_limits_of_redis_and_the_database(prometheus: Prometheus) -> None:
+    read = prometheus.query('{service=~".+-exporter", __name__=~".+_up"}')
+    (limit,) = prometheus.query("redis_memory_max_bytes")
+    (used,) = prometheus.query("service:database_connections:ratio")
+
+    assert {(one["metric"]["service"], one["value"][1]) for one in read} == {
+        (service, "1") for service in EXPORTERS
+    }
+    assert int(limit["value"][1]) == 256 * 2**20
+    assert 0 < float(used["value"][1]) < 0.5
+
+
+@pytest.mark.parametrize("service", EXPORTERS)
+def test_exporter_is_unprivileged_and_publishes_no_port(
+    prometheus: Prometheus, service: str
+) -> None:
+    stack = prometheus.stack
+
+    check_unprivileged(stack, service)
+    assert networks(stack, service) == {"front", "backend"}
+    assert json.loads(stack.inspect(service, "{{json .HostConfig.PortBindings}}")) == {}
+    password = stack.run_in("redis", "cat", "/run/secrets/EXPORTER_PASSWORD")
+    shown = docker("inspect", stack.container(service)) + stack.logs(service)
+    assert password and password not in shown
+
+
+def test_user_of_the_exporter_reads_no_data_of_redis(prometheus: Prometheus) -> None:
+    said = prometheus.stack.run_in(
+        *("redis", "sh", "-c", AS_EXPORTER, "sh"),
+        *("INFO memory", "GET kept", "KEYS *", "SCAN 0", "CONFIG GET *", "CLIENT LIST", "PING"),
+    )
+
+    assert "maxmemory:268435456" in said
+    assert said.count("NOPERM") == 6
+
+
+AS_EXPORTER = """
+printf '%s\n' "$@" | REDISCLI_AUTH=$(cat /run/secrets/EXPORTER_PASSWORD) redis-cli --user exporter
+"""
+
+
+@mysql_only
+def test_user_of_the_exporter_reads_no_table_of_mysql(prometheus: Prometheus) -> None:
+    client = (
+        "MYSQL_PWD=$(cat /run/secrets/EXPORTER_PASSWORD) mysql --host=127.0.0.1 --user=exporter"
+    )
+    said = prometheus.stack.run_in("db", "sh", "-c", f"{client} -N --execute='SHOW GRANTS'")
+
+    assert said.splitlines() == ["GRANT USAGE ON *.* TO `exporter`@`%`"]
 
 
 @pytest.mark.parametrize("expression", QUERIES)

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import secrets
 import shutil
 import subprocess
@@ -188,6 +189,34 @@ def test_grants_give_the_rights_that_the_docs_name(postgres: Site) -> None:
 
 def test_data_are_dumped_and_loaded_by_django(postgres: Site) -> None:
     check_data_of_django(postgres)
+
+
+def test_exporter_reads_connections_and_no_table(postgres: Site) -> None:
+    """MONITORING=prometheus; tests/stack/test_monitoring.py reads MySQL's by Prometheus."""
+    monitored = {"MONITORING": "prometheus"}
+    postgres.compose("up", "--detach", "--wait", "--no-deps", "db-exporter", environment=monitored)
+    try:
+        metrics = postgres.python_in("server1", READ_EXPORTER)
+    finally:
+        postgres.compose("rm", "--force", "--stop", "db-exporter", environment=monitored)
+
+    assert "\npg_up 1\n" in metrics
+    assert re.search(r'^pg_settings_max_connections\{server="db:5432"\} 500$', metrics, re.M)
+    assert re.search(
+        r'^pg_stat_database_numbackends\{datid="\d+",datname="mysite"\} [1-9]', metrics, re.M
+    )
+    refused = postgres.run_in("db", "sh", "-c", AS_EXPORTER, check=False)
+    assert "permission denied for database" in refused
+
+
+READ_EXPORTER = """
+from urllib.request import urlopen
+print(urlopen("http://db-exporter:9145/metrics").read().decode())
+"""
+AS_EXPORTER = """
+PGPASSWORD=$(cat /run/secrets/EXPORTER_PASSWORD) psql --host=127.0.0.1 \
+  --username=exporter mysite 2>&1
+"""
 
 
 def test_dump_of_an_adopted_project_belongs_to_the_migration_user(postgres: Site) -> None:

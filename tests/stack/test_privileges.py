@@ -247,7 +247,7 @@ def test_only_the_application_users_connect_to_mysql_over_the_network(production
     # The account of ./stackctl, which only root in the container can use.
     users = production.run_in("db", "mysql", "--user=stackctl", "-N", "--execute", accounts)
 
-    assert sorted(users.split()) == ["migration", "mysite"]
+    assert sorted(users.split()) == ["exporter", "migration", "mysite"]
 
 
 def test_container_logs_are_limited_in_size(production: Stack) -> None:

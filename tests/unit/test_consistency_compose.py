@@ -45,6 +45,7 @@ STACK_SERVER_DEFAULTS = {
     "DB_USER": "mysite",
     "SERVER_COUNT": "2",
 }
+EXPORTERS = ("db-exporter", "redis-exporter")
 # They end before the site is up, or are never started.
 ONE_SHOTS = {"base", "certbot", "certificates", "env-check", "migrate"}
 # A path: compose includes a file when it is set, whatever its value.
@@ -172,7 +173,7 @@ def test_secret_volumes_are_read_only_for_their_reader_and_written_by_env_check(
         if mount["source"].endswith("-secrets")
     }
     folder = str(files.MOUNTED)
-    readers = {"application": (*SERVERS, "worker")}
+    readers = {"application": (*SERVERS, "worker"), "exporter": EXPORTERS}
 
     assert result == {
         *(
@@ -186,9 +187,10 @@ def test_secret_volumes_are_read_only_for_their_reader_and_written_by_env_check(
         ),
     }
     # Each service runs as the user that owns its secrets.
-    for name, (user, _) in secret_files.READERS.items():
-        if name in services() and "user" in services()[name]:
-            assert services()[name]["user"].startswith(f"{user}:")
+    for reader, (user, _) in secret_files.READERS.items():
+        for name in readers.get(reader, (reader,)):
+            if name in services() and "user" in services()[name]:
+                assert services()[name]["user"].startswith(f"{user}:")
     assert services()["env-check"]["user"] == "0:0"
     assert services()["env-check"]["network_mode"] == "none"
 
@@ -236,6 +238,9 @@ def test_optional_service_exists_only_with_its_variable() -> None:
     assert set(services(NGINX_BALANCER="1")) - plain == {"nginx-balancer"}
     assert set(services(TLS_CERTIFICATE="certs/x")) - plain == {"certificates"}
     assert set(services(DB_ENGINE="postgres")) == plain
+    monitoring = {"prometheus", "node-exporter", *EXPORTERS}
+    assert set(services(MONITORING="prometheus")) - plain == monitoring
+    assert set(services(MONITORING="grafana")) - plain == monitoring | {"grafana"}
     for name in set(VARIABLES["BROKER"].choices) - {"redis"}:
         assert set(services(BROKER=name)) - plain == {"broker"}
 

@@ -5,10 +5,12 @@ import re
 from itertools import combinations
 from typing import Any
 
+import pytest
 import yaml
 
 from ops.metrics import PORT
 from tests.unit.config_files import ALL, mounts, services, text_of
+from tests.unit.test_consistency_compose import EXPORTERS
 
 FOLDER = "variants/monitoring"
 DASHBOARD = json.loads(text_of(f"{FOLDER}/grafana/dashboards/stack.json"))
@@ -26,8 +28,17 @@ def test_prometheus_scrapes_the_metrics_port_of_every_service_that_has_one() -> 
     servers = {name for name in services(**ALL) if name.startswith("server")}
 
     assert found["port"] == PORT
-    assert set(found["names"]) == {*servers, "worker", "haproxy"}
+    assert set(found["names"]) == {*servers, "worker", "haproxy", *EXPORTERS}
     assert len(servers) == 6
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_exporters_listen_on_the_metrics_port(engine: str) -> None:
+    stack = services(MONITORING="prometheus", DB_ENGINE=engine)
+
+    for name in EXPORTERS:
+        assert f"--web.listen-address=:{PORT}" in stack[name]["command"]
+        assert f"http://127.0.0.1:{PORT}/" in stack[name]["healthcheck"]["test"]
 
 
 def test_monitoring_guide_lists_every_alert() -> None:
@@ -35,7 +46,9 @@ def test_monitoring_guide_lists_every_alert() -> None:
     page = text_of("docs/monitoring.md")
     section = page[page.index("## Alerts") : page.index("## Errors")]
 
-    assert re.findall(r"^\| `(\w+)`", section, re.M) == [rule["alert"] for rule in group["rules"]]
+    assert re.findall(r"^\| `(\w+)`", section, re.M) == [
+        rule["alert"] for rule in group["rules"] if "alert" in rule
+    ]
 
 
 def test_grafana_finds_its_files_and_prometheus() -> None:

@@ -32,7 +32,8 @@ def tags() -> dict[str, set[str]]:
 
 def tags_in(image: str, text: str) -> set[str]:
     """Return the image tags in a text; a number of three or more digits is a port."""
-    return set(re.findall(rf"(?<![\w./@-]){re.escape(image)}:(v?\d\d?(?:\.\d+)*)(?![\w:])", text))
+    tag = r"(v?\d\d?(?:\.\d+)*(?:-alpine)?)(?![\w:])"
+    return set(re.findall(rf"(?<![\w./@-]){re.escape(image)}:{tag}", text))
 
 
 def test_each_image_has_one_tag_in_all_files() -> None:

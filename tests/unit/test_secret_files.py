@@ -9,6 +9,7 @@ import pytest
 from ops.environment import files, secret_files
 from ops.environment.contract import VARIABLES
 
+READERS = secret_files.READERS
 SECRETS = {name for name, variable in VARIABLES.items() if variable.secret}
 
 
@@ -16,7 +17,7 @@ SECRETS = {name for name, variable in VARIABLES.items() if variable.secret}
 def secrets_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the secrets of a project."""
     readers = {
-        reader: (user, names & SECRETS) for reader, (user, names) in secret_files.READERS.items()
+        reader: (user, names & SECRETS) for reader, (user, names) in READERS.items()
     }
     monkeypatch.setattr(secret_files, "READERS", readers)
 
@@ -141,6 +142,24 @@ def test_migration_user_gets_a_random_password_that_lasts(
     secret_files.main()
     assert copies(mounted)["db"] == {"DB_MIGRATION_PASSWORD": "given"}
     assert copies(mounted)["migrate"] == {}
+
+
+def test_exporters_and_their_servers_get_the_same_random_password(
+    mounted: Path, monkeypatch: pytest.MonkeyPatch, users: dict[str, tuple[int, int]]
+) -> None:
+    """The application does not have it, and no variable sets it."""
+    name = secret_files.EXPORTER
+    alone = {reader: (user, names & {name}) for reader, (user, names) in READERS.items()}
+    monkeypatch.setattr(secret_files, "READERS", alone)
+    monkeypatch.setenv(name, "given")
+    secret_files.main()
+    made = copies(mounted)["db"][name]
+    assert len(made) > 30
+
+    secret_files.main()
+    has_it = {reader: has for reader, has in copies(mounted).items() if has}
+    assert has_it == dict.fromkeys(("db", "redis", "exporter"), {name: made})
+    assert users["exporter"] == (65534, 65534)
 
 
 def test_secret_files_are_not_copied_outside_of_compose(
