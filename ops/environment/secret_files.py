@@ -38,6 +38,7 @@ READERS: Final = {
     "migrate": (10001, _APPLICATION),
     "redis": (999, frozenset({"REDIS_PASSWORD", EXPORTER})),
     "exporter": (65534, frozenset({EXPORTER})),
+    "alertmanager": (65534, frozenset({"ALERTMANAGER_CONFIG"})),
     "broker": (999, frozenset({"BROKER_PASSWORD"})),
     "haproxy": (99, frozenset({"STATS_PASSWORD"})),
 }

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -54,6 +54,10 @@ class Prometheus:
         """Return the services that were scraped without an error."""
         targets = self.ask("targets")["activeTargets"]
         return {one["labels"]["service"] for one in targets if one["health"] == "up"}
+
+    def reload(self) -> None:
+        """Have it read its rules again."""
+        docker("kill", "--signal", "HUP", self.stack.container("prometheus"))
 
     def remove(self) -> None:
         """Remove the container, and leave the stack without it."""
@@ -155,21 +159,96 @@ def test_query_of_the_dashboard_has_a_result(prometheus: Prometheus, expression:
     assert result or any(name in expression for name in WITHOUT_EVENTS)
 
 
-def test_alertmanager_in_the_network_receives_the_alerts(prometheus: Prometheus) -> None:
-    """Any container of that name; this one never answers."""
-    stack = prometheus.stack
-    image = stack.inspect("server1", "{{.Image}}")
-    network = ("--network", f"{stack.project}_front", "--network-alias", "alertmanager")
-    run = ("run", "--detach", "--rm", "--entrypoint", "sleep", *network, image, "300")
-    container = docker(*run)
+ALERTMANAGER = """
+route: {receiver: team, group_by: [alertname], group_wait: 0s}
+receivers:
+  - name: team
+    webhook_configs: [{url: "http://receiver:8000/"}]
+"""
+# Prints each alert that it receives.
+RECEIVER = """
+import http.server
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(200)
+        self.end_headers()
+
+http.server.HTTPServer(("", 8000), Receiver).serve_forever()
+"""
+
+
+@pytest.fixture
+def received(production: Stack) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Start a receiver of webhooks; yield a function that returns the alerts that it has got."""
+    container = docker(
+        *("run", "--detach", "--network", f"{production.project}_front"),
+        *("--network-alias", "receiver", "--entrypoint", "python"),
+        *(production.inspect("server1", "{{.Image}}"), "-c", RECEIVER),
+    )
+
+    def alerts() -> list[dict[str, Any]]:
+        sent = [
+            json.loads(line)
+            for line in docker("logs", container).splitlines()
+            if line.startswith("{")
+        ]
+        return [alert for one in sent for alert in one["alerts"]]
+
     try:
-        eventually(
-            lambda: prometheus.ask("alertmanagers")["activeAlertmanagers"],
-            seconds=60,
-            what="Prometheus has the address of the Alertmanager",
-        )
+        yield alerts
     finally:
         docker("rm", "--force", container)
+
+
+@pytest.fixture
+def alertmanager(prometheus: Prometheus) -> Iterator[Stack]:
+    """Start Alertmanager as the docs say, with a file that only its owner can read."""
+    stack = prometheus.stack
+    file = stack.tree / "var/alertmanager.yml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(ALERTMANAGER)
+    file.chmod(0o600)
+    stack.environment["ALERTMANAGER_CONFIG_FILE"] = "var/alertmanager.yml"
+    try:
+        stack.run_documented("docker compose up --detach --wait --force-recreate alertmanager")
+        yield stack
+    finally:
+        stack.compose("rm", "--force", "--stop", "alertmanager")
+        docker("volume", "rm", f"{stack.project}_alertmanager-data")
+        del stack.environment["ALERTMANAGER_CONFIG_FILE"]
+        file.unlink()
+
+
+def test_alerts_reach_the_receiver_of_the_team(
+    prometheus: Prometheus, alertmanager: Stack, received: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """One of amtool; then one of Prometheus, whose rules wait here for nothing."""
+    send = "docker compose exec alertmanager amtool --alertmanager.url=http://127.0.0.1:9093"
+    alertmanager.run_documented(f"{send} alert add alertname=Test")
+    eventually(lambda: "Test" in names(received()), seconds=20, what="the alert of amtool")
+    check_unprivileged(alertmanager, "alertmanager")
+
+    rules = alertmanager.tree / "variants/monitoring/alerts.yml"
+    text = rules.read_text()
+    try:
+        rules.write_text(text.replace("for: 2m", "for: 0s"))
+        prometheus.reload()
+        alertmanager.compose("pause", "redis-exporter")
+        eventually(lambda: "NotScraped" in names(received()), seconds=90, what="Prometheus's alert")
+    finally:
+        alertmanager.compose("unpause", "redis-exporter")
+        rules.write_text(text)
+        prometheus.reload()
+    (alert,) = [one for one in received() if one["labels"]["alertname"] == "NotScraped"]
+    assert alert["status"] == "firing" and alert["labels"]["service"] == "redis-exporter"
+    assert alert["annotations"]["summary"].endswith("./stackctl status")
+
+
+def names(alerts: list[dict[str, Any]]) -> set[str]:
+    """Return the names of alerts."""
+    return {alert["labels"]["alertname"] for alert in alerts}
 
 
 def test_alerts_fire_for_their_fault_alone() -> None:

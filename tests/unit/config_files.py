@@ -231,6 +231,7 @@ ALL = {
     "APACHE": "1",
     "NGINX_BALANCER": "1",
     "MONITORING": "grafana",
+    "ALERTMANAGER_CONFIG_FILE": "var/alertmanager.yml",
     "BROKER": "rabbitmq",
     "SERVER_COUNT": "6",
     "TLS_CERTIFICATE": "certs/x",

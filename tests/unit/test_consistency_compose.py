@@ -51,7 +51,8 @@ ONE_SHOTS = {"base", "certbot", "certificates", "env-check", "migrate"}
 # A path: compose includes a file when it is set, whatever its value.
 WITH_TLS = ("TLS_CERTIFICATE", ":+s")
 # Each adds to a file's name where it is set.
-CHOOSES_A_FILE = (WITH_TLS, ("HTTP_IPV6_ADDRESS", ":+v6"))
+WITH_ALERTMANAGER = ("ALERTMANAGER_CONFIG_FILE", ":+.1")
+CHOOSES_A_FILE = (WITH_TLS, WITH_ALERTMANAGER, ("HTTP_IPV6_ADDRESS", ":+v6"))
 # Whether a second duration counts.
 ADDS_A_DURATION = ("SLOW_PATHS", ":+")
 
@@ -241,6 +242,10 @@ def test_optional_service_exists_only_with_its_variable() -> None:
     monitoring = {"prometheus", "node-exporter", *EXPORTERS}
     assert set(services(MONITORING="prometheus")) - plain == monitoring
     assert set(services(MONITORING="grafana")) - plain == monitoring | {"grafana"}
+    file = {"ALERTMANAGER_CONFIG_FILE": "var/alertmanager.yml"}
+    assert set(services(**file)) == plain
+    with_it = set(services(MONITORING="prometheus", **file))
+    assert with_it - plain == monitoring | {"alertmanager"}
     for name in set(VARIABLES["BROKER"].choices) - {"redis"}:
         assert set(services(BROKER=name)) - plain == {"broker"}
 
@@ -261,7 +266,8 @@ def test_compose_uses_every_stack_variable() -> None:
     # stackctl reads these itself.
     stackctl = {variable.name for variable in BACKUP.variables} - {"BACKUP", "BACKUP_AT"}
     # LAYER and STACK_NAME are used in docker-compose.yaml.
-    assert stack - {WITH_TLS[0]} - stackctl == {name for name, _ in variable_uses()} & stack
+    choose = {WITH_TLS[0], WITH_ALERTMANAGER[0].removesuffix("_FILE")}
+    assert stack - choose - stackctl == {name for name, _ in variable_uses()} & stack
 
 
 def test_contract_declares_every_variable_that_compose_uses() -> None:

@@ -79,7 +79,7 @@ def test_services_without_need_of_the_internet_have_no_route_to_it() -> None:
     no_answer = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     assert networks["front"]["driver_opts"] == no_answer and networks["backend"]["internal"]
     out = {name for name, service in all_services() if "edge" in service.get("networks", ())}
-    assert out == {*SERVERS, "worker", "certbot"}
+    assert out == {*SERVERS, "worker", "certbot", "alertmanager"}
     # The default route is that of the first network by name that is not internal.
     assert min(set(networks) - {"backend"}) == "edge"
     # With other options, compose would recreate the network of a running stack.

@@ -199,6 +199,7 @@ def test_stack_scope_lists_variables_that_the_application_never_reads() -> None:
     stack = {name for name, variable in VARIABLES.items() if variable.scope is Scope.STACK}
     assert stack == {
         "LAYER",
+        "ALERTMANAGER_CONFIG",
         "APACHE",
         "APACHE_PORT",
         "APP_MEMORY",

@@ -16,9 +16,7 @@ SECRETS = {name for name, variable in VARIABLES.items() if variable.secret}
 @pytest.fixture(autouse=True)
 def secrets_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the secrets of a project."""
-    readers = {
-        reader: (user, names & SECRETS) for reader, (user, names) in READERS.items()
-    }
+    readers = {reader: (user, names & SECRETS) for reader, (user, names) in READERS.items()}
     monkeypatch.setattr(secret_files, "READERS", readers)
 
 
@@ -81,6 +79,7 @@ def test_each_secret_has_readers_by_default_the_application() -> None:
     in_containers = {name for name in SECRETS if not name.startswith("BACKUP_")}
     assert read == in_containers
     own = {"STATS_PASSWORD", "DJANGO_SUPERUSER_PASSWORD", "DB_MIGRATION_PASSWORD"}
+    own |= {"ALERTMANAGER_CONFIG"}
     assert secret_files.READERS["application"][1] == in_containers - own
 
 
@@ -108,6 +107,7 @@ def test_each_reader_receives_only_its_secret_files_and_loses_removed_ones(
     assert users == {
         **{"application": application, "migrate": application, "haproxy": (99, 99)},
         **{"db": server, "redis": server, "broker": server},
+        "alertmanager": (65534, 65534),
     }
     own = sorted(secret_files.READERS["application"][1])
     assert capsys.readouterr().out == f"{secret_files.CHANGED}{', '.join(own)}\n"
@@ -158,7 +158,7 @@ def test_exporters_and_their_servers_get_the_same_random_password(
 
     secret_files.main()
     has_it = {reader: has for reader, has in copies(mounted).items() if has}
-    assert has_it == dict.fromkeys(("db", "redis", "exporter"), {name: made})
+    assert has_it == {reader: {name: made} for reader in ("db", "redis", "exporter")}
     assert users["exporter"] == (65534, 65534)
 
 

@@ -84,6 +84,14 @@ STACK: Final = Section(
             scope=Scope.STACK,
         ),
         Variable(
+            name="ALERTMANAGER_CONFIG",
+            help="With MONITORING, Alertmanager's configuration, which says who receives alerts. "
+            "Only as a file (docs/monitoring.md): "
+            "ALERTMANAGER_CONFIG_FILE=/etc/mysite/alertmanager.yml.",
+            secret=True,
+            scope=Scope.STACK,
+        ),
+        Variable(
             name="PROMETHEUS_PORT",
             kind=Kind.PORT,
             help="With MONITORING, this machine's own port for Prometheus.",
