@@ -12,8 +12,11 @@ from pathlib import Path
 
 NAME, *SOCKET = sys.argv[1:]
 PORT = 7999
-# Created by tests: probes then answer with the status in it.
-DRAINS = Path("/tmp/drains")
+# Created by tests. Probes answer with the status in the first; those of pages after the seconds in
+# the second.
+DRAINS, DELAY = Path("/tmp/drains"), Path("/tmp/delay")
+# HAProxy's probes: seconds since the machine's start, path and status.
+PROBES = Path("/tmp/probes")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
 
 
@@ -36,6 +39,12 @@ def answer(connection: socket.socket, request: bytes) -> None:
     line = request.split(b"\r\n")[0].decode(errors="replace")
     if "/readyz" in line:
         status = DRAINS.read_bytes().strip() if DRAINS.exists() else b"200 OK"
+        path = line.split()[1]
+        if b"host: haproxy\r\n" in request.lower():
+            with PROBES.open("a") as file:
+                file.write(f"{time.monotonic()} {path} {status.decode()}\n")
+        if path == "/readyz" and DELAY.exists():
+            time.sleep(float(DELAY.read_text()))
         connection.sendall(
             b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
         )
