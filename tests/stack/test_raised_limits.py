@@ -6,6 +6,7 @@ For the limits of the proxies, see tests/stack/test_timeouts.py and test_error_p
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -23,47 +24,59 @@ MEMORY, UPLOADS = "400m", 12
 SLOW_CONNECTIONS = "grep -c ' 03 .*/run/mysite/slow.sock' /proc/net/unix || true"
 
 
+def start(production: Stack, name: str, **variables: str) -> str:
+    """Start a server of the production image with these variables; return its URL."""
+    port = free_port()
+    values = {
+        "DJANGO_SETTINGS_MODULE": "loadtest.settings",
+        "DJANGO_SECRET_KEY": production.environment["DJANGO_SECRET_KEY"],
+        "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+        "DJANGO_SECURE_SSL_REDIRECT": "false",
+        "DATABASE_URL": "sqlite:////tmp/db.sqlite3",
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "DRAIN_SECONDS": "0",
+        "SLOW_PATHS": "/loadtest/reports/",
+        **variables,
+    }
+    docker(
+        *("run", "--detach", "--name", name),
+        *("--memory", MEMORY, "--read-only", "--volume", "/srv/bodies"),
+        *("--tmpfs", "/tmp", "--tmpfs", "/run/mysite:uid=10001,gid=10001"),
+        *("--volume", f"{production.tree}/tests/chaos/loadtest:/srv/project/loadtest:ro"),
+        *(word for key, value in values.items() for word in ("--env", f"{key}={value}")),
+        *("--publish", f"127.0.0.1:{port}:7999", production.image),
+    )
+    return f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def started(production: Stack, suffix: str, **variables: str) -> Iterator[dict[str, str]]:
+    """Run a server with each application server during the block; yield their URLs."""
+    names = {one: f"{container(production, one)}{suffix}" for one in APP_SERVERS}
+    try:
+        urls = {
+            one: start(production, name, APP_SERVER=one, **variables) for one, name in names.items()
+        }
+        eventually(
+            lambda: all(requests.get(f"{url}/livez", timeout=5).ok for url in urls.values()),
+            seconds=60,
+            what="both answer",
+        )
+        yield urls
+    finally:
+        docker("rm", "--force", "--volumes", *names.values())
+
+
 @pytest.fixture(scope="module")
 def servers(production: Stack) -> Iterator[dict[str, str]]:
     """Start a server with each application server; yield their URLs."""
-    ports = {name: free_port() for name in APP_SERVERS}
-    for app_server, port in ports.items():
-        docker(
-            *("run", "--detach", "--name", container(production, app_server)),
-            *("--memory", MEMORY, "--read-only", "--volume", "/srv/bodies"),
-            *("--tmpfs", "/tmp", "--tmpfs", "/run/mysite:uid=10001,gid=10001"),
-            *("--volume", f"{production.tree}/tests/chaos/loadtest:/srv/project/loadtest:ro"),
-            *(
-                "--env",
-                "DJANGO_SETTINGS_MODULE=loadtest.settings",
-                "--env",
-                f"APP_SERVER={app_server}",
-            ),
-            *("--env", f"REQUEST_SECONDS={REQUEST_SECONDS}"),
-            *("--env", f"UPLOAD_MAX_MB={UPLOAD_MAX_MB}"),
-            *("--env", "SLOW_PATHS=/loadtest/reports/"),
-            *("--env", f"SLOW_REQUEST_SECONDS={SLOW_REQUEST_SECONDS}"),
-            *("--env", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
-            *(
-                "--env",
-                "DJANGO_ALLOWED_HOSTS=127.0.0.1",
-                "--env",
-                "DJANGO_SECURE_SSL_REDIRECT=false",
-            ),
-            *("--env", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
-            *("--env", "REDIS_URL=redis://127.0.0.1:1/0", "--env", "DRAIN_SECONDS=0"),
-            *("--publish", f"127.0.0.1:{port}:7999", production.image),
-        )
-    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-
-    def answer() -> bool:
-        return all(requests.get(f"{url}/livez", timeout=5).ok for url in urls.values())
-
-    try:
-        eventually(answer, seconds=60, what="both answer")
+    limits = {
+        "REQUEST_SECONDS": str(REQUEST_SECONDS),
+        "UPLOAD_MAX_MB": str(UPLOAD_MAX_MB),
+        "SLOW_REQUEST_SECONDS": str(SLOW_REQUEST_SECONDS),
+    }
+    with started(production, "", **limits) as urls:
         yield urls
-    finally:
-        docker("rm", "--force", "--volumes", *(container(production, name) for name in APP_SERVERS))
 
 
 def container(stack: Stack, app_server: str) -> str:
@@ -145,14 +158,18 @@ def runs_slow_page(name: str) -> bool:
     return docker("exec", name, "sh", "-c", SLOW_CONNECTIONS).strip() != "0"
 
 
-def test_stop_waits_for_a_running_slow_page(production: Stack, servers: dict[str, str]) -> None:
-    """The last test here: it stops both servers."""
-    names = [container(production, name) for name in APP_SERVERS]
-    with ThreadPoolExecutor(len(servers)) as pool:
-        running = [pool.submit(ask, f"{url}/loadtest/reports/3000") for url in servers.values()]
+def test_stop_waits_for_a_running_slow_page(production: Stack) -> None:
+    """It runs for longer than workers have to end once nginx has ended (APP_STOP_SECONDS)."""
+    limits = {"REQUEST_SECONDS": "20", "SLOW_REQUEST_SECONDS": "45"}
+    names = [f"{container(production, one)}-stop" for one in APP_SERVERS]
+    with (
+        started(production, "-stop", **limits) as urls,
+        ThreadPoolExecutor(len(urls)) as pool,
+    ):
+        running = [pool.submit(ask, f"{url}/loadtest/reports/30000") for url in urls.values()]
         for name in names:
             eventually(partial(runs_slow_page, name), seconds=5, what="the slow page runs")
-        docker("stop", "--timeout", "60", *names)
+        docker("stop", "--timeout", "90", *names)
 
         assert [one.result()[0] for one in running] == [200] * len(names)
-    assert docker("inspect", "--format", "{{.State.ExitCode}}", *names).split() == ["0", "0"]
+        assert docker("inspect", "--format", "{{.State.ExitCode}}", *names).split() == ["0", "0"]
