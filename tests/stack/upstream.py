@@ -40,7 +40,8 @@ def answer(connection: socket.socket, request: bytes) -> None:
     if "/readyz" in line:
         status = DRAINS.read_bytes().strip() if DRAINS.exists() else b"200 OK"
         path = line.split()[1]
-        if b"host: haproxy\r\n" in request.lower():
+        # Apache forwards HAProxy's probes of Apache.
+        if b"host: haproxy\r\n" in request.lower() and b"x-forwarded-for" not in request.lower():
             with PROBES.open("a") as file:
                 file.write(f"{time.monotonic()} {path} {status.decode()}\n")
         if path == "/readyz" and DELAY.exists():
