@@ -88,7 +88,10 @@ def skip_equivalent_mutants() -> None:
 
 
 def mutate_flow_and_order() -> None:
-    """Mutate only what mutmut leaves alone: calls and raises as statements, conditions, orders."""
+    """Mutate only what mutmut leaves alone: calls and raises as statements, conditions, orders.
+
+    A condition of a comprehension or an operand of `and` and `or` is dropped, too.
+    """
 
     def drop(node: cst.Expr | cst.Raise) -> Iterator[cst.Pass]:
         if isinstance(node, cst.Raise) or isinstance(node.value, cst.Call):
@@ -109,8 +112,20 @@ def mutate_flow_and_order() -> None:
             case cst.Name(value=name) if name in other:
                 yield node.with_changes(func=cst.Name(other[name]))
 
+    def drop_filter(node: cst.CompFor) -> Iterator[cst.CompFor]:
+        for number in range(len(node.ifs)):
+            yield node.with_changes(ifs=[*node.ifs[:number], *node.ifs[number + 1 :]])
+
+    def drop_operand(node: cst.BooleanOperation) -> Iterator[cst.BaseExpression]:
+        for side in (node.left, node.right):
+            if node.lpar and not side.lpar:
+                side = side.with_changes(lpar=node.lpar, rpar=node.rpar)
+            yield side
+
     file_mutation.mutation_operators = [
         *((kind, drop) for kind in (cst.Expr, cst.Raise)),
+        (cst.CompFor, drop_filter),
+        (cst.BooleanOperation, drop_operand),
         *((kind, negate) for kind in (cst.If, cst.CompIf)),
         (cst.Call, reorder),
     ]
@@ -210,7 +225,7 @@ def main() -> None:
     parser.add_argument(
         "--flow",
         action="store_true",
-        help="drop statements and change conditions and orders instead; nothing is listed",
+        help="drop statements and conditions, and change orders instead; nothing is listed",
     )
     parser.add_argument("--diff", action="store_true", help="print the diffs of surviving mutants")
     options = parser.parse_args()
