@@ -1,16 +1,21 @@
 """The health checks of the proxies: which servers get requests, and how soon that changes."""
 
+import csv
 import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+import requests
 
-from tests.stack.bench import SERVERS, Bench, container
-from tests.stack.compose import docker
+from tests.stack.bench import NAME, SERVERS, Bench, container
+from tests.stack.compose import STACK_NAME, docker
+from tests.stack.test_trusted_proxies import haproxy
 from tests.waiting import eventually
+from tools.stackctl.balancer.haproxy import Balancer
 
 # Created in a scripted server: its probes answer with the status in it, or so many seconds late.
 DRAINS, DELAY = "/tmp/drains", "/tmp/delay"
@@ -149,3 +154,56 @@ def test_server_whose_probe_is_late_by_two_seconds_stays_in_service(bench: Bench
     finally:
         bench.exec("server1", "rm", DELAY)
     bench.wait_for_all()
+
+
+@contextmanager
+def refusing_server(tree: Path) -> Iterator[tuple[str, Balancer]]:
+    """Run a HAProxy with a third server, whose address refuses connections from now on.
+
+    Yield its URL, and its runtime API.
+    """
+    holder = ("--network", NAME, "--network-alias", "server3", "--entrypoint", "sleep")
+    docker("run", "--detach", "--name", container("server3"), *holder, f"{STACK_NAME}-base", "300")
+    upstream = ("--network", f"container:{container('server3')}", "--entrypoint", "python3")
+    project = ("--volume", f"{tree}:/srv/project:ro", f"{STACK_NAME}-base")
+    script = ("-u", "/srv/project/tests/stack/upstream.py", "server3")
+    docker("run", "--detach", "--name", container("listens"), *upstream, *project, *script)
+    try:
+        with haproxy("refusals", tree, SERVER_COUNT="3") as port:
+            balancer = Balancer(container("refusals"))
+            eventually(lambda: balancer.servers()["server3"].up, seconds=20, what="server3 is up")
+            docker("kill", container("listens"))
+            yield f"http://127.0.0.1:{port}", balancer
+    finally:
+        docker("rm", "--force", "--volumes", container("listens"), container("server3"))
+
+
+def sent_elsewhere(balancer: Balancer) -> dict[str, int]:
+    """Return how many requests for server3 each backend has sent to another server."""
+    text = balancer.command("show stat").removeprefix("# ")
+    rows = [row for row in csv.DictReader(text.splitlines()) if row["svname"] == "server3"]
+    return {row["pxname"]: int(row["wredis"]) for row in rows}
+
+
+def test_first_refused_connection_takes_a_server_out(bench: Bench, tree: Path) -> None:
+    """A server that refuses is always free: until a check sees it, most tries would go there."""
+    with refusing_server(tree) as (url, balancer):
+        urls = [f"{url}{path}" for path in ("/who", "/static/who")]
+        answers = {requests.get(one, timeout=10).text for _ in range(30) for one in urls}
+        moved = sent_elsewhere(balancer)
+
+    assert answers == {*SERVERS}
+    # Of each backend; none where a check was first.
+    assert len(moved) == 3 and max(moved.values()) <= 1, moved
+
+
+def test_haproxy_sends_a_refused_upload_to_another_server(bench: Bench, tree: Path) -> None:
+    """With `leastconn` it would try the same server again."""
+    with refusing_server(tree) as (url, balancer):
+        answers = {
+            requests.post(f"{url}/who", data=bytes(40_000), timeout=30).text for _ in range(6)
+        }
+        moved = sent_elsewhere(balancer)
+
+    assert answers == {*SERVERS}
+    assert moved["upload_backend"] >= 1
