@@ -15,13 +15,16 @@ from tests.unit.scripted.backups import (
     folders,
     is_restored,
     is_unchanged,
+    replace_dump,
     restore,
     rewritten,
     stop,
 )
+from tests.unit.scripted.data import LIVE
 from tests.unit.scripted.project import IMAGE, NAME
 from tests.unit.scripted.stack import Stack, fails
 from tools.stackctl.commands.backup_files import DATABASE, EXTRAS, MANIFEST, MEDIA
+from tools.stackctl.common import process
 
 
 def test_restore_saves_the_present_data_then_loads_then_switches(saved: Stack) -> None:
@@ -40,6 +43,17 @@ def test_restore_saves_the_present_data_then_loads_then_switches(saved: Stack) -
     # Restore the previous data.
     stop(saved)
     assert saved.run("restore", str(before)).code == 0 and is_unchanged(saved)
+
+
+def test_restore_accepts_a_dump_whose_last_line_is_read_in_two_pieces(saved: Stack) -> None:
+    dump = gzip.decompress((folders(saved)[0] / DATABASE).read_bytes())
+    # The second piece is the dump's last five bytes.
+    first_row = b"x" * (process.PIECE_BYTES - len(dump)) + b".png\n"
+    replace_dump(saved, gzip.compress(first_row + dump))
+
+    assert restore(saved).code == 0
+
+    assert saved.data.rows[LIVE] == [first_row.decode().rstrip(), "a.png"]
 
 
 def test_restore_of_backup_format_1_loads_as_the_application_user(saved: Stack) -> None:

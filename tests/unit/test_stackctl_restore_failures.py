@@ -1,11 +1,9 @@
 """A `stackctl restore` that fails or is interrupted changes nothing, or names a backup."""
 
 import gzip
-import json
 import os
 import signal
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -16,13 +14,12 @@ from tests.unit.scripted.backups import (
     folders,
     is_restored,
     is_unchanged,
+    replace_dump,
     restore,
-    rewritten,
 )
 from tests.unit.scripted.data import LIVE
 from tests.unit.scripted.stack import Stack, fails, interrupts
-from tools.stackctl.commands import backup_files as files
-from tools.stackctl.commands.backup_files import DATABASE, MANIFEST
+from tools.stackctl.commands.backup_files import DATABASE
 from tools.stackctl.common import process
 
 
@@ -107,12 +104,7 @@ def test_restore_warns_of_temporary_data_that_cannot_be_removed(saved: Stack) ->
 def test_restore_of_an_incomplete_dump_changes_nothing(
     saved: Stack, dump: bytes, reason: str
 ) -> None:
-    """With a valid checksum."""
-    (path,) = folders(saved)
-    (path / DATABASE).write_bytes(dump)
-    parts: dict[str, Any] = json.loads((path / MANIFEST).read_text())["parts"]
-    parts[DATABASE]["sha256"] = files.sha256_of(path / DATABASE)
-    rewritten(parts=parts)(saved, path)
+    replace_dump(saved, dump)
 
     ended = restore(saved)
 

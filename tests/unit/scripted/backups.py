@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.scripted.data import LIVE
 from tests.unit.scripted.project import NAME
 from tests.unit.scripted.stack import Ended, Stack
-from tools.stackctl.commands.backup_files import MANIFEST
+from tools.stackctl.commands import backup_files as files
+from tools.stackctl.commands.backup_files import DATABASE, MANIFEST
 
 # A place for backups.
 DISK = "/mnt/disk"
@@ -70,6 +72,15 @@ def rewritten(**changes: object) -> Callable[[Stack, Path], object]:
         (path / MANIFEST).write_text(json.dumps({**manifest, **changes}))
 
     return change
+
+
+def replace_dump(stack: Stack, dump: bytes) -> None:
+    """Replace the compressed dump of the only backup, with a valid checksum."""
+    (path,) = folders(stack)
+    (path / DATABASE).write_bytes(dump)
+    parts: dict[str, Any] = json.loads((path / MANIFEST).read_text())["parts"]
+    parts[DATABASE]["sha256"] = files.sha256_of(path / DATABASE)
+    rewritten(parts=parts)(stack, path)
 
 
 def write_place(stack: Stack, *lines: str, to: str = DISK) -> None:
