@@ -46,6 +46,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 ROOT_URLCONF = "books.urls"
+ASGI_APPLICATION = "books.routing.application"
 TEMPLATES = [
     {"BACKEND": "django.template.backends.jinja2.Jinja2"},
     {
@@ -265,6 +266,7 @@ def test_project_settings_stay_unless_the_stack_sets_them(stack: Path) -> None:
     assert settings["DEBUG"] is False and settings["SECRET_KEY"].startswith("k3y")
     assert settings["SECURE_REFERRER_POLICY"] == "origin"
     assert "security.W004" in settings["SILENCED_SYSTEM_CHECKS"]
+    assert settings["ASGI_APPLICATION"] == "books.routing.application"
     assert settings["REST_FRAMEWORK"]["PAGE_SIZE"] == 7
     assert {"covers", "login"} <= settings["REST_FRAMEWORK"]["DEFAULT_THROTTLE_RATES"].keys()
     assert settings["SHELF"] == "A7" and settings["LOGGING"]["version"] == 1

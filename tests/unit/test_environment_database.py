@@ -267,6 +267,11 @@ def test_every_database_has_connection_max_age_health_checks_and_test_name(
     assert "TEST" not in settings(environ)
 
 
+def test_connections_end_with_their_request_under_asgi() -> None:
+    """There each request has a thread of its own, and nobody would use its connection again."""
+    assert settings({**GROUP, "APP_SERVER": "asgi"})["CONN_MAX_AGE"] == 0
+
+
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
 def test_migration_settings_drop_time_limits_and_keep_other_options(engine: str) -> None:
     result = settings({**GROUP, "DB_ENGINE": engine})
