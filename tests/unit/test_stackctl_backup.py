@@ -204,9 +204,10 @@ def test_latest_is_the_newest_complete_backup(stack: Stack) -> None:
     newest = save(stack).result["path"]
     stop(stack)
 
-    ended = stack.run("restore", "latest", "--json")
-
-    assert ended.code == 0 and ended.result["path"] == newest
+    # The first one saves the present data.
+    for _ in "12":
+        ended = stack.run("restore", "latest", "--json")
+        assert ended.code == 0 and ended.result["path"] == newest
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
-"""What `stackctl heal --watch` reports, and how soon it ends."""
+"""What `stackctl heal` reports, and how soon `--watch` ends."""
 
 import signal
+from collections.abc import Callable
 from functools import partial
+
+import pytest
 
 from tests.unit.scripted.model import Reply
 from tests.unit.scripted.stack import Ended, Stack
-from tests.unit.test_stackctl_heal import NO_ENGINE, hang, watch
+from tests.unit.test_stackctl_heal import NO_ENGINE, hang, heal, watch
 
 
 def test_signal_ends_a_long_pause_between_two_checks(stack: Stack) -> None:
@@ -57,3 +60,30 @@ def test_restart_that_never_ends_is_given_up(stack: Stack) -> None:
 
     assert ended.result["failed"] == ["server1"]
     assert "Z error: server1: `docker restart -t ...` did not end within 220 s" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("cause", "result"),
+    [
+        (lambda stack: stack.end("worker"), "healed"),
+        (lambda stack: stack.behave("aaaa", "worker", ends=True) or stack.end("worker"), "failed"),
+        (lambda stack: setattr(stack.containers["redis"], "health", "unhealthy"), "left_alone"),
+    ],
+)
+def test_heal_says_that_there_is_nothing_to_heal_only_where_that_is_so(
+    stack: Stack, cause: Callable[[Stack], object], result: str
+) -> None:
+    cause(stack)
+
+    ended = heal(stack)
+
+    assert ended.result[result] and "nothing to heal" not in ended.err
+
+
+def test_heal_watch_prints_each_check_that_healed_nothing(stack: Stack) -> None:
+    stack.behave("aaaa", "worker", ends=True)
+    stack.clock.plan(20, partial(stack.end, "worker"))
+
+    first, _end = watch(stack, 28).out.splitlines()
+
+    assert '"failed": ["worker"]' in first

@@ -48,6 +48,14 @@ def test_latest_backup_of_the_place_is_restored(empty: Stack) -> None:
     assert newest in [path.name for path in folders(empty)]
 
 
+def test_latest_is_that_of_the_place_although_an_older_one_is_here(empty: Stack) -> None:
+    restore(empty, names(empty)[0])
+
+    assert restore(empty, "latest")[0] == 0
+
+    assert empty.data.rows == {LIVE: ["b.png"]}
+
+
 def test_backup_of_the_place_is_restored_by_its_name(empty: Stack) -> None:
     first = names(empty)[0]
 

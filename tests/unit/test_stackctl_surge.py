@@ -110,6 +110,24 @@ def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> Non
     assert roomy.serves("aaaa") and not roomy.replicas.others
 
 
+@pytest.mark.parametrize(
+    ("step", "release"), [("move server1 to bbbb", "aaaa"), ("mark server1 drained", "bbbb")]
+)
+def test_worker_of_the_release_that_serves_stays_after_a_killed_deploy(
+    roomy: Stack, step: str, release: str
+) -> None:
+    def kill() -> None:
+        raise Killed
+
+    roomy.faults[step] = kill
+    assert roomy.deploy("bbbb").code == 137
+    roomy.faults = {"build cccc": fails("no space left on device")}
+    assert roomy.deploy("cccc").code == 1
+
+    assert roomy.releases() == dict.fromkeys(("server1", "server2", "worker"), release)
+    assert not roomy.replicas.others
+
+
 def test_killed_deploy_leaves_the_name_that_compose_starts_to_the_release_that_serves(
     roomy: Stack,
 ) -> None:
