@@ -11,7 +11,16 @@ from tests.tree import ROOT
 
 # Programs that a page tells readers to run. A block with one of them has only commands.
 PROGRAMS = {
-    *("./manage.py", "./stackctl", "./ebctl", ".venv/bin/pytest", ".ci/run", "make", "copier"),
+    *(
+        "./manage.py",
+        "./stackctl",
+        "./ebctl",
+        "./swarmctl",
+        ".venv/bin/pytest",
+        ".ci/run",
+        "make",
+        "copier",
+    ),
     *("docker", "eb", "aws", "git", "ssh", "ssh-keyscan", "curl", "openssl", "pipx", "apt-get"),
     *("systemctl", "journalctl", "iptables", "nft", "mysqldump", "pg_dump", "cp", "echo", "printf"),
 }
@@ -107,7 +116,7 @@ def normal(line: str) -> str:
     line = re.split(r"\s{2,}|\s#", line.strip())[0].removesuffix(" ...").removeprefix("sudo ")
     line = re.sub(r"^(?:[\d*]+ ){5}", "", line)
     line = re.sub(r"^\w+=\$\((.*)\)$", r"\1", line)
-    return re.sub(r"^(manage\.py|stackctl|ebctl)(?= )", r"./\1", line)
+    return re.sub(r"^(manage\.py|stackctl|ebctl|swarmctl)(?= )", r"./\1", line)
 
 
 def is_command(line: str) -> bool:

@@ -29,10 +29,11 @@ PART_WORDS = {
     "nginx-balancer": r"nginx.balancer|nginx as (a|the) (load )?balancer",
     "postgres": r"postgres|psql|psycopg|libpq|pg_",
     "rabbitmq": r"rabbit",
+    "swarm": r"swarm",
 }
 # Words that only this repository may contain.
 TEMPLATE_WORDS = r"mysite|remove_[a-z-]+($| -->|: (begin|end))|benchmarks|mutants"
-ALL_VARIANTS = "[apache, asgi, nginx-balancer]"
+ALL_VARIANTS = "[apache, asgi, nginx-balancer, swarm]"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> str:
         (
             "a_book_club_of_sixty",
             {"broker": "kafka", "variants": ALL_VARIANTS, "beanstalk": "true"},
-            {"mysql", "kafka", "apache", "asgi", "gunicorn", "nginx-balancer", "beanstalk"},
+            {
+                *("mysql", "kafka", "apache", "asgi", "gunicorn", "nginx-balancer", "swarm"),
+                "beanstalk",
+            },
         ),
     ],
     ids=["default", "postgres-rabbitmq", "all-variants"],
