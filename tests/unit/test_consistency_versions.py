@@ -101,7 +101,7 @@ def test_docs_name_the_python_version_of_the_project(name: str) -> None:
 
 
 def install(
-    folder: Path, version: str, command: Path = ROOT / "requirements/install"
+    folder: Path, version: str, command: Path = ROOT / "requirements/install", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the installer with a fake Python of this version."""
     result = tuple(map(int, version.split(".")))
@@ -116,7 +116,7 @@ esac
     stand_in.chmod(0o755)
     return subprocess.run(
         [command, "test", str(folder / "new")],
-        env={"PATH": os.environ["PATH"], "PYTHON": str(stand_in)},
+        env={"PATH": os.environ["PATH"], "PYTHON": str(stand_in), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -155,6 +155,22 @@ def test_installer_requires_python_3_12_for_django_6(tmp_path: Path) -> None:
     assert "Django 6 does not run on Python 3.11.7. Install Python 3.12" in refused.stderr
     assert refused.stderr == existing.stderr
     assert accepted.stderr == f"python -m venv --clear {tmp_path}/new\n"
+
+
+def test_installer_compiles_packages_only_where_python_does_not(tmp_path: Path) -> None:
+    (tmp_path / "new/bin").mkdir(parents=True)
+    (tmp_path / "new/bin/python").symlink_to(tmp_path / "python")
+    pip = tmp_path / "new/bin/pip"
+    pip.write_text('#!/bin/sh\necho "$@"\n')
+    pip.chmod(0o755)
+
+    later, now = (
+        install(tmp_path, "3.13.0", PYTHONDONTWRITEBYTECODE=value).stdout.split()
+        for value in ("", "1")
+    )
+
+    assert "--no-compile" in later and "--compile" not in later
+    assert "--compile" in now and "--no-compile" not in now
 
 
 def test_manage_py_on_an_older_python_names_the_version_and_the_next_step() -> None:
