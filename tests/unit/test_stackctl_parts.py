@@ -283,18 +283,22 @@ def test_ready_sets_maxconn_so_that_the_server_serves_its_queue(
 
 
 MOVED = "IP changed from '172.18.0.3' to '172.18.0.9' by 'stats socket command'\n\n"
+NO_BACKEND = "No such backend.\n\n"
 
 
 @pytest.mark.parametrize(
     ("answer", "refused"),
     [
-        (3 * MOVED + "No such backend.\n\n", False),
-        (4 * MOVED, False),
-        (2 * MOVED + "No such backend.\n\n", True),
-        (3 * MOVED + "No such server.\n\n", True),
+        (3 * MOVED + 2 * NO_BACKEND, False),
+        (4 * MOVED + NO_BACKEND, False),
+        (3 * MOVED + NO_BACKEND + MOVED, False),
+        (5 * MOVED, False),
+        (2 * MOVED + 3 * NO_BACKEND, True),
+        (2 * MOVED + NO_BACKEND + 2 * MOVED, True),
+        (3 * MOVED + "No such server.\n\n" + NO_BACKEND, True),
     ],
 )
-def test_server_is_moved_in_the_backend_of_slow_paths_if_there_is_one(
+def test_server_is_moved_in_the_optional_backends_that_there_are(
     monkeypatch: pytest.MonkeyPatch, answer: str, refused: bool
 ) -> None:
     output: list[str] = []
@@ -311,7 +315,10 @@ def test_server_is_moved_in_the_backend_of_slow_paths_if_there_is_one(
     else:
         haproxy.Balancer("id").move("server1", "172.18.0.9")
 
-    assert output[-1] == "set server slow_backend/server1 addr 172.18.0.9"
+    assert output[3:] == [
+        "set server slow_backend/server1 addr 172.18.0.9",
+        "set server stream_backend/server1 addr 172.18.0.9",
+    ]
 
 
 @pytest.mark.parametrize(
