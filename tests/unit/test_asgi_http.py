@@ -194,7 +194,8 @@ def test_few_streams_of_events_open_at_once(
     async def requests() -> None:
         scope = {"type": "http", "headers": [(b"accept", b"text/event-stream")]}
         receive: Any = None
-        await asyncio.gather(*(asgi_http.application(scope, receive, nowhere) for _ in range(30)))
+        calls = (asgi_http.application(scope, receive, nowhere) for _ in range(30))
+        await asyncio.wait_for(asyncio.gather(*calls), timeout=20)
 
     monkeypatch.setattr(asgi_http, "project", project)
     monkeypatch.setattr(asgi_http, "OPENING", asyncio.Semaphore(3))
