@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import READ_KEYS
-from tests.chaos.load import Load, mixed_clients
+from tests.chaos.load import Client, Load, repeated, unique_orders
 from tests.chaos.release import both_on, releases_in_service
 from tests.stack.compose import STACK_NAME, Stack, contains_secret, docker, secret_environment
 from tests.waiting import eventually
@@ -133,11 +133,24 @@ def stack(swarm: None, tree: Path, production_image: str) -> Iterator[SwarmStack
         stack.remove()
 
 
+def light_load(stack: SwarmStack, path: str) -> Load:
+    """Return a load that a busy machine serves too: pages, writes and files, some 12 a second."""
+    page, file = repeated("GET", "/profile/"), repeated("GET", path)
+    clients = [
+        Client(page(), interval=0.2),
+        Client(page(), interval=0.5, keep_alive=False),
+        Client(unique_orders(), interval=0.5),
+        Client(unique_orders(), interval=1, keep_alive=False),
+        Client(file(), interval=0.5),
+    ]
+    return Load(stack.http_port, clients)
+
+
 @pytest.fixture
 def load(stack: SwarmStack) -> Load:
-    """Return mixed clients, who arrive at a fixed rate however long others wait."""
+    """Return a load with a static file."""
     static = stack.get("/status/").text.partition('href="/static/')[2].partition('"')[0]
-    return Load(stack.http_port, mixed_clients(f"/static/{static}"))
+    return light_load(stack, f"/static/{static}")
 
 
 def test_deploy_to_a_swarm_fails_no_request_and_loses_no_write(
@@ -186,7 +199,7 @@ def test_commands_that_watch_show_the_services_and_their_logs(stack: SwarmStack)
 
 def test_added_server_gets_requests_and_a_removed_one_none(stack: SwarmStack) -> None:
     service = f"{stack.project}_server"
-    with Load(stack.http_port, mixed_clients("/livez")) as load:
+    with light_load(stack, "/livez") as load:
         load.warm_up()
         stack.typed("docker service scale mysite-production_server=4", {"=4": "=3"})
         eventually(

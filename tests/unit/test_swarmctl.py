@@ -50,7 +50,7 @@ class Swarm:
             label, name = arguments[3:5]
             self.secrets.append(f"{name}\t{label.partition('=')[2]}")
             self.given.append(given)
-        answers = {"info": self.manages, "secret": "\n".join(self.secrets)}
+        answers = {"info": self.manages, "secret": "\n".join(reversed(self.secrets))}
         return answers.get(arguments[0], "")
 
 
@@ -220,27 +220,47 @@ def test_secret_made_by_hand_is_used_as_it_is(swarm: Swarm) -> None:
     ],
 )
 def test_deploy_names_what_swarm_would_not(
-    swarm: Swarm, nodes: list[Json], variables: dict[str, str], words: str
+    nodes: list[Json], variables: dict[str, str], words: str
 ) -> None:
-    swarm.nodes = nodes
     given = config(**variables)
     with pytest.raises(SwarmctlError) as refused:
-        checks.check(given, docker_secrets.values_of(given))
+        checks.check(given, nodes, docker_secrets.values_of(given))
     assert words in str(refused.value)
 
 
-def test_uploads_on_several_machines_need_a_bucket(swarm: Swarm) -> None:
-    swarm.nodes = [NODE, {"Spec": {"Availability": "active", "Labels": {}}}]
+def test_uploads_on_several_machines_need_a_bucket() -> None:
+    nodes = [NODE, {"Spec": {"Availability": "active", "Labels": {}}}]
     with pytest.raises(SwarmctlError, match="AWS_STORAGE_BUCKET_NAME"):
-        checks.check(config(**VALUES), VALUES)
+        checks.check(config(**VALUES), nodes, VALUES)
 
-    checks.check(config(**VALUES, AWS_STORAGE_BUCKET_NAME="shop-media"), VALUES)
+    checks.check(config(**VALUES, AWS_STORAGE_BUCKET_NAME="shop-media"), nodes, VALUES)
 
 
-def test_machine_that_manages_no_swarm_is_told_the_next_step(swarm: Swarm) -> None:
+def test_only_active_machines_of_the_swarm_count(swarm: Swarm) -> None:
+    drained = {"Spec": {"Availability": "drain", "Labels": {}}}
+    swarm.nodes = [NODE, drained]
+
+    assert checks.nodes_of_the_swarm() == [NODE]
+
+
+def test_deploy_on_a_machine_that_manages_no_swarm_names_the_next_step(
+    swarm: Swarm, capsys: pytest.CaptureFixture[str]
+) -> None:
     swarm.manages = "false"
-    with pytest.raises(SwarmctlError, match="docker swarm init --advertise-addr ADDRESS"):
-        checks.check(config(**VALUES), VALUES)
+
+    assert cli.main(["deploy", "shop:v2"]) == 1
+    assert "docker swarm init --advertise-addr ADDRESS" in capsys.readouterr().err
+
+
+def test_interrupt_says_that_swarm_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def deploy(image: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "deploy", deploy)
+    assert cli.main(["deploy", "shop:v2"]) == 130
+    assert "Swarm goes on with what it has begun" in capsys.readouterr().err
 
 
 def task(state: str, wanted: str = "running", image: str = "shop:v2") -> Json:
@@ -328,6 +348,7 @@ def test_worker_that_fails_brings_back_the_former_servers(monkeypatch: pytest.Mo
 
     given = {"name": "shop", "services": {}}
     made = {"services": {name: {"image": "x"} for name in ("server", "worker", "haproxy")}}
+    monkeypatch.setattr(rollout, "nodes_of_the_swarm", list)
     monkeypatch.setattr(rollout, "compose_config", lambda: given)
     monkeypatch.setattr(rollout, "check", lambda *_: None)
     monkeypatch.setattr(rollout, "stack_of", lambda *_: made)

@@ -9,17 +9,17 @@ from tools.swarmctl.engine import Json, SwarmctlError, docker, inspected
 from tools.swarmctl.stack import CLONE, LOOPBACK, selected
 
 
-def check(config: Json, given: Container[str]) -> None:
+def check(config: Json, nodes: list[Json], given: Container[str]) -> None:
     """Check the swarm and the variables.
 
     Args:
         config: what `docker compose config --format json` prints.
+        nodes: the machines of the swarm.
         given: the secrets that there are.
 
     Raises:
         SwarmctlError: with every fault, and its remedy.
     """
-    nodes = _nodes()
     faults = [
         f"{name} is not set (required in production). Set it in .env, or run "
         "`./manage.py env init --layer production`, which writes one"
@@ -66,7 +66,7 @@ def _samples(config: Json, given: Container[str]) -> list[str]:
     )
 
 
-def _nodes() -> list[Json]:
+def nodes_of_the_swarm() -> list[Json]:
     """Return the machines that run containers.
 
     Raises:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from ops.environment.fault import InvalidValueError
 from tools.swarmctl.engine import SwarmctlError
 from tools.swarmctl.rollout import deploy
+
+INTERRUPTED: Final = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InvalidValueError as error:
         print(f"swarmctl: {error.problem}. {error.hint}", file=sys.stderr)
         return SwarmctlError.code
+    except OSError as error:
+        print(f"swarmctl: {error.filename}: {error.strerror}", file=sys.stderr)
+        return SwarmctlError.code
+    except KeyboardInterrupt:
+        print(
+            "swarmctl: interrupted. Swarm goes on with what it has begun; deploy again to see how "
+            "it ends, or to complete it",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     return 0
 
 
@@ -32,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     release = commands.add_parser(
         "deploy",
         help="migrate, then replace the servers and the worker without a failed request",
-        description="Exit code 0: deployed, 1: no server was changed, 3: rolled back.",
+        description="Exit code 0: deployed, 1: not deployed, 3: rolled back, 130: interrupted.",
     )
     release.add_argument(
         "image",

@@ -10,7 +10,7 @@ import time
 from typing import Any, Final
 
 from tools.swarmctl import docker_secrets
-from tools.swarmctl.checks import check
+from tools.swarmctl.checks import check, nodes_of_the_swarm
 from tools.swarmctl.engine import (
     Json,
     SwarmctlError,
@@ -47,10 +47,11 @@ def deploy(image: str) -> None:
         SwarmctlError: no server was changed.
         RolledBackError: the release was not healthy.
     """
+    nodes = nodes_of_the_swarm()
     config = compose_config()
     name = config["name"]
     values = docker_secrets.values_of(config)
-    check(config, {*values, *docker_secrets.latest(name)})
+    check(config, nodes, {*values, *docker_secrets.latest(name)})
     stack = stack_of(config, image, docker_secrets.update(name, values))
     _apply(name, stack, *BEFORE)
     _wait_for_migrations(f"{name}_migrate")
