@@ -19,9 +19,9 @@ from tests.waiting import eventually
 # Longer than any limit of HAProxy; a request without a response until then has failed.
 TIMEOUT_SECONDS = 40
 # Between the starts of two requests of a client, in seconds.
-PAGE_INTERVAL = 0.4
-WRITE_INTERVAL = 0.8
-SLOW_INTERVAL = 2.5
+PAGE_INTERVAL = 0.5
+WRITE_INTERVAL = 1.0
+SLOW_INTERVAL = 3.0
 # Bytes of a slow request body.
 SLOW_BODY_BYTES = 20
 
@@ -183,7 +183,7 @@ def mixed_clients(static: str) -> list[Client]:
     """Return 32 clients: fast and slow pages, writes, files; kept and new connections.
 
     One server can serve all of it while the other is replaced: the slow page occupies one worker
-    four fifths of the time, all other requests less of the second. More would test overload
+    two thirds of the time, all other requests less of the second. More would test overload
     (test_overload.py).
     """
     fast, slow = repeated("GET", "/profile/"), repeated("GET", "/loadtest/slow/2000")
