@@ -17,6 +17,8 @@ VARIABLES = {
     "HTTP_NGINX_REMOTE_ADDR": "REMOTE_ADDR",
     "HTTP_NGINX_SERVER_PORT": "SERVER_PORT",
 }
+# Set where nginx logs the request (ops/logs/requests.py).
+NGINX_LOGS = "ops.nginx_logs"
 READ_BYTES = 65536
 WITHOUT_BODY = ("1", "204", "304")
 
@@ -30,6 +32,8 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     """
     for header, variable in VARIABLES.items():
         environ[variable] = environ.pop(header, "")
+    if environ["REMOTE_ADDR"]:
+        environ[NGINX_LOGS] = True
     return direct(environ, start_response)
 
 

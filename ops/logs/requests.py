@@ -1,5 +1,6 @@
 """The log line of a request: django-structlog's, without the query, in one step.
 
+A request that nginx logs as well has one only if it says more than nginx's line.
 https://django-structlog.readthedocs.io/en/latest/events.html
 """
 
@@ -25,6 +26,12 @@ from django_structlog.middlewares.request import (
 from ops.logs.lines import SHARED_PROCESSORS
 
 LOG = logging.getLogger("django_structlog.middlewares.request")
+# In the environ of a request that nginx logs (ops/wsgi_http.py).
+NGINX_LOGS = "ops.nginx_logs"
+# A response's header for nginx's line, which nginx removes (nginx/forward.conf).
+USER_HEADER = "Nginx-User-Id"
+# What nginx's line has of a request's context.
+NGINX_CONTEXT = {"request_id", "client"}
 
 
 class LogRequests(RequestMiddleware):
@@ -65,11 +72,12 @@ class LogRequests(RequestMiddleware):
 
     def handle_response(self, request: HttpRequest, response: HttpResponseBase) -> None:
         """Log the response, unless it is to an exception, which is logged already."""
+        user_at_nginx = NGINX_LOGS in request.META and pass_user_to_nginx(request, response)
         if hasattr(request, "_raised_exception"):
             super().handle_response(request, response)
             return
         level = self.level(response.status_code)
-        if LOG.isEnabledFor(level):
+        if LOG.isEnabledFor(level) and not (user_at_nginx and is_ordinary(level)):
             self.log(level, request, response)
         if response.streaming:
             log_stream(response)
@@ -104,6 +112,31 @@ class LogRequests(RequestMiddleware):
     def format_request(request: HttpRequest) -> str:
         """Return what is asked for without the query: a token may be in it."""
         return f"{request.method} {request.path}"
+
+
+def pass_user_to_nginx(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Give nginx the user for its line, and return whether it has one or there is none."""
+    user = user_of(request).get("user_id")
+    if user is None:
+        return True
+    text = str(user)
+    # A key of another kind is no header.
+    if not (text.isascii() and text.isprintable()):
+        return False
+    response.headers[USER_HEADER] = text
+    return True
+
+
+def is_ordinary(level: int) -> bool:
+    """Return whether the line of a response would say what nginx's says, and no more."""
+    return (
+        level <= logging.INFO
+        and not settings.DEBUG
+        and not LOG.isEnabledFor(logging.DEBUG)
+        # A project's own fields.
+        and not signals.bind_extra_request_finished_metadata.has_listeners(LogRequests)
+        and structlog.contextvars.get_contextvars().keys() == NGINX_CONTEXT
+    )
 
 
 def user_of(request: HttpRequest) -> dict[str, Any]:

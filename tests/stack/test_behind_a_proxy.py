@@ -10,7 +10,7 @@ import requests
 
 from tests.stack.compose import Stack, docker
 from tests.stack.front import VISITORS, Front, front, wait_for
-from tests.stack.test_identity import trace
+from tests.stack.test_identity import MISSING, trace
 from tests.stack.tls import FOLDER, make_certificate, start_balancer
 
 HSTS = "Strict-Transport-Security"
@@ -19,7 +19,7 @@ IPV6 = Path("/proc/net/if_inet6").exists()
 REQUEST = """
 import http.client, sys
 connection = http.client.HTTPConnection(sys.argv[1], 8080)
-connection.request("GET", "/profile/", headers={"Host": "localhost"})
+connection.request("GET", "/nowhere/", headers={"Host": "localhost"})
 print(connection.sock.getsockname()[0], connection.getresponse().headers["X-Request-ID"])
 """
 
@@ -56,9 +56,9 @@ def test_all_logs_have_the_address_of_the_visitor(
     production: Stack, proxy: Front, family: str
 ) -> None:
     with visitor(proxy) as client:
-        answer = client.get(proxy.url(family, "/profile/"), headers={"X-Forwarded-For": "6.6.6.6"})
+        answer = client.get(proxy.url(family, MISSING), headers={"X-Forwarded-For": "6.6.6.6"})
 
-    assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+    assert (answer.status_code, answer.http_version) == (404, "HTTP/2")
     lines = trace(production, answer.headers["X-Request-ID"])
     assert {line["client"] for line in lines.values()} == {VISITORS[family]}
 
@@ -93,7 +93,7 @@ def test_sign_in_is_limited_for_each_visitor(production: Stack, proxy: Front) ->
 
 def test_headers_of_other_clients_are_still_ignored(production: Stack, proxy: Front) -> None:
     forged = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https"}
-    answer: requests.Response = production.get("/profile/", headers=forged)
+    answer: requests.Response = production.get(MISSING, headers=forged)
 
     assert HSTS not in answer.headers
     clients = {

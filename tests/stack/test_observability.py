@@ -27,6 +27,10 @@ MAKE_USER = (
     "from django.contrib.auth import get_user_model;"
     f"get_user_model().objects.create_user('watcher', password='{PASSWORD}')"
 )
+PRINT_USER = (
+    "from django.contrib.auth import get_user_model;"
+    "print(get_user_model().objects.get(username='watcher').pk)"
+)
 SCRAPE = """
 import sys, urllib.request
 print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())
@@ -116,6 +120,33 @@ def new_lines(stack: Stack, service: str, mark: int) -> list[str]:
     return stack.logs(service).splitlines()[mark:]
 
 
+def test_user_is_in_the_line_of_nginx_and_in_no_response(production: Stack, token: str) -> None:
+    """Django says it in a header, which clients can neither see nor send."""
+    headers = {
+        "someone": {"Authorization": f"Token {token}"},
+        "nobody": {"Nginx-User-Id": "1", "Nginx-Logs": "1"},
+    }
+    answers = {who: production.get("/profile/", headers=more) for who, more in headers.items()}
+    ids = {answer.headers["X-Request-ID"]: who for who, answer in answers.items()}
+
+    def lines() -> dict[str, dict[str, Any]]:
+        records = [
+            line
+            for server in ("server1", "server2")
+            for line in json_lines(production.logs(server))
+            if line.get("request_id") in ids
+        ]
+        return {ids[line["request_id"]]: line for line in records} if len(records) == 2 else {}
+
+    # nginx's is the last one to be written.
+    by_user = eventually(lines, seconds=15, what="a line of nginx for each request, and no other")
+    assert by_user["nobody"]["user_id"] == ""
+    printed = production.run_in("server1", "python", "manage.py", "shell", "-c", PRINT_USER)
+    assert by_user["someone"]["user_id"] == printed.split()[-1]
+    for answer in answers.values():
+        assert [name for name in answer.headers if name.lower().startswith("nginx")] == []
+
+
 # remove_demo: begin
 def test_every_log_has_the_request_id_of_an_upload(production: Stack, token: str) -> None:
     request_id = upload(production, token)["request_id"]
@@ -127,12 +158,12 @@ def test_every_log_has_the_request_id_of_an_upload(production: Stack, token: str
                 if line.get("request_id") == request_id:
                     who = "worker" if service == "worker" else line.get("server", "django")
                     lines.setdefault(who, []).append(line)
-        return lines if len(lines) == 4 and ended(lines) else {}
+        return lines if set(lines) == {"haproxy", "nginx", "worker"} and ended(lines) else {}
 
     def ended(lines: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         return [line for line in lines["worker"] if line["event"] == "task_succeeded"]
 
-    lines = eventually(lines_by_program, seconds=20, what="one id in all four logs")
+    lines = eventually(lines_by_program, seconds=20, what="one id in all three logs")
     [end] = ended(lines)
     assert end["task"] == "demo.tasks.process_upload"
     assert end["task_id"] and end["duration_ms"] >= 0

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ops import wsgi_http
+from ops.logs import requests
 
 UWSGI = {"uwsgi.version": b"2", "SERVER_PROTOCOL": "HTTP/1.1", "REQUEST_METHOD": "GET"}
 
@@ -53,6 +54,7 @@ def test_wsgi_uses_client_address_and_port_from_nginx(seen: dict[str, Any]) -> N
     wsgi_http.application(given, None)
 
     del seen["wsgi.input"]
+    assert seen.pop(requests.NGINX_LOGS)
     assert seen == {"REMOTE_ADDR": "192.0.2.7", "SERVER_PORT": "7999", "HTTP_HOST": "localhost"}
 
 
