@@ -15,7 +15,7 @@ Medians of the rounds, in brackets lowest and highest. A ratio is the median of 
 Every target has two workers in all, the production settings and the same view without a query.
 CPU is the serving containers' own: without the load generator's and without the engine's, which
 writes their logs. The load generator shares the cores with the servers.
-Each answered request is one line in the application's log; nginx and HAProxy add one each.
+nginx and HAProxy write one log line for each request; without nginx, Django writes one.
 Connections are kept alive where the server can: uWSGI's http-socket and gunicorn's sync worker
 close each one. No engine health checks while measuring; HAProxy's own checks continue."""
 
