@@ -229,6 +229,12 @@ def test_alerts_reach_the_receiver_of_the_team(
     alertmanager.run_documented(f"{send} alert add alertname=Test")
     eventually(lambda: "Test" in names(received()), seconds=20, what="the alert of amtool")
     check_unprivileged(alertmanager, "alertmanager")
+    # An alert that fires before is sent again only after a minute.
+    eventually(
+        lambda: prometheus.ask("alertmanagers")["activeAlertmanagers"],
+        seconds=60,
+        what="Prometheus has the address of the Alertmanager",
+    )
 
     rules = alertmanager.tree / "variants/monitoring/alerts.yml"
     text = rules.read_text()

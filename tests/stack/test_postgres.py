@@ -203,7 +203,7 @@ def test_exporter_reads_connections_and_no_table(postgres: Site) -> None:
     assert "\npg_up 1\n" in metrics
     assert re.search(r'^pg_settings_max_connections\{server="db:5432"\} 500$', metrics, re.M)
     assert re.search(
-        r'^pg_stat_database_numbackends\{datid="\d+",datname="mysite"\} [1-9]', metrics, re.M
+        r'^pg_stat_database_numbackends\{datid="\d+",datname="postgres"\} [1-9]', metrics, re.M
     )
     refused = postgres.run_in("db", "sh", "-c", AS_EXPORTER, check=False)
     assert "permission denied for database" in refused
