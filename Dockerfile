@@ -28,7 +28,7 @@ RUN --mount=type=cache,target=/root/.cache/pip,id=pip-debian-trixie \
         -exec rm -r {} + \
     # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
     # description, the one that is used.
-    && find /opt/venv/lib -path '*/botocore/data/*' -type d -prune \
+    && find /opt/venv/lib -path '*/boto*/data/*' -type d -prune \
         ! -name s3 ! -name sts ! -name 'sso*' ! -name signin -exec rm -r {} + \
     && rm -r /opt/venv/lib/python3*/site-packages/drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc
 # remove_kafka: begin
