@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import os
+import random
 import ssl
 import threading
 import time
@@ -63,7 +64,7 @@ class Outcome:
 
 @dataclass
 class Client:
-    """Requests at a fixed rate, even while earlier ones are still running; none is retried.
+    """Requests at a given rate, even while earlier ones are still running; none is retried.
 
     An open loop: a load that waits for answers sends less when the site is slow, which hides it.
     https://www.usenix.org/conference/nsdi-06/open-versus-closed-cautionary-tale
@@ -72,7 +73,8 @@ class Client:
     requests: Iterator[Request]
     # Whether the next request uses the same connection; while that is busy, a new one.
     keep_alive: bool = True
-    # Seconds between the starts of two requests.
+    # Seconds between the starts of two requests, on average: clients that send at the same moments
+    # would get the same server each time.
     interval: float = 0.2
     # For requests over HTTPS.
     ssl_context: ssl.SSLContext | None = None
@@ -81,7 +83,7 @@ class Client:
 
     def run(self, port: int, over: threading.Event) -> None:
         """Start each request in its own thread until the load ends, then wait for all responses."""
-        due = time.monotonic()
+        due = time.monotonic() + self.interval * random.random()
         threads: list[threading.Thread] = []
         for request in self.requests:
             if over.wait(max(0.0, due - time.monotonic())):
@@ -89,7 +91,7 @@ class Client:
             threads = [thread for thread in threads if thread.is_alive()]
             threads.append(threading.Thread(target=self.record, args=(port, request)))
             threads[-1].start()
-            due += self.interval
+            due += self.interval * random.uniform(0.5, 1.5)
         for thread in threads:
             thread.join()
         self.close()

@@ -80,8 +80,11 @@ def test_stopping_the_fourth_server_fails_no_request(four_servers: Stack) -> Non
         load.warm_up()
         four_servers.compose("stop", "server4")
         load.wait_until_all_are_served()
-        # The clients also take turns, so the order is not round robin here.
-        four_servers.wait_for_both()
+        eventually(
+            lambda: set(request_servers(four_servers, 6)) == {"set1", "set2", "set3"},
+            seconds=20,
+            what="the others answer",
+        )
         eventually(
             lambda: states_on_status_page(four_servers)["set4"] == "down",
             seconds=10,

@@ -84,8 +84,8 @@ SHOW GRANTS FOR 'mysite'@'%';
 SHOW GRANTS FOR 'a member'@'%';
 SHOW GRANTS FOR 'a wider role';
 SHOW GRANTS FOR 'a role';
-SELECT User, IF(User = 'migration', 'new salt', HEX(authentication_string)), account_locked
-    FROM mysql.user ORDER BY 1;
+SELECT User, IF(User IN ('migration', 'exporter'), 'new salt', HEX(authentication_string)),
+    account_locked FROM mysql.user ORDER BY 1;
 SELECT * FROM mysql.default_roles ORDER BY 1, 2, 3, 4;
 SHOW CREATE TABLE drill_child;
 SELECT SCHEMA_NAME, DEFAULT_COLLATION_NAME, @@GLOBAL.max_allowed_packet
