@@ -8,7 +8,7 @@
 
 # remove_template: begin
 # Three processes, each with stacks of its own: half of a container test is waiting. A time limit there leaves room
-# for the others. Tests that compare times or rates have the mark "alone" and run one at a time.
+# for the others. Tests that compare times or rates, or change the engine, have the mark "alone" and run one at a time.
 SIDE_BY_SIDE := -n 3 --dist loadgroup -m "not alone"
 STACK_TESTS := tests/kafka tests/stack tests/browser tests/eb tests/adopt tests/chaos
 # remove_template: end
@@ -44,7 +44,7 @@ setup: .venv/.test ## Install all that development needs into .venv
 
 test: lint .venv/.test ## Run all tests: unit tests anywhere, container tests where a Docker Engine runs
 	@.venv/bin/pytest $(SIDE_BY_SIDE) $(STACK_TESTS) tests/embedded tests/unit $(APPS)
-	@.venv/bin/pytest -m alone tests/chaos # remove_template
+	@.venv/bin/pytest -m alone tests/stack tests/chaos # remove_template
 
 # remove_accounts: begin
 test-app: .venv/.embedded ## Run your apps' tests on SQLite; APP=shop for those of one app
@@ -61,7 +61,7 @@ test-unit: .venv/.test ## Run only the unit tests, your apps' and the stack's
 
 test-stack: .venv/.test ## Run only the container tests; WITH="DB_ENGINE=postgres" on that stack
 	@STACK_WITH="$(WITH)" .venv/bin/pytest $(SIDE_BY_SIDE) $(STACK_TESTS)
-	@STACK_WITH="$(WITH)" .venv/bin/pytest -m alone tests/chaos
+	@STACK_WITH="$(WITH)" .venv/bin/pytest -m alone tests/stack tests/chaos
 
 test-databases: .venv/.test ## Run the unit tests that use a database on MySQL and PostgreSQL
 	@.venv/bin/pytest tests/stack/test_databases.py

@@ -15,6 +15,9 @@ from tests.chaos.release import both_on, releases_in_service
 from tests.stack.compose import STACK_NAME, Stack, contains_secret, docker, secret_environment
 from tests.waiting import eventually
 
+# Containers that start while the engine is in a swarm lose their names when it leaves.
+pytestmark = pytest.mark.alone
+
 DOCKERFILE = """
 FROM {base}
 COPY loadtest /srv/project/loadtest

@@ -102,13 +102,15 @@ def test_shared_stack_ends_with_its_group(tmp_path: Path) -> None:
 
 
 def test_tests_that_run_alone_are_left_out(tmp_path: Path) -> None:
-    """They compare times; a second command of `make test` runs them one at a time."""
+    """A second command of `make test` runs them one at a time."""
     (tmp_path / "test_times.py").write_text(TIMES)
 
     collected = run_like_make_test(tmp_path, "--collect-only", "--quiet")
 
     assert "test_page" in collected and "test_rate" not in collected
-    assert "pytest -m alone tests/chaos\n" in text_of("Makefile").partition("\ntest: ")[2]
+    assert (
+        "pytest -m alone tests/stack tests/chaos\n" in text_of("Makefile").partition("\ntest: ")[2]
+    )
 
 
 def run_like_make_test(folder: Path, *options: str) -> str:
