@@ -104,7 +104,7 @@ ENV DJANGO_SETTINGS_MODULE=mysite.settings.production
 COPY --from=mysite-static /srv/static /srv/static
 COPY --from=mysite-collected /srv/messages /srv/messages
 COPY . /srv/project
-# Once, and not at each start: nobody can write there later. What does not compile fails where it is used.
+# Once, and not at each start: containers cannot write there. What does not compile fails where it is used.
 RUN python -m compileall -qq /srv || true
 # Elastic Beanstalk reads this line from the file; a port inherited from a base image does not count. # remove_beanstalk
 EXPOSE 7999

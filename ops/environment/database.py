@@ -207,7 +207,7 @@ def _with_common(settings: Settings, values: Mapping[str, Value]) -> Settings:
     # https://docs.djangoproject.com/en/5.2/ref/databases/#persistent-connections
     settings["CONN_MAX_AGE"] = values["DB_CONN_MAX_AGE"]
     # remove_asgi: begin
-    # There each request has a thread of its own, which would leave its connection to nobody.
+    # There each request has a thread of its own, which would keep its connection open and unused.
     if values["APP_SERVER"] == "asgi":
         settings["CONN_MAX_AGE"] = 0
     # remove_asgi: end

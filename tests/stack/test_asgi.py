@@ -148,7 +148,7 @@ def test_asgi_servers_answer_with_the_status_of_the_others(streaming: Stack) -> 
 
 
 def test_sessions_hold_and_connections_to_the_database_end(streaming: Stack) -> None:
-    """Each request has a thread of its own: a kept connection would be nobody's."""
+    """Each request has a thread of its own: a kept connection would stay open and unused."""
     cookie = streaming.get("/visit/").cookies["sessionid"]
     # The cookie is for HTTPS, so `requests` would not send it.
     headers = {"Cookie": f"sessionid={cookie}"}

@@ -133,7 +133,7 @@ def test_image_declares_user_port_and_health_check(packages: object, layer: str)
 
 
 def test_modules_of_the_production_image_are_compiled(packages: object) -> None:
-    """Nobody can write there: each start of a process would compile them again."""
+    """Processes cannot write there, so each start would compile them again."""
     command = ("find", "/srv/project", "-name", "*.py", "-o", "-name", "*.pyc")
     paths = [Path(line) for line in docker("run", "--rm", PRODUCTION, *command).splitlines()]
     modules = {path for path in paths if path.suffix == ".py"}
