@@ -12,6 +12,7 @@ import pytest
 from tests.chaos.reliability import document_with_marks
 from tests.stack.bench import Bench, run_bench
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
+from tests.stack.stackctl.site import Site, removed_afterwards
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
@@ -23,7 +24,7 @@ NEED_A_BROWSER = (
     HERE / "adopt/test_check.py",
     HERE / "adopt/test_wagtail.py",
 )
-SHARED_STACKS = ("bench", "clone", "loaded", "local", "production", "site")
+SHARED_STACKS = ("bench", "clone", "loaded", "local", "postgres", "production", "site")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"
@@ -205,3 +206,15 @@ def production(tree: Path) -> Iterator[Stack]:
 def bench(tree: Path) -> Iterator[Bench]:
     """Start HAProxy, Apache and nginx, as balancer and as a server, with scripted upstreams."""
     yield from run_bench(tree)
+
+
+@pytest.fixture(scope="session")
+def postgres(tree: Path) -> Iterator[Site]:
+    """Start the production layer with DB_ENGINE=postgres."""
+    # All tests sign in from one address.
+    unlimited = {"THROTTLE_ANON": "100000/minute", "THROTTLE_LOGIN": "off"}
+    name = f"{STACK_NAME}-pg"
+    site = Site(tree, name, DB_ENGINE="postgres", DRAIN_SECONDS="1", **unlimited)
+    with removed_afterwards(site):
+        site.up()
+        yield site

@@ -124,7 +124,7 @@ def test_user_is_in_the_line_of_nginx_and_in_no_response(production: Stack, toke
     """Django says it in a header, which clients can neither see nor send."""
     headers = {
         "someone": {"Authorization": f"Token {token}"},
-        "nobody": {"Nginx-User-Id": "1", "Nginx-Logs": "1"},
+        "anonymous": {"Nginx-User-Id": "1", "Nginx-Logs": "1"},
     }
     answers = {who: production.get("/profile/", headers=more) for who, more in headers.items()}
     ids = {answer.headers["X-Request-ID"]: who for who, answer in answers.items()}
@@ -140,7 +140,7 @@ def test_user_is_in_the_line_of_nginx_and_in_no_response(production: Stack, toke
 
     # nginx's is the last one to be written.
     by_user = eventually(lines, seconds=15, what="a line of nginx for each request, and no other")
-    assert by_user["nobody"]["user_id"] == ""
+    assert by_user["anonymous"]["user_id"] == ""
     printed = production.run_in("server1", "python", "manage.py", "shell", "-c", PRINT_USER)
     assert by_user["someone"]["user_id"] == printed.split()[-1]
     for answer in answers.values():
