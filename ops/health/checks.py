@@ -149,13 +149,13 @@ class WorkerCheck(HealthCheck):
     def run(self) -> None:
         """Check the workers' heartbeats."""
         try:
-            workers = beats.fresh()
+            problem = beats.problem()
         except Exception as error:
             raise ServiceUnavailable("unknown: the database does not answer") from error
         finally:
             connection.close()
-        if not workers:
-            raise ServiceUnavailable(f"none was seen for {beats.STALE_SECONDS} s")
+        if problem:
+            raise ServiceUnavailable(problem)
 
 
 registry.health_checks |= {

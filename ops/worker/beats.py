@@ -3,6 +3,7 @@
 import datetime
 
 from django.conf import settings
+from django.db.models import Max
 from django.utils import timezone
 
 from ops.models import WorkerBeat
@@ -27,7 +28,11 @@ def beat(name: str) -> None:
     WorkerBeat.objects.filter(seen__lt=now - datetime.timedelta(seconds=FORGET_SECONDS)).delete()
 
 
-def fresh() -> int:
-    """Return how many workers are healthy."""
-    since = timezone.now() - datetime.timedelta(seconds=STALE_SECONDS)
-    return WorkerBeat.objects.filter(seen__gte=since).count()
+def problem() -> str:
+    """Return why no worker counts as healthy; empty if one does."""
+    latest = WorkerBeat.objects.aggregate(Max("seen"))["seen__max"]
+    if latest is None:
+        return "none has reported yet"
+    if latest < timezone.now() - datetime.timedelta(seconds=STALE_SECONDS):
+        return f"none was seen for {STALE_SECONDS} s"
+    return ""

@@ -167,7 +167,7 @@ def test_healthz_reports_broker_down(client: Client, monkeypatch: pytest.MonkeyP
 def test_healthz_reports_a_missing_worker(client: Client) -> None:
     WorkerBeat.objects.all().delete()
 
-    assert_down(client.get("/healthz"), worker="none was seen for 30 s")
+    assert_down(client.get("/healthz"), worker="none has reported yet")
 
 
 def test_healthz_reports_a_worker_with_an_old_heartbeat_until_another_is_up(client: Client) -> None:
