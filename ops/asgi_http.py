@@ -15,6 +15,8 @@ from django.core.asgi import get_asgi_application
 from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
+from ops.logs.requests import NGINX_LOGS
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -71,6 +73,7 @@ def of_client(scope: Message) -> Message:
         "headers": [one for one in scope["headers"] if one[0] not in (ADDRESS, PORT)],
         "client": (reported.get(ADDRESS, ""), 0),
         "server": ("nginx", int(reported.get(PORT) or 0)),
+        NGINX_LOGS: ADDRESS in reported,
     }
 
 

@@ -12,13 +12,13 @@ from django.contrib.staticfiles.finders import get_finder
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.utils.module_loading import import_string
 
+from ops.logs.requests import NGINX_LOGS
+
 # nginx sends these as headers, whatever a client sent by the same name (nginx/forward.conf).
 VARIABLES = {
     "HTTP_NGINX_REMOTE_ADDR": "REMOTE_ADDR",
     "HTTP_NGINX_SERVER_PORT": "SERVER_PORT",
 }
-# Set where nginx logs the request (ops/logs/requests.py).
-NGINX_LOGS = "ops.nginx_logs"
 READ_BYTES = 65536
 WITHOUT_BODY = ("1", "204", "304")
 
@@ -32,8 +32,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     """
     for header, variable in VARIABLES.items():
         environ[variable] = environ.pop(header, "")
-    if environ["REMOTE_ADDR"]:
-        environ[NGINX_LOGS] = True
+    environ[NGINX_LOGS] = bool(environ["REMOTE_ADDR"])
     return direct(environ, start_response)
 
 

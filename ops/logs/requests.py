@@ -26,7 +26,7 @@ from django_structlog.middlewares.request import (
 from ops.logs.lines import SHARED_PROCESSORS
 
 LOG = logging.getLogger("django_structlog.middlewares.request")
-# In the environ of a request that nginx logs (ops/wsgi_http.py).
+# In the environ or scope of a request: whether nginx logs it.
 NGINX_LOGS = "ops.nginx_logs"
 # A response's header for nginx's line, which nginx removes (nginx/forward.conf).
 USER_HEADER = "Nginx-User-Id"
@@ -72,7 +72,7 @@ class LogRequests(RequestMiddleware):
 
     def handle_response(self, request: HttpRequest, response: HttpResponseBase) -> None:
         """Log the response, unless it is to an exception, which is logged already."""
-        user_at_nginx = NGINX_LOGS in request.META and pass_user_to_nginx(request, response)
+        user_at_nginx = is_logged_by_nginx(request) and pass_user_to_nginx(request, response)
         if hasattr(request, "_raised_exception"):
             super().handle_response(request, response)
             return
@@ -112,6 +112,11 @@ class LogRequests(RequestMiddleware):
     def format_request(request: HttpRequest) -> str:
         """Return what is asked for without the query: a token may be in it."""
         return f"{request.method} {request.path}"
+
+
+def is_logged_by_nginx(request: HttpRequest) -> bool:
+    """Return whether nginx has a line of a request."""
+    return bool(getattr(request, "scope", request.META).get(NGINX_LOGS))
 
 
 def pass_user_to_nginx(request: HttpRequest, response: HttpResponseBase) -> bool:

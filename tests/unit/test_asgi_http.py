@@ -10,6 +10,7 @@ from django.conf import LazySettings
 
 from ops import asgi_http
 from ops.asgi_http import Message, Receive, Send
+from ops.logs.requests import NGINX_LOGS
 
 Project = Callable[[Message, Receive, Send], Coroutine[Any, Any, None]]
 EVENTS: Message = {
@@ -83,12 +84,14 @@ def test_asgi_uses_client_address_and_port_from_nginx(monkeypatch: pytest.Monkey
     assert scope["client"] == ("192.0.2.7", 0)
     assert scope["server"][1] == 9145
     assert scope["headers"] == [(b"host", b"localhost")]
+    assert scope[NGINX_LOGS]
 
 
 def test_asgi_without_nginx_has_no_client_address_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
     (scope,), _ = answered(monkeypatch, nothing)
 
     assert (scope["client"][0], scope["server"][1]) == ("", 0)
+    assert not scope[NGINX_LOGS]
 
 
 def test_websocket_ends_with_service_restart_when_the_server_drains(

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import structlog
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
-from django.test import Client
+from django.contrib.auth.models import AbstractBaseUser
+from django.test import AsyncClient, Client
 from django_structlog import signals
 from pytest_django import Settings
 
@@ -35,14 +37,30 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [event for event in result if event["event"] == "request_finished"]
 
 
-@pytest.mark.django_db
-def test_user_of_a_request_is_left_to_the_line_of_nginx(
-    behind_nginx: Client, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def user(db: None, behind_nginx: Client) -> AbstractBaseUser:
+    """Return a user whose requests come through nginx."""
     user = User.objects.create_user("someone")
     behind_nginx.force_login(user)
+    return user
 
+
+def test_user_of_a_request_is_left_to_the_line_of_nginx(
+    behind_nginx: Client, user: AbstractBaseUser, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = behind_nginx.get("/profile/")
+
+    assert answer.headers[USER_HEADER] == str(user.pk)
+    assert lines(caplog) == []
+
+
+def test_user_of_an_asgi_request_is_left_to_the_line_of_nginx(
+    user: AbstractBaseUser, async_client: AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    scope = {"path": "/profile/", "headers": [(b"host", b"testserver")], NGINX_LOGS: True}
+    async_client.force_login(user)
+
+    answer = async_to_sync(async_client.request)(**scope)
 
     assert answer.headers[USER_HEADER] == str(user.pk)
     assert lines(caplog) == []
@@ -57,13 +75,9 @@ def test_request_without_a_user_is_left_to_nginx(
     assert lines(caplog) == []
 
 
-@pytest.mark.django_db
 def test_failed_request_has_a_line_of_django_too(
-    behind_nginx: Client, caplog: pytest.LogCaptureFixture
+    behind_nginx: Client, user: AbstractBaseUser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    user = User.objects.create_user("someone")
-    behind_nginx.force_login(user)
-
     answer = behind_nginx.post("/profile/")
 
     assert answer.status_code == 405 and answer.headers[USER_HEADER] == str(user.pk)
