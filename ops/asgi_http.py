@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +14,7 @@ from django.core.asgi import get_asgi_application
 from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
+from ops import startup
 from ops.logs.requests import NGINX_LOGS
 
 Message = MutableMapping[str, Any]
@@ -39,8 +39,7 @@ def load() -> Any:
     if path := getattr(settings, "ASGI_APPLICATION", None):
         return import_string(path)
     result = get_asgi_application()
-    # A mistake in a view keeps the server from starting.
-    import_module(settings.ROOT_URLCONF)
+    startup.check_project()
     return result
 
 

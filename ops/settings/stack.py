@@ -12,7 +12,7 @@ from ops.settings.logs import logging_config
 from ops.settings.mail import delivery, own_mail_settings
 
 env = environment.load()
-# True while an image is built: no secrets, no database (see mysite/wsgi.py).
+# True while an image is built: no secrets, no database (see ops/startup.py).
 BUILDING = env.building
 
 # The folder of the project's own code.
