@@ -23,7 +23,7 @@ RUN --mount=type=cache,target=/root/.cache/pip,id=pip-debian-trixie \
     # Source maps, larger than the scripts that they explain: empty, since collectstatic asks for them.
     && find /opt/venv/lib -path '*/static/*.map' -exec truncate --size 0 {} + \
     # What only a debugger or a linker reads, in wheels too.
-    && find /opt/venv/lib -name '*.so' -exec strip --strip-unneeded {} + \
+    && find /opt/venv -type f \( -name '*.so' -o -name uwsgi \) -exec strip --strip-unneeded {} + \
     && find /opt/venv/lib -regex '.*/site-packages/\(csp\|jsonschema\|referencing\|supervisor\)/tests' -prune \
         -exec rm -r {} + \
     # Of AWS' hundreds of services, S3 and what its credentials come from; of two viewers of the API's
