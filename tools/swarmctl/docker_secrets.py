@@ -19,7 +19,7 @@ from ops.environment.secret_files import MIGRATION, READERS
 from tools.swarmctl.engine import ROOT, Json, docker
 
 NAMES: Final = frozenset(name for name, variable in VARIABLES.items() if variable.secret)
-# Those that a service of the stack reads.
+# Those that a service reads.
 _READ: Final = frozenset().union(*(names for _, names in READERS.values()))
 # HAProxy's certificate and its key.
 CERTIFICATE: Final = "TLS_CERTIFICATE"
@@ -73,31 +73,29 @@ def update(stack: str, values: Mapping[str, str]) -> dict[str, str]:
         values = {MIGRATION: secrets.token_urlsafe(32), **values}
     for name, value in sorted(values.items()):
         number, fingerprint = known.get(name, (0, ""))
-        if fingerprint != _fingerprint(_called(stack, name, number), value):
-            secret = _called(stack, name, number + 1)
+        if fingerprint != _fingerprint(_secret_name(stack, name, number), value):
+            secret = _secret_name(stack, name, number + 1)
             label = f"{_LABEL}={_fingerprint(secret, value)}"
             docker("secret", "create", "--label", label, secret, "-", given=value)
             print(f"created the Docker secret {secret}")
             known[name] = (number + 1, "")
-    return {name: _called(stack, name, number) for name, (number, _) in known.items()}
+    return {name: _secret_name(stack, name, number) for name, (number, _) in known.items()}
 
 
 def latest(stack: str) -> dict[str, tuple[int, str]]:
     """Return the number and the fingerprint of the latest secret of each variable."""
     known: dict[str, tuple[int, str]] = {}
-    form = f'{{{{.Name}}}}\t{{{{.Label "{_LABEL}"}}}}'
-    for line in docker("secret", "ls", "--format", form).splitlines():
+    row = f'{{{{.Name}}}}\t{{{{.Label "{_LABEL}"}}}}'
+    for line in docker("secret", "ls", "--format", row).splitlines():
         secret, _, fingerprint = line.partition("\t")
-        name, _, number = secret.removeprefix(f"{stack}.").partition(".")
-        if secret == _called(stack, name, int(number) if number.isdecimal() else 1) and name in {
-            *NAMES,
-            CERTIFICATE,
-        }:
-            known[name] = max(known.get(name, (0, "")), (int(number or 1), fingerprint))
+        name, _, suffix = secret.removeprefix(f"{stack}.").partition(".")
+        number = int(suffix) if suffix.isdecimal() else 1
+        if name in {*NAMES, CERTIFICATE} and secret == _secret_name(stack, name, number):
+            known[name] = max(known.get(name, (0, "")), (number, fingerprint))
     return known
 
 
-def _called(stack: str, name: str, number: int) -> str:
+def _secret_name(stack: str, name: str, number: int) -> str:
     return f"{stack}.{name}" + (f".{number}" if number > 1 else "")
 
 

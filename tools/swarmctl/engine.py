@@ -51,10 +51,24 @@ def docker(
     return done.stdout
 
 
-def inspected(kind: str, *names: str) -> list[Json]:
-    """Return what `docker inspect` says of nodes, services or tasks."""
-    found: list[Json] = json.loads(docker("inspect", "--type", kind, *names)) if names else []
-    return found
+def inspect(kind: str, *names: str) -> list[Json]:
+    """Return the descriptions of nodes or services."""
+    objects: list[Json] = json.loads(docker("inspect", "--type", kind, *names)) if names else []
+    return objects
+
+
+def active_nodes() -> list[Json]:
+    """Return the machines of the swarm that run containers.
+
+    Raises:
+        SwarmctlError: this machine manages no swarm.
+    """
+    if docker("info", "--format", "{{.Swarm.ControlAvailable}}").strip() != "true":
+        raise SwarmctlError(
+            "This machine manages no swarm. Run: docker swarm init --advertise-addr ADDRESS"
+        )
+    nodes = inspect("node", *docker("node", "ls", "--quiet").split())
+    return [node for node in nodes if node["Spec"]["Availability"] == "active"]
 
 
 def tasks_of(service: str) -> list[Json]:
@@ -65,8 +79,8 @@ def tasks_of(service: str) -> list[Json]:
     done = subprocess.run(  # noqa: S603 (no shell)
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
     )
-    found: list[Json] = json.loads(done.stdout or "[]")
-    return sorted(found, key=lambda task: str(task["CreatedAt"]), reverse=True)
+    tasks: list[Json] = json.loads(done.stdout or "[]")
+    return sorted(tasks, key=lambda task: str(task["CreatedAt"]), reverse=True)
 
 
 def compose_config() -> Json:

@@ -10,13 +10,14 @@ import time
 from typing import Any, Final
 
 from tools.swarmctl import docker_secrets
-from tools.swarmctl.checks import check, nodes_of_the_swarm
+from tools.swarmctl.checks import check
 from tools.swarmctl.engine import (
     Json,
     SwarmctlError,
+    active_nodes,
     compose_config,
     docker,
-    inspected,
+    inspect,
     show_logs,
     tasks_of,
 )
@@ -27,7 +28,7 @@ BEFORE: Final = ("db", "redis", "broker", "migrate")
 # Then these, each when the one before it runs; the worker last, as in `stackctl deploy`.
 ROLLING: Final = ("server", "haproxy", "worker")
 POLL_SECONDS: Final = 0.5
-# A service without a former release to go back to is given up after so many failures.
+# A service without a former release to go back to is given up after this many failures.
 FIRST_TRIES: Final = 3
 FAILED: Final = ("failed", "rejected")
 ROLLED_BACK: Final = ("rollback_completed", "rollback_paused", "paused")
@@ -47,7 +48,7 @@ def deploy(image: str) -> None:
         SwarmctlError: no server was changed.
         RolledBackError: the release was not healthy.
     """
-    nodes = nodes_of_the_swarm()
+    nodes = active_nodes()
     config = compose_config()
     name = config["name"]
     values = docker_secrets.values_of(config)
@@ -85,7 +86,7 @@ def _wait_for_migrations(service: str) -> None:
     Raises:
         SwarmctlError: it failed on one.
     """
-    (job,) = inspected("service", service)
+    (job,) = inspect("service", service)
     print("Migrating", flush=True)
     while True:
         tasks = [
@@ -114,7 +115,7 @@ def _wait_for_release(service: str) -> None:
 
 
 def _is_released(service: str) -> bool:
-    (given,) = inspected("service", service)
+    (given,) = inspect("service", service)
     tasks = tasks_of(service)
     # Each `docker stack deploy` empties it.
     update: Json = given.get("UpdateStatus") or {}
@@ -128,7 +129,7 @@ def _is_released(service: str) -> bool:
         state in (None, "completed")
         and len(wanted) == given["Spec"]["Mode"]["Replicated"]["Replicas"]
         and all(task["Status"]["State"] == "running" for task in wanted)
-        and all(_agrees(task["Spec"], given["Spec"]["TaskTemplate"]) for task in wanted)
+        and all(_matches(task["Spec"], given["Spec"]["TaskTemplate"]) for task in wanted)
     ):
         return True
     failed = [task for task in ended if task["Status"]["State"] in FAILED]
@@ -138,8 +139,8 @@ def _is_released(service: str) -> bool:
     return False
 
 
-def _agrees(task: Any, service: Any) -> bool:
+def _matches(task: Any, service: Any) -> bool:
     """Return whether a task runs what its service describes, which has the defaults too."""
     if isinstance(task, dict) and isinstance(service, dict):
-        return all(_agrees(value, service.get(key)) for key, value in task.items() if value)
+        return all(_matches(value, service.get(key)) for key, value in task.items() if value)
     return bool(task == service)

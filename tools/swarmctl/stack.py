@@ -6,14 +6,14 @@ put in its words. https://docs.docker.com/engine/swarm/stack-deploy/
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Final
 
 from ops.environment.secret_files import READERS
 from tools.swarmctl.docker_secrets import CERTIFICATE, NAMES
 from tools.swarmctl.engine import Json
 
-# What runs in a swarm; one-machine services, such as env-check and server1, do not.
+# What runs in a swarm; services of one machine, such as env-check and server1, do not.
 SERVICES: Final = ("server", "worker", "haproxy", "db", "redis", "broker", "migrate")
 # A server of your own takes their place: the variables that name it.
 OUTSIDE: Final = {
@@ -21,7 +21,8 @@ OUTSIDE: Final = {
     "redis": ("REDIS_HOST", "REDIS_URL"),
     "broker": ("BROKER_HOST", "CELERY_BROKER_URL"),
 }
-KEPT: Final = (
+# Of a service, what a stack has in the same words.
+COPIED_KEYS: Final = (
     *("image", "command", "entrypoint", "user", "hostname", "init", "read_only", "cap_add"),
     *("cap_drop", "healthcheck", "stop_grace_period", "logging"),
 )
@@ -78,44 +79,31 @@ def selected(config: Json, secrets: Container[str]) -> list[str]:
 
 def _service(given: Json, secrets: Mapping[str, str]) -> Json:
     mounts = given.get("volumes", [])
-    service = {key: given[key] for key in KEPT if given.get(key) is not None}
-    service["environment"] = {
-        name: value
-        for name, value in given.get("environment", {}).items()
-        if value is not None and name not in NAMES
-    }
-    service["volumes"] = [
-        *(
-            _mount(mount)
-            for mount in mounts
-            if not _is_copies(mount) and mount["source"] != CERTIFICATES
-        ),
-        *(_memory(text) for text in given.get("tmpfs", [])),
-    ]
-    service["secrets"] = [
-        _secret(secrets[name], name, user)
-        for mount in mounts
-        if _is_copies(mount)
-        for user, names in [READERS[mount["source"].removesuffix(COPIES)]]
-        for name in sorted(names)
-        if name in secrets
-    ]
-    if CERTIFICATE in secrets and any(mount["source"] == CERTIFICATES for mount in mounts):
-        service["secrets"].append(
-            _secret(secrets[CERTIFICATE], "/srv/certificates/site.pem", READERS["haproxy"][0])
-        )
-    service["networks"] = list(given.get("networks", {}))
-    service["ports"] = [
-        {"target": port["target"], "published": int(port["published"]), "mode": "host"}
-        for port in given.get("ports", [])
-        # Swarm publishes on every address.
-        if port.get("host_ip") != LOOPBACK
-    ]
-    service["deploy"] = {
-        **given.get("deploy", {}),
-        # A name is its containers' own addresses: HAProxy balances, and the kernel needs no IPVS.
-        "endpoint_mode": "dnsrr",
-        "resources": {"limits": {"memory": given["mem_limit"], "pids": given["pids_limit"]}},
+    service = {
+        **{key: given[key] for key in COPIED_KEYS if given.get(key) is not None},
+        "environment": {
+            name: value
+            for name, value in given.get("environment", {}).items()
+            if value is not None and name not in NAMES
+        },
+        "volumes": [
+            *(_mount(mount) for mount in mounts if not _is_secret(mount)),
+            *(_tmpfs(text) for text in given.get("tmpfs", [])),
+        ],
+        "secrets": [secret for mount in mounts for secret in _secrets_in(mount, secrets)],
+        "networks": list(given.get("networks", {})),
+        "ports": [
+            {"target": port["target"], "published": int(port["published"]), "mode": "host"}
+            for port in given.get("ports", [])
+            # Swarm publishes on every address.
+            if port.get("host_ip") != LOOPBACK
+        ],
+        "deploy": {
+            **given.get("deploy", {}),
+            # A name has its containers' own addresses: HAProxy balances, the kernel needs no IPVS.
+            "endpoint_mode": "dnsrr",
+            "resources": {"limits": {"memory": given["mem_limit"], "pids": given["pids_limit"]}},
+        },
     }
     if any(mount["type"] == "bind" for mount in mounts):
         service["deploy"]["placement"] = {"constraints": [CLONE]}
@@ -124,8 +112,25 @@ def _service(given: Json, secrets: Mapping[str, str]) -> Json:
     return service
 
 
-def _is_copies(mount: Json) -> bool:
-    return mount["type"] == "volume" and mount["source"].endswith(COPIES)
+def _is_secret(mount: Json) -> bool:
+    """Return whether secrets take the place of a volume."""
+    source = mount.get("source", "")
+    return mount["type"] == "volume" and (source.endswith(COPIES) or source == CERTIFICATES)
+
+
+def _secrets_in(mount: Json, secrets: Mapping[str, str]) -> Iterator[Json]:
+    """Yield the secrets that take the place of a volume."""
+    if not _is_secret(mount):
+        return
+    if mount["source"] == CERTIFICATES:
+        files = {CERTIFICATE: "/srv/certificates/site.pem"}
+        user, _ = READERS["haproxy"]
+    else:
+        user, names = READERS[mount["source"].removesuffix(COPIES)]
+        files = {name: name for name in sorted(names)}
+    for name, target in files.items():
+        if name in secrets:
+            yield _secret(secrets[name], target, user)
 
 
 def _secret(source: str, target: str, user: int) -> Json:
@@ -136,7 +141,7 @@ def _mount(mount: Json) -> Json:
     return {key: mount[key] for key in ("type", "source", "target", "read_only") if key in mount}
 
 
-def _memory(text: str) -> Json:
+def _tmpfs(text: str) -> Json:
     """Return the mount for a tmpfs.
 
     A stack's tmpfs has no owner but root. A folder that one user alone may write to is a volume
