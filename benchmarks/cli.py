@@ -11,7 +11,7 @@ from benchmarks.answers import WrongAnswerError
 from benchmarks.cost import memory_mib
 from benchmarks.deploy import measure_deploy
 from benchmarks.engine import EngineError, require_engine
-from benchmarks.growth.curves import measure_growth
+from benchmarks.growth.measure import measure_growth
 from benchmarks.machine import machine_facts, versions
 from benchmarks.page import write_growth, write_page
 from benchmarks.release import running_release

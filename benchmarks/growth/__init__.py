@@ -1,1 +1,1 @@
-"""What becomes dearer as a site grows: `make bench GROWTH=1`."""
+"""What costs more as a site grows: `make bench GROWTH=1`."""

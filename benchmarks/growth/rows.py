@@ -54,7 +54,7 @@ print(json.dumps([
 
 
 def measure(stack: ReleaseStack, say: Callable[[str], None]) -> Curve:
-    """Write, send and look for tasks next to each number of rows; no worker runs afterwards.
+    """Write, send and recover tasks next to each number of rows; no worker runs afterwards.
 
     Raises:
         EngineError: a command failed.
