@@ -59,12 +59,12 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
     if accepts_events(scope):
         await stream.wait_to_open()
     try:
-        await project(of_client(scope), receive, stream.send)
+        await project(with_client(scope), receive, stream.send)
     finally:
-        stream.forget()
+        stream.stop_waiting()
 
 
-def of_client(scope: Message) -> Message:
+def with_client(scope: Message) -> Message:
     """Return the scope with the client's address and the port as nginx reports them."""
     reported = {name: value.decode() for name, value in scope["headers"] if name in (ADDRESS, PORT)}
     return {
@@ -84,26 +84,26 @@ def accepts_events(scope: Message) -> bool:
 class Stream:
     """What a response or a WebSocket sends: an endless one gets an end when the server drains.
 
-    Then the application learns from `receive`, as ever, that its client is gone.
+    The application learns the end from `receive`, as if its client had left.
     """
 
     def __init__(self, send: Send) -> None:
         """Keep where the messages go."""
         self._send = send
         self._last: Message | None = None
-        self._ended = False
-        self._opening = False
+        self._has_ended = False
+        self._holds_slot = False
         self._ending: asyncio.Task[None] | None = None
 
     async def wait_to_open(self) -> None:
         """Wait until few others are about to begin."""
         await OPENING.acquire()
-        self._opening = True
+        self._holds_slot = True
 
     async def send(self, message: Message) -> None:
         """Pass a message on, unless the stream has ended."""
-        self._opened()
-        if self._ended:
+        self._release_slot()
+        if self._has_ended:
             return
         if message["type"] == "websocket.accept":
             last = {"type": "websocket.close", "code": SERVICE_RESTART, "reason": "restart"}
@@ -114,25 +114,25 @@ class Stream:
         else:
             await self._send(message)
             if message["type"] == "websocket.close" or not message.get("more_body", True):
-                self.forget()
+                self.stop_waiting()
             return
         await self._send(message)
         self._last = last
         draining().add_done_callback(self._end)
 
-    def forget(self) -> None:
+    def stop_waiting(self) -> None:
         """Stop waiting for the server's end."""
-        self._opened()
+        self._release_slot()
         if self._last is not None:
             draining().remove_done_callback(self._end)
 
-    def _opened(self) -> None:
-        if self._opening:
-            self._opening = False
+    def _release_slot(self) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
             OPENING.release()
 
     def _end(self, _: asyncio.Task[None]) -> None:
-        self._ended = True
+        self._has_ended = True
         self._ending = asyncio.ensure_future(self._send_last())
 
     async def _send_last(self) -> None:
@@ -143,8 +143,8 @@ class Stream:
 
 def is_events(start: Message) -> bool:
     """Return whether a response is a stream of server-sent events."""
-    kinds = [value for name, value in start["headers"] if name.lower() == b"content-type"]
-    return any(kind.lower().startswith(EVENTS) for kind in kinds)
+    types = [value for name, value in start["headers"] if name.lower() == b"content-type"]
+    return any(value.lower().startswith(EVENTS) for value in types)
 
 
 @cache
