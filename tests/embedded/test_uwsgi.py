@@ -192,7 +192,7 @@ def test_request_that_hangs_is_ended_and_named_in_the_log(project: Path) -> None
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             server.get("/hang?page=1")
 
-        # uWSGI looks once a second.
+        # uWSGI checks once a second.
         assert 1 <= monotonic() - began < 6
         assert len(server.workers() & before) == 1
         assert "GET /hang?page=1" in server.output()
@@ -221,7 +221,7 @@ def test_reload_waits_request_seconds_for_a_running_request(project: Path) -> No
 
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             connection.getresponse()
-        # uWSGI looks once a second.
+        # uWSGI checks once a second.
         assert 3 <= monotonic() - began < 10
 
 

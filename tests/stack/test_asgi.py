@@ -25,7 +25,7 @@ from tests.stack.test_gunicorn import ASK, CASES, EXPECTED_STATUS
 from tests.unit.config_files import limits
 from tests.waiting import eventually
 
-# After so many seconds of silence every server in between has given up.
+# After this many seconds of silence every server in between has given up.
 LONGER_THAN_LIMITS = int(limits()["INNER_SECONDS"]) + 2
 PIECES_PER_SECOND = 2
 SERVICE_RESTART = 1012

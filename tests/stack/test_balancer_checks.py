@@ -17,7 +17,7 @@ from tests.stack.test_trusted_proxies import haproxy
 from tests.waiting import eventually
 from tools.stackctl.balancer.haproxy import Balancer
 
-# Created in a scripted server: its probes answer with the status in it, or so many seconds late.
+# Files of a scripted server: the status of its probes, and how many seconds late they are.
 DRAINS, DELAY = "/tmp/drains", "/tmp/delay"
 # Where HAProxy's probes are listed: the moment, the path and the status of each response.
 PROBES = "/tmp/probes"
@@ -109,12 +109,12 @@ def probes(bench: Bench, path: str, status: str, after: float) -> list[float]:
 
 def three_probes(bench: Bench, backend: str, status: str, after: float) -> list[float]:
     """Return the moments of the first three probes with a status after a moment."""
-    moments = eventually(
-        lambda: found if len(found := probes(bench, PATHS[backend], status, after)) > 2 else [],
-        seconds=20,
-        what=f"three probes get {status}",
-    )
-    return moments[:3]
+
+    def first() -> list[float]:
+        moments = probes(bench, PATHS[backend], status, after)[:3]
+        return moments if len(moments) == 3 else []
+
+    return eventually(first, seconds=20, what=f"three probes get {status}")
 
 
 @pytest.mark.parametrize("backend", PATHS)

@@ -268,7 +268,7 @@ def test_every_database_has_connection_max_age_health_checks_and_test_name(
 
 
 def test_connections_end_with_their_request_under_asgi() -> None:
-    """There each request has a thread of its own, and nobody would use its connection again."""
+    """There each request has a thread of its own, so a kept connection would stay unused."""
     assert settings({**GROUP, "APP_SERVER": "asgi"})["CONN_MAX_AGE"] == 0
 
 

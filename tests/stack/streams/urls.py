@@ -25,7 +25,7 @@ async def events(request: HttpRequest) -> StreamingHttpResponse:
 
 
 async def lines(request: HttpRequest, pieces: int) -> StreamingHttpResponse:
-    """Send so many lines, two a second."""
+    """Send this many lines, two a second."""
 
     async def body() -> AsyncIterator[str]:
         async for line in ticks("", "\n"):
