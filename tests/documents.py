@@ -11,16 +11,8 @@ from tests.tree import ROOT
 
 # Programs that a page tells readers to run. A block with one of them has only commands.
 PROGRAMS = {
-    *(
-        "./manage.py",
-        "./stackctl",
-        "./ebctl",
-        "./swarmctl",
-        ".venv/bin/pytest",
-        ".ci/run",
-        "make",
-        "copier",
-    ),
+    *("./manage.py", "./stackctl", "./ebctl", "./swarmctl"),
+    *(".venv/bin/pytest", ".ci/run", "make", "copier"),
     *("docker", "eb", "aws", "git", "ssh", "ssh-keyscan", "curl", "openssl", "pipx", "apt-get"),
     *("systemctl", "journalctl", "iptables", "nft", "mysqldump", "pg_dump", "cp", "echo", "printf"),
 }

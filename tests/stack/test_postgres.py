@@ -8,12 +8,7 @@ from concurrent.futures import ThreadPoolExecutor  # remove_demo
 import requests
 
 from tests.stack.compose import docker
-from tests.stack.postgres import (
-    SETUP,
-    asked,
-    compose_process,
-    facts,
-)
+from tests.stack.postgres import SETUP, asked, compose_process, facts
 from tests.stack.stackctl.site import Site
 from tests.stack.stackctl.test_documented_commands import check_data_of_django
 from tests.stack.test_migrations import (
@@ -26,8 +21,6 @@ from tests.waiting import eventually
 
 # Longer than a connection attempt, far shorter than harakiri.
 FAST_SECONDS = 5
-
-
 # Holds the lock of migrate until standard input ends.
 HOLDER = f"""
 import sys

@@ -9,12 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.postgres import (
-    as_superuser,
-    cluster,
-    facts,
-    sorted_lines,
-)
+from tests.stack.postgres import as_superuser, cluster, facts, sorted_lines
 from tests.stack.stackctl.site import Site, count_rows
 
 # Objects that the database administrator creates, and those of the application.
@@ -33,8 +28,6 @@ COMMENT ON TABLE drill.theirs IS 'kept';
 GRANT reader TO mysite;
 ALTER ROLE reader SET lock_timeout = '7s';
 """
-
-
 APPLICATIONS = (
     "CREATE TYPE drill.mood AS ENUM ('well', 'ill')",
     "CREATE TABLE drill.own (id serial PRIMARY KEY, mood drill.mood, bytes bytea,"

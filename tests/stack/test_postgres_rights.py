@@ -5,10 +5,7 @@ import subprocess
 import sys
 
 from tests.stack.compose import contains_secret
-from tests.stack.postgres import (
-    as_superuser,
-    facts,
-)
+from tests.stack.postgres import as_superuser, facts
 from tests.stack.stackctl.site import Site
 from tests.stack.stackctl.test_rotate import check_rotate_all
 from tests.stack.test_data import check_refused_password
@@ -37,9 +34,8 @@ def test_application_user_has_only_its_own_database(postgres: Site) -> None:
     create = "has_schema_privilege('public', 'CREATE'), has_database_privilege('mysite', 'CREATE')"
     assert facts(postgres, f"SELECT {create}") == [False, False]
     # The superuser has no password, and cannot connect over the network.
-    assert as_superuser(
-        postgres, "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'postgres'"
-    ) == ("t")
+    without = "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'postgres'"
+    assert as_superuser(postgres, without) == "t"
     refused = postgres.compose(
         *("run", "--rm", "--no-deps", "-e", "DB_USER=postgres", "migrate"), check=False
     )
@@ -64,22 +60,14 @@ def test_dbshell_ends_at_the_first_error_of_a_file(postgres: Site) -> None:
 
 
 TEMPORARY = "GRANT TEMPORARY ON DATABASE mysite TO mysite"
-
-
 FORMER_RIGHTS = "REASSIGN OWNED BY migration TO mysite"
-
-
 TEST_DATABASES = "ALTER ROLE mysite CREATEDB; GRANT CONNECT ON DATABASE postgres TO mysite"
-
-
 # What needs the rights that these give.
 WITH_RIGHTS = """
 CREATE TEMPORARY TABLE drill_temporary (i int);
 CREATE DATABASE test_mysite; DROP DATABASE test_mysite;
 ALTER TABLE django_session ADD drill int; ALTER TABLE django_session DROP drill;
 """
-
-
 # The rights on tables return when the database starts.
 WITHOUT_RIGHTS = """
 ALTER ROLE mysite NOCREATEDB; REVOKE CONNECT ON DATABASE postgres FROM mysite;
@@ -123,8 +111,6 @@ READ_EXPORTER = """
 from urllib.request import urlopen
 print(urlopen("http://db-exporter:9145/metrics").read().decode())
 """
-
-
 AS_EXPORTER = """
 PGPASSWORD=$(cat /run/secrets/EXPORTER_PASSWORD) psql --host=127.0.0.1 \
   --username=exporter mysite 2>&1
