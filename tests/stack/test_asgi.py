@@ -5,7 +5,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from ops.threads import DaemonThreads
 from tests.background import InBackground
 from tests.chaos.load import Client, Load, repeated
 from tests.chaos.release import both_on, changed_release, output_of, releases_in_service, stackctl
@@ -59,21 +61,8 @@ def open_socket(stack: Stack, origin: str = "http://localhost") -> ClientConnect
     return connect(url, origin=Origin(origin), ping_interval=None)
 
 
-class Result(threading.Thread):
-    """A function's result, from a thread."""
-
-    def __init__(self, function: Callable[[], object]) -> None:
-        super().__init__(daemon=True)
-        self.function = function
-        self.result: object = None
-        self.start()
-
-    def run(self) -> None:
-        self.result = self.function()
-
-
 @pytest.fixture(scope="module")
-def long_lived(streaming: Stack) -> dict[str, Result]:
+def long_lived(streaming: Stack) -> dict[str, Future[str]]:
     """Open a stream and a silent WebSocket that live longer than any time limit."""
 
     def stream() -> str:
@@ -86,11 +75,12 @@ def long_lived(streaming: Stack) -> dict[str, Result]:
             socket.send("still here")
             return str(socket.recv(timeout=10))
 
-    return {"stream": Result(stream), "socket": Result(silent_socket)}
+    threads = DaemonThreads()
+    return {"stream": threads.submit(stream), "socket": threads.submit(silent_socket)}
 
 
 def test_channels_consumer_echoes_over_a_websocket(
-    streaming: Stack, long_lived: dict[str, Result]
+    streaming: Stack, long_lived: dict[str, Future[str]]
 ) -> None:
     with open_socket(streaming) as socket:
         for text in ("one", "x" * 100_000):
@@ -178,14 +168,13 @@ def test_metrics_count_the_requests_of_all_workers(streaming: Stack) -> None:
 
 
 def test_streams_and_websockets_outlive_the_time_limit_of_a_request(
-    long_lived: dict[str, Result],
+    long_lived: dict[str, Future[str]],
 ) -> None:
-    for one in long_lived.values():
-        one.join(LONGER_THAN_LIMITS + 30)
+    lines = range(LONGER_THAN_LIMITS * PIECES_PER_SECOND + 1)
+    seconds = LONGER_THAN_LIMITS + 30
 
-    pieces = LONGER_THAN_LIMITS * PIECES_PER_SECOND
-    assert long_lived["stream"].result == "".join(f"{number}\n" for number in range(pieces + 1))
-    assert long_lived["socket"].result == "still here"
+    assert long_lived["stream"].result(seconds) == "".join(f"{number}\n" for number in lines)
+    assert long_lived["socket"].result(seconds) == "still here"
 
 
 class Visitors(InBackground):
@@ -236,17 +225,17 @@ def test_deploy_ends_streams_clearly_and_fails_no_request(streaming: Stack) -> N
     with Load(streaming.http_port, clients) as load, visitors:
         load.warm_up()
         eventually(lambda: visitors.exchanged > 30, seconds=30, what="all streams are open")
-        short = Result(lambda: requests.get(streaming.url("/lines/30/"), timeout=30).text)
+        url = streaming.url("/lines/30/")
+        short = DaemonThreads().submit(lambda: requests.get(url, timeout=30).text)
         with changed_release(streaming, "second"):
             output = output_of(0, stackctl(streaming, "deploy", "--release", "second"))
         ends = list(visitors.ends)
         before = visitors.exchanged
         eventually(lambda: visitors.exchanged > before + 30, seconds=30, what="streams go on")
-    short.join(30)
 
     assert releases_in_service(streaming) == both_on("second")
     assert "next to the running release" in output
     assert not load.failed, load.summary()
     assert len(load.outcomes) > 300, load.summary()
     assert sorted(map(str, ends)) == [*[str(SERVICE_RESTART)] * 4, *["whole"] * 4]
-    assert short.result == "".join(f"{number}\n" for number in range(31))
+    assert short.result(30) == "".join(f"{number}\n" for number in range(31))

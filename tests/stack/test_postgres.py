@@ -217,10 +217,6 @@ def test_upload_with_an_unacknowledged_commit_is_removed(postgres: Site) -> None
         sql("DROP TABLE committed; DROP FUNCTION slow_commit CASCADE")
 
 
-# remove_demo: end
-
-
-# remove_demo: begin
 def test_migration_gate_accepts_new_apps_and_names_incompatible_columns(postgres: Site) -> None:
     check_gate(postgres)
 

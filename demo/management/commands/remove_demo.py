@@ -88,7 +88,7 @@ def run(root: Path, *command: str) -> str:
         command, cwd=root, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise CommandError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+        raise CommandError(f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
 
 
