@@ -1,5 +1,7 @@
 """The stack's entry in INSTALLED_APPS."""
 
+import gc
+import os
 from typing import Any
 
 from django.apps import AppConfig
@@ -31,6 +33,9 @@ class OpsConfig(AppConfig):
         from ops.tasks import rows, schedule
         from ops.worker import parking, sessions
 
+        # A collection of garbage would have each worker copy what it shares.
+        # https://docs.python.org/3/library/gc.html#gc.freeze
+        os.register_at_fork(before=gc.freeze)
         limits.lift_in_commands()
         requests.complete_lines()
         # Now, if no model needed them, instead of with the first request.
