@@ -1,4 +1,4 @@
-"""A supervisor event listener that ends supervisord when one of its programs is FATAL.
+"""An extension of supervisord that ends it when one of its programs is FATAL.
 
 A container whose nginx or uWSGI cannot be restarted is of no use: better that it ends and the
 restart policy, or the load balancer, takes over. http://supervisord.org/events.html
@@ -8,21 +8,20 @@ import os
 import signal
 import sys
 
-from supervisor import childutils
+from supervisor.events import ProcessStateFatalEvent, subscribe
+from supervisor.supervisord import Supervisor
 
 
-def main() -> None:
-    """Wait for one event, say which program it was, and stop supervisord."""
-    _, payload = childutils.listener.wait()
-    headers = childutils.get_headers(payload)
+def install(supervisord: Supervisor) -> object:
+    """Subscribe to the event; return what has the extension's remote methods: none."""
+    subscribe(ProcessStateFatalEvent, end)
+    return object()
+
+
+def end(event: ProcessStateFatalEvent) -> None:
+    """Say which program it was, and have supervisord stop all programs and end."""
     sys.stderr.write(
-        f"supervisor: {headers['groupname']} cannot be started, so this container ends. The "
-        "lines above say why.\n"
+        f"supervisor: {event.process.group.config.name} cannot be started, so this container "
+        "ends. The lines above say why.\n"
     )
-    sys.stderr.flush()
-    os.kill(os.getppid(), signal.SIGTERM)
-    childutils.listener.ok()
-
-
-if __name__ == "__main__":
-    main()
+    os.kill(os.getpid(), signal.SIGTERM)

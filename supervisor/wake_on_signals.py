@@ -30,11 +30,7 @@ class Waker(asyncore.dispatcher):
         self.recv(4096)
 
 
-class NoMethods:
-    """The remote methods of this extension: none."""
-
-
-def install(supervisord: Supervisor) -> NoMethods:
-    """Wake up the loop of a supervisord at signals."""
+def install(supervisord: Supervisor) -> object:
+    """Wake up the loop at signals; return what has the extension's remote methods: none."""
     Waker()
-    return NoMethods()
+    return object()
