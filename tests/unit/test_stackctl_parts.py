@@ -72,6 +72,19 @@ def test_release_name_of_a_dirty_tree_depends_on_its_content(repository: Path) -
     assert release.from_git() == release.Name(clean)
 
 
+def test_release_name_of_a_change_is_the_same_after_git_add(repository: Path) -> None:
+    """Named as the clean commit, it would replace that commit's image."""
+    (repository / "file").write_text("two\n")
+    changed = release.from_git()
+    git(repository, "add", "file")
+    assert changed.dirty and release.from_git() == changed
+
+    git(repository, "checkout", "--quiet", "HEAD", "file")
+    (repository / "new").write_text("three\n")
+    git(repository, "add", "new")
+    assert release.from_git().dirty
+
+
 def test_release_name_of_a_dirty_tree_supports_broken_links(repository: Path) -> None:
     names = []
     for target in ("..", "/nowhere"):

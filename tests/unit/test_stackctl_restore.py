@@ -80,15 +80,19 @@ def test_restore_of_backup_format_2_loads_as_the_administrator(saved: Stack) -> 
     assert is_restored(saved)
 
 
-def test_restore_needs_force_while_servers_run(saved: Stack) -> None:
-    saved.containers["server2"].status = "running"
-    saved.containers["worker"].status = "running"
+@pytest.mark.parametrize("running", [("server2",), ("worker",), ("server2", "worker")])
+def test_restore_needs_force_while_a_server_or_the_worker_runs(
+    saved: Stack, running: tuple[str, ...]
+) -> None:
+    for service in running:
+        saved.containers[service].status = "running"
 
     ended = restore(saved)
 
     assert ended.code == 1 and is_unchanged(saved) and saved.steps == ["lock restore"]
-    assert "the stack is running (server2, worker)" in ended.result["error"]
-    assert ended.result["next"].startswith("Stop it first: docker compose stop server2 worker.")
+    assert f"the stack is running ({', '.join(running)})" in ended.result["error"]
+    stop_first = f"Stop it first: docker compose stop {' '.join(running)}."
+    assert ended.result["next"].startswith(stop_first)
 
     assert restore(saved, "--force").code == 0 and is_restored(saved)
 
