@@ -1,4 +1,4 @@
-"""The nginx of an Elastic Beanstalk instance with the files of .platform: clients and errors."""
+"""The nginx of an Elastic Beanstalk instance with .platform: clients, headers, errors."""
 
 import json
 from typing import Any
@@ -71,6 +71,25 @@ for client in waiting:
 answers["hangs"] = answer("/full")
 print(json.dumps(answers))
 """
+# Prints the status of a response with 12 KB of headers, and how many of them arrive.
+REQUEST_HEADERS = """
+import http.client, http.server, threading
+
+class Container(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        for number in range(12):
+            self.send_header(f"X-Long-{number}", "x" * 1000)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+container = http.server.HTTPServer(("127.0.0.1", 8002), Container)
+threading.Thread(target=container.serve_forever, daemon=True).start()
+connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=60)
+connection.request("GET", "/")
+response = connection.getresponse()
+print(response.status, sum(len(value) == 1000 for value in response.headers.values()))
+"""
 
 
 def run_on_instance(script: str, *arguments: str) -> str:
@@ -89,6 +108,10 @@ def test_instance_trusts_x_forwarded_for_only_from_private_networks(bench: Bench
     clients = dict(line.split() for line in output.splitlines())
 
     assert clients == {**dict.fromkeys(trusted, "203.0.113.9"), **{one: one for one in untrusted}}
+
+
+def test_instance_forwards_12_kb_of_response_headers(bench: Bench) -> None:
+    assert run_on_instance(REQUEST_HEADERS).splitlines()[-1] == "200 12"
 
 
 def test_errors_of_an_instance_have_the_form_of_the_container(bench: Bench) -> None:

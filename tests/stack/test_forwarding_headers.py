@@ -1,12 +1,13 @@
 """Headers that name the client and the request: forged ones are replaced, others kept."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from tests.stack.bench import PORTS, Bench, container
 from tests.stack.compose import STACK_NAME, docker
-from tests.stack.test_retries import echo
+from tests.stack.test_retries import echo, parsed
 
 FORGED = {
     "Forwarded": "for=203.0.113.9",
@@ -25,22 +26,50 @@ FORGED = {
 SETS = {"x-forwarded-for", "x-forwarded-proto", "x-real-ip", "x-request-id"}
 
 
+@pytest.fixture
+def moving(bench: Bench) -> Iterator[None]:
+    """Let nginx-balancer answer as it does around a reload for a server that has moved."""
+    mark = "/run/nginx-balancer/moving"
+    bench.exec("nginx-balancer", "touch", mark)
+    try:
+        yield
+    finally:
+        bench.exec("nginx-balancer", "rm", "-f", mark)
+
+
+@pytest.mark.usefixtures("moving")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nginx_balancer_sets_the_same_headers_while_a_server_moves(
+    bench: Bench, method: str
+) -> None:
+    """In a location of nginx one proxy_set_header would drop all inherited ones."""
+    answer = bench.request(method, "nginx-balancer", "/echo", headers=FORGED)
+    headers = parsed(answer.text)
+
+    assert answer.headers["Connection"] == "close"
+    assert headers["host"] == [f"127.0.0.1:{bench.ports['nginx-balancer']}"]
+    check_forwarded(headers)
+
+
 @pytest.mark.parametrize("proxy", ["haproxy", "nginx-balancer"])
 def test_balancers_replace_forwarding_headers_of_clients(bench: Bench, proxy: str) -> None:
     text = "".join(f"{name}: {value}\r\n" for name, value in FORGED.items())
 
     # HAProxy balances between three servers, one of them Apache.
     for headers in [echo(bench.ports[proxy], text) for _ in range(6)]:
-        forwarded = {
-            name: headers[name] for name in headers if name.startswith(("x-f", "x-re", "forw"))
-        }
-        # HAProxy sends it to Apache; no server reads it.
-        forwarded.pop("x-retry-on", None)
-        assert set(forwarded) <= SETS
-        assert forwarded["x-forwarded-proto"] == ["http"]
-        assert not set(FORGED.values()) & {
-            value for values in forwarded.values() for value in values
-        }
+        check_forwarded(headers)
+
+
+def check_forwarded(headers: dict[str, list[str]]) -> None:
+    """Assert that a server received the balancer's headers, and none of a client."""
+    forwarded = {
+        name: headers[name] for name in headers if name.startswith(("x-f", "x-re", "forw"))
+    }
+    # HAProxy sends it to Apache; no server reads it.
+    forwarded.pop("x-retry-on", None)
+    assert set(forwarded) == SETS
+    assert forwarded["x-forwarded-proto"] == ["http"]
+    assert not set(FORGED.values()) & {value for values in forwarded.values() for value in values}
 
 
 # Sends requests from each address, which SIOCSIFADDR and SIOCSIFNETMASK add to the loopback.

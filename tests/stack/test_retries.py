@@ -121,9 +121,13 @@ def echo(port: int, trick: str) -> dict[str, list[str]]:
         connection.sendall(request.encode())
         answer = http.client.HTTPResponse(connection)
         answer.begin()
-        sent = answer.read().decode()
+        return parsed(answer.read().decode())
+
+
+def parsed(request: str) -> dict[str, list[str]]:
+    """Return the headers of a request that a server has received."""
     headers: dict[str, list[str]] = {}
-    for line in sent.partition("\r\n\r\n")[0].split("\r\n")[1:]:
+    for line in request.partition("\r\n\r\n")[0].split("\r\n")[1:]:
         name, _, value = line.partition(":")
         headers.setdefault(name.lower(), []).append(value.strip())
     return headers

@@ -59,6 +59,11 @@ def answer(connection: socket.socket, request: bytes) -> None:
     if "/moved" in line:
         to = b"http://server1:7999/elsewhere"
         connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % to)
+    if match := re.search(r"/headers/(\d+)/(\d+)", line):
+        # So many headers, each so long.
+        count, length = map(int, match.groups())
+        headers = "".join(f"X-Long-{n}: {'x' * length}\r\n" for n in range(count)).encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % headers)
     if "/cut" in line:
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
     if "/hung" in line:
