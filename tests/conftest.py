@@ -13,6 +13,7 @@ from tests.chaos.reliability import document_with_marks
 from tests.stack.bench import Bench, run_bench
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.stack.stackctl.site import Site, removed_afterwards
+from tests.stack.streaming import run_streaming
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
@@ -24,7 +25,7 @@ NEED_A_BROWSER = (
     HERE / "adopt/test_check.py",
     HERE / "adopt/test_wagtail.py",
 )
-SHARED_STACKS = ("bench", "clone", "loaded", "local", "postgres", "production", "site")
+SHARED_STACKS = ("bench", "clone", "loaded", "local", "postgres", "production", "site", "streaming")
 ENGINE_HELP = (
     "no Docker Engine answers (`docker info` and `docker compose version`). Install Docker Engine "
     "25 or newer with Compose 2.30 or newer, start it, then run: make test"
@@ -206,6 +207,12 @@ def production(tree: Path) -> Iterator[Stack]:
 def bench(tree: Path) -> Iterator[Bench]:
     """Start HAProxy, Apache and nginx, as balancer and as a server, with scripted upstreams."""
     yield from run_bench(tree)
+
+
+@pytest.fixture(scope="session")
+def streaming(tree: Path) -> Iterator[Stack]:
+    """Start the production layer with APP_SERVER=asgi and pages that stream."""
+    yield from run_streaming(tree)
 
 
 @pytest.fixture(scope="session")

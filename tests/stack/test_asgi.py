@@ -9,20 +9,17 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
-import channels
 import pytest
 import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Origin
 
 from ops.threads import DaemonThreads
 from tests.background import InBackground
 from tests.chaos.load import Client, Load, repeated
 from tests.chaos.release import both_on, changed_release, output_of, releases_in_service, stackctl
-from tests.stack.compose import DB_ENGINE, STACK_NAME, Stack, secret_environment
+from tests.stack.compose import DB_ENGINE, Stack
+from tests.stack.streaming import open_socket
 from tests.stack.test_gunicorn import ASK, CASES, EXPECTED_STATUS
 from tests.unit.config_files import limits
 from tests.waiting import eventually
@@ -33,32 +30,6 @@ PIECES_PER_SECOND = 2
 SERVICE_RESTART = 1012
 # As /proc/net/tcp writes it.
 DATABASE_PORT = f"{5432 if DB_ENGINE == 'postgres' else 3306:04X}"
-
-
-@pytest.fixture(scope="module")
-def streaming(tree: Path) -> Iterator[Stack]:
-    """Start a production stack with the pages of tests/stack/streams."""
-    stack = Stack(
-        tree,
-        "production",
-        APP_SERVER="asgi",
-        DJANGO_SECURE_SSL_REDIRECT="false",
-        COMPOSE_FILE="docker-compose.yaml:tests/stack/streams.yaml",
-        CHANNELS=str(Path(channels.__file__).parent),
-        # Own images, since deploys move their tags.
-        STACK_NAME=f"{STACK_NAME}-asgi",
-        DRAIN_SECONDS="1",
-        THROTTLE_ANON="off",
-        **secret_environment(),
-    )
-    stack.project = f"{STACK_NAME}-asgi-production"
-    yield from stack.running()
-
-
-def open_socket(stack: Stack, origin: str = "http://localhost") -> ClientConnection:
-    """Open a WebSocket through HAProxy, as a page of the site does; only the server pings."""
-    url = f"ws://localhost:{stack.http_port}/ws/echo/"
-    return connect(url, origin=Origin(origin), ping_interval=None)
 
 
 @pytest.fixture(scope="module")

@@ -137,6 +137,24 @@ def test_stopping_haproxy_accepts_connections_until_visitors_have_none_open(benc
     bench.wait_for_all()
 
 
+CONNECTION_HEADER = """
+from http.client import HTTPConnection
+connection = HTTPConnection("haproxy", {port})
+connection.request("GET", "{path}")
+print(connection.getresponse().getheader("Connection"))
+"""
+
+
+@pytest.mark.parametrize(("port", "path"), [(9145, "/metrics"), (8888, "/stats")])
+def test_stopping_haproxy_waits_for_no_connection_of_prometheus_and_operators(
+    bench: Bench, port: int, path: str
+) -> None:
+    """Prometheus would keep one; until it ends, visitors are refused."""
+    code = CONNECTION_HEADER.format(port=port, path=path)
+
+    assert bench.exec("server1", "python", "-c", code) == "close"
+
+
 def test_clients_that_keep_their_connections_keep_no_visitor_out(
     bench: Bench, tree: Path, tmp_path: Path
 ) -> None:

@@ -99,6 +99,27 @@ def test_prometheus_has_loaded_every_alert(prometheus: Prometheus) -> None:
     assert "SUCCESS" in prometheus.stack.run_in("prometheus", *check)
 
 
+def test_prometheus_loads_the_alerts_that_an_update_brings(prometheus: Prometheus) -> None:
+    file = prometheus.stack.tree / "variants/monitoring/alerts.yml"
+    text = file.read_text()
+
+    def replace(new: str) -> None:
+        """As git and copier do: another file of the same name."""
+        file.unlink()
+        file.write_text(new)
+
+    def loaded() -> bool:
+        rules = prometheus.ask("rules", type="alert")["groups"][0]["rules"]
+        return "NotAnswering" in {rule["name"] for rule in rules}
+
+    try:
+        replace(text.replace("NotScraped", "NotAnswering"))
+        eventually(loaded, seconds=60, what="Prometheus has the new alert")
+    finally:
+        replace(text)
+        prometheus.reload()
+
+
 def test_exporters_read_the_limits_of_redis_and_the_database(prometheus: Prometheus) -> None:
     read = prometheus.query('{service=~".+-exporter", __name__=~".+_up"}')
     (limit,) = prometheus.query("redis_memory_max_bytes")

@@ -30,6 +30,8 @@ class worker_class(UvicornWorker):  # noqa: N801 (the setting)
         "proxy_headers": False,
         "server_header": False,
         "date_header": False,
+        # The default of the library: 16 MiB, uvicorn's, could fill the memory with few WebSockets.
+        "ws_max_size": 2**20,
         # A WebSocket is never silent for as long as nginx and HAProxy wait.
         "ws_ping_interval": SAME["timeout"] / 2,
         "ws_ping_timeout": SAME["timeout"] / 2,
