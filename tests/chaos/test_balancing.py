@@ -202,7 +202,7 @@ def test_stopping_a_server_behind_nginx_balancer_fails_no_request(
     load = Load(port, mixed_clients(static))
     with load:
         load.warm_up()
-        loaded.compose("stop", "server2")
+        loaded.stop("server2")
         load.wait_until_all_are_served()
         assert set(ask(port, 10)) == {"set1"}
         loaded.compose("up", "--detach", "--wait", "--no-deps", "server2")

@@ -26,7 +26,7 @@ def test_database_outage_fails_only_writes(loaded: Stack, static: str, figures: 
     with load:
         load.warm_up()
         stopped = time.monotonic()
-        loaded.compose("stop", "db")
+        loaded.stop("db")
         refused = loaded.post("/loadtest/order/refused")
         load.over.wait(stopped + OUTAGE_SECONDS - time.monotonic())
         loaded.compose("start", "db")

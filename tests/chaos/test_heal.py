@@ -49,7 +49,7 @@ def test_heal_restarts_a_killed_server_and_leaves_a_stopped_one(
             killed,
             lambda: "server1: back in service" in log() and is_in_service(loaded, "set1"),
         )
-        loaded.compose("stop", "server2")
+        loaded.stop("server2")
         eventually(
             lambda: "server2: it was stopped cleanly; not restarted" in log(),
             seconds=30,

@@ -14,7 +14,7 @@ def test_stopping_and_starting_a_server_fails_no_request(
 ) -> None:
     with load:
         load.warm_up()
-        loaded.compose("stop", "server2")
+        loaded.stop("server2")
         loaded.compose("up", "--detach", "--wait", "--no-deps", "server2")
         loaded.wait_for_both()
 

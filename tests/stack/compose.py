@@ -141,6 +141,13 @@ class Stack:
             self.down(volumes=True)
             self.remove_replaced_images()
 
+    def stop(self, *services: str, environment: Mapping[str, str] | None = None) -> None:
+        """Stop services, and assert that each has ended by itself, within its time."""
+        self.compose("stop", *services, environment=environment)
+        codes = {service: self.inspect(service, "{{.State.ExitCode}}") for service in services}
+        # 143: the init process reports the SIGTERM that it forwarded. Killed are 137.
+        assert set(codes.values()) <= {"0", "143"}, codes
+
     def down(self, *, volumes: bool = False) -> None:
         """Stop and remove the containers; with `volumes`, kill them and remove their data."""
         options = ["--volumes", "--timeout", "0"] if volumes else []

@@ -15,7 +15,7 @@ def components(stack: Stack) -> dict[str, str]:
 @contextmanager
 def stopped(stack: Stack, service: str) -> Iterator[None]:
     """Stop a service during the block."""
-    stack.compose("stop", service)
+    stack.stop(service)
     try:
         yield
     finally:
@@ -35,5 +35,5 @@ def start(stack: Stack, service: str) -> None:
 
 def restart(stack: Stack, service: str) -> None:
     """Stop a service, and wait until its container is healthy again."""
-    stack.compose("stop", service)
+    stack.stop(service)
     start(stack, service)

@@ -125,6 +125,17 @@ def test_servers_keep_valid_request_ids_and_replace_others(bench: Bench, proxy: 
     assert len(set(new_ids)) == len(invalid)
 
 
+def test_nginx_sends_pages_of_slow_paths_the_same_headers(bench: Bench) -> None:
+    """A location of their own, which inherits only what it does not set."""
+    sent = {"X-Request-ID": "same-id-for-both", **FORGED}
+
+    page, slow = (
+        parsed(bench.get("nginx", path, headers=sent).text) for path in ("/echo", "/slow/echo")
+    )
+
+    assert page == slow
+
+
 def test_nginx_joins_cookie_headers(bench: Bench) -> None:
     """Without this, uWSGI would keep only the last header, and the user would be signed out."""
     headers = echo(bench.ports["nginx"], "Cookie: sessionid=1\r\nCookie: csrftoken=2\r\n")

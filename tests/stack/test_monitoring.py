@@ -271,11 +271,17 @@ def test_alerts_reach_the_receiver_of_the_team(
     (alert,) = [one for one in received() if one["labels"]["alertname"] == "NotScraped"]
     assert alert["status"] == "firing" and alert["labels"]["service"] == "redis-exporter"
     assert alert["annotations"]["summary"].endswith("./stackctl status")
+    alertmanager.stop("alertmanager")
 
 
 def names(alerts: list[dict[str, Any]]) -> set[str]:
     """Return the names of alerts."""
     return {alert["labels"]["alertname"] for alert in alerts}
+
+
+def test_stopped_service_of_monitoring_ends_without_being_killed(prometheus: Prometheus) -> None:
+    """Must run last of those with this fixture, which removes the containers afterwards."""
+    prometheus.stack.stop(*CONTAINERS)
 
 
 def test_alerts_fire_for_their_fault_alone() -> None:

@@ -78,7 +78,7 @@ def test_stopping_the_fourth_server_fails_no_request(four_servers: Stack) -> Non
     ]
     with Load(four_servers.http_port, clients) as load:
         load.warm_up()
-        four_servers.compose("stop", "server4")
+        four_servers.stop("server4")
         load.wait_until_all_are_served()
         eventually(
             lambda: set(request_servers(four_servers, 6)) == {"set1", "set2", "set3"},

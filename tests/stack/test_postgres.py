@@ -126,9 +126,8 @@ def test_database_outage_answers_503_quickly_and_recovers(postgres: Site) -> Non
         return postgres.post("/api/token/", data={"username": "nobody", "password": "x"})
 
     assert sign_in().status_code == 400
-    postgres.compose("stop", "db")
+    postgres.stop("db")
     try:
-        assert postgres.inspect("db", "{{.State.ExitCode}}") == "0"
         for _ in range(6):
             before = time.monotonic()
             answer = sign_in()

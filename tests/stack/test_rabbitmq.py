@@ -237,6 +237,7 @@ def test_changed_broker_password_applies_after_a_restart(rabbitmq: Stack) -> Non
     rabbitmq.run_in("broker", "sh", "-c", "echo rotated | start password")
     rabbitmq.run_in("broker", "rabbitmqctl", "authenticate_user", "mysite", "rotated")
 
+    rabbitmq.stop("broker")
     rabbitmq.compose(
         *("up", "--detach", "--wait", "--no-deps", "broker"),
         environment={"BROKER_PASSWORD": "another"},

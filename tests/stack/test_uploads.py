@@ -130,7 +130,7 @@ def test_stopping_worker_finishes_its_task(production: Stack, user: Uploader) ->
     made = user.upload(make_slow_image())["id"]
     eventually(lambda: user.find(made)["status"] != "queued", seconds=30, what="the task runs")
 
-    production.compose("stop", "worker")
+    production.stop("worker")
 
     assert user.find(made)["status"] == "done"
     assert production.inspect("worker", "{{.State.ExitCode}}") == "0"

@@ -139,11 +139,12 @@ def test_every_service_has_memory_and_process_limits() -> None:
         assert {"mem_limit", "pids_limit"} <= set(service), name
 
 
-def test_services_that_do_not_reap_children_run_under_an_init() -> None:
-    """They inherit the children of a killed health check or worker process."""
+def test_services_that_need_an_init_run_under_one() -> None:
+    """They inherit the children of a killed health check or worker process, or end with 2."""
     with_init = {name for name, service in all_services() if service.get("init")}
 
-    assert with_init == {"db", "redis", "broker", "worker"}
+    exporters = {"node-exporter", "redis-exporter", "db-exporter"}
+    assert with_init == {"db", "redis", "broker", "worker", *exporters}
 
 
 def test_every_service_has_a_health_check_or_disables_it() -> None:

@@ -47,11 +47,13 @@ class Start:
         supervisord = programs / "supervisord"
         supervisord.write_text(
             f'#!/bin/sh\necho "slow workers: $SLOW_PROGRAM."\necho "{STARTED}, release $RELEASE"\n'
+            'echo "process $$"\n'
         )
         supervisord.chmod(0o755)
         python = programs / "python"
         python.write_text(
-            f'#!/bin/sh\n[ "$*" != "manage.py worker" ] || {{ echo "{WORKS}"; exit 0; }}\n'
+            '#!/bin/sh\n[ "$*" != "manage.py worker" ] || '
+            f'{{ echo "{WORKS}"; echo "process $$"; exit 0; }}\n'
             f'exec "{sys.executable}" "$@"\n'
         )
         python.chmod(0o755)
@@ -162,6 +164,14 @@ def test_entrypoint_finishes_migrations_on_sigterm_and_starts_no_server(
 
     assert start.ended() == 143
     assert start.applied and STARTED not in start.said
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_signals_of_a_stop_reach_the_program_without_a_shell(tmp_path: Path, command: str) -> None:
+    start = Start(tmp_path / "one", command)
+
+    assert start.ended() == 0
+    assert f"process {start.process.pid}\n" in start.said
 
 
 def test_server_does_not_start_after_a_failed_migration(tmp_path: Path) -> None:

@@ -127,6 +127,11 @@ def end_without_restart_policy(stack: Stack) -> None:
 
 LEFT_ALONE: dict[str, tuple[Callable[[Stack], object], int, str]] = {
     "stopped": (lambda s: s.end("server1", 0), 0, "server1: it was stopped cleanly"),
+    "stopped without a handler": (
+        lambda s: s.end("server1", 143),
+        0,
+        "server1: it was stopped cleanly",
+    ),
     "stopped by hand": (
         lambda s: s.end("server1", stopped=True),
         0,

@@ -59,6 +59,7 @@ def test_every_part_of_a_stack_has_a_row_in_doctor_and_status(
     ("facts", "problem", "hint"),
     [
         (STOPPED, "it is stopped: exit code 0; its last line: the last line", "./stackctl up"),
+        ({**STOPPED, "exit_code": 143}, "it is stopped: exit code 143", "./stackctl up"),
         (KILLED, "it ended: exit code 137", "./stackctl up"),
         ({**KILLED, "out_of_memory": True}, "out of memory", "./stackctl up"),
         ({**STOPPED, "status": "created"}, "(created)", "./stackctl up"),

@@ -37,7 +37,7 @@ def test_up_does_not_recreate_a_running_haproxy(site: Site) -> None:
 
 
 def test_doctor_and_status_name_problems_and_their_next_steps_fix_them(site: Site) -> None:
-    site.compose("stop", "worker")
+    site.stop("worker")
     site.compose("pause", "redis")
     docker("network", "disconnect", f"{PROJECT}_front", site.container("server2"))
     site.environment["DB_CONN_MAX_AGE"] = "61"

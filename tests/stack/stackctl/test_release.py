@@ -95,7 +95,7 @@ def test_interrupted_deploy_is_resumed_and_rolled_back_without_failed_requests(s
         check_nothing_is_left_to_do(site)
 
         # A component that is down before does not fail a release, which may fix it.
-        site.compose("stop", "worker")
+        site.stop("worker")
         # Otherwise the worker would count as up for STALE_SECONDS.
         site.python_in("server1", FORGET_WORKERS)
         eventually(

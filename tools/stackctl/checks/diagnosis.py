@@ -66,7 +66,7 @@ def _ended(
     seen: StackStatus, container: engine.Container, stopped: set[tuple[str, str]]
 ) -> Diagnosis:
     """Judge a container that ended and that Docker does not start again."""
-    if container.exit_code == 0:
+    if container.stopped_cleanly:
         return _finding(container, Remedy.RESPECT, "it was stopped cleanly")
     ended = f"it ended with exit code {container.exit_code}"
     if container.out_of_memory:

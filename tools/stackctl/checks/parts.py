@@ -58,8 +58,7 @@ def _services(seen: state.StackStatus) -> list[str]:
         if service.get("scale") != 0 and name not in (compose.ENV_CHECK, compose.MIGRATE)
     }
     for name, container in seen.containers.items():
-        ended_well = container.status == "exited" and container.exit_code == 0
-        if name not in wanted and not ended_well:
+        if name not in wanted and not container.stopped_cleanly:
             wanted.add(name)
     first = [*ORDER, *seen.project.servers, *seen.project.workers, *compose.BACKING]
     return sorted(wanted, key=lambda name: (first.index(name) if name in first else 99, name))
@@ -110,7 +109,7 @@ def _down(service: str, container: engine.Container) -> tuple[str, str] | None:
         case "restarting":
             words = f"it ends and starts again and again ({container.restarts} times so far)"
             return _ended(words, container), logs
-        case "exited" if container.exit_code == 0:
+        case "exited" if container.stopped_cleanly:
             return _ended("it is stopped", container), UP
         case "exited":
             return _ended("it ended", container), f"{UP} starts it again. {logs}"

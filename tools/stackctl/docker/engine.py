@@ -56,6 +56,14 @@ class Container:
     health_output: str = ""
 
     @property
+    def stopped_cleanly(self) -> bool:
+        """Return whether an ended container did so by itself, or by the SIGTERM of a stop.
+
+        Programs that do not handle that signal, and Java, end with 143.
+        """
+        return self.status == "exited" and self.exit_code in (0, 143)
+
+    @property
     def release(self) -> str:
         """Return the release that its image was built as; `unreleased` when it does not say."""
         return self.environ.get("RELEASE") or "unreleased"
