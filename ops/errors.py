@@ -4,6 +4,7 @@ The page is `404.html` and so on where an app or `templates/` has it, else `temp
 """
 
 import re
+import sys
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,9 @@ from django.utils.translation import gettext
 from django.views import csrf
 from django.views.decorators.csrf import requires_csrf_token
 
+from ops.database.outage import outage_behind
+
+RETRY_AFTER_SECONDS = 5
 TYPES = ["application/json", "text/html"]
 LINES = (Path(__file__).resolve().parents[1] / "templates" / "errors.conf").read_text(
     encoding="utf-8"
@@ -28,11 +32,16 @@ STYLE = re.compile(rb"<style>(.*?)</style>", re.DOTALL)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer 400 to what Django itself refuses, such as a wrong Host; 413 to a body too large."""
+    """Answer 400 to what Django itself refuses, such as a wrong Host.
+
+    Other statuses: 413 to a body too large, 503 if the database is down.
+    """
     if isinstance(exception, RequestDataTooBig):
         megabytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
         limit = f": the limit without files is {megabytes} MB"
         return error(request, 413, LIMITED["413"].replace("$upload_limit", limit))
+    if outage_behind(exception):
+        return database_unavailable(request)
     return error(request, 400)
 
 
@@ -55,8 +64,21 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500; the log has the exception."""
+    """Answer 500, or 503 if the database is down; the log has the exception.
+
+    Of a view's outage DatabaseOutageMiddleware knows; this is for those in other middleware.
+    """
+    if outage_behind(sys.exception()):
+        return database_unavailable(request)
     return error(request, 500)
+
+
+def database_unavailable(request: HttpRequest) -> HttpResponse:
+    """Answer 503 with Retry-After."""
+    response = error(request, 503, "The database is not available. Please try again shortly.")
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @requires_csrf_token

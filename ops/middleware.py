@@ -12,8 +12,6 @@ from ops.database.outage import is_outage
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_SECONDS = 5
-
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -70,9 +68,4 @@ class DatabaseOutageMiddleware:
         if not (isinstance(error, DatabaseError) and is_outage(error)):
             return None
         logger.error("database unavailable: %s", error)
-        response = errors.error(
-            request, 503, "The database is not available. Please try again shortly."
-        )
-        response["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        response["Cache-Control"] = "no-store"
-        return response
+        return errors.database_unavailable(request)

@@ -98,6 +98,18 @@ def is_outage(error: DatabaseError) -> bool:
     return postgresql_outage(error.__cause__ or error)
 
 
+def outage_behind(error: BaseException | None) -> DatabaseError | None:
+    """Return the outage that an error was raised for, or None.
+
+    Django's sessions say of one in the middle of a request that the user has signed out.
+    """
+    while error is not None:
+        if isinstance(error, DatabaseError) and is_outage(error):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 # remove_mysql: begin
 def mysql_outage(error: BaseException) -> bool:
     """Return whether the driver's operational error means that MySQL is down."""

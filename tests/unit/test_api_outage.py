@@ -15,6 +15,9 @@ from django.db import (
 )
 from django.db.backends.utils import CursorWrapper
 from django.test import Client
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from tests import orders
 
@@ -124,6 +127,28 @@ def signed_in_user_without_database(client: Client, transactional_db: None) -> I
 def test_database_outage_is_503_for_a_signed_in_user(client: Client, path: str) -> None:
     """Code outside the view reads the user too, such as the request log."""
     assert_outage(client.get(path))
+
+
+@pytest.mark.parametrize("is_signed_in", [False, True])
+def test_database_outage_while_a_session_is_saved_is_503(
+    client: Client, transactional_db: None, is_signed_in: bool
+) -> None:
+    """It is after the view; Django says of a kept session that its user has signed out."""
+    client.raise_request_exception = False
+    if is_signed_in:
+        client.force_login(User.objects.create_user("someone"))
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise DATABASE_DOWN
+
+    def visit(view: APIView, request: Request) -> Response:
+        request.session["visits"] = request.session.get("visits", 0) + 1
+        patch.setattr(CursorWrapper, "execute", fail)
+        return Response({})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(orders.OrdersView, "get", visit)
+        assert_outage(client.get("/api/orders/"))
 
 
 @pytest.mark.usefixtures("signed_in_user_without_database")

@@ -124,7 +124,7 @@ def test_sample_password_in_docs_matches_the_contract() -> None:
     ("message", "source"),
     [
         ("No server is free to answer", "templates/errors.conf"),
-        ("The database is not available", "ops/middleware.py"),
+        ("The database is not available", "ops/errors.py"),
         ("this Python cannot make a virtual environment", "requirements/install"),
         ("refused user", "ops/database/outage.py"),
         ("did not answer within", "ops/database/outage.py"),
