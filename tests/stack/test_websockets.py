@@ -1,9 +1,12 @@
 """WebSockets of APP_SERVER=asgi: their handshake, long messages, and the stop of HAProxy."""
 
 import http.client
+import socket
 
 import pytest
 import requests
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
 from websockets.exceptions import ConnectionClosed
 
 from ops.threads import DaemonThreads
@@ -50,6 +53,30 @@ def test_request_that_is_no_handshake_gets_its_page(
     plain = {"Transfer-Encoding": "chunked"} if "Transfer-Encoding" in headers else {}
 
     assert status(streaming, method, headers, body) == status(streaming, method, plain, body)
+
+
+def test_websocket_opens_within_a_connection_of_http2(streaming: Stack) -> None:
+    """As browsers do next to a page over HTTPS (RFC 8441)."""
+    headers = {
+        ":method": "CONNECT",
+        ":protocol": "websocket",
+        ":scheme": "http",
+        ":path": "/ws/echo/",
+        ":authority": "localhost",
+        "sec-websocket-version": "13",
+        "origin": "http://localhost",
+    }
+    http2 = H2Connection()
+    http2.initiate_connection()
+    http2.send_headers(1, list(headers.items()))
+    with socket.create_connection(("127.0.0.1", streaming.http_port), timeout=10) as client:
+        client.sendall(http2.data_to_send())
+        answers: list[ResponseReceived] = []
+        while not answers and (received := client.recv(65536)):
+            events = http2.receive_data(received)
+            answers = [event for event in events if isinstance(event, ResponseReceived)]
+
+    assert dict(answers[0].headers or ())[b":status"] == b"200"
 
 
 def test_websocket_refuses_a_message_that_is_long_when_unpacked(streaming: Stack) -> None:
