@@ -69,9 +69,7 @@ def test_killed_uwsgi_worker_fails_at_most_its_own_write(
 
 
 @pytest.mark.alone
-@pytest.mark.skipif(
-    APP_SERVER != "gunicorn", reason="uWSGI workers are killed during a known request"
-)
+@pytest.mark.skipif(APP_SERVER == "uwsgi", reason="uWSGI workers are killed during a known request")
 def test_killed_gunicorn_worker_fails_at_most_one_write(
     loaded: Stack, load: Load, figures: Figures
 ) -> None:

@@ -33,6 +33,8 @@ def is_healthy(stack: Stack) -> bool:
 
 def processes(stack: Stack, name: str, server: str = "server1") -> dict[int, int]:
     """Return the parents of all processes with this name on a server, by process id."""
+    # With APP_SERVER=asgi too, the processes are gunicorn's.
+    name = {"asgi": "gunicorn"}.get(name, name)
     listing = stack.run_in(
         server, "sh", "-c", "grep -hE '^(Name|Pid|PPid):' /proc/[0-9]*/status || true"
     )
@@ -52,13 +54,14 @@ def processes(stack: Stack, name: str, server: str = "server1") -> dict[int, int
 def failing_container(production: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a container whose application cannot be loaded; it ends while other tests run."""
     name = f"{production.project}-fatal"
-    broken = tmp_path_factory.mktemp("fatal") / "wsgi.py"
+    file = "asgi.py" if APP_SERVER == "asgi" else "wsgi.py"
+    broken = tmp_path_factory.mktemp("fatal") / file
     broken.write_text("raise RuntimeError('not today')\n")
     docker(
         *("run", "--detach", "--name", name, "--network", f"{production.project}_front"),
         *("-e", "DRAIN_SECONDS=0", "-e", "DATABASE_URL=sqlite:////tmp/db.sqlite3"),
         *("-e", "REDIS_URL=redis://redis:6379/0", "-e", f"APP_SERVER={APP_SERVER}"),
-        *("-v", f"{broken}:/srv/project/mysite/wsgi.py:ro"),
+        *("-v", f"{broken}:/srv/project/mysite/{file}:ro"),
         *("-e", f"DJANGO_SECRET_KEY={production.environment['DJANGO_SECRET_KEY']}"),
         *("-e", "DJANGO_ALLOWED_HOSTS=localhost"),
         production.image,
