@@ -4,7 +4,6 @@ import configparser
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -271,9 +270,10 @@ def dockerfile_environment(name: str) -> dict[str, str]:
     }
 
 
-def health_port() -> str:
-    """Return the port of the health check in a server container."""
-    return str(runpy.run_path(str(ROOT / "supervisor/healthcheck"))["PORT"])
+def health_check(name: str) -> str:
+    """Return a variable of the health check in a server container."""
+    (value,) = re.findall(rf"^{name}=(\w+)$", (ROOT / "supervisor/healthcheck").read_text(), re.M)
+    return str(value)
 
 
 def compose_servers() -> list[str]:

@@ -11,7 +11,7 @@ from ops.environment.contract import VARIABLES
 from tests.unit.config_files import (
     compose_servers,
     dockerfile,
-    health_port,
+    health_check,
     limits,
     mounts,
     nginx_directives,
@@ -38,7 +38,7 @@ def test_nginx_listens_on_one_port_without_ipv6() -> None:
         if item.name == "listen" and "default_server" in item.arguments
     ]
 
-    assert listens == [health_port()]
+    assert listens == [health_check("port")]
     for name in ("nginx/nginx.conf", "variants/nginx-balancer/nginx.conf"):
         assert "[" not in "".join(
             item.arguments[0] for item in nginx_directives(name) if item.name == "listen"
@@ -47,7 +47,7 @@ def test_nginx_listens_on_one_port_without_ipv6() -> None:
 
 def test_joined_dockerfile_exposes_the_nginx_port_once() -> None:
     assert exposed("Dockerfile.base") == []
-    assert exposed("Dockerfile") == [health_port()]
+    assert exposed("Dockerfile") == [health_check("port")]
 
 
 @pytest.mark.parametrize(

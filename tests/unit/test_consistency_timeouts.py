@@ -27,6 +27,7 @@ from tests.unit.config_files import (
     haproxy_seconds,
     haproxy_sections,
     haproxy_value,
+    health_check,
     httpd_members,
     httpd_value,
     limits,
@@ -281,7 +282,7 @@ def test_apache_detects_a_drain_before_the_server_stops() -> None:
 
 
 def test_health_check_times_out_before_the_docker_timeout() -> None:
-    own = runpy.run_path(str(ROOT / "supervisor/healthcheck"))["TIMEOUT_SECONDS"]
+    own = float(health_check("seconds"))
     declared = [text for instruction, text in dockerfile("Dockerfile.base") if "--timeout=" in text]
     engine = re.search(r"--timeout=(\w+)", declared[0])
 

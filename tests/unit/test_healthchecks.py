@@ -65,12 +65,13 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def run_health_check(name: str, port: int, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a health check on another port."""
     text, changed = re.subn(
-        r"^PORT = \d+$", f"PORT = {port}", (ROOT / name).read_text(), flags=re.MULTILINE
+        r"^(PORT = |port=)\d+$", rf"\g<1>{port}", (ROOT / name).read_text(), flags=re.MULTILINE
     )
     assert changed == 1
     script = folder / "healthcheck"
     script.write_text(text)
-    return run(sys.executable, str(script))
+    script.chmod(0o755)
+    return run(str(script))
 
 
 @pytest.mark.parametrize("name", ["variants/nginx-balancer/healthcheck", "supervisor/healthcheck"])
