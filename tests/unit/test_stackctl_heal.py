@@ -100,6 +100,16 @@ def test_heal_starts_services_that_ended_and_restarts_services_that_hang(
     assert ("-t 25" in call) == (step == "restart server1")
 
 
+def test_server_is_back_by_its_own_health_while_haproxy_does_not_answer(stack: Stack) -> None:
+    stack.end("server1")
+    stack.balancer.silent = "no answer"
+
+    ended = heal(stack)
+
+    assert ended.code == 0 and ended.result["healed"] == ["server1"]
+    assert "server1: back in service after " in ended.err
+
+
 def test_heal_restarts_a_hanging_worker_while_no_server_is_in_service(stack: Stack) -> None:
     """No server could handle its work anyway."""
     stack.end("server1", 0)
