@@ -5,8 +5,10 @@ import pytest
 from tests.unit.swarm import VALUES, config
 from tools.swarmctl import checks, cli, docker_secrets, engine
 from tools.swarmctl.engine import Json, SwarmctlError
+from tools.swarmctl.stack import stack_of
 
 NODE = {"Spec": {"Availability": "active", "Labels": {"clone": "true"}}}
+OTHER = {"Spec": {"Availability": "active", "Labels": {}}}
 
 
 @pytest.mark.parametrize(
@@ -15,7 +17,8 @@ NODE = {"Spec": {"Availability": "active", "Labels": {"clone": "true"}}}
         ([], VALUES, "0 machines have the label clone=true"),
         ([NODE, NODE], VALUES, "2 machines have the label clone=true"),
         ([NODE], {**VALUES, "DB_PASSWORD": ""}, "DB_PASSWORD is not set (required in production)"),
-        ([NODE], {**VALUES, "HTTP_ADDRESS": "192.0.2.1"}, "HTTP_ADDRESS is set"),
+        ([NODE], {**VALUES, "HTTP_ADDRESS": "192.0.2.1"}, "HTTP_ADDRESS or HTTP_IPV6_ADDRESS"),
+        ([NODE], {**VALUES, "HTTP_IPV6_ADDRESS": "[2001:db8::1]"}, "names one address"),
     ],
 )
 def test_deploy_names_what_swarm_would_not(
@@ -28,11 +31,31 @@ def test_deploy_names_what_swarm_would_not(
 
 
 def test_uploads_on_several_machines_need_a_bucket() -> None:
-    nodes = [NODE, {"Spec": {"Availability": "active", "Labels": {}}}]
+    nodes = [NODE, OTHER]
+    values = {**VALUES, "SERVER_COUNT": "3"}
     with pytest.raises(SwarmctlError, match="AWS_STORAGE_BUCKET_NAME"):
-        checks.check(config(**VALUES), nodes, VALUES)
+        checks.check(config(**values), nodes, VALUES)
 
-    checks.check(config(**VALUES, AWS_STORAGE_BUCKET_NAME="shop-media"), nodes, VALUES)
+    checks.check(config(**values, AWS_STORAGE_BUCKET_NAME="shop-media"), nodes, VALUES)
+
+
+@pytest.mark.parametrize(("machines", "count"), [(1, 2), (2, 3), (3, 2)])
+def test_two_machines_need_three_servers(machines: int, count: int) -> None:
+    values = {**VALUES, "AWS_STORAGE_BUCKET_NAME": "shop-media"}
+    with pytest.raises(SwarmctlError, match="Set SERVER_COUNT=3"):
+        checks.check(config(**values), [NODE, OTHER], VALUES)
+
+    nodes = [NODE, *[OTHER] * (machines - 1)]
+    checks.check(config(**values, SERVER_COUNT=f"{count}"), nodes, VALUES)
+
+
+def test_address_for_all_visitors_by_ipv6_is_accepted_and_published_once() -> None:
+    # `./manage.py env init` writes it on a machine with IPv6.
+    given = config(**VALUES, HTTP_IPV6_ADDRESS="[::]")
+    checks.check(given, [NODE], VALUES)
+
+    ports = stack_of(given, "shop:v1", {})["services"]["haproxy"]["ports"]
+    assert [port["target"] for port in ports] == [8080]
 
 
 def test_only_active_machines_of_the_swarm_count(monkeypatch: pytest.MonkeyPatch) -> None:

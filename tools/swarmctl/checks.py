@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from typing import Final
 
 from tools.swarmctl.docker_secrets import NAMES
 from tools.swarmctl.engine import Json, SwarmctlError
-from tools.swarmctl.stack import CLONE, LOOPBACK, selected
+from tools.swarmctl.stack import CLONE, EVERY_ADDRESS, LOOPBACK, selected
+
+TWO: Final = 2
 
 
 def check(config: Json, nodes: list[Json], given: Container[str]) -> None:
@@ -24,6 +27,7 @@ def check(config: Json, nodes: list[Json], given: Container[str]) -> None:
         *_unset_secrets(config, given),
         *_label(nodes),
         *_uploads(config, nodes),
+        *_servers(config, nodes),
         *_addresses(config),
     ]
     if faults:
@@ -71,9 +75,25 @@ def _uploads(config: Json, nodes: list[Json]) -> Iterator[str]:
         )
 
 
+def _servers(config: Json, nodes: list[Json]) -> Iterator[str]:
+    """Yield a fault if a deploy to two machines may leave every server on one of them.
+
+    The next server starts first: with one on each, it may be the second one of its machine when
+    the server of the other machine stops. An empty third machine would get it.
+    """
+    count = int(config["services"]["server"]["deploy"]["replicas"])
+    if len(nodes) == TWO and count <= TWO:
+        yield (
+            f"SERVER_COUNT is {count}, and the swarm has two machines: after a deploy all servers "
+            "may run on one, and its loss stops the site. Set SERVER_COUNT=3, which keeps a server "
+            "on each"
+        )
+
+
 def _addresses(config: Json) -> Iterator[str]:
     addresses = {port.get("host_ip") for port in config["services"]["haproxy"]["ports"]}
-    if addresses - {"0.0.0.0", LOOPBACK}:  # noqa: S104
+    if addresses - {*EVERY_ADDRESS, LOOPBACK}:
         yield (
-            "HTTP_ADDRESS is set, and Swarm publishes ports on every address. Remove it from .env"
+            "HTTP_ADDRESS or HTTP_IPV6_ADDRESS names one address, and Swarm publishes ports on "
+            "every address. Remove it from .env"
         )

@@ -31,6 +31,8 @@ COPIES: Final = "-secrets"
 # The volume with HAProxy's certificate, where a secret takes its place too.
 CERTIFICATES: Final = "certificates"
 LOOPBACK: Final = "127.0.0.1"
+# By IPv4 and, with HTTP_IPV6_ADDRESS, by IPv6.
+EVERY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104
 # The label of machines that have the clone, whose files some services mount.
 CLONE: Final = "node.labels.clone == true"
 
@@ -95,8 +97,8 @@ def _service(given: Json, secrets: Mapping[str, str]) -> Json:
         "ports": [
             {"target": port["target"], "published": int(port["published"]), "mode": "host"}
             for port in given.get("ports", [])
-            # Swarm publishes on every address.
-            if port.get("host_ip") != LOOPBACK
+            # Swarm publishes on every address, by IPv6 too.
+            if port.get("host_ip") not in (LOOPBACK, "::")
         ],
         "deploy": {
             **given.get("deploy", {}),
