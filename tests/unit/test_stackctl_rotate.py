@@ -366,6 +366,17 @@ def test_rotate_refuses_a_secret_that_is_not_in_dotenv(
     refuse(stack, "secret-key", "from elsewhere than .env")
 
 
+def test_password_rotates_next_to_a_secret_key_that_cannot_be_rotated(stack: Stack) -> None:
+    dotenv_file.update({"DJANGO_SECRET_KEY": "with,comma"})
+    stack.clients = {
+        name: replace(client, environ=stack.values()) for name, client in stack.clients.items()
+    }
+
+    stack.rotate("db")
+
+    stack.check_rotated(stack.values(), "db")
+
+
 @pytest.mark.parametrize(
     ("name", "variable", "value"),
     [
