@@ -36,6 +36,10 @@ def tags_in(image: str, text: str) -> set[str]:
     return set(re.findall(rf"(?<![\w./@-]){re.escape(image)}:{tag}", text))
 
 
+# The version that tests/stack/test_postgres_upgrade.py moves to.
+NEXT = {"postgres": {"18"}}
+
+
 def test_each_image_has_one_tag_in_all_files() -> None:
     """In compose files, tests, README and docs."""
     expected = tags()
@@ -48,7 +52,7 @@ def test_each_image_has_one_tag_in_all_files() -> None:
         if path.suffix in (".md", ".py", ".sh", ".yaml", ".yml", "")
         for text in [(ROOT / path).read_text(encoding="utf-8", errors="replace")]
         for image, tag in expected.items()
-        if (result := tags_in(image, text) - tag)
+        if (result := tags_in(image, text) - tag - NEXT.get(image, set()))
     }
 
     assert differing == {}
