@@ -92,6 +92,8 @@ def files() -> list[str]:
             *("-m", "database", *APPS, "tests/unit"),
         ],
         cwd=ROOT,
+        # The developer's -v would list them in another form.
+        env={**os.environ, "PYTEST_ADDOPTS": ""},
         check=True,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ from tools.swarmctl.docker_secrets import NAMES
 from tools.swarmctl.engine import Json, SwarmctlError
 from tools.swarmctl.stack import CLONE, EVERY_ADDRESS, LOOPBACK, selected
 
+# Machines, and servers on them, of which one machine may end with all.
 TWO: Final = 2
 
 
