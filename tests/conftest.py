@@ -13,7 +13,6 @@ from tests.chaos.reliability import document_with_marks
 from tests.stack.bench import Bench, run_bench
 from tests.stack.compose import STACK_NAME, Stack, docker, secret_environment
 from tests.stack.stackctl.site import Site, removed_afterwards
-from tests.stack.streaming import run_streaming
 from tests.tree import copy_tree
 
 HERE = Path(__file__).parent
@@ -212,6 +211,9 @@ def bench(tree: Path) -> Iterator[Bench]:
 @pytest.fixture(scope="session")
 def streaming(tree: Path) -> Iterator[Stack]:
     """Start the production layer with APP_SERVER=asgi and pages that stream."""
+    # Not at the top: the image, in which unit tests run on a real database, lacks its packages.
+    from tests.stack.streaming import run_streaming
+
     yield from run_streaming(tree)
 
 

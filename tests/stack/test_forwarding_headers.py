@@ -44,6 +44,7 @@ def test_nginx_balancer_sets_the_same_headers_while_a_server_moves(
 ) -> None:
     """In a location of nginx one proxy_set_header would drop all inherited ones."""
     answer = bench.request(method, "nginx-balancer", "/echo", headers=FORGED)
+    assert answer.status_code == 200, answer.text
     headers = parsed(answer.text)
 
     assert answer.headers["Connection"] == "close"

@@ -88,6 +88,21 @@ def test_up_keeps_services_that_visitors_need_and_recreates_the_rest(
     assert f"http://localhost:{stack.port}/" in ended.err
 
 
+def test_up_replaces_ended_containers_of_another_configuration(stack: Stack) -> None:
+    """Also next to a service that it keeps: started again, they would have a former password."""
+    stack.extra["redis"] = {"mem_limit": "1g"}
+    stack.end("worker", 0)
+    stack.containers["worker"].hash = "another"
+    stack.end("server2", 0)
+    before = {name: stack.containers[name].id for name in ("worker", "server2")}
+
+    ended = stack.run("up")
+
+    assert ended.code == 0 and f"redis {KEPT}" in ended.err
+    assert stack.containers["worker"].id != before["worker"]
+    assert stack.containers["server2"].id == before["server2"]
+
+
 def test_up_prints_no_url_when_haproxy_keeps_its_former_port(stack: Stack) -> None:
     stack.extra["haproxy"] = {"mem_limit": "1g"}
 

@@ -91,6 +91,8 @@ def _start(project: compose.Project, console: Console, *, recreate: bool) -> pro
         for name, container in project.containers().items()
         if container.running and container.health == "unhealthy"
     }
+    if not recreate:
+        _remove_ended(project)
     result = project.up(console.detail, recreate=recreate)
     if result.ok or not any(f"{name} is unhealthy" in result.out for name in unhealthy.values()):
         return result
@@ -101,6 +103,23 @@ def _start(project: compose.Project, console: Console, *, recreate: bool) -> pro
             return project.up(console.detail, recreate=recreate)
         time.sleep(POLL_SECONDS)
     return result
+
+
+def _remove_ended(project: compose.Project) -> None:
+    """Remove ended containers of another configuration, which compose would start as they are.
+
+    Such as that of the migrations, with a password from before a rotation.
+    """
+    hashes = project.config_hashes()
+    ended = [
+        container.id
+        for container in engine.containers(project.name)
+        if container.status == "exited"
+        and container.service not in compose.BACKING
+        and container.config_hash != hashes.get(container.service)
+    ]
+    if ended:
+        engine.remove(*ended)
 
 
 def _kept(project: compose.Project, console: Console) -> list[str]:
