@@ -103,10 +103,13 @@ def outage_behind(error: BaseException | None) -> DatabaseError | None:
 
     Django's sessions say of one in the middle of a request that the user has signed out.
     """
-    while error is not None:
+    seen: list[BaseException] = []
+    # `raise error from error` makes a circle.
+    while error is not None and error not in seen:
         if isinstance(error, DatabaseError) and is_outage(error):
             return error
-        error = error.__cause__ or error.__context__
+        seen.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 

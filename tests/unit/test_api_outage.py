@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ops.database.outage import outage_behind
 from tests import orders
 
 User = get_user_model()
@@ -149,6 +150,26 @@ def test_database_outage_while_a_session_is_saved_is_503(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(orders.OrdersView, "get", visit)
         assert_outage(client.get("/api/orders/"))
+
+
+def raised(*, cause: BaseException | None, context: BaseException | None) -> ValueError:
+    """Return an error as `raise ... from cause` makes it while another one is handled."""
+    error = ValueError("later")
+    error.__context__, error.__cause__ = context, cause
+    return error
+
+
+def test_error_is_of_an_outage_unless_it_was_raised_from_none_or_another_error() -> None:
+    suppressed, circle = raised(cause=None, context=DATABASE_DOWN), ValueError("a circle")
+    circle.__cause__ = circle
+
+    assert outage_behind(DATABASE_DOWN) is DATABASE_DOWN
+    implicit = ValueError("implicit")
+    implicit.__context__ = DATABASE_DOWN
+    assert outage_behind(implicit) is DATABASE_DOWN
+    assert outage_behind(raised(cause=implicit, context=None)) is DATABASE_DOWN
+    for other in (suppressed, circle, raised(cause=KeyError(), context=DATABASE_DOWN), None):
+        assert outage_behind(other) is None
 
 
 @pytest.mark.usefixtures("signed_in_user_without_database")
