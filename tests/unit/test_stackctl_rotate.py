@@ -1,125 +1,19 @@
 """`rotate` changes secrets while the stack serves; the next run completes one that was cut off."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ops.environment import dotenv
-from tests.unit.test_stackctl_parts import container, fake_project
+from tests.unit.rotation import FORMER, SECRETS, Stack
 from tools.stackctl.checks import preflight
 from tools.stackctl.commands import dotenv_file, rotate
-from tools.stackctl.commands import stack as stacks
-from tools.stackctl.common import process
-from tools.stackctl.common.console import Console
-from tools.stackctl.common.faults import InterruptedByUserError, StackctlError, UsageError
-from tools.stackctl.docker import compose, lock
-from tools.stackctl.docker.engine import Container
+from tools.stackctl.common.faults import InterruptedByUserError, StackctlError
+from tools.stackctl.docker import compose
 from tools.stackctl.inside.passwords import PASSWORDS, Password
-from tools.stackctl.releases import refusals
-from tools.stackctl.releases.attempt import Attempt
-from tools.stackctl.releases.roll import Roll
-from tools.stackctl.releases.server_checks import Limits, ServerFailedError
-
-FORMER = "a\"b$c d#e\\f'"
-GIVEN = {"DB_HOST": "db", "REDIS_HOST": "redis", "BROKER_HOST": "broker", "BROKER": "rabbitmq"}
-SECRETS = ("DB_PASSWORD", "REDIS_PASSWORD", "BROKER_PASSWORD", "DJANGO_SECRET_KEY")
-
-
-class Stack:
-    """A stack of a server and a worker; for each service, a set of accepted passwords."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Give every secret the same former value."""
-        self.env = root / ".env"
-        self.env.write_text("# kept\nLAYER=local\n")
-        self.env.chmod(0o640)
-        if os.geteuid() == 0:
-            # stackctl may run as root in a clone of another user.
-            os.chown(self.env, 12345, 12346)
-        self.env_owner = (self.env.stat().st_uid, self.env.stat().st_gid)
-        self.given = dict(GIVEN)
-        monkeypatch.setattr(process, "ROOT", root)
-        for name in SECRETS:
-            monkeypatch.delenv(name, raising=False)
-        dotenv_file.update(dict.fromkeys(SECRETS, FORMER))
-        self.accepted = {name: {FORMER} for name in PASSWORDS}
-        self.seen: list[dict[str, str]] = []
-        self.running = True
-        self.clients = {
-            name: container(service=name, environ=self.values()) for name in ("server2", "worker")
-        }
-        # Called before each service is recreated.
-        self.before_each: Callable[[str], None] = lambda _: None
-        patches: list[tuple[Any, str, Any]] = [
-            (stacks, "load", self.project),
-            (lock, "held", lambda *_: nullcontext()),
-            (refusals, "require", lambda *_: None),
-            (compose.Project, "containers", lambda _: self.containers()),
-            (compose.Project, "environment", lambda *_: {**self.values(), **self.given}),
-            (Roll, "all", lambda roll, *_: self.roll(roll)),
-            (Roll, "back", lambda _: None),
-            (Attempt, "note", lambda *_: None),
-            (Password, "accepts", lambda p, _, word: word in self.accepted[p.name]),
-            (Password, "accept", lambda p, _, word: self.accepted[p.name].add(word)),
-            (Password, "retire", lambda p, _, word: self.accepted.update({p.name: {word}})),
-        ]
-        for owner, name, value in patches:
-            monkeypatch.setattr(owner, name, value)
-
-    def project(self) -> compose.Project:
-        """Return the project, with one server."""
-        project = fake_project()
-        services = {k: v for k, v in project.services.items() if k != "server10"}
-        return replace(project, model={"name": "project", "services": services})
-
-    def values(self) -> dict[str, str]:
-        """Return the values in `.env`."""
-        return dict(dotenv.read(self.env).values)
-
-    def containers(self) -> dict[str, Container]:
-        """Return the containers of the application."""
-        return {
-            name: replace(c, running=self.running and c.running) for name, c in self.clients.items()
-        }
-
-    def roll(self, roll: Roll) -> bool:
-        """Recreate the clients with the new environment; none may be refused."""
-        for name, client in self.clients.items():
-            self.before_each(name)
-            if roll.interrupt.requested:
-                return False
-            self.check_no_client_is_refused()
-            self.clients[name] = replace(client, environ=self.values())
-            self.seen.append(self.values())
-        self.check_no_client_is_refused()
-        return True
-
-    def check_no_client_is_refused(self) -> None:
-        """Assert that all passwords of clients are accepted, and that all know all secret keys."""
-        clients = [client.environ for client in self.clients.values()]
-        for password in PASSWORDS.values():
-            assert all(c[password.variable] in self.accepted[password.name] for c in clients)
-        for one in clients:
-            for other in clients:
-                keys = [other["DJANGO_SECRET_KEY"], *other.get(rotate.FALLBACKS, "").split(",")]
-                assert one["DJANGO_SECRET_KEY"] in keys
-
-    def check_rotated(self, values: dict[str, str], *passwords: str) -> None:
-        """Assert that these are rotated in `.env` and clients, and the only ones in the server."""
-        for password in (PASSWORDS[name] for name in passwords):
-            word = values[password.variable]
-            assert word != FORMER
-            assert self.accepted[password.name] == {word}
-            assert {c.environ[password.variable] for c in self.clients.values()} == {word}
-
-    def rotate(self, name: str) -> dict[str, Any]:
-        """Rotate a secret."""
-        return rotate.rotate(Console(as_json=True), name, Limits())
+from tools.stackctl.releases.server_checks import ServerFailedError
 
 
 @pytest.fixture
@@ -308,17 +202,6 @@ def test_rotate_does_not_refuse_clients_when_the_server_has_a_newer_password(
     stack.check_rotated(stack.values(), "db")
 
 
-def test_rotate_changes_nothing_when_servers_run_different_releases(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stacks, "load", fake_project)
-    stack.clients["server10"] = replace(stack.clients["server2"], image="sha256:2")
-
-    problem = "the servers run different releases"
-    assert "./stackctl deploy" in refuse(stack, "all", problem).hint
-    assert set(stack.accepted["db"]) == {FORMER}
-
-
 def test_rotate_applies_every_password_in_dotenv_before_it_recreates_servers(stack: Stack) -> None:
     """Recreated servers use all of them, also those that the command does not name."""
     dotenv_file.update({"DB_PASSWORD": "by hand", "REDIS_PASSWORD": "as well"})
@@ -330,42 +213,6 @@ def test_rotate_applies_every_password_in_dotenv_before_it_recreates_servers(sta
     assert stack.values()["BROKER_PASSWORD"] == FORMER
 
 
-def refuse(
-    stack: Stack, name: str, problem: str, error: type[StackctlError] = StackctlError
-) -> StackctlError:
-    """Assert that a rotation is refused and changes nothing."""
-    before = stack.env.read_bytes()
-    with pytest.raises(error, match=problem) as refused:
-        stack.rotate(name)
-    assert refused.value.hint
-    assert FORMER not in str(refused.value) + refused.value.hint
-    assert stack.env.read_bytes() == before
-    assert stack.seen == []
-    return refused.value
-
-
-def test_rotate_refuses_a_secret_that_is_not_in_dotenv(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DB_PASSWORD", FORMER)
-    refuse(stack, "all", "DB_PASSWORD comes from this shell's environment")
-    monkeypatch.delenv("DB_PASSWORD")
-
-    monkeypatch.setenv("REDIS_PASSWORD_FILE", "/run/secrets/redis")
-    refuse(stack, "redis", "REDIS_PASSWORD comes from REDIS_PASSWORD_FILE")
-    monkeypatch.delenv("REDIS_PASSWORD_FILE")
-    dotenv_file.update({"REDIS_PASSWORD_FILE": "/run/secrets/redis"})
-    refuse(stack, "redis", "REDIS_PASSWORD comes from REDIS_PASSWORD_FILE")
-    dotenv_file.update({"REDIS_PASSWORD_FILE": ""})
-
-    dotenv_file.update({"DJANGO_SECRET_KEY": f"{FORMER},{FORMER}"})
-    refuse(stack, "secret-key", "DJANGO_SECRET_KEY has a comma")
-    dotenv_file.update({"DJANGO_SECRET_KEY": f"{FORMER} "})
-    refuse(stack, "secret-key", "a space at its end")
-    stack.given["DJANGO_SECRET_KEY"] = "another"
-    refuse(stack, "secret-key", "from elsewhere than .env")
-
-
 def test_password_rotates_next_to_a_secret_key_that_cannot_be_rotated(stack: Stack) -> None:
     dotenv_file.update({"DJANGO_SECRET_KEY": "with,comma"})
     stack.clients = {
@@ -375,81 +222,3 @@ def test_password_rotates_next_to_a_secret_key_that_cannot_be_rotated(stack: Sta
     stack.rotate("db")
 
     stack.check_rotated(stack.values(), "db")
-
-
-@pytest.mark.parametrize(
-    ("name", "variable", "value"),
-    [
-        ("db", "DATABASE_URL", "mysql://elsewhere/db"),
-        ("db", "DB_HOST", "elsewhere"),
-        ("redis", "REDIS_URL", "redis://elsewhere"),
-        ("broker", "CELERY_BROKER_URL", "amqp://elsewhere"),
-    ],
-)
-def test_rotate_refuses_a_server_outside_the_stack(
-    stack: Stack, name: str, variable: str, value: str
-) -> None:
-    stack.given[variable] = value
-
-    refuse(stack, name, "uses another server")
-
-
-def test_rotate_refuses_a_name_without_a_secret(stack: Stack) -> None:
-    refuse(stack, "nosuch", "no secret 'nosuch'", UsageError)
-    stack.given["BROKER"] = "redis"
-    assert "rotate redis" in refuse(stack, "broker", "the broker is redis", UsageError).hint
-    stack.given["BROKER"] = "kafka"
-    refuse(stack, "broker", "the broker is kafka", UsageError)
-    # Without a separate broker, there is no broker password.
-    stack.rotate("all")
-    assert stack.values()["BROKER_PASSWORD"] == FORMER
-
-
-@pytest.mark.parametrize("name", ["all", "secret-key", "db"])
-def test_rotate_refuses_new_secrets_while_the_stack_is_stopped(stack: Stack, name: str) -> None:
-    stack.running = False
-
-    assert refuse(stack, name, "not running").hint == "./stackctl up"
-
-
-@pytest.fixture
-def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return the path of `.env`."""
-    monkeypatch.setattr(process, "ROOT", tmp_path)
-    yield tmp_path / ".env"
-    assert [path.name for path in tmp_path.iterdir() if path.name != "real"] == [".env"]
-
-
-def test_dotenv_update_keeps_other_lines(env: Path) -> None:
-    env.write_text("# A=comment\nA='old' # why\nexport B=1\nA=later\nexport D=old")
-
-    dotenv_file.update({"A": "it's", "C": "new", "D": "2"})
-
-    assert env.read_text() == '# A=comment\nA="it\'s"\nexport B=1\nD=2\nC=new\n'
-    assert dict(dotenv.read(env).values) == {"A": "it's", "B": "1", "C": "new", "D": "2"}
-
-
-def test_dotenv_update_creates_a_private_file(env: Path) -> None:
-    dotenv_file.update({"A": "1"})
-
-    assert env.read_text() == "A=1\n"
-    assert env.stat().st_mode & 0o777 == 0o600
-
-
-def test_dotenv_update_writes_through_a_link_and_keeps_the_file_on_a_full_disk(
-    env: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = env.with_name("real")
-    real.write_text("A=1\n")
-    env.symlink_to(real)
-
-    dotenv_file.update({"A": "2"})
-    assert env.is_symlink() and real.read_text() == "A=2\n"
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        dotenv_file.update({"A": "3"})
-    assert real.read_text() == "A=2\n"
