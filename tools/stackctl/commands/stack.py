@@ -108,15 +108,17 @@ def _start(project: compose.Project, console: Console, *, recreate: bool) -> pro
 def _remove_ended(project: compose.Project) -> None:
     """Remove ended containers of another configuration, which compose would start as they are.
 
-    Such as that of the migrations, with a password from before a rotation.
+    Such as that of the migrations, with a password from before a rotation. Only the application's,
+    which keep no data.
     """
     hashes = project.config_hashes()
+    application = (*project.servers, *project.workers, compose.MIGRATE, compose.ENV_CHECK)
     ended = [
         container.id
         for container in engine.containers(project.name)
-        if container.status == "exited"
-        and container.service not in compose.BACKING
-        and container.config_hash != hashes.get(container.service)
+        if container.service in application
+        and container.status in ("exited", "created", "dead")
+        and container.config_hash != hashes.get(container.service, container.config_hash)
     ]
     if ended:
         engine.remove(*ended)
