@@ -33,6 +33,18 @@ def test_requests_that_may_have_arrived_are_never_retried(bench: Bench) -> None:
     assert sorted(received) == sorted(expected)
 
 
+@pytest.mark.parametrize("proxy", ["haproxy", "apache", "nginx-balancer"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_requests_without_a_response_keep_no_server_from_the_next_request(
+    bench: Bench, proxy: str, method: str
+) -> None:
+    """Each server looks failed then; a balancer that leaves all alone answers 502 itself."""
+    failed = [bench.request(method, proxy, "/closes").status_code for _ in range(6)]
+    assert set(failed) == {502}
+
+    assert {bench.request(method, proxy, "/who").status_code for _ in range(6)} == {200}
+
+
 def test_haproxy_sends_no_write_of_a_hanging_server_to_another(bench: Bench) -> None:
     """hanging.lua ends its requests in the second pass; the first pass must not retry them."""
     docker("kill", "--signal", "STOP", container("server1"))

@@ -47,13 +47,17 @@ def test_nginx_upstream_block_has_the_method_and_each_server_address(follow: Mod
     assert servers.block("least_conn") == (
         "upstream servers {\n"
         "    least_conn;\n"
-        f"    server 10.0.0.1:7999 {follow.SERVER_OPTIONS};  # set1\n"
-        f"    server 10.0.0.2:7999 {follow.SERVER_OPTIONS};  # set2\n"
+        f"    server 10.0.0.1:7999 {follow.SERVER_OPTIONS};\n"
+        f"    server 10.0.0.2:7999 {follow.SERVER_OPTIONS};\n"
+        f"    server 10.0.0.1:7999 {follow.LAST_RESORT};\n"
+        f"    server 10.0.0.2:7999 {follow.LAST_RESORT};\n"
         "}\n"
         "upstream relays {\n"
         "    least_conn;\n"
         f"    server unix:/run/nginx-balancer/set1.sock {follow.SERVER_OPTIONS};\n"
         f"    server unix:/run/nginx-balancer/set2.sock {follow.SERVER_OPTIONS};\n"
+        f"    server unix:/run/nginx-balancer/set1.sock {follow.LAST_RESORT};\n"
+        f"    server unix:/run/nginx-balancer/set2.sock {follow.LAST_RESORT};\n"
         "}\n"
     )
 

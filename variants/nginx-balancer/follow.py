@@ -25,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -49,9 +49,12 @@ IDLE_SECONDS = 6.0
 HANDOVER_SECONDS = 2.0
 # The names of NGINX_BALANCE, as nginx has them; the first is the default.
 METHODS = {"round_robin": "", "least_conn": "least_conn;", "ip_hash": "ip_hash;"}
-# After one failed try a server is left alone for this long, unless it is the only one. A try of one
-# that is gone costs a request proxy_connect_timeout at most, never its answer.
+# After one failed try a server is left alone for this long. A try of one that is gone costs a
+# request proxy_connect_timeout at most, never its answer.
 SERVER_OPTIONS = "max_fails=1 fail_timeout=5s"
+# When all are left alone, nginx would answer 502 itself: each is tried then nevertheless.
+# ip_hash allows no backup: https://nginx.org/en/docs/http/ngx_http_upstream_module.html#backup
+LAST_RESORT = "backup max_fails=0"
 # nginx wants a server in its list, also before any is known.
 NOBODY = "server 127.0.0.1:1 down;"
 
@@ -95,20 +98,21 @@ class Servers:
     def block(self, method: str) -> str:
         """Return nginx's `upstream` blocks, the servers in order."""
         with self.lock:
-            lines = [
-                f"server {self.addresses[name]} "
-                f"{'down' if name in self.hanging else SERVER_OPTIONS};  # {name}"
-                for name in self.names
-                if name in self.addresses
-            ]
-        relays = [f"server unix:{socket_of(name)} {SERVER_OPTIONS};" for name in self.names]
-        return upstream("servers", method, lines) + upstream("relays", method, relays)
+            known = [name for name in self.names if name in self.addresses]
+            up = [self.addresses[name] for name in known if name not in self.hanging]
+            down = [self.addresses[name] for name in known if name in self.hanging]
+        relays = [f"unix:{socket_of(name)}" for name in self.names]
+        return upstream("servers", method, up, down) + upstream("relays", method, relays)
 
 
-def upstream(group: str, method: str, lines: list[str]) -> str:
+def upstream(group: str, method: str, up: Sequence[str], down: Sequence[str] = ()) -> str:
     """Return one `upstream` block."""
-    inner = [line for line in (METHODS[method], *(lines or [NOBODY])) if line]
-    return "\n".join((f"upstream {group} {{", *(f"    {line}" for line in inner), "}", ""))
+    servers = [f"server {place} {SERVER_OPTIONS};" for place in up]
+    if method != "ip_hash":
+        servers += [f"server {place} {LAST_RESORT};" for place in up]
+    servers += [f"server {place} down;" for place in down]
+    lines = [line for line in (METHODS[method], *(servers or [NOBODY])) if line]
+    return "\n".join((f"upstream {group} {{", *(f"    {line}" for line in lines), "}", ""))
 
 
 def socket_of(name: str) -> Path:
