@@ -27,6 +27,8 @@ PAUSE_SECONDS = 1.0
 STALE_SECONDS = 20.0
 # A server that is up takes milliseconds. Far below HAProxy's `timeout queue`.
 PATIENCE_SECONDS = 0.25
+# Connecting takes more of them: on a busy machine one attempt may well take the time above.
+TURN_SECONDS = 0.5
 POLL_SECONDS = 0.005
 # The limits for connecting (name server and login included), and for the check of a slow statement.
 CONNECT_SECONDS = 1.0
@@ -74,7 +76,7 @@ class Breaker:
             failed, succeeded = self._read()
             if failed:
                 return False
-            if time.monotonic() - max(started, succeeded) > PATIENCE_SECONDS:
+            if time.monotonic() - max(started, succeeded) > TURN_SECONDS:
                 self.open()
                 return False
             time.sleep(POLL_SECONDS)

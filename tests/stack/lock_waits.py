@@ -1,7 +1,7 @@
 """Runs as migrate does: migrations of every kind while another session holds a lock.
 
 Without an argument it runs all kinds in parallel processes. Prints JSON: how each ended, its
-messages, the rows afterwards, and the longest query of another session.
+messages, the rows afterwards, and another session's failed queries and longest one.
 """
 
 import json
@@ -30,7 +30,6 @@ MYSQL = connection.vendor == "mysql"
 # The lock is held for one failed try; the patience allows for more.
 HELD_SECONDS, PATIENCE_SECONDS = 1.5, 20
 NEVER_SECONDS, SHORT_PATIENCE_SECONDS = 60, 3
-FAILED_SECONDS = 999.0
 KEY = ("id", models.AutoField(primary_key=True))
 
 
@@ -121,8 +120,8 @@ def locked(sql: str, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def concurrent_session(longest: list[float]) -> Iterator[None]:
-    """Read, and write a free row, in another session; record how long each takes."""
+def concurrent_session(longest: list[float], failed: list[str]) -> Iterator[None]:
+    """Read, and write a free row, in another session; record how long each takes, and errors."""
     over = threading.Event()
 
     def visit() -> None:
@@ -134,8 +133,8 @@ def concurrent_session(longest: list[float]) -> Iterator[None]:
                         cursor.execute(f"SELECT id FROM {THING}")
                         cursor.execute(f"UPDATE {THING} SET id = id WHERE id = 2")
                     longest.append(time.monotonic() - started)
-                except Error:
-                    longest.append(FAILED_SECONDS)
+                except Error as error:
+                    failed.append(str(error))
 
     thread = threading.Thread(target=visit)
     thread.start()
@@ -161,6 +160,7 @@ def outcome(kind: str, seconds: float, patience: float) -> dict[str, object]:
     executor = MigrationExecutor(connection)
     said: list[str] = []
     longest: list[float] = []
+    failed: list[str] = []
 
     def migrate_once() -> None:
         migration = Migration("next", APP)
@@ -170,7 +170,7 @@ def outcome(kind: str, seconds: float, patience: float) -> dict[str, object]:
         executor.recorder.record_unapplied(APP, "next")
 
     ended = "done"
-    with locked(lock, seconds), concurrent_session(longest):
+    with locked(lock, seconds), concurrent_session(longest, failed):
         try:
             with short_lock_waits(connection, patience, said.append) as migrate:
                 migrate(migrate_once)
@@ -180,7 +180,13 @@ def outcome(kind: str, seconds: float, patience: float) -> dict[str, object]:
         cursor.execute(f"SELECT * FROM {THING} ORDER BY id")
         rows = cursor.fetchall()
     run(f"DROP TABLE {THING}", f"DROP TABLE {PARENT}")
-    return {"ended": ended, "said": said, "rows": rows, "longest": max(longest, default=0)}
+    return {
+        "ended": ended,
+        "said": said,
+        "rows": rows,
+        "failed": failed,
+        "longest": max(longest, default=0),
+    }
 
 
 def main() -> None:

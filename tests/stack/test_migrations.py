@@ -71,6 +71,7 @@ def check_lock_waits(stack: Stack) -> None:
         # The row that the other session locked is unchanged.
         assert never["rows"][0][1] == 10
         for outcome in (released, never):
+            assert not outcome["failed"], (kind, outcome)
             assert outcome["longest"] < DELAY_SECONDS, (kind, outcome)
 
 

@@ -48,6 +48,7 @@ def in_another_process(work: Callable[[], object]) -> bool:
 def shared(monkeypatch: pytest.MonkeyPatch) -> Breaker:
     """Return a breaker with shorter times."""
     monkeypatch.setattr(breaker, "PATIENCE_SECONDS", PATIENCE)
+    monkeypatch.setattr(breaker, "TURN_SECONDS", PATIENCE)
     monkeypatch.setattr(breaker, "PAUSE_SECONDS", 0.2)
     return Breaker("the server")
 

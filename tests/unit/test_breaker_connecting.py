@@ -47,29 +47,52 @@ def test_failed_connection_is_followed_by_a_pause_and_another_try(
     assert shared.take()
 
 
+class Clock(SimpleNamespace):
+    """A fake clock: on a busy machine the real one can jump between two lines."""
+
+    def __init__(self) -> None:
+        super().__init__(now=1000.0)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_process_waits_to_connect_while_others_succeed(
     shared: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many workers that connect at once after a start are no outage."""
-    now = 1000.0
-
-    def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
+    clock = Clock()
 
     def lock() -> bool:
         # Another process connects successfully at each check.
-        shared._write(0, now)
-        return now > 1000 + 10 * PATIENCE
+        shared._write(0, clock.now)
+        return clock.now > 1000 + 10 * PATIENCE
 
-    # A fake clock: on a busy machine the real one can jump between two lines.
-    monkeypatch.setattr(breaker, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    monkeypatch.setattr(breaker, "time", clock)
     monkeypatch.setattr(shared, "_lock", lock)
 
     assert shared.take()
 
 
+@pytest.mark.parametrize(("seconds", "gets_it"), [(0.45, True), (0.55, False)])
+def test_process_waits_half_a_second_for_another_that_connects(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, gets_it: bool
+) -> None:
+    """On a busy machine one connection can take some tenths of a second."""
+    clock = Clock()
+    monkeypatch.setattr(breaker, "time", clock)
+    server = Breaker("the server")
+    monkeypatch.setattr(server, "_lock", lambda: clock.now > 1000 + seconds)
+
+    assert server.take() is gets_it
+    assert server.is_open is not gets_it
+
+
 def test_wait_to_connect_is_shorter_than_the_haproxy_queue_timeout() -> None:
-    longest = max(breaker.CONNECT_SECONDS, breaker.PATIENCE_SECONDS + breaker.CHECK_SECONDS)
+    statement = breaker.PATIENCE_SECONDS + breaker.CHECK_SECONDS
+    longest = max(breaker.CONNECT_SECONDS, breaker.TURN_SECONDS, statement)
 
     assert haproxy_seconds("defaults", "timeout queue") > longest
