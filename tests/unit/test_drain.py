@@ -87,6 +87,16 @@ def test_stop_makes_readyz_404_and_waits_for_drain_seconds(tmp_path: Path) -> No
     assert (tmp_path / "drain").exists()
 
 
+def test_second_stop_signal_does_not_prolong_the_wait(tmp_path: Path) -> None:
+    process = start(tmp_path / "drain")
+    process.terminate()
+    eventually(lambda: waits(tmp_path), seconds=10, what="it waits")
+
+    stop(process)
+
+    assert waits(tmp_path) == [SECONDS]
+
+
 def test_stop_of_a_server_drained_by_a_deploy_does_not_wait(tmp_path: Path) -> None:
     process = start(tmp_path / "drain")
     mark(tmp_path / "drain")
