@@ -3,7 +3,8 @@
 from tests.unit import config_files
 from tools.swarmctl.engine import FILES, Json
 
-VALUES = {"DB_PASSWORD": "one$two", "REDIS_PASSWORD": "three", "STATS_PASSWORD": "four"}
+# No folder's name has one of them.
+VALUES = {"DB_PASSWORD": "one$two", "REDIS_PASSWORD": "three$", "STATS_PASSWORD": "four$"}
 
 
 def config(**variables: str) -> Json:
