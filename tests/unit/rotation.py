@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ops.environment import dotenv
+from ops.environment.contract import VARIABLES
 from tests.unit.test_stackctl_parts import container, fake_project
 from tools.stackctl.commands import dotenv_file, rotate
 from tools.stackctl.commands import stack as stacks
@@ -79,6 +80,15 @@ class Stack:
         """Return the values in `.env`."""
         return dict(dotenv.read(self.env).values)
 
+    def forget(self, name: str) -> None:
+        """Leave a password to its default, as a new stack of the local layer does."""
+        variable = PASSWORDS[name].variable
+        lines = self.env.read_text().splitlines(keepends=True)
+        self.env.write_text("".join(one for one in lines if not one.startswith(f"{variable}=")))
+        for client, one in self.clients.items():
+            self.clients[client] = replace(one, environ=self.values())
+        self.accepted[name] = {VARIABLES[variable].default_in("local")}
+
     def containers(self) -> dict[str, Container]:
         """Return the containers of the application."""
         return {
@@ -101,7 +111,9 @@ class Stack:
         """Assert that all passwords of clients are accepted, and that all know all secret keys."""
         clients = [client.environ for client in self.clients.values()]
         for password in PASSWORDS.values():
-            assert all(c[password.variable] in self.accepted[password.name] for c in clients)
+            default = VARIABLES[password.variable].default_in("local")
+            used = {client.get(password.variable, default) for client in clients}
+            assert used <= self.accepted[password.name]
         for one in clients:
             for other in clients:
                 keys = [other["DJANGO_SECRET_KEY"], *other.get(rotate.FALLBACKS, "").split(",")]

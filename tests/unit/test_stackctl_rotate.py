@@ -179,6 +179,30 @@ def test_rotate_keeps_the_former_password_while_only_a_worker_runs(stack: Stack)
     assert stack.accepted["db"] == {FORMER, "by hand"}
 
 
+@pytest.mark.parametrize(
+    ("left", "accepted"),
+    [("server2", {"by hand"}), ("worker", {FORMER, "by hand"}), ("", {"by hand"})],
+)
+def test_rotate_applies_a_changed_password_where_containers_are_missing(
+    stack: Stack, left: str, accepted: set[str]
+) -> None:
+    stack.clients = {name: one for name, one in stack.clients.items() if name == left}
+    dotenv_file.update({"DB_PASSWORD": "by hand"})
+
+    stack.rotate("db")
+
+    assert stack.accepted["db"] == accepted
+
+
+def test_rotate_replaces_the_default_password_that_no_container_is_given(stack: Stack) -> None:
+    """In the local layer, whose .env need not name it."""
+    stack.forget("broker")
+
+    stack.rotate("broker")
+
+    stack.check_rotated(stack.values(), "broker")
+
+
 def test_rotate_does_not_refuse_clients_when_the_server_has_a_newer_password(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
