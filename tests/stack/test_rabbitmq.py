@@ -1,6 +1,8 @@
 """RabbitMQ instead of Redis as the broker: the same stack with BROKER=rabbitmq."""
 
+import base64
 import copy
+import hashlib
 import json
 import secrets
 import time
@@ -19,6 +21,7 @@ from tests.stack.services import (
     stopped,  # remove_demo
 )
 from tests.stack.test_privileges import check_unprivileged
+from tests.tree import ROOT
 from tests.waiting import eventually
 
 APPLICATION = ("server1", "server2", "worker")
@@ -227,6 +230,35 @@ def test_broker_password_is_not_logged_and_a_refused_one_is_reported(rabbitmq: S
     output += rabbitmq.run_in("broker", "cat", "/run/rabbitmq/definitions.json")
     output += rabbitmq.run_in("broker", "sh", "-c", "cat /proc/[0-9]*/cmdline || true")
     assert not contains_secret(output, PASSWORD)
+
+
+@pytest.mark.parametrize(("variable", "used"), [("former", "rotated"), ("by-hand", "by-hand")])
+def test_rabbitmq_starts_with_rotated_password_until_variable_changes(
+    variable: str, used: str
+) -> None:
+    """The volume has the hash of the former password, and that of the new one."""
+    script = """
+        echo 'printf %s "$0 $*"' >/tmp/docker-entrypoint.sh && chmod +x /tmp/docker-entrypoint.sh
+        echo "$(printf former | sha256sum | cut -d ' ' -f 1) rotated" >/var/lib/rabbitmq/password
+        PATH=/tmp:$PATH bash /usr/local/bin/start
+        echo; cat /run/rabbitmq/definitions.json
+    """
+    folders = ("/run/rabbitmq", "/var/lib/rabbitmq", "/tmp:exec")
+    start = ROOT / "variants/rabbitmq/start"
+    program, _, definitions = docker(
+        *("run", "--rm", "--network", "none", "--entrypoint", "sh"),
+        *(word for folder in folders for word in ("--tmpfs", folder)),
+        *("--volume", f"{start}:/usr/local/bin/start:ro", "--env", f"BROKER_PASSWORD={variable}"),
+        *("rabbitmq:4.0", "-c", script),
+    ).partition("\n")
+    stored = json.loads(definitions)["users"][0]["password_hash"]
+
+    assert program.endswith("docker-entrypoint.sh rabbitmq-server")
+    if used == "rotated":
+        assert stored == "rotated"
+    else:
+        salted = base64.b64decode(stored)
+        assert salted[4:] == hashlib.sha256(salted[:4] + used.encode()).digest()
 
 
 def test_changed_broker_password_applies_after_a_restart(rabbitmq: Stack) -> None:

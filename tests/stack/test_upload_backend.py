@@ -13,17 +13,20 @@ from tests.waiting import eventually
 
 def test_long_bodies_use_the_upload_backend_and_static_files_refuse_them(bench: Bench) -> None:
     body = bytes(40_000)
-    assert bench.request("POST", "haproxy", "/who", data=body).status_code == 200
+    assert bench.request("POST", "haproxy", "/who/length", data=body).status_code == 200
     refused = bench.request("POST", "haproxy", "/static/who", data=body)
     assert refused.status_code == 413
+    # In chunks, of which none says how many follow.
+    assert bench.request("POST", "haproxy", "/who/chunks", data=iter([b"a"])).status_code == 200
+    refused = bench.request("POST", "haproxy", "/static/chunks", data=iter([b"a"]))
+    assert refused.status_code == 413
 
-    def backends() -> dict[str, str]:
+    def backends() -> set[str]:
         records = [json.loads(line) for line in bench.log("haproxy") if line.startswith('{"time')]
-        return {r["path"]: r["backend"] for r in records if r["method"] == "POST"}
+        logged = {record["path"]: record["backend"] for record in records}
+        return {logged["/who/length"], logged["/who/chunks"]} if "/who/chunks" in logged else set()
 
-    eventually(
-        lambda: backends().get("/who") == "upload_backend", seconds=5, what="the upload is logged"
-    )
+    assert eventually(backends, seconds=5, what="both are logged") == {"upload_backend"}
 
 
 def test_long_bodies_go_to_the_server_with_the_fewest_uploads(bench: Bench) -> None:

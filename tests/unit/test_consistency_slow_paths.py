@@ -5,7 +5,13 @@ import subprocess
 import pytest
 
 from tests.tree import ROOT
-from tests.unit.config_files import limits, supervisor_programs, supervisor_sections
+from tests.unit.config_files import (
+    ALL,
+    limits,
+    services,
+    supervisor_programs,
+    supervisor_sections,
+)
 from tests.unit.time_limits import APP_SERVERS, Chain
 from tools.stackctl.commands import reload
 from tools.stackctl.docker.compose import RECREATE_SECONDS
@@ -15,6 +21,9 @@ from tools.stackctl.releases.surge import longest_request
 # In one process, so that docker compose resolves the files once for all tests.
 pytestmark = pytest.mark.xdist_group("compose")
 
+SLOW_VARIABLES = {"SLOW_PATHS", "SLOW_REQUEST_SECONDS", "SLOW_CONCURRENCY"}
+# What nginx/limits.sh writes down.
+DERIVED = limits().keys() - {"PATH", "PWD", "OLDPWD", "SHLVL", "_"}
 # REQUEST_SECONDS and SLOW_REQUEST_SECONDS.
 SLOW = [(20, 20), (20, 300), (60, 600), (600, 600)]
 
@@ -94,6 +103,30 @@ def test_slow_workers_run_like_the_others_with_their_own_socket_and_numbers(
     # It starts before nginx and ends after it.
     changed = {"socket": "unix:///run/mysite/slow.sock", "priority": "90"}
     assert slow == {**supervisor_programs()[app_server], **changed}
+
+
+@pytest.mark.parametrize(
+    ("service", "unread"),
+    [
+        ("haproxy", {"UPLOAD_MAX_MB"}),
+        ("server1", set()),
+        ("nginx-balancer", SLOW_VARIABLES),
+        ("apache", SLOW_VARIABLES),
+    ],
+)
+def test_each_container_derives_the_limits_of_env(service: str, unread: set[str]) -> None:
+    """Else a variable would change nothing there. No slow page goes through the last two."""
+    variables = {
+        **{"REQUEST_SECONDS": "31", "UPLOAD_MAX_MB": "17"},
+        **{"SLOW_PATHS": "/reports/", "SLOW_REQUEST_SECONDS": "400", "SLOW_CONCURRENCY": "5"},
+    }
+    given = services(**ALL, **variables)[service]["environment"]
+    read = {name: value for name, value in variables.items() if name not in unread}
+
+    def numbers(environ: dict[str, str]) -> dict[str, str]:
+        return {name: value for name, value in limits(**environ).items() if name in DERIVED}
+
+    assert numbers({name: text for name, text in given.items() if text}) == numbers(read)
 
 
 @pytest.mark.parametrize("unset", ["", " ", " , "])
