@@ -35,6 +35,7 @@ def seconds(text: str, unit: str = "s") -> float:
     return sum(float(number) * UNITS[name or unit] for number, name in parts)
 
 
+@cache
 def limits(**environ: int | str) -> dict[str, str]:
     """Return the values that nginx/limits.sh derives from these variables or the defaults."""
     done = subprocess.run(
