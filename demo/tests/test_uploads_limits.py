@@ -79,8 +79,8 @@ def test_container_out_of_memory_does_not_refuse_the_image() -> None:
 def test_image_that_used_its_cpu_time_on_a_busy_machine_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "SECONDS", 3)
-    monkeypatch.setattr(limits, "BUSY_CPU_SECONDS", 0.1)
+    monkeypatch.setattr(limits, "SECONDS", 1)
+    monkeypatch.setattr(limits, "BUSY_CPU_SECONDS", 0.03)
 
     with pytest.raises(ImageError, match=TOO_MUCH):
         within_limits(use_too_much_time, LIMIT)
