@@ -50,6 +50,8 @@ def is_mounted(variable: Variable) -> bool:
 def is_unreadable(variable: Variable, environ: Mapping[str, str]) -> bool:
     """Return whether a secret is in a file that another user than this one may read."""
     name = environ.get(variable.name + SUFFIX, "") if variable.secret else ""
+    if not name:
+        return False
     try:
         with (ROOT / name).open("rb"):
             return False

@@ -115,7 +115,7 @@ def test_commands_are_sent_to_haproxy_and_its_complete_answer_is_returned(
 ) -> None:
     path, received = haproxy
 
-    result = perl(TALK.read_text(), str(path), "5", given="show stat;show info\n")
+    result = perl(TALK, str(path), "5", given="show stat;show info\n")
 
     assert (result.returncode, result.stdout) == (0, "first\n\nsecond\n")
     assert received == ["show stat;show info\n"]
@@ -127,13 +127,13 @@ def test_haproxy_that_accepts_and_never_answers_is_given_up(tmp_path: Path) -> N
         silent.bind(str(path))
         silent.listen()
 
-        result = perl(TALK.read_text(), str(path), "1", given="show stat\n")
+        result = perl(TALK, str(path), "1", given="show stat\n")
 
     assert result.returncode != 0 and result.stderr == f"{path}: no answer within 1 s\n"
 
 
 def test_missing_socket_of_haproxy_is_named(tmp_path: Path) -> None:
-    result = perl(TALK.read_text(), str(tmp_path / "none.sock"), "5", given="show stat\n")
+    result = perl(TALK, str(tmp_path / "none.sock"), "5", given="show stat\n")
 
     assert result.returncode != 0
     assert result.stderr == f"{tmp_path}/none.sock: No such file or directory\n"

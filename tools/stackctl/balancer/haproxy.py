@@ -44,7 +44,7 @@ MOVED = ("IP changed", "nothing changed")
 # the new process is up.
 ANSWER_SECONDS = 10
 MASTER_SECONDS = 50
-TALK = Path(__file__).parents[1] / "inside/talk.pl"
+TALK = (Path(__file__).parents[1] / "inside/talk.pl").read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class Balancer:
         return said
 
     def _talk(self, socket: str, seconds: int, *lines: str) -> process.Result:
-        command = ("perl", "-e", TALK.read_text(), socket, str(seconds))
+        command = ("perl", "-e", TALK, socket, str(seconds))
         return engine.execute(self.container, *command, stdin=";".join(lines) + "\n")
 
     def _set(self, server: str, state: str) -> None:
