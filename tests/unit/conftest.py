@@ -81,6 +81,12 @@ def contract_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "CONTRACT", without)
 
 
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the docker client reach no engine: what a test does not script must not touch a stack."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///dev/null")
+
+
 class Kept:
     """The lock and the record of a stack in memory, instead of in the engine."""
 

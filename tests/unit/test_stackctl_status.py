@@ -31,7 +31,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(process, "ROOT", tmp_path)
     machine = Machine(monkeypatch)
     once = {"restart_policy": "no", **STOPPED, "health": "none"}
-    machine.containers["migrate"] = container(service="migrate", **once)
+    machine.containers["migrate"] = container(service="migrate", config_hash="present", **once)
     return machine
 
 
