@@ -89,13 +89,9 @@ def chromium() -> str | None:
 # First, since xdist reads the groups in the same hook.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group the tests that share something; skip those whose engine or browser is missing."""
-    grouped = set(tests_in(items, GROUPED))
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            # Tests of one file share clones, and what programs answered.
-            group = stack_group(item) if item in grouped else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
+    """Skip tests whose engine or browser is missing."""
+    for item in tests_in(items, GROUPED):
+        item.add_marker(pytest.mark.xdist_group(stack_group(item)))
     skip_unless(tests_in(items, NEED_AN_ENGINE), engine_answers, ENGINE_HELP)
     skip_unless(tests_in(items, NEED_A_BROWSER), chromium, BROWSER_HELP)
 

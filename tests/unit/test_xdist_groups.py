@@ -24,17 +24,6 @@ def test_group(group, number):
 """
 
 
-FILE = """
-import os
-from pathlib import Path
-import pytest
-
-@pytest.mark.parametrize("number", range(8))
-def test_file(number):
-    Path(__file__).with_suffix(".log").open("a").write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
-"""
-
-
 STACKS = """
 import pytest
 from tests.conftest import pytest_runtest_teardown
@@ -92,22 +81,6 @@ def test_tests_of_an_xdist_group_run_in_one_process(tmp_path: Path) -> None:
 
     for group in ("one", "two"):
         workers = (tmp_path / group).read_text().split()
-        assert len(workers) == 8
-        assert len(set(workers)) == 1
-
-
-def test_tests_of_a_file_run_in_one_process(tmp_path: Path) -> None:
-    """So they share what is computed or started once."""
-    (tmp_path / "conftest.py").write_text(
-        "from tests.conftest import pytest_collection_modifyitems\n"
-    )
-    for name in ("one", "two"):
-        (tmp_path / f"test_{name}.py").write_text(FILE)
-
-    run_like_make_test(tmp_path)
-
-    for name in ("one", "two"):
-        workers = (tmp_path / f"test_{name}.log").read_text().split()
         assert len(workers) == 8
         assert len(set(workers)) == 1
 
