@@ -1,9 +1,13 @@
 """SLOW_PATHS in HAProxy and in a server's nginx: which workers get a page, and how many at once."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http.client import HTTPConnection
 
 import pytest
+import requests
 
 from tests.stack.bench import SLOW_REQUEST_SECONDS, Bench, container
 from tests.stack.compose import docker
@@ -40,6 +44,49 @@ def backends(bench: Bench) -> dict[str, str]:
     """Return the backend of each request that HAProxy has logged, by its id."""
     records = [json.loads(line) for line in bench.log("haproxy") if line.startswith('{"time')]
     return {record["request_id"]: record["backend"] for record in records}
+
+
+def test_process_that_a_reload_replaces_sends_its_last_requests_to_the_same_backends(
+    bench: Bench,
+) -> None:
+    """Connections that were open before the reload stay its own until their next response."""
+    expected = {"/slow/who": "slow_backend", "/who": "dynamic_backend"}
+    ids: dict[str, str] = {}
+    with ExitStack() as opened:
+        kept = {
+            path: HTTPConnection("127.0.0.1", bench.ports["haproxy"], timeout=10)
+            for path in expected
+        }
+        for connection in kept.values():
+            opened.callback(connection.close)
+            connection.request("GET", "/who")
+            connection.getresponse().read()
+        former = process(bench)
+        docker("kill", "--signal", "USR2", container("haproxy"))
+        eventually(lambda: process(bench) != former, seconds=20, what="another process serves")
+        for path, connection in kept.items():
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert (answer.status, answer.getheader("Connection")) == (200, "close")
+            ids[str(answer.getheader("X-Request-ID"))] = path
+
+    def logged() -> dict[str, str]:
+        known = backends(bench)
+        return {path: known[identity] for identity, path in ids.items() if identity in known}
+
+    assert (
+        eventually(lambda: len(logged()) == 2 and logged(), seconds=5, what="both are logged")
+        == expected
+    )
+    bench.wait_for_all()
+
+
+def process(bench: Bench) -> str:
+    """Return the number of the HAProxy process that accepts connections."""
+    page = requests.get(bench.stats.removesuffix(";csv"), auth=("u", "p"), timeout=10)
+    number = re.search(r"pid = </b> *(\d+)", page.text)
+    assert number
+    return number[1]
 
 
 def test_busy_slow_workers_refuse_slow_pages_and_leave_the_others_alone(bench: Bench) -> None:
