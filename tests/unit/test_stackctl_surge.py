@@ -128,6 +128,26 @@ def test_worker_of_the_release_that_serves_stays_after_a_killed_deploy(
     assert not roomy.replicas.others
 
 
+@pytest.mark.parametrize(
+    ("step", "release"), [("move server1 to bbbb", "aaaa"), ("mark server1 drained", "bbbb")]
+)
+def test_worker_that_runs_stays_when_the_one_of_the_release_that_serves_has_ended(
+    roomy: Stack, step: str, release: str
+) -> None:
+    def kill() -> None:
+        raise Killed
+
+    roomy.faults[step] = kill
+    assert roomy.deploy("bbbb").code == 137
+    for one in roomy.replicas.of_service("worker"):
+        one.status = "exited" if one.image == f"sha256:{release}" else "running"
+    roomy.faults = {"build cccc": fails("no space left on device")}
+    assert roomy.deploy("cccc").code == 1
+
+    (left,) = roomy.replicas.of_service("worker")
+    assert left.status == "running"
+
+
 def test_killed_deploy_leaves_the_name_that_compose_starts_to_the_release_that_serves(
     roomy: Stack,
 ) -> None:

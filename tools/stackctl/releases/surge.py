@@ -215,7 +215,7 @@ def _staying(
         else:
             fitting = [one for one in several if one.running and one.image in images]
         named = [one for one in several if one.id == kept.get(name)]
-        staying[name] = [*named, *fitting, *several][0]
+        staying[name] = [*named, *fitting, compose.oldest_running(several)][0]
         images.add(staying[name].image)
     return staying
 
