@@ -4,18 +4,24 @@ https://asgi.readthedocs.io/en/stable/specs/www.html
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from tempfile import SpooledTemporaryFile
+from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.handlers import asgi
 from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
-from ops import startup
+from ops import hanging, startup
 from ops.logs.requests import NGINX_LOGS
+
+logger = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -24,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 # nginx sends these as headers, whatever a client sent by the same name (nginx/forward.conf).
 ADDRESS, PORT = b"nginx-remote-addr", b"nginx-server-port"
 EVENTS = b"text/event-stream"
+SERVER_ERROR = b'{"detail": "The server could not answer. Please try again shortly."}\n'
 # After a deploy all browsers open their events again: each starts with a thread of its own, and
 # maybe a connection to the database.
 OPENING = asyncio.Semaphore(8)
@@ -43,6 +50,16 @@ def load() -> Any:
     return result
 
 
+def keep_bodies_with_uploads() -> None:
+    """Have Django keep long bodies in FILE_UPLOAD_TEMP_DIR: its /tmp is memory in a container.
+
+    Django has no setting for this.
+    """
+    spooled = partial(SpooledTemporaryFile, dir=settings.FILE_UPLOAD_TEMP_DIR)
+    asgi.tempfile = SimpleNamespace(SpooledTemporaryFile=spooled)
+
+
+keep_bodies_with_uploads()
 project = load()
 
 
@@ -56,12 +73,28 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
         return
     stream = Stream(send)
-    if accepts_events(scope):
-        await stream.wait_to_open()
-    try:
-        await project(with_client(scope), receive, stream.send)
-    finally:
-        stream.stop_waiting()
+    with hanging.watched(scope["path"], stream.has_begun):
+        if accepts_events(scope):
+            await stream.wait_to_open()
+        try:
+            await project(with_client(scope), receive, stream.send)
+        except Exception:
+            if scope["type"] != "http" or stream.has_begun():
+                raise
+            await answer_error(receive, send)
+        finally:
+            stream.stop_waiting()
+
+
+async def answer_error(receive: Receive, send: Send) -> None:
+    """Answer 500 as nginx does to what Django cannot: a body that the disk has no room for."""
+    logger.exception("A request failed before its view.")
+    # A server that closes its socket before nginx has written all of a body loses the response.
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"Content-Type", b"application/json"), (b"Retry-After", b"5")]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": SERVER_ERROR})
 
 
 def with_client(scope: Message) -> Message:
@@ -91,6 +124,7 @@ class Stream:
         """Keep where the messages go."""
         self._send = send
         self._last: Message | None = None
+        self._has_begun = False
         self._has_ended = False
         self._holds_slot = False
         self._ending: asyncio.Task[None] | None = None
@@ -102,6 +136,7 @@ class Stream:
 
     async def send(self, message: Message) -> None:
         """Pass a message on, unless the stream has ended."""
+        self._has_begun = True
         self._release_slot()
         if self._has_ended:
             return
@@ -119,6 +154,10 @@ class Stream:
         await self._send(message)
         self._last = last
         draining().add_done_callback(self._end)
+
+    def has_begun(self) -> bool:
+        """Return whether the application has sent anything."""
+        return self._has_begun
 
     def stop_waiting(self) -> None:
         """Stop waiting for the server's end."""
@@ -154,7 +193,7 @@ def draining() -> "asyncio.Task[None]":
 
 
 async def wait_for_drain() -> None:
-    """Return when load balancers send this server nothing new."""
-    while not settings.DRAIN_FILE.exists():
+    """Return when load balancers send this server, or gunicorn this worker, nothing new."""
+    while not (settings.DRAIN_FILE.exists() or hanging.is_ending()):
         await asyncio.sleep(POLL_SECONDS)
     await asyncio.sleep(DRAIN_SECONDS)

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from ops import errors
 from ops.database.outage import is_outage
+from ops.streams import in_pieces  # remove_asgi
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ class ProbeMiddleware:
         """Answer a probe, or pass the request on."""
         probe = self.probes.get(request.path)
         if probe is None:
-            return self.get_response(request)
+            # Here, as every project has this class around all others.
+            return in_pieces(request, self.get_response(request))
         response = probe()
         response["Cache-Control"] = "no-store"
         return response

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.chaos.reliability import Figures
-from tests.stack.compose import Stack
+from tests.stack.compose import APP_SERVER, Stack
 from tests.tree import ROOT
 from tests.unit.config_files import limits
 
@@ -55,6 +55,9 @@ def request_all(
     return results
 
 
+@pytest.mark.skipif(
+    APP_SERVER == "asgi", reason="its limits are others; tests/stack/test_raised_limits.py"
+)
 def test_hanging_requests_and_long_streams_end_at_the_request_limit(
     uwsgi_and_gunicorn: Stack, figures: Figures
 ) -> None:

@@ -3,6 +3,7 @@
 For the limits of the proxies, see tests/stack/test_timeouts.py and test_error_pages.py.
 """
 
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,19 @@ from functools import partial
 import pytest
 import requests
 
+from ops.threads import DaemonThreads
 from tests.ports import free_port
 from tests.stack.compose import Stack, docker
 from tests.waiting import eventually
 
 REQUEST_SECONDS, UPLOAD_MAX_MB, SLOW_REQUEST_SECONDS = 33, 37, 37
-APP_SERVERS = ("uwsgi", "gunicorn")
-# The memory of a server, which is less than all uploads together.
-MEMORY, UPLOADS = "400m", 12
+# What a page that hangs gets, and how many seconds after its limit. With asgi, nginx alone ends it.
+HANGING = {"uwsgi": (502, 0), "gunicorn": (502, 0), "asgi": (504, 5)}
+APP_SERVERS = tuple(HANGING)
+# Enough that at least one of the two workers of asgi has too many (ops/hanging.py).
+HANGING_PAGES = 32
+# The memory of a server, which is less than all uploads together, and than a download.
+MEMORY, UPLOADS, DOWNLOAD_MB = "400m", 12, 500
 # How many connections the slow workers have.
 SLOW_CONNECTIONS = "grep -c ' 03 .*/run/mysite/slow.sock' /proc/net/unix || true"
 
@@ -60,7 +66,7 @@ def started(production: Stack, suffix: str, **variables: str) -> Iterator[dict[s
         eventually(
             lambda: all(requests.get(f"{url}/livez", timeout=5).ok for url in urls.values()),
             seconds=60,
-            what="both answer",
+            what="all answer",
         )
         yield urls
     finally:
@@ -84,6 +90,13 @@ def container(stack: Stack, app_server: str) -> str:
     return f"{stack.project}-raised-{app_server}"
 
 
+def logs(name: str) -> str:
+    """Return what the programs of a container have printed."""
+    command = ["docker", "logs", name]
+    output = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    return output.stdout.decode()
+
+
 def send(url: str, size: int) -> requests.Response:
     """Upload a file of this size."""
     return requests.post(f"{url}/loadtest/upload", files={"file": bytes(size)}, timeout=60)
@@ -102,7 +115,7 @@ def test_concurrent_uploads_are_buffered_on_disk_not_in_memory(
 
         assert [answer.json() for answer in answers] == [{"bytes": size}] * UPLOADS
         assert docker("inspect", "--format", "{{.State.OOMKilled}}", name) == "false"
-        assert "killed" not in docker("logs", name)
+        assert "killed" not in logs(name)
         # No body is left on the disk, and only the application user may read the folder.
         assert docker("exec", name, "find", "/srv/bodies", "-type", "f") == ""
         assert docker("exec", name, "stat", "-c", "%U %a", "/srv/bodies") == "mysite 700"
@@ -112,28 +125,51 @@ def test_concurrent_uploads_are_buffered_on_disk_not_in_memory(
         assert f"the limit is {UPLOAD_MAX_MB} MB" in refused.json()["detail"]
 
 
+def test_download_larger_than_the_memory_is_sent_in_pieces(
+    production: Stack, servers: dict[str, str]
+) -> None:
+    for app_server, url in servers.items():
+        with requests.get(f"{url}/loadtest/download/{DOWNLOAD_MB}", stream=True, timeout=60) as got:
+            size = sum(len(piece) for piece in got.iter_content(2**20))
+
+        name = container(production, app_server)
+        assert size == DOWNLOAD_MB * 2**20, app_server
+        assert docker("inspect", "--format", "{{.State.OOMKilled}}", name) == "false", app_server
+        assert "SIGKILL" not in logs(name), app_server
+
+
 def ask(url: str) -> tuple[int, float]:
     """Return the status of a page, and how many seconds it took."""
     begun = time.monotonic()
     return requests.get(url, timeout=60).status_code, time.monotonic() - begun
 
 
+@pytest.fixture(scope="module")
+def hanging_pages(servers: dict[str, str]) -> None:
+    """Have pages hang in both workers of asgi; requested early, as that takes a minute."""
+    threads = DaemonThreads()
+    for _ in range(HANGING_PAGES):
+        threads.submit(ask, f"{servers['asgi']}/loadtest/hang")
+
+
+@pytest.mark.usefixtures("hanging_pages")
 def test_request_may_take_request_seconds_and_slow_paths_longer(servers: dict[str, str]) -> None:
-    """A longer request gets 502."""
+    """A longer request gets an error."""
     limits = {
         "/loadtest/slow/30000": 0,
         "/loadtest/hang": REQUEST_SECONDS,
         f"/loadtest/reports/{REQUEST_SECONDS + 2}000": 0,
         "/loadtest/reports/hang": SLOW_REQUEST_SECONDS,
     }
-    pages = [(f"{url}{path}", limit) for path, limit in limits.items() for url in servers.values()]
+    pages = [(one, path, limit) for path, limit in limits.items() for one in servers]
     with ThreadPoolExecutor(len(pages)) as pool:
-        answers = list(pool.map(ask, (url for url, _ in pages)))
+        answers = list(pool.map(ask, (f"{servers[one]}{path}" for one, path, _ in pages)))
 
-    for (url, limit), (status, took) in zip(pages, answers, strict=True):
-        assert status == (502 if limit else 200), url
+    for (one, path, limit), (status, took) in zip(pages, answers, strict=True):
+        expected, late = HANGING[one]
+        assert status == (expected if limit else 200), (one, path)
         # uWSGI and gunicorn check once a second, and a busy machine is slow.
-        assert not limit or limit - 1 <= took < limit + 5, url
+        assert not limit or limit + late - 1 <= took < limit + late + 5, (one, path)
 
 
 def test_slow_pages_keep_no_worker_of_other_pages(servers: dict[str, str]) -> None:
@@ -172,4 +208,19 @@ def test_stop_waits_for_a_running_slow_page(production: Stack) -> None:
         docker("stop", "--timeout", "90", *names)
 
         assert [one.result()[0] for one in running] == [200] * len(names)
-        assert docker("inspect", "--format", "{{.State.ExitCode}}", *names).split() == ["0", "0"]
+        codes = docker("inspect", "--format", "{{.State.ExitCode}}", *names)
+        assert set(codes.split()) == {"0"}
+
+
+@pytest.mark.usefixtures("hanging_pages")
+def test_asgi_worker_with_many_hanging_pages_is_replaced(
+    production: Stack, servers: dict[str, str]
+) -> None:
+    name = container(production, "asgi")
+    eventually(
+        lambda: "was sent SIGABRT" in logs(name),
+        seconds=2 * REQUEST_SECONDS + 20,
+        what="a worker has ended",
+    )
+    assert "pages hang in this worker" in logs(name)
+    assert ask(f"{servers['asgi']}/livez")[0] == 200

@@ -1,6 +1,7 @@
 """The ASGI application: values from nginx, and streams that end when the server drains."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,11 @@ def answered(
         sent.append(message)
 
     monkeypatch.setattr(asgi_http, "project", own)
-    given = {"type": "http", "headers": [], "client": None, "server": ("app.sock", None), **scope}
+    given = {
+        **{"type": "http", "path": "/", "headers": []},
+        **{"client": None, "server": ("app.sock", None)},
+        **scope,
+    }
     asyncio.run(asgi_http.application(given, receive, send))
     return scopes, sent
 
@@ -137,7 +142,7 @@ def test_finished_stream_is_not_ended_again(
         await send(LAST)
 
     async def requests() -> None:
-        await asgi_http.application({"type": "http", "headers": []}, receive, send)
+        await asgi_http.application({"type": "http", "path": "/", "headers": []}, receive, send)
         drain_file.touch()
         await asgi_http.draining()
         await asyncio.sleep(0)
@@ -195,7 +200,8 @@ def test_few_streams_of_events_open_at_once(
         """Lose a message."""
 
     async def requests() -> None:
-        scope = {"type": "http", "headers": [(b"accept", b"text/event-stream")]}
+        headers = [(b"accept", b"text/event-stream")]
+        scope = {"type": "http", "path": "/", "headers": headers}
         receive: Any = None
         calls = (asgi_http.application(scope, receive, nowhere) for _ in range(30))
         await asyncio.wait_for(asyncio.gather(*calls), timeout=20)
@@ -206,3 +212,37 @@ def test_few_streams_of_events_open_at_once(
 
     assert most == 3
     assert not asgi_http.OPENING.locked()
+
+
+def test_failure_before_the_view_is_answered_in_json_once_the_body_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The disk is full, for example."""
+    body = [{"type": "http.request", "body": b"x", "more_body": more} for more in (True, False)]
+    sent: list[Message] = []
+
+    async def project(scope: Message, receive: Receive, send: Send) -> None:
+        raise OSError("No space left on device")
+
+    async def receive() -> Message:
+        return body.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    monkeypatch.setattr(asgi_http, "project", project)
+    asyncio.run(asgi_http.application({"type": "http", "path": "/", "headers": []}, receive, send))
+
+    start, content = sent
+    assert start["status"] == 500
+    assert json.loads(content["body"])["detail"].startswith("The server could not answer.")
+    assert not body
+
+
+def test_response_that_fails_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def project(scope: Message, receive: Receive, send: Send) -> None:
+        await send(EVENTS)
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        answered(monkeypatch, project)

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from tempfile import TemporaryFile
 
 import redis
 from django.conf import settings
 from django.db import IntegrityError
-from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from loadtest.models import Order
@@ -59,6 +60,13 @@ def upload(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"bytes": sum(len(part) for part in request.FILES["file"].chunks())})
 
 
+def download(request: HttpRequest, megabytes: int) -> FileResponse:
+    """Send a file of this size, which takes no place on the disk."""
+    file = TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 (Django closes it)
+    file.truncate(megabytes * 2**20)
+    return FileResponse(file, content_type="application/octet-stream")
+
+
 @csrf_exempt
 def refuse(request: HttpRequest) -> JsonResponse:
     """Refuse a request without reading its body."""
@@ -101,6 +109,7 @@ urlpatterns = [
     path("loadtest/reports/hang", hang),
     path("loadtest/refuse", refuse),
     path("loadtest/upload", upload),
+    path("loadtest/download/<int:megabytes>", download),
     path("loadtest/stream/<int:pieces>", stream),
     path("loadtest/parked", parked),
     path("loadtest/count", count),

@@ -1,0 +1,70 @@
+"""Pages of an ASGI server whose thread hangs: a worker that has many of them ends, for a fresh one.
+
+Nothing can end a thread. Each keeps its connection to the database, which has only so many.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+from ops.logs.tokens import without_tokens
+
+logger = logging.getLogger(__name__)
+
+# By then nginx has answered 504 (nginx/limits.sh).
+LATE_SECONDS = 10
+# Of one worker, and up to as many more, so that the workers of a server do not end together.
+LIMIT = 8
+
+_pages: set[object] = set()
+_is_ending = False
+
+
+@contextmanager
+def watched(path: str, has_begun: Callable[[], bool]) -> Iterator[None]:
+    """Count a page that hangs.
+
+    Args:
+        path: the page's, for the log.
+        has_begun: whether the page has an answer; a response may then take longer.
+    """
+    page = object()
+
+    def check() -> None:
+        if has_begun():
+            return
+        _pages.add(page)
+        seconds = settings.REQUEST_SECONDS + LATE_SECONDS
+        logger.error("%s hangs: no answer after %d s.", without_tokens(path), seconds)
+        if len(_pages) >= LIMIT + os.getpid() % LIMIT:
+            end_worker()
+
+    timer = asyncio.get_running_loop().call_later(settings.REQUEST_SECONDS + LATE_SECONDS, check)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        _pages.discard(page)
+
+
+def end_worker() -> None:
+    """End this worker: new requests go to the others, and its own have time to finish.
+
+    gunicorn kills it after REQUEST_SECONDS / 2 at the earliest, as it no longer hears of it.
+    """
+    global _is_ending
+    if _is_ending:
+        return
+    _is_ending = True
+    logger.error("%d pages hang in this worker, so a fresh one replaces it.", len(_pages))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def is_ending() -> bool:
+    """Return whether this worker ends because of its pages."""
+    return _is_ending
