@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.debugger import line_number, stop_at_breakpoint
@@ -51,11 +52,13 @@ def test_edited_template_and_stylesheet_are_live(local: Stack) -> None:
         assert all("/* edited */" in local.get("/static/ops/status.css").text for _ in range(4))
 
 
-def test_debugger_attaches_to_a_separate_server(local: Stack) -> None:
+@pytest.mark.parametrize("app_server", ["uwsgi", "asgi"])
+def test_debugger_attaches_to_a_separate_server(local: Stack, app_server: str) -> None:
     """Started as in docs/develop.md; the servers behind HAProxy have no debugger."""
     debugger, site = free_port(), free_port()
     published = (f"127.0.0.1:{debugger}:5678", f"127.0.0.1:{site}:7999")
-    variables = ("DEBUGGER_PORT=5678", "WEB_CONCURRENCY=1", "REQUEST_SECONDS=600")
+    limits = ("DEBUGGER_PORT=5678", "WEB_CONCURRENCY=1", "REQUEST_SECONDS=600")
+    variables = (f"APP_SERVER={app_server}", *limits)
     with ExitStack() as undo:
         name = local.output(
             *("run", "--detach", "--rm", "--no-deps"),

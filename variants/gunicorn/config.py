@@ -57,6 +57,16 @@ def post_fork(server: Any, worker: Any) -> None:
     from ops.metrics import processes
 
     processes.take_place(worker.place)
+    if not preload_app and worker.place == 1 and (port := os.environ.get("DEBUGGER_PORT")):
+        listen_for_debugger(int(port))
+
+
+def listen_for_debugger(port: int) -> None:
+    """Let a debugger attach to this worker, which alone has the port (uwsgi/reload_on_edit.py)."""
+    import debugpy
+
+    # All addresses of the container: docker publishes one on the host.
+    debugpy.listen(("0.0.0.0", port))  # noqa: S104
 
 
 def worker_abort(worker: Any) -> None:

@@ -256,8 +256,8 @@ DJANGO: Final = Section(
         Variable(
             name="DEBUGGER_PORT",
             kind=Kind.PORT,
-            help="In the local layer: address where uWSGI's first worker waits for a "
-            "debugger. Empty: none.",
+            help="In the local layer: address where the first worker waits for a debugger. "
+            "Empty: none.",
         ),
         Variable(
             name="APP_SERVER",
