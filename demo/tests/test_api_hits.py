@@ -136,14 +136,15 @@ def test_hits_in_redis_open_no_database_transaction_under_atomic_requests(
 ) -> None:
     """With ATOMIC_REQUESTS, Django begins a transaction before each view."""
 
-    def no_database() -> None:
+    def no_database(_: object) -> None:
         raise OperationalError(2003, "down")
 
     def no_counter(name: str) -> int:
         raise counters.CounterUnavailableError(name)
 
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
-    monkeypatch.setattr(connection, "ensure_connection", no_database)
+    # On the class: a patched connection would keep pytest-django's blocker as its method.
+    monkeypatch.setattr(type(connections["default"]), "ensure_connection", no_database)
     monkeypatch.setattr(counters, "read", no_counter)
 
     answer = client.get("/api/hits/")
