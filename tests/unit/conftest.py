@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
-from pytest_django import Settings
+from django.test import override_settings
 
 from ops.environment import render
 from ops.environment.contract import CONTRACT, PROJECT, PROJECT_SECTION, VARIABLES
@@ -60,25 +60,24 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(scope="package", autouse=True)
+def pinned() -> Iterator[None]:
+    """Use the URLs and settings of the tests, and a contract without variables of the project."""
+    without = tuple(section for section in CONTRACT if section is not PROJECT_SECTION)
+    with override_settings(**PINNED), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "CONTRACT", without)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def project(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use the URLs and settings of the tests, and only registry entries of the stack."""
+def project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use only registry entries of the stack."""
     from ops import registry
 
-    for name, value in PINNED.items():
-        if getattr(settings, name) != value:
-            setattr(settings, name, value)
     checks = registry.health_checks.items()
     own = {name: check for name, check in checks if check.__module__.startswith("ops.")}
     monkeypatch.setattr(registry, "health_checks", own)
     monkeypatch.setattr(registry, "cards", {})
-
-
-@pytest.fixture(autouse=True)
-def contract_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out variables of the project where the contract is rendered."""
-    without = tuple(section for section in CONTRACT if section is not PROJECT_SECTION)
-    monkeypatch.setattr(render, "CONTRACT", without)
 
 
 @pytest.fixture(autouse=True)
