@@ -78,6 +78,12 @@ def test_process_that_a_reload_replaces_sends_its_last_requests_to_the_same_back
         eventually(lambda: len(logged()) == 2 and logged(), seconds=5, what="both are logged")
         == expected
     )
+    eventually(
+        lambda: any(f"worker ({former}) exited" in line for line in bench.errors("haproxy")),
+        # Its hard-stop-after also closes connections of earlier tests.
+        seconds=70,
+        what="the former process has ended, and writes no more lines",
+    )
     bench.wait_for_all()
 
 
