@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,8 @@ def balanced(status: str, sessions: int = 0) -> haproxy.BalancedServer:
         ({}, balanced("UP 1/2", 3), ServerState.READY),
         ({}, balanced("DRAIN", 1), ServerState.DRAINING),
         ({}, balanced("DRAIN"), ServerState.DRAINED),
+        ({}, replace(balanced("DRAIN"), queued=1), ServerState.DRAINING),
+        ({"status": "paused"}, balanced("UP"), ServerState.FAILED),
         ({}, balanced("MAINT"), ServerState.DRAINED),
         ({}, balanced("NOLB", 1), ServerState.DRAINING),
         ({}, balanced("DOWN"), ServerState.HEALTHY),
