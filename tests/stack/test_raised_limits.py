@@ -23,7 +23,7 @@ REQUEST_SECONDS, UPLOAD_MAX_MB, SLOW_REQUEST_SECONDS = 33, 37, 37
 HANGING = {"uwsgi": (502, 0), "gunicorn": (502, 0), "asgi": (504, 5)}
 APP_SERVERS = tuple(HANGING)
 # Enough that at least one of the two workers of asgi has too many (ops/hanging.py).
-HANGING_PAGES = 32
+HANGING_PAGES = 20
 # The memory of a server, which is less than all uploads together, and than a download.
 MEMORY, UPLOADS, DOWNLOAD_MB = "400m", 12, 500
 # How many connections the slow workers have.

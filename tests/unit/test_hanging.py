@@ -1,9 +1,11 @@
 """Pages of an ASGI server that hang, and the end of a worker that has many."""
 
 import asyncio
+import fcntl
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
@@ -14,9 +16,10 @@ RESET_LINK = "/accounts/reset/MQ/abcdef-0123456789abcdef0123456789abcdef/"
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch, settings: LazySettings) -> list[int]:
+def signals(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path) -> list[int]:
     """Return the signals that this process sends itself; pages hang at once."""
     settings.REQUEST_SECONDS = 0
+    settings.DRAIN_FILE = tmp_path / "drain"
     sent: list[int] = []
     monkeypatch.setattr(hanging, "LATE_SECONDS", 0)
     monkeypatch.setattr(hanging, "_pages", set())
@@ -63,12 +66,24 @@ def test_pages_with_a_response_do_not_hang(signals: list[int]) -> None:
     assert not signals
 
 
-@pytest.mark.parametrize(("pid", "ends"), [(hanging.LIMIT, True), (hanging.LIMIT + 1, False)])
-def test_workers_of_a_server_have_different_limits(
-    monkeypatch: pytest.MonkeyPatch, signals: list[int], pid: int, ends: bool
+def test_worker_ends_after_another_one_of_its_server(
+    monkeypatch: pytest.MonkeyPatch, signals: list[int]
 ) -> None:
-    monkeypatch.setattr(os, "getpid", lambda: pid)
+    turns = iter([False, True])
+    monkeypatch.setattr(hanging, "RETRY_SECONDS", 0.005)
+    monkeypatch.setattr(hanging, "take_turn", lambda: next(turns))
 
     run_pages(hanging.LIMIT)
 
-    assert bool(signals) is ends
+    assert signals == [signal.SIGTERM]
+
+
+def test_one_worker_of_a_server_has_the_turn_until_it_has_ended(
+    settings: LazySettings, tmp_path: Path
+) -> None:
+    settings.DRAIN_FILE = tmp_path / "drain"
+    with (tmp_path / "hanging.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert not hanging.take_turn()
+
+    assert hanging.take_turn()

@@ -52,21 +52,17 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Have the worker count in its place's files (ops/metrics/processes.py)."""
+    """Have the worker count in its place's files, and let a debugger attach to the first one."""
     # Only now: the application is not loaded yet where it is edited.
     from ops.metrics import processes
 
     processes.take_place(worker.place)
     if not preload_app and worker.place == 1 and (port := os.environ.get("DEBUGGER_PORT")):
-        listen_for_debugger(int(port))
+        # As uwsgi/reload_on_edit.py: one process alone can have the port.
+        import debugpy
 
-
-def listen_for_debugger(port: int) -> None:
-    """Let a debugger attach to this worker, which alone has the port (uwsgi/reload_on_edit.py)."""
-    import debugpy
-
-    # All addresses of the container: docker publishes one on the host.
-    debugpy.listen(("0.0.0.0", port))  # noqa: S104
+        # All addresses of the container: docker publishes one on the host.
+        debugpy.listen(("0.0.0.0", int(port)))  # noqa: S104
 
 
 def worker_abort(worker: Any) -> None:
