@@ -44,6 +44,26 @@ def test_backup_saves_the_dump_and_the_files_in_the_place(away: Stack) -> None:
     assert ended.result["new_bytes"] == 7 and ended.result["bytes"] > 7
 
 
+def test_backup_saves_the_volume_of_each_folder(away: Stack) -> None:
+    save(away)
+
+    (volumes,) = [given.volume for given, *_ in away.places.containers if given.name]
+    assert {"shop_media:/srv/files/media:ro", "shop_private:/srv/files/private:ro"} <= {*volumes}
+
+
+def test_backup_is_refused_where_a_folder_is_no_volume(away: Stack) -> None:
+    """A folder of the machine, in an override file: its files would be in no backup."""
+    media = {"type": "volume", "source": "media", "target": "/srv/media"}
+    bind = {"type": "bind", "source": "/srv/files", "target": "/srv/private"}
+    away.extra["server1"] = {"volumes": [media, bind]}
+
+    ended = save(away)
+
+    assert ended.code == 1 and folders(away) == []
+    assert ended.result["error"] == "no volume is mounted at /srv/private in server1"
+    assert away.places.repositories[DISK].snapshots == []
+
+
 def test_upload_does_not_hold_the_lock_of_the_stack(away: Stack) -> None:
     """It may take hours."""
     save(away)
