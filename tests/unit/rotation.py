@@ -19,7 +19,7 @@ from tools.stackctl.common.console import Console
 from tools.stackctl.docker import compose, lock
 from tools.stackctl.docker.engine import Container
 from tools.stackctl.inside.passwords import PASSWORDS, Password
-from tools.stackctl.releases import refusals
+from tools.stackctl.releases import refusals, release
 from tools.stackctl.releases.attempt import Attempt
 from tools.stackctl.releases.roll import Roll
 from tools.stackctl.releases.server_checks import Limits
@@ -63,6 +63,7 @@ class Stack:
             (Roll, "all", lambda roll, *_: self.roll(roll)),
             (Roll, "back", lambda _: None),
             (Attempt, "note", lambda *_: None),
+            (release, "prune", lambda _: []),
             (Password, "accepts", lambda p, _, word: word in self.accepted[p.name]),
             (Password, "accept", lambda p, _, word: self.accepted[p.name].add(word)),
             (Password, "retire", lambda p, _, word: self.accepted.update({p.name: {word}})),
