@@ -137,6 +137,27 @@ def test_stopping_haproxy_accepts_connections_until_visitors_have_none_open(benc
     bench.wait_for_all()
 
 
+def test_stopping_haproxy_waits_for_none_of_its_connections_to_itself(
+    bench: Bench, tree: Path
+) -> None:
+    """Once it listens no more, until the next container does, visitors are refused."""
+    with haproxy("stopping", tree) as port:
+
+        def refuses() -> bool:
+            try:
+                requests.get(f"http://127.0.0.1:{port}/who", timeout=10)
+            except requests.ConnectionError:
+                return True
+            return False
+
+        # Each of these visitors leaves a kept connection of HAProxy to itself.
+        assert not refuses()
+        docker("kill", "--signal", "SIGUSR1", container("stopping"))
+        eventually(refuses, seconds=30, what="HAProxy listens no more")
+        # Less than `timeout http-keep-alive`.
+        eventually(lambda: has_ended("stopping"), seconds=6, what="HAProxy has ended")
+
+
 CONNECTION_HEADER = """
 from http.client import HTTPConnection
 connection = HTTPConnection("haproxy", {port})
