@@ -65,7 +65,7 @@ def test_nginx_upstream_block_has_the_method_and_each_server_address(follow: Mod
 def test_nginx_balancer_starts_before_any_server_is_known(follow: ModuleType) -> None:
     block = follow.Servers(TWO).block("round_robin")
 
-    assert block.split("\n")[:3] == ["upstream servers {", f"    {follow.NOBODY}", "}"]
+    assert block.split("\n")[:3] == ["upstream servers {", f"    {follow.PLACEHOLDER}", "}"]
 
 
 def test_nginx_upstream_server_that_hangs_is_down_until_it_answers(follow: ModuleType) -> None:

@@ -97,12 +97,30 @@ def test_former_container_stops_gracefully_when_a_request_does_not_end(roomy: St
     assert "stop former server2" in roomy.steps
 
 
-def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> None:
+def kill_deploy(stack: Stack, step: str) -> None:
+    """Kill a deploy of bbbb at this step."""
+
     def kill() -> None:
         raise Killed
 
-    roomy.faults["move server1 to bbbb"] = kill
-    assert roomy.deploy("bbbb").code == 137
+    stack.faults = {step: kill}
+    assert stack.deploy("bbbb").code == 137
+
+
+def fail_to_build(stack: Stack) -> None:
+    """Let the next deploy fail before it changes a container; it cleans up what is left."""
+    stack.faults = {"build cccc": fails("no space left on device")}
+    assert stack.deploy("cccc").code == 1
+
+
+# With the release that serves then.
+killed_before_and_after_the_move = pytest.mark.parametrize(
+    ("step", "release"), [("move server1 to bbbb", "aaaa"), ("mark server1 drained", "bbbb")]
+)
+
+
+def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> None:
+    kill_deploy(roomy, "move server1 to bbbb")
     assert len(roomy.replicas.of_service("worker")) == 2
 
     assert roomy.run("rollback", "--json").code == 0
@@ -110,39 +128,25 @@ def test_second_worker_that_a_killed_deploy_left_is_removed(roomy: Stack) -> Non
     assert roomy.serves("aaaa") and not roomy.replicas.others
 
 
-@pytest.mark.parametrize(
-    ("step", "release"), [("move server1 to bbbb", "aaaa"), ("mark server1 drained", "bbbb")]
-)
+@killed_before_and_after_the_move
 def test_worker_of_the_release_that_serves_stays_after_a_killed_deploy(
     roomy: Stack, step: str, release: str
 ) -> None:
-    def kill() -> None:
-        raise Killed
-
-    roomy.faults[step] = kill
-    assert roomy.deploy("bbbb").code == 137
-    roomy.faults = {"build cccc": fails("no space left on device")}
-    assert roomy.deploy("cccc").code == 1
+    kill_deploy(roomy, step)
+    fail_to_build(roomy)
 
     assert roomy.releases() == dict.fromkeys(("server1", "server2", "worker"), release)
     assert not roomy.replicas.others
 
 
-@pytest.mark.parametrize(
-    ("step", "release"), [("move server1 to bbbb", "aaaa"), ("mark server1 drained", "bbbb")]
-)
+@killed_before_and_after_the_move
 def test_worker_that_runs_stays_when_the_one_of_the_release_that_serves_has_ended(
     roomy: Stack, step: str, release: str
 ) -> None:
-    def kill() -> None:
-        raise Killed
-
-    roomy.faults[step] = kill
-    assert roomy.deploy("bbbb").code == 137
+    kill_deploy(roomy, step)
     for one in roomy.replicas.of_service("worker"):
         one.status = "exited" if one.image == f"sha256:{release}" else "running"
-    roomy.faults = {"build cccc": fails("no space left on device")}
-    assert roomy.deploy("cccc").code == 1
+    fail_to_build(roomy)
 
     (left,) = roomy.replicas.of_service("worker")
     assert left.status == "running"
@@ -151,23 +155,15 @@ def test_worker_that_runs_stays_when_the_one_of_the_release_that_serves_has_ende
 def test_killed_deploy_leaves_the_name_that_compose_starts_to_the_release_that_serves(
     roomy: Stack,
 ) -> None:
-    def kill() -> None:
-        raise Killed
-
     for step, serving in (("ask server2", "aaaa"), ("move server2 to bbbb", "bbbb")):
-        roomy.faults = {step: kill}
-        assert roomy.deploy("bbbb").code == 137
+        kill_deploy(roomy, step)
         assert roomy.latest() == serving
         roomy.faults = {}
         roomy.run("rollback", "--json")
 
 
 def test_status_shows_the_container_that_gets_the_requests(roomy: Stack) -> None:
-    def kill() -> None:
-        raise Killed
-
-    roomy.faults["move server2 to bbbb"] = kill
-    roomy.deploy("bbbb")
+    kill_deploy(roomy, "move server2 to bbbb")
 
     servers = roomy.run("status", "--json").result["servers"]
     assert [one["release"] for one in servers] == ["bbbb", "aaaa"]

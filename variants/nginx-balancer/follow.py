@@ -56,7 +56,7 @@ SERVER_OPTIONS = "max_fails=1 fail_timeout=5s"
 # ip_hash allows no backup: https://nginx.org/en/docs/http/ngx_http_upstream_module.html#backup
 LAST_RESORT = "backup max_fails=0"
 # nginx wants a server in its list, also before any is known.
-NOBODY = "server 127.0.0.1:1 down;"
+PLACEHOLDER = "server 127.0.0.1:1 down;"
 
 
 @dataclass
@@ -111,7 +111,7 @@ def upstream(group: str, method: str, up: Sequence[str], down: Sequence[str] = (
     if method != "ip_hash":
         servers += [f"server {place} {LAST_RESORT};" for place in up]
     servers += [f"server {place} down;" for place in down]
-    lines = [line for line in (METHODS[method], *(servers or [NOBODY])) if line]
+    lines = [line for line in (METHODS[method], *(servers or [PLACEHOLDER])) if line]
     return "\n".join((f"upstream {group} {{", *(f"    {line}" for line in lines), "}", ""))
 
 
