@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from functools import cache, partial
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from django.core.handlers import asgi
 from django.core.handlers.asgi import ASGIHandler
 from django.utils.module_loading import import_string
 
-from ops import hanging, startup
+from ops import errors, hanging, startup
 from ops.logs.requests import NGINX_LOGS
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ Send = Callable[[Message], Awaitable[None]]
 # nginx sends these as headers, whatever a client sent by the same name (nginx/forward.conf).
 ADDRESS, PORT = b"nginx-remote-addr", b"nginx-server-port"
 EVENTS = b"text/event-stream"
-SERVER_ERROR = b'{"detail": "The server could not answer. Please try again shortly."}\n'
 # After a deploy all browsers open their events again: each starts with a thread of its own, and
 # maybe a connection to the database.
 OPENING = asyncio.Semaphore(8)
@@ -81,20 +81,22 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
         except Exception:
             if scope["type"] != "http" or stream.has_begun():
                 raise
-            await answer_error(receive, send)
+            await answer_error(scope, receive, send)
         finally:
             stream.stop_waiting()
 
 
-async def answer_error(receive: Receive, send: Send) -> None:
-    """Answer 500 as nginx does to what Django cannot: a body that the disk has no room for."""
+async def answer_error(scope: Message, receive: Receive, send: Send) -> None:
+    """Answer 500 to what Django raises before it has a request: the disk has no room for a body."""
     logger.exception("A request failed before its view.")
     # A server that closes its socket before nginx has written all of a body loses the response.
     while (await receive()).get("more_body"):
         pass
-    headers = [(b"Content-Type", b"application/json"), (b"Retry-After", b"5")]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": SERVER_ERROR})
+    response = errors.error(asgi.ASGIRequest(scope, BytesIO()), 500)
+    response["Retry-After"] = str(errors.RETRY_AFTER_SECONDS)
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
 
 
 def with_client(scope: Message) -> Message:

@@ -1,7 +1,6 @@
 """The ASGI application: values from nginx, and streams that end when the server drains."""
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -214,8 +213,12 @@ def test_few_streams_of_events_open_at_once(
     assert not asgi_http.OPENING.locked()
 
 
-def test_failure_before_the_view_is_answered_in_json_once_the_body_is_read(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("accept", "start_of_body"),
+    [(b"*/*", b'{"detail": "The server could not'), (b"text/html", b"<!doctype html>")],
+)
+def test_failure_before_the_view_is_answered_once_the_body_is_read(
+    monkeypatch: pytest.MonkeyPatch, accept: bytes, start_of_body: bytes
 ) -> None:
     """The disk is full, for example."""
     body = [{"type": "http.request", "body": b"x", "more_body": more} for more in (True, False)]
@@ -231,11 +234,13 @@ def test_failure_before_the_view_is_answered_in_json_once_the_body_is_read(
         sent.append(message)
 
     monkeypatch.setattr(asgi_http, "project", project)
-    asyncio.run(asgi_http.application({"type": "http", "path": "/", "headers": []}, receive, send))
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"accept", accept)]}
+    asyncio.run(asgi_http.application(scope, receive, send))
 
     start, content = sent
     assert start["status"] == 500
-    assert json.loads(content["body"])["detail"].startswith("The server could not answer.")
+    assert (b"retry-after", b"5") in start["headers"]
+    assert content["body"].lower().startswith(start_of_body.lower())
     assert not body
 
 
