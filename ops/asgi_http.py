@@ -72,26 +72,46 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
         # Django alone has no WebSockets, and would raise an error: 403.
         await send({"type": "websocket.close"})
         return
-    stream = Stream(send)
-    with hanging.watched(scope["path"], stream.has_begun):
+    stream, body = Stream(send), Body(receive)
+    try:
         if accepts_events(scope):
             await stream.wait_to_open()
-        try:
-            await project(with_client(scope), receive, stream.send)
-        except Exception:
-            if scope["type"] != "http" or stream.has_begun():
-                raise
-            await answer_error(scope, receive, send)
-        finally:
-            stream.stop_waiting()
+        # Not before: a wait for other streams to open is no page that hangs.
+        with hanging.watched(scope["path"], stream.has_begun):
+            await project(with_client(scope), body.receive, stream.send)
+    except Exception:
+        if scope["type"] != "http" or stream.has_begun():
+            raise
+        await answer_error(scope, body, send)
+    finally:
+        stream.stop_waiting()
 
 
-async def answer_error(scope: Message, receive: Receive, send: Send) -> None:
+class Body:
+    """A request's body, of which Django may have read a part when it fails."""
+
+    def __init__(self, receive: Receive) -> None:
+        """Keep where the parts come from."""
+        self._receive = receive
+        self._is_read = False
+
+    async def receive(self) -> Message:
+        """Return the next part, or the client's end."""
+        message = await self._receive()
+        self._is_read = not message.get("more_body")
+        return message
+
+    async def discard(self) -> None:
+        """Read what is left."""
+        while not self._is_read:
+            await self.receive()
+
+
+async def answer_error(scope: Message, body: Body, send: Send) -> None:
     """Answer 500 to what Django raises before it has a request: the disk has no room for a body."""
     logger.exception("A request failed before its view.")
     # A server that closes its socket before nginx has written all of a body loses the response.
-    while (await receive()).get("more_body"):
-        pass
+    await body.discard()
     response = errors.error(asgi.ASGIRequest(scope, BytesIO()), 500)
     response["Retry-After"] = str(errors.RETRY_AFTER_SECONDS)
     headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -213,18 +214,58 @@ def test_few_streams_of_events_open_at_once(
     assert not asgi_http.OPENING.locked()
 
 
+def test_stream_that_waits_to_open_does_not_count_as_hanging(
+    monkeypatch: pytest.MonkeyPatch, drain_file: Path
+) -> None:
+    counted = 0
+
+    @contextmanager
+    def watched(path: str, has_begun: Callable[[], bool]) -> Iterator[None]:
+        nonlocal counted
+        counted += 1
+        yield
+
+    async def project(scope: Message, receive: Receive, send: Send) -> None:
+        # Time for the others to start, if nothing keeps them.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert counted == 1
+        await asyncio.get_running_loop().create_future()
+
+    async def requests() -> None:
+        headers = [(b"accept", b"text/event-stream")]
+        scope = {"type": "http", "path": "/", "headers": headers}
+        unused: Any = None
+        calls = [asgi_http.application(scope, unused, unused) for _ in range(3)]
+        tasks = [asyncio.create_task(call) for call in calls]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+
+    monkeypatch.setattr(asgi_http, "project", project)
+    monkeypatch.setattr(asgi_http, "OPENING", asyncio.Semaphore(1))
+    monkeypatch.setattr(asgi_http.hanging, "watched", watched)
+    asyncio.run(requests())
+    assert counted == 1
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2])
 @pytest.mark.parametrize(
     ("accept", "start_of_body"),
     [(b"*/*", b'{"detail": "The server could not'), (b"text/html", b"<!doctype html>")],
 )
 def test_failure_before_the_view_is_answered_once_the_body_is_read(
-    monkeypatch: pytest.MonkeyPatch, accept: bytes, start_of_body: bytes
+    monkeypatch: pytest.MonkeyPatch, accept: bytes, start_of_body: bytes, parts: int
 ) -> None:
-    """The disk is full, for example."""
+    """The disk is full, for example, when Django has read some parts of the body, or all."""
     body = [{"type": "http.request", "body": b"x", "more_body": more} for more in (True, False)]
     sent: list[Message] = []
 
     async def project(scope: Message, receive: Receive, send: Send) -> None:
+        for _ in range(parts):
+            await receive()
         raise OSError("No space left on device")
 
     async def receive() -> Message:
